@@ -1,0 +1,55 @@
+"""Every error the optimizer raises on purpose.
+
+OptimizerError
+├── PermanentError            a retry cannot mend it: fail at once
+│   ├── ConfigError           a config key, an entity or a version is wrong
+│   ├── WarehouseError        the warehouse breaks its contract: login, table, column
+│   │   └── EmptyWindowError  the window holds no bids
+│   ├── DataError             the run's data cannot be learned from
+│   ├── ArtifactError         an object is missing, changed or incomplete
+│   ├── RunStateError         the run is not in the state that the step needs
+│   └── DeploymentError       a traffic split that the rules forbid
+└── UnavailableError          a system is silent: try again later
+
+A message says what happened, to whom, and what to do next.
+"""
+
+
+class OptimizerError(Exception):
+    """Base of all errors below."""
+
+
+class PermanentError(OptimizerError):
+    """Retrying cannot help; somebody has to change something first."""
+
+
+class ConfigError(PermanentError):
+    """A config key, an entity or a version is wrong."""
+
+
+class WarehouseError(PermanentError):
+    """The warehouse refuses the login or lacks a table or column of the contract."""
+
+
+class EmptyWindowError(WarehouseError):
+    """The window holds no bids of the entity."""
+
+
+class DataError(PermanentError):
+    """The run's data cannot be learned from."""
+
+
+class ArtifactError(PermanentError):
+    """An object of a run is missing, changed or incomplete."""
+
+
+class RunStateError(PermanentError):
+    """The run is not in the state that the step needs."""
+
+
+class DeploymentError(PermanentError):
+    """A traffic split that the deployment rules forbid."""
+
+
+class UnavailableError(OptimizerError):
+    """A system did not answer; the same call may succeed later."""
