@@ -1,0 +1,45 @@
+# Two commands: `make demo` and `make test`. Each installs what it needs by itself, and nothing twice.
+
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/installed
+export UV_PYTHON_DOWNLOADS := never
+
+.PHONY: demo test up down lock lint install servers
+.DEFAULT_GOAL := demo
+
+demo: install  ## run one entity from its log to promoted bids, through Airflow
+	@$(BIN)/optimizer demo $(DEMO)
+
+test: install servers  ## every test, against real servers
+	@$(BIN)/python -m pytest $(TESTS)
+
+up: install  ## Airflow's UI, scheduler and triggerer on the embedded stack
+	@$(BIN)/optimizer up
+
+down: install  ## stop the embedded stack
+	@$(BIN)/optimizer down
+
+lint: install
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+lock: .uv/bin/uv  ## renew requirements.txt from requirements.in
+	@.uv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --upgrade \
+	    --override requirements-overrides.txt requirements.in -o requirements.txt
+
+install: $(STAMP)
+
+$(STAMP): requirements.txt pyproject.toml | .uv/bin/uv
+	@echo "installing the locked requirements into $(VENV)"
+	@test -x $(BIN)/python || .uv/bin/uv venv -q --python $(PYTHON) $(VENV)
+	@.uv/bin/uv pip sync -q --require-hashes --python $(BIN)/python requirements.txt
+	@.uv/bin/uv pip install -q --no-deps --no-index --no-build-isolation --python $(BIN)/python -e .
+	@touch $(STAMP)
+
+.uv/bin/uv:
+	@scripts/install-uv $(PYTHON) $(UV_VERSION)
+
+servers:  ## MariaDB and memcached from the system's packages, for the tests
+	@scripts/install-servers

@@ -1,0 +1,275 @@
+-- The optimizer's control plane, for MySQL 8.0.16+ and MariaDB 10.6+.
+--
+-- Apply it to an empty database:  mysql <database> < schema.sql
+-- `optimizer migrate` makes the same tables and brings older ones up to date; after this file it goes on from here.
+--
+-- Times are UTC. Our own sessions set time_zone = '+00:00'. Statements of others write NOW(), so the server needs
+-- default-time-zone = '+00:00' too.
+-- status 'A' is active, 'I' inactive. No passwords and no keys stand in these tables.
+-- Foreign keys restrict: a run that is deployed, or a version that was run, cannot be deleted.
+
+
+-- ------------------------------------------------------------------------------------------------ what can be optimized
+
+-- The optimizers; one row, rtb_optimizer.
+CREATE TABLE opt_master (
+    opt_id      INTEGER      NOT NULL AUTO_INCREMENT,
+    opt_code    VARCHAR(50)  NOT NULL,
+    opt_name    VARCHAR(200) NOT NULL,
+    description TEXT         NULL,
+    status      CHAR(1)      NOT NULL DEFAULT 'A',
+    created_at  DATETIME(6)  NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
+    PRIMARY KEY (opt_id),
+    CONSTRAINT uq_opt_master_opt_code UNIQUE (opt_code),
+    CONSTRAINT ck_opt_master_status CHECK (status IN ('A', 'I'))
+) ENGINE = InnoDB CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
+-- The releases of an optimizer.
+CREATE TABLE opt_versions (
+    version_id        INTEGER      NOT NULL AUTO_INCREMENT,
+    opt_id            INTEGER      NOT NULL,
+    version_code      VARCHAR(50)  NOT NULL,                -- v3
+    version_name      VARCHAR(200) NOT NULL,
+    release_date      DATE         NULL,
+    supported_configs JSON         NULL,                    -- list of the config keys that the version accepts
+    description       TEXT         NULL,
+    status            CHAR(1)      NOT NULL DEFAULT 'A',
+    created_at        DATETIME(6)  NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
+    PRIMARY KEY (version_id),
+    CONSTRAINT uq_opt_versions_opt_id_version_code UNIQUE (opt_id, version_code),
+    CONSTRAINT fk_opt_versions_opt_id FOREIGN KEY (opt_id) REFERENCES opt_master (opt_id),
+    CONSTRAINT ck_opt_versions_status CHECK (status IN ('A', 'I'))
+) ENGINE = InnoDB CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
+-- Type, default, bounds and display of each config key of a version.
+CREATE TABLE opt_version_configs (
+    config_id      INTEGER       NOT NULL AUTO_INCREMENT,
+    version_id     INTEGER       NOT NULL,
+    config_key     VARCHAR(100)  NOT NULL,                  -- target_win_rate
+    config_section VARCHAR(50)   NOT NULL,                  -- business, technical or static
+    display_name   VARCHAR(200)  NOT NULL,                  -- what the trigger form calls it
+    description    TEXT          NULL,
+    data_type      VARCHAR(20)   NOT NULL,                  -- float, int, bool or str
+    default_value  VARCHAR(1000) NULL,
+    min_value      VARCHAR(100)  NULL,                      -- the bounds belong to the range
+    max_value      VARCHAR(100)  NULL,
+    allowed_values JSON          NULL,                      -- list of texts; NULL allows all
+    is_required    BOOLEAN       NOT NULL DEFAULT 1,
+    is_ui_visible  BOOLEAN       NOT NULL DEFAULT 1,        -- stands on the trigger form
+    PRIMARY KEY (config_id),
+    CONSTRAINT uq_opt_version_configs_version_id_config_key UNIQUE (version_id, config_key),
+    CONSTRAINT fk_opt_version_configs_version_id FOREIGN KEY (version_id) REFERENCES opt_versions (version_id)
+) ENGINE = InnoDB CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
+-- The clients: each is optimized on its own, by its own DAG.
+CREATE TABLE opt_entities (
+    entity_id          INTEGER      NOT NULL AUTO_INCREMENT,
+    opt_id             INTEGER      NOT NULL,
+    entity_code        VARCHAR(100) NOT NULL,               -- drugs_hcp; letters, digits, '_', '.' and '-'
+    entity_name        VARCHAR(200) NOT NULL,
+    object_id          INTEGER      NOT NULL,               -- the entity's number in the event tables
+    object_type        VARCHAR(50)  NOT NULL DEFAULT 'ssp',
+    current_version_id INTEGER      NULL,                   -- what its next run uses
+    active_run_id      VARCHAR(64)  NULL,                   -- the run with most of the traffic; see opt_deployments
+    s3_base_path       VARCHAR(500) NOT NULL,               -- s3://bucket/prefix/; runs go to runs/<run_code>/ below it
+    status             CHAR(1)      NOT NULL DEFAULT 'A',
+    created_at         DATETIME(6)  NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
+    PRIMARY KEY (entity_id),
+    CONSTRAINT uq_opt_entities_entity_code UNIQUE (entity_code),
+    INDEX ix_opt_entities_opt_id (opt_id),
+    INDEX ix_opt_entities_current_version_id (current_version_id),
+    INDEX ix_opt_entities_entity_id_active_run_id (entity_id, active_run_id),
+    CONSTRAINT fk_opt_entities_opt_id FOREIGN KEY (opt_id) REFERENCES opt_master (opt_id),
+    CONSTRAINT fk_opt_entities_current_version_id
+        FOREIGN KEY (current_version_id) REFERENCES opt_versions (version_id),
+    CONSTRAINT ck_opt_entities_status CHECK (status IN ('A', 'I'))
+) ENGINE = InnoDB CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
+-- The entity's own values, where they differ from the version's defaults.
+CREATE TABLE opt_entity_configs (
+    id           INTEGER       NOT NULL AUTO_INCREMENT,
+    entity_id    INTEGER       NOT NULL,
+    config_key   VARCHAR(100)  NOT NULL,
+    config_value VARCHAR(1000) NOT NULL,
+    updated_by   VARCHAR(200)  NOT NULL DEFAULT '',
+    updated_at   DATETIME(6)   NOT NULL DEFAULT CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6),
+    PRIMARY KEY (id),
+    CONSTRAINT uq_opt_entity_configs_entity_id_config_key UNIQUE (entity_id, config_key),
+    CONSTRAINT fk_opt_entity_configs_entity_id FOREIGN KEY (entity_id) REFERENCES opt_entities (entity_id)
+) ENGINE = InnoDB CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
+-- How the bidder finds a feature's value in a bid request. Features without an active row are no candidates.
+CREATE TABLE opt_feature_macros (
+    macro_id       INTEGER      NOT NULL AUTO_INCREMENT,
+    opt_id         INTEGER      NOT NULL,
+    feature_name   VARCHAR(100) NOT NULL,                   -- geo_region_name
+    macro_template VARCHAR(200) NOT NULL,                   -- [ADX_GEO_STATE]
+    macro_format   VARCHAR(20)  NOT NULL DEFAULT 'adx',
+    status         CHAR(1)      NOT NULL DEFAULT 'A',
+    PRIMARY KEY (macro_id),
+    CONSTRAINT uq_opt_feature_macros_opt_id_feature_name_macro_format UNIQUE (opt_id, feature_name, macro_format),
+    CONSTRAINT fk_opt_feature_macros_opt_id FOREIGN KEY (opt_id) REFERENCES opt_master (opt_id),
+    CONSTRAINT ck_opt_feature_macros_status CHECK (status IN ('A', 'I'))
+) ENGINE = InnoDB CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
+
+-- ----------------------------------------------------------------------------------------------------------------- runs
+
+-- One row a run of an entity: pending -> running -> completed, failed or cancelled.
+-- The older words queued (pending) and success (completed) are still read and written by others.
+CREATE TABLE opt_runs (
+    run_id               VARCHAR(64)    NOT NULL,           -- opaque; 20260203_150000 or 20260203_150000_drugs_hcp
+    run_code             VARCHAR(64)    NOT NULL DEFAULT (run_id), -- names the S3 prefix, unique within the entity
+    entity_id            INTEGER        NOT NULL,
+    version_id           INTEGER        NOT NULL,
+    dag_id               VARCHAR(250)   NULL,               -- NULL until Airflow takes a run that the UI inserted
+    dag_run_id           VARCHAR(250)   NULL,
+    status               VARCHAR(20)    NOT NULL DEFAULT 'pending',
+    triggered_by         VARCHAR(200)   NOT NULL DEFAULT '',
+    trigger_type         VARCHAR(50)    NOT NULL DEFAULT 'manual',
+    data_start_dt        DATETIME(6)    NULL,               -- the window is half open: [start, end)
+    data_end_dt          DATETIME(6)    NULL,
+    config_snapshot      JSON           NULL,               -- the whole merged config, frozen when the run starts
+    total_bids           BIGINT         NULL,
+    total_views          BIGINT         NULL,
+    total_clicks         BIGINT         NULL,
+    total_segments       BIGINT         NULL,               -- distinct segments observed
+    segments_count       BIGINT         NULL,               -- segments with a suggested bid
+    segments_in_memcache BIGINT         NULL,               -- segments with evidence enough to be served
+    domains_count        BIGINT         NULL,
+    npis_count           BIGINT         NULL,
+    features_used        TEXT           NULL,
+    bid_median           DECIMAL(12, 4) NULL,               -- CPM, as the two below
+    bid_min              DECIMAL(12, 4) NULL,
+    bid_max              DECIMAL(12, 4) NULL,
+    s3_output_path       VARCHAR(700)   NULL,
+    validation_status    VARCHAR(20)    NULL,               -- only runs that passed can be deployed
+    error_message        TEXT           NULL,
+    created_at           DATETIME(6)    NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
+    started_at           DATETIME(6)    NULL,
+    heartbeat_at         DATETIME(6)    NULL,               -- the last sign of life of a running run
+    completed_at         DATETIME(6)    NULL,               -- when it ended, well or not
+    PRIMARY KEY (run_id),
+    CONSTRAINT uq_opt_runs_entity_id_run_id UNIQUE (entity_id, run_id), -- what an entity's own runs are referred by
+    CONSTRAINT uq_opt_runs_entity_id_run_code UNIQUE (entity_id, run_code),
+    CONSTRAINT uq_opt_runs_dag_id_dag_run_id UNIQUE (dag_id, dag_run_id), -- a retried task makes no second run
+    INDEX ix_opt_runs_version_id (version_id),
+    INDEX ix_opt_runs_status_created_at (status, created_at),
+    INDEX ix_opt_runs_entity_id_status_validation_status_created_at
+        (entity_id, status, validation_status, created_at),
+    CONSTRAINT fk_opt_runs_entity_id FOREIGN KEY (entity_id) REFERENCES opt_entities (entity_id),
+    CONSTRAINT fk_opt_runs_version_id FOREIGN KEY (version_id) REFERENCES opt_versions (version_id),
+    CONSTRAINT ck_opt_runs_status CHECK (
+        status IN ('pending', 'running', 'completed', 'failed', 'cancelled', 'queued', 'success')
+    ),
+    CONSTRAINT ck_opt_runs_validation_status CHECK (validation_status IN ('passed', 'failed')),
+    CONSTRAINT ck_opt_runs_window CHECK (data_start_dt < data_end_dt)
+) ENGINE = InnoDB CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
+-- With the entity in the key, an entity can only point at a run of its own.
+ALTER TABLE opt_entities
+    ADD CONSTRAINT fk_opt_entities_entity_id_active_run_id
+        FOREIGN KEY (entity_id, active_run_id) REFERENCES opt_runs (entity_id, run_id);
+
+-- What the user set for this run alone.
+CREATE TABLE opt_run_configs (
+    id             INTEGER       NOT NULL AUTO_INCREMENT,
+    run_id         VARCHAR(64)   NOT NULL,
+    config_key     VARCHAR(100)  NOT NULL,
+    config_value   VARCHAR(1000) NOT NULL,
+    config_section VARCHAR(50)   NULL,
+    PRIMARY KEY (id),
+    CONSTRAINT uq_opt_run_configs_run_id_config_key UNIQUE (run_id, config_key),
+    CONSTRAINT fk_opt_run_configs_run_id FOREIGN KEY (run_id) REFERENCES opt_runs (run_id)
+) ENGINE = InnoDB CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
+-- The features of the run's segment key, in its order.
+CREATE TABLE opt_run_features (
+    id            INTEGER      NOT NULL AUTO_INCREMENT,
+    run_id        VARCHAR(64)  NOT NULL,
+    feature_name  VARCHAR(100) NOT NULL,
+    feature_order SMALLINT     NOT NULL,                    -- from 1
+    is_anchor     BOOLEAN      NOT NULL DEFAULT 0,          -- always part of the key, whatever its score
+    signal_score  DOUBLE       NULL,
+    macro_id      INTEGER      NULL,
+    PRIMARY KEY (id),
+    CONSTRAINT uq_opt_run_features_run_id_feature_name UNIQUE (run_id, feature_name),
+    CONSTRAINT uq_opt_run_features_run_id_feature_order UNIQUE (run_id, feature_order),
+    INDEX ix_opt_run_features_macro_id (macro_id),
+    CONSTRAINT fk_opt_run_features_run_id FOREIGN KEY (run_id) REFERENCES opt_runs (run_id),
+    CONSTRAINT fk_opt_run_features_macro_id FOREIGN KEY (macro_id) REFERENCES opt_feature_macros (macro_id)
+) ENGINE = InnoDB CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
+-- The run's whole key template: one row a run.
+CREATE TABLE opt_run_feature_macros (
+    id                INTEGER       NOT NULL AUTO_INCREMENT,
+    run_id            VARCHAR(64)   NOT NULL,
+    macro_combination VARCHAR(1000) NOT NULL,               -- [ADX_GEO_STATE]|[ADX_USER_OS]
+    macro_format      VARCHAR(20)   NOT NULL DEFAULT 'adx',
+    PRIMARY KEY (id),
+    CONSTRAINT uq_opt_run_feature_macros_run_id UNIQUE (run_id),
+    CONSTRAINT fk_opt_run_feature_macros_run_id FOREIGN KEY (run_id) REFERENCES opt_runs (run_id)
+) ENGINE = InnoDB CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
+-- How good the run's models and bids are.
+CREATE TABLE opt_run_metrics (
+    id             INTEGER      NOT NULL AUTO_INCREMENT,
+    run_id         VARCHAR(64)  NOT NULL,
+    metric_key     VARCHAR(100) NOT NULL,                   -- wr_model_auc
+    metric_value   DOUBLE       NULL,                       -- NULL where it could not be computed
+    metric_section VARCHAR(100) NOT NULL,                   -- win_rate_model
+    PRIMARY KEY (id),
+    CONSTRAINT uq_opt_run_metrics_run_id_metric_section_metric_key UNIQUE (run_id, metric_section, metric_key),
+    CONSTRAINT fk_opt_run_metrics_run_id FOREIGN KEY (run_id) REFERENCES opt_runs (run_id)
+) ENGINE = InnoDB CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
+-- The objects that the run wrote to S3.
+CREATE TABLE opt_run_outputs (
+    id          INTEGER      NOT NULL AUTO_INCREMENT,
+    run_id      VARCHAR(64)  NOT NULL,
+    output_type VARCHAR(50)  NOT NULL,                      -- memcache
+    s3_bucket   VARCHAR(63)  NOT NULL,
+    s3_key      VARCHAR(600) NOT NULL,
+    row_count   BIGINT       NULL,
+    byte_count  BIGINT       NULL,
+    sha256      CHAR(64)     NULL,                          -- hexadecimal
+    PRIMARY KEY (id),
+    CONSTRAINT uq_opt_run_outputs_run_id_s3_key UNIQUE (run_id, s3_key),
+    CONSTRAINT fk_opt_run_outputs_run_id FOREIGN KEY (run_id) REFERENCES opt_runs (run_id)
+) ENGINE = InnoDB CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
+
+-- ---------------------------------------------------------------------------------------------------------- deployments
+
+-- Each run's share of its entity's traffic. The bidder reads the active rows; the others are history.
+-- The active shares of an entity sum to 100: whoever writes replaces them all in one transaction.
+CREATE TABLE opt_deployments (
+    deployment_id  INTEGER      NOT NULL AUTO_INCREMENT,
+    run_id         VARCHAR(64)  NOT NULL,
+    entity_id      INTEGER      NOT NULL,
+    traffic_pct    SMALLINT     NOT NULL,
+    is_active      BOOLEAN      NOT NULL DEFAULT 1,
+    deployed_by    VARCHAR(200) NOT NULL DEFAULT '',
+    deployed_at    DATETIME(6)  NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
+    deactivated_at DATETIME(6)  NULL,
+    -- NULL for history, so the unique key below lets a run be active once and past any number of times.
+    active_marker  SMALLINT     GENERATED ALWAYS AS (CASE WHEN is_active = 1 THEN 1 END) VIRTUAL,
+    PRIMARY KEY (deployment_id),
+    CONSTRAINT uq_opt_deployments_entity_id_run_id_active_marker UNIQUE (entity_id, run_id, active_marker),
+    INDEX ix_opt_deployments_entity_id_is_active (entity_id, is_active),
+    CONSTRAINT fk_opt_deployments_entity_id FOREIGN KEY (entity_id) REFERENCES opt_entities (entity_id),
+    CONSTRAINT fk_opt_deployments_entity_id_run_id
+        FOREIGN KEY (entity_id, run_id) REFERENCES opt_runs (entity_id, run_id),
+    CONSTRAINT ck_opt_deployments_traffic_pct CHECK (traffic_pct BETWEEN 0 AND 100),
+    CONSTRAINT ck_opt_deployments_is_active CHECK (is_active IN (0, 1))
+) ENGINE = InnoDB CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
+
+-- -------------------------------------------------------------------------------------------------------- this file's age
+
+-- The revision of these tables, which `optimizer migrate` goes on from.
+CREATE TABLE opt_schema_version (
+    version_num VARCHAR(32) NOT NULL,
+    CONSTRAINT opt_schema_version_pkc PRIMARY KEY (version_num)
+);
+INSERT INTO opt_schema_version (version_num) VALUES ('0003');

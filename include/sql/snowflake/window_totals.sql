@@ -1,0 +1,71 @@
+-- What an entity's window holds, dirt included: the figures that the run reports.
+-- Grain: one row. Views and clicks without a bid cannot be given to an entity by object_id, so they are those of all
+-- entities in the window; they count for the click rate only.
+-- Parameters: object_id, data_start_dt, data_end_dt (half open).
+WITH window_bids AS (
+    SELECT bid_id, bid_ts, bid_cpm
+    FROM BIDS
+    WHERE object_id = %(object_id)s
+        AND bid_ts >= %(data_start_dt)s
+        AND bid_ts < %(data_end_dt)s
+),
+distinct_views AS (
+    SELECT views.bid_id, MIN(views.view_ts) AS view_ts, COUNT(*) AS rows_seen
+    FROM VIEWS AS views
+    WHERE views.view_ts >= %(data_start_dt)s
+    GROUP BY views.bid_id
+),
+distinct_clicks AS (
+    SELECT clicks.bid_id, COUNT(*) AS rows_seen
+    FROM CLICKS AS clicks
+    WHERE clicks.click_ts >= %(data_start_dt)s
+    GROUP BY clicks.bid_id
+),
+bid_totals AS (
+    SELECT
+        COUNT(*)                                                      AS bid_rows,
+        COUNT(DISTINCT bid_id)                                        AS distinct_bids,
+        COUNT(DISTINCT IFF(bid_cpm > 0, bid_id, NULL))                AS usable_bids,
+        COUNT(DISTINCT IFF(bid_cpm > 0, NULL, bid_id))                AS zero_bids,
+        MIN(bid_ts)                                                   AS first_bid_ts,
+        MAX(bid_ts)                                                   AS last_bid_ts
+    FROM window_bids
+),
+view_totals AS (
+    SELECT
+        COUNT(*)                                                      AS joined_views,
+        COALESCE(SUM(distinct_views.rows_seen - 1), 0)                AS duplicate_views
+    FROM distinct_views
+    WHERE distinct_views.bid_id IN (SELECT bid_id FROM window_bids WHERE bid_cpm > 0)
+),
+click_totals AS (
+    SELECT COUNT(*) AS joined_clicks
+    FROM distinct_clicks
+    INNER JOIN distinct_views ON distinct_views.bid_id = distinct_clicks.bid_id
+    WHERE distinct_clicks.bid_id IN (SELECT bid_id FROM window_bids WHERE bid_cpm > 0)
+),
+orphan_totals AS (
+    SELECT
+        COUNT(*)                                                      AS orphan_views,
+        COUNT(distinct_clicks.bid_id)                                 AS orphan_clicks
+    FROM distinct_views
+    LEFT JOIN distinct_clicks ON distinct_clicks.bid_id = distinct_views.bid_id
+    WHERE distinct_views.view_ts < %(data_end_dt)s
+        AND NOT EXISTS (SELECT 1 FROM BIDS WHERE BIDS.bid_id = distinct_views.bid_id)
+)
+SELECT
+    bid_rows,
+    distinct_bids,
+    usable_bids,
+    zero_bids,
+    first_bid_ts,
+    last_bid_ts,
+    joined_views,
+    duplicate_views,
+    joined_clicks,
+    orphan_views,
+    orphan_clicks
+FROM bid_totals
+CROSS JOIN view_totals
+CROSS JOIN click_totals
+CROSS JOIN orphan_totals

@@ -1,0 +1,113 @@
+"""The manifest: every object of a run with its size and checksum, written last. A prefix without one is not a run."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from hashlib import sha256
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from optimizer.artifacts.store import ObjectStore, split_uri
+from optimizer.errors import ArtifactError
+
+MANIFEST_NAME = "manifest.json"
+
+
+class ManifestObject(BaseModel):
+    """One file of the run; `name` is relative to the manifest."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    output_type: str
+    byte_count: int
+    sha256: str
+    row_count: int | None = None
+
+
+class BiddingRule(BaseModel):
+    """What a bidder needs beside the files: how to build a key, and what to bid on an unknown segment."""
+
+    model_config = ConfigDict(frozen=True)
+
+    features: tuple[str, ...]
+    macro_combination: str
+    macro_format: str
+    fallback_bid_cpm: float
+    max_bid_cpm: float
+
+
+class Manifest(BaseModel):
+    """The contents of manifest.json."""
+
+    model_config = ConfigDict(frozen=True)
+
+    run_id: str
+    run_code: str
+    entity_code: str
+    created_at: datetime
+    bidding: BiddingRule
+    objects: tuple[ManifestObject, ...]
+
+
+def publish(
+    store: ObjectStore,
+    *,
+    output_uri: str,
+    files: Mapping[str, tuple[str, Path, int | None]],
+    header: Mapping[str, object],
+) -> Manifest:
+    """Write the files below `output_uri`, then the manifest, and return it.
+
+    A manifest of an earlier try is removed first, so that it never vouches for files that are being replaced.
+
+    Args:
+        files: {name: (output_type, local path, number of rows or None)}.
+        header: the manifest's fields beside `objects`.
+    """
+    store.delete(output_uri + MANIFEST_NAME)
+    objects = []
+    for name, (output_type, path, rows) in files.items():
+        stored = store.put_file(output_uri + name, path)
+        objects.append(
+            ManifestObject(
+                name=name, output_type=output_type, byte_count=stored.byte_count, sha256=stored.sha256, row_count=rows
+            )
+        )
+    manifest = Manifest.model_validate({**header, "objects": objects})
+    store.put_bytes(output_uri + MANIFEST_NAME, json.dumps(manifest.model_dump(mode="json"), indent=2).encode())
+    return manifest
+
+
+def read_manifest(store: ObjectStore, output_uri: str) -> Manifest:
+    """Return the manifest of the run below the address.
+
+    Raises:
+        ArtifactError: there is none, so the prefix is no run.
+    """
+    return Manifest.model_validate_json(store.get_bytes(output_uri + MANIFEST_NAME))
+
+
+def read_verified(store: ObjectStore, *, output_uri: str, manifest: Manifest, name: str) -> bytes:
+    """Return a file of the run, its size and checksum verified.
+
+    Raises:
+        ArtifactError: the manifest does not list it, or the object is not what was written.
+    """
+    listed = next((item for item in manifest.objects if item.name == name), None)
+    if listed is None:
+        raise ArtifactError(
+            f"run {manifest.run_id} has no {name}; its manifest lists {[o.name for o in manifest.objects]}"
+        )
+    content = store.get_bytes(output_uri + name)
+    if len(content) != listed.byte_count or sha256(content).hexdigest() != listed.sha256:
+        raise ArtifactError(
+            f"{output_uri}{name} is not what run {manifest.run_id} wrote: size or sha256 differ from its manifest"
+        )
+    return content
+
+
+def object_location(output_uri: str, name: str) -> tuple[str, str]:
+    """Return bucket and key of a file of the run."""
+    return split_uri(output_uri + name)

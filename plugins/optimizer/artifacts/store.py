@@ -1,0 +1,130 @@
+"""Objects on S3 under s3:// addresses, through any boto3 S3 client."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from boto3.exceptions import Boto3Error
+from botocore.exceptions import BotoCoreError, ClientError
+
+from optimizer.errors import ArtifactError, UnavailableError
+
+_MISSING = {"404", "NoSuchKey", "NoSuchBucket", "NotFound"}
+_DENIED = {"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """An object that was written: where, how long, and its SHA-256 in hexadecimal."""
+
+    bucket: str
+    key: str
+    byte_count: int
+    sha256: str
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    """Return bucket and key of an s3:// address.
+
+    Raises:
+        ArtifactError: it is no s3:// address.
+    """
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    if not uri.startswith("s3://") or not bucket:
+        raise ArtifactError(f"{uri!r} is no s3:// address; correct s3_base_path of the entity")
+    return bucket, key
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectStore:
+    """Reads and writes whole objects. `client` is a boto3 S3 client."""
+
+    client: Any
+
+    def put_file(self, uri: str, path: Path) -> StoredObject:
+        """Write the file to the address, replacing what is there, and check that it arrived whole."""
+        bucket, key = split_uri(uri)
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        with _errors(f"writing {uri}"):
+            self.client.upload_file(str(path), bucket, key)
+            arrived = self.client.head_object(Bucket=bucket, Key=key)["ContentLength"]
+        if arrived != path.stat().st_size:
+            raise UnavailableError(
+                f"{uri} has {arrived} bytes instead of {path.stat().st_size} after the upload; try again"
+            )
+        return StoredObject(bucket, key, path.stat().st_size, digest)
+
+    def get_file(self, uri: str, path: Path) -> Path:
+        """Write the object to the file and return the file.
+
+        Raises:
+            ArtifactError: there is no such object.
+        """
+        bucket, key = split_uri(uri)
+        with _errors(f"reading {uri}"):
+            self.client.download_file(bucket, key, str(path))
+        return path
+
+    def get_bytes(self, uri: str) -> bytes:
+        """Return the object.
+
+        Raises:
+            ArtifactError: there is no such object.
+        """
+        bucket, key = split_uri(uri)
+        with _errors(f"reading {uri}"):
+            return self.client.get_object(Bucket=bucket, Key=key)["Body"].read()
+
+    def put_bytes(self, uri: str, content: bytes) -> StoredObject:
+        """Write the content to the address, replacing what is there."""
+        bucket, key = split_uri(uri)
+        with _errors(f"writing {uri}"):
+            self.client.put_object(Bucket=bucket, Key=key, Body=content)
+        return StoredObject(bucket, key, len(content), hashlib.sha256(content).hexdigest())
+
+    def exists(self, uri: str) -> bool:
+        """Return whether there is an object at the address."""
+        bucket, key = split_uri(uri)
+        return key in self.list_keys(f"s3://{bucket}/{key}")
+
+    def describe(self, uri: str) -> StoredObject:
+        """Return where the object is, its length and its checksum.
+
+        Raises:
+            ArtifactError: there is no such object.
+        """
+        bucket, key = split_uri(uri)
+        content = self.get_bytes(uri)
+        return StoredObject(bucket, key, len(content), hashlib.sha256(content).hexdigest())
+
+    def list_keys(self, prefix_uri: str) -> list[str]:
+        """Return the keys below the address, sorted."""
+        bucket, prefix = split_uri(prefix_uri)
+        with _errors(f"listing {prefix_uri}"):
+            pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+            return sorted(item["Key"] for page in pages for item in page.get("Contents", ()))
+
+    def delete(self, uri: str) -> None:
+        """Remove the object; no error where there is none."""
+        bucket, key = split_uri(uri)
+        with _errors(f"removing {uri}"):
+            self.client.delete_object(Bucket=bucket, Key=key)
+
+
+@contextmanager
+def _errors(what: str) -> Iterator[None]:
+    try:
+        yield
+    except ClientError as error:
+        code = str(error.response.get("Error", {}).get("Code", ""))
+        if code in _MISSING:
+            raise ArtifactError(f"{what}: there is no such object or bucket ({code})") from error
+        if code in _DENIED:
+            raise ArtifactError(f"{what}: access denied ({code}); check the connection optimizer_objects") from error
+        raise UnavailableError(f"{what}: the object store answered {code or error}") from error
+    except (Boto3Error, BotoCoreError, OSError) as error:
+        raise UnavailableError(f"{what}: the object store did not answer: {error}") from error

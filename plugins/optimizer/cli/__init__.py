@@ -1,0 +1,1 @@
+"""The `optimizer` command line: how a person looks in, and how the embedded stack is run."""

@@ -1,0 +1,173 @@
+"""Commands that run the embedded stack: demo, up, down; and migrate, for any control plane."""
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.panel import Panel
+
+from optimizer.cli.control_plane import connect
+from optimizer.cli.rendering import console, format_value, print_table
+from optimizer.control_plane.schema import migrate as migrate_schema
+from optimizer.errors import ConfigError, RunStateError
+from optimizer.local import demo as local
+from optimizer.local.airflow_api import TaskState
+from optimizer.local.programs import AIRFLOW, SYSTEMS
+from optimizer.local.stack import LocalStack
+
+DEFAULT_ENTITY = "drugs_hcp"
+ENDED_STATES = ("success", "failed", "skipped", "upstream_failed", "up_for_retry")
+RUN_NUMBERS = (
+    "run_id",
+    "status",
+    "validation_status",
+    "total_bids",
+    "total_views",
+    "total_clicks",
+    "total_segments",
+    "segments_count",
+    "segments_in_memcache",
+    "domains_count",
+    "npis_count",
+    "features_used",
+    "bid_median",
+    "bid_min",
+    "bid_max",
+    "s3_output_path",
+)
+"""The columns of opt_runs in the demo's table."""
+
+BID_COLUMNS = {
+    "segment": "segment_key",
+    "bid CPM": "suggested_bid_cpm",
+    "bids seen": "bids",
+    "win rate seen": "observed_win_rate",
+    "expected": "expected_win_rate",
+    "margin": "expected_margin",
+    "bound by": "reason",
+}
+"""Heading in the demo's table: column of suggested_bids.csv."""
+
+LogFile = Annotated[
+    Path | None, typer.Option(exists=True, dir_okay=False, help="Parquet or CSV in the warehouse's columns.")
+]
+
+
+def migrate() -> None:
+    """Bring the control plane's tables to this code's revision."""
+    console.print(f"the control plane is at revision {migrate_schema(connect())}")
+
+
+def up() -> None:
+    """Start the embedded stack with Airflow's UI, scheduler and triggerer, and print address and login."""
+    stack = LocalStack.open()
+    with _step("starting the warehouse and the object store"):
+        stack.start(*SYSTEMS)
+        stack.wait_ready(timeout_s=local.READY_TIMEOUT_S)
+        local.prepare_control_plane(stack)
+    with _step("starting Airflow"):
+        stack.start()
+        stack.wait_ready(timeout_s=local.READY_TIMEOUT_S)
+    settings = stack.settings
+    lines = (
+        f"http://127.0.0.1:{settings.airflow_port}",
+        f"user      {settings.airflow_user}",
+        f"password  {settings.airflow_password}",
+        "",
+        "`make down` stops it; tables and objects stay.",
+    )
+    console.print(Panel("\n".join(lines), title="Airflow", expand=False))
+
+
+def down() -> None:
+    """Stop the embedded stack; tables and objects stay."""
+    LocalStack.open().stop()
+    console.print("the embedded stack is stopped")
+
+
+def demo(
+    entity: Annotated[str, typer.Option(help="The entity to run.")] = DEFAULT_ENTITY,
+    bids: LogFile = None,
+    views: LogFile = None,
+    clicks: LogFile = None,
+) -> None:
+    """Run one entity on a generated log, or on your own with --bids, --views and --clicks."""
+    own = {name: path for name, path in {"bids": bids, "views": views, "clicks": clicks}.items() if path is not None}
+    if own and len(own) < 3:
+        raise ConfigError(f"--{' and --'.join(own)} alone make no log; give --bids, --views and --clicks together")
+    stack = LocalStack.open()
+    with ExitStack() as started:
+        with _step("starting the warehouse and the object store"):
+            started.enter_context(local.running(stack, *SYSTEMS))
+        result = _run(stack, started, entity=entity, own=own)
+    _print_result(result, stack)
+    if result.run.validation_status != "passed":
+        raise RunStateError(f"run {result.run.run_id} completed but its validation failed: {result.run.error_message}")
+
+
+def _run(stack: LocalStack, started: ExitStack, *, entity: str, own: Mapping[str, Path]) -> local.DemoResult:
+    with _step("migrating the control plane, loading the entities"):
+        engine = local.prepare_control_plane(stack)
+    if own:
+        with _step(f"loading {', '.join(map(str, own.values()))}"):
+            end_day = local.load_own(stack, engine, entity_code=entity, files=own).end_day
+    else:
+        end_day = local.today_utc()
+        with _step("an event log of {:,} bids over {} days".format(*local.generated_size())):
+            local.load_generated(stack, today=end_day)
+    with _step("starting Airflow"):
+        started.enter_context(local.running(stack, *AIRFLOW))
+    tasks = _follow(local.run_entity(stack, entity_code=entity, conf={"data_end_dt": end_day.isoformat()}), entity)
+    return local.read_result(stack, engine, run=local.newest_run(engine, entity), tasks=tasks)
+
+
+def _follow(progress: Iterable[list[TaskState]], entity: str) -> list[TaskState]:
+    """Print each task as it ends, and return the final task instances."""
+    seen: set[tuple[str, int, str]] = set()
+    tasks: list[TaskState] = []
+    with console.status(f"optimize__{entity} is starting") as status:
+        for tasks in progress:
+            for task in tasks:
+                mark = (task.task_id, task.try_number, str(task.state))
+                if task.state in ENDED_STATES and mark not in seen:
+                    seen.add(mark)
+                    console.print(f"{task.state:>9}  {task.task_id:<16} {task.duration_s or 0:6.1f} s")
+                if task.state == "running":
+                    status.update(f"{task.task_id} is running")
+    return tasks
+
+
+def _print_result(result: local.DemoResult, stack: LocalStack) -> None:
+    run = result.run
+    print_table(
+        f"Run {run.run_id}", ["number", "value"], ((name, format_value(getattr(run, name))) for name in RUN_NUMBERS)
+    )
+    names = ((output, output.s3_key.rsplit("/", 1)[1]) for output in result.outputs)
+    print_table("Files", ["file", "rows", "bytes"], ([name, o.row_count, o.byte_count] for o, name in names))
+    bucket, _, prefix = (run.s3_output_path or "").removeprefix("s3://").partition("/")
+    console.print(f"on this machine: {stack.home.objects / bucket / prefix}", soft_wrap=True, highlight=False)
+    rows = ([_number(row[column]) for column in BID_COLUMNS.values()] for row in result.first_bids)
+    print_table("The first ten bids", list(BID_COLUMNS), rows)
+    print_table("Tasks", ["task", "state", "seconds"], ([t.task_id, t.state, t.duration_s] for t in result.tasks))
+
+
+def _number(text: str) -> int | float | str:
+    """A field of a CSV file as the number that it spells, if it spells one."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+@contextmanager
+def _step(what: str) -> Iterator[None]:
+    """Show what is going on, then how long it took."""
+    begun = time.monotonic()
+    with console.status(what):
+        yield
+    console.print(f"     done  {what} ({time.monotonic() - begun:.1f} s)", highlight=False)

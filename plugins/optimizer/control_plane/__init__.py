@@ -1,0 +1,13 @@
+"""The control plane: the opt_* tables that the optimizer, the UI and the bidder share.
+
+engine        open a database; one transaction, one consistent read
+schema        create and check the tables
+tables        the tables themselves
+records       frozen models of their rows
+entities      what to optimize, and with which config keys
+runs          the life of a run
+registry      what a completed run leaves
+deployments   which runs the bidder serves
+
+Runs on SQLite, MariaDB 10.6+ and MySQL 8. Neither Airflow nor a database driver is imported before an engine is opened.
+"""

@@ -1,0 +1,187 @@
+"""Frozen models of what stands in the tables; times are aware UTC, statuses the words of this system."""
+
+import math
+from collections.abc import Iterable, Mapping
+from datetime import UTC
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict
+
+from optimizer.core.config import ConfigKey
+
+OLD_STATUS_WORDS = {"queued": "pending", "success": "completed"}
+
+
+def status_words(*statuses: str) -> tuple[str, ...]:
+    """Return every word that a row of these statuses may hold, the old ones included."""
+    return statuses + tuple(old for old, new in OLD_STATUS_WORDS.items() if new in statuses)
+
+
+def _read_status(word: Any) -> Any:
+    return OLD_STATUS_WORDS.get(word, word)
+
+
+def _finite(value: float | None) -> float | None:
+    # What could not be computed is NULL: the databases have no NaN.
+    return value if value is not None and math.isfinite(value) else None
+
+
+RunStatus = Annotated[Literal["pending", "running", "completed", "failed", "cancelled"], BeforeValidator(_read_status)]
+ValidationStatus = Literal["passed", "failed"]
+UtcMoment = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
+Measure = Annotated[float | None, AfterValidator(_finite)]
+
+
+class Record(BaseModel):
+    """Base of the models; keeps of a row the columns that it names."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Entity(Record):
+    """An SSP client; `object_id` is its number in the event tables, `s3_base_path` an s3:// prefix."""
+
+    entity_id: int
+    opt_id: int
+    entity_code: str
+    entity_name: str
+    object_id: int
+    object_type: str
+    current_version_id: int
+    active_run_id: str | None
+    s3_base_path: str
+    status: Literal["A", "I"]
+
+
+class FeatureMacro(Record):
+    """How the bidder finds a feature's value in a bid request."""
+
+    macro_id: int
+    feature_name: str
+    macro_template: str
+    macro_format: str
+
+
+class EntityDefinition(Record):
+    """All that a DAG and a config merge need of one entity; survives model_dump_json and model_validate_json."""
+
+    entity: Entity
+    version_code: str
+    config_keys: tuple[ConfigKey, ...]
+    supported_keys: tuple[str, ...] | None
+    entity_values: dict[str, str]
+    feature_macros: tuple[FeatureMacro, ...]
+
+
+class BrokenEntity(Record):
+    """An entity whose rows cannot be used; `reason` names column, value and next step."""
+
+    entity_code: str
+    reason: str
+
+
+class Run(Record):
+    """A row of opt_runs; the window is [data_start_dt, data_end_dt), bids are CPM."""
+
+    run_id: str
+    run_code: str
+    entity_id: int
+    version_id: int
+    dag_id: str | None
+    dag_run_id: str | None
+    status: RunStatus
+    triggered_by: str
+    trigger_type: str
+    data_start_dt: UtcMoment | None
+    data_end_dt: UtcMoment | None
+    config_snapshot: dict[str, Any] | None
+    total_bids: int | None
+    total_views: int | None
+    total_clicks: int | None
+    total_segments: int | None
+    segments_count: int | None
+    segments_in_memcache: int | None
+    domains_count: int | None
+    npis_count: int | None
+    features_used: str | None
+    bid_median: float | None
+    bid_min: float | None
+    bid_max: float | None
+    s3_output_path: str | None
+    validation_status: ValidationStatus | None
+    error_message: str | None
+    created_at: UtcMoment
+    started_at: UtcMoment | None
+    heartbeat_at: UtcMoment | None
+    completed_at: UtcMoment | None
+
+
+class SelectedFeature(Record):
+    """One feature of a run's segment key; `feature_order` starts at 1."""
+
+    feature_name: str
+    feature_order: int
+    is_anchor: bool = False
+    signal_score: Measure = None
+    macro_id: int | None = None
+
+
+class RunFeature(SelectedFeature):
+    """A row of opt_run_features."""
+
+    run_id: str
+
+
+class RunMacro(Record):
+    """The run's whole key template, e.g. [ADX_GEO_STATE]|[ADX_USER_OS]."""
+
+    run_id: str
+    macro_combination: str
+    macro_format: str
+
+
+class RunMetric(Record):
+    """A row of opt_run_metrics; a metric that could not be computed has no value."""
+
+    run_id: str
+    metric_section: str
+    metric_key: str
+    metric_value: float | None
+
+
+class StoredObject(Record):
+    """One object that a run wrote; sha256 in hexadecimal."""
+
+    output_type: str
+    s3_bucket: str
+    s3_key: str
+    row_count: int | None = None
+    byte_count: int | None = None
+    sha256: str | None = None
+
+
+class RunOutput(StoredObject):
+    """A row of opt_run_outputs."""
+
+    run_id: str
+
+
+class Deployment(Record):
+    """A run's share of its entity's traffic, in percent, now or in the past."""
+
+    deployment_id: int
+    run_id: str
+    entity_id: int
+    traffic_pct: int
+    is_active: bool
+    deployed_by: str
+    deployed_at: UtcMoment
+    deactivated_at: UtcMoment | None
+
+
+AnyRecord = TypeVar("AnyRecord", bound=Record)
+
+
+def read_rows(model: type[AnyRecord], rows: Iterable[Mapping[str, Any]]) -> list[AnyRecord]:
+    """Return the rows as records of `model`."""
+    return [model.model_validate(dict(row)) for row in rows]

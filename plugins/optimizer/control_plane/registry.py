@@ -1,0 +1,123 @@
+"""What a completed run leaves in the control plane: totals, features, metrics and the objects it wrote."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, ConfigDict
+from sqlalchemy import Connection, Engine, Table, delete, insert, select
+
+from optimizer.control_plane.engine import reading, transaction
+from optimizer.control_plane.records import (
+    Measure,
+    Record,
+    Run,
+    RunFeature,
+    RunMacro,
+    RunMetric,
+    RunOutput,
+    SelectedFeature,
+    StoredObject,
+    ValidationStatus,
+    read_rows,
+)
+from optimizer.control_plane.tables import run_feature_macros, run_features, run_metrics, run_outputs
+from optimizer.control_plane.transitions import find_run, fit_message, move_run, wrong_state
+
+_LISTS = ("features", "macro_combination", "macro_format", "metrics", "outputs")
+
+
+class RunResults(Record):
+    """All that `register_results` writes; bids are CPM, metrics are (section, key, value).
+
+    `error_message` says why the validation failed; without one the run's earlier messages are cleared.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    total_bids: int
+    total_views: int
+    total_clicks: int
+    total_segments: int
+    segments_count: int
+    segments_in_memcache: int
+    domains_count: int
+    npis_count: int
+    features_used: str
+    bid_median: Measure
+    bid_min: Measure
+    bid_max: Measure
+    s3_output_path: str
+    validation_status: ValidationStatus
+    error_message: Annotated[str, AfterValidator(fit_message)] | None = None
+    features: tuple[SelectedFeature, ...]
+    macro_combination: str
+    macro_format: str = "adx"
+    metrics: tuple[tuple[str, str, Measure], ...]
+    outputs: tuple[StoredObject, ...]
+
+
+def register_results(engine: Engine, run_id: str, *, results: RunResults, now: datetime) -> Run:
+    """Complete the running run with its results, all in one transaction, and return it.
+
+    A run that has completed already is returned as it is.
+
+    Raises:
+        RunStateError: the run is pending, failed or cancelled, or there is none.
+    """
+    with transaction(engine) as connection:
+        run = find_run(connection, run_id, lock=True)
+        if run.status == "completed":
+            return run
+        values = results.model_dump(exclude=set(_LISTS))
+        values |= {"status": "completed", "completed_at": now, "heartbeat_at": now}
+        if not move_run(connection, run_id, leaving=("running",), values=values):
+            raise wrong_state(run, needed="running")
+        for table, rows in _child_rows(results).items():
+            _replace_rows(connection, table, run_id=run_id, rows=rows)
+        return find_run(connection, run_id)
+
+
+def read_features(engine: Engine, run_id: str) -> list[RunFeature]:
+    """Return the run's features in the order of its segment key."""
+    return read_rows(RunFeature, _read(engine, run_features, run_id=run_id, order=("feature_order",)))
+
+
+def read_metrics(engine: Engine, run_id: str) -> list[RunMetric]:
+    """Return the run's metrics by section and key; the optimizer's own account may write but not read them."""
+    return read_rows(RunMetric, _read(engine, run_metrics, run_id=run_id, order=("metric_section", "metric_key")))
+
+
+def read_outputs(engine: Engine, run_id: str) -> list[RunOutput]:
+    """Return the objects that the run wrote, by key."""
+    return read_rows(RunOutput, _read(engine, run_outputs, run_id=run_id, order=("s3_key",)))
+
+
+def read_macro(engine: Engine, run_id: str) -> RunMacro | None:
+    """Return the run's key template, or None where it has registered none."""
+    rows = read_rows(RunMacro, _read(engine, run_feature_macros, run_id=run_id, order=("id",)))
+    return rows[0] if rows else None
+
+
+def _child_rows(results: RunResults) -> dict[Table, list[dict[str, Any]]]:
+    macro = {"macro_combination": results.macro_combination, "macro_format": results.macro_format}
+    names = ("metric_section", "metric_key", "metric_value")
+    return {
+        run_features: [feature.model_dump() for feature in results.features],
+        run_feature_macros: [macro],
+        run_metrics: [dict(zip(names, metric, strict=True)) for metric in results.metrics],
+        run_outputs: [output.model_dump() for output in results.outputs],
+    }
+
+
+def _replace_rows(connection: Connection, table: Table, *, run_id: str, rows: Iterable[Mapping[str, Any]]) -> None:
+    connection.execute(delete(table).where(table.c.run_id == run_id))
+    own_rows = [{**row, "run_id": run_id} for row in rows]
+    if own_rows:
+        connection.execute(insert(table), own_rows)
+
+
+def _read(engine: Engine, table: Table, *, run_id: str, order: tuple[str, ...]) -> Iterable[Mapping[str, Any]]:
+    statement = select(table).where(table.c.run_id == run_id).order_by(*(table.c[name] for name in order))
+    with reading(engine) as connection:
+        return connection.execute(statement).mappings().all()

@@ -1,0 +1,262 @@
+"""The opt_* tables: what stands in each, and what the database itself guarantees.
+
+Times are UTC. Foreign keys restrict: nothing that a run or a deployment refers to can be deleted under it.
+"""
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import BigInteger, Boolean, Column, Date, Double, ForeignKey, Integer, SmallInteger, String, Text
+from sqlalchemy.schema import SchemaItem
+
+from optimizer.control_plane.columns import (
+    NAMING,
+    RUN_CODE_TRIGGER,
+    TABLE_OPTIONS,
+    Json,
+    Price,
+    UtcDateTime,
+    same_as_run_id,
+    utc_now,
+    utc_touched,
+)
+
+VERSION_TABLE = "opt_schema_version"
+metadata = sa.MetaData(naming_convention=NAMING)
+
+
+def _table(name: str, *items: SchemaItem) -> sa.Table:
+    return sa.Table(name, metadata, *items, **TABLE_OPTIONS)
+
+
+def _key(name: str) -> Column[int]:
+    return Column(name, Integer, primary_key=True, autoincrement=True)
+
+
+def _reference(name: str, target: str, **options: Any) -> Column[Any]:
+    kind = String(64) if target.endswith(".run_id") else Integer
+    return Column(name, kind, ForeignKey(target), **{"nullable": False, **options})
+
+
+def _text(name: str, length: int, **options: Any) -> Column[str]:
+    return Column(name, String(length), **{"nullable": False, **options})
+
+
+def _flag(name: str, *, default: str) -> Column[bool]:
+    return Column(name, Boolean, nullable=False, server_default=sa.text(default))
+
+
+def _active_status() -> tuple[SchemaItem, SchemaItem]:
+    """Return the column with 'A' for active and 'I' for inactive, and its check."""
+    column = Column("status", sa.CHAR(1), nullable=False, server_default="A")
+    return column, sa.CheckConstraint("status IN ('A', 'I')", name="status")
+
+
+def _created_at() -> Column[Any]:
+    return Column("created_at", UtcDateTime, nullable=False, server_default=utc_now())
+
+
+optimizers = _table(
+    "opt_master",
+    _key("opt_id"),
+    _text("opt_code", 50, unique=True),
+    _text("opt_name", 200),
+    Column("description", Text),
+    *_active_status(),
+    _created_at(),
+)
+
+versions = _table(
+    "opt_versions",
+    _key("version_id"),
+    _reference("opt_id", "opt_master.opt_id"),
+    _text("version_code", 50),
+    _text("version_name", 200),
+    Column("release_date", Date),
+    Column("supported_configs", Json),
+    Column("description", Text),
+    *_active_status(),
+    _created_at(),
+    sa.UniqueConstraint("opt_id", "version_code"),
+)
+
+version_configs = _table(
+    "opt_version_configs",
+    _key("config_id"),
+    _reference("version_id", "opt_versions.version_id"),
+    _text("config_key", 100),
+    _text("config_section", 50),
+    _text("display_name", 200),
+    Column("description", Text),
+    _text("data_type", 20),
+    _text("default_value", 1000, nullable=True),
+    _text("min_value", 100, nullable=True),
+    _text("max_value", 100, nullable=True),
+    Column("allowed_values", Json),
+    _flag("is_required", default="1"),
+    _flag("is_ui_visible", default="1"),
+    sa.UniqueConstraint("version_id", "config_key"),
+)
+
+entities = _table(
+    "opt_entities",
+    _key("entity_id"),
+    _reference("opt_id", "opt_master.opt_id"),
+    _text("entity_code", 100, unique=True),
+    _text("entity_name", 200),
+    Column("object_id", Integer, nullable=False),
+    _text("object_type", 50, server_default="ssp"),
+    _reference("current_version_id", "opt_versions.version_id", nullable=True),
+    _text("active_run_id", 64, nullable=True),
+    _text("s3_base_path", 500),
+    *_active_status(),
+    _created_at(),
+    # With the entity in the key, an entity can only point at a run of its own.
+    sa.ForeignKeyConstraint(["entity_id", "active_run_id"], ["opt_runs.entity_id", "opt_runs.run_id"], use_alter=True),
+    sa.Index(None, "opt_id"),
+    sa.Index(None, "current_version_id"),
+    sa.Index(None, "entity_id", "active_run_id"),
+)
+
+entity_configs = _table(
+    "opt_entity_configs",
+    _key("id"),
+    _reference("entity_id", "opt_entities.entity_id"),
+    _text("config_key", 100),
+    _text("config_value", 1000),
+    _text("updated_by", 200, server_default=""),
+    Column("updated_at", UtcDateTime, nullable=False, server_default=utc_touched()),
+    sa.UniqueConstraint("entity_id", "config_key"),
+)
+
+feature_macros = _table(
+    "opt_feature_macros",
+    _key("macro_id"),
+    _reference("opt_id", "opt_master.opt_id"),
+    _text("feature_name", 100),
+    _text("macro_template", 200),
+    _text("macro_format", 20, server_default="adx"),
+    *_active_status(),
+    sa.UniqueConstraint("opt_id", "feature_name", "macro_format"),
+)
+
+runs = _table(
+    "opt_runs",
+    _text("run_id", 64, primary_key=True),
+    _text("run_code", 64, server_default=same_as_run_id()),
+    _reference("entity_id", "opt_entities.entity_id"),
+    _reference("version_id", "opt_versions.version_id"),
+    _text("dag_id", 250, nullable=True),
+    _text("dag_run_id", 250, nullable=True),
+    _text("status", 20, server_default="pending"),
+    _text("triggered_by", 200, server_default=""),
+    _text("trigger_type", 50, server_default="manual"),
+    Column("data_start_dt", UtcDateTime),
+    Column("data_end_dt", UtcDateTime),
+    Column("config_snapshot", Json),
+    Column("total_bids", BigInteger),
+    Column("total_views", BigInteger),
+    Column("total_clicks", BigInteger),
+    Column("total_segments", BigInteger),
+    Column("segments_count", BigInteger),
+    Column("segments_in_memcache", BigInteger),
+    Column("domains_count", BigInteger),
+    Column("npis_count", BigInteger),
+    Column("features_used", Text),
+    Column("bid_median", Price),
+    Column("bid_min", Price),
+    Column("bid_max", Price),
+    _text("s3_output_path", 700, nullable=True),
+    _text("validation_status", 20, nullable=True),
+    Column("error_message", Text),
+    _created_at(),
+    Column("started_at", UtcDateTime),
+    Column("heartbeat_at", UtcDateTime),
+    Column("completed_at", UtcDateTime),
+    sa.CheckConstraint(
+        "status IN ('pending', 'running', 'completed', 'failed', 'cancelled', 'queued', 'success')", name="status"
+    ),
+    sa.CheckConstraint("validation_status IN ('passed', 'failed')", name="validation_status"),
+    sa.CheckConstraint("data_start_dt < data_end_dt", name="window"),
+    sa.UniqueConstraint("entity_id", "run_id"),
+    sa.UniqueConstraint("entity_id", "run_code"),
+    sa.UniqueConstraint("dag_id", "dag_run_id"),
+    sa.Index(None, "version_id"),
+    sa.Index(None, "status", "created_at"),
+    sa.Index(None, "entity_id", "status", "validation_status", "created_at"),
+)
+sa.event.listen(runs, "after_create", sa.DDL(RUN_CODE_TRIGGER).execute_if(dialect="sqlite"))
+
+run_configs = _table(
+    "opt_run_configs",
+    _key("id"),
+    _reference("run_id", "opt_runs.run_id"),
+    _text("config_key", 100),
+    _text("config_value", 1000),
+    _text("config_section", 50, nullable=True),
+    sa.UniqueConstraint("run_id", "config_key"),
+)
+
+run_features = _table(
+    "opt_run_features",
+    _key("id"),
+    _reference("run_id", "opt_runs.run_id"),
+    _text("feature_name", 100),
+    Column("feature_order", SmallInteger, nullable=False),
+    _flag("is_anchor", default="0"),
+    Column("signal_score", Double),
+    _reference("macro_id", "opt_feature_macros.macro_id", nullable=True),
+    sa.UniqueConstraint("run_id", "feature_name"),
+    sa.UniqueConstraint("run_id", "feature_order"),
+    sa.Index(None, "macro_id"),
+)
+
+run_feature_macros = _table(
+    "opt_run_feature_macros",
+    _key("id"),
+    _reference("run_id", "opt_runs.run_id", unique=True),
+    _text("macro_combination", 1000),
+    _text("macro_format", 20, server_default="adx"),
+)
+
+run_metrics = _table(
+    "opt_run_metrics",
+    _key("id"),
+    _reference("run_id", "opt_runs.run_id"),
+    _text("metric_key", 100),
+    Column("metric_value", Double),
+    _text("metric_section", 100),
+    sa.UniqueConstraint("run_id", "metric_section", "metric_key"),
+)
+
+run_outputs = _table(
+    "opt_run_outputs",
+    _key("id"),
+    _reference("run_id", "opt_runs.run_id"),
+    _text("output_type", 50),
+    _text("s3_bucket", 63),
+    _text("s3_key", 600),
+    Column("row_count", BigInteger),
+    Column("byte_count", BigInteger),
+    Column("sha256", sa.CHAR(64)),
+    sa.UniqueConstraint("run_id", "s3_key"),
+)
+
+deployments = _table(
+    "opt_deployments",
+    _key("deployment_id"),
+    _text("run_id", 64),
+    _reference("entity_id", "opt_entities.entity_id"),
+    Column("traffic_pct", SmallInteger, nullable=False),
+    _flag("is_active", default="1"),
+    _text("deployed_by", 200, server_default=""),
+    Column("deployed_at", UtcDateTime, nullable=False, server_default=utc_now()),
+    Column("deactivated_at", UtcDateTime),
+    # NULL for history: a run stands at most once in the active split, and any number of times in the past.
+    Column("active_marker", SmallInteger, sa.Computed("CASE WHEN is_active = 1 THEN 1 END", persisted=False)),
+    sa.CheckConstraint("traffic_pct BETWEEN 0 AND 100", name="traffic_pct"),
+    sa.CheckConstraint("is_active IN (0, 1)", name="is_active"),
+    sa.ForeignKeyConstraint(["entity_id", "run_id"], ["opt_runs.entity_id", "opt_runs.run_id"]),
+    sa.UniqueConstraint("entity_id", "run_id", "active_marker"),
+    sa.Index(None, "entity_id", "is_active"),
+)

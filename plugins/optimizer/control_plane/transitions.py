@@ -1,0 +1,121 @@
+"""Move a run through its states: pending, running, then completed, failed or cancelled.
+
+Each move is one UPDATE that names the states it may leave, so a late or repeated task cannot revive a finished run.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, select, update
+
+from optimizer.control_plane.engine import transaction
+from optimizer.control_plane.records import Run, status_words
+from optimizer.control_plane.tables import runs
+from optimizer.errors import RunStateError
+
+MAX_MESSAGE_LENGTH = 10_000  # characters; four bytes each still fit MySQL's TEXT
+
+_NEXT_STEPS = {
+    "pending": "start it first",
+    "running": "wait for it or cancel it",
+    "completed": "its results stand; start a new run for new ones",
+    "failed": "read its error_message and start a new run",
+    "cancelled": "start a new run of the entity",
+}
+
+
+def start_run(
+    engine: Engine,
+    run_id: str,
+    *,
+    config_snapshot: Mapping[str, Any],
+    data_start_at: datetime,
+    data_end_at: datetime,
+    now: datetime,
+) -> Run:
+    """Freeze window and merged config on the pending run, set it running and return it.
+
+    A run that is running already is returned with the snapshot it has, whatever is passed: a retried task goes on
+    with the config that the run began with.
+
+    Raises:
+        RunStateError: the run is finished, or there is none.
+    """
+    values = {"status": "running", "config_snapshot": dict(config_snapshot), "started_at": now, "heartbeat_at": now}
+    values |= {"data_start_dt": data_start_at, "data_end_dt": data_end_at}
+    with transaction(engine) as connection:
+        move_run(connection, run_id, leaving=("pending",), values=values)
+        return _expect_running(connection, run_id)
+
+
+def require_running(engine: Engine, run_id: str, *, now: datetime) -> Run:
+    """Note a sign of life and return the running run; every task calls it before it writes.
+
+    Raises:
+        RunStateError: the run is not running, e.g. because somebody cancelled it.
+    """
+    with transaction(engine) as connection:
+        move_run(connection, run_id, leaving=("running",), values={"heartbeat_at": now})
+        return _expect_running(connection, run_id)
+
+
+def note_error(engine: Engine, run_id: str, message: str) -> None:
+    """Write the message on a run that is pending or running, and leave a finished run alone."""
+    with transaction(engine) as connection:
+        move_run(connection, run_id, leaving=("pending", "running"), values={"error_message": fit_message(message)})
+
+
+def fail_run(engine: Engine, run_id: str, *, message: str, now: datetime) -> bool:
+    """Set a pending or running run failed; return whether it was one."""
+    return _finish(engine, run_id, {"status": "failed", "error_message": fit_message(message), "completed_at": now})
+
+
+def cancel_run(engine: Engine, run_id: str, *, now: datetime, message: str = "cancelled") -> bool:
+    """Set a pending or running run cancelled, saying who or why; return whether it was one."""
+    return _finish(engine, run_id, {"status": "cancelled", "error_message": fit_message(message), "completed_at": now})
+
+
+def find_run(connection: Connection, run_id: str, *, lock: bool = False) -> Run:
+    """Return the run inside a transaction; `lock` keeps its row from everybody else until the end.
+
+    Raises:
+        RunStateError: there is no such run.
+    """
+    statement = select(runs).where(runs.c.run_id == run_id)
+    row = connection.execute(statement.with_for_update() if lock else statement).mappings().one_or_none()
+    if row is None:
+        raise RunStateError(f"run {run_id} is not in opt_runs; check the run_id, or open the run first")
+    return Run.model_validate(dict(row))
+
+
+def move_run(connection: Connection, run_id: str, *, leaving: tuple[str, ...], values: Mapping[str, Any]) -> bool:
+    """Update the run where it is in one of the states; return whether a row changed.
+
+    Some connections count a row that held these very values as unchanged: only a change of status proves a move.
+    """
+    is_leaving = runs.c.status.in_(status_words(*leaving))
+    return connection.execute(update(runs).where(runs.c.run_id == run_id, is_leaving).values(**values)).rowcount == 1
+
+
+def wrong_state(run: Run, *, needed: str) -> RunStateError:
+    """Return the error that says which state the run is in, and what to do."""
+    noted = f" ({run.error_message})" if run.error_message else ""
+    return RunStateError(f"run {run.run_id} is {run.status}, not {needed}{noted}; {_NEXT_STEPS[run.status]}")
+
+
+def _finish(engine: Engine, run_id: str, values: Mapping[str, Any]) -> bool:
+    with transaction(engine) as connection:
+        return move_run(connection, run_id, leaving=("pending", "running"), values=values)
+
+
+def _expect_running(connection: Connection, run_id: str) -> Run:
+    run = find_run(connection, run_id)
+    if run.status != "running":
+        raise wrong_state(run, needed="running")
+    return run
+
+
+def fit_message(message: str) -> str:
+    """Return the message as the column can hold it: a stack trace may be long, or hold half a character."""
+    return message.encode("utf-8", "replace").decode("utf-8")[:MAX_MESSAGE_LENGTH]

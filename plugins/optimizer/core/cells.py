@@ -1,0 +1,117 @@
+"""Cells: the weighted counts that leave the warehouse instead of auctions.
+
+One row a day, feature values and bid price bucket. Columns beside the features:
+
+day                 datetime64, UTC day of the bid
+price_bucket        bid price on a log scale, `PRICE_BUCKET_WIDTH` wide
+base_price_bucket   the same of the base bid, before multipliers; null where no optimizer priced the bid
+bids, wins, clicks  counts; a win is a bid with a view
+bid_cpm_sum         sum of the final bids, CPM
+base_bid_cpm_sum    sum of the base bids, CPM; null with base_price_bucket
+cost_cpm_sum        sum of the cleared prices of the wins, CPM
+view_revenue        currency units earned by impressions
+click_revenue       currency units earned by clicks
+floor_cpm_max       highest floor seen in the cell, NaN where the SSP passes none
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from optimizer.errors import DataError
+
+PRICE_BUCKET_WIDTH = 0.05
+"""Width of a price bucket in log CPM: about 5 %."""
+
+COUNTS = ("bids", "wins", "clicks", "bid_cpm_sum", "base_bid_cpm_sum", "cost_cpm_sum", "view_revenue", "click_revenue")
+
+MISSING = "\x1f"
+"""Stands for a null feature value while cells are grouped; the warehouse never returns it."""
+
+
+def prepare_cells(cells: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
+    """Return the cells with `log_bid` and `log_base` (NaN where unknown) added and null features made groupable.
+
+    Raises:
+        DataError: counts that cannot be: more wins than bids, clicks without wins, no bids, unusable prices.
+    """
+    prepared = cells.copy()
+    for feature in features:
+        prepared[feature] = (
+            prepared[feature].astype("object").where(prepared[feature].notna(), MISSING).astype("category")
+        )
+    prepared["day"] = pd.to_datetime(prepared["day"])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        prepared["log_bid"] = np.log(prepared["bid_cpm_sum"].to_numpy(float) / prepared["bids"].to_numpy(float))
+        base_sum = prepared["base_bid_cpm_sum"].astype(float)
+        prepared["log_base"] = np.log(base_sum.where(base_sum > 0) / prepared["bids"])
+    broken = {
+        "bids below 1": prepared["bids"] < 1,
+        "wins outside 0..bids": (prepared["wins"] < 0) | (prepared["wins"] > prepared["bids"]),
+        "clicks outside 0..wins": (prepared["clicks"] < 0) | (prepared["clicks"] > prepared["wins"]),
+        "a price that is no positive number": ~np.isfinite(prepared["log_bid"]),
+    }
+    found = [f"{int(rows.sum())} cells with {what}" for what, rows in broken.items() if rows.any()]
+    if found:
+        raise DataError(f"the extracted cells cannot be learned from: {', '.join(found)}; check BIDS, VIEWS and CLICKS")
+    return prepared
+
+
+def group_cells(cells: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
+    """Return the cells on a coarser grain: day, the given features and price bucket."""
+    by = ["day", *features, "price_bucket", "base_price_bucket"]
+    groups = cells.groupby(by, observed=True, sort=True, dropna=False)
+    return prepare_cells(groups[list(COUNTS)].sum().join(groups["floor_cpm_max"].max()).reset_index(), features)
+
+
+def unmask(values: pd.Series) -> pd.Series:
+    """Return feature values with None where the warehouse had NULL."""
+    plain = values.astype("object")
+    return plain.where(plain != MISSING, None)
+
+
+@dataclass(frozen=True, slots=True)
+class TimeSplit:
+    """Days in the order of time: fit on `train`, calibrate on `calibrate`, judge on `test`. Bounds are half open."""
+
+    calibrate_from: pd.Timestamp
+    test_from: pd.Timestamp
+
+    def slices(self, cells: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+        """Return the cells of the train, calibrate and test days."""
+        day = cells["day"]
+        before, after = day < self.calibrate_from, day >= self.test_from
+        return cells[before], cells[~before & ~after], cells[after]
+
+
+def split_by_time(cells: pd.DataFrame, *, share: float = 0.15, min_wins: int = 200) -> TimeSplit:
+    """Return the split that gives test and calibrate `share` of the days each, wider where wins are few.
+
+    Raises:
+        DataError: fewer than three days with bids, or a split in which a slice has no win or no loss.
+    """
+    days = cells.groupby("day")[["bids", "wins"]].sum().sort_index()
+    if len(days) < 3:
+        raise DataError(f"the window has bids on {len(days)} days; at least 3 are needed: raise lookback_days")
+    length = max(1, round(share * len(days)))
+    while (
+        length < len(days) // 3
+        and min(days["wins"].iloc[-length:].sum(), days["wins"].iloc[-2 * length : -length].sum()) < min_wins
+    ):
+        length += 1
+    split = TimeSplit(days.index[-2 * length], days.index[-length])
+    for name, part in zip(("train", "calibrate", "test"), split.slices(cells), strict=True):
+        bids, wins = int(part["bids"].sum()), int(part["wins"].sum())
+        if not 0 < wins < bids:
+            raise DataError(
+                f"the {name} days have {wins} wins in {bids} bids; both wins and losses are needed: raise lookback_days"
+            )
+    return split
+
+
+def recency_weights(days: pd.Series, *, half_life_days: float) -> np.ndarray:
+    """Return 2^(-age/half-life) of each row, age in days before the newest."""
+    age = (days.max() - days).dt.days.to_numpy(float)
+    return np.exp2(-age / half_life_days)

@@ -1,0 +1,205 @@
+"""Which features make up a segment: signal scores and a greedy choice by what helps on later days."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import brentq, isotonic_regression
+from scipy.special import expit, logit
+
+from optimizer.core.cells import MISSING, split_by_time
+from optimizer.core.shrinkage import between_group_variance, posterior_shifts
+from optimizer.core.slope import find_slope, randomised_rows
+from optimizer.errors import DataError
+
+NEARLY_CONSTANT = 0.995
+"""A feature whose commonest value has more than this share of the bids says nothing."""
+
+ONE_SIDED_95 = 1.645
+
+
+@dataclass(frozen=True, slots=True)
+class SelectionLimits:
+    """Bounds of the choice; see the config keys of the same names."""
+
+    anchor_feature: str
+    max_features: int
+    max_segments: int
+    min_segment_bids: int
+    min_evidence_share: float
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureScore:
+    """What is known of one candidate, and why it was taken or left.
+
+    signal_score: 1e4 x between-value variance of the win rate at equal price x (1 - null share); None for an anchor.
+    gain, gain_lower: fall of the Brier score on later days when the feature joins, x 1e4, and its lower 95 % bound.
+    """
+
+    feature_name: str
+    signal_score: float | None
+    gain: float | None
+    gain_lower: float | None
+    is_selected: bool
+    is_anchor: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The features of the run's segments, in key order, and the score of every candidate."""
+
+    features: tuple[str, ...]
+    scores: tuple[FeatureScore, ...]
+
+
+def select_features(cells: pd.DataFrame, *, candidates: Sequence[str], limits: SelectionLimits) -> Selection:
+    """Return the anchor and, greedily, the features that lower the error on later days most.
+
+    Raises:
+        DataError: the anchor is no candidate of this log.
+    """
+    if limits.anchor_feature not in candidates:
+        raise DataError(
+            f"anchor_feature={limits.anchor_feature!r} is no candidate; choose one of {', '.join(sorted(candidates))}"
+        )
+    priced = remove_price(cells, slope=_identified_slope(cells, candidates))
+    signal = {feature: signal_score(priced, feature) for feature in candidates}
+    selected, notes, gains = [limits.anchor_feature], {}, {}
+    while len(selected) < limits.max_features:
+        rivals = {}
+        for feature in candidates:
+            if feature in selected:
+                continue
+            notes[feature] = _limit_broken(priced, [*selected, feature], limits)
+            gains[feature] = out_of_time_gain(priced, selected, feature)
+            if notes[feature] is None and gains[feature][1] > 0:
+                rivals[feature] = gains[feature][0]
+        if not rivals:
+            break
+        selected.append(max(rivals, key=lambda feature: rivals[feature]))
+    return Selection(
+        tuple(selected),
+        tuple(_score(f, selected, signal, gains, notes, limits) for f in _ranked(candidates, selected, signal)),
+    )
+
+
+def remove_price(cells: pd.DataFrame, *, slope: float | None = None) -> pd.DataFrame:
+    """Return the cells with `expected`, the win rate that the price alone explains.
+
+    Args:
+        slope: logit units per unit of log bid, where it was identified. Without one the curve is isotonic regression of
+            won on bid, the maximum likelihood of current-status data (Groeneboom and Wellner), which takes the
+            habits of earlier bidding for effects of the price.
+    """
+    if slope is not None:
+        price = slope * (cells["log_bid"].to_numpy(float) - cells["log_bid"].mean())
+        wins, bids = cells["wins"].to_numpy(float), cells["bids"].to_numpy(float)
+        level = brentq(lambda level: (bids * expit(level + price)).sum() - wins.sum(), -50, 50)
+        return cells.assign(expected=np.clip(expit(level + price), 1e-4, 1 - 1e-4))
+    by_price = cells.groupby("price_bucket", sort=True)[["bids", "wins"]].sum()
+    fitted = isotonic_regression(by_price["wins"] / by_price["bids"], weights=by_price["bids"]).x
+    expected = pd.Series(np.clip(fitted, 1e-4, 1 - 1e-4), index=by_price.index)
+    return cells.assign(expected=cells["price_bucket"].map(expected).astype(float))
+
+
+def signal_score(priced: pd.DataFrame, feature: str) -> float:
+    """Return how much the win rate at equal price truly differs between values: 1e4 tau2 (1 - null share)."""
+    effects, weights = _group_effects(priced, priced["expected"], [feature])
+    null_share = priced.loc[priced[feature] == MISSING, "bids"].sum() / priced["bids"].sum()
+    return 1e4 * between_group_variance(effects.to_numpy(), weights.to_numpy()) * (1.0 - float(null_share))
+
+
+def out_of_time_gain(priced: pd.DataFrame, selected: Sequence[str], feature: str) -> tuple[float, float]:
+    """Return the mean fall of the Brier score on later days when the feature joins, and its lower bound; x 1e4."""
+    earlier, _, later = split_by_time(priced, share=0.3).slices(priced)
+    before = _predict(earlier, later, selected)
+    after = _predict(earlier, later, [*selected, feature])
+    bids, wins = later["bids"].to_numpy(float), later["wins"].to_numpy(float)
+    fall = bids * (before**2 - after**2) - 2 * wins * (before - after)
+    days = pd.DataFrame({"day": later["day"], "fall": fall, "bids": bids}).groupby("day").sum()
+    gain = days["fall"].sum() / days["bids"].sum()
+    spread = days["fall"] - gain * days["bids"]
+    error = np.sqrt((spread**2).sum() * len(days) / max(1, len(days) - 1)) / days["bids"].sum()
+    return 1e4 * float(gain), 1e4 * float(gain - ONE_SIDED_95 * error)
+
+
+def _group_effects(cells: pd.DataFrame, expected: pd.Series, by: Sequence[str]) -> tuple[pd.Series, pd.Series]:
+    sums = (
+        pd.DataFrame(
+            {
+                "residual": cells["wins"] - cells["bids"] * expected,
+                "variance": cells["bids"] * expected * (1 - expected),
+            }
+        )
+        .join(cells[[*by, "bids"]])
+        .groupby(list(by), observed=True)[["residual", "variance", "bids"]]
+        .sum()
+    )
+    return sums["residual"] / sums["bids"], sums["bids"] ** 2 / sums["variance"]
+
+
+def _predict(fit: pd.DataFrame, target: pd.DataFrame, features: Sequence[str]) -> np.ndarray:
+    """Win rates of the target cells: price, then the shrunk shift of each longer prefix of the features."""
+    curve, predicted = logit(fit["expected"].to_numpy(float)), logit(target["expected"].to_numpy(float))
+    wins, bids = fit["wins"].to_numpy(float), fit["bids"].to_numpy(float)
+    for length in range(1, len(features) + 1):
+        both = pd.concat([fit[list(features[:length])], target[list(features[:length])]])
+        group = both.groupby(list(features[:length]), observed=True).ngroup().to_numpy()
+        shift, _ = posterior_shifts(curve, wins=wins, bids=bids, group=group[: len(fit)], size=int(group.max()) + 1)
+        curve, predicted = curve + shift[group[: len(fit)]], predicted + shift[group[len(fit) :]]
+    return expit(predicted)
+
+
+def _identified_slope(cells: pd.DataFrame, candidates: Sequence[str]) -> float | None:
+    rows = randomised_rows(cells)
+    group = rows.groupby(list(candidates), observed=True).ngroup().to_numpy()
+    slope = find_slope(rows, group)
+    return slope.value if slope is not None and slope.is_identified else None
+
+
+def _limit_broken(cells: pd.DataFrame, features: list[str], limits: SelectionLimits) -> str | None:
+    joined = features[-1]
+    total = cells["bids"].sum()
+    if cells.groupby(joined, observed=True)["bids"].sum().max() > NEARLY_CONSTANT * total:
+        return "nearly constant"
+    bids = cells.groupby(features, observed=True)["bids"].sum()
+    if len(bids) > limits.max_segments:
+        return f"{len(bids)} segments are more than max_segments={limits.max_segments}"
+    share = bids[bids >= limits.min_segment_bids].sum() / total
+    if share < limits.min_evidence_share:
+        return (
+            f"only {share:.0%} of bids in segments with evidence, under min_evidence_share={limits.min_evidence_share}"
+        )
+    return None
+
+
+def _ranked(candidates: Sequence[str], selected: list[str], signal: dict[str, float]) -> list[str]:
+    return selected + sorted((f for f in candidates if f not in selected), key=lambda f: (-signal[f], f))
+
+
+def _score(
+    feature: str,
+    selected: list[str],
+    signal: dict[str, float],
+    gains: dict[str, tuple[float, float]],
+    notes: dict[str, str | None],
+    limits: SelectionLimits,
+) -> FeatureScore:
+    gain, lower = gains.get(feature, (None, None))
+    is_anchor, is_selected = feature == selected[0], feature in selected
+    if is_anchor:
+        reason = "anchor"
+    elif is_selected:
+        reason = "lowers the error on later days"
+    elif len(selected) >= limits.max_features and feature not in notes:
+        reason = f"max_features={limits.max_features} reached"
+    else:
+        reason = notes.get(feature) or (
+            f"max_features={limits.max_features} reached"
+            if lower is not None and lower > 0
+            else "no gain on later days"
+        )
+    return FeatureScore(feature, None if is_anchor else signal[feature], gain, lower, is_selected, is_anchor, reason)

@@ -1,0 +1,29 @@
+"""Segment keys: the text under which the bidder finds a segment's bid.
+
+The optimizer writes keys and the bidder builds them from a bid request; both call `segment_key`.
+"""
+
+from collections.abc import Sequence
+from urllib.parse import quote, unquote
+
+SEPARATOR = "|"
+EMPTY = "%EMPTY"
+"""Stands for an absent or empty value; `quote` never returns it, so no real value collides with it."""
+
+# Printable ASCII that can break neither a CSV field nor a memcached key nor the key itself.
+_SAFE = "!#$&()*+-./:;<=>?@[]^_`{}~"
+
+
+def escape_value(value: str | None) -> str:
+    """Return one feature value as it stands in a key: UTF-8, percent-encoded where it could break something."""
+    return quote(value, safe=_SAFE) if value else EMPTY
+
+
+def segment_key(values: Sequence[str | None]) -> str:
+    """Return the key of a segment, its feature values in feature order: `New%20York|android`."""
+    return SEPARATOR.join(escape_value(value) for value in values)
+
+
+def split_key(key: str) -> list[str | None]:
+    """Return the feature values of a key; the inverse of `segment_key` but for empty text, which comes back as None."""
+    return [None if part == EMPTY else unquote(part) for part in key.split(SEPARATOR)]

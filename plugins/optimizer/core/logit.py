@@ -1,0 +1,45 @@
+"""Logistic regression on counts, with standard errors."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import expit
+
+from optimizer.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class LogitFit:
+    """Coefficients, shape (n_columns,), and their covariance, shape (n_columns, n_columns), in logit units."""
+
+    coefficients: np.ndarray
+    covariance: np.ndarray
+
+    @property
+    def standard_errors(self) -> np.ndarray:
+        return np.sqrt(np.diag(self.covariance))
+
+
+def fit_logit(
+    design: np.ndarray, *, wins: np.ndarray, trials: np.ndarray, ridge: np.ndarray | float = 1e-6, max_steps: int = 100
+) -> LogitFit:
+    """Return the maximum-likelihood fit of wins out of trials by Newton's method.
+
+    Args:
+        design: shape (n_rows, n_columns), with a column of ones for an intercept.
+        wins, trials: shape (n_rows,), counts or weighted counts.
+        ridge: penalty a coefficient, in units of 1 / variance of a normal prior around 0.
+    Raises:
+        DataError: the fit does not converge: the columns separate wins from losses.
+    """
+    penalty = np.broadcast_to(np.asarray(ridge, float), design.shape[1:])
+    coefficients = np.zeros(design.shape[1])
+    for _ in range(max_steps):
+        probability = expit(design @ coefficients)
+        gradient = design.T @ (wins - trials * probability) - penalty * coefficients
+        information = (design.T * (trials * probability * (1 - probability))) @ design + np.diag(penalty)
+        step = np.linalg.solve(information, gradient)
+        coefficients = coefficients + step * min(1.0, 5.0 / max(1e-12, float(np.abs(step).max())))
+        if np.abs(step).max() < 1e-9:
+            return LogitFit(coefficients, np.linalg.inv(information))
+    raise DataError("the win-rate curve does not converge: wins and losses are separated by price; widen the window")

@@ -1,0 +1,117 @@
+"""The keys of a run's configuration, as the optimizer reads them: the one place that lists and bounds them."""
+
+import json
+from typing import Any, Literal
+
+from annotated_types import Ge, Le
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.fields import FieldInfo
+
+from optimizer.core.config import ConfigKey
+
+CONFIG_VERSION = "v3"
+"""The version_code whose keys `RunSettings` reads."""
+
+_TYPE_NAMES = {bool: "bool", int: "int", float: "float"}
+
+
+def _key(section: str, default: Any, title: str, description: str, **bounds: Any) -> Any:
+    visible = bounds.pop("is_ui_visible", True)
+    extra = {"section": section, "is_ui_visible": visible}
+    return Field(default, title=title, description=description, json_schema_extra=extra, **bounds)
+
+
+class RunSettings(BaseModel):
+    """Typed settings of one run. Money is CPM in the account's currency (1.00 = one unit per thousand impressions)."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    target_win_rate: float = _key("business", 0.30, "Target win rate", "Share of auctions to win.", ge=0.01, le=0.99)
+    target_margin: float = _key(
+        "business", 0.30, "Target margin", "Least share of an impression's value that is kept.", ge=0.0, le=0.95
+    )
+    win_rate_scope: Literal["portfolio", "segment"] = _key(
+        "business", "portfolio", "Win rate scope", "Reach the target over all traffic (cheaper) or in every segment."
+    )
+    exploration_mode: bool = _key(
+        "business", True, "Exploration", "Vary bids by about 10 % so that tomorrow's run can learn the price slope."
+    )
+    promotion: Literal["auto", "approval", "none"] = _key(
+        "business",
+        "auto",
+        "Promotion",
+        "Who puts a validated run live: nobody waits (auto), a person (approval), none.",
+    )
+    max_bid_cpm: float = _key(
+        "technical", 30.0, "Highest bid (CPM)", "No final bid is above this, multipliers included.", ge=0.01, le=1000.0
+    )
+    aggressive_exploration: bool = _key(
+        "technical", False, "Aggressive exploration", "Wider variation, wider trust band and larger daily steps."
+    )
+    lookback_days: int = _key(
+        "technical", 60, "Look-back (days)", "Length of the window that is learned from.", ge=7, le=400
+    )
+    half_life_days: float = _key(
+        "technical", 21.0, "Half-life (days)", "After this many days an auction counts half.", ge=1.0, le=400.0
+    )
+    anchor_feature: str = _key(
+        "technical", "internal_adspace_id", "Anchor feature", "The feature that every segment key starts with."
+    )
+    max_features: int = _key("technical", 4, "Most features", "Most features in a segment key.", ge=1, le=8)
+    max_segments: int = _key(
+        "technical", 20_000, "Most segments", "Most distinct segments a feature may lead to.", ge=1, le=5_000_000
+    )
+    min_segment_bids: int = _key(
+        "technical", 30, "Evidence (bids)", "Effective bids from which a segment counts as known.", ge=1, le=100_000
+    )
+    min_evidence_share: float = _key(
+        "technical", 0.7, "Evidence share", "Least share of bids in segments with evidence enough.", ge=0.0, le=1.0
+    )
+    daily_step_limit: float = _key(
+        "technical", 0.15, "Daily step", "Most that a segment's bid may move against the active run.", ge=0.01, le=1.0
+    )
+    max_calibration_error: float = _key(
+        "technical", 0.08, "Highest ECE", "Validation fails above this error on the latest days.", ge=0.0, le=1.0
+    )
+    min_row_coverage: float = _key(
+        "technical", 0.5, "Least row coverage", "Validation fails if fewer bids find their key.", ge=0.0, le=1.0
+    )
+    max_data_age_days: int = _key(
+        "technical", 2, "Oldest data (days)", "Validation fails if the log ends earlier than this.", ge=1, le=60
+    )
+    schedule: str = _key(
+        "technical", "0 6 * * *", "Schedule (cron, UTC)", "When the entity's daily run starts.", is_ui_visible=False
+    )
+    auction_type: Literal["first_price", "second_price"] = _key(
+        "static", "first_price", "Auction type", "How the SSP clears its auctions.", is_ui_visible=False
+    )
+    floor_available: bool = _key(
+        "static", False, "Floors passed", "The SSP passes its floors in the bid request.", is_ui_visible=False
+    )
+    npi_enabled: bool = _key(
+        "static", False, "NPI multipliers", "Identified professionals get a multiplier.", is_ui_visible=False
+    )
+    domain_enabled: bool = _key("static", False, "Domain multipliers", "Domains get a multiplier.", is_ui_visible=False)
+
+
+def config_catalogue() -> tuple[ConfigKey, ...]:
+    """Return the rows of opt_version_configs for the version that this code implements."""
+    return tuple(_config_key(name, info) for name, info in RunSettings.model_fields.items())
+
+
+def _config_key(name: str, info: FieldInfo) -> ConfigKey:
+    extra: dict[str, Any] = info.json_schema_extra  # type: ignore[assignment]
+    choices = getattr(info.annotation, "__args__", None)
+    return ConfigKey(
+        config_key=name,
+        config_section=extra["section"],
+        display_name=info.title or name,
+        description=info.description or "",
+        data_type=_TYPE_NAMES.get(info.annotation, "str"),  # type: ignore[arg-type]
+        default_value=info.default if isinstance(info.default, str) else json.dumps(info.default),
+        min_value=next((str(item.ge) for item in info.metadata if isinstance(item, Ge)), None),
+        max_value=next((str(item.le) for item in info.metadata if isinstance(item, Le)), None),
+        allowed_values=tuple(choices) if choices else None,
+        is_required=True,
+        is_ui_visible=extra["is_ui_visible"],
+    )

@@ -1,0 +1,135 @@
+"""The demo: a stack, a log, one entity's run through Airflow, and what came of it."""
+
+import csv
+import io
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine
+
+from optimizer.artifacts.store import ObjectStore
+from optimizer.control_plane import registry, runs
+from optimizer.control_plane.engine import open_engine
+from optimizer.control_plane.records import Run, RunOutput
+from optimizer.control_plane.schema import migrate
+from optimizer.errors import RunStateError, UnavailableError
+from optimizer.local import event_log
+from optimizer.local.airflow_api import TaskState
+from optimizer.local.catalogue import BUCKET, ensure_entity, load_catalogue
+from optimizer.local.stack import LocalStack
+
+READY_TIMEOUT_S = 180
+RUN_TIMEOUT_S = 1_800
+LOG_MARKER = "event_log.json"
+
+
+@dataclass(frozen=True, slots=True)
+class DemoResult:
+    """What a person wants to see of a finished run."""
+
+    run: Run
+    outputs: list[RunOutput]
+    first_bids: list[dict[str, str]]
+    tasks: list[TaskState]
+
+
+@contextmanager
+def running(stack: LocalStack, *programs: str) -> Iterator[None]:
+    """Start those of the programs that are down, and stop just these at the end."""
+    states = stack.status()
+    started = [program for program in programs if states[program] != "running"]
+    try:
+        if started:
+            stack.start(*started)
+        stack.wait_ready(timeout_s=READY_TIMEOUT_S)
+        yield
+    finally:
+        if started:
+            stack.stop(*started)
+        if set(stack.status().values()) == {"stopped"}:
+            stack.stop()
+
+
+def prepare_control_plane(stack: LocalStack) -> Engine:
+    """Migrate the control plane, load the catalogue and make the bucket; all can be repeated."""
+    engine = open_engine(stack.environment()["OPTIMIZER_CONTROL_PLANE_URL"])
+    migrate(engine)
+    load_catalogue(engine)
+    stack.ensure_bucket(BUCKET)
+    return engine
+
+
+def generated_size() -> tuple[int, int]:
+    """Return how many bids the generated log has, and over how many days."""
+    return sum(event_log.LOG_BIDS.values()), event_log.LOG_DAYS
+
+
+def load_generated(stack: LocalStack, *, today: date, bids: Mapping[str, int] = event_log.LOG_BIDS) -> bool:
+    """Load the generated log up to yesterday; return False where it is there already."""
+    connection = stack.connect_warehouse()
+    with connection:
+        event_log.create_tables(connection)
+        marker = stack.home.state / LOG_MARKER
+        return event_log.load_generated_log(connection, end_day=today, bids=bids, marker=marker)
+
+
+def load_own(stack: LocalStack, engine: Engine, *, entity_code: str, files: Mapping[str, Path]) -> event_log.LogFacts:
+    """Load a team's own log for the entity, which is added where it is new."""
+    connection = stack.connect_warehouse()
+    with connection:
+        event_log.create_tables(connection)
+        facts = event_log.load_own_log(connection, files=files, marker=stack.home.state / LOG_MARKER)
+    ensure_entity(engine, entity_code, object_id=facts.object_id)
+    return facts
+
+
+def run_entity(stack: LocalStack, *, entity_code: str, conf: Mapping[str, Any]) -> Iterator[list[TaskState]]:
+    """Run the entity's DAG and yield its task instances about once a second until it has ended.
+
+    Raises:
+        UnavailableError: the DAG does not appear, or the run takes longer than half an hour.
+    """
+    dag_id = f"optimize__{entity_code}"
+    with stack.connect_airflow() as airflow:
+        airflow.wait_for_dag(dag_id, timeout_s=READY_TIMEOUT_S)
+        airflow.unpause(dag_id)
+        dag_run_id = airflow.trigger(dag_id, conf=dict(conf))
+        deadline = time.monotonic() + RUN_TIMEOUT_S
+        while True:
+            state = airflow.dag_run(dag_id, dag_run_id)
+            yield airflow.task_instances(dag_id, dag_run_id)
+            if state in ("success", "failed"):
+                return
+            if time.monotonic() > deadline:
+                raise UnavailableError(f"run {dag_run_id} of {dag_id} is still {state} after {RUN_TIMEOUT_S} s")
+            time.sleep(1)
+
+
+def read_result(stack: LocalStack, engine: Engine, *, run: Run, tasks: list[TaskState]) -> DemoResult:
+    """Return what the run left in the control plane and in S3.
+
+    Raises:
+        RunStateError: it did not complete; the message is the run's own.
+    """
+    if run.status != "completed":
+        raise RunStateError(f"run {run.run_id} is {run.status}: {run.error_message}")
+    content = ObjectStore(stack.connect_objects()).get_bytes(f"{run.s3_output_path}suggested_bids.csv")
+    rows = csv.DictReader(io.StringIO(content.decode()))
+    return DemoResult(
+        run, registry.read_outputs(engine, run.run_id), [row for row, _ in zip(rows, range(10), strict=False)], tasks
+    )
+
+
+def newest_run(engine: Engine, entity_code: str) -> Run:
+    """Return the entity's newest run."""
+    return runs.list_runs(engine, entity_code=entity_code, limit=1)[0]
+
+
+def today_utc() -> date:
+    """Return today's date in UTC."""
+    return datetime.now(UTC).date()

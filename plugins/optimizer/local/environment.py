@@ -1,0 +1,116 @@
+"""The environment in which Airflow, its tasks and the command line see the local systems as their connections."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from optimizer.local.home import StackHome
+from optimizer.local.settings import StackSettings
+
+WAREHOUSE_DATABASE = "OPTIMIZER"
+WAREHOUSE_SCHEMA = "PUBLIC"
+
+
+def build_environment(settings: StackSettings, *, home: StackHome, project: Path) -> dict[str, str]:
+    """Return all variables that Airflow and the `optimizer` command line need, secrets included.
+
+    Airflow reads the DAGs and plugins of `project`.
+    """
+    return {
+        **_airflow_variables(settings, home, project),
+        **_connection_variables(settings, home),
+        "OPTIMIZER_HOME": str(home.path),
+        "OPTIMIZER_STATE_DIR": str(home.state),
+        "OPTIMIZER_CONTROL_PLANE_URL": f"sqlite:///{home.control_plane}",
+        "REQUESTS_CA_BUNDLE": str(home.ca_bundle),
+        **_without_proxy("localhost", "127.0.0.1"),
+    }
+
+
+def build_server_environment(settings: StackSettings) -> dict[str, str]:
+    """Return the logins that the servers check, for their own processes only."""
+    return {
+        "OPTIMIZER_WAREHOUSE_USER": settings.warehouse_user,
+        "OPTIMIZER_WAREHOUSE_PASSWORD": settings.warehouse_password,
+        "RCLONE_AUTH_KEY": f'"{settings.objects_access_key},{settings.objects_secret_key}"',
+    }
+
+
+def warehouse_connection(settings: StackSettings) -> dict[str, Any]:
+    """Return Airflow's connection to the warehouse; the unmodified SnowflakeHook takes it."""
+    return {
+        "conn_type": "snowflake",
+        "login": settings.warehouse_user,
+        "password": settings.warehouse_password,
+        "schema": WAREHOUSE_SCHEMA,
+        "extra": {
+            "account": "fakesnow",
+            "host": "localhost",
+            "port": settings.warehouse_port,
+            "database": WAREHOUSE_DATABASE,
+            "warehouse": "LOCAL",
+            "insecure_mode": True,
+            "session_parameters": {"CLIENT_OUT_OF_BAND_TELEMETRY_ENABLED": False},
+        },
+    }
+
+
+def objects_connection(settings: StackSettings) -> dict[str, Any]:
+    """Return Airflow's connection to the objects."""
+    return {
+        "conn_type": "aws",
+        "login": settings.objects_access_key,
+        "password": settings.objects_secret_key,
+        "extra": {
+            "endpoint_url": f"http://127.0.0.1:{settings.objects_port}",
+            "region_name": "us-east-1",
+            "config_kwargs": {"s3": {"addressing_style": "path"}},
+        },
+    }
+
+
+def _connection_variables(settings: StackSettings, home: StackHome) -> dict[str, str]:
+    connections = {
+        "CONTROL_PLANE": {"conn_type": "sqlite", "host": str(home.control_plane)},
+        "WAREHOUSE": warehouse_connection(settings),
+        "OBJECTS": objects_connection(settings),
+    }
+    return {f"AIRFLOW_CONN_OPTIMIZER_{name}": json.dumps(connection) for name, connection in connections.items()}
+
+
+def _airflow_variables(settings: StackSettings, home: StackHome, project: Path) -> dict[str, str]:
+    url = f"http://127.0.0.1:{settings.airflow_port}"
+    options = {
+        "CORE__DAGS_FOLDER": project / "dags",
+        "CORE__PLUGINS_FOLDER": project / "plugins",
+        "CORE__LOAD_EXAMPLES": False,
+        "CORE__EXECUTOR": "LocalExecutor",
+        "CORE__PARALLELISM": 4,
+        "CORE__FERNET_KEY": settings.airflow_fernet_key,
+        "CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
+        "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{settings.airflow_user}:admin",
+        "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": home.airflow_passwords,
+        "CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL": 10,
+        "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home.airflow / 'airflow.db'}",
+        "LOGGING__BASE_LOG_FOLDER": home.logs / "airflow",
+        "API__HOST": "127.0.0.1",
+        "API__PORT": settings.airflow_port,
+        "API__BASE_URL": url,
+        "API__SECRET_KEY": settings.airflow_session_secret,
+        "API_AUTH__JWT_SECRET": settings.airflow_jwt_secret,
+        # A row that is new in the control plane is a DAG within a minute.
+        "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 15,
+        "DAG_PROCESSOR__REFRESH_INTERVAL": 30,
+        "USAGE_DATA_COLLECTION__ENABLED": False,
+    }
+    variables = {f"AIRFLOW__{name}": str(value) for name, value in options.items()}
+    return {"AIRFLOW_HOME": str(home.airflow), "SCARF_ANALYTICS": "false", "DO_NOT_TRACK": "1", **variables}
+
+
+def _without_proxy(*hosts: str) -> dict[str, str]:
+    """Return NO_PROXY in both spellings: a proxy of the machine must not be asked for the loopback."""
+    known = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or ""
+    names = [name for name in known.split(",") if name]
+    value = ",".join([*names, *(host for host in hosts if host not in names)])
+    return {"NO_PROXY": value, "no_proxy": value}

@@ -1,0 +1,102 @@
+"""The programs of a local stack, and the supervisord configuration that runs them."""
+
+import shlex
+import sys
+import sysconfig
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from optimizer.local.home import StackHome
+from optimizer.local.settings import StackSettings
+
+SYSTEMS = ("warehouse", "objects")
+AIRFLOW = ("airflow-api-server", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer")
+PROGRAMS = SYSTEMS + AIRFLOW
+
+_SUPERVISORD = """\
+[supervisord]
+logfile={logs}/supervisord.log
+pidfile={home}/supervisord.pid
+childlogdir={logs}
+directory={home}
+umask=077
+
+[unix_http_server]
+file={socket}
+chmod=0700
+
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
+"""
+
+_PROGRAM = """
+[program:{program.name}]
+command={command}
+autostart=false
+autorestart=true
+startsecs={program.start_s}
+startretries=2
+stopwaitsecs={program.stop_s}
+stopasgroup=true
+killasgroup=true
+redirect_stderr=true
+stdout_logfile={log}
+stdout_logfile_maxbytes=20MB
+stdout_logfile_backups=2
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One supervised command.
+
+    `start_s`: it counts as started once it has run this long. `stop_s`: it is killed when it takes longer to end.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    start_s: int
+    stop_s: int
+
+
+def list_programs(settings: StackSettings, *, home: StackHome) -> tuple[Program, ...]:
+    """Return every program of the stack, systems first. No command line holds a secret."""
+    airflow = (sys.executable, "-m", "airflow")
+    return (
+        Program("warehouse", _warehouse_command(settings, home), start_s=1, stop_s=15),
+        Program("objects", _objects_command(settings, home), start_s=1, stop_s=15),
+        Program("airflow-api-server", (*airflow, "api-server"), start_s=5, stop_s=15),
+        # The log servers of these two would listen on every interface; the api-server reads the files itself.
+        # The scheduler would wait for running tasks without end; a killed one is run again after the next start.
+        Program("airflow-scheduler", (*airflow, "scheduler", "--skip-serve-logs"), start_s=5, stop_s=8),
+        Program("airflow-dag-processor", (*airflow, "dag-processor"), start_s=5, stop_s=15),
+        # It keeps nothing of its own, and would wait 10 s for its child process.
+        Program("airflow-triggerer", (*airflow, "triggerer", "--skip-serve-logs"), start_s=5, stop_s=3),
+    )
+
+
+def render_supervisord(programs: Iterable[Program], *, home: StackHome, socket_path: Path) -> str:
+    """Return supervisord.conf. Its programs inherit supervisord's environment, so no secret stands in it."""
+    sections = [_SUPERVISORD.format(home=home.path, logs=home.logs, socket=socket_path)]
+    for program in programs:
+        command, log = shlex.join(program.command), home.log(program.name)
+        sections.append(_PROGRAM.format(program=program, command=command, log=log))
+    return "".join(sections)
+
+
+def _warehouse_command(settings: StackSettings, home: StackHome) -> tuple[str, ...]:
+    return (
+        *(sys.executable, "-m", "optimizer.local.snowflake_server"),
+        *("--port", str(settings.warehouse_port)),
+        *("--folder", str(home.warehouse)),
+        *("--certificate", str(home.certificate)),
+        *("--private-key", str(home.private_key)),
+    )
+
+
+def _objects_command(settings: StackSettings, home: StackHome) -> tuple[str, ...]:
+    rclone = Path(sysconfig.get_path("scripts")) / "rclone"
+    address = ("--addr", f"127.0.0.1:{settings.objects_port}")
+    # An empty --config keeps the user's own remotes out.
+    return (str(rclone), "serve", "s3", *address, "--config", "", str(home.objects))

@@ -1,0 +1,209 @@
+"""The embedded stack of one home folder: open it, start it, wait until it answers, stop it."""
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Self
+
+from optimizer.errors import ConfigError, UnavailableError
+from optimizer.local.airflow_api import AirflowApi
+from optimizer.local.certificate import ensure_certificate
+from optimizer.local.clients import connect_airflow, connect_objects, connect_warehouse
+from optimizer.local.environment import build_environment, build_server_environment
+from optimizer.local.home import PROJECT, StackHome, default_home
+from optimizer.local.programs import AIRFLOW, PROGRAMS, list_programs, render_supervisord
+from optimizer.local.readiness import find_unready
+from optimizer.local.settings import (
+    StackSettings,
+    create_settings,
+    move_taken_ports,
+    read_settings,
+    write_private_file,
+    write_settings,
+)
+from optimizer.local.supervision import Supervisor
+
+TRAINING_POOL = "optimizer_training"
+
+_LOG_LINES = 15
+_RUNNING_STATES = ("running", "starting", "backoff")
+
+
+class LocalStack:
+    """SQLite, a Snowflake-speaking warehouse, S3 objects and Airflow on the loopback of this machine."""
+
+    def __init__(self, home: StackHome, *, settings: StackSettings, project: Path = PROJECT) -> None:
+        self.home, self.settings, self.project = home, settings, project
+
+    @classmethod
+    def open(cls, home: Path | None = None, *, project: Path = PROJECT) -> Self:
+        """Return the stack of a home, which is made on first use; Airflow reads the DAGs and plugins of `project`.
+
+        A stack that is down gets other ports for those that are taken meanwhile.
+
+        Raises:
+            ConfigError: its stack.json cannot be read, or its path holds a %.
+        """
+        folders = StackHome((home or default_home()).resolve())
+        if "%" in str(folders.path):
+            raise ConfigError(f"{folders.path}: supervisord and Airflow expand the % in it; choose another home")
+        folders.create()
+        with _locked(folders):
+            settings = read_settings(folders.settings) or create_settings(folders.path)
+            stack = cls(folders, settings=settings, project=project)
+            ensure_certificate(folders)
+            stack._settle_ports()
+        return stack
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables for Airflow and the `optimizer` command line, to lay over os.environ. Holds secrets."""
+        return build_environment(self.settings, home=self.home, project=self.project)
+
+    def start(self, *programs: str) -> None:
+        """Start programs, all if none is named, and return when their processes run; `wait_ready` asks them.
+
+        Raises:
+            ConfigError: a name is no program.
+            UnavailableError: a program does not stay up; the message ends with its log.
+        """
+        wanted = _known(programs)
+        with _locked(self.home):
+            if not self._supervisor.is_running():
+                self._launch()
+            if set(wanted) & set(AIRFLOW):
+                self._prepare_airflow()
+            failed = self._supervisor.start(wanted)
+        if failed:
+            raise UnavailableError(f"{failed} does not stay up. {self._log_tail(failed)}")
+
+    def stop(self, *programs: str) -> None:
+        """Stop programs; with no name all of them, and what supervises them."""
+        with _locked(self.home):
+            if not programs:
+                self._supervisor.shut_down()
+            elif self._supervisor.is_running():
+                self._supervisor.stop(_known(programs))
+
+    def restart(self, *programs: str) -> None:
+        """Stop and start programs, all that were running if none is named."""
+        wanted = programs or self._running()
+        self.stop(*programs)
+        if wanted:
+            self.start(*wanted)
+
+    def status(self) -> dict[str, str]:
+        """Return {program: state} of every program, in supervisord's words: stopped, starting, running, fatal, …"""
+        return dict.fromkeys(PROGRAMS, "stopped") | self._supervisor.states()
+
+    def wait_ready(self, timeout_s: float = 120) -> None:
+        """Return when every program that was started answers a real request.
+
+        Raises:
+            UnavailableError: one does not in time, or ended; the message ends with its log.
+        """
+        deadline = time.monotonic() + timeout_s
+        while problems := self._problems():
+            program, problem = next(iter(problems.items()))
+            if time.monotonic() > deadline or self.status()[program] in ("fatal", "exited"):
+                raise UnavailableError(f"{program} is not ready: {problem}. {self._log_tail(program)}")
+            time.sleep(0.5)
+        if "airflow-api-server" in self._running():
+            with self.connect_airflow() as airflow:
+                airflow.ensure_pool(TRAINING_POOL, slots=1)
+
+    def connect_warehouse(self) -> Any:
+        """Return an open Snowflake connection; see `optimizer.local.clients`."""
+        return connect_warehouse(self.settings, home=self.home)
+
+    def connect_objects(self) -> Any:
+        """Return a boto3 S3 client."""
+        return connect_objects(self.settings)
+
+    def connect_airflow(self) -> AirflowApi:
+        """Return a client of Airflow's REST API."""
+        return connect_airflow(self.settings)
+
+    def ensure_bucket(self, name: str) -> None:
+        """Make the bucket if it is missing."""
+        client = self.connect_objects()
+        try:
+            if name not in [bucket["Name"] for bucket in client.list_buckets()["Buckets"]]:
+                client.create_bucket(Bucket=name)
+        finally:
+            client.close()
+
+    @property
+    def _supervisor(self) -> Supervisor:
+        config = self.home.path / "supervisord.conf"
+        return Supervisor(home=self.home.path, socket_path=self.settings.socket_path, config=config)
+
+    def _running(self) -> tuple[str, ...]:
+        return tuple(program for program, state in self.status().items() if state in _RUNNING_STATES)
+
+    def _settle_ports(self) -> None:
+        if self._supervisor.is_running():
+            return
+        self.settings = move_taken_ports(self.settings, home=self.home.path)
+        if self.settings != read_settings(self.home.settings):
+            write_settings(self.home.settings, settings=self.settings)
+
+    def _launch(self) -> None:
+        self._supervisor.shut_down()
+        self._settle_ports()
+        programs = list_programs(self.settings, home=self.home)
+        text = render_supervisord(programs, home=self.home, socket_path=self.settings.socket_path)
+        write_private_file(self.home.path / "supervisord.conf", text=text)
+        self._supervisor.launch({**self.environment(), **build_server_environment(self.settings)})
+
+    def _prepare_airflow(self) -> None:
+        """Write the password file, and migrate Airflow's own database once per Airflow version (about 9 s)."""
+        passwords = {self.settings.airflow_user: self.settings.airflow_password}
+        write_private_file(self.home.airflow_passwords, text=json.dumps(passwords))
+        migrated, wanted = self.home.airflow / "migrated_version.txt", version("apache-airflow")
+        if migrated.exists() and migrated.read_text() == wanted:
+            return
+        environment = {**os.environ, **self.environment()}
+        command = [sys.executable, "-m", "airflow", "db", "migrate"]
+        with self.home.log("airflow-db-migrate").open("w") as log:
+            done = subprocess.run(  # noqa: S603
+                command, env=environment, cwd=self.home.path, stdout=log, stderr=subprocess.STDOUT, check=False
+            )
+        if done.returncode:
+            raise UnavailableError(f"airflow db migrate failed. {self._log_tail('airflow-db-migrate')}")
+        write_private_file(migrated, text=wanted)
+
+    def _problems(self) -> dict[str, str]:
+        states = self.status()
+        started = [program for program, state in states.items() if state != "stopped"]
+        if not started:
+            raise UnavailableError(f"nothing of the stack in {self.home.path} runs; start it first")
+        down = {program: f"it is {states[program]}" for program in started if states[program] != "running"}
+        return down or find_unready(started, settings=self.settings, home=self.home)
+
+    def _log_tail(self, program: str) -> str:
+        path = self.home.log(program)
+        lines = path.read_text(errors="replace").splitlines()[-_LOG_LINES:] if path.exists() else []
+        return "\n".join([f"The end of {path}:", *lines])
+
+
+def _known(programs: Iterable[str]) -> tuple[str, ...]:
+    unknown = sorted(set(programs) - set(PROGRAMS))
+    if unknown:
+        raise ConfigError(f"no program is called {', '.join(unknown)}; choose from {', '.join(PROGRAMS)}")
+    return tuple(programs) or PROGRAMS
+
+
+@contextmanager
+def _locked(home: StackHome) -> Iterator[None]:
+    """Let one process at a time open, start or stop the stack."""
+    with home.lock.open("a") as file:
+        home.lock.chmod(0o600)
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

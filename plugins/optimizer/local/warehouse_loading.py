@@ -1,0 +1,80 @@
+"""Load Parquet files into a warehouse table through a stage: the one fast way that works locally and on Snowflake."""
+
+import re
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from optimizer.errors import DataError, WarehouseError
+
+_TABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-z0-9_$]*){0,2}")
+
+
+def load_parquet(connection: Any, *, table: str, files: Iterable[Path], replace: bool = False) -> int:
+    """Load the files' rows by column name and return how many there were.
+
+    Either all rows arrive or none does. Calling it twice loads the rows twice; with `replace=True` the table holds
+    exactly these files afterwards, so the call can be repeated.
+
+    Args:
+        connection: of the Snowflake connector, outside a transaction.
+        table: existing, `TABLE`, `SCHEMA.TABLE` or `DATABASE.SCHEMA.TABLE`; its timestamps are TIMESTAMP_NTZ in UTC.
+        files: their columns are named as the table's, in any case; timestamps carry no time zone.
+    Raises:
+        DataError: there is no file, or one is no Parquet or has a timestamp with a time zone.
+        WarehouseError: the table name is not one, or the warehouse loaded another number of rows.
+    """
+    if not _TABLE_NAME.fullmatch(table):
+        raise WarehouseError(f"{table!r} is no table name; write TABLE, SCHEMA.TABLE or DATABASE.SCHEMA.TABLE")
+    paths = [Path(file).resolve() for file in files]
+    if not paths:
+        raise DataError(f"there is no file to load into {table}")
+    expected_rows = sum(_count_rows(path) for path in paths)
+    with connection.cursor() as cursor:
+        # A new stage has no memory of files loaded before; it ends with the session, its files with the COPY.
+        stage = f"load_{secrets.token_hex(8)}"
+        cursor.execute(f"CREATE TEMPORARY STAGE {stage}")
+        for number, path in enumerate(paths):
+            cursor.execute(f"PUT 'file://{path}' @{stage}/{number} AUTO_COMPRESS=FALSE")
+        _copy_in_one_transaction(cursor, stage, table, expected_rows, replace)
+    return expected_rows
+
+
+def _copy_in_one_transaction(cursor: Any, stage: str, table: str, expected_rows: int, replace: bool) -> None:
+    cursor.execute("BEGIN")
+    try:
+        if replace:
+            cursor.execute(f"DELETE FROM {table}")  # noqa: S608 - checked name
+        before = _count(cursor, table)
+        cursor.execute(
+            f"COPY INTO {table} FROM @{stage} FILE_FORMAT = (TYPE = PARQUET) "
+            "MATCH_BY_COLUMN_NAME = CASE_INSENSITIVE PURGE = TRUE"
+        )
+        loaded_rows = _count(cursor, table) - before
+        if loaded_rows != expected_rows:
+            raise WarehouseError(f"table {table}: {loaded_rows} of {expected_rows} rows arrived; nothing was kept")
+        cursor.execute("COMMIT")
+    except BaseException:
+        cursor.execute("ROLLBACK")
+        raise
+
+
+def _count(cursor: Any, table: str) -> int:
+    return int(cursor.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0])  # noqa: S608 - checked name
+
+
+def _count_rows(path: Path) -> int:
+    """Return a file's rows, having checked what would be loaded wrongly without a word."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            schema, rows = file.schema_arrow, file.metadata.num_rows
+    except (OSError, pa.ArrowInvalid) as error:
+        raise DataError(f"{path} cannot be read as Parquet: {error}") from error
+    zoned = [field.name for field in schema if pa.types.is_timestamp(field.type) and field.type.tz]
+    if zoned:
+        raise DataError(f"{path}: {', '.join(zoned)} carry a time zone; write UTC timestamps without one")
+    return rows

@@ -1,0 +1,1 @@
+"""The only room that knows Airflow: connections, DAGs and their trigger form."""

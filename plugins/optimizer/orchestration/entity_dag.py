@@ -1,0 +1,168 @@
+"""One DAG an entity: its tasks, their order, and what happens when one fails. What they do is elsewhere."""
+
+import logging
+import os
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import DAG, CronTriggerTimetable, ExceptionRetryPolicy, RetryAction, RetryRule, TriggerRule, task
+
+from optimizer.control_plane.entities import read_definitions
+from optimizer.control_plane.records import EntityDefinition
+from optimizer.orchestration import task_bodies
+from optimizer.orchestration.connections import connect_control_plane
+from optimizer.orchestration.definitions import load_definitions, read_last_good, snapshot_path
+from optimizer.orchestration.trigger_form import build_params
+
+log = logging.getLogger(__name__)
+
+DAG_PREFIX = "optimize__"
+TRAINING_POOL = "optimizer_training"
+
+_DOC = """\
+### {name}
+
+Learns from the bids of SSP client `{code}` (object {object_id}) and says what to bid next; version {version}.
+
+**Owner** the optimizer team. **Outputs** `{s3_base_path}`. **Config** `optimizer config {code}`.
+
+**Rerun** trigger this DAG again: every run has a row, a prefix and a manifest of its own. A task that failed because a
+system was away retries by itself; clearing a task of a run whose row is finished does nothing but say so.
+
+**Red** means that nothing was promoted: the reason stands in the log of `close_run` and on the run
+(`optimizer show RUN`).
+"""
+
+
+def build_entity_dags(*, only: str | None = None) -> list[DAG]:
+    """Return the DAGs of the active entities, or the one named DAG whatever its entity's status: it is being run."""
+    dags = []
+    for definition in _definitions(only):
+        is_wanted = dag_id_of(definition) == only if only else definition.entity.status == "A"
+        if not is_wanted:
+            continue
+        try:
+            dags.append(build_entity_dag(definition))
+        except Exception:  # one entity's mistake must not take the other DAGs of this file away
+            log.exception("entity %s is set aside: its DAG cannot be built", definition.entity.entity_code)
+    return dags
+
+
+def dag_id_of(definition: EntityDefinition) -> str:
+    """Return the entity's dag_id."""
+    return DAG_PREFIX + definition.entity.entity_code
+
+
+def build_entity_dag(definition: EntityDefinition) -> DAG:
+    """Return the entity's DAG; the same definition always gives the same DAG."""
+    entity = definition.entity
+    schedule = definition.entity_values.get("schedule") or next(
+        (key.default_value for key in definition.config_keys if key.config_key == "schedule"), None
+    )
+    with DAG(
+        dag_id_of(definition),
+        description=f"Daily bids of {entity.entity_name}",
+        schedule=CronTriggerTimetable(schedule, timezone="UTC") if schedule else None,
+        catchup=False,
+        max_active_runs=1,
+        dagrun_timeout=timedelta(hours=6),
+        is_paused_upon_creation=False,
+        params=build_params(definition),
+        tags={"optimizer", entity.object_type},
+        doc_md=_DOC.format(
+            name=entity.entity_name,
+            code=entity.entity_code,
+            object_id=entity.object_id,
+            version=definition.version_code,
+            s3_base_path=entity.s3_base_path,
+        ),
+        default_args={
+            "owner": "optimizer",
+            "retries": 3,
+            "retry_delay": timedelta(seconds=float(os.environ.get("OPTIMIZER_RETRY_DELAY_S", "60"))),
+            "retry_exponential_backoff": 2,
+            "max_retry_delay": timedelta(minutes=15),
+            "retry_policy": ExceptionRetryPolicy(
+                rules=[
+                    RetryRule(
+                        exception="optimizer.errors.PermanentError",
+                        action=RetryAction.FAIL,
+                        reason="a retry cannot mend this",
+                    )
+                ]
+            ),
+        },
+    ) as dag:
+        _wire(entity.entity_code)
+    return dag
+
+
+def _wire(entity_code: str) -> None:
+    @task(execution_timeout=timedelta(minutes=5))
+    def snapshot_config() -> dict[str, str]:
+        """Find or make the run's row, check its config and freeze it."""
+        return task_bodies.snapshot_config(entity_code)
+
+    @task(execution_timeout=timedelta(hours=2))
+    def extract(run: dict[str, str]) -> dict[str, Any]:
+        """Bring the window's cells from the warehouse to the staging prefix."""
+        return task_bodies.run_step("extract", run)
+
+    @task(execution_timeout=timedelta(minutes=30))
+    def select_features(run: dict[str, str]) -> dict[str, Any]:
+        """Choose the features that make up a segment."""
+        return task_bodies.run_step("select_features", run)
+
+    @task(execution_timeout=timedelta(hours=2), pool=TRAINING_POOL)
+    def train_models(run: dict[str, str]) -> dict[str, Any]:
+        """Fit win rate, landscape and click rate."""
+        return task_bodies.run_step("train_models", run)
+
+    @task(execution_timeout=timedelta(minutes=30))
+    def compute_bids(run: dict[str, str]) -> dict[str, Any]:
+        """Turn curves into bids and multipliers."""
+        return task_bodies.run_step("compute_bids", run)
+
+    @task(execution_timeout=timedelta(minutes=15))
+    def validate(run: dict[str, str]) -> dict[str, Any]:
+        """Check the bids; a run that fails here keeps its outputs and is never promoted."""
+        return task_bodies.run_step("validate", run)
+
+    @task(execution_timeout=timedelta(minutes=30))
+    def upload(run: dict[str, str]) -> dict[str, Any]:
+        """Write the run's files, the manifest last."""
+        return task_bodies.run_step("upload", run)
+
+    @task(execution_timeout=timedelta(minutes=5))
+    def register(run: dict[str, str]) -> dict[str, Any]:
+        """Write the results to the control plane, which completes the run."""
+        return task_bodies.run_step("register", run)
+
+    @task(execution_timeout=timedelta(minutes=5))
+    def promote(run: dict[str, str]) -> dict[str, Any]:
+        """Give the run the entity's traffic, where its config says so."""
+        return task_bodies.promote(run)
+
+    @task(execution_timeout=timedelta(minutes=5), trigger_rule=TriggerRule.ALL_DONE)
+    def close_run() -> dict[str, Any]:
+        """Leave the run completed or failed, whatever happened; red where nothing was promoted that should be."""
+        return task_bodies.close_run()
+
+    run = snapshot_config()
+    order: Iterable[Any] = (extract, select_features, train_models, compute_bids, validate, upload, register, promote)
+    previous = run
+    for step in order:
+        current = step(run)
+        previous >> current
+        previous = current
+    previous >> close_run()
+
+
+def _definitions(only: str | None) -> list[EntityDefinition]:
+    """A task that is being run needs its own DAG and no database; everybody else asks the control plane."""
+    if only is not None:
+        last_good = read_last_good(snapshot_path())
+        if last_good is not None and any(dag_id_of(definition) == only for definition in last_good):
+            return last_good
+    return load_definitions(lambda: read_definitions(connect_control_plane()), path=snapshot_path())

@@ -1,0 +1,140 @@
+"""The files of a run, written from what its steps staged."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from optimizer.core.settings import RunSettings
+from optimizer.pipeline import staging
+from optimizer.training.job import CLICK_MODEL_FILE, WIN_MODEL_FILE, TrainingReport
+
+BID_COLUMNS = {
+    "suggested_bid_cpm": "suggested_bid_cpm",
+    "planned_bid_cpm": "planned_bid_cpm",
+    "jitter": "jitter",
+    "bids": "bids",
+    "wins": "views",
+    "clicks": "clicks",
+    "observed_win_rate": "observed_win_rate",
+    "modelled_win_rate": "modelled_win_rate",
+    "observed_ctr": "observed_ctr",
+    "click_rate": "modelled_ctr",
+    "expected_win_rate": "expected_win_rate",
+    "expected_margin": "expected_margin",
+    "reason": "reason",
+}
+"""Column of the bid table: column of suggested_bids.csv."""
+
+MULTIPLIER_COLUMNS = ["multiplier", "bids", "views", "clicks"]
+Figure = tuple[str, str, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFile:
+    """A file on this machine that will become an object of the run."""
+
+    output_type: str
+    path: Path
+    row_count: int | None
+
+
+def write_outputs(
+    folder: Path, *, stage: staging.Staging, snapshot: dict[str, Any], settings: RunSettings
+) -> dict[str, OutputFile]:
+    """Write every file of the run to the folder and return them by name."""
+    features = stage.get_json(staging.SELECTION)["features"]
+    bids = stage.get_frame(staging.BIDS)
+    biddable = bids[bids["suggested_bid_cpm"].notna()].sort_values("bids", ascending=False, kind="stable")
+    served = biddable[biddable["is_served"]]
+    files = [
+        _csv(
+            folder,
+            "suggested_bids",
+            biddable.rename(columns=BID_COLUMNS)[["segment_key", *features, *BID_COLUMNS.values()]],
+        ),
+        _csv(folder, "memcache", served.rename(columns={"suggested_bid_cpm": "bid"})[["segment_key", "bid"]]),
+    ]
+    if settings.domain_enabled:
+        files.append(
+            _csv(folder, "domain_multipliers", stage.get_frame(staging.DOMAINS)[["domain", *MULTIPLIER_COLUMNS]])
+        )
+    if settings.npi_enabled:
+        files.append(_csv(folder, "npi_multipliers", stage.get_frame(staging.NPIS)[["npi", *MULTIPLIER_COLUMNS]]))
+    files.append(_json(folder, "metrics", metrics_document(stage)))
+    files.append(_json(folder, "config", snapshot))
+    for name in (WIN_MODEL_FILE, CLICK_MODEL_FILE):
+        if stage.has(name):
+            files.append(OutputFile(Path(name).stem, stage.get_file(name, folder / name), None))
+    return {file.path.name: file for file in files}
+
+
+def metrics_document(stage: staging.Staging) -> dict[str, Any]:
+    """Return metrics.json: {section: {metric: figure}}, the features' scores, the reasons and every check."""
+    sections: dict[str, Any] = {}
+    for section, key, value in run_figures(stage):
+        sections.setdefault(section, {})[key] = value
+    return {
+        **sections,
+        "features": stage.get_json(staging.SELECTION)["scores"],
+        "reasons": stage.get_json(staging.BID_FIGURES)["reasons"],
+        "checks": stage.get_json(staging.VALIDATION)["checks"],
+    }
+
+
+def run_figures(stage: staging.Staging) -> list[Figure]:
+    """Return (section, key, value) of every figure of the run: the rows of opt_run_metrics."""
+    report = TrainingReport.model_validate(stage.get_json(staging.TRAINING))
+    totals, bids = stage.get_json(staging.TOTALS), stage.get_json(staging.BID_FIGURES)
+    win_rate_model = ("wr_model_auc", "wr_model_ece", "wr_model_logloss", "wr_model_rounds", "largest_fall")
+    click_model = (
+        "ctr_model_auc",
+        "ctr_model_auc_error",
+        "ctr_model_gain_lower",
+        "ctr_model_used",
+        "global_click_rate",
+    )
+    landscape = {
+        "bid_coefficient": report.slope,
+        "bid_coefficient_error": report.slope_error,
+        "bid_coefficient_is_naive": report.is_slope_naive,
+        "reference_cpm": report.reference_cpm,
+        "trust_low_cpm": bids["trust_low_cpm"],
+        "trust_high_cpm": bids["trust_high_cpm"],
+    }
+    global_stats = {
+        "global_win_rate": totals["joined_views"] / totals["usable_bids"],
+        "value_per_click": report.value_per_click,
+        "value_per_mille_views": report.value_per_mille_views,
+    }
+    data = ("bid_rows", "duplicate_bids", "zero_bids", "duplicate_views", "orphan_views", "orphan_clicks")
+    bidding = ("win_price_cpm", "fallback_bid_cpm", "expected_win_rate", "expected_cpm", "row_coverage", "jitter_sd")
+    checks = stage.get_json(staging.VALIDATION)["checks"]
+    return [
+        *_section("win_rate_model", {key: getattr(report, key) for key in win_rate_model}),
+        *_section("ctr_model", {key: getattr(report, key) for key in click_model}),
+        *_section("bid_landscape", landscape),
+        *_section("global_stats", global_stats),
+        *_section("data", {key: totals[key] for key in data}),
+        *_section("bidding", {key: bids[key] for key in bidding}),
+        *_section("validation", {check["name"]: check["figure"] for check in checks}),
+        *_section("validation_limits", {check["name"]: check["limit"] for check in checks}),
+    ]
+
+
+def _section(section: str, figures: dict[str, Any]) -> list[Figure]:
+    return [(section, key, None if value is None else float(value)) for key, value in figures.items()]
+
+
+def _csv(folder: Path, output_type: str, table: pd.DataFrame) -> OutputFile:
+    path = folder / f"{output_type}.csv"
+    table.to_csv(path, index=False, lineterminator="\n", float_format="%.10g")
+    return OutputFile(output_type, path, len(table))
+
+
+def _json(folder: Path, output_type: str, content: Any) -> OutputFile:
+    path = folder / f"{output_type}.json"
+    path.write_text(json.dumps(content, indent=2, allow_nan=False))
+    return OutputFile(output_type, path, None)

@@ -1,0 +1,142 @@
+"""upload, register and promote: from staged results to a live run."""
+
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from optimizer.artifacts.manifest import MANIFEST_NAME, Manifest, publish, read_manifest
+from optimizer.artifacts.store import split_uri
+from optimizer.control_plane import deployments, registry, runs
+from optimizer.control_plane.registry import RunResults
+from optimizer.core.keys import SEPARATOR
+from optimizer.pipeline import staging
+from optimizer.pipeline.outputs import run_figures, write_outputs
+from optimizer.pipeline.run import RunHandle, read_settings, read_snapshot
+from optimizer.pipeline.systems import Systems
+
+
+def upload(run: RunHandle, *, systems: Systems, now: datetime) -> dict[str, Any]:
+    """Write the run's files to its output prefix, the manifest last; return their number."""
+    snapshot, stage = read_snapshot(run, systems), run.staging(systems)
+    settings, figures = read_settings(snapshot), stage.get_json(staging.BID_FIGURES)
+    features = stage.get_json(staging.SELECTION)["features"]
+    bidding = {
+        "features": features,
+        **_key_template(features, snapshot),
+        "fallback_bid_cpm": figures["fallback_bid_cpm"],
+        "max_bid_cpm": settings.max_bid_cpm,
+    }
+    with TemporaryDirectory(prefix="optimizer-") as folder:
+        files = write_outputs(Path(folder), stage=stage, snapshot=snapshot, settings=settings)
+        header = {
+            "run_id": run.run_id,
+            "run_code": run.run_code,
+            "entity_code": run.entity_code,
+            "created_at": now,
+            "bidding": bidding,
+        }
+        manifest = publish(
+            systems.store,
+            output_uri=run.output_uri,
+            files={name: (file.output_type, file.path, file.row_count) for name, file in files.items()},
+            header=header,
+        )
+    return {"objects": len(manifest.objects) + 1, "output_uri": run.output_uri}
+
+
+def register(run: RunHandle, *, systems: Systems, now: datetime) -> dict[str, Any]:
+    """Write the run's results to the control plane in one transaction, which completes the run."""
+    manifest = read_manifest(systems.store, run.output_uri)
+    results = _results(run, systems, manifest)
+    registered = registry.register_results(systems.engine, run.run_id, results=results, now=now)
+    return {"status": registered.status, "validation_status": registered.validation_status}
+
+
+def promote(run: RunHandle, *, systems: Systems, deployed_by: str, now: datetime) -> dict[str, Any]:
+    """Deploy the run to all of the entity's traffic where its config says so; return whether, or why not."""
+    row = runs.read_run(systems.engine, run.run_id)
+    settings = read_settings(dict(row.config_snapshot or {}))
+    if row.validation_status != "passed":
+        return {"is_promoted": False, "reason": f"validation of run {run.run_id} failed: {row.error_message}"}
+    if settings.promotion != "auto":
+        return {"is_promoted": False, "reason": f"promotion={settings.promotion}: a person deploys run {run.run_id}"}
+    deployments.deploy(
+        systems.engine, entity_code=run.entity_code, split={run.run_id: 100}, deployed_by=deployed_by, now=now
+    )
+    return {"is_promoted": True, "reason": "promotion=auto"}
+
+
+def _results(run: RunHandle, systems: Systems, manifest: Manifest) -> RunResults:
+    snapshot, stage = read_snapshot(run, systems), run.staging(systems)
+    totals, figures = stage.get_json(staging.TOTALS), stage.get_json(staging.BID_FIGURES)
+    selection, validation = stage.get_json(staging.SELECTION), stage.get_json(staging.VALIDATION)
+    return RunResults(
+        total_bids=totals["usable_bids"],
+        total_views=totals["joined_views"],
+        total_clicks=totals["joined_clicks"],
+        **{
+            key: figures[key]
+            for key in ("total_segments", "segments_count", "segments_in_memcache", "domains_count", "npis_count")
+        },
+        features_used=",".join(selection["features"]),
+        **{key: figures[key] for key in ("bid_median", "bid_min", "bid_max")},
+        s3_output_path=run.output_uri,
+        validation_status="passed" if validation["is_passed"] else "failed",
+        error_message="; ".join(validation["failures"]) or None,
+        features=_feature_rows(selection, snapshot),
+        macro_combination=manifest.bidding.macro_combination,
+        macro_format=manifest.bidding.macro_format,
+        metrics=run_figures(stage),
+        outputs=_output_rows(run, systems, manifest),
+    )
+
+
+def _feature_rows(selection: dict[str, Any], snapshot: dict[str, Any]) -> list[dict[str, Any]]:
+    macros = {macro["feature_name"]: macro["macro_id"] for macro in snapshot["inputs"]["feature_macros"]}
+    scores = {score["feature_name"]: score for score in selection["scores"]}
+    return [
+        {
+            "feature_name": feature,
+            "feature_order": order,
+            "is_anchor": scores[feature]["is_anchor"],
+            "signal_score": scores[feature]["signal_score"],
+            "macro_id": macros[feature],
+        }
+        for order, feature in enumerate(selection["features"], start=1)
+    ]
+
+
+def _output_rows(run: RunHandle, systems: Systems, manifest: Manifest) -> list[dict[str, Any]]:
+    bucket, prefix = split_uri(run.output_uri)
+    rows = [
+        {
+            "output_type": item.output_type,
+            "s3_bucket": bucket,
+            "s3_key": prefix + item.name,
+            "row_count": item.row_count,
+            "byte_count": item.byte_count,
+            "sha256": item.sha256,
+        }
+        for item in manifest.objects
+    ]
+    stored = systems.store.describe(run.output_uri + MANIFEST_NAME)
+    rows.append(
+        {
+            "output_type": "manifest",
+            "s3_bucket": stored.bucket,
+            "s3_key": stored.key,
+            "row_count": len(manifest.objects),
+            "byte_count": stored.byte_count,
+            "sha256": stored.sha256,
+        }
+    )
+    return rows
+
+
+def _key_template(features: list[str], snapshot: dict[str, Any]) -> dict[str, str]:
+    macros = {macro["feature_name"]: macro for macro in snapshot["inputs"]["feature_macros"]}
+    return {
+        "macro_combination": SEPARATOR.join(macros[feature]["macro_template"] for feature in features),
+        "macro_format": macros[features[0]]["macro_format"],
+    }

@@ -1,0 +1,187 @@
+"""validate: the checks between a run's bids and live traffic."""
+
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+
+from optimizer.core.bidding import CENT
+from optimizer.core.settings import RunSettings
+from optimizer.core.validation import Check, Verdict, judge
+from optimizer.pipeline import staging
+from optimizer.pipeline.run import RunHandle, read_settings, read_snapshot
+from optimizer.pipeline.systems import Systems
+from optimizer.training.job import TrainingReport
+
+MIN_JOIN_RATE = 0.001
+MIN_WIN_RATE_SHARE = 0.9
+MAX_BOUND_SHARE = 0.5
+MEMCACHED_KEY_BYTES = 250
+
+
+def validate(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
+    """Leave the verdict in the staging prefix and return whether it passed. A run that fails keeps its outputs."""
+    snapshot = read_snapshot(run, systems)
+    settings, stage = read_settings(snapshot), run.staging(systems)
+    report = TrainingReport.model_validate(stage.get_json(staging.TRAINING))
+    figures, bids = stage.get_json(staging.BID_FIGURES), stage.get_frame(staging.BIDS)
+    verdict = judge(
+        [
+            *_data_checks(stage.get_json(staging.TOTALS), snapshot["inputs"], settings),
+            *_model_checks(report, settings),
+            *_bid_checks(bids, figures, settings),
+        ]
+    )
+    stage.put_json(staging.VALIDATION, _verdict_record(verdict))
+    return {"is_passed": verdict.is_passed, "failures": verdict.failures, "warnings": verdict.warnings}
+
+
+def _data_checks(totals: dict[str, Any], inputs: dict[str, Any], settings: RunSettings) -> list[Check]:
+    newest, end = pd.Timestamp(totals["last_bid_ts"], tz="UTC"), datetime.fromisoformat(inputs["data_end_dt"])
+    age_days = (pd.Timestamp(end) - newest) / pd.Timedelta(days=1)
+    return [
+        Check(
+            "join_rate",
+            "hard",
+            totals["joined_views"] / totals["usable_bids"],
+            ">=",
+            MIN_JOIN_RATE,
+            "hardly any view joins a bid; check that VIEWS is loaded and carries the bid_id of BIDS",
+        ),
+        Check(
+            "data_age_days",
+            "hard",
+            age_days,
+            "<=",
+            settings.max_data_age_days,
+            "the log ends too early; wait for the load of BIDS or raise max_data_age_days",
+        ),
+        Check(
+            "duplicate_bid_share",
+            "soft",
+            totals["duplicate_bids"] / totals["bid_rows"],
+            "<=",
+            0.01,
+            "BIDS holds the same bid_id more than once; check its load",
+        ),
+    ]
+
+
+def _model_checks(report: TrainingReport, settings: RunSettings) -> list[Check]:
+    checks = [
+        Check(
+            "largest_fall",
+            "hard",
+            report.largest_fall,
+            "<=",
+            1e-9,
+            "the modelled win rate falls as the bid rises; do not use this model",
+        ),
+        Check(
+            "calibration_error",
+            "hard",
+            report.wr_model_ece,
+            "<=",
+            settings.max_calibration_error,
+            "predicted and observed win rates differ on the latest days; look for a market change",
+        ),
+    ]
+    if report.ctr_model_auc is not None:
+        lower = report.ctr_model_auc - 1.96 * (report.ctr_model_auc_error or 0.0)
+        checks.append(
+            Check(
+                "ctr_auc_lower",
+                "soft",
+                lower,
+                ">=",
+                0.5,
+                "the click model tells nothing yet; shrunk rates are used instead",
+            )
+        )
+    return checks
+
+
+def _bid_checks(bids: pd.DataFrame, figures: dict[str, Any], settings: RunSettings) -> list[Check]:
+    suggested = bids["suggested_bid_cpm"]
+    biddable = bids[suggested.notna()]
+    outside = (
+        (biddable["suggested_bid_cpm"] < CENT) | (biddable["suggested_bid_cpm"] > settings.max_bid_cpm + 1e-9)
+    ).sum()
+    keys = bids.loc[bids["is_served"], "segment_key"]
+    bound = biddable["reason"].isin(["cap", "floor"]).sum() / max(1, len(biddable))
+    return [
+        Check(
+            "bids_count",
+            "hard",
+            len(biddable),
+            ">=",
+            1,
+            "no segment can be bid on; compare floors, max_bid_cpm, target_margin",
+        ),
+        Check(
+            "bids_outside_bounds", "hard", int(outside), "<=", 0, "bids leave [0.01, max_bid_cpm]; do not use this run"
+        ),
+        Check(
+            "duplicate_keys", "hard", int(bids["segment_key"].duplicated().sum()), "<=", 0, "two segments share a key"
+        ),
+        Check(
+            "longest_key_bytes",
+            "hard",
+            int(keys.str.len().max()) if len(keys) else 0,
+            "<=",
+            MEMCACHED_KEY_BYTES,
+            "memcached refuses longer keys; drop a feature with long values",
+        ),
+        Check(
+            "row_coverage",
+            "hard",
+            figures["row_coverage"],
+            ">=",
+            settings.min_row_coverage,
+            "too few bids would find their key; lower min_segment_bids or max_features, or lengthen lookback_days",
+        ),
+        Check(
+            "largest_step",
+            "hard",
+            figures["largest_step"],
+            "<=",
+            figures["step_limit"] + 1e-9,
+            "a bid moves further against the active run than daily_step_limit allows",
+        ),
+        Check("jitter_sd", "hard", figures["jitter_sd"], ">=", 0.02, "bids without jitter cannot teach tomorrow's run"),
+        Check(
+            "expected_win_rate",
+            "soft",
+            figures["expected_win_rate"],
+            ">=",
+            MIN_WIN_RATE_SHARE * settings.target_win_rate,
+            "the target is out of reach within margin, cap, trust band and step; see the reasons of the bids",
+        ),
+        Check(
+            "share_at_cap_or_floor",
+            "soft",
+            float(bound),
+            "<=",
+            MAX_BOUND_SHARE,
+            "most bids sit at the cap or the floor",
+        ),
+    ]
+
+
+def _verdict_record(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "is_passed": verdict.is_passed,
+        "failures": verdict.failures,
+        "warnings": verdict.warnings,
+        "checks": [
+            {
+                "name": check.name,
+                "severity": check.severity,
+                "figure": float(check.figure),
+                "relation": check.relation,
+                "limit": float(check.limit),
+                "is_passed": check.is_passed,
+            }
+            for check in verdict.checks
+        ],
+    }

@@ -1,0 +1,86 @@
+"""The contract between a task and the training process: a folder with a job and cells, then models and a report."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+import optimizer
+from optimizer.errors import DataError, UnavailableError
+
+JOB_FILE = "job.json"
+CELLS_FILE = "cells.parquet"
+REPORT_FILE = "report.json"
+SEGMENTS_FILE = "segments.parquet"
+WIN_MODEL_FILE = "win_rate_model.txt"
+CLICK_MODEL_FILE = "ctr_model.txt"
+DATA_ERROR_STATUS = 3
+
+
+class TrainingJob(BaseModel):
+    """What to train. Views and clicks are totals of the window, those of views without a bid included."""
+
+    model_config = ConfigDict(frozen=True)
+
+    features: tuple[str, ...]
+    half_life_days: float
+    total_views: int
+    total_clicks: int
+    seed: int
+    threads: int
+
+
+class TrainingReport(BaseModel):
+    """What came out: the win-rate curve, how the models did on the latest days, and what a click is worth."""
+
+    model_config = ConfigDict(frozen=True)
+
+    reference_cpm: float
+    intercept: float
+    score_weight: float
+    slope: float
+    slope_error: float
+    multiplier_slope: float
+    is_slope_naive: bool
+    wr_model_auc: float
+    wr_model_ece: float
+    wr_model_logloss: float
+    wr_model_rounds: int
+    largest_fall: float
+    ctr_model_auc: float | None
+    ctr_model_auc_error: float | None
+    ctr_model_gain_lower: float | None
+    ctr_model_used: bool
+    global_click_rate: float
+    value_per_click: float
+    value_per_mille_views: float
+    served_bid_low_cpm: float
+    served_bid_high_cpm: float
+    train_until: str
+    calibrate_until: str
+    test_until: str
+
+
+def run_training(folder: Path) -> TrainingReport:
+    """Run the job of the folder in a fresh interpreter and return its report.
+
+    Raises:
+        DataError: the data cannot be learned from; the message is the training's own.
+        UnavailableError: the process died (killed, out of memory).
+    """
+    source = str(Path(optimizer.__file__).resolve().parents[1])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")]))}
+    done = subprocess.run(  # noqa: S603 - our own module, arguments are ours
+        [sys.executable, "-m", "optimizer.training", str(folder)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode == DATA_ERROR_STATUS:
+        raise DataError(done.stderr.strip().splitlines()[-1])
+    if done.returncode != 0:
+        raise UnavailableError(f"the training process ended with status {done.returncode}: {done.stderr[-2000:]}")
+    return TrainingReport.model_validate_json((folder / REPORT_FILE).read_text())

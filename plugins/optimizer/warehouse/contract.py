@@ -1,0 +1,67 @@
+"""The warehouse contract: which tables and columns must be there."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from optimizer.errors import WarehouseError
+from optimizer.warehouse.connection import warehouse_errors
+from optimizer.warehouse.queries import render_query
+
+REQUIRED_COLUMNS = {
+    "BIDS": ("bid_id", "bid_ts", "object_id", "run_id", "domain", "npi", "bid_cpm", "base_bid_cpm", "floor_cpm"),
+    "VIEWS": ("bid_id", "view_ts", "cost_cpm", "revenue"),
+    "CLICKS": ("bid_id", "click_ts", "revenue"),
+}
+NEVER_FEATURES = frozenset(
+    [
+        "bid_id",
+        "bid_ts",
+        "object_id",
+        "run_id",
+        "npi",
+        "bid_cpm",
+        "base_bid_cpm",
+        "domain_multiplier",
+        "npi_multiplier",
+        "floor_cpm",
+    ]
+)
+"""Columns of BIDS that say who, when or how much; none of them can describe a kind of impression."""
+
+
+def check_contract(connection: Any, *, features: Sequence[str]) -> tuple[str, ...]:
+    """Return the candidate features: those of `features` that are columns of BIDS.
+
+    Raises:
+        WarehouseError: names every missing table and column together, or says that no candidate is left.
+    """
+    columns = _read_columns(connection)
+    missing = [f"table {table}" for table in REQUIRED_COLUMNS if table not in columns]
+    missing += [
+        f"column {table}.{column}"
+        for table, required in REQUIRED_COLUMNS.items()
+        if table in columns
+        for column in required
+        if column not in columns[table]
+    ]
+    if missing:
+        raise WarehouseError(
+            f"the warehouse lacks {', '.join(missing)}; create them (include/sql/snowflake/tables.sql) or grant SELECT"
+        )
+    candidates = tuple(
+        name for name in features if name.lower() in columns["BIDS"] and name.lower() not in NEVER_FEATURES
+    )
+    if not candidates:
+        raise WarehouseError(
+            f"none of the features {', '.join(features) or '(none)'} is a column of BIDS; see opt_feature_macros"
+        )
+    return candidates
+
+
+def _read_columns(connection: Any) -> dict[str, set[str]]:
+    columns: dict[str, set[str]] = defaultdict(set)
+    with warehouse_errors("reading the columns of BIDS, VIEWS and CLICKS"), connection.cursor() as cursor:
+        for table, column in cursor.execute(render_query("table_columns")).fetchall():
+            columns[table.upper()].add(column.lower())
+    return dict(columns)

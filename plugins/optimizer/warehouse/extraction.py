@@ -1,0 +1,139 @@
+"""Stream cells from the warehouse to Parquet, batch by batch."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from optimizer.core.cells import PRICE_BUCKET_WIDTH
+from optimizer.errors import EmptyWindowError
+from optimizer.warehouse.connection import warehouse_errors
+from optimizer.warehouse.queries import render_query
+
+_SUM_COLUMNS = {
+    "bids": pa.int64(),
+    "wins": pa.int64(),
+    "clicks": pa.int64(),
+    "bid_cpm_sum": pa.float64(),
+    "base_bid_cpm_sum": pa.float64(),
+    "cost_cpm_sum": pa.float64(),
+    "view_revenue": pa.float64(),
+    "click_revenue": pa.float64(),
+    "floor_cpm_max": pa.float64(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What to read: the bids of one entity in [data_start_at, data_end_at), UTC."""
+
+    object_id: int
+    data_start_at: datetime
+    data_end_at: datetime
+
+    def binds(self) -> dict[str, Any]:
+        """Return the bind parameters of the queries; the warehouse's timestamps are UTC without a zone."""
+        return {
+            "object_id": self.object_id,
+            "data_start_dt": self.data_start_at.replace(tzinfo=None).isoformat(sep=" "),
+            "data_end_dt": self.data_end_at.replace(tzinfo=None).isoformat(sep=" "),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class WindowTotals:
+    """What the window holds; see include/sql/snowflake/window_totals.sql."""
+
+    bid_rows: int
+    distinct_bids: int
+    usable_bids: int
+    zero_bids: int
+    first_bid_ts: str
+    last_bid_ts: str
+    joined_views: int
+    duplicate_views: int
+    joined_clicks: int
+    orphan_views: int
+    orphan_clicks: int
+
+    @property
+    def duplicate_bids(self) -> int:
+        return self.bid_rows - self.distinct_bids
+
+    def as_dict(self) -> dict[str, int | str]:
+        return {**asdict(self), "duplicate_bids": self.duplicate_bids}
+
+
+def read_totals(connection: Any, *, window: Window) -> WindowTotals:
+    """Return the totals of the window.
+
+    Raises:
+        EmptyWindowError: it holds no bid above zero.
+    """
+    with warehouse_errors("counting the window's events"), connection.cursor() as cursor:
+        row = cursor.execute(render_query("window_totals"), window.binds()).fetchone()
+        names = [column.name.lower() for column in cursor.description]
+    values = dict(zip(names, row, strict=True))
+    if not values["usable_bids"]:
+        raise EmptyWindowError(
+            f"BIDS has no bid above zero of object_id {window.object_id} in [{window.data_start_at:%Y-%m-%d %H:%M}, "
+            f"{window.data_end_at:%Y-%m-%d %H:%M}) UTC ({int(values['zero_bids'] or 0)} zero bids); check the entity's "
+            "object_id, the window and the load of the log"
+        )
+    return WindowTotals(
+        **{name: str(value) if name.endswith("_ts") else int(value or 0) for name, value in values.items()}
+    )
+
+
+def extract_segment_cells(connection: Any, *, window: Window, features: Sequence[str], path: Path) -> int:
+    """Write the cells by candidate features to `path` (Parquet) and return their number."""
+    buckets = {"price_bucket": pa.int32(), "base_price_bucket": pa.int32()}
+    schema = {"day": pa.date32(), **dict.fromkeys(features, pa.string()), **buckets, **_SUM_COLUMNS}
+    return _extract(connection, "segment_cells", window, schema, path, features)
+
+
+def extract_domain_cells(connection: Any, *, window: Window, path: Path) -> int:
+    """Write the cells by domain to `path` (Parquet) and return their number."""
+    schema = {"day": pa.date32(), "domain": pa.string(), "price_bucket": pa.int32(), **_SUM_COLUMNS}
+    return _extract(connection, "domain_cells", window, schema, path)
+
+
+def extract_npi_totals(connection: Any, *, window: Window, path: Path) -> int:
+    """Write the totals by identified professional to `path` (Parquet) and return their number."""
+    return _extract(connection, "npi_totals", window, {"npi": pa.string(), **_SUM_COLUMNS}, path)
+
+
+def _extract(
+    connection: Any,
+    name: str,
+    window: Window,
+    columns: Mapping[str, pa.DataType],
+    path: Path,
+    features: Sequence[str] = (),
+) -> int:
+    schema = pa.schema(list(columns.items()))
+    binds = window.binds() | ({"bucket_width": PRICE_BUCKET_WIDTH} if "price_bucket" in columns else {})
+    rows = 0
+    with pq.ParquetWriter(path, schema) as writer, warehouse_errors(f"reading {name}"), connection.cursor() as cursor:
+        cursor.execute(render_query(name, features=features), binds)
+        for batch in cursor.fetch_arrow_batches() or ():
+            writer.write_table(_cast(batch, schema))
+            rows += batch.num_rows
+    return rows
+
+
+def _cast(batch: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The batch in the cells' own types: the warehouse's number types depend on its version."""
+    named = batch.rename_columns([name.lower() for name in batch.column_names])
+    arrays = []
+    for field in schema:
+        column = named.column(field.name)
+        if pa.types.is_integer(field.type) and not pa.types.is_integer(column.type):
+            column = pc.round(column.cast(pa.float64()))
+        arrays.append(column.cast(field.type))
+    return pa.table(arrays, schema=schema)

@@ -1,0 +1,28 @@
+"""The SQL of include/sql, by name."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from optimizer.errors import WarehouseError
+
+SQL_FOLDER = Path(__file__).resolve().parents[3] / "include" / "sql"
+
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,254}")
+_environment = Environment(  # noqa: S701 - SQL, not HTML; values are bound, identifiers are checked below
+    loader=FileSystemLoader(SQL_FOLDER / "snowflake"), undefined=StrictUndefined
+)
+
+
+def render_query(name: str, *, features: Sequence[str] = ()) -> str:
+    """Return include/sql/snowflake/<name>.sql with the feature columns in place; values stay bind parameters.
+
+    Raises:
+        WarehouseError: a feature is no plain column name.
+    """
+    for feature in features:
+        if not _IDENTIFIER.fullmatch(feature):
+            raise WarehouseError(f"feature_name={feature!r} is no column name; correct its row in opt_feature_macros")
+    return _environment.get_template(f"{name}.sql").render(features=list(features))

@@ -1,0 +1,52 @@
+"""One of several processes that write to the same control plane: `python contention.py ACTION URL WORKER`.
+
+Says "ready", begins when it gets a line, and prints what it made as JSON; any error ends it with a stack trace.
+"""
+
+import json
+import sys
+from datetime import timedelta
+
+from control_plane.catalog import NOW, open_sample
+from sqlalchemy import Engine
+
+from optimizer.control_plane.deployments import deploy, read_active
+from optimizer.control_plane.engine import open_engine
+from optimizer.control_plane.runs import list_runs
+
+ROUNDS = 10
+
+
+def open_distinct(engine: Engine, worker: int) -> list[str]:
+    """Open runs of two entities, all in the same second."""
+    other = {"entity_id": 2, "entity_code": "drugs_com", "dag_id": "optimize__drugs_com"}
+    fields = other if worker % 2 else {}
+    return [open_sample(engine, f"worker {worker} round {turn}", **fields).run_id for turn in range(ROUNDS)]
+
+
+def open_shared(engine: Engine, worker: int) -> list[str]:
+    """Open the run of the same DAG runs as every other worker."""
+    return [open_sample(engine, f"shared {turn}").run_id for turn in range(ROUNDS)]
+
+
+def deploy_own(engine: Engine, worker: int) -> list[int]:
+    """Deploy this worker's own split again and again, and return the sum of every split that was seen."""
+    first, second = [run.run_id for run in reversed(list_runs(engine))][:2]
+    share = 10 + worker
+    seen = []
+    for turn in range(ROUNDS):
+        split = {first: share, second: 100 - share} if turn % 2 else {second: share, first: 100 - share}
+        moment = NOW + timedelta(seconds=turn)
+        mine = deploy(engine, entity_code="drugs_hcp", split=split, deployed_by=f"worker {worker}", now=moment)
+        assert {row.run_id: row.traffic_pct for row in mine} == split
+        seen.append(sum(row.traffic_pct for row in read_active(engine, "drugs_hcp")))
+    return seen
+
+
+if __name__ == "__main__":
+    action, url, worker = sys.argv[1:]
+    opened = open_engine(url)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    print(json.dumps(globals()[action](opened, int(worker))))
+    opened.dispose()

@@ -1,0 +1,126 @@
+"""Each account can do its part of the flow, and nothing that the access table does not give it."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from control_plane.catalog import NOW, complete_sample, fill_catalog, open_sample, sample_results, start_sample
+from control_plane.statements import read_printed, split_statements
+from sqlalchemy import text
+
+from optimizer.control_plane.deployments import deploy, read_active, read_history
+from optimizer.control_plane.engine import open_engine, transaction
+from optimizer.control_plane.entities import read_definition, read_definitions
+from optimizer.control_plane.registry import read_features, read_macro, read_metrics, read_outputs, register_results
+from optimizer.control_plane.runs import adopt_run, fail_run, list_runs, list_unclaimed, read_run_values
+from optimizer.control_plane.schema import check_schema, migrate
+from optimizer.errors import ConfigError
+
+FLOW = read_printed("example_flow.sql")
+GRANTS_SQL = Path(__file__).parents[2] / "include/sql/mysql/grants.sql"
+ACCOUNTS = ("optimizer_ui", "optimizer_app", "optimizer_bidder")
+RUN_ID = "20260203_150000"
+
+
+FORBIDDEN = {
+    "optimizer_ui": (
+        "UPDATE opt_entities SET status = 'I'",
+        "INSERT INTO opt_entity_configs (entity_id, config_key, config_value) VALUES (1, 'a', 'b')",
+        "SELECT * FROM opt_run_configs",
+        "UPDATE opt_run_configs SET config_value = '1'",
+        "SELECT * FROM opt_feature_macros",
+        "INSERT INTO opt_run_metrics (run_id, metric_key, metric_section) VALUES ('r', 'a', 'b')",
+        "DELETE FROM opt_runs",
+        "DELETE FROM opt_deployments",
+    ),
+    "optimizer_app": (
+        "UPDATE opt_entities SET status = 'I'",
+        "UPDATE opt_entities SET s3_base_path = ''",
+        "UPDATE opt_entity_configs SET config_value = '1'",
+        "UPDATE opt_version_configs SET default_value = '1'",
+        "INSERT INTO opt_run_configs (run_id, config_key, config_value) VALUES ('r', 'a', 'b')",
+        "SELECT metric_value FROM opt_run_metrics",
+        "UPDATE opt_feature_macros SET status = 'I'",
+        "DELETE FROM opt_runs",
+        "DELETE FROM opt_deployments",
+        "DROP TABLE opt_run_outputs",
+    ),
+    "optimizer_bidder": (
+        "UPDATE opt_deployments SET traffic_pct = 1",
+        "SELECT * FROM opt_master",
+        "SELECT * FROM opt_versions",
+        "SELECT * FROM opt_entity_configs",
+        "SELECT * FROM opt_run_configs",
+        "SELECT * FROM opt_run_metrics",
+        "UPDATE opt_runs SET status = 'failed'",
+    ),
+}
+
+
+@pytest.fixture(params=["mysql+pymysql", "mysql+mysqlconnector"])
+def engines(request, mariadb_server, mariadb_database):
+    """Return {account: engine}, and root's, over one database with the grants."""
+    root = open_engine(mariadb_server.url(mariadb_database, driver=request.param))
+    migrate(root)
+    fill_catalog(root)
+    mariadb_server.execute(*(f"CREATE USER '{name}'@'%' IDENTIFIED BY 'test only'" for name in ACCOUNTS))
+    mariadb_server.execute(*split_statements(GRANTS_SQL.read_text(encoding="utf-8")), database=mariadb_database)
+    login = {"password": "test only", "driver": request.param}
+    opened = {name: open_engine(mariadb_server.url(mariadb_database, user=name, **login)) for name in ACCOUNTS}
+    yield {"root": root, **opened}
+    for engine in (root, *opened.values()):
+        engine.dispose()
+    mariadb_server.execute(*(f"DROP USER '{name}'@'%'" for name in ACCOUNTS))
+
+
+def test_each_account_runs_its_printed_statements(engines):
+    complete_sample(engines["root"], "older", now=NOW - timedelta(days=2, hours=3))
+    for name, statement in FLOW.items():
+        account, _, _ = name.partition("_")
+        engine = engines[{"ui": "optimizer_ui", "optimizer": "optimizer_app", "bidder": "optimizer_bidder"}[account]]
+        with transaction(engine) as connection:
+            connection.exec_driver_sql(statement)
+    assert len(read_active(engines["optimizer_bidder"], "drugs_hcp")) == 2
+
+
+def test_the_optimizer_lives_through_a_whole_run_with_its_rights(engines):
+    app = engines["optimizer_app"]
+    check_schema(app)
+    assert read_definition(app, "drugs_hcp") in read_definitions(app)[0]
+    run_id = complete_sample(app, "first")
+    assert deploy(app, entity_code="drugs_hcp", split={run_id: 100}, deployed_by="promote", now=NOW)
+    second = complete_sample(app, "second")
+    assert deploy(app, entity_code="drugs_hcp", split={run_id: 50, second: 50}, deployed_by="promote", now=NOW)
+    assert read_features(app, run_id) and read_outputs(app, run_id) and read_macro(app, run_id)
+    assert fail_run(app, open_sample(app, "third").run_id, message="stopped", now=NOW)
+    assert len(read_history(app, "drugs_hcp")) == 3 and len(list_runs(app)) == 3
+
+
+def test_the_optimizer_takes_a_run_of_the_ui_with_its_rights(engines):
+    app = engines["optimizer_app"]
+    for name in ("ui_inserts_run", "ui_inserts_run_configs"):
+        with transaction(engines["optimizer_ui"]) as connection:
+            connection.exec_driver_sql(FLOW[name])
+    (run,) = list_unclaimed(app)
+    adopt_run(app, run.run_id, entity_id=1, dag_id="optimize__drugs_hcp", dag_run_id="pending__1")
+    assert read_run_values(app, run.run_id)["target_win_rate"] == "0.65"
+    start_sample(app, run.run_id)
+    assert register_results(app, run.run_id, results=sample_results(), now=NOW).status == "completed"
+
+
+def test_the_ui_shows_a_run_with_its_rights(engines):
+    run_id = complete_sample(engines["root"], "first")
+    ui = engines["optimizer_ui"]
+    assert (
+        read_metrics(ui, run_id) and read_features(ui, run_id) and read_outputs(ui, run_id) and read_macro(ui, run_id)
+    )
+    assert list_runs(ui, entity_code="drugs_hcp") and read_history(ui, "drugs_hcp") == []
+
+
+@pytest.mark.parametrize("account", ACCOUNTS)
+def test_what_the_access_table_does_not_give_is_denied(engines, account):
+    for statement in FORBIDDEN[account]:
+        denial = pytest.raises(ConfigError, match=r"forbids the statement.*grants\.sql")
+        with denial, transaction(engines[account]) as connection:
+            connection.execute(text(statement))
+            pytest.fail(f"allowed: {statement}")

@@ -1,0 +1,86 @@
+"""Several processes at once, on a file and on a server."""
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from control_plane.catalog import NOW, complete_sample
+from control_plane.contention import ROUNDS
+from sqlalchemy import insert, select
+
+from optimizer.control_plane.deployments import deploy, read_active, read_history
+from optimizer.control_plane.engine import transaction
+from optimizer.control_plane.entities import read_definition
+from optimizer.control_plane.runs import list_runs
+from optimizer.control_plane.tables import deployments, entities
+
+WORKERS = 4
+SCRIPT = Path(__file__).with_name("contention.py")
+
+
+@pytest.fixture
+def contend(engine, empty_url):
+    """Return a function that runs one action in several processes at once and returns what each made."""
+
+    def contend(action: str) -> list[list]:
+        command = [sys.executable, "-W", "error", str(SCRIPT), action, empty_url]
+        environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parents[1])}
+        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        options = {"text": True, "env": environment, **pipes}
+        processes = [subprocess.Popen([*command, str(worker)], **options) for worker in range(WORKERS)]
+        assert [process.stdout.readline() for process in processes] == ["ready\n"] * WORKERS
+        for process in processes:
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        answers = [process.communicate(timeout=120) for process in processes]
+        assert [error for _, error in answers if error] == []
+        return [json.loads(output) for output, _ in answers]
+
+    return contend
+
+
+def test_runs_opened_in_the_same_second_get_ids_of_their_own(engine, contend):
+    run_ids = [run_id for made in contend("open_distinct") for run_id in made]
+    assert len(set(run_ids)) == WORKERS * ROUNDS
+    runs = list_runs(engine, limit=1000)
+    assert {run.run_id for run in runs} == set(run_ids)
+    assert len({(run.entity_id, run.run_code) for run in runs}) == WORKERS * ROUNDS
+
+
+def test_one_dag_run_makes_one_row_whoever_comes_first(engine, contend):
+    made = contend("open_shared")
+    assert all(run_ids == made[0] for run_ids in made)
+    assert len(list_runs(engine, limit=1000)) == ROUNDS
+
+
+def test_deploys_at_once_never_mix(engine, contend):
+    complete_sample(engine, "first")
+    complete_sample(engine, "second")
+    assert {total for seen in contend("deploy_own") for total in seen} == {100}
+    active = read_active(engine, "drugs_hcp")
+    assert len({row.deployed_by for row in active}) == 1 and sum(row.traffic_pct for row in active) == 100
+    assert read_definition(engine, "drugs_hcp").entity.active_run_id == active[0].run_id
+    history = read_history(engine, "drugs_hcp", limit=1000)
+    assert set(Counter((row.deployed_by, row.deployed_at) for row in history).values()) == {2}
+    assert all(row.deactivated_at is not None for row in history if not row.is_active)
+
+
+def test_a_deploy_waits_for_whoever_holds_the_entity_and_then_replaces_what_it_left(engine):
+    first, second = complete_sample(engine, "first"), complete_sample(engine, "second")
+    of_entity = select(entities).where(entities.c.entity_code == "drugs_hcp").with_for_update()
+    with ThreadPoolExecutor(1) as pool:
+        with transaction(engine) as connection:
+            connection.execute(of_entity)
+            waiting = pool.submit(
+                deploy, engine, entity_code="drugs_hcp", split={second: 100}, deployed_by="me", now=NOW
+            )
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=0.5)
+            connection.execute(insert(deployments).values(run_id=first, entity_id=1, traffic_pct=100))
+        assert [row.run_id for row in waiting.result()] == [second]
+    assert [row.run_id for row in read_active(engine, "drugs_hcp")] == [second]

@@ -1,0 +1,133 @@
+import pytest
+from control_plane.catalog import entity_row
+from sqlalchemy import event, insert, text, update
+from sqlalchemy.exc import DBAPIError
+
+from optimizer.control_plane import tables
+from optimizer.control_plane.engine import transaction
+from optimizer.control_plane.entities import read_definition, read_definitions
+from optimizer.control_plane.records import EntityDefinition
+from optimizer.core.config import merge_config
+from optimizer.errors import ConfigError
+
+
+def insert_entity(engine, entity_id: int, entity_code: str, **columns) -> None:
+    with transaction(engine) as connection:
+        connection.execute(insert(tables.entities).values(**entity_row(entity_id, entity_code, **columns)))
+
+
+def spoil_key(engine, **columns) -> None:
+    of_version_5 = (tables.version_configs.c.version_id == 5, tables.version_configs.c.config_key == "max_bid_cpm")
+    with transaction(engine) as connection:
+        connection.execute(update(tables.version_configs).where(*of_version_5).values(**columns))
+
+
+def test_a_definition_holds_all_that_a_config_merge_needs(engine):
+    definition = read_definition(engine, "drugs_hcp")
+    assert (definition.entity.entity_id, definition.entity.object_id, definition.version_code) == (1, 1334, "v5")
+    assert definition.supported_keys == ("target_win_rate", "max_bid_cpm", "floor_available")
+    assert [macro.feature_name for macro in definition.feature_macros] == [
+        "internal_adspace_id",
+        "geo_region_name",
+        "os_code",
+    ]
+    merged = merge_config(
+        definition.config_keys,
+        entity_code="drugs_hcp",
+        entity_values={"floor_available": definition.entity_values["floor_available"]},
+        run_values={"max_bid_cpm": "30.00"},
+        supported_keys=definition.supported_keys,
+    )
+    assert merged.values == {"target_win_rate": 0.5, "max_bid_cpm": 30.0, "floor_available": False}
+
+
+def test_definitions_are_sorted_by_code_and_survive_a_snapshot_file(engine):
+    insert_entity(engine, 3, "a_last_one", status="I")
+    definitions, broken = read_definitions(engine)
+    assert [definition.entity.entity_code for definition in definitions] == ["a_last_one", "drugs_com", "drugs_hcp"]
+    assert broken == [] and definitions[0].entity.status == "I"
+    assert [EntityDefinition.model_validate_json(each.model_dump_json()) for each in definitions] == definitions
+
+
+@pytest.mark.parametrize(
+    ("entity_code", "columns", "reason"),
+    [
+        ("bad code", {}, "entity_code='bad code'"),
+        ("newline\n", {}, "entity_code="),
+        ("other", {"current_version_id": None}, "current_version_id is NULL; set it"),
+        ("other", {"current_version_id": 7}, "is version v7, which is inactive"),
+        ("other", {"s3_base_path": "/data/optimizer"}, "s3_base_path='/data/optimizer' is no s3://bucket/prefix/"),
+        ("other", {"s3_base_path": "s3://tn-optimizer-data/"}, "is no s3://bucket/prefix/"),
+        ("other", {"current_version_id": 8}, "supported_configs={'a': 1} is no JSON list of texts"),
+    ],
+)
+def test_an_entity_that_cannot_be_used_is_set_aside_with_the_reason(engine, entity_code, columns, reason):
+    version = {"opt_id": 1, "version_name": "spoilt"}
+    with transaction(engine) as connection:
+        connection.execute(insert(tables.versions).values(version_id=7, version_code="v7", status="I", **version))
+        spoilt = insert(tables.versions).values(version_id=8, version_code="v8", supported_configs={"a": 1}, **version)
+        connection.execute(spoilt)
+    insert_entity(engine, 3, entity_code, **columns)
+    definitions, (broken,) = read_definitions(engine)
+    assert [definition.entity.entity_code for definition in definitions] == ["drugs_com", "drugs_hcp"]
+    assert broken.entity_code == entity_code and reason in broken.reason
+    with pytest.raises(ConfigError, match="cannot be used"):
+        read_definition(engine, entity_code)
+
+
+@pytest.mark.parametrize(
+    ("columns", "reason"),
+    [
+        ({"data_type": "decimal"}, "data_type='decimal' cannot be used"),
+        ({"config_section": "misc"}, "config_section='misc' cannot be used"),
+        ({"min_value": "low"}, "min_value='low' is not a number"),
+        ({"allowed_values": [1, 2]}, "allowed_values=[1, 2] is no JSON list of texts"),
+    ],
+)
+def test_a_version_with_a_spoilt_key_sets_its_entities_aside_and_no_others(engine, columns, reason):
+    insert_entity(engine, 3, "on_version_3", current_version_id=3)
+    spoil_key(engine, **columns)
+    definitions, broken = read_definitions(engine)
+    assert [definition.entity.entity_code for definition in definitions] == ["on_version_3"]
+    assert [entity.entity_code for entity in broken] == ["drugs_com", "drugs_hcp"]
+    assert "max_bid_cpm" in broken[0].reason and reason in broken[0].reason
+
+
+def test_text_that_is_no_json_is_refused_by_the_database_or_sets_the_entity_aside(engine):
+    spoil = text("UPDATE opt_versions SET supported_configs = 'a, b' WHERE version_id = 5")
+    if engine.dialect.name == "sqlite":
+        with transaction(engine) as connection:
+            connection.execute(spoil)
+        assert "supported_configs='a, b'" in read_definitions(engine)[1][0].reason
+    else:
+        with pytest.raises(DBAPIError, match="supported_configs"), transaction(engine) as connection:
+            connection.execute(spoil)
+
+
+def test_an_unknown_entity_is_answered_with_the_known_ones(engine):
+    with pytest.raises(ConfigError, match=r"'drugs' is not in opt_entities; known are drugs_com, drugs_hcp"):
+        read_definition(engine, "drugs")
+
+
+def test_an_inactive_entity_is_not_read_for_a_run(engine):
+    insert_entity(engine, 3, "asleep", status="I")
+    with pytest.raises(ConfigError, match="asleep is inactive; set"):
+        read_definition(engine, "asleep")
+
+
+def test_an_inactive_macro_is_no_candidate(engine):
+    with transaction(engine) as connection:
+        connection.execute(
+            update(tables.feature_macros).where(tables.feature_macros.c.macro_id == 1).values(status="I")
+        )
+    names = [macro.feature_name for macro in read_definition(engine, "drugs_hcp").feature_macros]
+    assert names == ["geo_region_name", "os_code"]
+
+
+def test_the_number_of_queries_does_not_grow_with_the_entities(engine):
+    with transaction(engine) as connection:
+        connection.execute(insert(tables.entities), [entity_row(10 + n, f"client_{n}") for n in range(200)])
+    statements: list[str] = []
+    event.listen(engine, "before_cursor_execute", lambda *call: statements.append(call[2]))
+    assert len(read_definitions(engine)[0]) == 202
+    assert sum("opt_" in statement for statement in statements) == 4

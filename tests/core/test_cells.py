@@ -1,0 +1,44 @@
+import pytest
+from core.worlds import logistic_cells
+
+from optimizer.core.cells import group_cells, prepare_cells, split_by_time, unmask
+from optimizer.errors import DataError
+
+
+def test_grouping_keeps_every_count():
+    cells = prepare_cells(logistic_cells(1, bids=5_000), ["adspace", "region"])
+    grouped = group_cells(cells, ["adspace"])
+    for column in ("bids", "wins", "clicks", "bid_cpm_sum", "click_revenue"):
+        assert grouped[column].sum() == pytest.approx(cells[column].sum())
+    assert len(grouped) < len(cells)
+
+
+def test_nulls_are_a_group_of_their_own_and_come_back_as_none():
+    raw = logistic_cells(1, bids=2_000)
+    raw.loc[raw["region"] == "r1", "region"] = None
+    grouped = group_cells(prepare_cells(raw, ["region"]), ["region"])
+    assert grouped["bids"].sum() == 2_000
+    assert None in set(unmask(grouped["region"]))
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [("wins", 2, "wins outside 0..bids"), ("bids", 0, "bids below 1"), ("bid_cpm_sum", -1.0, "no positive number")],
+)
+def test_impossible_cells_are_refused_and_counted(column, value, message):
+    raw = logistic_cells(1, bids=100)
+    raw.loc[raw.index[:3], column] = value
+    with pytest.raises(DataError, match=rf"3 cells with .*{message}"):
+        prepare_cells(raw, ["adspace"])
+
+
+def test_slices_follow_each_other_in_time():
+    cells = prepare_cells(logistic_cells(1), ["adspace"])
+    train, calibrate, test = split_by_time(cells).slices(cells)
+    assert train["day"].max() < calibrate["day"].min() <= calibrate["day"].max() < test["day"].min()
+    assert len(train) + len(calibrate) + len(test) == len(cells)
+
+
+def test_a_window_of_two_days_is_refused():
+    with pytest.raises(DataError, match="bids on 2 days; at least 3 are needed"):
+        split_by_time(prepare_cells(logistic_cells(1, days=2), ["adspace"]))

@@ -1,0 +1,97 @@
+import pytest
+
+from optimizer.core.config import ConfigKey, build_snapshot, merge_config, parse_value, snapshot_values
+from optimizer.core.settings import RunSettings, config_catalogue
+from optimizer.errors import ConfigError
+
+
+def key(name="target_win_rate", data_type="float", section="business", **fields) -> ConfigKey:
+    return ConfigKey(config_key=name, config_section=section, display_name=name, data_type=data_type, **fields)
+
+
+RATE = key(default_value="0.30", min_value="0.01", max_value="0.99")
+CAP = key("max_bid_cpm", section="technical", default_value="30", min_value="0.01")
+FLOORS = key("floor_available", "bool", "static", default_value="false")
+SCOPE = key("scope", "str", allowed_values=("portfolio", "segment"), default_value="portfolio")
+
+
+def merge(*keys, entity=None, run=None, **options):
+    return merge_config(keys, entity_code="drugs_hcp", entity_values=entity or {}, run_values=run or {}, **options)
+
+
+def test_a_run_value_wins_over_the_entity_and_the_entity_over_the_default():
+    config = merge(
+        RATE, CAP, FLOORS, entity={"target_win_rate": "0.4", "max_bid_cpm": "25"}, run={"target_win_rate": "0.65"}
+    )
+    assert config.values == {"target_win_rate": 0.65, "max_bid_cpm": 25.0, "floor_available": False}
+    assert config.sources == {"target_win_rate": "run", "max_bid_cpm": "entity", "floor_available": "default"}
+
+
+def test_a_run_value_that_equals_the_entitys_is_no_override():
+    config = merge(RATE, entity={"target_win_rate": "0.4"}, run={"target_win_rate": 0.4})
+    assert config.sources["target_win_rate"] == "entity"
+
+
+def test_all_problems_are_named_together_with_key_value_bound_and_next_step():
+    required = key("schedule", "str", default_value=None)
+    with pytest.raises(ConfigError) as caught:
+        merge(RATE, CAP, required, entity={"max_bid_cpm": "much"}, run={"target_win_rate": "1.4", "colour": "red"})
+    message = str(caught.value)
+    assert message.startswith("entity drugs_hcp: ")
+    for part in (
+        "target_win_rate=1.4 is above its maximum 0.99; set it between 0.01 and 0.99 (run value)",
+        "max_bid_cpm='much' is not a number; set it to 0.01 or more (entity value)",
+        "colour='red' (run value) is no key of this version",
+        "schedule is required and has no value",
+    ):
+        assert part in message
+
+
+def test_supported_configs_and_version_configs_must_agree():
+    with pytest.raises(ConfigError, match="max_bid_cpm is in supported_configs but has no row") as caught:
+        merge(RATE, FLOORS, supported_keys=["target_win_rate", "max_bid_cpm"])
+    assert "floor_available has a row in opt_version_configs but is not in supported_configs" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("spec", "raw", "value"),
+    [
+        (FLOORS, "TRUE", True),
+        (FLOORS, "0", False),
+        (FLOORS, True, True),
+        (key("n", "int"), "12", 12),
+        (key("n", "int"), 12.0, 12),
+        (RATE, "0.01", 0.01),
+        (SCOPE, " segment ", "segment"),
+    ],
+)
+def test_text_of_the_tables_becomes_the_keys_type(spec, raw, value):
+    parsed = parse_value(spec, raw)
+    assert parsed == value and type(parsed) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("spec", "raw"),
+    [(FLOORS, "maybe"), (key("n", "int"), "1.5"), (key("n", "int"), True), (RATE, "nan"), (RATE, "inf"), (RATE, True),
+     (RATE, "0.009"), (SCOPE, "world"), (SCOPE, 3)],
+)  # fmt: skip
+def test_a_wrong_value_is_refused_with_its_key(spec, raw):
+    with pytest.raises(ConfigError, match=rf"^{spec.config_key}="):
+        parse_value(spec, raw)
+
+
+def test_a_run_is_reproduced_from_its_snapshot_alone():
+    config = merge(*config_catalogue(), run={"target_win_rate": "0.65", "floor_available": "true"})
+    snapshot = build_snapshot(config, inputs={"object_id": 1334})
+    assert set(snapshot) == {"business", "technical", "static", "sources", "inputs"}
+    assert snapshot["sources"]["target_win_rate"] == "run"
+    settings = RunSettings.model_validate(snapshot_values(snapshot))
+    assert (settings.target_win_rate, settings.floor_available, settings.max_bid_cpm) == (0.65, True, 30.0)
+
+
+def test_every_setting_of_the_optimizer_is_a_key_whose_default_keeps_its_own_bounds():
+    catalogue = config_catalogue()
+    assert {spec.config_key for spec in catalogue} == set(RunSettings.model_fields)
+    defaults = RunSettings()
+    for spec in catalogue:
+        assert parse_value(spec, spec.default_value) == getattr(defaults, spec.config_key)

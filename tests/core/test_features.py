@@ -1,0 +1,53 @@
+import pytest
+from core.worlds import logistic_cells
+
+from optimizer.core.cells import group_cells, prepare_cells
+from optimizer.core.features import SelectionLimits, remove_price, select_features, signal_score
+from optimizer.errors import DataError
+
+FEATURES = ["adspace", "region", "noise"]
+LIMITS = SelectionLimits(
+    anchor_feature="adspace", max_features=3, max_segments=5_000, min_segment_bids=20, min_evidence_share=0.5
+)
+
+
+def cells(seed, **options):
+    return group_cells(prepare_cells(logistic_cells(seed, **options), FEATURES), FEATURES)
+
+
+def test_the_anchor_leads_and_real_signal_joins():
+    selection = select_features(cells(1), candidates=FEATURES, limits=LIMITS)
+    assert selection.features == ("adspace", "region")
+    anchor, region, noise = selection.scores
+    assert anchor.is_anchor and anchor.signal_score is None
+    assert region.signal_score > 100 * max(noise.signal_score, 0.1) and region.gain_lower > 0
+    assert not noise.is_selected and noise.reason == "no gain on later days"
+
+
+@pytest.mark.parametrize("noise_values", [5, 50, 1_000])
+def test_noise_of_any_cardinality_is_never_chosen(noise_values):
+    wide = SelectionLimits(
+        **{**{f: getattr(LIMITS, f) for f in LIMITS.__slots__}, "max_segments": 1_000_000, "min_evidence_share": 0.0}
+    )
+    for seed in range(8):
+        log = cells(seed, bids=20_000, noise_values=noise_values)
+        assert "noise" not in select_features(log, candidates=FEATURES, limits=wide).features
+
+
+def test_noise_scores_next_to_nothing():
+    priced = remove_price(cells(3, noise_values=1_000))
+    assert signal_score(priced, "noise") < 0.05 * signal_score(priced, "region")
+
+
+def test_limits_keep_a_feature_out_and_say_so():
+    tight = SelectionLimits("adspace", 3, 10, 20, 0.5)
+    selection = select_features(cells(1), candidates=FEATURES, limits=tight)
+    assert selection.features == ("adspace",)
+    assert "96 segments are more than max_segments=10" in {score.reason for score in selection.scores}
+
+
+def test_an_anchor_that_is_no_candidate_is_refused_with_the_choices():
+    with pytest.raises(
+        DataError, match="anchor_feature='colour' is no candidate; choose one of adspace, noise, region"
+    ):
+        select_features(cells(1), candidates=FEATURES, limits=SelectionLimits("colour", 3, 10, 20, 0.5))

@@ -1,0 +1,91 @@
+"""The architecture, as rules on imports: read from the sources, so that lazy imports count too."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "plugins" / "optimizer"
+OUTSIDE = {
+    "airflow",
+    "boto3",
+    "botocore",
+    "httpx",
+    "mysql",
+    "pymysql",
+    "requests",
+    "snowflake",
+    "socket",
+    "sqlalchemy",
+    "urllib3",
+}
+
+FORBIDDEN = {
+    "core": OUTSIDE
+    | {"lightgbm", "os", "random", "time", "optimizer.control_plane", "optimizer.warehouse", "optimizer.artifacts"},
+    "simulation": OUTSIDE,
+    "training": OUTSIDE,
+    "control_plane": OUTSIDE - {"sqlalchemy"} | {"lightgbm"},
+    "warehouse": OUTSIDE - {"snowflake"} | {"lightgbm"},
+    "artifacts": OUTSIDE - {"boto3", "botocore"} | {"lightgbm"},
+    "pipeline": OUTSIDE - {"sqlalchemy"} | {"lightgbm"},
+}
+"""What no module of a room may import."""
+
+ONLY_IN = {"airflow": {"orchestration"}, "lightgbm": {"training"}, "fakesnow": {"local"}, "typer": {"cli"}}
+"""Rooms that alone may import a library."""
+
+
+def imports_of(file: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative import; Airflow may load a module under another name"
+            names |= {node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+def files_of(room: str) -> list[Path]:
+    return sorted((PACKAGE / room).rglob("*.py"))
+
+
+def touches(name: str, library: str) -> bool:
+    return name == library or name.startswith(library + ".")
+
+
+@pytest.mark.parametrize("room", FORBIDDEN)
+def test_a_room_imports_nothing_it_should_not_know(room):
+    found = [
+        f"{file.relative_to(PACKAGE)} imports {name}"
+        for file in files_of(room)
+        for name in imports_of(file)
+        if any(touches(name, library) for library in FORBIDDEN[room])
+    ]
+    assert files_of(room) and found == []
+
+
+@pytest.mark.parametrize("library", ONLY_IN)
+def test_a_library_stays_in_its_room(library):
+    rooms = {
+        file.relative_to(PACKAGE).parts[0]
+        for file in PACKAGE.rglob("*.py")
+        if any(touches(name, library) for name in imports_of(file))
+    }
+    assert rooms <= ONLY_IN[library]
+
+
+def test_the_core_and_the_control_plane_load_without_airflow_lightgbm_and_drivers():
+    code = (
+        "import sys, optimizer.core.bidding, optimizer.core.features, optimizer.control_plane.runs;"
+        "print(sorted({'airflow', 'lightgbm', 'boto3', 'snowflake.connector', 'mysql', 'pymysql'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_airflow_ignores_the_package_when_it_looks_for_plugins():
+    assert (PACKAGE / ".airflowignore").read_text().strip() == "*"
