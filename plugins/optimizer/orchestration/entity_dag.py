@@ -7,9 +7,11 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import DAG, CronTriggerTimetable, ExceptionRetryPolicy, RetryAction, RetryRule, TriggerRule, task
+from croniter import croniter
 
 from optimizer.control_plane.entities import read_definitions
 from optimizer.control_plane.records import EntityDefinition
+from optimizer.errors import ConfigError
 from optimizer.orchestration import task_bodies
 from optimizer.orchestration.connections import connect_control_plane
 from optimizer.orchestration.definitions import load_definitions, read_last_good, snapshot_path
@@ -55,11 +57,12 @@ def dag_id_of(definition: EntityDefinition) -> str:
 
 
 def build_entity_dag(definition: EntityDefinition) -> DAG:
-    """Return the entity's DAG; the same definition always gives the same DAG."""
-    entity = definition.entity
-    schedule = definition.entity_values.get("schedule") or next(
-        (key.default_value for key in definition.config_keys if key.config_key == "schedule"), None
-    )
+    """Return the entity's DAG; the same definition always gives the same DAG.
+
+    Raises:
+        ConfigError: its schedule is no cron expression.
+    """
+    entity, schedule = definition.entity, _schedule_of(definition)
     with DAG(
         dag_id_of(definition),
         description=f"Daily bids of {entity.entity_name}",
@@ -96,6 +99,16 @@ def build_entity_dag(definition: EntityDefinition) -> DAG:
     ) as dag:
         _wire(entity.entity_code)
     return dag
+
+
+def _schedule_of(definition: EntityDefinition) -> str | None:
+    defaults = {key.config_key: key.default_value for key in definition.config_keys}
+    schedule = definition.entity_values.get("schedule", defaults.get("schedule"))
+    # Airflow would notice only when it serializes the DAG, and then drop every DAG of the file.
+    if schedule and not croniter.is_valid(schedule):
+        code = definition.entity.entity_code
+        raise ConfigError(f"entity {code}: schedule={schedule!r} is no cron expression; write one such as '0 6 * * *'")
+    return schedule or None
 
 
 def _wire(entity_code: str) -> None:

@@ -1,0 +1,161 @@
+"""The DAGs as Airflow builds them; in a process of their own, because Airflow is configured once a process."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from orchestration.definitions import define
+
+PROJECT = Path(__file__).parents[2]
+
+SCRIPT = """
+import json, sys
+from airflow.serialization.serialized_objects import DagSerialization
+from optimizer.orchestration import entity_dag
+
+def describe(dag):
+    return {
+        "dag_id": dag.dag_id,
+        "serialized": DagSerialization.to_dict(dag),
+        "order": [task.task_id for task in dag.topological_sort()],
+        "params": {name: {"value": dag.params[name], **dag.params.get_param(name).schema} for name in dag.params},
+        "max_active_runs": dag.max_active_runs,
+        "doc": dag.doc_md,
+        "tasks": {
+            task.task_id: {
+                "retries": task.retries,
+                "timeout_s": task.execution_timeout.total_seconds(),
+                "pool": task.pool,
+                "rule": str(task.trigger_rule.value),
+                "policy": task.retry_policy.serialize(),
+                "downstream": sorted(task.downstream_task_ids),
+            }
+            for task in dag.tasks
+        },
+    }
+
+only = sys.argv[1] or None
+print("RESULT" + json.dumps({
+    "dags": [describe(dag) for dag in entity_dag.build_entity_dags(only=only)],
+    "loaded": sorted({"lightgbm", "pandas", "sklearn", "boto3"} & set(sys.modules)),
+}, default=str))
+"""
+
+
+def build(tmp_path: Path, definitions, *, only: str = "") -> dict:
+    """Build the DAGs from a last-good snapshot while the control plane is silent."""
+    state = tmp_path / "state"
+    state.mkdir(exist_ok=True)
+    content = json.dumps([json.loads(definition.model_dump_json()) for definition in definitions])
+    (state / "entities.json").write_text(content)
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, only],
+        env={
+            **os.environ,
+            "AIRFLOW_HOME": str(tmp_path),
+            "OPTIMIZER_STATE_DIR": str(state),
+            "AIRFLOW_CONN_OPTIMIZER_CONTROL_PLANE": json.dumps(
+                {"conn_type": "sqlite", "host": str(tmp_path / "no" / "db")}
+            ),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=PROJECT,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.rsplit("RESULT", 1)[1])
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    definitions = [
+        define("bad_schedule", schedule="every now and then"),
+        define("drugs_com", status="I"),
+        define("drugs_hcp", target_win_rate="0.4", max_bid_cpm="much"),
+    ]
+    return build(tmp_path_factory.mktemp("dags"), definitions)
+
+
+@pytest.fixture(scope="module")
+def dag(built):
+    return built["dags"][0]
+
+
+def test_active_entities_alone_have_a_dag_and_one_that_cannot_be_built_takes_no_other_away(built):
+    assert [dag["dag_id"] for dag in built["dags"]] == ["optimize__drugs_hcp"]
+
+
+def test_parsing_brings_no_heavy_library(built):
+    assert set(built["loaded"]) <= {"boto3"}  # Airflow's own S3 hook
+
+
+def test_tasks_stand_in_the_order_of_the_runs_life(dag):
+    assert dag["order"] == [
+        "snapshot_config",
+        "extract",
+        "select_features",
+        "train_models",
+        "compute_bids",
+        "validate",
+        "upload",
+        "register",
+        "promote",
+        "close_run",
+    ]
+    assert dag["tasks"]["promote"]["downstream"] == ["close_run"]
+    assert dag["tasks"]["close_run"]["rule"] == "all_done"
+
+
+def test_every_task_has_a_timeout_and_retries_but_not_for_what_a_retry_cannot_mend(dag):
+    for task in dag["tasks"].values():
+        assert task["timeout_s"] > 0 and task["retries"] == 3
+        assert task["policy"]["rules"][0]["exception"] == "optimizer.errors.PermanentError"
+        assert task["policy"]["rules"][0]["action"] == "fail"
+
+
+def test_training_alone_waits_for_the_training_pool(dag):
+    assert {name for name, task in dag["tasks"].items() if task["pool"] == "optimizer_training"} == {"train_models"}
+
+
+def test_one_run_of_an_entity_at_a_time_and_a_page_that_explains_it(dag):
+    assert dag["max_active_runs"] == 1
+    for word in ("drugs_hcp", "1334", "s3://bucket/optimizer/drugs_hcp/", "Rerun"):
+        assert word in dag["doc"]
+
+
+def test_the_form_shows_the_entitys_value_with_title_bounds_and_section(dag):
+    field = dag["params"]["target_win_rate"]
+    assert field == {
+        "value": 0.4,
+        "type": "number",
+        "title": "Target win rate",
+        "description_md": "Share of auctions to win. `target_win_rate`",
+        "section": "Business",
+        "minimum": 0.01,
+        "maximum": 0.99,
+    }
+    assert dag["params"]["win_rate_scope"]["enum"] == ["portfolio", "segment"]
+    assert dag["params"]["data_end_dt"]["value"] is None
+
+
+def test_the_form_shows_the_default_where_the_entitys_value_cannot_be_used(dag):
+    assert dag["params"]["max_bid_cpm"]["value"] == 30.0
+
+
+def test_keys_that_the_ui_does_not_show_are_not_on_the_form(dag):
+    assert "floor_available" not in dag["params"] and "schedule" not in dag["params"]
+
+
+def test_a_dag_that_is_being_run_is_built_though_its_entity_was_switched_off(tmp_path):
+    definitions = [define("drugs_com", status="I"), define("drugs_hcp")]
+    built = build(tmp_path, definitions, only="optimize__drugs_com")
+    assert [dag["dag_id"] for dag in built["dags"]] == ["optimize__drugs_com"]
+
+
+def test_two_parses_give_the_same_dag(tmp_path):
+    first, second = (build(tmp_path, [define("drugs_hcp")])["dags"][0]["serialized"] for _ in range(2))
+    assert first == second

@@ -1,0 +1,198 @@
+"""Whole runs through Airflow's scheduler, workers and API, on real servers."""
+
+import time
+
+import pytest
+from sqlalchemy import delete, insert, select, update
+
+from optimizer.artifacts.manifest import read_manifest, read_verified
+from optimizer.artifacts.store import ObjectStore
+from optimizer.control_plane import deployments, registry, runs, tables
+from optimizer.control_plane.engine import transaction
+from optimizer.errors import ConfigError
+from optimizer.local import demo
+
+TASKS = [
+    "snapshot_config",
+    "extract",
+    "select_features",
+    "train_models",
+    "compute_bids",
+    "validate",
+    "upload",
+    "register",
+    "promote",
+    "close_run",
+]
+RUN_TIMEOUT_S = 240
+
+
+def dag_of(entity_code: str) -> str:
+    return f"optimize__{entity_code}"
+
+
+def trigger(airflow, entity_code: str, **conf) -> str:
+    dag_id = dag_of(entity_code)
+    airflow.wait_for_dag(dag_id, timeout_s=90)
+    return airflow.trigger(dag_id, conf={"data_end_dt": demo.today_utc().isoformat(), **conf})
+
+
+def finish(airflow, entity_code: str, dag_run_id: str) -> str:
+    return airflow.wait_for_run(dag_of(entity_code), dag_run_id, timeout_s=RUN_TIMEOUT_S)
+
+
+def tasks_of(airflow, entity_code: str, dag_run_id: str) -> dict:
+    return {task.task_id: task for task in airflow.task_instances(dag_of(entity_code), dag_run_id)}
+
+
+def row_of(engine, entity_code: str, dag_run_id: str):
+    return runs.read_run_by_dag_run(engine, dag_id=dag_of(entity_code), dag_run_id=dag_run_id)
+
+
+def row_count(engine, dag_run_id: str) -> int:
+    with engine.connect() as connection:
+        return len(connection.execute(select(tables.runs).where(tables.runs.c.dag_run_id == dag_run_id)).all())
+
+
+@pytest.fixture(scope="module")
+def first_runs(stack, engine):
+    """One run of each of two entities, started together: {entity_code: dag_run_id}."""
+    with stack.connect_airflow() as airflow:
+        started = {entity: trigger(airflow, entity) for entity in ("drugs_hcp", "drugs_com")}
+        assert {entity: finish(airflow, entity, run) for entity, run in started.items()} == dict.fromkeys(
+            started, "success"
+        )
+    return started
+
+
+def test_two_entities_run_at_once_and_neither_touches_the_other(airflow, engine, stack, first_runs):
+    store = ObjectStore(stack.connect_objects())
+    spans = []
+    for entity, dag_run_id in first_runs.items():
+        tasks = tasks_of(airflow, entity, dag_run_id)
+        assert list(tasks) == TASKS
+        assert {task.state for task in tasks.values()} == {"success"}
+        spans.append((tasks["snapshot_config"].start, tasks["close_run"].end))
+        row = row_of(engine, entity, dag_run_id)
+        assert (row.status, row.validation_status, row.error_message) == ("completed", "passed", None)
+        assert [(d.run_id, d.traffic_pct) for d in deployments.read_active(engine, entity)] == [(row.run_id, 100)]
+        manifest = read_manifest(store, row.s3_output_path)
+        assert (manifest.run_id, manifest.entity_code) == (row.run_id, entity)
+        for item in manifest.objects:
+            content = read_verified(store, output_uri=row.s3_output_path, manifest=manifest, name=item.name)
+            if item.name.endswith(".csv"):
+                assert content.count(b"\n") == item.row_count + 1
+        assert {o.s3_key.rsplit("/", 1)[1] for o in registry.read_outputs(engine, row.run_id)} == {
+            "manifest.json",
+            *(item.name for item in manifest.objects),
+        }
+    assert spans[0][0] < spans[1][1] and spans[1][0] < spans[0][1], "the runs did not overlap"
+
+
+def test_a_value_out_of_bounds_is_refused_by_the_trigger_form(airflow):
+    airflow.wait_for_dag(dag_of("drugs_com"), timeout_s=90)
+    with pytest.raises(ConfigError, match=r"1\.4 is greater than the maximum of 0\.99"):
+        airflow.trigger(dag_of("drugs_com"), conf={"target_win_rate": 1.4})
+
+
+def test_a_run_whose_validation_fails_keeps_its_outputs_and_the_active_run(airflow, engine, stack, first_runs):
+    active = deployments.read_active(engine, "drugs_com")
+    dag_run_id = trigger(airflow, "drugs_com", min_row_coverage=1.0)
+    assert finish(airflow, "drugs_com", dag_run_id) == "failed"
+    row, tasks = row_of(engine, "drugs_com", dag_run_id), tasks_of(airflow, "drugs_com", dag_run_id)
+    assert (row.status, row.validation_status) == ("completed", "failed")
+    assert row.error_message.startswith("row_coverage: 0.") and ">= 1 failed" in row.error_message
+    assert (tasks["promote"].state, tasks["close_run"].state) == ("skipped", "failed")
+    assert tasks["close_run"].try_number == 1
+    assert read_manifest(ObjectStore(stack.connect_objects()), row.s3_output_path).run_id == row.run_id
+    assert deployments.read_active(engine, "drugs_com") == active
+
+
+def test_a_wrong_entity_value_fails_the_run_at_once_with_key_value_and_bound(airflow, engine):
+    values = {"config_key": "target_margin", "config_value": "7", "updated_by": "test"}
+    with transaction(engine) as connection:
+        entity_id = connection.scalar(
+            select(tables.entities.c.entity_id).where(tables.entities.c.entity_code == "nativo_consumer")
+        )
+        connection.execute(insert(tables.entity_configs).values(entity_id=entity_id, **values))
+    try:
+        dag_run_id = trigger(airflow, "nativo_consumer")
+        assert finish(airflow, "nativo_consumer", dag_run_id) == "failed"
+    finally:
+        with transaction(engine) as connection:
+            own = tables.entity_configs.c.entity_id == entity_id
+            connection.execute(
+                delete(tables.entity_configs).where(own, tables.entity_configs.c.config_key == "target_margin")
+            )
+    row, tasks = row_of(engine, "nativo_consumer", dag_run_id), tasks_of(airflow, "nativo_consumer", dag_run_id)
+    assert row.status == "failed"
+    assert "entity nativo_consumer: target_margin=7.0 is above its maximum 0.95" in row.error_message
+    assert tasks["snapshot_config"].try_number == 1 and tasks["extract"].state == "upstream_failed"
+
+
+def test_a_task_that_found_the_warehouse_away_tries_again_and_its_run_goes_on(airflow, engine, stack):
+    stack.stop("warehouse")
+    try:
+        dag_run_id = trigger(airflow, "nativo_consumer")
+        deadline = time.monotonic() + 120
+        while (extract := tasks_of(airflow, "nativo_consumer", dag_run_id).get("extract")) is None or (
+            extract.state != "up_for_retry"
+        ):
+            assert time.monotonic() < deadline, f"extract is {extract}"
+            time.sleep(0.2)
+        row = row_of(engine, "nativo_consumer", dag_run_id)
+        assert row.status == "running" and "the warehouse did not answer" in row.error_message
+    finally:
+        stack.start("warehouse")
+    assert finish(airflow, "nativo_consumer", dag_run_id) == "success"
+    assert tasks_of(airflow, "nativo_consumer", dag_run_id)["extract"].try_number > 1
+    row = row_of(engine, "nativo_consumer", dag_run_id)
+    assert (row.status, row.validation_status, row.error_message) == ("completed", "passed", None)
+    assert row_count(engine, dag_run_id) == 1
+
+
+def test_clearing_a_finished_run_does_not_revive_it(airflow, engine, first_runs):
+    dag_run_id = first_runs["drugs_com"]
+    before = row_of(engine, "drugs_com", dag_run_id)
+    airflow.clear(dag_of("drugs_com"), dag_run_id, task_ids=["snapshot_config"])
+    assert finish(airflow, "drugs_com", dag_run_id) == "failed"
+    assert row_of(engine, "drugs_com", dag_run_id) == before
+    assert row_count(engine, dag_run_id) == 1
+
+
+def test_a_new_entity_is_a_dag_within_a_minute_and_a_broken_one_takes_no_other_away(airflow, engine):
+    with transaction(engine) as connection:
+        model = (
+            connection.execute(select(tables.entities).where(tables.entities.c.entity_code == "drugs_com"))
+            .mappings()
+            .one()
+        )
+        shared = {key: model[key] for key in ("opt_id", "object_type", "current_version_id", "s3_base_path")}
+        rows = [
+            {**shared, "entity_code": "vetmed", "entity_name": "Veterinary", "object_id": 1500},
+            {**shared, "entity_code": "no blanks please", "entity_name": "Broken", "object_id": 1501},
+        ]
+        connection.execute(insert(tables.entities), rows)
+    airflow.wait_for_dag(dag_of("vetmed"), timeout_s=60)
+    for entity in ("drugs_hcp", "drugs_com", "nativo_consumer"):
+        airflow.wait_for_dag(dag_of(entity), timeout_s=5)
+    assert airflow.import_errors() == []
+    with transaction(engine) as connection:
+        connection.execute(
+            update(tables.entities)
+            .where(tables.entities.c.entity_code.in_(["vetmed", "no blanks please"]))
+            .values(status="I")
+        )
+
+
+def test_dags_stay_while_the_control_plane_is_away(airflow, stack):
+    away = stack.home.control_plane.with_suffix(".away")
+    stack.home.control_plane.rename(away)
+    try:
+        stack.home.control_plane.write_bytes(b"this is no database, it is out of order")
+        time.sleep(40)  # two parses
+        assert airflow.import_errors() == []
+        for entity in ("drugs_hcp", "drugs_com", "nativo_consumer"):
+            airflow.wait_for_dag(dag_of(entity), timeout_s=1)
+    finally:
+        away.replace(stack.home.control_plane)
