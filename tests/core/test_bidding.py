@@ -106,6 +106,12 @@ def test_bids_outside_what_the_log_knows_are_clipped_and_say_so():
     assert table["planned_bid_cpm"].max() == 9.0 and "trust_band" in set(table["reason"])
 
 
+def test_in_a_second_price_auction_the_bid_is_what_a_win_is_worth():
+    result = plan(segments(), replace(POLICY, is_second_price=True, is_value_trusted=True, target_win_rate=0.9))
+    unbound = result.table["reason"] == "target"
+    assert result.table["planned_bid_cpm"][unbound].to_numpy() == pytest.approx(20.0 + result.win_price_cpm)
+
+
 def test_jitter_is_repeatable_truncated_and_has_its_spread():
     keys = pd.Series([f"s{number}" for number in range(20_000)])
     factors = jitter_factors(keys, seed="run", sd=0.1)

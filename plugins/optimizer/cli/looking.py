@@ -11,6 +11,7 @@ from optimizer.control_plane import deployments, registry
 from optimizer.control_plane import entities as entity_rows
 from optimizer.control_plane import runs as run_rows
 from optimizer.core.config import merge_config
+from optimizer.errors import ConfigError
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run_id, as `optimizer runs` shows it.")]
@@ -52,7 +53,10 @@ def runs(
 ) -> None:
     """List runs, the newest first."""
     engine = connect()
-    codes = {d.entity.entity_id: d.entity.entity_code for d in entity_rows.read_definitions(engine)[0]}
+    good, broken = entity_rows.read_definitions(engine)
+    codes = {d.entity.entity_id: d.entity.entity_code for d in good}
+    if entity is not None and entity not in (known := sorted([*codes.values(), *(b.entity_code for b in broken)])):
+        raise ConfigError(f"entity {entity!r} is not in opt_entities; known are {', '.join(known) or 'none'}")
     found = run_rows.list_runs(engine, entity_code=entity, limit=limit)
     if as_json:
         return print_json([run.model_dump(mode="json", exclude={"config_snapshot"}) for run in found])

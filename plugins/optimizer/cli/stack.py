@@ -12,6 +12,7 @@ from rich.panel import Panel
 from optimizer.cli.control_plane import connect
 from optimizer.cli.rendering import console, format_value, print_table
 from optimizer.control_plane.schema import migrate as migrate_schema
+from optimizer.control_plane.version_rows import load_version
 from optimizer.errors import ConfigError, RunStateError
 from optimizer.local import demo as local
 from optimizer.local.airflow_api import TaskState
@@ -57,8 +58,10 @@ LogFile = Annotated[
 
 
 def migrate() -> None:
-    """Bring the control plane's tables to this code's revision."""
-    console.print(f"the control plane is at revision {migrate_schema(connect())}")
+    """Bring the control plane's tables to this code's revision, and load its version with every config key."""
+    engine = connect()
+    revision = migrate_schema(engine)
+    console.print(f"the control plane is at revision {revision}, with version {load_version(engine)}")
 
 
 def up() -> None:
@@ -154,14 +157,14 @@ def _print_result(result: local.DemoResult, stack: LocalStack) -> None:
     print_table("Tasks", ["task", "state", "seconds"], ([t.task_id, t.state, t.duration_s] for t in result.tasks))
 
 
-def _number(text: str) -> int | float | str:
-    """A field of a CSV file as the number that it spells, if it spells one."""
+def _number(text: str) -> int | float | str | None:
+    """A field of a CSV file as the number that it spells, if it spells one; None where it is empty."""
     for kind in (int, float):
         try:
             return kind(text)
         except ValueError:
             continue
-    return text
+    return text or None
 
 
 @contextmanager

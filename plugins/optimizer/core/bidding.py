@@ -21,6 +21,7 @@ CENT = 0.01
 class BidPolicy:
     """What bounds the bids. Money is CPM.
 
+    is_second_price: the winner pays the best rival's bid, so the best bid is what a win is worth.
     trust_low_cpm, trust_high_cpm: the bids that the log says something about.
     jitter_sd: standard deviation of the random factor on each bid, truncated at two.
     step_limit: largest relative change against the active run's planned bid.
@@ -37,6 +38,7 @@ class BidPolicy:
     jitter_sd: float
     step_limit: float
     is_value_trusted: bool
+    is_second_price: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class BidPlan:
         (NaN where there is no bid), expected_win_rate, expected_margin and reason.
     win_price_cpm: lambda, what one more win is worth beyond its value so that the target is met.
     fallback_bid_cpm: the bid on a segment that is not known.
-    expected_win_rate, expected_cpm: over all requests, at the planned bids.
+    expected_win_rate, expected_cpm: over all requests, at the planned bids, as if every win paid its bid.
     """
 
     table: pd.DataFrame
@@ -73,14 +75,14 @@ def plan_bids(
     own_value = np.nan_to_num((1 - policy.target_margin) * value)
 
     def wins_at(win_price: float) -> float:
-        bid, _ = _clamp(landscape.best_response(level, own_value + win_price), bounds)
+        bid, _ = _clamp(_best_bid(landscape, level, own_value + win_price, policy), bounds)
         return float((requests * np.where(bounds.is_biddable, landscape.win_rate(level, bid), 0.0)).sum())
 
     if policy.win_rate_scope == "segment":
         win_price, wanted = 0.0, landscape.bid_for_win_rate(level, policy.target_win_rate)
     else:
         win_price = _smallest_win_price(wins_at, goal=policy.target_win_rate * requests.sum())
-        wanted = landscape.best_response(level, own_value + win_price)
+        wanted = _best_bid(landscape, level, own_value + win_price, policy)
     planned, reason = _clamp(wanted, bounds)
     reason = np.where((reason == "target") & (win_price == 0) & (policy.win_rate_scope == "portfolio"), "value", reason)
     jitter = jitter_factors(segments["segment_key"], seed=seed, sd=policy.jitter_sd)
@@ -112,6 +114,11 @@ def jitter_factors(keys: pd.Series, *, seed: str, sd: float) -> np.ndarray:
     uniform = (np.fromiter((int.from_bytes(digest, "big") for digest in digests), float, len(keys)) + 0.5) / 2.0**64
     low, high = 0.02275013194817921, 0.9772498680518208  # normal distribution function at -2 and 2
     return 1.0 + sd * ndtri(low + uniform * (high - low))
+
+
+def _best_bid(landscape: Landscape, level: np.ndarray, worth: np.ndarray, policy: BidPolicy) -> np.ndarray:
+    """The bid with the largest expected surplus where a win is worth this much."""
+    return worth if policy.is_second_price else landscape.best_response(level, worth)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +196,6 @@ def _fallback_bid(
     if policy.win_rate_scope == "segment":
         bid = landscape.bid_for_win_rate(mean_level, policy.target_win_rate)
     else:
-        bid = landscape.best_response(np.array([mean_level]), np.array([mean_worth]))[0]
+        bid = _best_bid(landscape, np.array([mean_level]), np.array([mean_worth]), policy)[0]
     clamped = min(max(float(bid), policy.trust_low_cpm), policy.trust_high_cpm, policy.max_bid_cpm)
     return max(CENT, np.floor(clamped / CENT + 1e-9) * CENT)

@@ -40,6 +40,7 @@ OPTIONAL_COLUMNS = frozenset(
         "floor_cpm",
     }
 )
+NULLABLE_COLUMNS = OPTIONAL_COLUMNS | {"internal_adspace_id", "geo_region_name", "os_code"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +109,11 @@ def read_events(name: str, path: Path) -> pa.Table:
     """Return the rows of a Parquet or CSV file in the table's columns and types; optional columns may be missing.
 
     Raises:
-        DataError: the file cannot be read, is empty, lacks columns or holds values of the wrong type.
+        DataError: the file cannot be read, is empty, lacks columns or values, or holds values of the wrong type.
     """
     schema = SCHEMAS[name]
     try:
-        table = pq.read_table(path) if path.suffix == ".parquet" else pa_csv.read_csv(path)
+        table = pq.read_table(path) if path.suffix == ".parquet" else _read_csv(path, schema)
         table = table.rename_columns([column.lower() for column in table.column_names])
         missing = [field.name for field in schema if field.name not in table.column_names]
         required = [column for column in missing if column not in OPTIONAL_COLUMNS]
@@ -126,7 +127,22 @@ def read_events(name: str, path: Path) -> pa.Table:
         raise DataError(f"{path} cannot be read as rows of {name.upper()}: {error}") from error
     if name != "clicks" and table.num_rows == 0:
         raise DataError(f"{path} holds no row of {name.upper()}")
-    return pa.table(columns, schema=schema)
+    events = pa.table(columns, schema=schema)
+    gaps = [column for column in schema.names if column not in NULLABLE_COLUMNS and events[column].null_count]
+    if gaps:
+        raise DataError(
+            f"{path}: rows of {name.upper()} have no {', '.join(gaps)}; fill these in or leave the rows out"
+        )
+    return events
+
+
+def _read_csv(path: Path, schema: pa.Schema) -> pa.Table:
+    """The rows with the text columns as text: read as numbers, identifiers would lose their leading zeros."""
+    with pa_csv.open_csv(path) as reader:
+        names = reader.schema.names
+    text = {field.name for field in schema if pa.types.is_string(field.type)}
+    types = {name: pa.string() for name in names if name.lower() in text}
+    return pa_csv.read_csv(path, convert_options=pa_csv.ConvertOptions(column_types=types))
 
 
 def _generate(entity_code: str, *, end_day: date, bids: int, folder: Path) -> dict[str, Path]:

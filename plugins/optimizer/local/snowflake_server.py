@@ -101,27 +101,31 @@ def _keep_stages_in(folder: Path) -> None:
     tempfile.tempdir = str(folder)
 
 
+def serve(folder: Path, *, address: str, port: int, certificate: Path, private_key: Path) -> None:
+    """Serve the databases of the folder until a signal ends the process; the login stands in the environment."""
+    import uvicorn
+
+    _keep_stages_in(folder / "stages")
+    user, password = os.environ["OPTIMIZER_WAREHOUSE_USER"], os.environ["OPTIMIZER_WAREHOUSE_PASSWORD"]
+    uvicorn.run(
+        build_app(folder, user=user, password=password),
+        host=address,
+        port=port,
+        ssl_certfile=certificate,
+        ssl_keyfile=private_key,
+        access_log=False,
+        timeout_graceful_shutdown=2,
+    )
+
+
 def main() -> None:
-    """Serve until a signal ends the process."""
+    """Serve on this machine's loopback."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     for name in ("--folder", "--certificate", "--private-key"):
         parser.add_argument(name, type=Path, required=True)
     options = parser.parse_args()
-    _keep_stages_in(options.folder / "stages")
-
-    import uvicorn
-
-    user, password = os.environ["OPTIMIZER_WAREHOUSE_USER"], os.environ["OPTIMIZER_WAREHOUSE_PASSWORD"]
-    uvicorn.run(
-        build_app(options.folder, user=user, password=password),
-        host="127.0.0.1",
-        port=options.port,
-        ssl_certfile=options.certificate,
-        ssl_keyfile=options.private_key,
-        access_log=False,
-        timeout_graceful_shutdown=2,
-    )
+    serve(address="127.0.0.1", **vars(options))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ CONTROL_PLANE_CONNECTION = "optimizer_control_plane"
 WAREHOUSE_CONNECTION = "optimizer_warehouse"
 OBJECTS_CONNECTION = "optimizer_objects"
 
-_MYSQL_DIALECTS = {"mysql-connector-python": "mysql+mysqlconnector", "mysqlclient": "mysql+mysqldb"}
+MYSQL_CLIENT = "mysql-connector-python"
 
 
 def connect_systems() -> Systems:
@@ -32,16 +32,19 @@ def connect_control_plane() -> Engine:
     """Return an engine on the control plane.
 
     Raises:
-        ConfigError: the connection's type is neither mysql nor sqlite.
+        ConfigError: the connection's type is neither mysql nor sqlite, or its MySQL client is not the one we install.
     """
     connection = BaseHook.get_connection(CONTROL_PLANE_CONNECTION)
     if connection.conn_type == "sqlite":
         return open_engine_from(SqliteHook(sqlite_conn_id=CONTROL_PLANE_CONNECTION).get_conn, dialect="sqlite")
     if connection.conn_type == "mysql":
-        client = connection.extra_dejson.get("client", "mysqlclient")
-        return open_engine_from(
-            MySqlHook(mysql_conn_id=CONTROL_PLANE_CONNECTION).get_conn, dialect=_MYSQL_DIALECTS[client]
-        )
+        if (client := connection.extra_dejson.get("client")) != MYSQL_CLIENT:
+            raise ConfigError(
+                f"the Airflow connection {CONTROL_PLANE_CONNECTION} has client={client!r} in its extra; "
+                f'set it to {{"client": "{MYSQL_CLIENT}"}}'
+            )
+        hook = MySqlHook(mysql_conn_id=CONTROL_PLANE_CONNECTION)
+        return open_engine_from(hook.get_conn, dialect="mysql+mysqlconnector")
     raise ConfigError(
         f"the Airflow connection {CONTROL_PLANE_CONNECTION} has conn_type={connection.conn_type!r}; "
         "set it to mysql, or to sqlite for the embedded stack"

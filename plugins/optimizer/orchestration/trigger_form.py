@@ -6,7 +6,7 @@ from typing import Any
 from airflow.sdk import Param
 
 from optimizer.control_plane.records import EntityDefinition
-from optimizer.core.config import ConfigKey, ConfigValue, parse_value
+from optimizer.core.config import SECTIONS, ConfigKey, ConfigValue, parse_value
 from optimizer.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -15,8 +15,9 @@ _JSON_TYPES = {"float": "number", "int": "integer", "bool": "boolean", "str": "s
 
 
 def build_params(definition: EntityDefinition) -> dict[str, Param]:
-    """Return the form's fields by key: the window first, then the version's keys in their own order."""
-    fields = {key.config_key: _field(key, definition) for key in definition.config_keys if key.is_ui_visible}
+    """Return the form's fields by key: the window first, then the version's keys section by section."""
+    keys = sorted(definition.config_keys, key=lambda key: (SECTIONS.index(key.config_section), key.config_key))
+    fields = {key.config_key: _field(key, definition) for key in keys if key.is_ui_visible}
     return {
         "data_start_dt": _day("Window start", "First day of the window, UTC. Empty: lookback_days before its end."),
         "data_end_dt": _day("Window end", "The day after the window's last, UTC. Empty: the day of the run."),

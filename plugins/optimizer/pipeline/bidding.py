@@ -65,6 +65,7 @@ def bid_policy(settings: RunSettings, report: TrainingReport, *, total_clicks: i
         jitter_sd=JITTER_SD[mode if settings.exploration_mode else "off"],
         step_limit=settings.daily_step_limit * (AGGRESSIVE_STEP_FACTOR if settings.aggressive_exploration else 1.0),
         is_value_trusted=is_paid_per_view or total_clicks >= MIN_CLICKS_FOR_VALUE,
+        is_second_price=settings.auction_type == "second_price",
     )
 
 

@@ -1,0 +1,77 @@
+"""Prepare the systems of the containers for the optimizer; every part can be repeated.
+
+Makes the three accounts of the control plane, its tables, their rights and the example entities; the bucket; the
+warehouse's event tables; with --demo-log also a generated log of the 60 days before today.
+"""
+
+import argparse
+import os
+import re
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, text
+
+from optimizer.control_plane.engine import open_engine, transaction
+from optimizer.control_plane.schema import migrate
+from optimizer.local.catalogue import BUCKET, load_catalogue
+from optimizer.local.event_log import LOG_BIDS, create_tables, load_generated_log
+from optimizer.orchestration.connections import connect_systems
+from optimizer.warehouse.queries import SQL_FOLDER
+
+GRANTS = SQL_FOLDER / "mysql" / "grants.sql"
+PASSWORD_VARIABLES = {
+    "optimizer_ui": "OPTIMIZER_UI_PASSWORD",
+    "optimizer_app": "OPTIMIZER_APP_PASSWORD",
+    "optimizer_bidder": "OPTIMIZER_BIDDER_PASSWORD",
+}
+
+
+def prepare_control_plane(engine: Engine) -> None:
+    """Accounts, then tables, then rights: a right needs both. The engine's account is the server's administrator."""
+    with transaction(engine) as connection:
+        for account, variable in PASSWORD_VARIABLES.items():
+            for statement in ("CREATE USER IF NOT EXISTS", "ALTER USER"):
+                login = {"password": os.environ[variable]}
+                connection.execute(text(f"{statement} '{account}'@'%' IDENTIFIED BY :password"), login)
+    migrate(engine)
+    with transaction(engine) as connection:
+        for statement in read_statements(GRANTS):
+            connection.execute(text(statement))
+    load_catalogue(engine)
+
+
+def read_statements(path: Path) -> list[str]:
+    """Return the statements of a script that has semicolons and double hyphens in its comments and ends only."""
+    script = re.sub(r"--.*", "", path.read_text(encoding="utf-8"))
+    return [statement.strip() for statement in script.split(";") if statement.strip()]
+
+
+def ensure_bucket(client: Any) -> None:
+    """Make the bucket of the example entities unless it is there."""
+    if BUCKET not in [bucket["Name"] for bucket in client.list_buckets()["Buckets"]]:
+        client.create_bucket(Bucket=BUCKET)
+
+
+def main() -> None:
+    """Prepare everything, through the very connections that the tasks use."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--demo-log", action="store_true", help="load the generated log, about 1.5 million bids")
+    options = parser.parse_args()
+    engine = open_engine(os.environ["OPTIMIZER_CONTROL_PLANE_URL"])
+    prepare_control_plane(engine)
+    engine.dispose()
+    systems = connect_systems()
+    ensure_bucket(systems.store.client)
+    with closing(systems.connect_warehouse()) as connection:
+        create_tables(connection)
+        if options.demo_log:
+            marker = Path(os.environ["OPTIMIZER_STATE_DIR"]) / "event_log.json"
+            load_generated_log(connection, end_day=datetime.now(UTC).date(), bids=LOG_BIDS, marker=marker)
+    print("the control plane, the bucket and the warehouse's tables are ready")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,280 @@
+"""docker-compose.yaml against its schema, the settings that the code reads, and, for its two scripts, real servers."""
+
+import json
+import os
+import re
+import shlex
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from servers.embedded import systems
+from servers.mariadb import mariadb_server
+
+from optimizer.control_plane.engine import open_engine
+from optimizer.control_plane.entities import read_definition
+from optimizer.errors import ConfigError
+
+__all__ = ["mariadb_server", "systems"]
+
+PROJECT = Path(__file__).parents[2]
+COMPOSE = PROJECT / "docker-compose.yaml"
+ENV_EXAMPLE = PROJECT / ".env.example"
+PRODUCTION = PROJECT / "docs" / "production.md"
+DOCKERFILE = PROJECT / "docker" / "Dockerfile"
+VARIABLE = re.compile(r"(?<!\$)\$\{(?P<name>\w+)(?::(?P<kind>[?-])(?P<word>[^}]*))?\}")
+
+AIRFLOW_SERVICES = ("api-server", "scheduler", "dag-processor", "triggerer", "worker")
+ONE_SHOT = {"airflow-init", "optimizer-init", "demo-log", "optimizer"}
+CELERY_OPTIONS = {"broker_url", "result_backend", "worker_concurrency"}
+"""Of the Celery provider, which only the image has."""
+
+READ_CONNECTIONS = """
+import json, sys
+from airflow.configuration import conf
+from airflow.sdk import BaseHook
+from optimizer.orchestration import connections
+names = [value for name, value in vars(connections).items() if name.endswith("_CONNECTION")]
+found = [BaseHook.get_connection(name) for name in names]
+print(json.dumps({
+    "connections": {it.conn_id: [it.conn_type, it.host, it.login, it.password, it.extra_dejson] for it in found},
+    "options": {name: sorted(section["options"]) for name, section in conf.configuration_description.items()},
+}))
+"""
+
+
+def substitute(text: str, values: dict[str, str]) -> str:
+    """Return the text as Compose reads it."""
+    return VARIABLE.sub(lambda it: values.get(it["name"], it["word"]), text).replace("$$", "$")
+
+
+def variables(kind: str) -> dict[str, str]:
+    return {it["name"]: it["word"] for it in VARIABLE.finditer(COMPOSE.read_text()) if it["kind"] == kind}
+
+
+def documented(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", PRODUCTION.read_text(), re.MULTILINE | re.DOTALL)
+
+
+VALUES = {name: f"dummy-{name.lower()}" for name in variables("?")}
+SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(substitute(COMPOSE.read_text(), VALUES))["services"]
+WORKER = SERVICES["airflow-worker"]["environment"]
+
+
+@pytest.fixture(scope="module")
+def airflow_view(tmp_path_factory) -> dict[str, Any]:
+    """What a worker's Airflow makes of its environment."""
+    connections = {name: value for name, value in WORKER.items() if name.startswith("AIRFLOW_CONN_")}
+    environment = {**os.environ, **connections, "AIRFLOW_HOME": str(tmp_path_factory.mktemp("airflow"))}
+    done = subprocess.run(
+        [sys.executable, "-c", READ_CONNECTIONS], env=environment, capture_output=True, text=True, check=True
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_the_file_is_valid_by_the_compose_specification():
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(COMPOSE)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_every_airflow_option_is_one_that_airflow_knows(airflow_view):
+    known = {**airflow_view["options"], "celery": CELERY_OPTIONS}
+    for service in SERVICES.values():
+        for name in service.get("environment", {}):
+            if name.startswith("AIRFLOW__"):
+                _, section, option = name.lower().split("__")
+                assert option in known[section], name
+
+
+def test_the_connections_are_those_that_the_code_asks_for(airflow_view):
+    named = {name.removeprefix("AIRFLOW_CONN_").lower() for name in WORKER if name.startswith("AIRFLOW_CONN_")}
+    found = airflow_view["connections"]
+    assert set(found) == named
+    assert found["optimizer_control_plane"] == [
+        *("mysql", "mysql", "optimizer_app", VALUES["OPTIMIZER_APP_PASSWORD"]),
+        {"client": "mysql-connector-python"},
+    ]
+    conn_type, _, login, password, extra = found["optimizer_warehouse"]
+    server = SERVICES["warehouse"]["environment"]
+    assert (conn_type, login, password) == ("snowflake", *server.values())
+    assert f"--host-name={extra['host']}" in SERVICES["warehouse"]["command"]
+    assert f"--port={extra['port']}" in SERVICES["warehouse"]["command"]
+    conn_type, _, login, password, extra = found["optimizer_objects"]
+    assert (conn_type, login, password) == ("aws", *SERVICES["objects"]["environment"].values())
+    assert extra["endpoint_url"] == "http://objects:8333"
+
+
+def test_every_airflow_service_and_the_tools_have_the_same_connections_and_settings():
+    shared = {name for name in WORKER if name.startswith(("AIRFLOW_CONN_", "OPTIMIZER_", "REQUESTS_"))}
+    for name in [*(f"airflow-{name}" for name in AIRFLOW_SERVICES), *ONE_SHOT]:
+        environment = SERVICES[name]["environment"]
+        assert {key: environment.get(key) for key in shared} == {key: WORKER[key] for key in shared}, name
+
+
+def test_every_variable_of_the_optimizer_is_read_by_the_code():
+    sources = [*PROJECT.glob("plugins/**/*.py"), *PROJECT.glob("docker/*.py")]
+    code = "".join(source.read_text() for source in sources)
+    names = {name for service in SERVICES.values() for name in service.get("environment", {})}
+    assert [name for name in names if name.startswith("OPTIMIZER_") and f'"{name}"' not in code] == []
+
+
+def test_the_example_of_the_environment_names_every_variable_and_gives_no_secret():
+    lines = ENV_EXAMPLE.read_text().splitlines()
+    assert {line.partition("=")[0] for line in lines if line and not line.startswith("#")} == set(variables("?"))
+    assert all(line.endswith("=") for line in lines if line and not line.startswith("#"))
+    assert {line.removeprefix("# ") for line in lines if re.match(r"# [A-Z_]+=", line)} == {
+        f"{name}={default}" for name, default in variables("-").items()
+    }
+
+
+def test_the_command_in_the_example_fills_every_secret_with_a_new_value(tmp_path):
+    (tmp_path / ".env.example").write_text(ENV_EXAMPLE.read_text())
+    (command,) = re.findall(r"^#\s+(python3 -c .*)$", ENV_EXAMPLE.read_text(), re.MULTILINE)
+    command = command.replace("python3", shlex.quote(sys.executable), 1)
+    subprocess.run(command, shell=True, cwd=tmp_path, check=True)  # noqa: S602 - our own file's command
+    found = dict(re.findall(r"^(\w+)=(.+)$", (tmp_path / ".env").read_text(), re.MULTILINE))
+    assert set(found) == set(VALUES) and len(set(found.values())) == len(found)
+    assert all(re.fullmatch(r"[\w=-]{40,}", value) for value in found.values())
+    assert len(found["AIRFLOW_FERNET_KEY"]) == 44 and len(found["AIRFLOW_JWT_SECRET"]) >= 64
+    assert (tmp_path / ".env").stat().st_mode & 0o077 == 0
+
+
+def test_no_secret_stands_in_the_file():
+    secret = re.compile(r"(?i)(?:password|secret(?:_key)?|access_key\w*|jwt_secret|fernet_key|redis\w*auth)$")
+    for name, service in SERVICES.items():
+        for key, value in service.get("environment", {}).items():
+            if secret.search(key):
+                assert value in VALUES.values(), f"{name}: {key}"
+            if key.startswith("AIRFLOW_CONN_"):
+                assert json.loads(value)["password"] in VALUES.values(), f"{name}: {key}"
+            for password in re.findall(r"//\w*:([^@/]+)@", str(value)):
+                assert password in VALUES.values(), f"{name}: {key}"
+
+
+def test_ports_are_published_on_the_loopback_only():
+    ports = [port for service in SERVICES.values() for port in service.get("ports", ())]
+    assert len(ports) == len(variables("-"))
+    assert all(re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port) for port in ports)
+    assert [name for name, service in SERVICES.items() if "network_mode" in service] == []
+
+
+def test_every_service_has_a_health_check_or_ends_by_itself():
+    for name, service in SERVICES.items():
+        is_lasting = (service.get("restart"), "healthcheck" in service) == ("unless-stopped", True)
+        assert is_lasting or (name in ONE_SHOT and service["restart"] == "no"), name
+
+
+def test_services_wait_for_what_they_need():
+    for name, service in SERVICES.items():
+        for other, wait in service.get("depends_on", {}).items():
+            once = other in ONE_SHOT
+            assert wait["condition"] == ("service_completed_successfully" if once else "service_healthy"), name
+
+
+def test_images_are_pinned_to_a_release():
+    images = {service["image"] for service in SERVICES.values() if "build" not in service}
+    images |= set(re.findall(r"^FROM (\S+)$", DOCKERFILE.read_text(), re.MULTILINE))
+    assert len(images) == 6
+    assert all(re.search(r":\D*\d+\.\d+", image) for image in images), images
+
+
+def test_the_image_has_the_airflow_of_the_lock_and_every_file_that_the_services_run():
+    text = DOCKERFILE.read_text()
+    (version,) = re.findall(r"^apache-airflow==(\S+)", (PROJECT / "requirements.txt").read_text(), re.MULTILINE)
+    assert f"FROM apache/airflow:slim-{version}-" in text
+    assert {service["image"] for service in SERVICES.values() if "build" in service} == {f"rtb-optimizer:{version}"}
+    sources = [source for line in re.findall(r"^COPY (.*) \S+$", text, re.MULTILINE) for source in line.split()]
+    allowed = {line[1:] for line in (PROJECT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    for source in sources:
+        assert (PROJECT / source).exists() and source.partition("/")[0] in allowed, source
+    run = {part for service in SERVICES.values() for part in service.get("entrypoint", ()) if part.endswith(".py")}
+    assert run == {f"/opt/airflow/{source}" for source in sources if source.endswith(".py")}
+
+
+def test_the_two_locks_name_no_package_twice():
+    pinned = re.compile(r"^([a-z0-9._-]+)==", re.MULTILINE)
+    main, docker = (
+        set(pinned.findall((PROJECT / it).read_text())) for it in ("requirements.txt", "docker/requirements.txt")
+    )
+    assert "celery" in docker and main & docker == set()
+
+
+def test_volumes_are_declared_and_those_of_the_image_have_their_folders():
+    declared = set(yaml.safe_load(COMPOSE.read_text())["volumes"])
+    mounts = [mount.split(":")[:2] for service in SERVICES.values() for mount in service.get("volumes", ())]
+    assert {source for source, _ in mounts} == declared
+    folders = {target for _, target in mounts if target.startswith("/opt/airflow/")} - {"/opt/airflow/logs"}
+    assert folders == set(re.search(r"mkdir -p (.*)", DOCKERFILE.read_text())[1].split())
+
+
+def test_the_connections_of_the_documentation_are_json_of_the_types_that_the_file_uses():
+    documents = map(json.loads, documented("json"))
+    types = [document["conn_type"] for document in documents if "conn_type" in document]
+    used = [json.loads(value)["conn_type"] for name, value in WORKER.items() if name.startswith("AIRFLOW_CONN_")]
+    assert types == used
+
+
+def test_the_preparation_makes_accounts_tables_rights_bucket_and_event_tables_and_can_be_repeated(request):
+    server, stack = request.getfixturevalue("mariadb_server"), request.getfixturevalue("systems")
+    passwords = {name: value for name, value in VALUES.items() if name.startswith("OPTIMIZER_")}
+    with server.database() as database:
+        url = {"OPTIMIZER_CONTROL_PLANE_URL": server.url(database)}
+        environment = {**os.environ, **stack.environment(), **url, **passwords}
+        for _ in range(2):
+            subprocess.run([sys.executable, PROJECT / "docker/prepare.py"], env=environment, check=True)
+        login = json.loads(WORKER["AIRFLOW_CONN_OPTIMIZER_CONTROL_PLANE"])
+        account = {"user": login["login"], "password": login["password"], "driver": "mysql+mysqlconnector"}
+        engine = open_engine(server.url(database, **account))
+        definition = read_definition(engine, "drugs_hcp")
+        (added,) = (block for block in documented("sql") if "INSERT INTO opt_entities" in block)
+        server.execute(*filter(str.strip, added.split(";")), database=database)
+        assert read_definition(engine, "new_client").entity_values["promotion"] == "none"
+        engine.dispose()
+        denied = open_engine(server.url(database, **account | {"password": "wrong"}))
+        with pytest.raises(ConfigError):
+            read_definition(denied, "drugs_hcp")
+        denied.dispose()
+        server.execute(*(f"DROP USER '{name}'@'%'" for name in ("optimizer_ui", "optimizer_app", "optimizer_bidder")))
+    bucket = definition.entity.s3_base_path.split("/")[2]
+    assert bucket in [found["Name"] for found in stack.connect_objects().list_buckets()["Buckets"]]
+    with stack.connect_warehouse() as connection, connection.cursor() as cursor:
+        assert cursor.execute("SELECT COUNT(*) FROM BIDS").fetchone() is not None
+
+
+def test_the_warehouse_answers_under_its_host_name_and_those_who_trust_its_bundle(tmp_path):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    trust = tmp_path / "ca_bundle.pem"
+    options = ["--address=127.0.0.1", f"--port={port}", "--host-name=warehouse", f"--folder={tmp_path}"]
+    command = [sys.executable, PROJECT / "docker/warehouse.py", *options, f"--trust={trust}"]
+    process = subprocess.Popen(command, env={**os.environ, **SERVICES["warehouse"]["environment"]})
+    try:
+        assert b"HTTP/1.1" in _first_answer(process, port=port, trust=trust)
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+    assert (tmp_path / "private_key.pem").stat().st_mode & 0o077 == 0
+    assert "PRIVATE KEY" not in trust.read_text()
+
+
+def _first_answer(process: subprocess.Popen, *, port: int, trust: Path, timeout_s: float = 60) -> bytes:
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=5) as plain:
+                context = ssl.create_default_context(cafile=str(trust))
+                context.verify_flags |= ssl.VERIFY_X509_STRICT
+                with context.wrap_socket(plain, server_hostname="warehouse") as secure:
+                    secure.sendall(b"GET / HTTP/1.1\r\nHost: warehouse\r\nConnection: close\r\n\r\n")
+                    return secure.recv(100)
+        except ConnectionRefusedError:
+            time.sleep(0.2)
+    raise AssertionError(f"the warehouse does not answer; its process returned {process.poll()}")

@@ -1,0 +1,40 @@
+"""A private memcached server on a free port, ended by its own process id."""
+
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+
+import pytest
+from pymemcache.client.base import Client
+
+START_TIMEOUT_S = 10
+
+
+@pytest.fixture(scope="session")
+def memcached() -> Iterator[Client]:
+    """Yield a client of the server that reports every failure."""
+    program = shutil.which("memcached") or pytest.fail("memcached is missing; `make servers` installs it")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen([program, "-l", "127.0.0.1", "-p", str(port), "-U", "0", "-m", "64", "-u", "nobody"])
+    client = Client(("127.0.0.1", port), default_noreply=False, connect_timeout=5, timeout=5)
+    try:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not _answers(client):
+            assert process.poll() is None and time.monotonic() < deadline, "memcached does not start"
+            time.sleep(0.05)
+        yield client
+    finally:
+        client.close()
+        process.terminate()
+        process.wait(10)
+
+
+def _answers(client: Client) -> bool:
+    try:
+        return bool(client.version())
+    except OSError:
+        return False
