@@ -1,21 +1,13 @@
-"""One running pair of systems for all tests of this folder, in a home of its own."""
+"""A cursor on the session's warehouse."""
 
 from collections.abc import Iterator
 
 import pytest
+from servers.embedded import systems
 
-from optimizer.local import SYSTEMS, LocalStack
+from optimizer.local import LocalStack
 
-
-@pytest.fixture(scope="session")
-def systems(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    stack = LocalStack.open(tmp_path_factory.mktemp("systems"))
-    try:
-        stack.start(*SYSTEMS)
-        stack.wait_ready(60)
-        yield stack
-    finally:
-        stack.stop()
+__all__ = ["systems"]
 
 
 @pytest.fixture

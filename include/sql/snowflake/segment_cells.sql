@@ -1,11 +1,12 @@
 -- Cells of an entity's window by candidate features.
 -- Grain: one row a UTC day, candidate features, bid price bucket and base bid price bucket (NULL before an optimizer bid).
+-- Empty text is NULL: a segment key spells both alike, so they must not be two segments.
 -- Parameters: object_id, data_start_dt, data_end_dt (half open), bucket_width (log CPM). Template: features, column names.
 WITH {% include "_auctions.sql" %}
 SELECT
     TO_DATE(bid_ts)                            AS day,
     {% for feature in features -%}
-    {{ feature }},
+    NULLIF(CAST({{ feature }} AS VARCHAR), '') AS {{ feature }},
     {% endfor -%}
     ROUND(LN(bid_cpm) / %(bucket_width)s)      AS price_bucket,
     ROUND(LN(NULLIF(GREATEST(base_bid_cpm, 0), 0)) / %(bucket_width)s) AS base_price_bucket,

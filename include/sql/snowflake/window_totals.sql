@@ -1,6 +1,6 @@
 -- What an entity's window holds, dirt included: the figures that the run reports.
 -- Grain: one row. Views and clicks without a bid cannot be given to an entity by object_id, so they are those of all
--- entities in the window; they count for the click rate only.
+-- entities in the window; they count for the click rate only. A bid is looked for from a week before the window on.
 -- Parameters: object_id, data_start_dt, data_end_dt (half open).
 WITH window_bids AS (
     SELECT bid_id, bid_ts, bid_cpm
@@ -51,7 +51,13 @@ orphan_totals AS (
     FROM distinct_views
     LEFT JOIN distinct_clicks ON distinct_clicks.bid_id = distinct_views.bid_id
     WHERE distinct_views.view_ts < %(data_end_dt)s
-        AND NOT EXISTS (SELECT 1 FROM BIDS WHERE BIDS.bid_id = distinct_views.bid_id)
+        AND NOT EXISTS (
+            SELECT 1
+            FROM BIDS
+            WHERE BIDS.bid_id = distinct_views.bid_id
+                AND BIDS.bid_ts >= DATEADD(day, -7, %(data_start_dt)s::TIMESTAMP_NTZ)
+                AND BIDS.bid_ts < %(data_end_dt)s
+        )
 )
 SELECT
     bid_rows,

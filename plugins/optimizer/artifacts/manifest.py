@@ -6,7 +6,7 @@ from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from optimizer.artifacts.store import ObjectStore, split_uri
 from optimizer.errors import ArtifactError
@@ -84,9 +84,15 @@ def read_manifest(store: ObjectStore, output_uri: str) -> Manifest:
     """Return the manifest of the run below the address.
 
     Raises:
-        ArtifactError: there is none, so the prefix is no run.
+        ArtifactError: there is none, so the prefix is no run; or it cannot be read.
     """
-    return Manifest.model_validate_json(store.get_bytes(output_uri + MANIFEST_NAME))
+    content = store.get_bytes(output_uri + MANIFEST_NAME)
+    try:
+        return Manifest.model_validate_json(content)
+    except ValidationError as error:
+        raise ArtifactError(
+            f"{output_uri}{MANIFEST_NAME} is no manifest ({error.errors()[0]['msg']}); run the entity again"
+        ) from error
 
 
 def read_verified(store: ObjectStore, *, output_uri: str, manifest: Manifest, name: str) -> bytes:

@@ -47,10 +47,11 @@ class ObjectStore:
     def put_file(self, uri: str, path: Path) -> StoredObject:
         """Write the file to the address, replacing what is there, and check that it arrived whole."""
         bucket, key = split_uri(uri)
-        with path.open("rb") as file:
+        with path.open("rb") as file, _errors(f"writing {uri}"):
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        with _errors(f"writing {uri}"):
-            self.client.upload_file(str(path), bucket, key)
+            file.seek(0)
+            # upload_file would hide the server's answer in an error of its own.
+            self.client.upload_fileobj(file, bucket, key)
             arrived = self.client.head_object(Bucket=bucket, Key=key)["ContentLength"]
         if arrived != path.stat().st_size:
             raise UnavailableError(

@@ -116,7 +116,7 @@ def _run(stack: LocalStack, started: ExitStack, *, entity: str, own: Mapping[str
         engine = local.prepare_control_plane(stack)
     if own:
         with _step(f"loading {', '.join(map(str, own.values()))}"):
-            end_day = local.load_own(stack, engine, entity_code=entity, files=own).end_day
+            end_day = local.load_own(stack, engine, entity_code=entity, files=own)
     else:
         end_day = local.today_utc()
         with _step("an event log of {:,} bids over {} days".format(*local.generated_size())):

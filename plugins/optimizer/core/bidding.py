@@ -170,7 +170,7 @@ def _to_cents(bid: np.ndarray, bounds: _Bounds) -> np.ndarray:
         lowest = np.ceil(low / CENT - 1e-9)
         highest = np.where(np.isfinite(high), np.floor(np.where(np.isfinite(high), high, 0) / CENT + 1e-9), np.inf)
         cents = np.minimum(np.maximum(cents, lowest), np.maximum(highest, 1))
-    return cents * CENT
+    return cents / 100
 
 
 def _smallest_win_price(wins_at, *, goal: float, rounds: int = 60) -> float:

@@ -20,7 +20,7 @@ from optimizer.control_plane.schema import migrate
 from optimizer.errors import RunStateError, UnavailableError
 from optimizer.local import event_log
 from optimizer.local.airflow_api import TaskState
-from optimizer.local.catalogue import BUCKET, ensure_entity, load_catalogue
+from optimizer.local.catalogue import BUCKET, check_entity, ensure_entity, load_catalogue
 from optimizer.local.stack import LocalStack
 
 READY_TIMEOUT_S = 180
@@ -78,14 +78,19 @@ def load_generated(stack: LocalStack, *, today: date, bids: Mapping[str, int] = 
         return event_log.load_generated_log(connection, end_day=today, bids=bids, marker=marker)
 
 
-def load_own(stack: LocalStack, engine: Engine, *, entity_code: str, files: Mapping[str, Path]) -> event_log.LogFacts:
-    """Load a team's own log for the entity, which is added where it is new."""
-    connection = stack.connect_warehouse()
-    with connection:
+def load_own(stack: LocalStack, engine: Engine, *, entity_code: str, files: Mapping[str, Path]) -> date:
+    """Load a team's own log for the entity, which is added where it is new; return the day after the log's last.
+
+    Raises:
+        DataError: a file cannot be used; ConfigError: the entity is another client. Either way nothing was changed.
+    """
+    log = event_log.read_own_log(files)
+    check_entity(engine, entity_code, object_id=log.object_id)
+    with stack.connect_warehouse() as connection:
         event_log.create_tables(connection)
-        facts = event_log.load_own_log(connection, files=files, marker=stack.home.state / LOG_MARKER)
-    ensure_entity(engine, entity_code, object_id=facts.object_id)
-    return facts
+        event_log.load_own_log(connection, log, marker=stack.home.state / LOG_MARKER)
+    ensure_entity(engine, entity_code, object_id=log.object_id)
+    return log.end_day
 
 
 def run_entity(stack: LocalStack, *, entity_code: str, conf: Mapping[str, Any]) -> Iterator[list[TaskState]]:

@@ -44,10 +44,10 @@ NULLABLE_COLUMNS = OPTIONAL_COLUMNS | {"internal_adspace_id", "geo_region_name",
 
 
 @dataclass(frozen=True, slots=True)
-class LogFacts:
-    """What a loaded log holds: rows of each table, the client and the day after its last."""
+class OwnLog:
+    """A team's own log: the rows of each table, the client and the day after its last."""
 
-    rows: Mapping[str, int]
+    tables: Mapping[str, pa.Table]
     object_id: int
     end_day: date
 
@@ -80,29 +80,32 @@ def load_generated_log(connection: Any, *, end_day: date, bids: Mapping[str, int
     return True
 
 
-def load_own_log(connection: Any, *, files: Mapping[str, Path], marker: Path) -> LogFacts:
-    """Load a team's own bids, views and clicks instead of the generated log.
+def read_own_log(files: Mapping[str, Path]) -> OwnLog:
+    """Return a team's own bids, views and clicks.
 
     Args:
         files: {"bids": path, "views": path, "clicks": path}, Parquet or CSV in the warehouse's columns.
     Raises:
         DataError: names the file with every missing column, or says that the bids are of several clients.
     """
-    read = {name: read_events(name, path) for name, path in files.items()}
-    clients = pc.unique(read["bids"]["object_id"]).to_pylist()
+    tables = {name: read_events(name, path) for name, path in files.items()}
+    clients = pc.unique(tables["bids"]["object_id"]).to_pylist()
     if len(clients) != 1:
         raise DataError(
             f"{files['bids']}: object_id holds {sorted(clients)[:5]}; give the bids of exactly one SSP client"
         )
+    last = pc.max(tables["bids"]["bid_ts"]).as_py()
+    return OwnLog(tables, object_id=clients[0], end_day=last.date() + timedelta(days=1))
+
+
+def load_own_log(connection: Any, log: OwnLog, *, marker: Path) -> None:
+    """Load a team's own log instead of what the tables held."""
     marker.unlink(missing_ok=True)
     with TemporaryDirectory(prefix="optimizer-log-") as folder:
-        for name, table in read.items():
+        for name, table in log.tables.items():
             path = Path(folder) / f"{name}.parquet"
             pq.write_table(table, path)
             load_parquet(connection, table=name.upper(), files=[path], replace=True)
-    last = pc.max(read["bids"]["bid_ts"]).as_py()
-    rows = {name: table.num_rows for name, table in read.items()}
-    return LogFacts(rows=rows, object_id=clients[0], end_day=last.date() + timedelta(days=1))
 
 
 def read_events(name: str, path: Path) -> pa.Table:

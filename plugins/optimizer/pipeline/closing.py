@@ -24,7 +24,7 @@ def guarded(
     Raises:
         RunStateError: the run was cancelled or finished meanwhile.
     """
-    if name not in REPEATABLE_AFTER_COMPLETION:
+    if not (name in REPEATABLE_AFTER_COMPLETION and runs.read_run(systems.engine, run.run_id).status == "completed"):
         transitions.require_running(systems.engine, run.run_id, now=now)
     try:
         return step()

@@ -16,7 +16,7 @@ from optimizer.pipeline.run import RunHandle, read_settings, read_snapshot
 from optimizer.pipeline.systems import Systems
 
 
-def upload(run: RunHandle, *, systems: Systems, now: datetime) -> dict[str, Any]:
+def upload(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
     """Write the run's files to its output prefix, the manifest last; return their number."""
     snapshot, stage = read_snapshot(run, systems), run.staging(systems)
     settings, figures = read_settings(snapshot), stage.get_json(staging.BID_FIGURES)
@@ -29,11 +29,12 @@ def upload(run: RunHandle, *, systems: Systems, now: datetime) -> dict[str, Any]
     }
     with TemporaryDirectory(prefix="optimizer-") as folder:
         files = write_outputs(Path(folder), stage=stage, snapshot=snapshot, settings=settings)
+        started_at = runs.read_run(systems.engine, run.run_id).started_at
         header = {
             "run_id": run.run_id,
             "run_code": run.run_code,
             "entity_code": run.entity_code,
-            "created_at": now,
+            "created_at": started_at,
             "bidding": bidding,
         }
         manifest = publish(

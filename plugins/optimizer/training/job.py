@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 import optimizer
-from optimizer.errors import DataError, UnavailableError
+from optimizer.errors import DataError, PermanentError, UnavailableError
 
 JOB_FILE = "job.json"
 CELLS_FILE = "cells.parquet"
@@ -68,7 +68,8 @@ def run_training(folder: Path) -> TrainingReport:
 
     Raises:
         DataError: the data cannot be learned from; the message is the training's own.
-        UnavailableError: the process died (killed, out of memory).
+        UnavailableError: a signal ended the process, e.g. for want of memory.
+        PermanentError: it failed for a reason of its own, which the message ends with.
     """
     source = str(Path(optimizer.__file__).resolve().parents[1])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")]))}
@@ -81,6 +82,8 @@ def run_training(folder: Path) -> TrainingReport:
     )
     if done.returncode == DATA_ERROR_STATUS:
         raise DataError(done.stderr.strip().splitlines()[-1])
-    if done.returncode != 0:
-        raise UnavailableError(f"the training process ended with status {done.returncode}: {done.stderr[-2000:]}")
+    if done.returncode < 0:
+        raise UnavailableError(f"signal {-done.returncode} ended the training process; it may have run out of memory")
+    if done.returncode > 0:
+        raise PermanentError(f"the training process failed with status {done.returncode}: {done.stderr[-2000:]}")
     return TrainingReport.model_validate_json((folder / REPORT_FILE).read_text())

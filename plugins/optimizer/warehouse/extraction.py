@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -26,6 +27,9 @@ _SUM_COLUMNS = {
     "click_revenue": pa.float64(),
     "floor_cpm_max": pa.float64(),
 }
+
+SUM_DECIMALS = 10
+"""Sums of CPM and revenue keep this many: a cent times two multipliers of four decimals has ten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +132,18 @@ def _extract(
 
 
 def _cast(batch: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The batch in the cells' own types: the warehouse's number types depend on its version."""
+    """The batch in the cells' own types: the warehouse's number types depend on its version.
+
+    Sums are rounded: the last digits of a float sum depend on the order of adding, and a second read must leave the
+    same file.
+    """
     named = batch.rename_columns([name.lower() for name in batch.column_names])
     arrays = []
     for field in schema:
         column = named.column(field.name)
         if pa.types.is_integer(field.type) and not pa.types.is_integer(column.type):
             column = pc.round(column.cast(pa.float64()))
+        elif pa.types.is_floating(field.type):
+            column = pa.array(np.round(column.to_numpy().astype(float), SUM_DECIMALS), from_pandas=True)
         arrays.append(column.cast(field.type))
     return pa.table(arrays, schema=schema)

@@ -1,0 +1,63 @@
+"""A filled control plane that the command line looks into."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from control_plane.catalog import NOW, complete_sample, fill_catalog, open_sample
+from sqlalchemy import Engine
+from typer.testing import CliRunner, Result
+
+from optimizer.cli.control_plane import URL_VARIABLE
+from optimizer.cli.main import app
+from optimizer.control_plane.deployments import deploy
+from optimizer.control_plane.engine import open_engine
+from optimizer.control_plane.runs import fail_run
+from optimizer.control_plane.schema import migrate
+
+Command = Callable[..., Result]
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/control_plane.db"
+
+
+@pytest.fixture
+def engine(url: str) -> Engine:
+    """Return an engine on drugs_hcp with a deployed, an undeployed and a failed run, and drugs_com with none."""
+    engine = open_engine(url)
+    migrate(engine)
+    fill_catalog(engine)
+    run_id = complete_sample(engine, "first")
+    complete_sample(engine, "second", validation_status="failed", now=NOW.replace(hour=16))
+    third = open_sample(engine, "third", now=NOW.replace(hour=17))
+    fail_run(engine, third.run_id, message="extract: the warehouse denied the login", now=NOW)
+    deploy(engine, entity_code="drugs_hcp", split={run_id: 100}, deployed_by="test", now=NOW)
+    return engine
+
+
+@pytest.fixture
+def optimizer(engine: Engine, url: str) -> Command:
+    """Return what runs `optimizer …` on the filled control plane."""
+    return lambda *arguments: run(*arguments, url=url)
+
+
+@pytest.fixture
+def optimizer_json(optimizer: Command) -> Callable[..., Any]:
+    """Return what runs `optimizer … --json` and parses all that it printed."""
+
+    def parse(*arguments: str) -> Any:
+        result = optimizer(*arguments, "--json")
+        assert (result.exit_code, result.stderr) == (0, "")
+        return json.loads(result.stdout)
+
+    return parse
+
+
+def run(*arguments: str, url: str | None = None, home: Path | None = None) -> Result:
+    """Run the command with this control plane and home of the stack, and nothing else from the environment."""
+    variables = {URL_VARIABLE: url, "OPTIMIZER_HOME": None if home is None else str(home), "COLUMNS": "200"}
+    return CliRunner().invoke(app, list(arguments), env=variables)

@@ -1,0 +1,132 @@
+"""A small dirty log in the session's warehouse, and control planes on SQLite to run the pipeline with."""
+
+import json
+import logging
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pipeline.driver import BIDS, DAYS, ENTITY, FIRST_DAY, Pipeline
+from servers.embedded import connect_schema, load_events, systems
+
+from optimizer.artifacts.store import ObjectStore
+from optimizer.control_plane.engine import open_engine
+from optimizer.control_plane.schema import migrate
+from optimizer.local import LocalStack
+from optimizer.local.catalogue import load_catalogue
+from optimizer.pipeline.run import RunHandle
+from optimizer.pipeline.systems import Systems
+from optimizer.simulation.dirt import TYPICAL_DIRT
+from optimizer.simulation.events import generate_events
+from optimizer.simulation.presets import PRESETS
+from optimizer.simulation.tables import Events
+from optimizer.simulation.world import World
+
+__all__ = ["systems"]
+
+BUCKET, SCHEMA = "pipeline", "pipeline"
+_numbers = count(1)
+
+
+@pytest.fixture(scope="session")
+def log() -> Events:
+    """Return a month of a market with everything that is wrong with real logs."""
+    world = World.create(7, settings=replace(PRESETS[ENTITY], first_day=FIRST_DAY, click_rate=0.002))
+    return generate_events(world, start_day=FIRST_DAY, days=DAYS, bids=BIDS, dirt=TYPICAL_DIRT)
+
+
+@pytest.fixture(scope="session")
+def connect(systems: LocalStack, log: Events, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Any]:
+    """Return what opens a connection to the log."""
+    with connect_schema(systems, SCHEMA) as connection:
+        load_events(connection, log, folder=tmp_path_factory.mktemp("log"))
+    systems.ensure_bucket(BUCKET)
+    return lambda: connect_schema(systems, SCHEMA)
+
+
+@pytest.fixture(scope="session")
+def new_pipeline(
+    systems: LocalStack, connect: Callable[[], Any], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Pipeline]]:
+    """Return what makes a pipeline on a new control plane, or on a copy of another's; outputs go to a new prefix."""
+    client = systems.connect_objects()
+
+    def make(copy_of: Pipeline | None = None) -> Pipeline:
+        path = tmp_path_factory.mktemp("control_plane") / "control_plane.db"
+        if copy_of is not None:
+            with closing(sqlite3.connect(str(copy_of.systems.engine.url.database))) as database:
+                database.execute("VACUUM INTO ?", (str(path),))
+        engine = open_engine(f"sqlite:///{path}")
+        if copy_of is None:
+            migrate(engine)
+            load_catalogue(engine)
+        pipeline = Pipeline(Systems(engine, ObjectStore(client), connect))
+        pipeline.move_outputs_to(f"s3://{BUCKET}/{next(_numbers)}/")
+        return pipeline
+
+    yield make
+    client.close()
+
+
+@pytest.fixture
+def pipeline(new_pipeline: Callable[..., Pipeline]) -> Pipeline:
+    """Return a pipeline that has run nothing yet."""
+    return new_pipeline()
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run that went all the way, with what was logged meanwhile."""
+
+    pipeline: Pipeline
+    handle: RunHandle
+    promotion: dict[str, Any]
+    log_text: str
+
+    def read(self, name: str) -> bytes:
+        return self.pipeline.systems.store.get_bytes(self.handle.output_uri + name)
+
+    def read_json(self, name: str) -> Any:
+        return json.loads(self.read(name))
+
+    def save(self, name: str, folder: Path) -> Path:
+        return self.pipeline.systems.store.get_file(self.handle.output_uri + name, folder / name)
+
+
+@pytest.fixture(scope="session")
+def first_run(new_pipeline: Callable[..., Pipeline]) -> FinishedRun:
+    """Return the promoted first run of the entity; tests read it and change nothing."""
+    records = _Records()
+    root, level = logging.getLogger(), logging.getLogger().level
+    root.addHandler(records)
+    root.setLevel(logging.DEBUG)
+    try:
+        pipeline = new_pipeline()
+        handle = pipeline.complete()
+        promotion = pipeline.promote(handle)
+    finally:
+        root.removeHandler(records)
+        root.setLevel(level)
+    return FinishedRun(pipeline, handle, promotion, "\n".join(records.lines))
+
+
+@pytest.fixture
+def after_first_run(new_pipeline: Callable[..., Pipeline], first_run: FinishedRun) -> Pipeline:
+    """Return a pipeline whose entity has the first run active."""
+    return new_pipeline(copy_of=first_run.pipeline)
+
+
+class _Records(logging.Handler):
+    """Every record of every logger, as text."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(f"{record.name} {record.getMessage()}")

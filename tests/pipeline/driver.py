@@ -1,0 +1,92 @@
+"""A run of the pipeline as Airflow's tasks make it, step by step, without Airflow."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from functools import partial
+from typing import Any
+
+from sqlalchemy import update
+
+from optimizer.control_plane import runs, tables
+from optimizer.control_plane.engine import transaction
+from optimizer.control_plane.records import Run
+from optimizer.pipeline import bidding, closing, learning, opening, publishing, validating
+from optimizer.pipeline.run import RunHandle
+from optimizer.pipeline.systems import Systems
+
+FIRST_DAY = date(2026, 1, 5)
+DAYS, BIDS = 30, 60_000
+NOW = datetime(2026, 2, 4, 6, tzinfo=UTC)
+ENTITY = "drugs_hcp"
+DAG_ID = f"optimize__{ENTITY}"
+STEPS = ("extract", "select_features", "train_models", "compute_bids", "validate", "upload", "register")
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """One control plane with its systems."""
+
+    systems: Systems
+
+    def open(self, dag_run_id: str = "first", *, now: datetime = NOW, run_id: str | None = None, **values: Any):
+        """Return the started run of the DAG run."""
+        request = opening.RunRequest(
+            entity_code=ENTITY,
+            dag_id=DAG_ID,
+            dag_run_id=dag_run_id,
+            as_of=now,
+            triggered_by="test",
+            trigger_type="manual",
+            values=values,
+            run_id=run_id,
+        )
+        return opening.snapshot_config(request, systems=self.systems, now=now)
+
+    def step(self, run: RunHandle, name: str, *, now: datetime = NOW) -> dict[str, Any]:
+        """Run one step behind its guard."""
+        steps = {
+            "extract": learning.extract,
+            "select_features": learning.choose_features,
+            "train_models": learning.train_models,
+            "compute_bids": bidding.compute_bids,
+            "validate": validating.validate,
+            "upload": publishing.upload,
+            "register": partial(publishing.register, now=now),
+        }
+        step = partial(steps[name], run, systems=self.systems)
+        return closing.guarded(run, step, name=name, systems=self.systems, now=now)
+
+    def promote(self, run: RunHandle, *, now: datetime = NOW) -> dict[str, Any]:
+        return publishing.promote(run, systems=self.systems, deployed_by="airflow:test", now=now)
+
+    def close(self, dag_run_id: str = "first", *, failed_tasks: tuple[str, ...] = ()) -> dict[str, Any]:
+        return closing.close_run(
+            dag_id=DAG_ID, dag_run_id=dag_run_id, failed_tasks=failed_tasks, systems=self.systems, now=NOW
+        )
+
+    def complete(self, dag_run_id: str = "first", *, now: datetime = NOW, **values: Any) -> RunHandle:
+        """Return a run that went through every step up to register."""
+        run = self.open(dag_run_id, now=now, **values)
+        for name in STEPS:
+            self.step(run, name, now=now)
+        return run
+
+    def row(self, run: RunHandle) -> Run:
+        return runs.read_run(self.systems.engine, run.run_id)
+
+    def row_of(self, dag_run_id: str) -> Run:
+        row = runs.read_run_by_dag_run(self.systems.engine, dag_id=DAG_ID, dag_run_id=dag_run_id)
+        assert row is not None
+        return row
+
+    def checksums(self, prefix_uri: str) -> Mapping[str, str]:
+        """Return {key: sha256} of every object below the address."""
+        bucket = prefix_uri.split("/")[2]
+        store = self.systems.store
+        return {key: store.describe(f"s3://{bucket}/{key}").sha256 for key in store.list_keys(prefix_uri)}
+
+    def move_outputs_to(self, base_uri: str) -> None:
+        """Give the entities another S3 prefix, so that control planes do not share objects."""
+        with transaction(self.systems.engine) as connection:
+            connection.execute(update(tables.entities).values(s3_base_path=base_uri))

@@ -1,0 +1,113 @@
+"""Tasks are retried: whatever runs twice leaves what it left the first time."""
+
+import io
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pandas as pd
+import pytest
+from pipeline.conftest import FinishedRun
+from pipeline.driver import NOW, STEPS, Pipeline
+
+from optimizer.control_plane import deployments, registry
+from optimizer.errors import RunStateError
+
+TOMORROW = NOW + timedelta(days=1)
+SLACK = 1 + 1e-6
+
+
+def rows_of(pipeline: Pipeline, run_id: str) -> list[Any]:
+    engine = pipeline.systems.engine
+    return [
+        registry.read_features(engine, run_id),
+        registry.read_metrics(engine, run_id),
+        registry.read_outputs(engine, run_id),
+        registry.read_macro(engine, run_id),
+    ]
+
+
+def test_every_step_run_twice_leaves_the_same_objects_and_rows(pipeline: Pipeline):
+    run = pipeline.open()
+    assert pipeline.open() == run
+    base = run.output_uri.removesuffix(f"runs/{run.run_code}/")
+    for name in STEPS:
+        first_answer = pipeline.step(run, name)
+        objects, rows, row = pipeline.checksums(base), rows_of(pipeline, run.run_id), pipeline.row(run)
+        assert pipeline.step(run, name) == first_answer
+        assert pipeline.checksums(base) == objects, name
+        assert rows_of(pipeline, run.run_id) == rows
+        assert pipeline.row(run) == row
+    assert pipeline.promote(run) == pipeline.promote(run, now=TOMORROW)
+    assert len(deployments.read_history(pipeline.systems.engine, "drugs_hcp")) == 1
+    assert pipeline.close() == pipeline.close()
+
+
+@pytest.mark.parametrize("name", [name for name in STEPS if name != "register"])
+def test_a_step_that_comes_late_changes_nothing_of_a_completed_run(first_run: FinishedRun, name: str):
+    objects = first_run.pipeline.checksums(first_run.handle.output_uri)
+    with pytest.raises(RunStateError, match="is completed, not running; its results stand"):
+        first_run.pipeline.step(first_run.handle, name)
+    assert first_run.pipeline.checksums(first_run.handle.output_uri) == objects
+    assert first_run.pipeline.row(first_run.handle).error_message is None
+
+
+def test_a_dag_run_that_starts_again_after_its_run_completed_is_refused(after_first_run: Pipeline):
+    with pytest.raises(RunStateError, match="is completed, not running"):
+        after_first_run.open()
+
+
+def test_a_second_run_of_the_same_log_bids_on_the_same_segments_with_a_jitter_of_its_own(
+    second_run: tuple[Pipeline, Any], first_run: FinishedRun
+):
+    pipeline, handle = second_run
+    first, second = table(first_run.pipeline, first_run.handle), table(pipeline, handle)
+    assert sorted(first["segment_key"]) == sorted(second["segment_key"])
+    assert (first.set_index("segment_key")["jitter"] != second.set_index("segment_key")["jitter"]).any()
+
+
+@pytest.fixture(scope="module")
+def second_run(new_pipeline: Callable[..., Pipeline], first_run: FinishedRun) -> tuple[Pipeline, Any]:
+    """Return a run of the next day, which wants to win far more than the active one and may move 5 % a day."""
+    pipeline = new_pipeline(copy_of=first_run.pipeline)
+    values = {"daily_step_limit": 0.05, "target_win_rate": 0.6, "data_end_dt": NOW.date().isoformat()}
+    return pipeline, pipeline.complete("second", now=TOMORROW, **values)
+
+
+def test_a_second_run_moves_no_bid_further_than_the_step_limit_from_the_active_runs_planned_bid(
+    second_run: tuple[Pipeline, Any], first_run: FinishedRun
+):
+    pipeline, handle = second_run
+    before = table(first_run.pipeline, first_run.handle).set_index("segment_key")["planned_bid_cpm"]
+    after = table(pipeline, handle).set_index("segment_key")
+    step = after["planned_bid_cpm"] / before.reindex(after.index)
+    free = ~after["reason"].isin(["margin", "cap", "floor"])
+    assert free.sum() > 100
+    assert step[free].between(0.95 / SLACK, 1.05 * SLACK).all()
+    assert (after["reason"] == "step").sum() > 100
+    assert pipeline.row(handle).validation_status == "passed"
+
+
+def test_a_run_is_compared_with_the_run_that_was_active_when_it_began(second_run: tuple[Pipeline, Any]):
+    pipeline, handle = second_run
+    inputs = pipeline.row(handle).config_snapshot["inputs"]
+    assert inputs["active_run_id"] == pipeline.row_of("first").run_id
+    assert json.loads(pipeline.systems.store.get_bytes(handle.output_uri + "config.json"))["inputs"] == inputs
+
+
+def test_promoting_the_second_run_takes_all_traffic_and_keeps_the_history(
+    second_run: tuple[Pipeline, Any], new_pipeline: Callable[..., Pipeline]
+):
+    pipeline = new_pipeline(copy_of=second_run[0])
+    assert pipeline.promote(second_run[1], now=TOMORROW)["is_promoted"]
+    history = deployments.read_history(pipeline.systems.engine, "drugs_hcp")
+    assert [(item.run_id, item.is_active) for item in history] == [
+        (second_run[1].run_id, True),
+        (pipeline.row_of("first").run_id, False),
+    ]
+
+
+def table(pipeline: Pipeline, handle: Any) -> pd.DataFrame:
+    content = pipeline.systems.store.get_bytes(handle.output_uri + "suggested_bids.csv")
+    return pd.read_csv(io.BytesIO(content), keep_default_na=False)

@@ -1,0 +1,54 @@
+"""One running pair of embedded systems, warehouse and objects, for the whole test session."""
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from optimizer.local import SYSTEMS, LocalStack
+from optimizer.local.event_log import create_tables
+from optimizer.local.warehouse_loading import load_parquet
+from optimizer.simulation.tables import Events
+
+READY_TIMEOUT_S = 60
+_STACK = pytest.StashKey[LocalStack]()
+
+
+@pytest.fixture(scope="session")
+def systems(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> LocalStack:
+    """Return the session's stack; it is started for the first test that asks and stopped when the session ends.
+
+    Pytest makes one fixture of every conftest that imports this one; the stack is kept where they all find it.
+    """
+    stash = request.config.stash
+    if _STACK not in stash:
+        stack = LocalStack.open(tmp_path_factory.mktemp("systems"))
+        request.config.add_cleanup(stack.stop)
+        stack.start(*SYSTEMS)
+        stack.wait_ready(READY_TIMEOUT_S)
+        stash[_STACK] = stack
+    return stash[_STACK]
+
+
+def connect_schema(stack: LocalStack, name: str) -> Any:
+    """Return a warehouse connection in a schema of the caller's own, which is made where it is missing."""
+    connection = stack.connect_warehouse()
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {name}")
+        cursor.execute(f"USE SCHEMA {name}")
+    return connection
+
+
+def load_events(connection: Any, events: Events, *, folder: Path) -> None:
+    """Make the connection's event tables hold exactly these events."""
+    create_tables(connection)
+    for name, file in events.write_parquet(folder).items():
+        load_parquet(connection, table=name.upper(), files=[file], replace=True)
+
+
+def closed_port() -> int:
+    """Return a port of this machine on which nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

@@ -1,0 +1,171 @@
+"""The training process, started as a task starts it, on logs of known truth (tests/core/worlds.py)."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+from core.worlds import confounded_cells, logistic_cells
+
+import optimizer
+from optimizer.core.cells import prepare_cells
+from optimizer.errors import DataError, UnavailableError
+from optimizer.training.job import (
+    CLICK_MODEL_FILE,
+    REPORT_FILE,
+    SEGMENTS_FILE,
+    WIN_MODEL_FILE,
+    TrainingReport,
+    run_training,
+)
+
+TRUE_SLOPE = 2.0
+FEATURES = ("adspace", "region")
+
+
+@pytest.fixture(scope="module")
+def jittered() -> pd.DataFrame:
+    return confounded_cells(5, slope=TRUE_SLOPE)
+
+
+@pytest.fixture(scope="module")
+def trained(new_job, jittered: pd.DataFrame) -> tuple[Path, TrainingReport]:
+    folder = new_job(jittered)
+    return folder, run_training(folder)
+
+
+def test_the_slope_of_a_jittered_log_is_near_the_truth_although_bids_followed_the_rivals(trained):
+    _, report = trained
+    assert not report.is_slope_naive
+    assert abs(report.slope - TRUE_SLOPE) < 2.5 * report.slope_error
+    assert report.slope_error < 0.15 * TRUE_SLOPE
+
+
+def test_a_log_without_jitter_is_flagged_naive(new_job):
+    cells = logistic_cells(5, bids=20_000).assign(base_bid_cpm_sum=np.nan, base_price_bucket=np.nan)
+    assert run_training(new_job(cells)).is_slope_naive
+
+
+def test_the_same_seed_gives_the_same_models_and_figures(new_job, jittered: pd.DataFrame, trained):
+    folder, report = trained
+    again = new_job(jittered)
+    assert run_training(again) == report
+    assert (again / WIN_MODEL_FILE).read_text() == (folder / WIN_MODEL_FILE).read_text()
+    assert pd.read_parquet(again / SEGMENTS_FILE).equals(pd.read_parquet(folder / SEGMENTS_FILE))
+
+
+def test_the_saved_model_never_falls_as_the_bid_rises(trained, jittered: pd.DataFrame):
+    folder, report = trained
+    cells = prepare_cells(jittered, FEATURES)
+    falls = in_fresh_interpreter(MONOTONE, folder / WIN_MODEL_FILE, cells["log_bid"].min(), cells["log_bid"].max())
+    assert float(falls) <= 1e-12
+    assert report.largest_fall <= 1e-12
+
+
+MONOTONE = """
+import sys
+import lightgbm, numpy
+model, low, high = lightgbm.Booster(model_file=sys.argv[1]), float(sys.argv[2]), float(sys.argv[3])
+grid = numpy.linspace(low - 1, high + 1, 400)
+codes = [(a, r) for a in range(-1, 8) for r in range(-1, 12)]
+rows = numpy.array([(a, r, bid) for a, r in codes for bid in grid], dtype=float)
+scores = model.predict(rows, raw_score=True).reshape(len(codes), len(grid))
+assert numpy.ptp(scores) > 0.5
+print(max(0.0, -numpy.diff(scores, axis=1).min()))
+"""
+
+
+def test_every_segment_comes_back_once_with_its_counts_and_a_level(trained, jittered: pd.DataFrame):
+    segments = pd.read_parquet(trained[0] / SEGMENTS_FILE)
+    assert not segments.duplicated([*FEATURES]).any()
+    assert segments[["bids", "wins"]].sum().tolist() == jittered[["bids", "wins"]].sum().tolist()
+    assert np.isfinite(segments["level"]).all()
+
+
+def test_the_predicted_win_rates_are_calibrated_on_days_that_were_not_trained_on(trained):
+    assert trained[1].wr_model_ece < 0.03
+    assert trained[1].train_until < trained[1].calibrate_until < trained[1].test_until
+
+
+def test_no_clicks_give_no_click_model_and_no_error(trained):
+    folder, report = trained
+    assert not (folder / CLICK_MODEL_FILE).exists()
+    assert report.ctr_model_auc is None
+    assert (report.ctr_model_used, report.value_per_click) == (False, 0.0)
+
+
+def test_a_log_with_clicks_values_them_and_judges_its_click_model(new_job):
+    cells = logistic_cells(3, bids=30_000)
+    folder = new_job(cells)
+    report = run_training(folder)
+    assert (folder / CLICK_MODEL_FILE).exists()
+    assert report.value_per_click == pytest.approx(5.0)
+    assert report.global_click_rate == cells["clicks"].sum() / cells["wins"].sum()
+    assert 0 < report.ctr_model_auc < 1
+
+
+def flat(cells: pd.DataFrame) -> pd.DataFrame:
+    return cells.assign(
+        bid_cpm_sum=8.0 * cells["bids"], base_bid_cpm_sum=8.0 * cells["bids"], price_bucket=42, base_price_bucket=42
+    )
+
+
+BROKEN = {
+    "flat bids": (flat, r"bid|price"),
+    "more wins than bids": (lambda cells: cells.assign(wins=cells["bids"] + 1), "check BIDS, VIEWS and CLICKS"),
+}
+
+
+@pytest.mark.parametrize(("spoil", "message"), BROKEN.values(), ids=BROKEN)
+def test_data_that_cannot_be_learned_from_come_back_as_a_data_error_with_its_own_message(new_job, spoil, message: str):
+    folder = new_job(spoil(logistic_cells(3, bids=8_000)))
+    with pytest.raises(DataError, match=message) as raised:
+        run_training(folder)
+    assert "Traceback" not in str(raised.value)
+    assert not (folder / REPORT_FILE).exists()
+
+
+def test_a_killed_training_process_is_unavailable_so_that_the_task_is_retried(new_job, jittered: pd.DataFrame):
+    folder = new_job(jittered)
+    killer = threading.Thread(target=kill_training_of, args=(folder,))
+    killer.start()
+    with pytest.raises(UnavailableError, match="signal 9 ended the training process"):
+        run_training(folder)
+    killer.join()
+
+
+def kill_training_of(folder: Path) -> None:
+    """Kill the child of this process that trains in the folder."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        for child in psutil.Process().children():
+            if str(folder) in child.cmdline():
+                child.send_signal(signal.SIGKILL)
+                return
+        time.sleep(0.02)
+
+
+def test_the_training_finds_the_package_by_pythonpath_alone(tmp_path: Path):
+    """Airflow's workers have the plugins folder, and not always an installed package."""
+    source = Path(optimizer.__file__).resolve().parents[1]
+    environment = {"PYTHONPATH": str(source), "PATH": os.environ["PATH"]}
+    code = "import optimizer.training.fitting as fitting; print(fitting.__file__)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == str(source / "optimizer" / "training" / "fitting.py")
+
+
+def in_fresh_interpreter(code: str, *arguments: object) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
