@@ -9,6 +9,7 @@ OptimizerError
 │   ├── ArtifactError         an object is missing, changed or incomplete
 │   ├── RunStateError         the run is not in the state that the step needs
 │   └── DeploymentError       a traffic split that the rules forbid
+│       └── PromotionRefused  a run may not go live by itself; a person may still deploy it
 └── UnavailableError          a system is silent: try again later
 
 A message says what happened, to whom, and what to do next.
@@ -49,6 +50,10 @@ class RunStateError(PermanentError):
 
 class DeploymentError(PermanentError):
     """A traffic split that the deployment rules forbid."""
+
+
+class PromotionRefused(DeploymentError):
+    """A run may not go live by itself, because a newer run or a person came first; a person may still deploy it."""
 
 
 class UnavailableError(OptimizerError):

@@ -8,7 +8,7 @@ import pytest
 
 from optimizer.artifacts.manifest import MANIFEST_NAME, Manifest, publish, read_manifest, read_verified
 from optimizer.artifacts.store import ObjectStore
-from optimizer.errors import ArtifactError
+from optimizer.errors import ArtifactError, RunStateError
 
 HEADER = {
     "run_id": "20260203_150000",
@@ -35,8 +35,8 @@ def files(tmp_path: Path) -> dict[str, tuple[str, Path, int | None]]:
     }
 
 
-def write(store: ObjectStore, prefix: str, files: Any) -> Manifest:
-    return publish(store, output_uri=prefix, files=files, header=HEADER)
+def write(store: ObjectStore, prefix: str, files: Any, *, still_wanted: Any = lambda: None) -> Manifest:
+    return publish(store, output_uri=prefix, files=files, header=HEADER, still_wanted=still_wanted)
 
 
 def test_the_manifest_lists_every_file_with_size_checksum_and_rows(store: ObjectStore, prefix: str, files: Any):
@@ -60,20 +60,52 @@ def test_publishing_twice_leaves_the_same_objects(store: ObjectStore, prefix: st
     assert objects() == first
 
 
-def test_a_publish_that_fails_half_way_leaves_no_manifest_not_even_an_earlier_one(
-    store: ObjectStore, prefix: str, files: Any, tmp_path: Path
-):
-    write(store, prefix, files)
-    with pytest.raises(FileNotFoundError):
-        write(store, prefix, {**files, "lost.csv": ("lost", tmp_path / "lost.csv", 3)})
+def test_a_publish_that_fails_half_way_leaves_no_manifest(store: ObjectStore, prefix: str, files: Any):
+    asked = []
+
+    def cancelled_meanwhile() -> None:
+        asked.append(True)
+        if len(asked) == 2:
+            raise RunStateError("run 1 is cancelled")
+
+    with pytest.raises(RunStateError):
+        write(store, prefix, files, still_wanted=cancelled_meanwhile)
     assert store.exists(prefix + "memcache.csv")
     with pytest.raises(ArtifactError, match=r"manifest\.json: there is no such object"):
         read_manifest(store, prefix)
 
 
+def not_wanted() -> None:
+    raise RunStateError("run 1 is completed")
+
+
+def test_a_late_copy_of_the_task_leaves_a_finished_run_as_it_is(store: ObjectStore, prefix: str, files: Any):
+    manifest = write(store, prefix, files)
+    assert write(store, prefix, files, still_wanted=not_wanted) == manifest
+
+
+def test_other_files_never_replace_those_of_a_run_that_is_over(store: ObjectStore, prefix: str, files: Any):
+    manifest = write(store, prefix, files)
+    files["memcache.csv"][1].write_bytes(b"segment_key,bid\nOhio|ios,99.00\n")
+    with pytest.raises(RunStateError):
+        write(store, prefix, files, still_wanted=not_wanted)
+    assert read_manifest(store, prefix) == manifest
+    content = read_verified(store, output_uri=prefix, manifest=manifest, name="memcache.csv")
+    assert content == b"segment_key,bid\nOhio|ios,1.25\n"
+
+
+def test_a_file_that_is_lost_is_noticed_before_anything_is_replaced(
+    store: ObjectStore, prefix: str, files: Any, tmp_path: Path
+):
+    manifest = write(store, prefix, files)
+    with pytest.raises(FileNotFoundError):
+        write(store, prefix, {**files, "lost.csv": ("lost", tmp_path / "lost.csv", 3)})
+    assert read_manifest(store, prefix) == manifest
+
+
 def test_a_header_that_is_no_runs_leaves_no_manifest(store: ObjectStore, prefix: str, files: Any):
     with pytest.raises(ValueError, match="run_code"):
-        publish(store, output_uri=prefix, files=files, header={"run_id": "1"})
+        publish(store, output_uri=prefix, files=files, header={"run_id": "1"}, still_wanted=lambda: None)
     assert not store.exists(prefix + MANIFEST_NAME)
 
 

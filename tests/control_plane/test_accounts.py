@@ -14,7 +14,7 @@ from optimizer.control_plane.entities import read_definition, read_definitions
 from optimizer.control_plane.registry import read_features, read_macro, read_metrics, read_outputs, register_results
 from optimizer.control_plane.runs import adopt_run, fail_run, list_runs, list_unclaimed, read_run_values
 from optimizer.control_plane.schema import check_schema, migrate
-from optimizer.errors import ConfigError
+from optimizer.errors import ConfigError, PromotionRefused
 
 FLOW = read_printed("example_flow.sql")
 GRANTS_SQL = Path(__file__).parents[2] / "include/sql/mysql/grants.sql"
@@ -94,6 +94,17 @@ def test_the_optimizer_lives_through_a_whole_run_with_its_rights(engines):
     assert read_features(app, run_id) and read_outputs(app, run_id) and read_macro(app, run_id)
     assert fail_run(app, open_sample(app, "third").run_id, message="stopped", now=NOW)
     assert len(read_history(app, "drugs_hcp")) == 3 and len(list_runs(app)) == 3
+
+
+def test_the_optimizer_promotes_by_itself_with_its_rights_and_gives_way_to_a_person(engines):
+    app = engines["optimizer_app"]
+    by_itself = {"entity_code": "drugs_hcp", "deployed_by": "airflow:optimize__drugs_hcp", "automatic": True}
+    first, second = complete_sample(app, "first"), complete_sample(app, "second")
+    assert deploy(app, split={first: 100}, now=NOW, **by_itself)
+    moment = NOW + timedelta(minutes=1)
+    deploy(app, entity_code="drugs_hcp", split={first: 60, second: 40}, deployed_by="sara@company.com", now=moment)
+    with pytest.raises(PromotionRefused, match=r"sara@company\.com deployed"):
+        deploy(app, split={second: 100}, now=moment, **by_itself)
 
 
 def test_the_optimizer_takes_a_run_of_the_ui_with_its_rights(engines):

@@ -1,12 +1,13 @@
 import pytest
-from control_plane.catalog import entity_row
+from control_plane.catalog import entity_row, fill_catalog
 from sqlalchemy import event, insert, text, update
 from sqlalchemy.exc import DBAPIError
 
 from optimizer.control_plane import tables
-from optimizer.control_plane.engine import transaction
+from optimizer.control_plane.engine import open_engine, transaction
 from optimizer.control_plane.entities import read_definition, read_definitions
 from optimizer.control_plane.records import EntityDefinition
+from optimizer.control_plane.schema import migrate
 from optimizer.core.config import merge_config
 from optimizer.errors import ConfigError
 
@@ -130,4 +131,77 @@ def test_the_number_of_queries_does_not_grow_with_the_entities(engine):
     statements: list[str] = []
     event.listen(engine, "before_cursor_execute", lambda *call: statements.append(call[2]))
     assert len(read_definitions(engine)[0]) == 202
-    assert sum("opt_" in statement for statement in statements) == 4
+    assert sum("opt_" in statement for statement in statements) == 5
+
+
+SPOILT_BY_SQLITE = [
+    ("UPDATE opt_entities SET object_id = 'abc' WHERE entity_id = 3", "opt_entities row 3: object_id='abc' cannot be"),
+    ("UPDATE opt_entities SET created_at = 'soon' WHERE entity_id = 3", None),
+    ("INSERT INTO opt_entity_configs (entity_id, config_key, config_value) VALUES (3, 'a', x'ff')", "opt_entity_confi"),
+    ("UPDATE opt_version_configs SET is_required = 'abc' WHERE version_id = 3", "is_required='abc' cannot be used"),
+]
+
+
+@pytest.mark.parametrize(("statement", "reason"), SPOILT_BY_SQLITE)
+def test_what_sqlite_lets_into_a_column_sets_one_entity_aside_at_most(tmp_path, statement, reason):
+    engine = open_engine(f"sqlite:///{tmp_path}/control.db")
+    migrate(engine)
+    fill_catalog(engine)
+    insert_entity(engine, 3, "third", current_version_id=3)
+    with transaction(engine) as connection:
+        connection.execute(text(statement))
+    definitions, broken = read_definitions(engine)
+    assert [d.entity.entity_code for d in definitions][:2] == ["drugs_com", "drugs_hcp"]
+    assert [entity.entity_code for entity in broken] == (["third"] if reason else [])
+    assert not reason or (reason in broken[0].reason and "correct it" in broken[0].reason)
+
+
+def test_feature_names_are_read_in_lower_case_however_people_wrote_them(engine):
+    with transaction(engine) as connection:
+        of_os_code = update(tables.feature_macros).where(tables.feature_macros.c.macro_id == 3)
+        connection.execute(of_os_code.values(feature_name="OS_Code"))
+    names = [macro.feature_name for macro in read_definition(engine, "drugs_hcp").feature_macros]
+    assert names == ["internal_adspace_id", "geo_region_name", "os_code"]
+
+
+@pytest.mark.parametrize("second", [("os_code", "google"), ("OS_CODE", "adx")])
+def test_two_active_macros_of_one_feature_set_the_entities_of_their_optimizer_aside(engine, second):
+    row = {"macro_id": 9, "opt_id": 1, "macro_template": "%%OS%%"}
+    other = {"opt_id": 2, "opt_code": "other", "opt_name": "Other"}
+    with transaction(engine) as connection:
+        connection.execute(insert(tables.feature_macros).values(**row, feature_name=second[0], macro_format=second[1]))
+        connection.execute(insert(tables.optimizers).values(**other))
+    insert_entity(engine, 3, "elsewhere", opt_id=2)
+    definitions, broken = read_definitions(engine)
+    assert [d.entity.entity_code for d in definitions] == ["elsewhere"]
+    assert [entity.entity_code for entity in broken] == ["drugs_com", "drugs_hcp"]
+    for part in ("feature os_code", "macro_id 3 (adx, [ADX_USER_OS])", f"macro_id 9 ({second[1]}, %%OS%%)", "to 'I'"):
+        assert part in broken[0].reason
+    with transaction(engine) as connection:
+        connection.execute(
+            update(tables.feature_macros).where(tables.feature_macros.c.macro_id == 3).values(status="I")
+        )
+    assert read_definitions(engine)[1] == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "s3://tn-optimizer-data/optimizer/drugs_hcp/",
+        "s3://tn-optimizer-data/optimizer/drugs_hcp",
+        "s3://tn-optimizer-data/optimizer/drugs_hcp/runs/today/",
+        "s3://tn-optimizer-data/optimizer",
+    ],
+)
+def test_the_later_entity_of_two_that_share_or_nest_a_prefix_is_set_aside(engine, path):
+    insert_entity(engine, 3, "a_newcomer", s3_base_path=path)
+    insert_entity(engine, 4, "neighbour", s3_base_path="s3://tn-optimizer-data/optimizer/drugs_hcp_2/")
+    definitions, (broken,) = read_definitions(engine)
+    assert [d.entity.entity_code for d in definitions] == ["drugs_com", "drugs_hcp", "neighbour"]
+    assert broken.entity_code == "a_newcomer"
+    for part in (f"s3_base_path={path!r}", "of entity drugs_hcp (entity_id 1)", "give it a prefix of its own"):
+        assert part in broken.reason
+    with pytest.raises(ConfigError) as refusal:
+        read_definition(engine, "a_newcomer")
+    assert broken.reason in str(refusal.value)
+    assert read_definition(engine, "drugs_hcp") in definitions

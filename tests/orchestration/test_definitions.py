@@ -37,6 +37,18 @@ def test_a_silent_control_plane_without_a_snapshot_is_an_error_and_not_no_entiti
         load_definitions(silent, path=path)
 
 
+@pytest.mark.parametrize("error", [KeyError("no such connection"), OSError("the secrets backend is away")])
+def test_whatever_keeps_the_entities_from_being_read_leaves_every_entity(path, caplog, error):
+    def fail():
+        raise error
+
+    with pytest.raises(type(error)):
+        load_definitions(fail, path=path)
+    load_definitions(lambda: ([define()], []), path=path)
+    assert load_definitions(fail, path=path) == [define()]
+    assert f"{type(error).__name__}: {error}" in caplog.text
+
+
 def test_a_broken_row_keeps_its_last_good_definition_and_is_reported(path, caplog):
     before = [define("drugs_com"), define("drugs_hcp", target_win_rate="0.4")]
     load_definitions(lambda: (before, []), path=path)

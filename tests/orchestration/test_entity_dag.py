@@ -30,6 +30,7 @@ def describe(dag):
                 "timeout_s": task.execution_timeout.total_seconds(),
                 "pool": task.pool,
                 "rule": str(task.trigger_rule.value),
+                "teardown": [task.is_teardown, task.on_failure_fail_dagrun],
                 "policy": task.retry_policy.serialize(),
                 "downstream": sorted(task.downstream_task_ids),
             }
@@ -107,14 +108,30 @@ def test_tasks_stand_in_the_order_of_the_runs_life(dag):
         "close_run",
     ]
     assert dag["tasks"]["promote"]["downstream"] == ["close_run"]
-    assert dag["tasks"]["close_run"]["rule"] == "all_done"
+    assert dag["tasks"]["close_run"]["rule"] == "all_done_setup_success"
+
+
+def test_close_run_is_a_teardown_whose_failure_fails_the_dag_run(dag):
+    assert dag["tasks"]["close_run"]["teardown"] == [True, True]
 
 
 def test_every_task_has_a_timeout_and_retries_but_not_for_what_a_retry_cannot_mend(dag):
     for task in dag["tasks"].values():
         assert task["timeout_s"] > 0 and task["retries"] == 3
-        assert task["policy"]["rules"][0]["exception"] == "optimizer.errors.PermanentError"
-        assert task["policy"]["rules"][0]["action"] == "fail"
+        assert task["policy"]["default"] == "fail"
+        assert [rule["action"] for rule in task["policy"]["rules"]] == ["retry"]
+
+
+def test_only_what_can_pass_is_retried():
+    code = (
+        "from optimizer.errors import *\n"
+        "from airflow.sdk.exceptions import AirflowTaskTimeout\n"
+        "from optimizer.orchestration.entity_dag import RETRY_WHAT_CAN_PASS as policy\n"
+        "errors = [UnavailableError(), AirflowTaskTimeout(), ConnectionResetError(), ConfigError(), KeyError()]\n"
+        "print([policy.evaluate(error, 1, 4).action.value for error in errors])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "['retry', 'retry', 'retry', 'fail', 'fail']"
 
 
 def test_training_alone_waits_for_the_training_pool(dag):

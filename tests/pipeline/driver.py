@@ -51,7 +51,7 @@ class Pipeline:
             "train_models": learning.train_models,
             "compute_bids": bidding.compute_bids,
             "validate": validating.validate,
-            "upload": publishing.upload,
+            "upload": partial(publishing.upload, now=now),
             "register": partial(publishing.register, now=now),
         }
         step = partial(steps[name], run, systems=self.systems)
@@ -88,5 +88,6 @@ class Pipeline:
 
     def move_outputs_to(self, base_uri: str) -> None:
         """Give the entities another S3 prefix, so that control planes do not share objects."""
+        own_prefix = base_uri + tables.entities.c.entity_code + "/"
         with transaction(self.systems.engine) as connection:
-            connection.execute(update(tables.entities).values(s3_base_path=base_uri))
+            connection.execute(update(tables.entities).values(s3_base_path=own_prefix))

@@ -61,7 +61,7 @@ def test_without_automatic_promotion_a_person_deploys(
     register_sample(pipeline, run.run_id)
     assert pipeline.promote(run) == {
         "is_promoted": False,
-        "reason": f"promotion={promotion}: a person deploys run {run.run_id}",
+        "reason": f"promotion={promotion}: `optimizer deploy` gives run {run.run_id} traffic by hand",
     }
     active = deployments.read_active(pipeline.systems.engine, "drugs_hcp")
     assert [item.run_id for item in active] == [first_run.handle.run_id]

@@ -7,13 +7,20 @@ from sqlalchemy import Connection, Engine, RowMapping, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from optimizer.control_plane.engine import reading, transaction
+from optimizer.control_plane.promotions import check_promotion
 from optimizer.control_plane.records import Deployment, Run, read_rows
 from optimizer.control_plane.tables import deployments, entities, runs
 from optimizer.errors import DeploymentError, UnavailableError
 
 
 def deploy(
-    engine: Engine, *, entity_code: str, split: Mapping[str, int], deployed_by: str, now: datetime
+    engine: Engine,
+    *,
+    entity_code: str,
+    split: Mapping[str, int],
+    deployed_by: str,
+    now: datetime,
+    automatic: bool = False,
 ) -> list[Deployment]:
     """Make `split` the entity's active one and return its deployments; the run with most traffic becomes active_run_id.
 
@@ -21,10 +28,12 @@ def deploy(
 
     Args:
         split: {run_id: percent of the entity's traffic}, whole percents above 0 that sum to 100.
+        automatic: no person asked for it, so it must not undo what a newer run or a person did meanwhile.
 
     Raises:
         DeploymentError: the entity or a run is unknown, a run has not completed or not passed its validation, or the
             percents are wrong; names all reasons together.
+        PromotionRefused: an automatic deployment came too late.
         UnavailableError: the database is silent, or somebody else deployed at the same moment.
     """
     try:
@@ -33,6 +42,8 @@ def deploy(
             _check_split(connection, entity, split=split)
             active = _read_active(connection, entity["entity_id"])
             if {deployment.run_id: deployment.traffic_pct for deployment in active} != dict(split):
+                for run_id in split if automatic else ():
+                    check_promotion(connection, run_id, entity_code=entity_code, active=active)
                 _replace(connection, entity["entity_id"], split=split, deployed_by=deployed_by, now=now)
             _point_entity(
                 connection, entity["entity_id"], run_id=max(split, key=lambda run_id: (split[run_id], run_id))

@@ -5,15 +5,16 @@ READ COMMITTED, where a statement that waited for a lock sees what the other tra
 REPEATABLE READ, where all statements of one read see the same moment.
 """
 
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, ExceptionContext, NullPool, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from optimizer.control_plane.failures import explain
+from optimizer.control_plane.failures import explain, is_timeout
 from optimizer.errors import ConfigError
 
 CONNECT_TIMEOUT_S = 10
@@ -21,17 +22,11 @@ ANSWER_TIMEOUT_S = 60
 SQLITE_BUSY_TIMEOUT_MS = 30_000
 DIALECTS = ("sqlite", "mysql+mysqlconnector", "mysql+pymysql")
 
-_TIMEOUTS = {"read_timeout": ANSWER_TIMEOUT_S, "write_timeout": ANSWER_TIMEOUT_S}
-_CONNECT_ARGS: dict[str, dict[str, Any]] = {
-    "sqlite": {},
-    "mysql+pymysql": {"connect_timeout": CONNECT_TIMEOUT_S, "charset": "utf8mb4", **_TIMEOUTS},
-    # The connector's own choice of collation depends on its release; this one is known to MariaDB and MySQL.
-    "mysql+mysqlconnector": {
-        "connection_timeout": CONNECT_TIMEOUT_S,
-        "charset": "utf8mb4",
-        "collation": "utf8mb4_general_ci",
-        **_TIMEOUTS,
-    },
+_CONNECT_TIMEOUT_NAMES = {"mysql+pymysql": "connect_timeout", "mysql+mysqlconnector": "connection_timeout"}
+# The connector's own choice of collation depends on its release; this one is known to MariaDB and MySQL.
+_CHARSETS = {
+    "mysql+pymysql": {"charset": "utf8mb4"},
+    "mysql+mysqlconnector": {"charset": "utf8mb4", "collation": "utf8mb4_general_ci"},
 }
 
 
@@ -44,7 +39,8 @@ def open_engine(url: str) -> Engine:
         ConfigError: the URL cannot be read, or names a database or driver that is not supported.
     """
     parsed = _parse_url(url)
-    connect_args = {key: value for key, value in _CONNECT_ARGS[parsed.drivername].items() if key not in parsed.query}
+    options = driver_options(parsed.drivername)
+    connect_args = {key: value for key, value in options.items() if key not in parsed.query}
     return _prepare(create_engine(parsed, connect_args=connect_args, **_pool_options(parsed.drivername)), _name(parsed))
 
 
@@ -52,7 +48,8 @@ def open_engine_from(connect: Callable[[], DBAPIConnection], *, dialect: str, na
     """Return an engine over the connections that `connect` makes, e.g. an Airflow hook's get_conn.
 
     Args:
-        connect: returns a new DBAPI connection of the dialect's driver.
+        connect: returns a new DBAPI connection of the dialect's driver; gives it the `driver_options`, without which
+            a silent server is waited for as long as the driver likes.
         dialect: one of DIALECTS.
         name: what messages call the database.
 
@@ -62,6 +59,21 @@ def open_engine_from(connect: Callable[[], DBAPIConnection], *, dialect: str, na
     if dialect not in DIALECTS:
         raise ConfigError(f"{name}: dialect {dialect!r} is not supported; use one of {', '.join(DIALECTS)}")
     return _prepare(create_engine(f"{dialect}://", creator=connect, **_pool_options(dialect)), name)
+
+
+def driver_options(
+    dialect: str, *, connect_timeout_s: int = CONNECT_TIMEOUT_S, answer_timeout_s: int = ANSWER_TIMEOUT_S
+) -> dict[str, Any]:
+    """Return what the dialect's driver needs to connect: character set, and how long it waits for a silent server.
+
+    Args:
+        connect_timeout_s: for each step of connecting and greeting.
+        answer_timeout_s: for each answer to a statement; the waits for row locks are part of it.
+    """
+    if dialect == "sqlite":
+        return {}
+    timeouts = {_CONNECT_TIMEOUT_NAMES[dialect]: connect_timeout_s}
+    return {**_CHARSETS[dialect], **timeouts, "read_timeout": answer_timeout_s, "write_timeout": answer_timeout_s}
 
 
 @contextmanager
@@ -133,6 +145,7 @@ def _prepare(engine: Engine, name: str) -> Engine:
         event.listen(engine, "begin", _begin_sqlite)
     else:
         event.listen(engine, "connect", _prepare_mysql)
+        event.listen(engine, "handle_error", _drop_silent)
     return engine
 
 
@@ -142,7 +155,12 @@ def _prepare_sqlite(connection: Any, record: Any) -> None:
     connection.execute(f"PRAGMA busy_timeout={SQLITE_BUSY_TIMEOUT_MS}")
     connection.execute("PRAGMA foreign_keys=ON")
     if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-        connection.execute("PRAGMA journal_mode=WAL")
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            # No busy time-out holds here. Whoever has the file locked is switching it this moment.
+            if not error.sqlite_errorname.startswith("SQLITE_BUSY"):
+                raise
 
 
 def _begin_sqlite(connection: Connection) -> None:
@@ -150,6 +168,12 @@ def _begin_sqlite(connection: Connection) -> None:
     if not options.get("sqlite_foreign_keys", True):  # cannot be changed inside a transaction
         connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
     connection.exec_driver_sql(options.get("sqlite_begin", "BEGIN"))
+
+
+def _drop_silent(context: ExceptionContext) -> None:
+    # Else the rollback, and again the pool's reset, would wait for the silent server as long as the statement did.
+    if is_timeout(context.original_exception):
+        context.is_disconnect = True
 
 
 def _prepare_mysql(connection: Any, record: Any) -> None:

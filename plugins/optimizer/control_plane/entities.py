@@ -4,32 +4,36 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
-from sqlalchemy import Connection, Engine, RowMapping, Select, Text, select, type_coerce
+from pydantic import BaseModel, ValidationError
+from sqlalchemy import Boolean, Connection, Engine, Integer, RowMapping, Select, Text, select, type_coerce
 
 from optimizer.control_plane.engine import reading
-from optimizer.control_plane.records import BrokenEntity, Entity, EntityDefinition, FeatureMacro, read_rows
+from optimizer.control_plane.prefixes import find_shared, is_prefix
+from optimizer.control_plane.records import BrokenEntity, Entity, EntityDefinition, FeatureMacro
 from optimizer.control_plane.tables import entities, entity_configs, feature_macros, version_configs, versions
 from optimizer.core.config import ConfigKey
 from optimizer.errors import ConfigError
 
 _ENTITY_CODE = re.compile(r"[A-Za-z0-9_.-]{1,100}")
-_S3_PREFIX = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^/\s]\S*")
+# The columns that are used and no others: on SQLite a spoilt text in any column that is read fails the whole read.
+_ENTITIES = select(*(entities.c[name] for name in Entity.model_fields))
+
+AnyModel = TypeVar("AnyModel", bound=BaseModel)
 
 
 def read_definitions(engine: Engine) -> tuple[list[EntityDefinition], list[BrokenEntity]]:
     """Return every entity of any status, sorted by code, those that cannot be used apart from the others.
 
-    Takes four queries whatever the number of entities.
+    Takes five queries whatever the number of entities.
 
     Raises:
         UnavailableError: the database is silent. No entities and no answer are not the same.
         ConfigError: it refuses the login, or its tables are missing.
     """
     with reading(engine) as connection:
-        return _read(connection, select(entities))
+        return _read(connection, _ENTITIES)
 
 
 def read_definition(engine: Engine, entity_code: str) -> EntityDefinition:
@@ -40,7 +44,7 @@ def read_definition(engine: Engine, entity_code: str) -> EntityDefinition:
         UnavailableError: the database is silent.
     """
     with reading(engine) as connection:
-        definitions, broken = _read(connection, select(entities).where(entities.c.entity_code == entity_code))
+        definitions, broken = _read(connection, _ENTITIES.where(entities.c.entity_code == entity_code))
         if broken:
             raise ConfigError(f"entity {entity_code} cannot be used: {broken[0].reason}")
         if not definitions:
@@ -58,12 +62,15 @@ class _Unusable(Exception):
 def _read(connection: Connection, wanted: Select) -> tuple[list[EntityDefinition], list[BrokenEntity]]:
     rows = connection.execute(_with_version(wanted)).mappings().all()
     keys, values = _read_keys(connection, wanted), _read_values(connection, wanted)
-    macros = _read_macros(connection)
+    macros, shared_prefixes = _read_macros(connection), _read_shared_prefixes(connection)
     definitions: list[EntityDefinition] = []
     broken: list[BrokenEntity] = []
     for row in sorted(rows, key=lambda row: row["entity_code"]):
         try:
-            definitions.append(_build(row, keys=keys, values=values[row["entity_id"]], macros=macros[row["opt_id"]]))
+            definition = _build(row, keys=keys, values=values[row["entity_id"]], macros=macros[row["opt_id"]])
+            if row["entity_id"] in shared_prefixes:
+                raise _Unusable(shared_prefixes[row["entity_id"]])
+            definitions.append(definition)
         except _Unusable as error:
             broken.append(BrokenEntity(entity_code=row["entity_code"], reason=str(error)))
     return definitions, broken
@@ -79,7 +86,11 @@ def _with_version(wanted: Select) -> Select:
 
 
 def _read_keys(connection: Connection, wanted: Select) -> Mapping[int, list[RowMapping]]:
-    columns = [column for column in version_configs.c if column.name != "allowed_values"]
+    columns = [
+        type_coerce(column, Integer).label(column.name) if isinstance(column.type, Boolean) else column
+        for column in version_configs.c
+        if column.name != "allowed_values"
+    ]
     allowed_values = type_coerce(version_configs.c.allowed_values, Text).label("allowed_values_text")
     in_use = version_configs.c.version_id.in_(wanted.with_only_columns(entities.c.current_version_id))
     statement = select(*columns, allowed_values).where(in_use).order_by(version_configs.c.config_key)
@@ -88,13 +99,19 @@ def _read_keys(connection: Connection, wanted: Select) -> Mapping[int, list[RowM
 
 def _read_values(connection: Connection, wanted: Select) -> Mapping[int, list[RowMapping]]:
     of_wanted = entity_configs.c.entity_id.in_(wanted.with_only_columns(entities.c.entity_id))
-    statement = select(entity_configs).where(of_wanted).order_by(entity_configs.c.config_key)
+    columns = (entity_configs.c.entity_id, entity_configs.c.config_key, entity_configs.c.config_value)
+    statement = select(*columns).where(of_wanted).order_by(entity_configs.c.config_key)
     return _group(connection.execute(statement).mappings(), by="entity_id")
 
 
 def _read_macros(connection: Connection) -> Mapping[int, list[RowMapping]]:
     active = select(feature_macros).where(feature_macros.c.status == "A")
     return _group(connection.execute(active.order_by(feature_macros.c.macro_id)).mappings(), by="opt_id")
+
+
+def _read_shared_prefixes(connection: Connection) -> Mapping[int, str]:
+    columns = (entities.c.entity_id, entities.c.entity_code, entities.c.s3_base_path)
+    return find_shared(connection.execute(select(*columns).order_by(entities.c.entity_id)).mappings())
 
 
 def _group(rows: Iterable[RowMapping], *, by: str) -> Mapping[int, list[RowMapping]]:
@@ -108,14 +125,15 @@ def _build(
     row: RowMapping, *, keys: Mapping[int, list[RowMapping]], values: list[RowMapping], macros: list[RowMapping]
 ) -> EntityDefinition:
     _check_columns(row)
-    return EntityDefinition(
-        entity=Entity.model_validate(dict(row)),
-        version_code=row["version_code"],
-        config_keys=tuple(_parse_key(key) for key in keys[row["current_version_id"]]),
-        supported_keys=_parse_list("opt_versions.supported_configs", row["supported_configs"]),
-        entity_values={value["config_key"]: value["config_value"] for value in values},
-        feature_macros=tuple(read_rows(FeatureMacro, macros)),
-    )
+    fields = {
+        "entity": _validate(Entity, row, where=f"opt_entities row {row['entity_id']}"),
+        "version_code": row["version_code"],
+        "config_keys": tuple(_parse_key(key) for key in keys[row["current_version_id"]]),
+        "supported_keys": _parse_list("opt_versions.supported_configs", row["supported_configs"]),
+        "entity_values": {value["config_key"]: value["config_value"] for value in values},
+        "feature_macros": _parse_macros(macros),
+    }
+    return _validate(EntityDefinition, fields, where="opt_entity_configs")
 
 
 def _check_columns(row: RowMapping) -> None:
@@ -134,7 +152,7 @@ def _check_columns(row: RowMapping) -> None:
             f"opt_entities.current_version_id={version_id} is version {row['version_code']}, which is inactive; "
             "set it to an active version"
         )
-    if not _S3_PREFIX.fullmatch(path):
+    if not is_prefix(path):
         raise _Unusable(f"opt_entities.s3_base_path={path!r} is no s3://bucket/prefix/; correct it")
 
 
@@ -142,15 +160,34 @@ def _parse_key(row: RowMapping) -> ConfigKey:
     where = f"opt_version_configs row {row['config_id']}, {row['config_key']}"
     allowed_values = _parse_list(f"{where}: allowed_values", row["allowed_values_text"])
     fields = {**row, "description": row["description"] or "", "allowed_values": allowed_values}
+    key = _validate(ConfigKey, fields, where=where)
+    for column in ("min_value", "max_value"):
+        _check_bound(getattr(key, column), data_type=key.data_type, column=f"{where}: {column}")
+    return key
+
+
+def _parse_macros(rows: Iterable[RowMapping]) -> tuple[FeatureMacro, ...]:
+    """Return the macros, one a feature: a segment key has one place for each."""
+    macros: dict[str, FeatureMacro] = {}
+    for row in rows:
+        macro = _validate(FeatureMacro, row, where=f"opt_feature_macros row {row['macro_id']}")
+        first = macros.setdefault(macro.feature_name, macro)
+        if first is not macro:
+            raise _Unusable(
+                f"opt_feature_macros has two active rows of feature {macro.feature_name}: macro_id {first.macro_id} "
+                f"({first.macro_format}, {first.macro_template}) and macro_id {macro.macro_id} ({macro.macro_format}, "
+                f"{macro.macro_template}); set the status of one to 'I'"
+            )
+    return tuple(macros.values())
+
+
+def _validate(model: type[AnyModel], fields: Mapping[str, Any], *, where: str) -> AnyModel:
     try:
-        key = ConfigKey.model_validate(fields)
+        return model.model_validate(dict(fields))
     except ValidationError as error:
         first = error.errors()[0]
         column, message = ".".join(map(str, first["loc"])), first["msg"]
         raise _Unusable(f"{where}: {column}={first['input']!r} cannot be used ({message}); correct it") from None
-    for column in ("min_value", "max_value"):
-        _check_bound(getattr(key, column), data_type=key.data_type, column=f"{where}: {column}")
-    return key
 
 
 def _check_bound(bound: str | None, *, data_type: str, column: str) -> None:

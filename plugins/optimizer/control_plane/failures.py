@@ -38,6 +38,12 @@ def is_duplicate(error: IntegrityError) -> bool:
     return _code(error.orig) in _DUPLICATE
 
 
+def is_timeout(orig: BaseException | None) -> bool:
+    """Return whether the driver gave a silent server up."""
+    # mysql-connector's own time-outs carry no number and are no OperationalError.
+    return type(orig).__name__ in ("ReadTimeoutError", "WriteTimeoutError", "ConnectionTimeoutError")
+
+
 def _explain_mysql(error: DBAPIError, *, database: str) -> OptimizerError | None:
     code = _code(error.orig)
     if code in _REFUSED_LOGIN:
@@ -46,7 +52,7 @@ def _explain_mysql(error: DBAPIError, *, database: str) -> OptimizerError | None
         return ConfigError(f"{database} forbids the statement: {error.orig}; apply include/sql/mysql/grants.sql")
     if code in _MISSING_SCHEMA:
         return ConfigError(f"{database} lacks a table or column: {error.orig}; {MIGRATE_HINT}")
-    if code in _SILENT or code in _CLIENT_ERRORS or error.connection_invalidated or _is_timeout(error.orig):
+    if code in _SILENT or code in _CLIENT_ERRORS or error.connection_invalidated or is_timeout(error.orig):
         return UnavailableError(f"{database} does not answer: {error.orig}; try again when it is up")
     return None
 
@@ -65,8 +71,3 @@ def _explain_sqlite(orig: sqlite3.Error, *, database: str) -> OptimizerError | N
 def _code(orig: BaseException | None) -> int | None:
     code = getattr(orig, "errno", None) or (orig.args[0] if orig is not None and orig.args else None)
     return code if isinstance(code, int) else None
-
-
-def _is_timeout(orig: BaseException | None) -> bool:
-    # mysql-connector's own time-outs carry no number and are no OperationalError.
-    return type(orig).__name__ in ("ReadTimeoutError", "WriteTimeoutError", "ConnectionTimeoutError")

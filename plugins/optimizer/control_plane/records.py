@@ -29,6 +29,8 @@ def _finite(value: float | None) -> float | None:
 RunStatus = Annotated[Literal["pending", "running", "completed", "failed", "cancelled"], BeforeValidator(_read_status)]
 ValidationStatus = Literal["passed", "failed"]
 UtcMoment = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
+# The warehouse's names ignore case, which people write as they like; everything later compares them as they stand.
+ColumnName = Annotated[str, AfterValidator(str.lower)]
 Measure = Annotated[float | None, AfterValidator(_finite)]
 
 
@@ -54,10 +56,10 @@ class Entity(Record):
 
 
 class FeatureMacro(Record):
-    """How the bidder finds a feature's value in a bid request."""
+    """How the bidder finds a feature's value in a bid request; the name is lower case, however the row has it."""
 
     macro_id: int
-    feature_name: str
+    feature_name: ColumnName
     macro_template: str
     macro_format: str
 

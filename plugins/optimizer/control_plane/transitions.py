@@ -66,6 +66,23 @@ def note_error(engine: Engine, run_id: str, message: str) -> None:
         move_run(connection, run_id, leaving=("pending", "running"), values={"error_message": fit_message(message)})
 
 
+def clear_error(engine: Engine, run_id: str) -> None:
+    """Take a message off a run that is running again after a try that failed."""
+    with transaction(engine) as connection:
+        move_run(connection, run_id, leaving=("running",), values={"error_message": None})
+
+
+def fail_outlived(engine: Engine, *, dag_id: str, started_before: datetime, message: str, now: datetime) -> int:
+    """Set the DAG's running runs failed that started before the moment; return how many there were.
+
+    A DAG run that times out or is ended by hand may never come to close its run.
+    """
+    outlived = (runs.c.dag_id == dag_id, runs.c.status == "running", runs.c.started_at < started_before)
+    values = {"status": "failed", "error_message": fit_message(message), "completed_at": now}
+    with transaction(engine) as connection:
+        return connection.execute(update(runs).where(*outlived).values(**values)).rowcount
+
+
 def fail_run(engine: Engine, run_id: str, *, message: str, now: datetime) -> bool:
     """Set a pending or running run failed; return whether it was one."""
     return _finish(engine, run_id, {"status": "failed", "error_message": fit_message(message), "completed_at": now})

@@ -115,7 +115,8 @@ def parse_value(spec: ConfigKey, raw: Any) -> ConfigValue:
     ):
         if bound is not None and spec.data_type in ("int", "float") and is_broken(value, float(bound)):
             raise ConfigError(f"{spec.config_key}={value} is {word} {bound}; {_allowed_text(spec)}")
-    if spec.allowed_values is not None and str(value) not in spec.allowed_values:
+    parse = _PARSERS[spec.data_type]
+    if spec.allowed_values is not None and value not in [parse(spec, allowed) for allowed in spec.allowed_values]:
         raise ConfigError(f"{spec.config_key}={value!r} is not allowed; {_allowed_text(spec)}")
     return value
 

@@ -36,6 +36,9 @@ class RunSettings(BaseModel):
     exploration_mode: bool = _key(
         "business", True, "Exploration", "Vary bids by about 10 % so that tomorrow's run can learn the price slope."
     )
+    promote_old_window: bool = _key(
+        "business", False, "Promote an old window", "Let a run go live though its window ended long before it started."
+    )
     promotion: Literal["auto", "approval", "none"] = _key(
         "business",
         "auto",

@@ -35,7 +35,7 @@ ENTITY_VALUES: Mapping[str, Mapping[str, str]] = {
 
 
 def load_catalogue(engine: Engine) -> None:
-    """Load the version with all keys, the macros and the three entities; rows that are there stay as they are."""
+    """Load the version with all keys, the macros and the three entities; macros and entities that are there stay."""
     with transaction(engine) as connection:
         opt_id, version_id = ensure_version(connection)
         for feature, template in MACROS.items():

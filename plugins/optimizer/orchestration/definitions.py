@@ -9,7 +9,6 @@ from tempfile import NamedTemporaryFile
 from pydantic import TypeAdapter, ValidationError
 
 from optimizer.control_plane.records import BrokenEntity, EntityDefinition
-from optimizer.errors import OptimizerError
 
 log = logging.getLogger(__name__)
 
@@ -28,18 +27,18 @@ def load_definitions(
 ) -> list[EntityDefinition]:
     """Return the definition of every entity of any status, sorted by entity_code.
 
-    A broken row keeps its last good definition, if it ever had one; where the control plane is silent, all do.
+    A broken row keeps its last good definition, if it ever had one; where `read` fails, whatever the reason, all do.
 
     Raises:
-        OptimizerError: the control plane does not answer and there is no snapshot yet.
+        Exception: what `read` raised, where there is no snapshot yet.
     """
     last_good = read_last_good(path)
     try:
         good, broken = read()
-    except OptimizerError as error:
+    except Exception as error:  # also Airflow's: no such connection, or the secrets backend is away
         if last_good is None:
             raise
-        log.warning("entities are those of the last good snapshot %s: %s", path, error)
+        log.warning("entities are those of the last good snapshot %s: %s: %s", path, type(error).__name__, error)
         return last_good
     known = {definition.entity.entity_code: definition for definition in last_good or ()}
     for row in broken:
@@ -48,7 +47,10 @@ def load_definitions(
     kept_ones = [known[row.entity_code] for row in broken if row.entity_code in known]
     definitions = sorted([*good, *kept_ones], key=lambda definition: definition.entity.entity_code)
     if definitions != last_good:
-        _write(path, definitions)
+        try:
+            _write(path, definitions)
+        except OSError as error:
+            log.error("the snapshot of the entities %s cannot be written: %s; set OPTIMIZER_STATE_DIR", path, error)
     return definitions
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import DAG, CronTriggerTimetable, ExceptionRetryPolicy, RetryAction, RetryRule, TriggerRule, task
+from airflow.sdk import DAG, CronTriggerTimetable, ExceptionRetryPolicy, RetryAction, RetryRule, task
 from croniter import croniter
 
 from optimizer.control_plane.entities import read_definitions
@@ -18,6 +18,23 @@ from optimizer.orchestration.definitions import load_definitions, read_last_good
 from optimizer.orchestration.trigger_form import build_params
 
 log = logging.getLogger(__name__)
+
+RETRY_WHAT_CAN_PASS = ExceptionRetryPolicy(
+    rules=[
+        RetryRule(
+            exception=[
+                "optimizer.errors.UnavailableError",
+                "airflow.sdk.exceptions.AirflowTaskTimeout",
+                "builtins.ConnectionError",
+                "builtins.TimeoutError",
+            ],
+            action=RetryAction.RETRY,
+            reason="a system was silent; the same call may succeed later",
+        )
+    ],
+    default=RetryAction.FAIL,
+)
+"""A worker that dies raises nothing: Airflow retries it all the same."""
 
 DAG_PREFIX = "optimize__"
 TRAINING_POOL = "optimizer_training"
@@ -86,15 +103,7 @@ def build_entity_dag(definition: EntityDefinition) -> DAG:
             "retry_delay": timedelta(seconds=float(os.environ.get("OPTIMIZER_RETRY_DELAY_S", "60"))),
             "retry_exponential_backoff": 2,
             "max_retry_delay": timedelta(minutes=15),
-            "retry_policy": ExceptionRetryPolicy(
-                rules=[
-                    RetryRule(
-                        exception="optimizer.errors.PermanentError",
-                        action=RetryAction.FAIL,
-                        reason="a retry cannot mend this",
-                    )
-                ]
-            ),
+            "retry_policy": RETRY_WHAT_CAN_PASS,
         },
     ) as dag:
         _wire(entity.entity_code)
@@ -157,7 +166,7 @@ def _wire(entity_code: str) -> None:
         """Give the run the entity's traffic, where its config says so."""
         return task_bodies.promote(run)
 
-    @task(execution_timeout=timedelta(minutes=5), trigger_rule=TriggerRule.ALL_DONE)
+    @task(execution_timeout=timedelta(minutes=5))
     def close_run() -> dict[str, Any]:
         """Leave the run completed or failed, whatever happened; red where nothing was promoted that should be."""
         return task_bodies.close_run()
@@ -169,7 +178,8 @@ def _wire(entity_code: str) -> None:
         current = step(run)
         previous >> current
         previous = current
-    previous >> close_run()
+    # As a teardown it also runs where a person marks the DAG run failed.
+    previous >> close_run().as_teardown(on_failure_fail_dagrun=True)
 
 
 def _definitions(only: str | None) -> list[EntityDefinition]:

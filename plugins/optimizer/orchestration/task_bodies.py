@@ -50,7 +50,7 @@ def run_step(name: str, run: dict[str, str]) -> dict[str, Any]:
         "train_models": partial(learning.train_models, threads=int(os.environ.get("OPTIMIZER_TRAINING_THREADS", "1"))),
         "compute_bids": bidding.compute_bids,
         "validate": validating.validate,
-        "upload": publishing.upload,
+        "upload": partial(publishing.upload, now=now),
         "register": partial(publishing.register, now=now),
     }
     handle, systems = RunHandle.model_validate(run), connect_systems()

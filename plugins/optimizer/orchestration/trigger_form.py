@@ -44,7 +44,7 @@ def _field(key: ConfigKey, definition: EntityDefinition) -> Param:
     }
     for bound, name in ((key.min_value, "minimum"), (key.max_value, "maximum")):
         if bound is not None and key.data_type in ("int", "float"):
-            schema[name] = int(bound) if key.data_type == "int" else float(bound)
+            schema[name] = int(float(bound)) if key.data_type == "int" else float(bound)
     if key.allowed_values is not None:
         schema["enum"] = list(key.allowed_values)
     return Param(effective_value(key, definition), **schema)

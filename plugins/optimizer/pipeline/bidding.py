@@ -13,6 +13,7 @@ from optimizer.core.keys import segment_key
 from optimizer.core.landscape import Landscape
 from optimizer.core.multipliers import domain_multipliers, npi_multipliers
 from optimizer.core.settings import RunSettings
+from optimizer.errors import ArtifactError
 from optimizer.pipeline import staging
 from optimizer.pipeline.run import RunHandle, read_settings, read_snapshot
 from optimizer.pipeline.systems import Systems
@@ -38,13 +39,13 @@ def compute_bids(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
     totals = stage.get_json(staging.TOTALS)
     segments = _valued_segments(stage.get_frame(staging.SEGMENTS), features, report)
     policy = bid_policy(settings, report, total_clicks=totals["joined_clicks"])
-    previous = _previous_bids(snapshot["inputs"]["active_run_id"], systems)
+    previous, problem = _previous_bids(snapshot["inputs"]["active_run_id"], systems)
     landscape = Landscape(report.reference_cpm, report.slope)
     plan = plan_bids(segments, landscape=landscape, policy=policy, previous_bids=previous, seed=run.run_id)
     bids = _bid_table(pd.concat([segments, plan.table], axis=1), features, landscape, settings)
     stage.put_frame(staging.BIDS, bids)
-    multipliers = _stage_multipliers(stage, settings, report)
-    figures = _figures(bids, plan, policy, previous) | multipliers
+    multipliers = _stage_multipliers(stage, totals["files"], settings, report)
+    figures = _figures(bids, plan, policy, previous) | multipliers | {"active_run_problem": problem}
     stage.put_json(staging.BID_FIGURES, figures)
     return {"segments_count": figures["segments_count"], "bid_median": figures["bid_median"]}
 
@@ -78,17 +79,18 @@ def _valued_segments(segments: pd.DataFrame, features: list[str], report: Traini
     )
 
 
-def _previous_bids(active_run_id: str | None, systems: Systems) -> dict[str, float]:
-    """The active run's planned bids by key; empty before there is one."""
-    if active_run_id is None:
-        return {}
-    output_uri = runs.read_run(systems.engine, active_run_id).s3_output_path
-    if not output_uri:
-        return {}
-    manifest = read_manifest(systems.store, output_uri)
-    content = read_verified(systems.store, output_uri=output_uri, manifest=manifest, name="suggested_bids.csv")
-    table = pd.read_csv(io.BytesIO(content), usecols=["segment_key", "planned_bid_cpm"], keep_default_na=False)
-    return dict(zip(table["segment_key"], table["planned_bid_cpm"].astype(float), strict=True))
+def _previous_bids(active_run_id: str | None, systems: Systems) -> tuple[dict[str, float], str | None]:
+    """The active run's planned bids by key, and why they cannot be read; nothing of both before there is such a run."""
+    output_uri = runs.read_run(systems.engine, active_run_id).s3_output_path if active_run_id else None
+    if output_uri is None:
+        return {}, None
+    try:
+        manifest = read_manifest(systems.store, output_uri)
+        content = read_verified(systems.store, output_uri=output_uri, manifest=manifest, name="suggested_bids.csv")
+        table = pd.read_csv(io.BytesIO(content), usecols=["segment_key", "planned_bid_cpm"], keep_default_na=False)
+        return dict(zip(table["segment_key"], table["planned_bid_cpm"].astype(float), strict=True)), None
+    except (ArtifactError, ValueError) as error:
+        return {}, f"the bids of the active run {active_run_id} cannot be read: {error}"
 
 
 def _bid_table(table: pd.DataFrame, features: list[str], landscape: Landscape, settings: RunSettings) -> pd.DataFrame:
@@ -102,14 +104,16 @@ def _bid_table(table: pd.DataFrame, features: list[str], landscape: Landscape, s
     )
 
 
-def _stage_multipliers(stage: staging.Staging, settings: RunSettings, report: TrainingReport) -> dict[str, int]:
+def _stage_multipliers(
+    stage: staging.Staging, files: dict[str, str], settings: RunSettings, report: TrainingReport
+) -> dict[str, int]:
     counts = {"domains_count": 0, "npis_count": 0}
     if settings.domain_enabled:
-        domains = domain_multipliers(stage.get_frame(staging.DOMAIN_CELLS), slope=report.slope)
+        domains = domain_multipliers(stage.get_frame(files[staging.DOMAIN_CELLS]), slope=report.slope)
         stage.put_frame(staging.DOMAINS, domains)
         counts["domains_count"] = len(domains)
     if settings.npi_enabled:
-        npis = npi_multipliers(stage.get_frame(staging.NPI_TOTALS))
+        npis = npi_multipliers(stage.get_frame(files[staging.NPI_TOTALS]))
         stage.put_frame(staging.NPIS, npis)
         counts["npis_count"] = len(npis)
     return counts

@@ -19,21 +19,24 @@ REPEATABLE_AFTER_COMPLETION = frozenset({"register"})
 def guarded(
     run: RunHandle, step: Callable[[], dict[str, Any]], *, name: str, systems: Systems, now: datetime
 ) -> dict[str, Any]:
-    """Return what the step returns, if the run is still running; note its error on the run's row before it is raised.
+    """Return what the step returns, if the run is still running; its error stands on the run until a try succeeds.
 
     Raises:
         RunStateError: the run was cancelled or finished meanwhile.
     """
-    if not (name in REPEATABLE_AFTER_COMPLETION and runs.read_run(systems.engine, run.run_id).status == "completed"):
-        transitions.require_running(systems.engine, run.run_id, now=now)
+    engine = systems.engine
+    if not (name in REPEATABLE_AFTER_COMPLETION and runs.read_run(engine, run.run_id).status == "completed"):
+        transitions.require_running(engine, run.run_id, now=now)
     try:
-        return step()
-    except Exception as error:
+        result = step()
+    except BaseException as error:  # a time-out of Airflow's is no Exception
         try:
-            transitions.note_error(systems.engine, run.run_id, f"{name}: {error}")
+            transitions.note_error(engine, run.run_id, f"{name}: {error}")
         except OptimizerError as silent:
             log.warning("the error of run %s could not be noted on its row: %s", run.run_id, silent)
         raise
+    transitions.clear_error(engine, run.run_id)
+    return result
 
 
 def close_run(
@@ -49,10 +52,8 @@ def close_run(
     if row is None:
         raise RunStateError(f"{dag_id} {dag_run_id} has no row in opt_runs; see the log of snapshot_config")
     if row.status in ("pending", "running"):
-        message = (
-            row.error_message
-            or f"{', '.join(failed_tasks) or 'a task'} ended without an answer; see its log in Airflow"
-        )
+        unanswered = f"{', '.join(failed_tasks) or 'a task'} ended without an answer; see its log in Airflow"
+        message = row.error_message or unanswered
         transitions.fail_run(systems.engine, row.run_id, message=message, now=now)
         row = runs.read_run(systems.engine, row.run_id)
     if row.status != "completed":

@@ -4,9 +4,11 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from uuid import uuid4
 from zlib import crc32
 
 import pandas as pd
@@ -27,15 +29,31 @@ from optimizer.warehouse.extraction import (
     read_totals,
 )
 
+MAX_ORPHAN_VIEW_SHARE = 0.01
+"""Views without a bid may be strangers': above this share of all views they do not count for the click rate."""
+
 
 def extract(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
     """Leave the window's totals and cells in the staging prefix; return how much was read.
 
+    A run reads the log once: the totals are written last, and a later or parallel try leaves them as they are, so that
+    all steps of the run see the same log.
+
     Raises:
         WarehouseError: login, table or column; EmptyWindowError: no bids in the window.
     """
-    snapshot = read_snapshot(run, systems)
-    settings, inputs, stage = read_settings(snapshot), snapshot["inputs"], run.staging(systems)
+    stage = run.staging(systems)
+    if not stage.has(staging.TOTALS):
+        found = _read_log(read_snapshot(run, systems), systems, stage)
+        if not stage.has(staging.TOTALS):
+            stage.put_json(staging.TOTALS, found)
+    totals = stage.get_json(staging.TOTALS)
+    return {"usable_bids": totals["usable_bids"], "rows": totals["rows"]}
+
+
+def _read_log(snapshot: dict[str, Any], systems: Systems, stage: staging.Staging) -> dict[str, Any]:
+    """The totals of the window, with the names of the staged cells; every try has file names of its own."""
+    settings, inputs = read_settings(snapshot), snapshot["inputs"]
     window = Window(
         object_id=int(inputs["object_id"]),
         data_start_at=datetime.fromisoformat(inputs["data_start_dt"]),
@@ -44,36 +62,32 @@ def extract(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
     with warehouse_errors("connecting to the warehouse"):
         connection = systems.connect_warehouse()
     with closing(connection):
-        multiplied = {"domain"} if settings.domain_enabled else set()
         named = [macro["feature_name"] for macro in inputs["feature_macros"]]
+        multiplied = {"domain"} if settings.domain_enabled else set()
         features = check_contract(connection, features=[name for name in named if name not in multiplied])
         totals = read_totals(connection, window=window)
-        rows = {
-            staging.SEGMENT_CELLS: _stage(
-                stage,
-                staging.SEGMENT_CELLS,
-                lambda path: extract_segment_cells(connection, window=window, features=features, path=path),
-            )
-        }
+        extractions = {staging.SEGMENT_CELLS: partial(extract_segment_cells, features=features)}
         if settings.domain_enabled:
-            rows[staging.DOMAIN_CELLS] = _stage(
-                stage, staging.DOMAIN_CELLS, lambda path: extract_domain_cells(connection, window=window, path=path)
-            )
+            extractions[staging.DOMAIN_CELLS] = extract_domain_cells
         if settings.npi_enabled:
-            rows[staging.NPI_TOTALS] = _stage(
-                stage, staging.NPI_TOTALS, lambda path: extract_npi_totals(connection, window=window, path=path)
-            )
-    stage.put_json(staging.TOTALS, {**totals.as_dict(), "candidate_features": features, "rows": rows})
-    return {"usable_bids": totals.usable_bids, "rows": rows}
+            extractions[staging.NPI_TOTALS] = extract_npi_totals
+        attempt = uuid4().hex[:12]
+        files = {name: f"cells/{attempt}/{name}" for name in extractions}
+        rows = {
+            name: _stage(stage, files[name], partial(extract_to, connection, window=window))
+            for name, extract_to in extractions.items()
+        }
+    return {**totals.as_dict(), "candidate_features": features, "rows": rows, "files": files}
 
 
 def choose_features(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
     """Leave the chosen features and every candidate's score in the staging prefix; return the features."""
     settings, stage = read_settings(read_snapshot(run, systems)), run.staging(systems)
-    candidates = stage.get_json(staging.TOTALS)["candidate_features"]
-    cells = prepare_cells(stage.get_frame(staging.SEGMENT_CELLS), candidates)
+    totals = stage.get_json(staging.TOTALS)
+    candidates = totals["candidate_features"]
+    cells = prepare_cells(stage.get_frame(totals["files"][staging.SEGMENT_CELLS]), candidates)
     limits = SelectionLimits(
-        anchor_feature=settings.anchor_feature,
+        anchor_feature=settings.anchor_feature.lower(),
         max_features=settings.max_features,
         max_segments=settings.max_segments,
         min_segment_bids=settings.min_segment_bids,
@@ -94,17 +108,14 @@ def train_models(run: RunHandle, *, systems: Systems, threads: int = 1) -> dict[
     job = training.TrainingJob(
         features=tuple(features),
         half_life_days=settings.half_life_days,
-        total_views=totals["joined_views"] + totals["orphan_views"],
-        total_clicks=totals["joined_clicks"] + totals["orphan_clicks"],
+        **_clicked_views(totals),
         seed=crc32(run.run_id.encode()) % 2**31,
         threads=threads,
     )
     with TemporaryDirectory(prefix="optimizer-") as name:
         folder = Path(name)
         (folder / training.JOB_FILE).write_text(job.model_dump_json())
-        _selected_cells(stage, totals["candidate_features"], features).to_parquet(
-            folder / training.CELLS_FILE, index=False
-        )
+        _selected_cells(stage, totals, features).to_parquet(folder / training.CELLS_FILE, index=False)
         report = training.run_training(folder)
         for output in (training.WIN_MODEL_FILE, training.CLICK_MODEL_FILE, training.SEGMENTS_FILE):
             if (folder / output).exists():
@@ -113,14 +124,29 @@ def train_models(run: RunHandle, *, systems: Systems, threads: int = 1) -> dict[
     return {"wr_model_auc": report.wr_model_auc, "bid_coefficient": report.slope}
 
 
-def _selected_cells(stage: staging.Staging, candidates: list[str], features: list[str]) -> pd.DataFrame:
-    cells = group_cells(prepare_cells(stage.get_frame(staging.SEGMENT_CELLS), candidates), features)
+def _selected_cells(stage: staging.Staging, totals: dict[str, Any], features: list[str]) -> pd.DataFrame:
+    raw = stage.get_frame(totals["files"][staging.SEGMENT_CELLS])
+    cells = group_cells(prepare_cells(raw, totals["candidate_features"]), features)
     return cells.assign(**{feature: unmask(cells[feature]) for feature in features})
 
 
-def _stage(stage: staging.Staging, name: str, extract_to: Callable[[Path], int]) -> int:
+def _clicked_views(totals: dict[str, Any]) -> dict[str, int]:
+    """Views and clicks that the overall click rate is made of: those without a bid count while they are few."""
+    views, clicks = totals["joined_views"], totals["joined_clicks"]
+    if orphan_view_share(totals) <= MAX_ORPHAN_VIEW_SHARE:
+        views, clicks = views + totals["orphan_views"], clicks + totals["orphan_clicks"]
+    return {"total_views": views, "total_clicks": clicks}
+
+
+def orphan_view_share(totals: dict[str, Any]) -> float:
+    """Return the share of the window's views that match no bid."""
+    views = totals["joined_views"] + totals["orphan_views"]
+    return totals["orphan_views"] / views if views else 0.0
+
+
+def _stage(stage: staging.Staging, name: str, extract_to: Callable[..., int]) -> int:
     with TemporaryDirectory(prefix="optimizer-") as folder:
-        path = Path(folder) / name
-        rows = extract_to(path)
+        path = Path(folder) / Path(name).name
+        rows = extract_to(path=path)
         stage.put_file(name, path)
     return rows

@@ -5,12 +5,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from pydantic import ValidationError
+
 from optimizer.control_plane import entities, runs, transitions
 from optimizer.control_plane.records import EntityDefinition, Run
+from optimizer.control_plane.schema import check_schema
 from optimizer.core.config import EffectiveConfig, build_snapshot, merge_config
+from optimizer.core.settings import CONFIG_VERSION, RunSettings
 from optimizer.errors import ConfigError, PermanentError
 from optimizer.pipeline.run import RunHandle
 from optimizer.pipeline.systems import Systems
+
+LONGEST_RUN = timedelta(hours=6)
+"""The time-out of a DAG run: no run of an entity lives longer."""
 
 WINDOW_KEYS = ("data_start_dt", "data_end_dt")
 
@@ -41,10 +48,19 @@ def snapshot_config(request: RunRequest, *, systems: Systems, now: datetime) -> 
         ConfigError: the entity or its merged config is wrong; the run's row is failed with the same message.
         RunStateError: the row was finished before; a finished run is never revived.
     """
+    check_schema(systems.engine)
     definition = entities.read_definition(systems.engine, request.entity_code)
     run = _find_run(request, definition, systems, now)
+    transitions.fail_outlived(
+        systems.engine,
+        dag_id=request.dag_id,
+        started_before=now - LONGEST_RUN,
+        message="the run outlived its DAG run, which timed out or was ended by hand; start a new run",
+        now=now,
+    )
     try:
         config = _merge(definition, request, systems, run)
+        check_settings(definition, config)
         start_at, end_at = window_of(config, request=request, run=run)
         snapshot = build_snapshot(config, inputs=_inputs(definition, start_at, end_at))
     except PermanentError as error:
@@ -61,6 +77,30 @@ def snapshot_config(request: RunRequest, *, systems: Systems, now: datetime) -> 
         staging_uri=f"{base}/staging/{started.run_code}/",
         output_uri=f"{base}/runs/{started.run_code}/",
     )
+
+
+def check_settings(definition: EntityDefinition, config: EffectiveConfig) -> None:
+    """Pass where the version's keys are those that this code reads, with values that it can use.
+
+    Raises:
+        ConfigError: names every key that is missing, unknown to the code or out of the code's own bounds.
+    """
+    entity, version = definition.entity.entity_code, definition.version_code
+    if version != CONFIG_VERSION:
+        raise ConfigError(
+            f"entity {entity}: its version {version} is not {CONFIG_VERSION}, which this code implements; "
+            "set opt_entities.current_version_id, or run the code of that version"
+        )
+    missing = sorted(set(RunSettings.model_fields) - set(config.values))
+    problems = [f"{name} has no row in opt_version_configs" for name in missing]
+    try:
+        RunSettings.model_validate(config.values)
+    except ValidationError as error:
+        problems += [f"{problem['loc'][0]}={problem['input']!r}: {problem['msg']}" for problem in error.errors()]
+    if problems:
+        raise ConfigError(
+            f"entity {entity}: version {version} does not fit this code: {'; '.join(problems)}; run `optimizer migrate`"
+        )
 
 
 def window_of(config: EffectiveConfig, *, request: RunRequest, run: Run) -> tuple[datetime, datetime]:

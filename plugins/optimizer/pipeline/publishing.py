@@ -1,22 +1,24 @@
 """upload, register and promote: from staged results to a live run."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from optimizer.artifacts.manifest import MANIFEST_NAME, Manifest, publish, read_manifest
 from optimizer.artifacts.store import split_uri
-from optimizer.control_plane import deployments, registry, runs
+from optimizer.control_plane import deployments, registry, runs, transitions
+from optimizer.control_plane.records import Run
 from optimizer.control_plane.registry import RunResults
 from optimizer.core.keys import SEPARATOR
+from optimizer.errors import PromotionRefused
 from optimizer.pipeline import staging
 from optimizer.pipeline.outputs import run_figures, write_outputs
 from optimizer.pipeline.run import RunHandle, read_settings, read_snapshot
 from optimizer.pipeline.systems import Systems
 
 
-def upload(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
+def upload(run: RunHandle, *, systems: Systems, now: datetime) -> dict[str, Any]:
     """Write the run's files to its output prefix, the manifest last; return their number."""
     snapshot, stage = read_snapshot(run, systems), run.staging(systems)
     settings, figures = read_settings(snapshot), stage.get_json(staging.BID_FIGURES)
@@ -42,6 +44,7 @@ def upload(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
             output_uri=run.output_uri,
             files={name: (file.output_type, file.path, file.row_count) for name, file in files.items()},
             header=header,
+            still_wanted=lambda: transitions.require_running(systems.engine, run.run_id, now=now),
         )
     return {"objects": len(manifest.objects) + 1, "output_uri": run.output_uri}
 
@@ -57,15 +60,39 @@ def register(run: RunHandle, *, systems: Systems, now: datetime) -> dict[str, An
 def promote(run: RunHandle, *, systems: Systems, deployed_by: str, now: datetime) -> dict[str, Any]:
     """Deploy the run to all of the entity's traffic where its config says so; return whether, or why not."""
     row = runs.read_run(systems.engine, run.run_id)
-    settings = read_settings(dict(row.config_snapshot or {}))
-    if row.validation_status != "passed":
-        return {"is_promoted": False, "reason": f"validation of run {run.run_id} failed: {row.error_message}"}
-    if settings.promotion != "auto":
-        return {"is_promoted": False, "reason": f"promotion={settings.promotion}: a person deploys run {run.run_id}"}
-    deployments.deploy(
-        systems.engine, entity_code=run.entity_code, split={run.run_id: 100}, deployed_by=deployed_by, now=now
-    )
+    if reason := _reason_to_hold(row):
+        return {"is_promoted": False, "reason": reason}
+    try:
+        deployments.deploy(
+            systems.engine,
+            entity_code=run.entity_code,
+            split={run.run_id: 100},
+            deployed_by=deployed_by,
+            now=now,
+            automatic=True,
+        )
+    except PromotionRefused as refused:
+        return {"is_promoted": False, "reason": str(refused)}
     return {"is_promoted": True, "reason": "promotion=auto"}
+
+
+def _reason_to_hold(row: Run) -> str | None:
+    """Why the run does not go live by itself, or None where it may."""
+    by_hand = f"`optimizer deploy` gives run {row.run_id} traffic by hand"
+    if row.status != "completed":
+        return f"run {row.run_id} is {row.status}; only a completed run can be promoted"
+    if row.validation_status != "passed":
+        return f"validation of run {row.run_id} failed: {row.error_message}"
+    settings = read_settings(dict(row.config_snapshot or {}))
+    if settings.promotion != "auto":
+        return f"promotion={settings.promotion}: {by_hand}"
+    age = row.started_at - row.data_end_dt
+    if age > timedelta(days=settings.max_data_age_days) and not settings.promote_old_window:
+        return (
+            f"the window of run {row.run_id} ended {row.data_end_dt:%Y-%m-%d}, {age.days} days before it started, more "
+            f"than max_data_age_days={settings.max_data_age_days}; {by_hand}, promote_old_window=true does so at once"
+        )
+    return None
 
 
 def _results(run: RunHandle, systems: Systems, manifest: Manifest) -> RunResults:

@@ -48,10 +48,10 @@ class Staging:
 
     def put_frame(self, name: str, frame: pd.DataFrame) -> StoredObject:
         with TemporaryDirectory(prefix="optimizer-") as folder:
-            path = Path(folder) / name
+            path = Path(folder) / Path(name).name
             frame.to_parquet(path, index=False)
             return self.put_file(name, path)
 
     def get_frame(self, name: str) -> pd.DataFrame:
         with TemporaryDirectory(prefix="optimizer-") as folder:
-            return pd.read_parquet(self.get_file(name, Path(folder) / name))
+            return pd.read_parquet(self.get_file(name, Path(folder) / Path(name).name))

@@ -9,6 +9,7 @@ from optimizer.core.bidding import CENT
 from optimizer.core.settings import RunSettings
 from optimizer.core.validation import Check, Verdict, judge
 from optimizer.pipeline import staging
+from optimizer.pipeline.learning import MAX_ORPHAN_VIEW_SHARE, orphan_view_share
 from optimizer.pipeline.run import RunHandle, read_settings, read_snapshot
 from optimizer.pipeline.systems import Systems
 from optimizer.training.job import TrainingReport
@@ -64,6 +65,14 @@ def _data_checks(totals: dict[str, Any], inputs: dict[str, Any], settings: RunSe
             0.01,
             "BIDS holds the same bid_id more than once; check its load",
         ),
+        Check(
+            "orphan_view_share",
+            "soft",
+            orphan_view_share(totals),
+            "<=",
+            MAX_ORPHAN_VIEW_SHARE,
+            "views without a bid are too many to count for the click rate; check the loads of BIDS and VIEWS",
+        ),
     ]
 
 
@@ -109,7 +118,16 @@ def _bid_checks(bids: pd.DataFrame, figures: dict[str, Any], settings: RunSettin
     ).sum()
     keys = bids.loc[bids["is_served"], "segment_key"]
     bound = biddable["reason"].isin(["cap", "floor"]).sum() / max(1, len(biddable))
+    problem = figures["active_run_problem"]
     return [
+        Check(
+            "unreadable_active_runs",
+            "hard",
+            0 if problem is None else 1,
+            "<=",
+            0,
+            f"{problem}; the daily step cannot be kept: deploy another run, then run again",
+        ),
         Check(
             "bids_count",
             "hard",

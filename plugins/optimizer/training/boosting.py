@@ -64,17 +64,15 @@ def fit_win_model(
     Raises:
         DataError: the fitted model falls somewhere on a grid of bids.
     """
-    design = np.column_stack([categories.encode(train), train["log_bid"]])
-    constraints = [0] * len(categories.values) + [1]
     booster = _fit(
-        design,
-        successes=train["wins"].to_numpy(float) * weights,
-        failures=(train["bids"] - train["wins"]).to_numpy(float) * weights,
-        later=None
-        if later is None
-        else (np.column_stack([categories.encode(later), later["log_bid"]]), later, "wins", "bids"),
+        _win_rows(train, categories, weights),
+        later=None if later is None else _win_rows(later, categories, np.ones(len(later))),
         names=[*categories.values, "log_bid"],
-        extra={"monotone_constraints": constraints, "seed": seed, "num_threads": threads},
+        parameters={
+            "monotone_constraints": [0] * len(categories.values) + [1],
+            "seed": seed,
+            "num_threads": threads,
+        },
         rounds=rounds,
     )
     if (fall := largest_fall(booster, train, categories=categories)) > 1e-9:
@@ -86,19 +84,12 @@ def fit_click_model(
     train: pd.DataFrame, *, categories: Categories, weights: np.ndarray, rounds: int = 60, seed: int, threads: int
 ) -> lgb.Booster:
     """Return a model of P(click | win, features)."""
+    views, clicks = train["wins"].to_numpy(float) * weights, train["clicks"].to_numpy(float) * weights
+    parameters = {"learning_rate": 0.05, "num_leaves": 7, "min_sum_hessian_in_leaf": 0.5}
     return _fit(
-        categories.encode(train),
-        successes=train["clicks"].to_numpy(float) * weights,
-        failures=(train["wins"] - train["clicks"]).to_numpy(float) * weights,
-        later=None,
+        _Rows(categories.encode(train), successes=clicks, failures=views - clicks),
         names=list(categories.values),
-        extra={
-            "seed": seed,
-            "num_threads": threads,
-            "learning_rate": 0.05,
-            "num_leaves": 7,
-            "min_sum_hessian_in_leaf": 0.5,
-        },
+        parameters={**parameters, "seed": seed, "num_threads": threads},
         rounds=rounds,
     )
 
@@ -123,28 +114,42 @@ def largest_fall(booster: lgb.Booster, cells: pd.DataFrame, *, categories: Categ
     return float(max(0.0, -np.diff(scores.reshape(len(top), len(grid)), axis=1).min()))
 
 
-def _fit(design, *, successes, failures, later, names, extra, rounds) -> lgb.Booster:
-    data = lgb.Dataset(
-        np.concatenate([design, design]),
-        label=np.repeat([1.0, 0.0], len(design)),
-        weight=_checked(np.concatenate([successes, failures])),
-        feature_name=names,
-        categorical_feature=[name for name in names if name != "log_bid"],
-        free_raw_data=False,
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Rows of a design matrix with the weight of their successes and of their failures."""
+
+    design: np.ndarray
+    successes: np.ndarray
+    failures: np.ndarray
+
+    @property
+    def doubled(self) -> dict[str, np.ndarray]:
+        """Two rows for each: one that succeeded, one that failed."""
+        return {
+            "data": np.concatenate([self.design, self.design]),
+            "label": np.repeat([1.0, 0.0], len(self.design)),
+            "weight": _checked(np.concatenate([self.successes, self.failures])),
+        }
+
+
+def _win_rows(cells: pd.DataFrame, categories: Categories, weights: np.ndarray) -> _Rows:
+    bids, wins = cells["bids"].to_numpy(float) * weights, cells["wins"].to_numpy(float) * weights
+    design = np.column_stack([categories.encode(cells), cells["log_bid"]])
+    return _Rows(design, successes=wins, failures=bids - wins)
+
+
+def _fit(
+    rows: _Rows, *, names: list[str], parameters: dict[str, object], rounds: int, later: _Rows | None = None
+) -> lgb.Booster:
+    categorical = [name for name in names if name != "log_bid"]
+    data = lgb.Dataset(**rows.doubled, feature_name=names, categorical_feature=categorical, free_raw_data=False)
+    return lgb.train(
+        {**_PARAMETERS, **parameters},
+        data,
+        num_boost_round=rounds,
+        valid_sets=[] if later is None else [data.create_valid(**later.doubled)],
+        callbacks=[] if later is None else [lgb.early_stopping(EARLY_STOPPING_ROUNDS, verbose=False)],
     )
-    callbacks, watched = [], []
-    if later is not None:
-        later_design, frame, success, trial = later
-        wins = frame[success].to_numpy(float)
-        watched = [
-            data.create_valid(
-                np.concatenate([later_design, later_design]),
-                label=np.repeat([1.0, 0.0], len(later_design)),
-                weight=np.concatenate([wins, frame[trial].to_numpy(float) - wins]),
-            )
-        ]
-        callbacks = [lgb.early_stopping(EARLY_STOPPING_ROUNDS, verbose=False)]
-    return lgb.train({**_PARAMETERS, **extra}, data, num_boost_round=rounds, valid_sets=watched, callbacks=callbacks)
 
 
 def _checked(weights: np.ndarray) -> np.ndarray:

@@ -9,21 +9,20 @@ import pandas as pd
 from scipy.special import expit
 from sklearn.metrics import log_loss
 
-from optimizer.core.calibration import auc_standard_error, expected_calibration_error, weighted_auc
+from optimizer.core.calibration import expected_calibration_error, weighted_auc
 from optimizer.core.cells import TimeSplit, prepare_cells, recency_weights, split_by_time, unmask
 from optimizer.core.click_rate import estimate_click_rates
-from optimizer.core.features import ONE_SIDED_95
 from optimizer.core.slope import PriceMoves, find_slope, randomised_rows
 from optimizer.core.win_rate import LandscapeFit, fit_landscape, segment_levels
 from optimizer.errors import DataError
 from optimizer.training.boosting import (
     Categories,
     click_rates,
-    fit_click_model,
     fit_win_model,
     largest_fall,
     win_scores,
 )
+from optimizer.training.clicks import ClickModel, fit_clicks
 from optimizer.training.job import (
     CELLS_FILE,
     CLICK_MODEL_FILE,
@@ -52,12 +51,6 @@ class _WinRate:
     fit: LandscapeFit
     usual: pd.DataFrame
     metrics: dict[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class _Clicks:
-    booster: lgb.Booster | None
-    metrics: dict[str, float | bool | None]
 
 
 def fit_models(folder: Path) -> None:
@@ -153,56 +146,13 @@ def _scores(context: _Context, booster: lgb.Booster, cells: pd.DataFrame, usual:
     return win_scores(booster, cells, categories=context.categories, log_bid=at_usual)
 
 
-def _fit_clicks(context: _Context) -> _Clicks:
-    """The click model joins only where its gain on later days is certain; else segments keep their shrunk rates."""
+def _fit_clicks(context: _Context) -> ClickModel:
     train, calibrate, test = context.split.slices(context.cells)
-    later = pd.concat([calibrate, test])
-    unknown = {
-        "ctr_model_auc": None,
-        "ctr_model_auc_error": None,
-        "ctr_model_gain_lower": None,
-        "ctr_model_used": False,
-    }
-    if train["clicks"].sum() < 1 or later["clicks"].sum() < 1:
-        return _Clicks(None, unknown)
-    booster = fit_click_model(
-        train,
-        categories=context.categories,
-        weights=np.ones(len(train)),
-        seed=context.job.seed,
-        threads=context.job.threads,
-    )
-    views, hits = later["wins"].to_numpy(float), later["clicks"].to_numpy(float)
-    modelled = click_rates(booster, later, categories=context.categories)
-    auc = weighted_auc(modelled, successes=hits, trials=views)
-    gain_lower = _click_gain_lower(later, modelled, _shrunk_rates(context, train, later))
-    metrics = {
-        "ctr_model_auc": auc,
-        "ctr_model_auc_error": auc_standard_error(auc, successes=hits.sum(), failures=(views - hits).sum()),
-        "ctr_model_gain_lower": gain_lower,
-        "ctr_model_used": gain_lower > 0,
-    }
-    return _Clicks(booster, metrics)
+    later, job = pd.concat([calibrate, test]), context.job
+    return fit_clicks(train, later, categories=context.categories, seed=job.seed, threads=job.threads)
 
 
-def _shrunk_rates(context: _Context, train: pd.DataFrame, later: pd.DataFrame) -> np.ndarray:
-    features = list(context.job.features)
-    known = train.groupby(features, observed=True)[["wins", "clicks"]].sum().reset_index()
-    mean = known["clicks"].sum() / known["wins"].sum()
-    known["rate"] = estimate_click_rates(known, features, global_rate=mean)
-    return later[features].merge(known, on=features, how="left")["rate"].fillna(mean).to_numpy(float)
-
-
-def _click_gain_lower(later: pd.DataFrame, modelled: np.ndarray, shrunk: np.ndarray) -> float:
-    """Lower 95 % bound of the log-likelihood gain a day of the model over the shrunk rates."""
-    views, hits = later["wins"].to_numpy(float), later["clicks"].to_numpy(float)
-    new, old = np.clip(modelled, 1e-7, 1 - 1e-7), np.clip(shrunk, 1e-7, 1 - 1e-7)
-    gain = hits * np.log(new / old) + (views - hits) * np.log((1 - new) / (1 - old))
-    daily = pd.Series(gain).groupby(later["day"].to_numpy()).sum()
-    return float(daily.mean() - ONE_SIDED_95 * daily.std(ddof=1) / np.sqrt(len(daily)))
-
-
-def _segments(context: _Context, win_rate: _WinRate, clicks: _Clicks) -> pd.DataFrame:
+def _segments(context: _Context, win_rate: _WinRate, clicks: ClickModel) -> pd.DataFrame:
     """One row a segment: features, counts, level of the win rate, click rate and value."""
     job, cells = context.job, context.cells
     features = list(job.features)
@@ -225,7 +175,7 @@ def _segments(context: _Context, win_rate: _WinRate, clicks: _Clicks) -> pd.Data
     segments["floor_cpm"] = _floors(cells, group, len(segments))
     segments["click_rate"] = (
         click_rates(clicks.booster, segments, categories=context.categories)
-        if clicks.metrics["ctr_model_used"]
+        if clicks.is_used
         else estimate_click_rates(segments, features, global_rate=_global_click_rate(job))
     )
     for feature in features:
@@ -243,7 +193,7 @@ def _floors(cells: pd.DataFrame, group: np.ndarray, size: int) -> np.ndarray:
     return floors
 
 
-def _report(context: _Context, win_rate: _WinRate, clicks: _Clicks) -> TrainingReport:
+def _report(context: _Context, win_rate: _WinRate, clicks: ClickModel) -> TrainingReport:
     job, cells, fit = context.job, context.cells, win_rate.fit
     _, calibrate, test = context.split.slices(cells)
     recent = pd.concat([calibrate, test])
@@ -257,7 +207,10 @@ def _report(context: _Context, win_rate: _WinRate, clicks: _Clicks) -> TrainingR
         multiplier_slope=fit.multiplier_slope,
         is_slope_naive=fit.is_naive,
         **win_rate.metrics,
-        **clicks.metrics,
+        ctr_model_auc=clicks.auc,
+        ctr_model_auc_error=clicks.auc_error,
+        ctr_model_gain_lower=clicks.gain_lower,
+        ctr_model_used=clicks.is_used,
         global_click_rate=_global_click_rate(job),
         value_per_click=float(cells["click_revenue"].sum() / hits) if hits else 0.0,
         value_per_mille_views=float(1000 * cells["view_revenue"].sum() / cells["wins"].sum()),

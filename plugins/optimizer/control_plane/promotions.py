@@ -1,0 +1,68 @@
+"""Whether a run may still go live by itself: nothing newer, and no person, may have come first."""
+
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import Connection, select
+
+from optimizer.control_plane.records import Deployment, Run, read_rows
+from optimizer.control_plane.tables import deployments, runs
+from optimizer.errors import PromotionRefused
+
+AUTOMATIC_PREFIX = "airflow:"
+"""What deployed_by starts with where no person deployed."""
+
+
+def check_promotion(connection: Connection, run_id: str, *, entity_code: str, active: Sequence[Deployment]) -> None:
+    """Pass where the run may replace the entity's active deployments without a person's word.
+
+    To be called in the transaction that deploys, with the entity's row locked.
+
+    Raises:
+        PromotionRefused: the run was live before, a newer run is live, or a person set the split since the run began.
+    """
+    found = _read_runs(connection, [run_id, *(deployment.run_id for deployment in active)])
+    run = found.pop(run_id)
+    reasons = [
+        *_past_reasons(connection, run),
+        *(_newer_reason(other) for other in found.values() if _is_newer(other, run)),
+        *_person_reasons(run, active),
+    ]
+    if reasons:
+        raise PromotionRefused(
+            f"entity {entity_code}: run {run_id} does not go live by itself: {'; '.join(reasons)}; "
+            "deploy it by hand if it is wanted"
+        )
+
+
+def _read_runs(connection: Connection, run_ids: list[str]) -> dict[str, Run]:
+    statement = select(runs).where(runs.c.run_id.in_(run_ids)).order_by(runs.c.run_id)
+    return {run.run_id: run for run in read_rows(Run, connection.execute(statement).mappings())}
+
+
+def _past_reasons(connection: Connection, run: Run) -> Iterable[str]:
+    is_past = (deployments.c.run_id == run.run_id, deployments.c.is_active.is_(False))
+    newest = select(deployments).where(*is_past).order_by(deployments.c.deployment_id.desc()).limit(1)
+    for past in read_rows(Deployment, connection.execute(newest).mappings()):
+        ended = f" at {past.deactivated_at:%Y-%m-%d %H:%M:%S} UTC" if past.deactivated_at else ""
+        yield f"it was live already and was taken off{ended}"
+
+
+def _is_newer(other: Run, run: Run) -> bool:
+    """Compare the ends of the windows; where they are the same or unknown, when the runs began."""
+    ends = (other.data_end_dt, run.data_end_dt)
+    if None not in ends and ends[0] != ends[1]:
+        return ends[0] > ends[1]
+    return other.created_at > run.created_at
+
+
+def _newer_reason(other: Run) -> str:
+    return f"run {other.run_id}, whose data end at {other.data_end_dt} and which began at {other.created_at}, is newer"
+
+
+def _person_reasons(run: Run, active: Iterable[Deployment]) -> Iterable[str]:
+    for deployment in active:
+        if deployment.deployed_at > run.created_at and not deployment.deployed_by.startswith(AUTOMATIC_PREFIX):
+            yield (
+                f"{deployment.deployed_by or 'somebody'} deployed run {deployment.run_id} to "
+                f"{deployment.traffic_pct} % of the traffic after this run began"
+            )

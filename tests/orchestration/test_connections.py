@@ -1,0 +1,162 @@
+"""The control plane through Airflow's own hook; in processes of their own, as Airflow is configured once a process."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import pymysql
+import pytest
+from control_plane.catalog import fill_catalog
+from control_plane.statements import split_statements
+from orchestration.definitions import define
+from servers.mariadb import run_mariadb
+
+from optimizer.control_plane.engine import open_engine
+from optimizer.control_plane.runs import list_runs
+from optimizer.control_plane.schema import migrate
+from optimizer.orchestration.definitions import load_definitions
+
+PROJECT = Path(__file__).parents[2]
+GRANTS_SQL = PROJECT / "include/sql/mysql/grants.sql"
+CLIENT = {"client": "mysql-connector-python"}
+PASSWORD = "test only"
+
+CONNECT = "from optimizer.orchestration.connections import connect_control_plane\n"
+
+READ_AND_RUN = (
+    CONNECT
+    + """
+import json
+from control_plane.catalog import NOW, open_sample, start_sample
+from optimizer.control_plane.entities import read_definitions
+from optimizer.control_plane.runs import fail_run
+
+engine = connect_control_plane()
+definitions, broken = read_definitions(engine)
+run = open_sample(engine)
+states = [run.status, start_sample(engine, run.run_id).status]
+fail_run(engine, run.run_id, message="stopped \\u2713", now=NOW)
+print("RESULT" + json.dumps([[d.entity.entity_code for d in definitions], states, run.run_id]))
+"""
+)
+
+LOAD = (
+    CONNECT
+    + """
+import json, time
+from optimizer.control_plane.entities import read_definitions
+from optimizer.orchestration.definitions import load_definitions, snapshot_path
+
+began = time.monotonic()
+loaded = load_definitions(lambda: read_definitions(connect_control_plane()), path=snapshot_path())
+print("RESULT" + json.dumps([[d.entity.entity_code for d in loaded], time.monotonic() - began]))
+"""
+)
+
+
+def run_script(script: str, state: Path, connection: dict | None) -> subprocess.CompletedProcess:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_CONN_")}
+    environment |= {"AIRFLOW_HOME": str(state), "OPTIMIZER_STATE_DIR": str(state), "PYTHONPATH": str(PROJECT / "tests")}
+    if connection is not None:
+        environment["AIRFLOW_CONN_OPTIMIZER_CONTROL_PLANE"] = json.dumps(connection)
+    command = [sys.executable, "-c", script]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=PROJECT)
+
+
+def answer_of(done: subprocess.CompletedProcess) -> list:
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.rsplit("RESULT", 1)[1].splitlines()[0])
+
+
+def mysql_at(port: int, *, database: str = "control", **fields) -> dict:
+    login = {"login": "optimizer_app", "password": PASSWORD, "schema": database, "extra": CLIENT}
+    return {"conn_type": "mysql", "host": "127.0.0.1", "port": port, **login, **fields}
+
+
+@pytest.fixture
+def state(tmp_path):
+    """Return a state directory with a last good snapshot of two entities."""
+    good = [define("drugs_com"), define("drugs_hcp")]
+    load_definitions(lambda: (good, []), path=tmp_path / "entities.json")
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with run_mariadb(tmp_path_factory.mktemp("mariadb")) as server:
+        yield server
+
+
+@pytest.fixture
+def control_plane(server):
+    """Return (engine of root, connection of optimizer_app) of a filled control plane."""
+    with server.database() as database:
+        engine = open_engine(server.url(database))
+        migrate(engine)
+        fill_catalog(engine)
+        accounts = ("optimizer_ui", "optimizer_app", "optimizer_bidder")
+        server.execute(*(f"CREATE USER '{name}'@'%' IDENTIFIED BY '{PASSWORD}'" for name in accounts))
+        server.execute(*split_statements(GRANTS_SQL.read_text(encoding="utf-8")), database=database)
+        yield engine, mysql_at(server.port, database=database)
+        engine.dispose()
+        server.execute(*(f"DROP USER '{name}'@'%'" for name in accounts))
+
+
+@contextmanager
+def locked_entities(server, database: str):
+    """Keep every reader of opt_entities waiting, as a server does that has stopped answering."""
+    connection = pymysql.connect(host="127.0.0.1", port=server.port, user="root", database=database)
+    with connection, connection.cursor() as cursor:
+        cursor.execute("LOCK TABLES opt_entities WRITE")
+        yield
+
+
+def test_the_optimizers_account_reads_entities_and_runs_one_through_airflows_hook(control_plane, tmp_path):
+    engine, connection = control_plane
+    entities, states, run_id = answer_of(run_script(READ_AND_RUN, tmp_path, connection))
+    assert (entities, states) == (["drugs_com", "drugs_hcp"], ["pending", "running"])
+    (run,) = list_runs(engine)
+    assert (run.run_id, run.status, run.error_message) == (run_id, "failed", "stopped \u2713")
+
+
+def test_a_server_that_accepts_and_stays_silent_leaves_every_entity_in_time(state):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        done = run_script(LOAD, state, mysql_at(silent.getsockname()[1]))
+    entities, waited_s = answer_of(done)
+    assert entities == ["drugs_com", "drugs_hcp"] and waited_s < 15
+    assert "last good snapshot" in done.stdout and "does not answer" in done.stdout
+    assert "control plane control on 127.0.0.1" in done.stdout and PASSWORD not in done.stdout + done.stderr
+
+
+def test_a_server_that_falls_silent_after_the_login_leaves_every_entity_in_time(server, control_plane, state):
+    _, connection = control_plane
+    with locked_entities(server, connection["schema"]):
+        done = run_script(LOAD, state, connection)
+    entities, waited_s = answer_of(done)
+    assert entities == ["drugs_com", "drugs_hcp"] and waited_s < 15
+    assert "last good snapshot" in done.stdout and "does not answer" in done.stdout
+
+
+def test_a_connection_that_airflow_does_not_know_leaves_every_entity(state):
+    done = run_script(LOAD, state, None)
+    assert answer_of(done)[0] == ["drugs_com", "drugs_hcp"]
+    assert "AirflowNotFoundException" in done.stdout and "optimizer_control_plane" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"conn_type": "postgres"}, "conn_type='postgres'; set it to mysql, or to sqlite"),
+        ({"extra": {}}, 'has client=None in its extra; set it to {"client": "mysql-connector-python"}'),
+        ({"extra": {"client": "mysqlclient"}}, "has client='mysqlclient' in its extra"),
+    ],
+)
+def test_a_connection_of_another_kind_is_refused_with_what_to_set(tmp_path, fields, reason):
+    done = run_script(CONNECT + "connect_control_plane()", tmp_path, mysql_at(3306, **fields))
+    last_line = done.stderr.strip().splitlines()[-1]
+    assert last_line.startswith("optimizer.errors.ConfigError:") and reason in last_line
+    assert PASSWORD not in done.stderr
