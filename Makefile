@@ -7,6 +7,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 export UV_PYTHON_DOWNLOADS := never
 
+# An environment whose Python was removed or moved away is made anew, whatever its stamp says.
+ifneq ($(shell $(BIN)/python -c 'print(1)' 2>/dev/null),1)
+.PHONY: $(STAMP)
+endif
+
 .PHONY: demo test up down lock lint install servers
 .DEFAULT_GOAL := demo
 
@@ -25,21 +30,22 @@ down: install  ## stop the embedded stack
 lint: install
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
-lock: .uv/bin/uv  ## renew requirements.txt from requirements.in
+lock:  ## renew requirements.txt from requirements.in
+	@scripts/install-uv $(PYTHON) $(UV_VERSION)
 	@.uv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --upgrade \
 	    --override requirements-overrides.txt requirements.in -o requirements.txt
 
 install: $(STAMP)
 
-$(STAMP): requirements.txt pyproject.toml | .uv/bin/uv
+# The stamp goes with the old environment and is set last: an installation that was interrupted begins anew.
+$(STAMP): requirements.txt pyproject.toml
+	@scripts/install-uv $(PYTHON) $(UV_VERSION)
 	@echo "installing the locked requirements into $(VENV)"
-	@test -x $(BIN)/python || .uv/bin/uv venv -q --python $(PYTHON) $(VENV)
+	@.uv/bin/uv venv -q --clear --python $(PYTHON) $(VENV)
 	@.uv/bin/uv pip sync -q --require-hashes --python $(BIN)/python requirements.txt
 	@.uv/bin/uv pip install -q --no-deps --no-index --no-build-isolation --python $(BIN)/python -e .
+	@scripts/install-openmp $(BIN)/python
 	@touch $(STAMP)
-
-.uv/bin/uv:
-	@scripts/install-uv $(PYTHON) $(UV_VERSION)
 
 servers:  ## MariaDB and memcached from the system's packages, for the tests
 	@scripts/install-servers

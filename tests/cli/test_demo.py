@@ -30,3 +30,9 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path):
     assert result.exit_code == 2
     assert "lost.csv" in "".join(result.stderr.split())
     assert not (tmp_path / "home").exists()
+
+
+def test_down_on_a_stack_that_is_stopped_is_fine(tmp_path: Path):
+    for _ in range(2):
+        result = run("down", home=tmp_path / "home")
+        assert (result.exit_code, result.stdout) == (0, "the embedded stack is stopped\n")

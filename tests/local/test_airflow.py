@@ -9,8 +9,8 @@ from optimizer.errors import ConfigError, RunStateError, UnavailableError
 from optimizer.local import AIRFLOW, LocalStack
 from optimizer.local.airflow_api import AirflowApi
 from optimizer.local.programs import PROGRAMS
-from optimizer.local.stack import TRAINING_POOL
 from optimizer.local.supervision import is_living
+from optimizer.names import TRAINING_POOL
 
 DAG = """
 import time
@@ -38,6 +38,16 @@ def trial():
 trial()
 """
 
+DUE_DAG = """
+from datetime import UTC, datetime
+
+from airflow.sdk import DAG
+
+with DAG("due", schedule="@once", start_date=datetime(2026, 1, 1, tzinfo=UTC), is_paused_upon_creation=False):
+    pass
+"""
+"""Its one run is due from the first look of a scheduler that obeys schedules."""
+
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
@@ -45,6 +55,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     for folder in ("dags", "plugins"):
         (project / folder).mkdir()
     (project / "dags" / "trial.py").write_text(DAG)
+    (project / "dags" / "due.py").write_text(DUE_DAG)
     (project / "dags" / "broken.py").write_text("import airflow\nraise ValueError('this dag is broken on purpose')\n")
     stack = LocalStack.open(tmp_path_factory.mktemp("airflow"), project=project)
     try:
@@ -99,6 +110,26 @@ def test_a_run_is_triggered_followed_and_repeated_through_the_api(airflow: Airfl
     airflow.clear("trial", run_id, task_ids=["sleep"])
     assert airflow.wait_for_run("trial", run_id, timeout_s=60) == "success"
     assert [task.try_number for task in airflow.task_instances("trial", run_id)] == [1, 2]
+
+
+def scheduled_runs(airflow: AirflowApi) -> list[str]:
+    return [run["run_type"] for run in airflow._request("GET", "/dags/due/dagRuns")["dag_runs"]]
+
+
+def test_due_schedules_run_only_on_a_stack_that_is_started_with_schedules(stack: LocalStack, airflow: AirflowApi):
+    airflow.wait_for_dag("due", timeout_s=60)
+    run_id = airflow.trigger("trial", conf={"sleep_s": 0})
+    assert airflow.wait_for_run("trial", run_id, timeout_s=60) == "success"
+    assert scheduled_runs(airflow) == []
+
+    stack.start(*AIRFLOW, with_schedules=True)
+    stack.wait_ready(60)
+    deadline = time.monotonic() + 60
+    while scheduled_runs(airflow) != ["scheduled"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    stack.start(*AIRFLOW)
+    stack.wait_ready(60)
 
 
 def test_a_file_that_cannot_be_imported_is_reported_with_its_reason(airflow: AirflowApi):

@@ -1,4 +1,4 @@
-"""Airflow itself on the embedded stack, with three entities and a small log of each."""
+"""Airflow itself on the embedded stack, its schedules off, with three entities and a small log of each."""
 
 from collections.abc import Iterator
 

@@ -151,6 +151,19 @@ def test_a_task_that_found_the_warehouse_away_tries_again_and_its_run_goes_on(ai
     assert row_count(engine, dag_run_id) == 1
 
 
+def test_a_run_that_a_person_marks_failed_leaves_no_running_row(airflow, engine):
+    dag_run_id = trigger(airflow, "nativo_consumer")
+    deadline = time.monotonic() + 120
+    while (row := row_of(engine, "nativo_consumer", dag_run_id)) is None or row.status != "running":
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    airflow.mark_failed(dag_of("nativo_consumer"), dag_run_id)
+    while (row := row_of(engine, "nativo_consumer", dag_run_id)).status == "running":
+        assert time.monotonic() < deadline, "close_run did not run"
+        time.sleep(0.2)
+    assert row.status == "failed" and row.error_message
+
+
 def test_clearing_a_finished_run_does_not_revive_it(airflow, engine, first_runs):
     dag_run_id = first_runs["drugs_com"]
     before = row_of(engine, "drugs_com", dag_run_id)

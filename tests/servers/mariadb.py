@@ -81,19 +81,24 @@ def run_mariadb(directory: Path) -> Iterator[MariadbServer]:
 def _install(directory: Path) -> None:
     """Write the system tables as mariadb-install-db does; that script needs client tools, this the server alone."""
     (directory / "data").mkdir()
-    command = [_program("mariadbd"), "--no-defaults", "--bootstrap", f"--datadir={directory / 'data'}", *_user_option()]
-    script = "CREATE DATABASE mysql;\nUSE mysql;\nSET @auth_root_socket=NULL;\n" + _system_tables_sql()
+    server = _program("mariadbd")
+    command = [server, "--no-defaults", "--bootstrap", f"--datadir={directory / 'data'}", *_user_option()]
+    script = "CREATE DATABASE mysql;\nUSE mysql;\nSET @auth_root_socket=NULL;\n" + system_tables_sql(Path(server))
     done = subprocess.run(command, input=script, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"mariadbd --bootstrap failed: {done.stderr}")
 
 
-def _system_tables_sql() -> str:
-    for directory in map(Path, ("/usr/share/mysql", "/usr/share/mariadb")):
-        if (directory / SYSTEM_TABLES[0]).exists():
-            return "".join((directory / name).read_text(encoding="utf-8") for name in SYSTEM_TABLES)
+def system_tables_sql(server: Path) -> str:
+    """Return the statements that make the system tables, from the files that came with this mariadbd."""
+    homes = dict.fromkeys([server.parent.parent, server.resolve().parent.parent, Path("/usr")])
+    folders = [home / "share" / name for home in homes for name in ("mysql", "mariadb")]
+    for folder in folders:
+        if (folder / SYSTEM_TABLES[0]).exists():
+            return "".join((folder / name).read_text(encoding="utf-8") for name in SYSTEM_TABLES)
     raise RuntimeError(
-        "the system tables of MariaDB are not in /usr/share/mysql; install the package mariadb-server-core"
+        f"{SYSTEM_TABLES[0]} of MariaDB is in none of {', '.join(map(str, folders))}; "
+        "install the package mariadb-server-core (Homebrew: mariadb)"
     )
 
 

@@ -17,6 +17,7 @@ from core.worlds import confounded_cells, logistic_cells
 import optimizer
 from optimizer.core.cells import prepare_cells
 from optimizer.errors import DataError, UnavailableError
+from optimizer.local.supervision import is_living
 from optimizer.training.job import (
     CLICK_MODEL_FILE,
     REPORT_FILE,
@@ -139,6 +140,29 @@ def test_a_killed_training_process_is_unavailable_so_that_the_task_is_retried(ne
     with pytest.raises(UnavailableError, match="signal 9 ended the training process"):
         run_training(folder)
     killer.join()
+
+
+def test_a_training_process_ends_when_the_process_that_waits_for_it_is_killed(new_job, jittered: pd.DataFrame):
+    folder = new_job(jittered)
+    code = (
+        "import sys, pathlib; from optimizer.training.job import run_training; run_training(pathlib.Path(sys.argv[1]))"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(folder)]) as waiting:
+        training = child_of(waiting)
+        waiting.kill()
+    deadline = time.monotonic() + 5
+    while is_living(training):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert not (folder / REPORT_FILE).exists()
+
+
+def child_of(parent: subprocess.Popen) -> psutil.Process:
+    deadline = time.monotonic() + 20
+    while not (children := psutil.Process(parent.pid).children()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return children[0]
 
 
 def kill_training_of(folder: Path) -> None:

@@ -7,6 +7,7 @@ from rich.text import Text
 
 from optimizer.cli.control_plane import connect
 from optimizer.cli.rendering import console, print_json, print_table
+from optimizer.cli.run_columns import RUN_FACTS
 from optimizer.control_plane import deployments, registry
 from optimizer.control_plane import entities as entity_rows
 from optimizer.control_plane import runs as run_rows
@@ -16,34 +17,6 @@ from optimizer.errors import ConfigError
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run_id, as `optimizer runs` shows it.")]
 EntityCode = Annotated[str, typer.Argument(metavar="ENTITY", help="The entity_code.")]
-
-RUN_FACTS = (
-    "run_id",
-    "run_code",
-    "status",
-    "validation_status",
-    "triggered_by",
-    "trigger_type",
-    "data_start_dt",
-    "data_end_dt",
-    "total_bids",
-    "total_views",
-    "total_clicks",
-    "total_segments",
-    "segments_count",
-    "segments_in_memcache",
-    "domains_count",
-    "npis_count",
-    "features_used",
-    "bid_median",
-    "bid_min",
-    "bid_max",
-    "s3_output_path",
-    "error_message",
-    "created_at",
-    "started_at",
-    "completed_at",
-)
 
 
 def runs(

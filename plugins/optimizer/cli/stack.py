@@ -11,6 +11,7 @@ from rich.panel import Panel
 
 from optimizer.cli.control_plane import connect
 from optimizer.cli.rendering import console, format_value, print_table
+from optimizer.cli.run_columns import RUN_NUMBERS
 from optimizer.control_plane.schema import migrate as migrate_schema
 from optimizer.control_plane.version_rows import load_version
 from optimizer.errors import ConfigError, RunStateError
@@ -18,29 +19,10 @@ from optimizer.local import demo as local
 from optimizer.local.airflow_api import TaskState
 from optimizer.local.programs import AIRFLOW, SYSTEMS
 from optimizer.local.stack import LocalStack
+from optimizer.names import DAG_PREFIX
 
 DEFAULT_ENTITY = "drugs_hcp"
 ENDED_STATES = ("success", "failed", "skipped", "upstream_failed", "up_for_retry")
-RUN_NUMBERS = (
-    "run_id",
-    "status",
-    "validation_status",
-    "total_bids",
-    "total_views",
-    "total_clicks",
-    "total_segments",
-    "segments_count",
-    "segments_in_memcache",
-    "domains_count",
-    "npis_count",
-    "features_used",
-    "bid_median",
-    "bid_min",
-    "bid_max",
-    "s3_output_path",
-)
-"""The columns of opt_runs in the demo's table."""
-
 BID_COLUMNS = {
     "segment": "segment_key",
     "bid CPM": "suggested_bid_cpm",
@@ -72,7 +54,7 @@ def up() -> None:
         stack.wait_ready(timeout_s=local.READY_TIMEOUT_S)
         local.prepare_control_plane(stack)
     with _step("starting Airflow"):
-        stack.start()
+        stack.start(*AIRFLOW, with_schedules=True)
         stack.wait_ready(timeout_s=local.READY_TIMEOUT_S)
     settings = stack.settings
     lines = (
@@ -123,15 +105,20 @@ def _run(stack: LocalStack, started: ExitStack, *, entity: str, own: Mapping[str
             local.load_generated(stack, today=end_day)
     with _step("starting Airflow"):
         started.enter_context(local.running(stack, *AIRFLOW))
-    tasks = _follow(local.run_entity(stack, entity_code=entity, conf={"data_end_dt": end_day.isoformat()}), entity)
-    return local.read_result(stack, engine, run=local.newest_run(engine, entity), tasks=tasks)
+    dag_id = DAG_PREFIX + entity
+    # A team's own log may end long ago; its run is wanted live all the same.
+    conf = {"data_end_dt": end_day.isoformat(), **({"promote_old_window": True} if own else {})}
+    dag_run_id = local.trigger_run(stack, dag_id=dag_id, conf=conf)
+    tasks = _follow(local.follow_run(stack, dag_id=dag_id, dag_run_id=dag_run_id), dag_id)
+    run = local.read_run(engine, dag_id=dag_id, dag_run_id=dag_run_id)
+    return local.read_result(stack, engine, run=run, tasks=tasks)
 
 
-def _follow(progress: Iterable[list[TaskState]], entity: str) -> list[TaskState]:
+def _follow(progress: Iterable[list[TaskState]], dag_id: str) -> list[TaskState]:
     """Print each task as it ends, and return the final task instances."""
     seen: set[tuple[str, int, str]] = set()
     tasks: list[TaskState] = []
-    with console.status(f"optimize__{entity} is starting") as status:
+    with console.status(f"{dag_id} is starting") as status:
         for tasks in progress:
             for task in tasks:
                 mark = (task.task_id, task.try_number, str(task.state))

@@ -93,17 +93,25 @@ def load_own(stack: LocalStack, engine: Engine, *, entity_code: str, files: Mapp
     return log.end_day
 
 
-def run_entity(stack: LocalStack, *, entity_code: str, conf: Mapping[str, Any]) -> Iterator[list[TaskState]]:
-    """Run the entity's DAG and yield its task instances about once a second until it has ended.
+def trigger_run(stack: LocalStack, *, dag_id: str, conf: Mapping[str, Any]) -> str:
+    """Start a run of an entity's DAG once Airflow knows it, and return the dag_run_id.
 
     Raises:
-        UnavailableError: the DAG does not appear, or the run takes longer than half an hour.
+        UnavailableError: the DAG does not appear.
     """
-    dag_id = f"optimize__{entity_code}"
     with stack.connect_airflow() as airflow:
         airflow.wait_for_dag(dag_id, timeout_s=READY_TIMEOUT_S)
         airflow.unpause(dag_id)
-        dag_run_id = airflow.trigger(dag_id, conf=dict(conf))
+        return airflow.trigger(dag_id, conf=dict(conf))
+
+
+def follow_run(stack: LocalStack, *, dag_id: str, dag_run_id: str) -> Iterator[list[TaskState]]:
+    """Yield the run's task instances about once a second until it has ended.
+
+    Raises:
+        UnavailableError: it takes longer than half an hour.
+    """
+    with stack.connect_airflow() as airflow:
         deadline = time.monotonic() + RUN_TIMEOUT_S
         while True:
             state = airflow.dag_run(dag_id, dag_run_id)
@@ -130,9 +138,19 @@ def read_result(stack: LocalStack, engine: Engine, *, run: Run, tasks: list[Task
     )
 
 
-def newest_run(engine: Engine, entity_code: str) -> Run:
-    """Return the entity's newest run."""
-    return runs.list_runs(engine, entity_code=entity_code, limit=1)[0]
+def read_run(engine: Engine, *, dag_id: str, dag_run_id: str) -> Run:
+    """Return the control plane's row of a DAG run.
+
+    Raises:
+        RunStateError: the DAG run ended before it had one.
+    """
+    run = runs.read_run_by_dag_run(engine, dag_id=dag_id, dag_run_id=dag_run_id)
+    if run is None:
+        raise RunStateError(
+            f"DAG run {dag_run_id} of {dag_id} ended without a row in opt_runs; read the log of snapshot_config in "
+            "Airflow (`make up`), then run it again"
+        )
+    return run
 
 
 def today_utc() -> date:

@@ -7,6 +7,7 @@ from typing import Any
 
 from optimizer.local.home import StackHome
 from optimizer.local.settings import StackSettings
+from optimizer.names import CONTROL_PLANE_CONNECTION, OBJECTS_CONNECTION, WAREHOUSE_CONNECTION
 
 WAREHOUSE_DATABASE = "OPTIMIZER"
 WAREHOUSE_SCHEMA = "PUBLIC"
@@ -72,11 +73,11 @@ def objects_connection(settings: StackSettings) -> dict[str, Any]:
 
 def _connection_variables(settings: StackSettings, home: StackHome) -> dict[str, str]:
     connections = {
-        "CONTROL_PLANE": {"conn_type": "sqlite", "host": str(home.control_plane)},
-        "WAREHOUSE": warehouse_connection(settings),
-        "OBJECTS": objects_connection(settings),
+        CONTROL_PLANE_CONNECTION: {"conn_type": "sqlite", "host": str(home.control_plane)},
+        WAREHOUSE_CONNECTION: warehouse_connection(settings),
+        OBJECTS_CONNECTION: objects_connection(settings),
     }
-    return {f"AIRFLOW_CONN_OPTIMIZER_{name}": json.dumps(connection) for name, connection in connections.items()}
+    return {f"AIRFLOW_CONN_{name.upper()}": json.dumps(connection) for name, connection in connections.items()}
 
 
 def _airflow_variables(settings: StackSettings, home: StackHome, project: Path) -> dict[str, str]:

@@ -3,8 +3,8 @@
 import shlex
 import sys
 import sysconfig
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from optimizer.local.home import StackHome
@@ -33,6 +33,7 @@ supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
 _PROGRAM = """
 [program:{program.name}]
 command={command}
+environment={environment}
 autostart=false
 autorestart=true
 startsecs={program.start_s}
@@ -52,24 +53,36 @@ class Program:
     """One supervised command.
 
     `start_s`: it counts as started once it has run this long. `stop_s`: it is killed when it takes longer to end.
+    `environment`: variables beside those of supervisord; they hold no secret.
     """
 
     name: str
     command: tuple[str, ...]
     start_s: int
     stop_s: int
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
-def list_programs(settings: StackSettings, *, home: StackHome) -> tuple[Program, ...]:
-    """Return every program of the stack, systems first. No command line holds a secret."""
+def list_programs(settings: StackSettings, *, home: StackHome, with_schedules: bool) -> tuple[Program, ...]:
+    """Return every program of the stack, systems first. No command line holds a secret.
+
+    Without schedules Airflow's scheduler runs what is triggered and opens no run by itself.
+    """
     airflow = (sys.executable, "-m", "airflow")
+    scheduler_environment = {"AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": str(with_schedules)}
     return (
         Program("warehouse", _warehouse_command(settings, home), start_s=1, stop_s=15),
         Program("objects", _objects_command(settings, home), start_s=1, stop_s=15),
         Program("airflow-api-server", (*airflow, "api-server"), start_s=5, stop_s=15),
         # The log servers of these two would listen on every interface; the api-server reads the files itself.
         # The scheduler would wait for running tasks without end; a killed one is run again after the next start.
-        Program("airflow-scheduler", (*airflow, "scheduler", "--skip-serve-logs"), start_s=5, stop_s=8),
+        Program(
+            "airflow-scheduler",
+            (*airflow, "scheduler", "--skip-serve-logs"),
+            start_s=5,
+            stop_s=8,
+            environment=scheduler_environment,
+        ),
         Program("airflow-dag-processor", (*airflow, "dag-processor"), start_s=5, stop_s=15),
         # It keeps nothing of its own, and would wait 10 s for its child process.
         Program("airflow-triggerer", (*airflow, "triggerer", "--skip-serve-logs"), start_s=5, stop_s=3),
@@ -80,8 +93,9 @@ def render_supervisord(programs: Iterable[Program], *, home: StackHome, socket_p
     """Return supervisord.conf. Its programs inherit supervisord's environment, so no secret stands in it."""
     sections = [_SUPERVISORD.format(home=home.path, logs=home.logs, socket=socket_path)]
     for program in programs:
+        environment = ",".join(f'{name}="{value}"' for name, value in program.environment.items())
         command, log = shlex.join(program.command), home.log(program.name)
-        sections.append(_PROGRAM.format(program=program, command=command, log=log))
+        sections.append(_PROGRAM.format(program=program, command=command, environment=environment, log=log))
     return "".join(sections)
 
 

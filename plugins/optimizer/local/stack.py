@@ -29,8 +29,7 @@ from optimizer.local.settings import (
     write_settings,
 )
 from optimizer.local.supervision import Supervisor
-
-TRAINING_POOL = "optimizer_training"
+from optimizer.names import TRAINING_POOL
 
 _LOG_LINES = 15
 _RUNNING_STATES = ("running", "starting", "backoff")
@@ -66,8 +65,11 @@ class LocalStack:
         """Return the variables for Airflow and the `optimizer` command line, to lay over os.environ. Holds secrets."""
         return build_environment(self.settings, home=self.home, project=self.project)
 
-    def start(self, *programs: str) -> None:
+    def start(self, *programs: str, with_schedules: bool = False) -> None:
         """Start programs, all if none is named, and return when their processes run; `wait_ready` asks them.
+
+        Without schedules, Airflow's scheduler opens no run by itself. One that is named and already runs the other way
+        is started anew.
 
         Raises:
             ConfigError: a name is no program.
@@ -76,7 +78,10 @@ class LocalStack:
         wanted = _known(programs)
         with _locked(self.home):
             if not self._supervisor.is_running():
-                self._launch()
+                self._launch(with_schedules=with_schedules)
+            elif "airflow-scheduler" in wanted:
+                self._write_configuration(with_schedules=with_schedules)
+                self._supervisor.reload()
             if set(wanted) & set(AIRFLOW):
                 self._prepare_airflow()
             failed = self._supervisor.start(wanted)
@@ -91,12 +96,12 @@ class LocalStack:
             elif self._supervisor.is_running():
                 self._supervisor.stop(_known(programs))
 
-    def restart(self, *programs: str) -> None:
+    def restart(self, *programs: str, with_schedules: bool = False) -> None:
         """Stop and start programs, all that were running if none is named."""
         wanted = programs or self._running()
         self.stop(*programs)
         if wanted:
-            self.start(*wanted)
+            self.start(*wanted, with_schedules=with_schedules)
 
     def status(self) -> dict[str, str]:
         """Return {program: state} of every program, in supervisord's words: stopped, starting, running, fatal, …"""
@@ -154,13 +159,16 @@ class LocalStack:
         if self.settings != read_settings(self.home.settings):
             write_settings(self.home.settings, settings=self.settings)
 
-    def _launch(self) -> None:
+    def _launch(self, *, with_schedules: bool) -> None:
         self._supervisor.shut_down()
         self._settle_ports()
-        programs = list_programs(self.settings, home=self.home)
+        self._write_configuration(with_schedules=with_schedules)
+        self._supervisor.launch({**self.environment(), **build_server_environment(self.settings)})
+
+    def _write_configuration(self, *, with_schedules: bool) -> None:
+        programs = list_programs(self.settings, home=self.home, with_schedules=with_schedules)
         text = render_supervisord(programs, home=self.home, socket_path=self.settings.socket_path)
         write_private_file(self.home.path / "supervisord.conf", text=text)
-        self._supervisor.launch({**self.environment(), **build_server_environment(self.settings)})
 
     def _prepare_airflow(self) -> None:
         """Write the password file, and migrate Airflow's own database once per Airflow version (about 9 s)."""

@@ -53,6 +53,18 @@ class Supervisor:
         if not _wait_until(self.is_running, timeout_s=timeout_s):
             raise UnavailableError(f"supervisord of {self._home} is silent after {timeout_s:.0f} s; read its log")
 
+    def reload(self) -> None:
+        """Take over the programs that the configuration file describes otherwise than before; they are stopped first.
+
+        Programs that stay as they are go on.
+        """
+        with self._connect() as supervisor:
+            _, changed, _ = supervisor.reloadConfig()[0]
+            self.stop(changed)
+            for name in changed:
+                supervisor.removeProcessGroup(name)
+                supervisor.addProcessGroup(name)
+
     def states(self) -> dict[str, str]:
         """Return {program: state} in supervisord's words, lower case; empty where it is down."""
         try:

@@ -12,11 +12,8 @@ from sqlalchemy import Engine
 from optimizer.artifacts.store import ObjectStore
 from optimizer.control_plane.engine import ANSWER_TIMEOUT_S, driver_options, open_engine_from
 from optimizer.errors import ConfigError
+from optimizer.names import CONTROL_PLANE_CONNECTION, OBJECTS_CONNECTION, WAREHOUSE_CONNECTION
 from optimizer.pipeline.systems import Systems
-
-CONTROL_PLANE_CONNECTION = "optimizer_control_plane"
-WAREHOUSE_CONNECTION = "optimizer_warehouse"
-OBJECTS_CONNECTION = "optimizer_objects"
 
 MYSQL_CLIENT = "mysql-connector-python"
 

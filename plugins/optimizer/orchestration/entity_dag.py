@@ -12,6 +12,7 @@ from croniter import croniter
 from optimizer.control_plane.entities import read_definitions
 from optimizer.control_plane.records import EntityDefinition
 from optimizer.errors import ConfigError
+from optimizer.names import DAG_PREFIX, TRAINING_POOL
 from optimizer.orchestration import task_bodies
 from optimizer.orchestration.connections import connect_control_plane
 from optimizer.orchestration.definitions import load_definitions, read_last_good, snapshot_path
@@ -35,9 +36,6 @@ RETRY_WHAT_CAN_PASS = ExceptionRetryPolicy(
     default=RetryAction.FAIL,
 )
 """A worker that dies raises nothing: Airflow retries it all the same."""
-
-DAG_PREFIX = "optimize__"
-TRAINING_POOL = "optimizer_training"
 
 _DOC = """\
 ### {name}

@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -64,7 +66,7 @@ class TrainingReport(BaseModel):
 
 
 def run_training(folder: Path) -> TrainingReport:
-    """Run the job of the folder in a fresh interpreter and return its report.
+    """Run the job of the folder in a fresh interpreter, which ends when this process does, and return its report.
 
     Raises:
         DataError: the data cannot be learned from; the message is the training's own.
@@ -73,13 +75,15 @@ def run_training(folder: Path) -> TrainingReport:
     """
     source = str(Path(optimizer.__file__).resolve().parents[1])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")]))}
-    done = subprocess.run(  # noqa: S603 - our own module, arguments are ours
-        [sys.executable, "-m", "optimizer.training", str(folder)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    with _open_lifeline() as lifeline:
+        done = subprocess.run(  # noqa: S603 - our own module, arguments are ours
+            [sys.executable, "-m", "optimizer.training", str(folder)],
+            env=environment,
+            stdin=lifeline,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     if done.returncode == DATA_ERROR_STATUS:
         raise DataError(done.stderr.strip().splitlines()[-1])
     if done.returncode < 0:
@@ -87,3 +91,14 @@ def run_training(folder: Path) -> TrainingReport:
     if done.returncode > 0:
         raise PermanentError(f"the training process failed with status {done.returncode}: {done.stderr[-2000:]}")
     return TrainingReport.model_validate_json((folder / REPORT_FILE).read_text())
+
+
+@contextmanager
+def _open_lifeline() -> Iterator[int]:
+    """Yield the reading end of a pipe that nobody writes to: it ends when this process does, even by SIGKILL."""
+    reading_end, writing_end = os.pipe()
+    try:
+        yield reading_end
+    finally:
+        os.close(reading_end)
+        os.close(writing_end)

@@ -1,0 +1,12 @@
+"""Names that several rooms share and other people see."""
+
+DAG_PREFIX = "optimize__"
+"""An entity's DAG is called this and its entity_code."""
+
+TRAINING_POOL = "optimizer_training"
+"""Airflow's pool for training: one slot, one model at a time."""
+
+CONTROL_PLANE_CONNECTION = "optimizer_control_plane"
+WAREHOUSE_CONNECTION = "optimizer_warehouse"
+OBJECTS_CONNECTION = "optimizer_objects"
+"""Airflow's connections to the three systems."""

@@ -1,0 +1,116 @@
+"""`optimizer demo` as a person runs it, on a team's own log: all that it prints is in the control plane and on disk."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import date
+from itertools import islice
+from pathlib import Path
+
+import psutil
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+import pytest
+
+from optimizer.artifacts.manifest import Manifest
+from optimizer.cli.rendering import format_value
+from optimizer.cli.stack import BID_COLUMNS, RUN_NUMBERS
+from optimizer.control_plane import deployments, registry, runs
+from optimizer.control_plane.engine import open_engine
+from optimizer.control_plane.records import Run
+from optimizer.local.supervision import Supervisor
+from optimizer.simulation.events import generate_events
+from optimizer.simulation.presets import PRESETS
+from optimizer.simulation.world import World
+
+ENTITY = "new_client"
+START_DAY, DAYS, BIDS = date(2026, 1, 5), 30, 60_000
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> dict[str, Path]:
+    """Return a small log of one client: bids as Parquet, views and clicks as CSV."""
+    world = World.create(7, settings=replace(PRESETS["drugs_com"], object_id=1600, first_day=START_DAY))
+    events = generate_events(world, start_day=START_DAY, days=DAYS, bids=BIDS)
+    files = {"bids": tmp_path / "bids.parquet", "views": tmp_path / "views.csv", "clicks": tmp_path / "clicks.csv"}
+    pq.write_table(events.bids, files["bids"])
+    for name in ("views", "clicks"):
+        pa_csv.write_csv(getattr(events, name), files[name])
+    return files
+
+
+def optimizer(*arguments: str, home: Path) -> str:
+    """Run the command on the home's stack and return what it printed."""
+    environment = {**os.environ, "OPTIMIZER_HOME": str(home)}
+    environment.pop("OPTIMIZER_CONTROL_PLANE_URL", None)
+    command = [sys.executable, "-m", "optimizer.cli.main", *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
+    return done.stdout
+
+
+def table(printed: str, title: str) -> list[list[str]]:
+    """Return the rows of a printed table, without its heading."""
+    lines = iter(printed[printed.index(f"{title}\n") :].splitlines()[1:])
+    box = [line for line in iter(lambda: next(lines), "") if line]
+    end = next(number for number, line in enumerate(box) if line.startswith("└"))
+    return [[cell.strip() for cell in line.split("│")[1:-1]] for line in box[:end] if line.startswith("│")]
+
+
+def check_printed(printed: str, run: Run, *, objects: Path, files: dict[str, tuple[int | None, int | None]]) -> None:
+    """The demo's tables against the run's row, its registered outputs and the files in the object store's folder."""
+    assert table(printed, f"Run {run.run_id}") == [[name, format_value(getattr(run, name))] for name in RUN_NUMBERS]
+    folder = objects / run.s3_output_path.removeprefix("s3://")
+    assert f"on this machine: {folder}" in printed
+    shown = {name: (rows, size) for name, rows, size in table(printed, "Files")}
+    assert shown == {name: (format_value(rows), format_value(size)) for name, (rows, size) in files.items()}
+    for name, (rows, size) in files.items():
+        assert (folder / name).stat().st_size == size
+        if name.endswith(".csv"):
+            assert (folder / name).read_bytes().count(b"\n") == rows + 1
+    with (folder / "suggested_bids.csv").open() as file:
+        first = [[row[column] for column in BID_COLUMNS.values()] for row in islice(csv.DictReader(file), 10)]
+    assert len(first) == 10
+    assert table(printed, "The first ten bids") == [[as_shown(text) for text in row] for row in first]
+
+
+def as_shown(text: str) -> str:
+    for kind in (int, float):
+        try:
+            return format_value(kind(text))
+        except ValueError:
+            continue
+    return text or "-"
+
+
+def processes_of(home: Path) -> list[psutil.Process]:
+    """Return what runs for the home: by its mark in the environment, or by a command line that names it."""
+    supervisor = Supervisor(home=home, socket_path=home / "supervisor.sock", config=home / "supervisord.conf")
+    commands = psutil.process_iter(["cmdline"])
+    named = [process for process in commands if str(home) in " ".join(process.info["cmdline"] or [])]
+    return [*supervisor.processes(), *named]
+
+
+def test_two_demos_on_an_own_log_print_what_they_left_keep_both_runs_and_leave_nothing_running(
+    tmp_path: Path, log: dict[str, Path]
+):
+    home = tmp_path / "home"
+    options = [part for name, path in log.items() for part in (f"--{name}", str(path))]
+    printed = [optimizer("demo", "--entity", ENTITY, *options, home=home) for _ in range(2)]
+    assert processes_of(home) == []
+
+    engine = open_engine(f"sqlite:///{home}/control_plane.db")
+    found = runs.list_runs(engine)[::-1]
+    assert [(run.status, run.validation_status, run.total_bids) for run in found] == [("completed", "passed", BIDS)] * 2
+    assert [(d.run_id, d.traffic_pct) for d in deployments.read_active(engine, ENTITY)] == [(found[1].run_id, 100)]
+    for text, run in zip(printed, found, strict=True):
+        outputs = registry.read_outputs(engine, run.run_id)
+        files = {output.s3_key.rsplit("/", 1)[1]: (output.row_count, output.byte_count) for output in outputs}
+        check_printed(text, run, objects=home / "objects", files=files)
+        manifest = home / "objects" / run.s3_output_path.removeprefix("s3://") / "manifest.json"
+        assert Manifest.model_validate_json(manifest.read_bytes()).run_id == run.run_id
+    listed = json.loads(optimizer("runs", "--json", home=home))
+    assert [row["run_id"] for row in listed] == [found[1].run_id, found[0].run_id]
