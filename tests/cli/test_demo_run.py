@@ -7,7 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from datetime import date
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 
 import psutil
@@ -54,10 +54,9 @@ def optimizer(*arguments: str, home: Path) -> str:
 
 def table(printed: str, title: str) -> list[list[str]]:
     """Return the rows of a printed table, without its heading."""
-    lines = iter(printed[printed.index(f"{title}\n") :].splitlines()[1:])
-    box = [line for line in iter(lambda: next(lines), "") if line]
-    end = next(number for number, line in enumerate(box) if line.startswith("└"))
-    return [[cell.strip() for cell in line.split("│")[1:-1]] for line in box[:end] if line.startswith("│")]
+    lines = [line.rstrip() for line in printed.splitlines()]
+    box = list(takewhile(lambda line: not line.startswith("└"), lines[lines.index(title) + 1 :]))
+    return [[cell.strip() for cell in line.split("│")[1:-1]] for line in box if line.startswith("│")]
 
 
 def check_printed(printed: str, run: Run, *, objects: Path, files: dict[str, tuple[int | None, int | None]]) -> None:
