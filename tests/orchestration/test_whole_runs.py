@@ -211,7 +211,7 @@ def test_dags_stay_while_the_control_plane_is_away(airflow, stack):
         file.rename(hidden)
     try:
         stack.home.control_plane.write_bytes(b"this is no database, it is out of order")
-        time.sleep(35)  # two parses
+        time.sleep(20)  # the file is parsed every 15 s
         assert airflow.import_errors() == []
         for entity in ("drugs_hcp", "drugs_com", "nativo_consumer"):
             airflow.wait_for_dag(dag_of(entity), timeout_s=1)
