@@ -3,6 +3,20 @@
 from optimizer.control_plane.records import Entity, EntityDefinition, FeatureMacro
 from optimizer.core.settings import CONFIG_VERSION, config_catalogue
 
+TASKS = [
+    "snapshot_config",
+    "extract",
+    "select_features",
+    "train_models",
+    "compute_bids",
+    "validate",
+    "upload",
+    "register",
+    "promote",
+    "close_run",
+]
+"""The tasks of an entity's DAG, in the order of a run's life."""
+
 
 def define(entity_code: str = "drugs_hcp", *, status: str = "A", **values: str) -> EntityDefinition:
     """Return an entity's definition with these config values of its own."""

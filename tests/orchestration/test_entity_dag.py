@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from orchestration.definitions import define
+from orchestration.definitions import TASKS, define
 
 PROJECT = Path(__file__).parents[2]
 
@@ -95,18 +95,7 @@ def test_parsing_brings_no_heavy_library(built):
 
 
 def test_tasks_stand_in_the_order_of_the_runs_life(dag):
-    assert dag["order"] == [
-        "snapshot_config",
-        "extract",
-        "select_features",
-        "train_models",
-        "compute_bids",
-        "validate",
-        "upload",
-        "register",
-        "promote",
-        "close_run",
-    ]
+    assert dag["order"] == TASKS
     assert dag["tasks"]["promote"]["downstream"] == ["close_run"]
     assert dag["tasks"]["close_run"]["rule"] == "all_done_setup_success"
 

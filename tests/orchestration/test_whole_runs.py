@@ -3,6 +3,7 @@
 import time
 
 import pytest
+from orchestration.definitions import TASKS
 from sqlalchemy import delete, insert, select, update
 
 from optimizer.artifacts.manifest import read_manifest, read_verified
@@ -12,18 +13,6 @@ from optimizer.control_plane.engine import transaction
 from optimizer.errors import ConfigError
 from optimizer.local import demo
 
-TASKS = [
-    "snapshot_config",
-    "extract",
-    "select_features",
-    "train_models",
-    "compute_bids",
-    "validate",
-    "upload",
-    "register",
-    "promote",
-    "close_run",
-]
 RUN_TIMEOUT_S = 240
 
 
