@@ -4,13 +4,17 @@ import pytest
 
 from optimizer.core.multipliers import (
     DOMAIN_BOUNDS,
+    MULTIPLIER_COLUMNS,
     NPI_BOUNDS,
     Bounds,
     domain_multipliers,
     fit_gamma_prior,
+    multiplier_link,
     normalise,
     npi_multipliers,
 )
+
+NO_PAST = {"multiplied_bids": 0, "log_multiplier_sum": 0.0}
 
 
 def test_the_gamma_prior_is_found_from_counts():
@@ -29,7 +33,7 @@ def test_npi_multipliers_have_mean_one_stay_in_bounds_and_follow_the_clicks():
     npis = pd.DataFrame(
         {"npi": [f"9{n:09d}" for n in range(2_000)], "bids": wins * 3, "wins": wins, "clicks": rng.poisson(rate * wins)}
     )
-    table = npi_multipliers(npis)
+    table = npi_multipliers(npis.assign(**NO_PAST))
     assert np.average(table["multiplier"], weights=table["bids"]) == pytest.approx(1.0, abs=1e-6)
     assert table["multiplier"].between(NPI_BOUNDS.low, NPI_BOUNDS.high).all()
     assert (
@@ -40,7 +44,7 @@ def test_npi_multipliers_have_mean_one_stay_in_bounds_and_follow_the_clicks():
 
 def test_without_clicks_every_npi_counts_the_same():
     npis = pd.DataFrame({"npi": ["9000000001", "9000000002"], "bids": [5, 900], "wins": [1, 300], "clicks": [0, 0]})
-    assert npi_multipliers(npis)["multiplier"].tolist() == pytest.approx([1.0, 1.0], abs=1e-4)
+    assert npi_multipliers(npis.assign(**NO_PAST))["multiplier"].tolist() == pytest.approx([1.0, 1.0], abs=1e-4)
 
 
 def test_nobody_identified_gives_an_empty_table():
@@ -50,9 +54,11 @@ def test_nobody_identified_gives_an_empty_table():
             "bids": pd.Series(dtype=int),
             "wins": pd.Series(dtype=int),
             "clicks": pd.Series(dtype=int),
+            "multiplied_bids": pd.Series(dtype=int),
+            "log_multiplier_sum": pd.Series(dtype=float),
         }
     )
-    assert list(npi_multipliers(empty).columns) == ["npi", "multiplier", "bids", "views", "clicks"]
+    assert list(npi_multipliers(empty).columns) == ["npi", *MULTIPLIER_COLUMNS]
 
 
 def test_a_domain_that_is_harder_to_win_gets_a_higher_multiplier():
@@ -70,6 +76,7 @@ def test_a_domain_that_is_harder_to_win_gets_a_higher_multiplier():
                     "clicks": 0,
                     "bid_cpm_sum": 500 * np.exp(bucket * 0.05),
                     "base_bid_cpm_sum": np.nan,
+                    **NO_PAST,
                 }
             )
     table = domain_multipliers(pd.DataFrame(rows), slope=2.0).set_index("domain")["multiplier"]
@@ -82,3 +89,32 @@ def test_clipping_keeps_the_mean_at_one():
     multiplier = normalise(raw, requests=requests, bounds=Bounds(0.7, 3.0))
     assert np.average(multiplier, weights=requests) == pytest.approx(1.0)
     assert multiplier.min() >= 0.7 and multiplier.max() <= 3.0
+
+
+def test_the_link_tells_what_new_multipliers_win_where_old_ones_followed_the_rivals():
+    rng = np.random.default_rng(8)
+    effect = rng.normal(0, 0.35, 300)  # log price of rivals on each domain; old multipliers followed it fully
+    new = np.exp(0.4 * effect + rng.normal(0, 0.1, 300))
+    new /= new.mean()
+    bids = rng.integers(50, 5_000, 300)
+    slope, mean = 2.0, float(np.average(effect, weights=bids))
+    table = pd.DataFrame(
+        {"bids": bids, "multiplier": new, "multiplied_bids": bids, "log_multiplier_sum": bids * effect}
+    )
+    link = multiplier_link(
+        [table], requests=float(bids.sum()), slope=slope, multiplier_slope=0.0, mean_multiplier=mean,
+        unrivalled_share=0.0,
+    )  # fmt: skip
+    level = np.linspace(-3, 2, 6)
+    single = 1 / (1 + np.exp(-(level[:, None] + slope * (np.log(new) - effect))))
+    assert link(level) == pytest.approx(single @ (bids / bids.sum()), abs=0.003)
+
+
+def test_requests_without_a_multiplier_keep_what_earlier_runs_gave_them():
+    table = pd.DataFrame(
+        {"bids": [400], "multiplier": [1.0], "multiplied_bids": [400], "log_multiplier_sum": [400 * 0.5]}
+    )
+    link = multiplier_link(
+        [table], requests=1_000.0, slope=2.0, multiplier_slope=0.0, mean_multiplier=0.2, unrivalled_share=0.0
+    )
+    assert sorted(zip(link.shares.round(3), link.shifts.round(3), strict=True)) == [(0.4, -1.0), (0.6, 0.0)]

@@ -6,7 +6,6 @@ from optimizer.core.cells import prepare_cells
 from optimizer.core.logit import fit_logit
 from optimizer.core.slope import PriceMoves, price_moves
 from optimizer.core.win_rate import fit_landscape, segment_levels
-from optimizer.errors import DataError
 
 FEATURES = ["adspace", "region"]
 
@@ -14,13 +13,21 @@ FEATURES = ["adspace", "region"]
 def at_reference(cells):
     """Moves that are measured from the reference bid of 8 in every segment."""
     zero = np.zeros(len(cells))
-    return PriceMoves(zero + np.log(8), cells["log_bid"].to_numpy(float) - np.log(8), zero, is_randomised=True)
+    move = cells["log_bid"].to_numpy(float) - np.log(8)
+    return PriceMoves(usual=zero + np.log(8), drift=zero, move=move, multiplier=zero, is_randomised=True)
 
 
 def fitted(seed, **options):
     cells = prepare_cells(logistic_cells(seed, **options), FEATURES)
     score = true_level(cells.astype({"adspace": str, "region": str}))
-    return cells, score, fit_landscape(cells, score=score, moves=at_reference(cells), reference_cpm=8.0)
+    return cells, score, curve(cells, score)
+
+
+def curve(cells, score, **options):
+    group = cells["adspace"].cat.codes.to_numpy()
+    return fit_landscape(
+        cells, score=score, moves=at_reference(cells), group=group, groups=8, reference_cpm=8.0, **options
+    )
 
 
 def test_the_slope_and_its_interval_cover_the_truth():
@@ -35,32 +42,50 @@ def test_an_unbiased_score_gets_weight_one():
 
 def test_a_level_at_the_usual_price_is_carried_to_the_reference_by_the_slope():
     _, _, fit = fitted(1)
-    usual = np.log(8.0) + np.array([-0.2, 0.0, 0.3])
-    assert fit.level(np.zeros(3), usual) - fit.intercept == pytest.approx(-fit.slope * np.array([-0.2, 0.0, 0.3]))
+    usual, group = np.log(8.0) + np.array([-0.2, 0.0, 0.3]), np.array([0, 3, 5])
+    carried = fit.level(np.zeros(3), usual, group) - fit.intercept
+    assert carried == pytest.approx(-fit.group_slopes[group] * np.array([-0.2, 0.0, 0.3]))
 
 
-def test_flat_bids_are_refused():
+def test_flat_bids_hold():
     flat = logistic_cells(1, bids=5_000).assign(bid_cpm_sum=8.0, base_bid_cpm_sum=8.0)
     cells = prepare_cells(flat, FEATURES)
-    with pytest.raises(DataError, match="the logged bids do not vary"):
-        fit_landscape(cells, score=np.zeros(len(cells)), moves=at_reference(cells), reference_cpm=8.0)
+    fit = curve(cells, np.zeros(len(cells)))
+    assert fit.is_held and fit.is_naive and not fit.is_group_identified.any()
 
 
-def test_a_log_in_which_higher_bids_win_less_is_refused():
+def test_a_log_in_which_higher_bids_win_less_holds():
     cells = prepare_cells(logistic_cells(1, bids=20_000, slope=-2.0), FEATURES)
-    with pytest.raises(DataError, match="higher bids do not win more"):
-        fit_landscape(cells, score=np.zeros(len(cells)), moves=at_reference(cells), reference_cpm=8.0)
+    fit = curve(cells, np.zeros(len(cells)))
+    assert fit.is_held and not fit.is_group_identified.any()
+
+
+def levels_of(cells, score, fit, group):
+    z = fit.win_logit(score, at_reference(cells), group)
+    return segment_levels(cells, group=group, size=8, curve=z, weights=np.ones(len(cells)), fit=fit)
 
 
 def test_a_segment_level_moves_by_its_evidence():
     cells, score, fit = fitted(2)
     group = cells["adspace"].cat.codes.to_numpy()
     off = score - 0.8 * (group == 0)  # the model underrates the first adspace
-    weights = np.ones(len(cells))
-    levels = segment_levels(cells, group=group, size=8, fit=fit, score=off, moves=at_reference(cells), weights=weights)
-    assert levels["level_shift"][0] - levels["level_shift"][1:].mean() == pytest.approx(0.8, abs=0.1)
-    assert levels["level_error"].max() < 0.05
-    assert levels["effective_bids"].sum() == pytest.approx(len(cells))
+    levels = levels_of(cells, off, fit, group)
+    assert levels.shift[0] - levels.shift[1:].mean() == pytest.approx(0.8, abs=0.1)
+    assert levels.error.max() < 0.05
+    assert levels.effective_bids.sum() == pytest.approx(len(cells))
+
+
+def test_auctions_without_rivals_are_likelier_where_there_are_some():
+    cells, score, _ = fitted(4, bids=40_000)
+    rng = np.random.default_rng(4)
+    lost = (cells["bids"] - cells["wins"]).to_numpy()
+    cells = cells.assign(wins=cells["wins"] + rng.binomial(lost, 0.15))
+    group = cells["adspace"].cat.codes.to_numpy()
+    fits = {share: curve(cells, score, unrivalled_share=share) for share in (0.0, 0.15)}
+    likely = {share: levels_of(cells, score, fit, group).log_likelihood for share, fit in fits.items()}
+    assert likely[0.15] > likely[0.0] + 10
+    assert fits[0.15].slope == pytest.approx(3.0, abs=0.2)
+    assert fits[0.15].bid_coefficient < fits[0.15].slope
 
 
 def test_moves_are_measured_from_each_segments_own_mean_price():

@@ -1,7 +1,10 @@
 -- Cells of an entity's window by candidate features.
--- Grain: one row a UTC day, candidate features, bid price bucket and base bid price bucket (NULL before an optimizer bid).
+-- Grain: one row a UTC day, candidate features, bid price bucket, base bid price bucket and the run that priced the bids
+-- (both NULL before an optimizer bid).
 -- Empty text is NULL: a segment key spells both alike, so they must not be two segments.
--- Parameters: object_id, data_start_dt, data_end_dt (half open), bucket_width (log CPM). Template: features, column names.
+-- Parameters: object_id, data_start_dt, data_end_dt (half open), bucket_width (log CPM). Template: features, column names;
+-- shadow_percents: a column wins_at_<percent> for each, wins that this percentage of the bid would have won too. Only where
+-- the winner pays the best rival's bid does the log tell.
 WITH {% include "_auctions.sql" %}
 SELECT
     TO_DATE(bid_ts)                            AS day,
@@ -10,7 +13,11 @@ SELECT
     {% endfor -%}
     ROUND(LN(bid_cpm) / %(bucket_width)s)      AS price_bucket,
     ROUND(LN(NULLIF(GREATEST(base_bid_cpm, 0), 0)) / %(bucket_width)s) AS base_price_bucket,
+    run_id,
+    {% for percent in shadow_percents -%}
+    SUM(IFF(is_won = 1 AND cost_cpm <= bid_cpm * {{ percent }} / 100, 1, 0)) AS wins_at_{{ percent }},
+    {% endfor -%}
 {% include "_cell_sums.sql" %}
 FROM auctions
 GROUP BY ALL
-ORDER BY day, {% for feature in features %}{{ feature }}, {% endfor %}price_bucket, base_price_bucket
+ORDER BY day, {% for feature in features %}{{ feature }}, {% endfor %}price_bucket, base_price_bucket, run_id

@@ -1,6 +1,7 @@
 """How well predicted rates agree with what happened, on weighted cells."""
 
 import numpy as np
+import pandas as pd
 from sklearn.metrics import roc_auc_score
 
 
@@ -23,13 +24,25 @@ def auc_standard_error(auc: float, *, successes: float, failures: float) -> floa
     return float(np.sqrt(max(0.0, variance) / (successes * failures)))
 
 
+def calibration_bins(
+    predicted: np.ndarray, *, successes: np.ndarray, trials: np.ndarray, bins: int = 10
+) -> pd.DataFrame:
+    """Return `predicted` and `observed` rate and `bids` of bins of about equal mass, by rising prediction."""
+    order = np.argsort(predicted, kind="stable")
+    mass = np.cumsum(trials[order])
+    bin_of = np.minimum((bins * (mass - trials[order] / 2) / mass[-1]).astype(int), bins - 1)
+    total = np.bincount(bin_of, trials[order], minlength=bins)
+    sums = {
+        "predicted": np.bincount(bin_of, (predicted * trials)[order], minlength=bins),
+        "observed": np.bincount(bin_of, successes[order], minlength=bins),
+    }
+    filled = total > 0
+    return pd.DataFrame({**{name: part[filled] / total[filled] for name, part in sums.items()}, "bids": total[filled]})
+
+
 def expected_calibration_error(
     predicted: np.ndarray, *, successes: np.ndarray, trials: np.ndarray, bins: int = 10
 ) -> float:
     """Return the mean gap between predicted and observed rate over bins of equal mass."""
-    order = np.argsort(predicted, kind="stable")
-    mass = np.cumsum(trials[order])
-    bin_of = np.minimum((bins * (mass - trials[order] / 2) / mass[-1]).astype(int), bins - 1)
-    expected = np.bincount(bin_of, (predicted * trials)[order], minlength=bins)
-    observed = np.bincount(bin_of, successes[order], minlength=bins)
-    return float(np.abs(expected - observed).sum() / trials.sum())
+    table = calibration_bins(predicted, successes=successes, trials=trials, bins=bins)
+    return float(np.average((table["predicted"] - table["observed"]).abs(), weights=table["bids"]))

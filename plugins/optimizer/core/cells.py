@@ -1,10 +1,11 @@
 """Cells: the weighted counts that leave the warehouse instead of auctions.
 
-One row a day, feature values and bid price bucket. Columns beside the features:
+One row a day, feature values, bid price bucket and run that priced. Columns beside the features:
 
 day                 datetime64, UTC day of the bid
 price_bucket        bid price on a log scale, `PRICE_BUCKET_WIDTH` wide
 base_price_bucket   the same of the base bid, before multipliers; null where no optimizer priced the bid
+run_id              the run that priced the bids; null before there was one
 bids, wins, clicks  counts; a win is a bid with a view
 bid_cpm_sum         sum of the final bids, CPM
 base_bid_cpm_sum    sum of the base bids, CPM; null with base_price_bucket
@@ -14,12 +15,13 @@ click_revenue       currency units earned by clicks
 floor_cpm_max       highest floor seen in the cell, NaN where the SSP passes none
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from optimizer.core.keys import segment_key
 from optimizer.errors import DataError
 
 PRICE_BUCKET_WIDTH = 0.05
@@ -32,7 +34,7 @@ MISSING = "\x1f"
 
 
 def prepare_cells(cells: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
-    """Return the cells with `log_bid` and `log_base` (NaN where unknown) added and null features made groupable.
+    """Return the cells with `log_bid`, `log_base` and `log_planned` (NaN where unknown) and groupable null features.
 
     Raises:
         DataError: counts that cannot be: more wins than bids, clicks without wins, no bids, unusable prices.
@@ -47,6 +49,8 @@ def prepare_cells(cells: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
         prepared["log_bid"] = np.log(prepared["bid_cpm_sum"].to_numpy(float) / prepared["bids"].to_numpy(float))
         base_sum = prepared["base_bid_cpm_sum"].astype(float)
         prepared["log_base"] = np.log(base_sum.where(base_sum > 0) / prepared["bids"])
+    if "log_planned" not in prepared:
+        prepared["log_planned"] = np.nan
     broken = {
         "bids below 1": prepared["bids"] < 1,
         "wins outside 0..bids": (prepared["wins"] < 0) | (prepared["wins"] > prepared["bids"]),
@@ -62,8 +66,29 @@ def prepare_cells(cells: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
 def group_cells(cells: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
     """Return the cells on a coarser grain: day, the given features and price bucket."""
     by = ["day", *features, "price_bucket", "base_price_bucket"]
-    groups = cells.groupby(by, observed=True, sort=True, dropna=False)
-    return prepare_cells(groups[list(COUNTS)].sum().join(groups["floor_cpm_max"].max()).reset_index(), features)
+    weighed = cells.assign(log_planned=cells["log_planned"] * cells["bids"])
+    groups = weighed.groupby(by, observed=True, sort=True, dropna=False)
+    grouped = groups[[*COUNTS]].sum().join(groups["floor_cpm_max"].max())
+    grouped["log_planned"] = groups["log_planned"].sum(skipna=False) / grouped["bids"]
+    return prepare_cells(grouped.reset_index(), features)
+
+
+def know_planned(
+    cells: pd.DataFrame, *, run_id: str, features: Sequence[str], planned_cpm: Mapping[str, float]
+) -> pd.DataFrame:
+    """Return the cells with `log_planned` of one earlier run: what it bid before jitter.
+
+    Args:
+        cells: of `prepare_cells`, with the run's features.
+        planned_cpm: its planned bid by segment key; a segment without one bid its fallback, which stays unknown.
+    """
+    rows = cells["run_id"] == run_id
+    known = cells.loc[rows, list(features)].drop_duplicates()
+    keys = [segment_key([None if value == MISSING else value for value in row]) for row in known.to_numpy(object)]
+    known["planned"] = pd.Series(keys, index=known.index).map(planned_cpm).astype(float)
+    planned = cells.loc[rows, list(features)].merge(known, how="left", on=list(features))["planned"].to_numpy()
+    found = pd.Series(np.log(planned), index=cells.index[rows])
+    return cells.assign(log_planned=cells["log_planned"].mask(rows, found))
 
 
 def unmask(values: pd.Series) -> pd.Series:

@@ -1,44 +1,133 @@
 """The bid landscape: the chance to win as a function of the bid, and its inverses.
 
-P(win | bid) = sigmoid(level + slope * log(bid / reference)), a level for each segment and a slope that is shared.
+P(win | base bid b) = G(level + slope log(b / reference)), a level and a slope for each segment, and one link for all,
+G(z) = u + (1 - u) sum of share_k sigmoid(z + shift_k). Any bid wins the share u of auctions without a rival. The shifts
+are what multipliers make of a base bid on single requests; without them, and with u = 0, G is the logistic function.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
-from scipy.special import expit, logit
+from scipy.special import expit
 
-_GRID = np.linspace(-30.0, 30.0, 6001)
+_LOGITS = np.linspace(-30.0, 30.0, 6001)
+_SLOPE_STEP = 0.01
+"""Slopes are told apart this finely when bids are solved for: far finer than they are known."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
+class Link:
+    """A mixture of logistic functions: shifts in logit units, shape (n,), and their shares, which sum to one."""
+
+    shifts: np.ndarray = field(default_factory=lambda: np.zeros(1))
+    shares: np.ndarray = field(default_factory=lambda: np.ones(1))
+    unrivalled_share: float = 0.0
+
+    def __call__(self, logit: np.ndarray) -> np.ndarray:
+        """Return the win rate at each logit."""
+        rivalled = sum(share * expit(logit + shift) for share, shift in zip(self.shares, self.shifts, strict=True))
+        return self.unrivalled_share + (1 - self.unrivalled_share) * rivalled
+
+    @cached_property
+    def table(self) -> tuple[np.ndarray, np.ndarray]:
+        """Win rate and its derivative on the grid of logits."""
+        each = expit(_LOGITS + self.shifts[:, None])
+        rivalled, rise = self.shares @ each, self.shares @ (each * (1 - each))
+        return self.unrivalled_share + (1 - self.unrivalled_share) * rivalled, (1 - self.unrivalled_share) * rise
+
+
+@dataclass(frozen=True)
 class Landscape:
-    """Win-rate curves that share a slope. Bids are CPM; `slope` is in logit units per unit of log bid and positive."""
+    """Win-rate curves. Bids are base bids, CPM; slopes are in logit units per unit of log bid and positive.
+
+    `level` and `slope` are arrays of the shape (n_segments,); bids have the same shape or broadcast with it.
+    """
 
     reference_cpm: float
-    slope: float
+    link: Link = field(default_factory=Link)
 
     def __post_init__(self) -> None:
-        if not (self.slope > 0 and self.reference_cpm > 0):
-            raise ValueError(f"slope {self.slope} and reference {self.reference_cpm} must be positive")
+        if not self.reference_cpm > 0:
+            raise ValueError(f"reference {self.reference_cpm} CPM must be positive")
 
-    def win_rate(self, level: np.ndarray, bid_cpm: np.ndarray) -> np.ndarray:
-        """Return P(win) at the bids; shapes broadcast."""
-        return expit(level + self.slope * np.log(bid_cpm / self.reference_cpm))
+    def win_rate(self, level: np.ndarray, slope: np.ndarray, bid_cpm: np.ndarray) -> np.ndarray:
+        """Return P(win) at the bids; 0 at a bid of 0."""
+        with np.errstate(divide="ignore"):
+            return self.link(level + slope * np.log(bid_cpm / self.reference_cpm))
 
-    def bid_for_win_rate(self, level: np.ndarray, target_win_rate: float) -> np.ndarray:
+    def bid_for_win_rate(self, level: np.ndarray, slope: np.ndarray, target_win_rate: float) -> np.ndarray:
         """Return the bid that wins with the target probability."""
-        return self.reference_cpm * np.exp((logit(target_win_rate) - level) / self.slope)
+        wanted = np.interp(target_win_rate, self.link.table[0], _LOGITS)
+        return self.reference_cpm * np.exp((wanted - level) / slope)
 
-    def best_response(self, level: np.ndarray, value_cpm: np.ndarray) -> np.ndarray:
-        """Return the bid with the largest (value - bid) * P(win | bid); 0 where the value is not positive.
+    def best_response(self, level: np.ndarray, slope: np.ndarray, value_cpm: np.ndarray) -> np.ndarray:
+        """Return the bid with the largest (value - bid) P(win | bid); 0 where no bid against rivals pays.
 
-        The first-order condition is value / scale = h(z), with z the logit of the win rate, scale the bid at z = 0 and
-        h(z) = exp(z / slope) * (1 + (1 + e^z) / slope): one increasing function for all segments, inverted by a table.
+        With z the logit of the bid and scale the bid at z = 0, the first-order condition is value / scale = h(z),
+        h(z) = exp(z / slope) (1 + G(z) / (slope G'(z))): an increasing function for each slope, inverted by a table.
+        With auctions without rivals h falls first; the bid is the solution on its rising branch.
         Source: docs/optimizer.md, "From landscape to bid".
         """
-        scale = self.reference_cpm * np.exp(-level / self.slope)
-        log_h = _GRID / self.slope + np.log1p((1.0 + np.exp(_GRID)) / self.slope)
-        with np.errstate(divide="ignore"):
-            win_logit = np.interp(np.log(np.maximum(value_cpm, 0.0) / scale), log_h, _GRID)
-        return np.where(value_cpm > 0, scale * np.exp(win_logit / self.slope), 0.0)
+        return self.solver(level, slope)(value_cpm)
+
+    def solver(self, level: np.ndarray, slope: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+        """Return `best_response` of these segments as a function of the value alone, for many calls."""
+        level, slope = np.broadcast_arrays(np.asarray(level, float), np.asarray(slope, float))
+        if not (slope > 0).all():
+            raise ValueError(f"slopes must be positive; the least is {slope.min()}")
+        steps, table_of = np.unique(np.maximum(np.round(slope / _SLOPE_STEP), 1), return_inverse=True)
+        tables = [_ResponseTable.of(self.link, step * _SLOPE_STEP) for step in steps]
+        log_scale = np.log(self.reference_cpm) - level / slope
+        order = np.argsort(table_of, kind="stable")
+        edges = np.searchsorted(table_of[order], np.arange(len(steps) + 1))
+
+        def respond(value_cpm: np.ndarray) -> np.ndarray:
+            with np.errstate(divide="ignore"):
+                log_value = np.broadcast_to(np.log(np.maximum(value_cpm, 0.0)), level.shape) - log_scale
+            if len(tables) == 1:
+                return np.exp(log_scale + tables[0].log_bid(log_value))
+            sorted_values = log_value[order]
+            parts = [table.log_bid(sorted_values[a:b]) for table, a, b in zip(tables, edges, edges[1:], strict=False)]
+            log_bid = np.empty(len(order))
+            log_bid[order] = np.concatenate(parts)
+            return np.exp(log_scale + log_bid)
+
+        return respond
+
+    def mean_price(self, level: np.ndarray, slope: np.ndarray, bid_cpm: np.ndarray) -> np.ndarray:
+        """Return what a win costs on average where the winner pays the best rival's bid: E[rival | rival <= bid].
+
+        It is b - (integral of F from 0 to b) / F(b).
+        """
+        share = (np.arange(200) + 0.5) / 200
+        below = sum(self.win_rate(level, slope, bid_cpm * part) for part in share) / 200
+        won = self.win_rate(level, slope, bid_cpm)
+        return bid_cpm * (1 - np.divide(below, won, out=np.ones_like(won), where=won > 0))
+
+
+@dataclass(frozen=True)
+class _ResponseTable:
+    """log(best bid / scale) on an even grid of log(value / scale), for one slope."""
+
+    start: float
+    step: float
+    log_bids: np.ndarray
+
+    @classmethod
+    def of(cls, link: Link, slope: float) -> "_ResponseTable":
+        won, rise = link.table
+        log_h = _LOGITS / slope + np.log1p(won / (slope * rise))
+        log_h = np.minimum.accumulate(log_h[::-1])[::-1]
+        rising = slice(np.searchsorted(log_h, log_h[0], side="right") - 1, None)
+        log_values = np.linspace(log_h[0], log_h[-1], 4 * len(_LOGITS))
+        log_bids = np.interp(log_values, log_h[rising], _LOGITS[rising]) / slope
+        return cls(float(log_values[0]), float(log_values[1] - log_values[0]), log_bids)
+
+    def log_bid(self, log_value: np.ndarray) -> np.ndarray:
+        position = (log_value - self.start) / self.step
+        index = np.clip(position, 0, len(self.log_bids) - 2).astype(np.intp)
+        low = self.log_bids[index]
+        inside = low + (position - index).clip(0, 1) * (self.log_bids[index + 1] - low)
+        return np.where(log_value < self.start, -np.inf, inside)

@@ -1,5 +1,6 @@
 """Multipliers of domains and of identified professionals (NPI), shrunk, clipped and with mean one."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,11 @@ from scipy.special import gammaln
 
 from optimizer.core.cells import prepare_cells
 from optimizer.core.features import remove_price
+from optimizer.core.landscape import Link
 from optimizer.core.shrinkage import shrink_effects, shrink_rates
+
+LINK_ATOMS = 9
+"""So many values stand for the distribution of what multipliers do to the logit of a request."""
 
 DAMPING = 0.5
 """Share of a measured difference that becomes a multiplier: the exponent phi."""
@@ -23,12 +28,15 @@ class Bounds:
     high: float
 
 
+MULTIPLIER_COLUMNS = ("multiplier", "bids", "views", "clicks", "multiplied_bids", "log_multiplier_sum")
+"""The new multiplier, the evidence, and how many bids had which sum of log multipliers before."""
+
 NPI_BOUNDS = Bounds(0.7, 3.0)
 DOMAIN_BOUNDS = Bounds(0.6, 1.5)
 
 
 def npi_multipliers(npis: pd.DataFrame) -> pd.DataFrame:
-    """Return (npi, multiplier, bids, views, clicks) of each identified professional, sorted by npi.
+    """Return `npi` and `MULTIPLIER_COLUMNS` of each identified professional, sorted by npi.
 
     Clicks ~ Poisson(rate x views) with a gamma prior by maximum likelihood; multiplier = (posterior / mean)^phi.
     """
@@ -39,7 +47,7 @@ def npi_multipliers(npis: pd.DataFrame) -> pd.DataFrame:
 
 
 def domain_multipliers(domains: pd.DataFrame, *, slope: float) -> pd.DataFrame:
-    """Return (domain, multiplier, bids, views, clicks) of each domain, sorted by domain.
+    """Return `domain` and `MULTIPLIER_COLUMNS` of each domain, sorted by domain.
 
     A domain on which the same bid wins less often needs a higher bid, and one that is clicked more is worth one.
 
@@ -50,7 +58,8 @@ def domain_multipliers(domains: pd.DataFrame, *, slope: float) -> pd.DataFrame:
     priced = remove_price(prepare_cells(domains, []), slope=slope)
     priced["variance"] = priced["bids"] * priced["expected"] * (1 - priced["expected"])
     priced["residual"] = priced["wins"] - priced["bids"] * priced["expected"]
-    sums = priced.groupby("domain", sort=True)[["bids", "wins", "clicks", "variance", "residual"]].sum().reset_index()
+    columns = ["bids", "wins", "clicks", "variance", "residual", "multiplied_bids", "log_multiplier_sum"]
+    sums = priced.groupby("domain", sort=True)[columns].sum().reset_index()
     weights = sums["variance"].to_numpy(float)
     win_effect = shrink_effects(sums["residual"].to_numpy(float) / weights, weights)
     views, clicks = sums["wins"].to_numpy(float), sums["clicks"].to_numpy(float)
@@ -59,6 +68,60 @@ def domain_multipliers(domains: pd.DataFrame, *, slope: float) -> pd.DataFrame:
         shrink_rates(clicks, views, np.full(len(sums), mean_rate)) / mean_rate if mean_rate > 0 else np.ones(len(sums))
     )
     return _table(sums, "domain", np.exp(-win_effect / slope) ** DAMPING * worth**DAMPING, DOMAIN_BOUNDS)
+
+
+def multiplier_link(
+    tables: Sequence[pd.DataFrame],
+    *,
+    requests: float,
+    slope: float,
+    multiplier_slope: float,
+    mean_multiplier: float,
+    unrivalled_share: float,
+) -> Link:
+    """Return what new multipliers make of base bids, as shifts of the logit on single requests.
+
+    Levels are those of a base bid without multipliers, on the requests that earlier runs gave none. Where earlier
+    multipliers were high because rivals bid high, they won less than their bids promise (`multiplier_slope` below
+    `slope`); that difference belongs to the request and stays, whatever is bid. The new multipliers add their own.
+
+    Args:
+        tables: of domains and NPIs; each factor is independent of the others.
+        requests: how many there are in all; those in no row of a table have the multiplier 1.
+        mean_multiplier: mean log multiplier of earlier runs over all requests.
+        unrivalled_share: share of auctions that any bid wins.
+    """
+    rivals = slope - multiplier_slope
+    shifts, shares = np.array([-rivals * mean_multiplier]), np.ones(1)
+    for table in tables:
+        own, weight = _request_shifts(table, requests, slope, rivals, mean_multiplier)
+        shifts, shares = np.add.outer(shifts, own).ravel(), np.multiply.outer(shares, weight).ravel()
+        shifts, shares = _condense(shifts, shares, LINK_ATOMS)
+    return Link(shifts, shares, unrivalled_share)
+
+
+def _request_shifts(
+    table: pd.DataFrame, requests: float, slope: float, rivals: float, mean_multiplier: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Shift of the logit and share of requests of each row of a multiplier table, condensed."""
+    bids, known = table["bids"].to_numpy(float), table["multiplied_bids"].to_numpy(float)
+    has_past = known > 0
+    past = np.divide(table["log_multiplier_sum"].to_numpy(float), known, out=np.zeros(len(table)), where=has_past)
+    past = np.where(has_past, past - mean_multiplier, 0.0)
+    others = max(0.0, requests - bids.sum())
+    past_of_others = -(bids * past).sum() / others if others else 0.0
+    shifts = np.append(slope * np.log(table["multiplier"].to_numpy(float)) - rivals * past, -rivals * past_of_others)
+    return _condense(shifts, np.append(bids, others) / (bids.sum() + others), LINK_ATOMS)
+
+
+def _condense(shifts: np.ndarray, shares: np.ndarray, atoms: int) -> tuple[np.ndarray, np.ndarray]:
+    """The distribution by at most so many values: the means of slices of equal mass."""
+    order = np.argsort(shifts, kind="stable")
+    mass = np.cumsum(shares[order])
+    slice_of = np.minimum((atoms * (mass - shares[order] / 2) / mass[-1]).astype(int), atoms - 1)
+    total = np.bincount(slice_of, shares[order], minlength=atoms)
+    sums = np.bincount(slice_of, (shares * shifts)[order], minlength=atoms)
+    return sums[total > 0] / total[total > 0], total[total > 0] / total.sum()
 
 
 def fit_gamma_prior(counts: np.ndarray, exposures: np.ndarray) -> tuple[float, float]:
@@ -106,6 +169,8 @@ def _table(rows: pd.DataFrame, key: str, raw: np.ndarray, bounds: Bounds) -> pd.
             "bids": rows["bids"],
             "views": rows["wins"],
             "clicks": rows["clicks"],
+            "multiplied_bids": rows["multiplied_bids"],
+            "log_multiplier_sum": rows["log_multiplier_sum"],
         }
     )
     return table.sort_values(key, ignore_index=True)

@@ -2,7 +2,9 @@
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-from scipy.special import betaln, expit
+from scipy.special import betaln
+
+from optimizer.core.logit import weigh_evidence
 
 _NEWTON_STEPS = 8
 
@@ -31,7 +33,13 @@ def shrink_effects(effects: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def posterior_shifts(
-    curve: np.ndarray, *, wins: np.ndarray, bids: np.ndarray, group: np.ndarray, size: int
+    curve: np.ndarray,
+    *,
+    wins: np.ndarray,
+    bids: np.ndarray,
+    group: np.ndarray,
+    size: int,
+    unrivalled_share: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return each group's shift of a win-rate curve and its standard error, in logit units, shape (size,).
 
@@ -41,12 +49,12 @@ def posterior_shifts(
         curve: shape (n_cells,), logit of the win rate that is expected of each cell.
         wins, bids: shape (n_cells,), counts or weighted counts.
         group: shape (n_cells,), the group of each cell, 0..size-1.
+        unrivalled_share: share of auctions that any price wins; the curve is that of the others.
     """
 
     def evidence(shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        expected = expit(curve + shift[group])
-        information = np.bincount(group, bids * expected * (1 - expected), minlength=size)
-        return np.bincount(group, wins - bids * expected, minlength=size), information
+        cells = weigh_evidence(curve + shift[group], wins=wins, trials=bids, unrivalled_share=unrivalled_share)
+        return np.bincount(group, cells.score, minlength=size), np.bincount(group, cells.information, minlength=size)
 
     shift = np.zeros(size)
     residual, information = evidence(shift)

@@ -1,4 +1,4 @@
-"""From a model's scores to win-rate curves: a slope that was identified, and a level for each segment."""
+"""From a model's scores to win-rate curves: slopes that were identified, and a level for each segment."""
 
 from dataclasses import dataclass
 
@@ -6,21 +6,28 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from optimizer.core.landscape import Landscape
-from optimizer.core.logit import fit_logit
+from optimizer.core.logit import fit_logit, weigh_evidence
 from optimizer.core.shrinkage import posterior_shifts
-from optimizer.core.slope import PriceMoves, day_levels, judge_slope
-from optimizer.errors import DataError
+from optimizer.core.slope import PriceMoves, day_levels, is_identified, judge_slope, pool_slopes
+
+LATEST_DAYS = 7
+"""The intercept of a curve is that of so many latest days."""
 
 
 @dataclass(frozen=True, slots=True)
 class LandscapeFit:
-    """logit P(win) = intercept + score_weight * score + slope * move + multiplier_slope * log multiplier.
+    """P(win) = unrivalled_share + (1 - unrivalled_share) sigmoid(z), with
+    z = intercept + score_weight * score + slope * move + multiplier_slope * log multiplier.
 
     The score is a model's logit of the win rate at a segment's usual price; the move is the log price less the usual.
 
-    slope: logit units per unit of log bid (`bid_coefficient`); slope_error: its standard error.
+    slope: of z in log bid; slope_error: its standard error.
+    group_slopes, group_errors: shape (n_groups,), the same by anchor value, partially pooled.
+    bid_coefficient, bid_coefficient_error: the slope of logit P(win) in log bid, at the bids that it was fitted on.
+    unrivalled_share: share of auctions that any bid wins.
+    mean_multiplier: mean log multiplier of the bids that it was fitted on.
     is_naive: the bids were not varied at random, so the slope may be far too flat.
+    is_held: not even a naive slope is positive: the log says nothing about the price.
     """
 
     reference_cpm: float
@@ -28,85 +35,150 @@ class LandscapeFit:
     score_weight: float
     slope: float
     slope_error: float
+    group_slopes: np.ndarray
+    group_errors: np.ndarray
+    bid_coefficient: float
+    bid_coefficient_error: float
     multiplier_slope: float
+    mean_multiplier: float
+    unrivalled_share: float
     is_naive: bool
+    is_held: bool = False
+
+    def level(self, score: np.ndarray, usual: np.ndarray, group: np.ndarray) -> np.ndarray:
+        """Return z at the reference bid."""
+        to_reference = np.log(self.reference_cpm) - usual
+        return self.intercept + self.score_weight * score + self.group_slopes[group] * to_reference
+
+    def win_rate(self, logit: np.ndarray) -> np.ndarray:
+        """Return P(win) at each z."""
+        return self.unrivalled_share + (1 - self.unrivalled_share) * expit(logit)
+
+    def win_logit(self, score: np.ndarray, moves: PriceMoves, group: np.ndarray) -> np.ndarray:
+        """Return z of cells as they were bid."""
+        by_price = self.group_slopes[group] * (moves.move + moves.drift)
+        return self.intercept + self.score_weight * score + by_price + self.multiplier_slope * moves.multiplier
 
     @property
-    def landscape(self) -> Landscape:
-        return Landscape(self.reference_cpm, self.slope)
-
-    def level(self, score: np.ndarray, usual: np.ndarray) -> np.ndarray:
-        """Return the logit of the win rate at the reference bid."""
-        return self.intercept + self.score_weight * score + self.slope * (np.log(self.reference_cpm) - usual)
-
-    def win_logit(self, score: np.ndarray, moves: PriceMoves) -> np.ndarray:
-        """Return the logit of the win rate of cells as they were bid."""
-        at_usual = self.intercept + self.score_weight * score
-        return at_usual + self.slope * moves.move + self.multiplier_slope * moves.multiplier
+    def is_group_identified(self) -> np.ndarray:
+        """Which groups' slopes pass the identifiability gate, shape (n_groups,)."""
+        return is_identified(self.group_slopes, self.group_errors) & (not self.is_held)
 
 
-def fit_landscape(cells: pd.DataFrame, *, score: np.ndarray, moves: PriceMoves, reference_cpm: float) -> LandscapeFit:
+def fit_landscape(
+    cells: pd.DataFrame,
+    *,
+    score: np.ndarray,
+    moves: PriceMoves,
+    group: np.ndarray,
+    groups: int,
+    reference_cpm: float,
+    unrivalled_share: float = 0.0,
+) -> LandscapeFit:
     """Return the curve that fits the cells best; the intercept is that of their latest days.
 
+    Where bids do not vary, or higher bids did not win more, the result is marked as held and has a slope of 1.
+
+    Args:
+        group: shape (n_cells,), the anchor value of each cell, 0..groups-1.
     Raises:
-        DataError: bids do not vary, or higher bids did not win more: the log holds no usable price slope.
+        DataError: the fit does not converge.
     """
-    bids = cells["bids"].to_numpy(float)
-    if np.average(moves.move**2, weights=bids) < 1e-6:
-        raise DataError(
-            "the logged bids do not vary, so the log says nothing about the price slope; vary the bids first"
+    bids, wins = cells["bids"].to_numpy(float), cells["wins"].to_numpy(float)
+    columns = {"score": score, "move": moves.move, "drift": moves.drift, "multiplier": moves.multiplier}
+    varied = {
+        name: values
+        for name, values in columns.items()
+        if name == "score" or np.average((values - np.average(values, weights=bids)) ** 2, weights=bids) > 1e-6
+    }
+    design = np.column_stack([*varied.values(), day_levels(cells)])
+    fit = fit_logit(design, wins=wins, trials=bids, unrivalled_share=unrivalled_share)
+    coefficient = dict(zip(varied, fit.coefficients, strict=False))
+    error = dict(zip(varied, fit.standard_errors, strict=False))
+    slope = judge_slope(float(coefficient.get("move", 0.0)), float(error.get("move", np.inf)))
+    is_held = not slope.value - 1.96 * slope.error > 0
+    if is_held:
+        slope = judge_slope(1.0, 1.0)
+    by_group = (np.full(groups, slope.value), np.full(groups, slope.error))
+    if not is_held and moves.is_randomised:
+        by_group = pool_slopes(
+            design @ fit.coefficients,
+            moves.move,
+            wins=wins,
+            bids=bids,
+            group=group,
+            size=groups,
+            overall=slope,
+            unrivalled_share=unrivalled_share,
         )
-    has_multipliers = bool(np.average(moves.multiplier**2, weights=bids) > 1e-8)
-    columns = [score, moves.move, *([moves.multiplier] if has_multipliers else []), day_levels(cells)]
-    fit = fit_logit(np.column_stack(columns), wins=cells["wins"].to_numpy(float), trials=bids)
-    slope = judge_slope(float(fit.coefficients[1]), float(fit.standard_errors[1]))
-    if slope.value - 1.96 * slope.error <= 0:
-        raise DataError(
-            f"the price slope {slope.value:.3f} (standard error {slope.error:.3f}) is not above 0: in this log higher "
-            "bids do not win more. Vary the bids (exploration_mode) for some days, then run again"
-        )
-    day_count = cells["day"].nunique()
+    steepness = _steepness(design @ fit.coefficients, bids, unrivalled_share)
+    days = min(LATEST_DAYS, cells["day"].nunique())
     return LandscapeFit(
         reference_cpm=reference_cpm,
-        intercept=float(fit.coefficients[-min(7, day_count) :].mean()),
-        score_weight=float(fit.coefficients[0]),
+        intercept=float(fit.coefficients[-days:].mean()),
+        score_weight=float(coefficient["score"]),
         slope=slope.value,
         slope_error=slope.error,
-        multiplier_slope=float(fit.coefficients[2]) if has_multipliers else 0.0,
+        group_slopes=by_group[0],
+        group_errors=by_group[1],
+        bid_coefficient=steepness * slope.value,
+        bid_coefficient_error=steepness * slope.error,
+        multiplier_slope=float(coefficient.get("multiplier", slope.value)),
+        mean_multiplier=float(np.average(moves.multiplier, weights=bids)),
+        unrivalled_share=unrivalled_share,
         is_naive=not (moves.is_randomised and slope.is_identified),
+        is_held=is_held,
     )
+
+
+def _steepness(z: np.ndarray, bids: np.ndarray, unrivalled_share: float) -> float:
+    """Return d logit P / dz, as a logistic regression weighs rows."""
+    rivalled = expit(z)
+    won = unrivalled_share + (1 - unrivalled_share) * rivalled
+    rise = (1 - unrivalled_share) * rivalled * (1 - rivalled)
+    return float((bids * rise).sum() / (bids * won * (1 - won)).sum())
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentLevels:
+    """What segments say for themselves, shape (n_segments,), logit units: their shift from the curve, shrunk.
+
+    effective_bids: weighted bids; log_likelihood: of all cells at the shifted curve.
+    """
+
+    shift: np.ndarray
+    error: np.ndarray
+    effective_bids: np.ndarray
+    log_likelihood: float
 
 
 def segment_levels(
-    cells: pd.DataFrame,
-    *,
-    group: np.ndarray,
-    size: int,
-    fit: LandscapeFit,
-    score: np.ndarray,
-    moves: PriceMoves,
-    weights: np.ndarray,
-) -> pd.DataFrame:
-    """Return per segment `level_shift`, `level_error` (logit units) and `effective_bids`: its own evidence, shrunk.
+    cells: pd.DataFrame, *, group: np.ndarray, size: int, curve: np.ndarray, weights: np.ndarray, fit: LandscapeFit
+) -> SegmentLevels:
+    """Return each segment's own evidence beside the curve.
 
     Args:
         group: shape (n_cells,), the segment of each cell, 0..size-1.
+        curve: shape (n_cells,), z that the curve expects of each cell.
         weights: shape (n_cells,), what a bid counts.
     """
-    bids = cells["bids"].to_numpy(float) * weights
-    curve = fit.win_logit(score, moves)
+    bids, wins = cells["bids"].to_numpy(float) * weights, cells["wins"].to_numpy(float) * weights
+    share = fit.unrivalled_share
     # The cells' overall level may be older than the intercept: only differences between segments are taken from them.
-    curve = curve + _common_shift(curve, wins=cells["wins"].to_numpy(float) * weights, bids=bids)
-    shift, error = posterior_shifts(
-        curve, wins=cells["wins"].to_numpy(float) * weights, bids=bids, group=group, size=size
+    centred = curve + _common_shift(curve, wins=wins, bids=bids, unrivalled_share=share)
+    shift, error = posterior_shifts(centred, wins=wins, bids=bids, group=group, size=size, unrivalled_share=share)
+    won = np.clip(fit.win_rate(centred + shift[group]), 1e-9, 1 - 1e-9)
+    return SegmentLevels(
+        shift,
+        error,
+        effective_bids=np.bincount(group, bids, minlength=size),
+        log_likelihood=float((wins * np.log(won) + (bids - wins) * np.log(1 - won)).sum()),
     )
-    effective = np.bincount(group, bids, minlength=size)
-    return pd.DataFrame({"level_shift": shift, "level_error": error, "effective_bids": effective})
 
 
-def _common_shift(curve: np.ndarray, *, wins: np.ndarray, bids: np.ndarray) -> float:
+def _common_shift(curve: np.ndarray, *, wins: np.ndarray, bids: np.ndarray, unrivalled_share: float) -> float:
     shift = 0.0
     for _ in range(8):
-        expected = expit(curve + shift)
-        shift += float((wins - bids * expected).sum() / (bids * expected * (1 - expected)).sum())
+        evidence = weigh_evidence(curve + shift, wins=wins, trials=bids, unrivalled_share=unrivalled_share)
+        shift += float(np.clip(evidence.score.sum() / evidence.information.sum(), -1, 1))
     return shift

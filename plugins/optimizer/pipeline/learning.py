@@ -15,7 +15,9 @@ import pandas as pd
 
 from optimizer.core.cells import group_cells, prepare_cells, unmask
 from optimizer.core.features import SelectionLimits, select_features
+from optimizer.core.slope import RANDOMISED_DAYS
 from optimizer.pipeline import staging
+from optimizer.pipeline.earlier_runs import stage_planned_bids, with_planned_bids
 from optimizer.pipeline.run import RunHandle, read_settings, read_snapshot
 from optimizer.pipeline.systems import Systems
 from optimizer.training import job as training
@@ -45,6 +47,7 @@ def extract(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
     stage = run.staging(systems)
     if not stage.has(staging.TOTALS):
         found = _read_log(read_snapshot(run, systems), systems, stage)
+        found["earlier_runs"] = stage_planned_bids(_runs_that_bid(stage, found), stage=stage, systems=systems)
         if not stage.has(staging.TOTALS):
             stage.put_json(staging.TOTALS, found)
     totals = stage.get_json(staging.TOTALS)
@@ -66,7 +69,10 @@ def _read_log(snapshot: dict[str, Any], systems: Systems, stage: staging.Staging
         multiplied = {"domain"} if settings.domain_enabled else set()
         features = check_contract(connection, features=[name for name in named if name not in multiplied])
         totals = read_totals(connection, window=window)
-        extractions = {staging.SEGMENT_CELLS: partial(extract_segment_cells, features=features)}
+        is_second_price = settings.auction_type == "second_price"
+        extractions = {
+            staging.SEGMENT_CELLS: partial(extract_segment_cells, features=features, is_second_price=is_second_price)
+        }
         if settings.domain_enabled:
             extractions[staging.DOMAIN_CELLS] = extract_domain_cells
         if settings.npi_enabled:
@@ -85,7 +91,7 @@ def choose_features(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
     settings, stage = read_settings(read_snapshot(run, systems)), run.staging(systems)
     totals = stage.get_json(staging.TOTALS)
     candidates = totals["candidate_features"]
-    cells = prepare_cells(stage.get_frame(totals["files"][staging.SEGMENT_CELLS]), candidates)
+    cells = _candidate_cells(stage, totals)
     limits = SelectionLimits(
         anchor_feature=settings.anchor_feature.lower(),
         max_features=settings.max_features,
@@ -108,6 +114,7 @@ def train_models(run: RunHandle, *, systems: Systems, threads: int = 1) -> dict[
     job = training.TrainingJob(
         features=tuple(features),
         half_life_days=settings.half_life_days,
+        is_second_price=settings.auction_type == "second_price",
         **_clicked_views(totals),
         seed=crc32(run.run_id.encode()) % 2**31,
         threads=threads,
@@ -121,13 +128,26 @@ def train_models(run: RunHandle, *, systems: Systems, threads: int = 1) -> dict[
             if (folder / output).exists():
                 stage.put_file(output, folder / output)
     stage.put_json(staging.TRAINING, report.model_dump())
-    return {"wr_model_auc": report.wr_model_auc, "bid_coefficient": report.slope}
+    return {"wr_model_auc": report.wr_model_auc, "bid_coefficient": report.bid_coefficient}
 
 
 def _selected_cells(stage: staging.Staging, totals: dict[str, Any], features: list[str]) -> pd.DataFrame:
-    raw = stage.get_frame(totals["files"][staging.SEGMENT_CELLS])
-    cells = group_cells(prepare_cells(raw, totals["candidate_features"]), features)
+    cells = group_cells(_candidate_cells(stage, totals), features)
     return cells.assign(**{feature: unmask(cells[feature]) for feature in features})
+
+
+def _candidate_cells(stage: staging.Staging, totals: dict[str, Any]) -> pd.DataFrame:
+    """The extracted cells, with what earlier runs planned."""
+    raw = stage.get_frame(totals["files"][staging.SEGMENT_CELLS])
+    cells = prepare_cells(raw, totals["candidate_features"])
+    return with_planned_bids(cells, features_by_run=totals["earlier_runs"], stage=stage)
+
+
+def _runs_that_bid(stage: staging.Staging, totals: dict[str, Any]) -> list[str]:
+    """The runs that priced the bids of the latest days, from which the slope is learned."""
+    cells = stage.get_frame(totals["files"][staging.SEGMENT_CELLS], columns=["day", "run_id"])
+    day = pd.to_datetime(cells["day"])
+    return list(cells.loc[day > day.max() - pd.Timedelta(days=RANDOMISED_DAYS), "run_id"].dropna().unique())
 
 
 def _clicked_views(totals: dict[str, Any]) -> dict[str, int]:

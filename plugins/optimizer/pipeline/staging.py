@@ -1,6 +1,7 @@
 """A run's staging prefix: what one step leaves for the next."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +15,7 @@ TOTALS = "totals.json"
 SEGMENT_CELLS = "segment_cells.parquet"
 DOMAIN_CELLS = "domain_cells.parquet"
 NPI_TOTALS = "npi_totals.parquet"
+PLANNED_BIDS = "planned_bids.parquet"
 SELECTION = "selection.json"
 TRAINING = "training.json"
 SEGMENTS = "segments.parquet"
@@ -52,6 +54,6 @@ class Staging:
             frame.to_parquet(path, index=False)
             return self.put_file(name, path)
 
-    def get_frame(self, name: str) -> pd.DataFrame:
+    def get_frame(self, name: str, *, columns: Sequence[str] | None = None) -> pd.DataFrame:
         with TemporaryDirectory(prefix="optimizer-") as folder:
-            return pd.read_parquet(self.get_file(name, Path(folder) / Path(name).name))
+            return pd.read_parquet(self.get_file(name, Path(folder) / Path(name).name), columns=columns)

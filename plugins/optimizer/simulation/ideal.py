@@ -34,15 +34,18 @@ def find_ideal_bids(
     day: date,
     scope: Literal["portfolio", "segment"] = "portfolio",
     seen_bid_cpm: np.ndarray | None = None,
+    lowest_cpm: float = 0.01,
 ) -> IdealBids:
     """Return the base bids, multipliers aside, of least cost: b = argmax (lambda - b) F(b) with the smallest lambda.
 
-    With scope "segment" every segment has to reach the target by itself, which costs more.
+    With scope "segment" every segment has to reach the target by itself, which costs more. A lowest bid keeps the
+    ideal from what no log has shown: auctions without a rival can be had for a cent.
 
     Raises:
         DataError: no bid up to twenty times the market's median reaches the target.
     """
     grid = _bid_grid(20 * world.settings.market_median_cpm)
+    grid = grid[grid >= lowest_cpm]
     rows = np.arange(len(world.segments))
     won = world.win_probability(rows[:, None], bid_cpm=grid, day=day, seen_bid_cpm=seen_bid_cpm)
     reach = won[:, -1] if scope == "segment" else world.population.request_share @ won[:, -1:]

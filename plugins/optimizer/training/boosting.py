@@ -7,6 +7,7 @@ import lightgbm as lgb
 import numpy as np
 import pandas as pd
 
+from optimizer.core.cells import PRICE_BUCKET_WIDTH
 from optimizer.errors import DataError
 
 MAX_ROUNDS = 400
@@ -86,8 +87,11 @@ def fit_click_model(
     """Return a model of P(click | win, features)."""
     views, clicks = train["wins"].to_numpy(float) * weights, train["clicks"].to_numpy(float) * weights
     parameters = {"learning_rate": 0.05, "num_leaves": 7, "min_sum_hessian_in_leaf": 0.5}
+    design = categories.encode(train)
+    rows = pd.DataFrame({"views": views, "clicks": clicks}).groupby([*design.T], sort=True).sum()
+    codes = np.column_stack([rows.index.get_level_values(number) for number in range(design.shape[1])])
     return _fit(
-        _Rows(categories.encode(train), successes=clicks, failures=views - clicks),
+        _Rows(codes, successes=rows["clicks"].to_numpy(), failures=(rows["views"] - rows["clicks"]).to_numpy()),
         names=list(categories.values),
         parameters={**parameters, "seed": seed, "num_threads": threads},
         rounds=rounds,
@@ -133,9 +137,18 @@ class _Rows:
 
 
 def _win_rows(cells: pd.DataFrame, categories: Categories, weights: np.ndarray) -> _Rows:
-    bids, wins = cells["bids"].to_numpy(float) * weights, cells["wins"].to_numpy(float) * weights
-    design = np.column_stack([categories.encode(cells), cells["log_bid"]])
-    return _Rows(design, successes=wins, failures=bids - wins)
+    """The cells of all days together: the model knows no day, and fewer rows train faster."""
+    design = categories.encode(cells)
+    bids = cells["bids"].to_numpy(float) * weights
+    sums = pd.DataFrame({"bids": bids, "wins": cells["wins"] * weights, "log_bid": cells["log_bid"] * bids})
+    bucket = np.round(cells["log_bid"].to_numpy(float) / PRICE_BUCKET_WIDTH)
+    rows = sums.groupby([*design.T, bucket], sort=True).sum()
+    codes = np.column_stack([rows.index.get_level_values(number) for number in range(design.shape[1])])
+    return _Rows(
+        np.column_stack([codes, rows["log_bid"] / rows["bids"]]),
+        successes=rows["wins"].to_numpy(),
+        failures=(rows["bids"] - rows["wins"]).to_numpy(),
+    )
 
 
 def _fit(

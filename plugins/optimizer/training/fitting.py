@@ -6,14 +6,14 @@ from pathlib import Path
 import lightgbm as lgb
 import numpy as np
 import pandas as pd
-from scipy.special import expit
 from sklearn.metrics import log_loss
 
-from optimizer.core.calibration import expected_calibration_error, weighted_auc
+from optimizer.core.calibration import calibration_bins, expected_calibration_error, weighted_auc
 from optimizer.core.cells import TimeSplit, prepare_cells, recency_weights, split_by_time, unmask
 from optimizer.core.click_rate import estimate_click_rates
-from optimizer.core.slope import PriceMoves, find_slope, randomised_rows
-from optimizer.core.win_rate import LandscapeFit, fit_landscape, segment_levels
+from optimizer.core.second_price import add_shadow_bids
+from optimizer.core.slope import PriceMoves, find_slope, price_moves, randomised_rows
+from optimizer.core.win_rate import LandscapeFit, SegmentLevels, fit_landscape, segment_levels
 from optimizer.errors import DataError
 from optimizer.training.boosting import (
     Categories,
@@ -34,11 +34,18 @@ from optimizer.training.job import (
     TrainingReport,
 )
 
+UNRIVALLED_SHARES = (0.0, 0.02, 0.04, 0.06, 0.08, 0.10, 0.15, 0.20)
+LIKELIHOOD_GAIN = 2.0
+"""A larger share of auctions without a rival has to be clearly likelier: by this much in log-likelihood."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Context:
+    """What is learned from: the cells as they were bid, and what they say about winning (the same in first price)."""
+
     job: TrainingJob
     cells: pd.DataFrame
+    priced: pd.DataFrame
     split: TimeSplit
     categories: Categories
     reference_cpm: float
@@ -50,7 +57,19 @@ class _WinRate:
     booster: lgb.Booster
     fit: LandscapeFit
     usual: pd.DataFrame
+    levels: SegmentLevels
     metrics: dict[str, float]
+    calibration: list[dict[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class FittedModels:
+    """What a training job leaves: one row a segment, the report and the models in LightGBM's text format."""
+
+    segments: pd.DataFrame
+    report: TrainingReport
+    win_model: str
+    click_model: str | None
 
 
 def fit_models(folder: Path) -> None:
@@ -60,36 +79,52 @@ def fit_models(folder: Path) -> None:
         DataError: the cells cannot be learned from.
     """
     job = TrainingJob.model_validate_json((folder / JOB_FILE).read_text())
-    cells = prepare_cells(pd.read_parquet(folder / CELLS_FILE), job.features)
-    features = list(job.features)
-    cells["segment"] = cells.groupby(features, observed=True, sort=True).ngroup()
-    split = split_by_time(cells)
-    rows = randomised_rows(cells)
+    fitted = fit(job, pd.read_parquet(folder / CELLS_FILE))
+    (folder / WIN_MODEL_FILE).write_text(fitted.win_model)
+    if fitted.click_model is not None:
+        (folder / CLICK_MODEL_FILE).write_text(fitted.click_model)
+    fitted.segments.to_parquet(folder / SEGMENTS_FILE, index=False)
+    (folder / REPORT_FILE).write_text(fitted.report.model_dump_json())
+
+
+def fit(job: TrainingJob, cells: pd.DataFrame) -> FittedModels:
+    """Return what the cells teach, `optimizer.core.cells` by the job's features.
+
+    Raises:
+        DataError: the cells cannot be learned from.
+    """
+    context = _open_context(job, prepare_cells(cells, job.features))
+    win_rate, clicks = _fit_win_rate(context), _fit_clicks(context)
+    return FittedModels(
+        segments=_segments(context, win_rate, clicks),
+        report=_report(context, win_rate, clicks),
+        win_model=win_rate.booster.model_to_string(),
+        click_model=None if clicks.booster is None else clicks.booster.model_to_string(),
+    )
+
+
+def _open_context(job: TrainingJob, cells: pd.DataFrame) -> _Context:
+    cells["segment"] = cells.groupby(list(job.features), observed=True, sort=True).ngroup()
+    cells["anchor"] = cells.groupby(job.features[0], observed=True, sort=True).ngroup()
+    priced = add_shadow_bids(cells) if job.is_second_price else cells
+    rows = randomised_rows(priced)
     slope = find_slope(rows, rows["segment"].to_numpy())
-    context = _Context(
+    return _Context(
         job=job,
         cells=cells,
-        split=split,
+        priced=priced,
+        split=split_by_time(cells),
         categories=Categories.of(cells, job.features),
         reference_cpm=float(np.exp(_weighted_quantile(cells["log_bid"], cells["bids"], 0.5))),
         is_randomised=slope is not None and slope.is_identified,
     )
-    win_rate = _fit_win_rate(context)
-    clicks = _fit_clicks(context)
-    segments = _segments(context, win_rate, clicks)
-    report = _report(context, win_rate, clicks)
-    win_rate.booster.save_model(folder / WIN_MODEL_FILE)
-    if clicks.booster is not None:
-        clicks.booster.save_model(folder / CLICK_MODEL_FILE)
-    segments.to_parquet(folder / SEGMENTS_FILE, index=False)
-    (folder / REPORT_FILE).write_text(report.model_dump_json())
 
 
 def _fit_win_rate(context: _Context) -> _WinRate:
-    train, calibrate, test = context.split.slices(context.cells)
+    train, calibrate, test = context.split.slices(context.priced)
     judged = _fit_boosted(context, train, later=calibrate)
     judged_fit, usual = _fit_curve(context, judged, calibrate)
-    predicted = expit(judged_fit.win_logit(_scores(context, judged, test, usual), _moves(context, test, usual)))
+    predicted = judged_fit.win_rate(_win_logit(context, judged, judged_fit, usual, test))
     wins, bids = test["wins"].to_numpy(float), test["bids"].to_numpy(float)
     metrics = {
         "wr_model_auc": weighted_auc(predicted, successes=wins, trials=bids),
@@ -103,8 +138,26 @@ def _fit_win_rate(context: _Context) -> _WinRate:
     }
     booster = _fit_boosted(context, pd.concat([train, calibrate]), rounds=metrics["wr_model_rounds"])
     metrics["largest_fall"] = largest_fall(booster, context.cells, categories=context.categories)
-    fit, usual = _fit_curve(context, booster, pd.concat([calibrate, test]))
-    return _WinRate(booster, fit, usual, metrics)
+    fit, usual, levels = _fit_best_curve(context, booster, pd.concat([calibrate, test]))
+    bins = calibration_bins(predicted, successes=wins, trials=bids)
+    return _WinRate(booster, fit, usual, levels, metrics, bins.to_dict("records"))
+
+
+def _fit_best_curve(
+    context: _Context, booster: lgb.Booster, cells: pd.DataFrame
+) -> tuple[LandscapeFit, pd.DataFrame, SegmentLevels]:
+    """The curve with the share of auctions without a rival under which the whole log is likeliest.
+
+    Only bids far apart on one segment tell it; while the log holds none, no share is clearly likelier than 0.
+    """
+    best = None
+    for share in UNRIVALLED_SHARES:
+        fit, usual = _fit_curve(context, booster, cells, unrivalled_share=share)
+        levels = _own_levels(context, booster, fit, usual)
+        if best is not None and levels.log_likelihood < best[2].log_likelihood + LIKELIHOOD_GAIN:
+            break
+        best = fit, usual, levels
+    return best
 
 
 def _fit_boosted(context: _Context, cells: pd.DataFrame, **options) -> lgb.Booster:
@@ -113,12 +166,29 @@ def _fit_boosted(context: _Context, cells: pd.DataFrame, **options) -> lgb.Boost
     return fit_win_model(cells, categories=context.categories, weights=weights, seed=seed, threads=threads, **options)
 
 
-def _fit_curve(context: _Context, booster: lgb.Booster, cells: pd.DataFrame) -> tuple[LandscapeFit, pd.DataFrame]:
+def _fit_curve(
+    context: _Context, booster: lgb.Booster, cells: pd.DataFrame, *, unrivalled_share: float = 0.0
+) -> tuple[LandscapeFit, pd.DataFrame]:
     """The curve of these days, and the usual prices that it is measured from."""
     rows = cells[cells["log_base"].notna()] if context.is_randomised else cells
     usual = _usual_prices(context, rows)
-    score, moves = _scores(context, booster, rows, usual), _moves(context, rows, usual)
-    return fit_landscape(rows, score=score, moves=moves, reference_cpm=context.reference_cpm), usual
+    fit = fit_landscape(
+        rows,
+        score=_scores(context, booster, rows, usual),
+        moves=_moves(context, rows, usual),
+        group=rows["anchor"].to_numpy(),
+        groups=int(context.cells["anchor"].max()) + 1,
+        reference_cpm=context.reference_cpm,
+        unrivalled_share=unrivalled_share,
+    )
+    return fit, usual
+
+
+def _win_logit(
+    context: _Context, booster: lgb.Booster, fit: LandscapeFit, usual: pd.DataFrame, cells: pd.DataFrame
+) -> np.ndarray:
+    scores, moves = _scores(context, booster, cells, usual), _moves(context, cells, usual)
+    return fit.win_logit(scores, moves, cells["anchor"].to_numpy())
 
 
 def _usual_prices(context: _Context, rows: pd.DataFrame) -> pd.DataFrame:
@@ -134,10 +204,8 @@ def _usual_prices(context: _Context, rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _moves(context: _Context, cells: pd.DataFrame, usual: pd.DataFrame) -> PriceMoves:
-    usual_price = usual["price"].to_numpy()[cells["segment"]]
-    log_bid = cells["log_bid"].to_numpy(float)
-    price = cells["log_base"].fillna(cells["log_bid"]).to_numpy(float) if context.is_randomised else log_bid
-    return PriceMoves(usual_price, price - usual_price, log_bid - price, context.is_randomised)
+    prices = usual["price"].to_numpy()
+    return price_moves(cells, cells["segment"].to_numpy(), is_randomised=context.is_randomised, usual=prices)
 
 
 def _scores(context: _Context, booster: lgb.Booster, cells: pd.DataFrame, usual: pd.DataFrame) -> np.ndarray:
@@ -153,26 +221,22 @@ def _fit_clicks(context: _Context) -> ClickModel:
 
 
 def _segments(context: _Context, win_rate: _WinRate, clicks: ClickModel) -> pd.DataFrame:
-    """One row a segment: features, counts, level of the win rate, click rate and value."""
-    job, cells = context.job, context.cells
+    """One row a segment: features, counts, win-rate curve, usual bid, floor and click rate."""
+    job, cells, fit = context.job, context.cells, win_rate.fit
     features = list(job.features)
     counts = ["bids", "wins", "clicks", "bid_cpm_sum"]
-    segments = cells.groupby(["segment", *features], observed=True, sort=True)[counts].sum().reset_index()
-    group = cells["segment"].to_numpy()
+    segments = cells.groupby(["segment", "anchor", *features], observed=True, sort=True)[counts].sum().reset_index()
+    own = win_rate.levels
+    segments = segments.assign(level_shift=own.shift, level_error=own.error, effective_bids=own.effective_bids)
+    anchor, usual = segments["anchor"].to_numpy(), win_rate.usual["price"].to_numpy()
     scores = _scores(context, win_rate.booster, segments, win_rate.usual)
-    levels = segment_levels(
-        cells,
-        group=group,
-        size=len(segments),
-        fit=win_rate.fit,
-        score=scores[group],
-        moves=_moves(context, cells, win_rate.usual),
-        weights=recency_weights(cells["day"], half_life_days=job.half_life_days),
-    )
-    segments = pd.concat([segments, levels], axis=1)
-    segments["model_level"] = win_rate.fit.level(scores, win_rate.usual["price"].to_numpy())
+    segments["usual_bid_cpm"] = np.exp(usual)
+    segments["model_level"] = fit.level(scores, usual, anchor)
     segments["level"] = segments["model_level"] + segments["level_shift"]
-    segments["floor_cpm"] = _floors(cells, group, len(segments))
+    segments["slope"] = fit.group_slopes[anchor]
+    segments["slope_error"] = fit.group_errors[anchor]
+    segments["is_slope_identified"] = fit.is_group_identified[anchor]
+    segments["floor_cpm"] = _floors(cells, cells["segment"].to_numpy(), len(segments))
     segments["click_rate"] = (
         click_rates(clicks.booster, segments, categories=context.categories)
         if clicks.is_used
@@ -180,7 +244,19 @@ def _segments(context: _Context, win_rate: _WinRate, clicks: ClickModel) -> pd.D
     )
     for feature in features:
         segments[feature] = unmask(segments[feature])
-    return segments.drop(columns="segment")
+    return segments.drop(columns=["segment", "anchor"])
+
+
+def _own_levels(context: _Context, booster: lgb.Booster, fit: LandscapeFit, usual: pd.DataFrame) -> SegmentLevels:
+    priced = context.priced
+    return segment_levels(
+        priced,
+        group=priced["segment"].to_numpy(),
+        size=int(context.cells["segment"].max()) + 1,
+        curve=_win_logit(context, booster, fit, usual, priced),
+        weights=recency_weights(priced["day"], half_life_days=context.job.half_life_days),
+        fit=fit,
+    )
 
 
 def _floors(cells: pd.DataFrame, group: np.ndarray, size: int) -> np.ndarray:
@@ -195,8 +271,9 @@ def _floors(cells: pd.DataFrame, group: np.ndarray, size: int) -> np.ndarray:
 
 def _report(context: _Context, win_rate: _WinRate, clicks: ClickModel) -> TrainingReport:
     job, cells, fit = context.job, context.cells, win_rate.fit
-    _, calibrate, test = context.split.slices(cells)
+    _, calibrate, test = context.split.slices(context.priced)
     recent = pd.concat([calibrate, test])
+    served = recent["log_base"].fillna(recent["log_bid"])
     hits = cells["clicks"].sum()
     return TrainingReport(
         reference_cpm=fit.reference_cpm,
@@ -204,8 +281,14 @@ def _report(context: _Context, win_rate: _WinRate, clicks: ClickModel) -> Traini
         score_weight=fit.score_weight,
         slope=fit.slope,
         slope_error=fit.slope_error,
+        bid_coefficient=fit.bid_coefficient,
+        bid_coefficient_error=fit.bid_coefficient_error,
         multiplier_slope=fit.multiplier_slope,
+        mean_multiplier=fit.mean_multiplier,
+        unrivalled_share=fit.unrivalled_share,
         is_slope_naive=fit.is_naive,
+        is_held=fit.is_held,
+        calibration=win_rate.calibration,
         **win_rate.metrics,
         ctr_model_auc=clicks.auc,
         ctr_model_auc_error=clicks.auc_error,
@@ -214,8 +297,8 @@ def _report(context: _Context, win_rate: _WinRate, clicks: ClickModel) -> Traini
         global_click_rate=_global_click_rate(job),
         value_per_click=float(cells["click_revenue"].sum() / hits) if hits else 0.0,
         value_per_mille_views=float(1000 * cells["view_revenue"].sum() / cells["wins"].sum()),
-        served_bid_low_cpm=float(np.exp(_weighted_quantile(recent["log_bid"], recent["bids"], 0.01))),
-        served_bid_high_cpm=float(np.exp(_weighted_quantile(recent["log_bid"], recent["bids"], 0.99))),
+        served_bid_low_cpm=float(np.exp(_weighted_quantile(served, recent["bids"], 0.01))),
+        served_bid_high_cpm=float(np.exp(_weighted_quantile(served, recent["bids"], 0.99))),
         train_until=_date(context.split.calibrate_from),
         calibrate_until=_date(context.split.test_from),
         test_until=_date(cells["day"].max() + pd.Timedelta(days=1)),

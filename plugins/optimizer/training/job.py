@@ -28,6 +28,7 @@ class TrainingJob(BaseModel):
 
     features: tuple[str, ...]
     half_life_days: float
+    is_second_price: bool = False
     total_views: int
     total_clicks: int
     seed: int
@@ -44,8 +45,14 @@ class TrainingReport(BaseModel):
     score_weight: float
     slope: float
     slope_error: float
+    bid_coefficient: float
+    bid_coefficient_error: float
     multiplier_slope: float
+    mean_multiplier: float
+    unrivalled_share: float
     is_slope_naive: bool
+    is_held: bool
+    calibration: list[dict[str, float]]
     wr_model_auc: float
     wr_model_ece: float
     wr_model_logloss: float

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from optimizer.core.cells import PRICE_BUCKET_WIDTH
+from optimizer.core.second_price import SHADOW_PERCENTS, wins_column
+from optimizer.core.slope import RANDOMISED_DAYS
 from optimizer.errors import EmptyWindowError
 from optimizer.warehouse.connection import warehouse_errors
 from optimizer.warehouse.queries import render_query
@@ -27,6 +29,8 @@ _SUM_COLUMNS = {
     "click_revenue": pa.float64(),
     "floor_cpm_max": pa.float64(),
 }
+
+_MULTIPLIER_COLUMNS = {"multiplied_bids": pa.int64(), "log_multiplier_sum": pa.float64()}
 
 SUM_DECIMALS = 10
 """Sums of CPM and revenue keep this many: a cent times two multipliers of four decimals has ten."""
@@ -94,37 +98,56 @@ def read_totals(connection: Any, *, window: Window) -> WindowTotals:
     )
 
 
-def extract_segment_cells(connection: Any, *, window: Window, features: Sequence[str], path: Path) -> int:
+def extract_segment_cells(
+    connection: Any, *, window: Window, features: Sequence[str], path: Path, is_second_price: bool = False
+) -> int:
     """Write the cells by candidate features to `path` (Parquet) and return their number."""
-    buckets = {"price_bucket": pa.int32(), "base_price_bucket": pa.int32()}
-    schema = {"day": pa.date32(), **dict.fromkeys(features, pa.string()), **buckets, **_SUM_COLUMNS}
-    return _extract(connection, "segment_cells", window, schema, path, features)
+    percents = SHADOW_PERCENTS if is_second_price else ()
+    schema = {
+        "day": pa.date32(),
+        **dict.fromkeys(features, pa.string()),
+        **{"price_bucket": pa.int32(), "base_price_bucket": pa.int32(), "run_id": pa.string()},
+        **{wins_column(percent): pa.int64() for percent in percents},
+        **_SUM_COLUMNS,
+    }
+    query = render_query("segment_cells", features=features, shadow_percents=percents)
+    return _extract(connection, query, {**window.binds(), **_BUCKETS}, schema, path)
 
 
 def extract_domain_cells(connection: Any, *, window: Window, path: Path) -> int:
     """Write the cells by domain to `path` (Parquet) and return their number."""
-    schema = {"day": pa.date32(), "domain": pa.string(), "price_bucket": pa.int32(), **_SUM_COLUMNS}
-    return _extract(connection, "domain_cells", window, schema, path)
+    key = {"day": pa.date32(), "domain": pa.string(), "price_bucket": pa.int32()}
+    binds = {**window.binds(), **_recent(window), **_BUCKETS}
+    return _extract(
+        connection, render_query("domain_cells"), binds, {**key, **_MULTIPLIER_COLUMNS, **_SUM_COLUMNS}, path
+    )
 
 
 def extract_npi_totals(connection: Any, *, window: Window, path: Path) -> int:
     """Write the totals by identified professional to `path` (Parquet) and return their number."""
-    return _extract(connection, "npi_totals", window, {"npi": pa.string(), **_SUM_COLUMNS}, path)
+    columns = {"npi": pa.string(), **_MULTIPLIER_COLUMNS, **_SUM_COLUMNS}
+    return _extract(connection, render_query("npi_totals"), {**window.binds(), **_recent(window)}, columns, path)
+
+
+_BUCKETS = {"bucket_width": PRICE_BUCKET_WIDTH}
+
+
+def _recent(window: Window) -> dict[str, str]:
+    start = window.data_end_at.replace(tzinfo=None) - timedelta(days=RANDOMISED_DAYS)
+    return {"recent_dt": start.isoformat(sep=" ")}
 
 
 def _extract(
-    connection: Any,
-    name: str,
-    window: Window,
-    columns: Mapping[str, pa.DataType],
-    path: Path,
-    features: Sequence[str] = (),
+    connection: Any, query: str, binds: Mapping[str, Any], columns: Mapping[str, pa.DataType], path: Path
 ) -> int:
     schema = pa.schema(list(columns.items()))
-    binds = window.binds() | ({"bucket_width": PRICE_BUCKET_WIDTH} if "price_bucket" in columns else {})
     rows = 0
-    with pq.ParquetWriter(path, schema) as writer, warehouse_errors(f"reading {name}"), connection.cursor() as cursor:
-        cursor.execute(render_query(name, features=features), binds)
+    with (
+        pq.ParquetWriter(path, schema) as writer,
+        warehouse_errors(f"writing {path.name}"),
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(query, binds)
         for batch in cursor.fetch_arrow_batches() or ():
             writer.write_table(_cast(batch, schema))
             rows += batch.num_rows

@@ -1,0 +1,79 @@
+"""What earlier runs planned to bid before jitter: the centre from which their bids were varied at random."""
+
+import io
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from optimizer.artifacts.manifest import read_manifest, read_verified
+from optimizer.control_plane import runs
+from optimizer.core.cells import know_planned
+from optimizer.errors import ArtifactError, RunStateError
+from optimizer.pipeline import staging
+from optimizer.pipeline.systems import Systems
+
+log = logging.getLogger(__name__)
+
+BIDS_FILE = "suggested_bids.csv"
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedBids:
+    """The key's features of a run, in their order, and its planned bid of each segment key, CPM."""
+
+    features: tuple[str, ...]
+    planned_cpm: Mapping[str, float]
+
+
+def read_planned_bids(run_id: str, systems: Systems) -> PlannedBids:
+    """Return what the run planned.
+
+    Raises:
+        RunStateError: there is no such run, or it wrote no outputs.
+        ArtifactError: its bids are missing, changed or have other columns.
+    """
+    output_uri = runs.read_run(systems.engine, run_id).s3_output_path
+    if output_uri is None:
+        raise RunStateError(f"run {run_id} has no outputs")
+    manifest = read_manifest(systems.store, output_uri)
+    content = read_verified(systems.store, output_uri=output_uri, manifest=manifest, name=BIDS_FILE)
+    try:
+        table = pd.read_csv(io.BytesIO(content), usecols=["segment_key", "planned_bid_cpm"], keep_default_na=False)
+        planned = dict(zip(table["segment_key"], table["planned_bid_cpm"].astype(float), strict=True))
+    except ValueError as error:
+        raise ArtifactError(f"{BIDS_FILE} of run {run_id} cannot be read: {error}") from error
+    return PlannedBids(tuple(manifest.bidding.features), planned)
+
+
+def stage_planned_bids(run_ids: Iterable[str], *, stage: staging.Staging, systems: Systems) -> dict[str, list[str]]:
+    """Leave the planned bids of these runs in the staging prefix; return the features of each.
+
+    A run that cannot be read is left out: its bids' moves are then measured from their own mean.
+    """
+    parts, features = [], {}
+    for run_id in sorted(run_ids):
+        try:
+            planned = read_planned_bids(run_id, systems)
+        except (ArtifactError, RunStateError) as error:
+            log.info("the planned bids of run %s are not known: %s", run_id, error)
+            continue
+        features[run_id] = list(planned.features)
+        keys, bids = list(planned.planned_cpm), list(planned.planned_cpm.values())
+        parts.append(pd.DataFrame({"run_id": run_id, "segment_key": keys, "planned_bid_cpm": bids}))
+    if parts:
+        stage.put_frame(staging.PLANNED_BIDS, pd.concat(parts, ignore_index=True))
+    return features
+
+
+def with_planned_bids(
+    cells: pd.DataFrame, *, features_by_run: Mapping[str, list[str]], stage: staging.Staging
+) -> pd.DataFrame:
+    """Return prepared cells with `log_planned` where the run that bid them is known."""
+    if not features_by_run:
+        return cells
+    for run_id, table in stage.get_frame(staging.PLANNED_BIDS).groupby("run_id"):
+        planned = dict(zip(table["segment_key"], table["planned_bid_cpm"], strict=True))
+        cells = know_planned(cells, run_id=run_id, features=features_by_run[run_id], planned_cpm=planned)
+    return cells

@@ -1,0 +1,197 @@
+"""From what was learned to what is bid: the part of compute_bids that needs no system."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from optimizer.core.bidding import BidPlan, BidPolicy, plan_bids
+from optimizer.core.keys import segment_key
+from optimizer.core.landscape import Landscape, Link
+from optimizer.core.multipliers import domain_multipliers, multiplier_link, npi_multipliers
+from optimizer.core.settings import RunSettings
+from optimizer.training.job import TrainingReport
+
+MAX_LEVEL_ERROR = 0.5
+"""A segment is served where the standard error of its level, in logit units, is at most this."""
+
+JITTER_SD = {"off": 0.02, "on": 0.10, "aggressive": 0.15}
+TRUST_WIDENING = {"on": 0.25, "aggressive": 0.50}
+AGGRESSIVE_STEP_FACTOR = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What a run knows when it prices: the segments and report of training, the cells of domains and NPIs.
+
+    total_clicks: of the window; how far the value of a click-paid impression can be trusted depends on it.
+    """
+
+    segments: pd.DataFrame
+    report: TrainingReport
+    features: Sequence[str]
+    domain_cells: pd.DataFrame | None
+    npi_totals: pd.DataFrame | None
+    total_clicks: int
+
+
+@dataclass(frozen=True, slots=True)
+class PricedRun:
+    """The bid table, the multipliers where they are enabled, and the figures of the run."""
+
+    bids: pd.DataFrame
+    domains: pd.DataFrame | None
+    npis: pd.DataFrame | None
+    landscape: Landscape
+    figures: dict[str, Any]
+
+
+def price_run(learned: Learned, *, settings: RunSettings, previous_bids: Mapping[str, float], run_id: str) -> PricedRun:
+    """Return bids and multipliers.
+
+    Args:
+        previous_bids: the active run's planned bid of each segment key, CPM.
+    """
+    report, table = learned.report, learned.segments
+    domains = npis = None
+    if settings.domain_enabled and learned.domain_cells is not None:
+        domains = domain_multipliers(learned.domain_cells, slope=report.bid_coefficient)
+    if settings.npi_enabled and learned.npi_totals is not None:
+        npis = npi_multipliers(learned.npi_totals)
+    landscape = Landscape(report.reference_cpm, _link(report, domains, npis, requests=float(table["bids"].sum())))
+    policy = bid_policy(settings, report, total_clicks=learned.total_clicks)
+    segments = _priceable(learned, settings, previous_bids)
+    plan = plan_bids(segments, landscape=landscape, policy=policy, seed=run_id)
+    bids = _bid_table(pd.concat([segments, plan.table], axis=1), learned.features, landscape, settings)
+    other = _segment_scope_cpm(segments, landscape, policy, run_id)
+    figures = _figures(bids, plan, policy, report) | {
+        "segment_scope_cpm_ratio": other / plan.expected_cpm if plan.expected_cpm > 0 else None,
+        "link": {name: getattr(landscape.link, name).tolist() for name in ("shifts", "shares")}
+        | {"unrivalled_share": landscape.link.unrivalled_share},
+        "domains_count": 0 if domains is None else len(domains),
+        "npis_count": 0 if npis is None else len(npis),
+    }
+    return PricedRun(bids, domains, npis, landscape, figures)
+
+
+def bid_policy(settings: RunSettings, report: TrainingReport, *, total_clicks: int) -> BidPolicy:
+    """Return what bounds the bids of a run with these settings."""
+    mode = "aggressive" if settings.aggressive_exploration else "on"
+    return BidPolicy(
+        target_win_rate=settings.target_win_rate,
+        win_rate_scope=settings.win_rate_scope,
+        target_margin=settings.target_margin,
+        max_bid_cpm=settings.max_bid_cpm,
+        floor_available=settings.floor_available,
+        jitter_sd=JITTER_SD[mode if settings.exploration_mode else "off"],
+        step_limit=settings.daily_step_limit * (AGGRESSIVE_STEP_FACTOR if settings.aggressive_exploration else 1.0),
+        value_trust=value_trust(report, total_clicks=total_clicks),
+        is_second_price=settings.auction_type == "second_price",
+        is_aggressive=settings.aggressive_exploration,
+    )
+
+
+def value_trust(report: TrainingReport, *, total_clicks: int) -> float:
+    """Return theta, 0 to 1: the click rate at one standard error below its estimate, over the estimate.
+
+    The error of a count of clicks is its root (Poisson). What views earn by themselves is known.
+    """
+    if report.value_per_mille_views > 0:
+        return 1.0
+    return max(0.0, 1.0 - total_clicks**-0.5) if total_clicks else 0.0
+
+
+def _link(report: TrainingReport, domains: pd.DataFrame | None, npis: pd.DataFrame | None, *, requests: float) -> Link:
+    tables = [table for table in (domains, npis) if table is not None]
+    return multiplier_link(
+        tables,
+        requests=requests,
+        slope=report.slope,
+        multiplier_slope=report.multiplier_slope,
+        mean_multiplier=report.mean_multiplier,
+        unrivalled_share=report.unrivalled_share,
+    )
+
+
+def _priceable(learned: Learned, settings: RunSettings, previous_bids: Mapping[str, float]) -> pd.DataFrame:
+    """The segments with all that `plan_bids` needs."""
+    report, segments = learned.report, learned.segments
+    values = segments[list(learned.features)].astype("object").where(segments[list(learned.features)].notna(), None)
+    keys = pd.Series([segment_key(row) for row in values.itertuples(index=False, name=None)], index=segments.index)
+    previous = keys.map(dict(previous_bids)).astype(float)
+    value_cpm = 1000 * segments["click_rate"] * report.value_per_click + report.value_per_mille_views
+    widening = TRUST_WIDENING["aggressive" if settings.aggressive_exploration else "on"]
+    widening = 0.0 if report.is_slope_naive else widening
+    is_first_run = previous.isna().all()
+    return segments.assign(
+        segment_key=keys,
+        previous_bid_cpm=previous,
+        value_cpm=np.where(value_cpm > 0, value_cpm, np.nan),
+        trust_low_cpm=report.served_bid_low_cpm * (1 - widening),
+        trust_high_cpm=report.served_bid_high_cpm * (1 + widening),
+        is_held=report.is_held | (~segments["is_slope_identified"] & (not is_first_run)),
+        own_share=_own_share(segments),
+    )
+
+
+def _own_share(segments: pd.DataFrame) -> np.ndarray:
+    """Share of a segment's level that is its own evidence, 0 to 1: what its error lost against the spread of all."""
+    prior = float((segments["level_shift"] ** 2 + segments["level_error"] ** 2).mean())
+    return (
+        (1 - segments["level_error"].to_numpy(float) ** 2 / prior).clip(0, 1) if prior > 0 else np.ones(len(segments))
+    )
+
+
+def _bid_table(
+    table: pd.DataFrame, features: Sequence[str], landscape: Landscape, settings: RunSettings
+) -> pd.DataFrame:
+    is_known = table[list(features)].notna().all(axis=1)
+    has_evidence = (table["effective_bids"] >= settings.min_segment_bids) & (table["level_error"] <= MAX_LEVEL_ERROR)
+    mean_bid = (table["bid_cpm_sum"] / table["bids"]).to_numpy(float)
+    return table.assign(
+        is_served=is_known & has_evidence & table["suggested_bid_cpm"].notna(),
+        observed_win_rate=table["wins"] / table["bids"],
+        modelled_win_rate=landscape.win_rate(table["level"].to_numpy(), table["slope"].to_numpy(), mean_bid),
+        observed_ctr=(table["clicks"] / table["wins"]).where(table["wins"] > 0),
+    )
+
+
+def _segment_scope_cpm(segments: pd.DataFrame, landscape: Landscape, policy: BidPolicy, run_id: str) -> float:
+    """What a win costs where every segment has to reach the target by itself."""
+    return plan_bids(
+        segments, landscape=landscape, policy=replace(policy, win_rate_scope="segment"), seed=run_id
+    ).expected_cpm
+
+
+def _figures(bids: pd.DataFrame, plan: BidPlan, policy: BidPolicy, report: TrainingReport) -> dict[str, Any]:
+    biddable = bids[bids["suggested_bid_cpm"].notna()]
+    suggested = biddable["suggested_bid_cpm"]
+    step = (biddable["planned_bid_cpm"] / biddable["previous_bid_cpm"] - 1).abs()
+    bound_by_step = step[~biddable["reason"].isin(["margin", "cap", "floor"])]
+    won = biddable["bids"] * biddable["expected_win_rate"]
+    value = (won * biddable["value_cpm"]).sum()
+    return {
+        "total_segments": len(bids),
+        "segments_count": len(biddable),
+        "segments_in_memcache": int(bids["is_served"].sum()),
+        "row_coverage": float(bids.loc[bids["is_served"], "bids"].sum() / bids["bids"].sum()),
+        "bid_median": float(suggested.median()) if len(suggested) else None,
+        "bid_min": float(suggested.min()) if len(suggested) else None,
+        "bid_max": float(suggested.max()) if len(suggested) else None,
+        "win_price_cpm": plan.win_price_cpm,
+        "fallback_bid_cpm": plan.fallback_bid_cpm,
+        "expected_win_rate": plan.expected_win_rate,
+        "target_shortfall": max(0.0, policy.target_win_rate - plan.expected_win_rate),
+        "expected_cpm": plan.expected_cpm,
+        "expected_margin": float(1 - (won * biddable["expected_cost_cpm"]).sum() / value) if value > 0 else None,
+        "trust_low_cpm": float(bids["trust_low_cpm"].min()),
+        "trust_high_cpm": float(bids["trust_high_cpm"].max()),
+        "jitter_sd": policy.jitter_sd,
+        "step_limit": policy.step_limit,
+        "largest_step": float(bound_by_step.max()) if bound_by_step.notna().any() else 0.0,
+        "compared_segments": int(biddable["previous_bid_cpm"].notna().sum()),
+        "value_trust": policy.value_trust,
+        "reasons": {reason: int(count) for reason, count in bids["reason"].value_counts().sort_index().items()},
+    }

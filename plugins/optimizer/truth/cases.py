@@ -1,0 +1,72 @@
+"""The markets that the optimizer is tried on: a world, a scenario, what is wrong with the log."""
+
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
+
+from optimizer.core.settings import RunSettings
+from optimizer.simulation.auctions import draw_requests
+from optimizer.simulation.dirt import Dirt
+from optimizer.simulation.epochs import standard_epochs
+from optimizer.simulation.events import generate_events
+from optimizer.simulation.presets import PRESETS
+from optimizer.simulation.scenarios import with_scenario
+from optimizer.simulation.tables import Events
+from optimizer.simulation.world import World
+from optimizer.truth.judgement import true_slope
+from optimizer.truth.log import ExtractedLog, extract_log
+
+START_DAY = date(2026, 1, 5)
+SLOPE_REQUESTS = 100_000
+
+TARGET_ONLY = RunSettings(npi_enabled=True, domain_enabled=True, max_bid_cpm=1_000.0)
+"""What is asked of the optimizer where the win rate alone is judged: no cap near the bids."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One market with one log. Everything follows from these values.
+
+    Nothing is earned in it unless `value_ratio` says so, so that the target alone decides the bids.
+    changed_days: so many of the log's last days lie after the scenario's change.
+    """
+
+    seed: int
+    scenario: str = "steady"
+    preset: str = "drugs_hcp"
+    bids: int = 300_000
+    days: int = 60
+    changed_days: int = 14
+    value_ratio: float = 0.0
+    is_second_price: bool = False
+    dirt: Dirt = field(default_factory=Dirt)
+
+    @property
+    def end_day(self) -> date:
+        """The day after the log's last."""
+        return START_DAY + timedelta(days=self.days)
+
+    def create_world(self) -> World:
+        market = replace(PRESETS[self.preset], value_ratio=self.value_ratio)
+        if self.is_second_price:
+            market = replace(market, auction_type="second_price")
+        scenario = with_scenario(market, name=self.scenario, change_day=self.days - self.changed_days)
+        return World.create(self.seed, settings=scenario)
+
+    def generate_log(self, world: World) -> Events:
+        return generate_events(world, start_day=START_DAY, days=self.days, bids=self.bids, dirt=self.dirt)
+
+    def extract(self, world: World, events: Events) -> ExtractedLog:
+        return extract_log(
+            events,
+            object_id=world.settings.object_id,
+            end_day=self.end_day,
+            days=self.days,
+            is_second_price=self.is_second_price,
+        )
+
+    def logged_slope(self, world: World) -> float:
+        """Return the true slope at the bids of the log's last epoch."""
+        epoch = standard_epochs(world, start_day=START_DAY, days=self.days)[-1]
+        first = self.end_day - timedelta(days=epoch.days)
+        requests = draw_requests(world, start_day=first, days=epoch.days, count=SLOPE_REQUESTS, seed=self.seed + 1)
+        return true_slope(world, requests, epoch.policy.price(world, requests))

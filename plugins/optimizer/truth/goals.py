@@ -1,0 +1,85 @@
+"""What is to be reached, and whether it was: one line a goal, over all seeds of a scenario."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class TrialFigures:
+    """What one trial left for the table; a figure that a scenario does not have is NaN.
+
+    is_refused: the optimizer refused or held all bids, because the log tells no slope.
+    slope_covered, backtest_covered: share of its intervals that hold the truth.
+    bid_change: mean relative change of bids against the same log without dirt.
+    """
+
+    scenario: str
+    method: str
+    seed: int
+    achieved: float = np.nan
+    gap: float = np.nan
+    segment_error: float = np.nan
+    landscape_error: float = np.nan
+    bid_over_ideal: float = np.nan
+    cpm: float = np.nan
+    ideal_cpm: float = np.nan
+    slope: float = np.nan
+    true_slope: float = np.nan
+    slope_covered: float = np.nan
+    backtest_covered: float = np.nan
+    backtest_refused: float = np.nan
+    bid_change: float = np.nan
+    is_refused: float = np.nan
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """One line of the table: a statistic of the seeds' figures and where it has to lie."""
+
+    text: str
+    figure: str
+    statistic: Callable[[np.ndarray], float]
+    low: float
+    high: float
+
+    def reach(self, trials: Sequence[TrialFigures]) -> "Reached | None":
+        """Return what the trials reached, None where none has the figure."""
+        figures = np.array([getattr(trial, self.figure) for trial in trials], float)
+        figures = figures[~np.isnan(figures)]
+        return Reached(self, float(self.statistic(figures)), len(figures)) if len(figures) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """A goal with the figure over so many seeds."""
+
+    goal: Goal
+    figure: float
+    seeds: int
+
+    @property
+    def is_met(self) -> bool:
+        return self.goal.low <= self.figure <= self.goal.high
+
+    @property
+    def missed_by(self) -> float:
+        """How far outside its bounds the figure is; 0 where it is met."""
+        return max(self.goal.low - self.figure, self.figure - self.goal.high, 0.0)
+
+
+def _mean_size(figures: np.ndarray) -> float:
+    return float(np.abs(figures).mean())
+
+
+GOALS = (
+    Goal("|achieved - target win rate|", "gap", _mean_size, 0.0, 0.03),
+    Goal("segment error", "segment_error", np.mean, 0.0, 0.05),
+    Goal("bid over ideal", "bid_over_ideal", np.mean, 0.93, 1.10),
+    Goal("landscape error", "landscape_error", np.mean, 0.0, 0.05),
+    Goal("slope's 95 % interval covers", "slope_covered", np.mean, 0.90, 1.0),
+    Goal("backtest's 95 % interval covers", "backtest_covered", np.mean, 0.90, 1.0),
+    Goal("bids change by dirt", "bid_change", np.mean, 0.0, 0.01),
+    Goal("flat bids refused or held", "is_refused", np.mean, 1.0, 1.0),
+)
