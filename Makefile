@@ -12,14 +12,18 @@ ifneq ($(shell $(BIN)/python -c 'print(1)' 2>/dev/null),1)
 .PHONY: $(STAMP)
 endif
 
-.PHONY: demo test up down lock lint install servers
+.PHONY: demo test truth up down lock lint install servers
 .DEFAULT_GOAL := demo
 
 demo: install  ## run one entity from its log to promoted bids, through Airflow
 	@$(BIN)/optimizer demo $(DEMO)
 
-test: install servers  ## every test, against real servers
-	@$(BIN)/python -m pytest $(TESTS)
+# A file's tests stay together: its servers are started once. Airflow's files, which take longest, come before the last.
+test: install servers  ## every test, against real servers, in two processes
+	@$(BIN)/python -m pytest --numprocesses=2 --dist=loadscope --no-loadscope-reorder $(TESTS)
+
+truth: install  ## the optimizer against known truth; DATA=file.csv: on an auction log of your own
+	@$(BIN)/python -m optimizer.truth $(if $(DATA),--data $(DATA)) $(TRUTH)
 
 up: install  ## Airflow's UI, scheduler and triggerer on the embedded stack
 	@$(BIN)/optimizer up
@@ -42,7 +46,7 @@ $(STAMP): requirements.txt pyproject.toml
 	@scripts/install-uv $(PYTHON) $(UV_VERSION)
 	@echo "installing the locked requirements into $(VENV)"
 	@.uv/bin/uv venv -q --clear --python $(PYTHON) $(VENV)
-	@.uv/bin/uv pip sync -q --require-hashes --python $(BIN)/python requirements.txt
+	@.uv/bin/uv pip sync -q --require-hashes --compile-bytecode --python $(BIN)/python requirements.txt
 	@.uv/bin/uv pip install -q --no-deps --no-index --no-build-isolation --python $(BIN)/python -e .
 	@scripts/install-openmp $(BIN)/python
 	@touch $(STAMP)

@@ -29,7 +29,7 @@ def test_noise_of_any_cardinality_is_never_chosen(noise_values):
     wide = SelectionLimits(
         **{**{f: getattr(LIMITS, f) for f in LIMITS.__slots__}, "max_segments": 1_000_000, "min_evidence_share": 0.0}
     )
-    for seed in range(8):
+    for seed in range(50):
         log = cells(seed, bids=20_000, noise_values=noise_values)
         assert "noise" not in select_features(log, candidates=FEATURES, limits=wide).features
 

@@ -97,24 +97,29 @@ def test_the_link_tells_what_new_multipliers_win_where_old_ones_followed_the_riv
     new = np.exp(0.4 * effect + rng.normal(0, 0.1, 300))
     new /= new.mean()
     bids = rng.integers(50, 5_000, 300)
-    slope, mean = 2.0, float(np.average(effect, weights=bids))
     table = pd.DataFrame(
         {"bids": bids, "multiplier": new, "multiplied_bids": bids, "log_multiplier_sum": bids * effect}
     )
-    link = multiplier_link(
-        [table], requests=float(bids.sum()), slope=slope, multiplier_slope=0.0, mean_multiplier=mean,
-        unrivalled_share=0.0,
-    )  # fmt: skip
     level = np.linspace(-3, 2, 6)
-    single = 1 / (1 + np.exp(-(level[:, None] + slope * (np.log(new) - effect))))
+    single = 1 / (1 + np.exp(-(level[:, None] + 2.0 * (np.log(new) - effect))))
+    link = multiplier_link([table], slope=2.0, unrivalled_share=0.0)
     assert link(level) == pytest.approx(single @ (bids / bids.sum()), abs=0.003)
 
 
-def test_requests_without_a_multiplier_keep_what_earlier_runs_gave_them():
+def test_multipliers_that_stay_change_nothing():
     table = pd.DataFrame(
+        {"bids": [400], "multiplier": [1.5], "multiplied_bids": [300], "log_multiplier_sum": [300 * np.log(1.5)]}
+    )
+    link = multiplier_link([table], slope=2.0, unrivalled_share=0.0)
+    assert link(np.array([-1.0, 0.5])) == pytest.approx(1 / (1 + np.exp([1.0, -0.5])))
+
+
+def test_only_the_requests_with_a_multiplier_are_moved_by_it():
+    domains = pd.DataFrame(
+        {"bids": [1_000], "multiplier": [1.0], "multiplied_bids": [1_000], "log_multiplier_sum": [0.0]}
+    )
+    npis = pd.DataFrame(
         {"bids": [400], "multiplier": [1.0], "multiplied_bids": [400], "log_multiplier_sum": [400 * 0.5]}
     )
-    link = multiplier_link(
-        [table], requests=1_000.0, slope=2.0, multiplier_slope=0.0, mean_multiplier=0.2, unrivalled_share=0.0
-    )
+    link = multiplier_link([domains, npis], slope=2.0, unrivalled_share=0.0)
     assert sorted(zip(link.shares.round(3), link.shifts.round(3), strict=True)) == [(0.4, -1.0), (0.6, 0.0)]

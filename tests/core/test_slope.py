@@ -1,10 +1,22 @@
 import numpy as np
+import pandas as pd
 import pytest
 from core.worlds import confounded_cells
+from scipy.special import expit
 
 from optimizer.core.cells import group_cells, prepare_cells
 from optimizer.core.logit import fit_logit
-from optimizer.core.slope import find_slope, judge_slope, mean_by_group, pool_slopes, randomised_rows
+from optimizer.core.slope import (
+    PriceMoves,
+    centre_bids,
+    find_jitter_key,
+    find_slope,
+    fit_jitter,
+    judge_slope,
+    mean_by_group,
+    pool_slopes,
+    randomised_rows,
+)
 
 FEATURES = ["adspace", "region"]
 
@@ -67,29 +79,68 @@ def test_known_plans_tell_jitter_from_bids_that_followed_the_market():
     assert sum(abs(slope.value - 2.0) <= 2.5 * slope.error for slope in knowing) >= 7
 
 
+def jittered(true, *, segments, days=20, bids=300, seed=5):
+    """Cells of segments with a jitter a day; `true` is the slope of each group, segments belong to them in turn."""
+    rng = np.random.default_rng(seed)
+    segment = np.repeat(np.arange(segments), days)
+    group = segment % len(true)
+    move, level = rng.normal(0, 0.1, len(segment)), rng.normal(-0.5, 0.5, segments)[segment]
+    wins = rng.binomial(bids, expit(level + np.asarray(true)[group] * move))
+    day = pd.Timestamp("2026-01-05") + pd.to_timedelta(np.tile(np.arange(days), segments), unit="D")
+    cells = pd.DataFrame({"day": day, "bids": bids, "wins": wins})
+    moves = PriceMoves(usual=np.zeros(len(segment)), drift=np.zeros(len(segment)), move=move, is_randomised=True)
+    return cells, moves, segment, group, level
+
+
+def pooled(true, **options):
+    cells, moves, segment, group, level = jittered(true, **options)
+    fit = fit_jitter(cells, moves=moves, segment=segment, score=level)
+    return fit, *pool_slopes(fit, cells, group=group, size=len(true) + 1, segment=segment)
+
+
 def test_slopes_of_groups_are_pulled_to_the_overall_one_by_what_they_do_not_know():
-    rng = np.random.default_rng(5)
-    true = np.array([1.0, 2.0, 3.0, 2.0])
-    group = np.repeat(np.arange(4), [40_000, 40_000, 40_000, 300])
-    move, level = rng.normal(0, 0.1, len(group)), np.array([-1.0, 0.3, 0.0, 1.0])[group]
-    won = (rng.random(len(group)) < 1 / (1 + np.exp(-(level + true[group] * move)))).astype(float)
-    overall = judge_slope(2.0, 0.06)
-    slopes, errors = pool_slopes(
-        level + 2.0 * move, move, wins=won, bids=np.ones(len(group)), group=group, size=4, overall=overall
-    )
-    assert np.abs(slopes - true)[:3] == pytest.approx(np.zeros(3), abs=0.35)
-    assert slopes[0] < 1.5 and slopes[2] > 2.5
-    assert errors[3] > 2 * errors[0]
+    fit, slopes, errors = pooled([1.0, 2.0, 3.0], segments=120)
+    assert slopes[:3] == pytest.approx([1.0, 2.0, 3.0], abs=0.4)
+    assert slopes[3] == fit.slope.value and errors[3] > 2 * errors[0]  # nobody bid in the last group
 
 
 def test_groups_that_do_not_differ_share_one_slope():
-    rng = np.random.default_rng(6)
-    group, move = rng.integers(0, 20, 60_000), rng.normal(0, 0.1, 60_000)
-    won = (rng.random(60_000) < 1 / (1 + np.exp(-2.0 * move))).astype(float)
-    slopes, _ = pool_slopes(
-        2.0 * move, move, wins=won, bids=np.ones(60_000), group=group, size=20, overall=judge_slope(2.0, 0.1)
+    _, slopes, _ = pooled([2.0] * 20, segments=60)
+    assert slopes.std() < 0.2
+
+
+def test_the_interval_of_the_slope_covers_where_days_shake_whole_segments():
+    covered = []
+    for seed in range(60):
+        cells, moves, segment, _, level = jittered([2.0], segments=40, seed=seed)
+        rng = np.random.default_rng(seed + 1_000)
+        shaken = rng.binomial(cells["bids"], expit(level + 2.0 * moves.move + rng.normal(0, 0.25, len(cells))))
+        slope = fit_jitter(cells.assign(wins=shaken), moves=moves, segment=segment, score=level).slope
+        covered.append(abs(slope.value - 2.0) <= 1.96 * slope.error)
+    assert np.mean(covered) >= 0.85
+
+
+def test_a_planner_that_follows_the_market_day_by_day_is_no_jitter():
+    raw = confounded_cells(3, jitter_sd=0.0)
+    rng = np.random.default_rng(3)
+    moved = np.exp(rng.normal(0, 0.06, (8, 21)))[
+        raw["adspace"].str[1:].astype(int), (raw["day"] - raw["day"].min()).dt.days
+    ]
+    raw = raw.assign(
+        bid_cpm_sum=raw["bid_cpm_sum"] * moved,
+        base_bid_cpm_sum=raw["base_bid_cpm_sum"] * moved,
+        base_price_bucket=np.round(np.log(raw["base_bid_cpm_sum"] * moved) / 0.05).astype(int),
     )
-    assert slopes.std() < 0.25
+    cells = centre_bids(prepare_cells(raw, FEATURES), FEATURES)
+    rows = randomised_rows(group_cells(cells, FEATURES))
+    assert find_slope(rows, rows.groupby(FEATURES, observed=True).ngroup().to_numpy()) is None
+
+
+def test_the_features_that_set_a_base_bid_are_found_and_no_others():
+    raw = confounded_cells(4, bids=60_000)
+    raw["noise"] = "n" + pd.Series(np.random.default_rng(4).integers(0, 6, len(raw))).astype(str)
+    cells = prepare_cells(raw, [*FEATURES, "noise"])
+    assert set(find_jitter_key(cells, [*FEATURES, "noise"])) == {"adspace", "region"}
 
 
 def test_a_group_without_weight_has_the_mean_zero():

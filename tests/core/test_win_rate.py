@@ -14,7 +14,7 @@ def at_reference(cells):
     """Moves that are measured from the reference bid of 8 in every segment."""
     zero = np.zeros(len(cells))
     move = cells["log_bid"].to_numpy(float) - np.log(8)
-    return PriceMoves(usual=zero + np.log(8), drift=zero, move=move, multiplier=zero, is_randomised=True)
+    return PriceMoves(usual=zero + np.log(8), drift=zero, move=move, is_randomised=True)
 
 
 def fitted(seed, **options):
@@ -26,7 +26,14 @@ def fitted(seed, **options):
 def curve(cells, score, **options):
     group = cells["adspace"].cat.codes.to_numpy()
     return fit_landscape(
-        cells, score=score, moves=at_reference(cells), group=group, groups=8, reference_cpm=8.0, **options
+        cells,
+        score=score,
+        moves=at_reference(cells),
+        segment=cells.groupby(FEATURES, observed=True).ngroup().to_numpy(),
+        group=group,
+        groups=8,
+        reference_cpm=8.0,
+        **options,
     )
 
 

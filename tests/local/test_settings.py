@@ -10,6 +10,8 @@ import pytest
 from optimizer.errors import ConfigError, UnavailableError
 from optimizer.local import LocalStack
 from optimizer.local.home import PROJECT, default_home
+from optimizer.local.ports import PortClaims
+from optimizer.local.settings import PREFERRED_PORTS
 
 SECRETS = {
     "airflow_password",
@@ -20,6 +22,14 @@ SECRETS = {
     "objects_access_key",
     "objects_secret_key",
 }
+
+
+@pytest.fixture(autouse=True)
+def _preferred_ports(monkeypatch: pytest.MonkeyPatch):
+    """Let the homes prefer ports that no stack of another test takes meanwhile."""
+    with PortClaims() as claims:
+        ports = {name: claims.claim() for name in PREFERRED_PORTS}
+    monkeypatch.setattr("optimizer.local.settings.PREFERRED_PORTS", ports)
 
 
 def mode_of(path: Path) -> int:

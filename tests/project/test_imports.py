@@ -27,6 +27,9 @@ FORBIDDEN = {
     | {"lightgbm", "os", "random", "time", "optimizer.control_plane", "optimizer.warehouse", "optimizer.artifacts"},
     "simulation": OUTSIDE,
     "training": OUTSIDE,
+    "reporting": OUTSIDE
+    | {"lightgbm", "os", "random", "time", "matplotlib.pyplot"}
+    | {f"optimizer.{room}" for room in ("control_plane", "warehouse", "artifacts", "pipeline", "training")},
     "control_plane": OUTSIDE - {"sqlalchemy"} | {"lightgbm"},
     "warehouse": OUTSIDE - {"snowflake"} | {"lightgbm"},
     "artifacts": OUTSIDE - {"boto3", "botocore"} | {"lightgbm"},
@@ -34,7 +37,13 @@ FORBIDDEN = {
 }
 """What no module of a room may import."""
 
-ONLY_IN = {"airflow": {"orchestration"}, "lightgbm": {"training"}, "fakesnow": {"local"}, "typer": {"cli"}}
+ONLY_IN = {
+    "airflow": {"orchestration"},
+    "lightgbm": {"training"},
+    "matplotlib": {"reporting"},
+    "fakesnow": {"local", "truth"},
+    "typer": {"cli", "truth", "bench"},
+}
 """Rooms that alone may import a library."""
 
 

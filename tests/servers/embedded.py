@@ -1,6 +1,7 @@
 """One running pair of embedded systems, warehouse and objects, for the whole test session."""
 
 import socket
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,12 @@ def load_events(connection: Any, events: Events, *, folder: Path) -> None:
 
 
 def closed_port() -> int:
-    """Return a port of this machine on which nothing listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Return a port of this machine on which nothing listens, nor can before this process ends."""
+    return _bound_socket().getsockname()[1]
+
+
+@cache
+def _bound_socket() -> socket.socket:
+    bound = socket.socket()
+    bound.bind(("127.0.0.1", 0))
+    return bound

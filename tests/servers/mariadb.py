@@ -3,7 +3,6 @@
 import itertools
 import os
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,6 +13,8 @@ from pathlib import Path
 import pymysql
 import pytest
 from sqlalchemy import URL
+
+from optimizer.local.ports import PortClaims
 
 START_TIMEOUT_S = 60
 SYSTEM_TABLES = ("mysql_system_tables.sql", "mysql_performance_tables.sql", "mysql_system_tables_data.sql")
@@ -67,15 +68,16 @@ def mariadb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mariadb
 def run_mariadb(directory: Path) -> Iterator[MariadbServer]:
     """Run a server whose data are in `directory` until the block ends."""
     _install(directory)
-    port = _free_port()
-    with (directory / "server.log").open("wb") as log:
-        process = subprocess.Popen([*_server_command(directory), f"--port={port}"], stdout=log, stderr=log)
-    try:
-        _wait_until_it_answers(process, port=port, log=directory / "server.log")
-        yield MariadbServer(port)
-    finally:
-        process.terminate()
-        process.wait(timeout=START_TIMEOUT_S)
+    with PortClaims() as claims:
+        port = claims.claim()
+        with (directory / "server.log").open("wb") as log:
+            process = subprocess.Popen([*_server_command(directory), f"--port={port}"], stdout=log, stderr=log)
+        try:
+            _wait_until_it_answers(process, port=port, log=directory / "server.log")
+            yield MariadbServer(port)
+        finally:
+            process.terminate()
+            process.wait(timeout=START_TIMEOUT_S)
 
 
 def _install(directory: Path) -> None:
@@ -121,12 +123,6 @@ def _program(name: str) -> str:
             f"{name} is not installed; these tests need MariaDB 10.6 or newer: apt install mariadb-server-core"
         )
     return path
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def _wait_until_it_answers(process: subprocess.Popen, *, port: int, log: Path) -> None:

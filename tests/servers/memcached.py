@@ -1,13 +1,15 @@
 """A private memcached server on a free port, ended by its own process id."""
 
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from pymemcache.client.base import Client
+
+from optimizer.local.ports import PortClaims
 
 START_TIMEOUT_S = 10
 
@@ -16,9 +18,12 @@ START_TIMEOUT_S = 10
 def memcached() -> Iterator[Client]:
     """Yield a client of the server that reports every failure."""
     program = shutil.which("memcached") or pytest.fail("memcached is missing; `make servers` installs it")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    with PortClaims() as claims, _running(program, port=claims.claim()) as client:
+        yield client
+
+
+@contextmanager
+def _running(program: str, *, port: int) -> Iterator[Client]:
     process = subprocess.Popen([program, "-l", "127.0.0.1", "-p", str(port), "-U", "0", "-m", "64", "-u", "nobody"])
     client = Client(("127.0.0.1", port), default_noreply=False, connect_timeout=5, timeout=5)
     try:

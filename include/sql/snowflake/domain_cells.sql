@@ -6,6 +6,7 @@ SELECT
     TO_DATE(bid_ts)                            AS day,
     domain,
     ROUND(LN(bid_cpm) / %(bucket_width)s)      AS price_bucket,
+{% set multiplier = "domain_multiplier" -%}
 {% include "_multiplier_sums.sql" %}
 {% include "_cell_sums.sql" %}
 FROM auctions

@@ -4,6 +4,7 @@
 WITH {% include "_auctions.sql" %}
 SELECT
     npi,
+{% set multiplier = "npi_multiplier" -%}
 {% include "_multiplier_sums.sql" %}
 {% include "_cell_sums.sql" %}
 FROM auctions

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from rich.console import Console
 
-from optimizer.cli import deploying, looking, stack
+from optimizer.cli import deploying, explaining, looking, stack
 from optimizer.errors import OptimizerError
 
 app = typer.Typer(
@@ -38,6 +38,8 @@ for command in (
     looking.outputs,
     looking.entities,
     looking.config,
+    explaining.explain,
+    explaining.diff,
     deploying.deploy,
     stack.migrate,
     stack.demo,

@@ -29,6 +29,9 @@ PRICE_BUCKET_WIDTH = 0.05
 
 COUNTS = ("bids", "wins", "clicks", "bid_cpm_sum", "base_bid_cpm_sum", "cost_cpm_sum", "view_revenue", "click_revenue")
 
+SHADOW_WINS = "wins_at_"
+"""Second-price cells count with wins_at_<percent> what this percentage of the bid would have won."""
+
 MISSING = "\x1f"
 """Stands for a null feature value while cells are grouped; the warehouse never returns it."""
 
@@ -68,7 +71,8 @@ def group_cells(cells: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
     by = ["day", *features, "price_bucket", "base_price_bucket"]
     weighed = cells.assign(log_planned=cells["log_planned"] * cells["bids"])
     groups = weighed.groupby(by, observed=True, sort=True, dropna=False)
-    grouped = groups[[*COUNTS]].sum().join(groups["floor_cpm_max"].max())
+    shadow_wins = [name for name in cells.columns if name.startswith(SHADOW_WINS)]
+    grouped = groups[[*COUNTS, *shadow_wins]].sum().join(groups["floor_cpm_max"].max())
     grouped["log_planned"] = groups["log_planned"].sum(skipna=False) / grouped["bids"]
     return prepare_cells(grouped.reset_index(), features)
 
@@ -80,14 +84,14 @@ def know_planned(
 
     Args:
         cells: of `prepare_cells`, with the run's features.
-        planned_cpm: its planned bid by segment key; a segment without one bid its fallback, which stays unknown.
+        planned_cpm: its planned bid by served segment key; what was bid on any other, its fallback, had no jitter.
     """
     rows = cells["run_id"] == run_id
     known = cells.loc[rows, list(features)].drop_duplicates()
     keys = [segment_key([None if value == MISSING else value for value in row]) for row in known.to_numpy(object)]
     known["planned"] = pd.Series(keys, index=known.index).map(planned_cpm).astype(float)
     planned = cells.loc[rows, list(features)].merge(known, how="left", on=list(features))["planned"].to_numpy()
-    found = pd.Series(np.log(planned), index=cells.index[rows])
+    found = pd.Series(np.log(planned), index=cells.index[rows]).fillna(cells["log_base"][rows])
     return cells.assign(log_planned=cells["log_planned"].mask(rows, found))
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import brentq, isotonic_regression
 from scipy.special import expit, logit
+from scipy.stats import t as student_t
 
 from optimizer.core.cells import MISSING, split_by_time
 from optimizer.core.shrinkage import between_group_variance, posterior_shifts
@@ -74,7 +75,7 @@ def select_features(cells: pd.DataFrame, *, candidates: Sequence[str], limits: S
             if feature in selected:
                 continue
             notes[feature] = _limit_broken(priced, [*selected, feature], limits)
-            gains[feature] = out_of_time_gain(priced, selected, feature)
+            gains[feature] = out_of_time_gain(priced, selected, feature, rivals=len(candidates) - len(selected))
             if notes[feature] is None and gains[feature][1] > 0:
                 rivals[feature] = gains[feature][0]
         if not rivals:
@@ -112,8 +113,14 @@ def signal_score(priced: pd.DataFrame, feature: str) -> float:
     return 1e4 * between_group_variance(effects.to_numpy(), weights.to_numpy()) * (1.0 - float(null_share))
 
 
-def out_of_time_gain(priced: pd.DataFrame, selected: Sequence[str], feature: str) -> tuple[float, float]:
-    """Return the mean fall of the Brier score on later days when the feature joins, and its lower bound; x 1e4."""
+def out_of_time_gain(
+    priced: pd.DataFrame, selected: Sequence[str], feature: str, *, rivals: int = 1
+) -> tuple[float, float]:
+    """Return the mean fall of the Brier score on later days when the feature joins, and its lower bound; x 1e4.
+
+    The bound is one-sided, of a t distribution over days, at 95 % for all rivals together (Bonferroni): the best of
+    many candidates looks good by chance.
+    """
     earlier, _, later = split_by_time(priced, share=0.3).slices(priced)
     before = _predict(earlier, later, selected)
     after = _predict(earlier, later, [*selected, feature])
@@ -123,7 +130,8 @@ def out_of_time_gain(priced: pd.DataFrame, selected: Sequence[str], feature: str
     gain = days["fall"].sum() / days["bids"].sum()
     spread = days["fall"] - gain * days["bids"]
     error = np.sqrt((spread**2).sum() * len(days) / max(1, len(days) - 1)) / days["bids"].sum()
-    return 1e4 * float(gain), 1e4 * float(gain - ONE_SIDED_95 * error)
+    quantile = student_t.ppf(1 - 0.05 / rivals, max(1, len(days) - 1))
+    return 1e4 * float(gain), 1e4 * float(gain - quantile * error)
 
 
 def _group_effects(cells: pd.DataFrame, expected: pd.Series, by: Sequence[str]) -> tuple[pd.Series, pd.Series]:

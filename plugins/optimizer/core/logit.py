@@ -46,6 +46,7 @@ def fit_logit(
     trials: np.ndarray,
     ridge: np.ndarray | float = 1e-6,
     unrivalled_share: float = 0.0,
+    offset: np.ndarray | float = 0.0,
     max_steps: int = 100,
 ) -> LogitFit:
     """Return the maximum-likelihood fit of wins out of trials by Fisher scoring.
@@ -54,6 +55,7 @@ def fit_logit(
         design: shape (n_rows, n_columns), with a column of ones for an intercept.
         wins, trials: shape (n_rows,), counts or weighted counts.
         unrivalled_share: share of auctions that any price wins; the logit is that of the others.
+        offset: shape (n_rows,), a part of the logit that is known.
         ridge: penalty a coefficient, in units of 1 / variance of a normal prior around 0.
     Raises:
         DataError: the fit does not converge: the columns separate wins from losses.
@@ -61,7 +63,8 @@ def fit_logit(
     penalty = np.broadcast_to(np.asarray(ridge, float), design.shape[1:])
     coefficients = np.zeros(design.shape[1])
     for _ in range(max_steps):
-        evidence = weigh_evidence(design @ coefficients, wins=wins, trials=trials, unrivalled_share=unrivalled_share)
+        logit = offset + design @ coefficients
+        evidence = weigh_evidence(logit, wins=wins, trials=trials, unrivalled_share=unrivalled_share)
         gradient = design.T @ evidence.score - penalty * coefficients
         information = (design.T * evidence.information) @ design + np.diag(penalty)
         step = np.linalg.solve(information, gradient)

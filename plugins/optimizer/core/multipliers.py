@@ -70,48 +70,40 @@ def domain_multipliers(domains: pd.DataFrame, *, slope: float) -> pd.DataFrame:
     return _table(sums, "domain", np.exp(-win_effect / slope) ** DAMPING * worth**DAMPING, DOMAIN_BOUNDS)
 
 
-def multiplier_link(
-    tables: Sequence[pd.DataFrame],
-    *,
-    requests: float,
-    slope: float,
-    multiplier_slope: float,
-    mean_multiplier: float,
-    unrivalled_share: float,
-) -> Link:
+def multiplier_link(tables: Sequence[pd.DataFrame], *, slope: float, unrivalled_share: float) -> Link:
     """Return what new multipliers make of base bids, as shifts of the logit on single requests.
 
-    Levels are those of a base bid without multipliers, on the requests that earlier runs gave none. Where earlier
-    multipliers were high because rivals bid high, they won less than their bids promise (`multiplier_slope` below
-    `slope`); that difference belongs to the request and stays, whatever is bid. The new multipliers add their own.
+    A segment's curve is that of its base bid with the multipliers of the latest days. The bid on a request changes by
+    its new multiplier over its old one; where none changes the link is the logistic function.
 
     Args:
-        tables: of domains and NPIs; each factor is independent of the others.
-        requests: how many there are in all; those in no row of a table have the multiplier 1.
-        mean_multiplier: mean log multiplier of earlier runs over all requests.
+        tables: of domains and NPIs with `MULTIPLIER_COLUMNS`; each factor is independent of the others.
+        slope: logit units per unit of log bid.
         unrivalled_share: share of auctions that any bid wins.
     """
-    rivals = slope - multiplier_slope
-    shifts, shares = np.array([-rivals * mean_multiplier]), np.ones(1)
+    shifts, shares = np.zeros(1), np.ones(1)
+    # Every request has a domain, few an NPI: the largest table counts them all.
+    requests = max((_recent_bids(table).sum() for table in tables), default=0.0)
     for table in tables:
-        own, weight = _request_shifts(table, requests, slope, rivals, mean_multiplier)
+        own, weight = _condense(*_request_shifts(table, requests, slope), LINK_ATOMS)
         shifts, shares = np.add.outer(shifts, own).ravel(), np.multiply.outer(shares, weight).ravel()
         shifts, shares = _condense(shifts, shares, LINK_ATOMS)
     return Link(shifts, shares, unrivalled_share)
 
 
-def _request_shifts(
-    table: pd.DataFrame, requests: float, slope: float, rivals: float, mean_multiplier: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Shift of the logit and share of requests of each row of a multiplier table, condensed."""
-    bids, known = table["bids"].to_numpy(float), table["multiplied_bids"].to_numpy(float)
-    has_past = known > 0
-    past = np.divide(table["log_multiplier_sum"].to_numpy(float), known, out=np.zeros(len(table)), where=has_past)
-    past = np.where(has_past, past - mean_multiplier, 0.0)
-    others = max(0.0, requests - bids.sum())
-    past_of_others = -(bids * past).sum() / others if others else 0.0
-    shifts = np.append(slope * np.log(table["multiplier"].to_numpy(float)) - rivals * past, -rivals * past_of_others)
-    return _condense(shifts, np.append(bids, others) / (bids.sum() + others), LINK_ATOMS)
+def _recent_bids(table: pd.DataFrame) -> np.ndarray:
+    """Bids of the latest days that had a multiplier; all bids where none had any."""
+    recent = table["multiplied_bids"].to_numpy(float)
+    return recent if recent.sum() > 0 else table["bids"].to_numpy(float)
+
+
+def _request_shifts(table: pd.DataFrame, requests: float, slope: float) -> tuple[np.ndarray, np.ndarray]:
+    """Shift of the logit and share of requests of each row, and of the requests in no row, whose multiplier stays 1."""
+    weight, known = _recent_bids(table), table["multiplied_bids"].to_numpy(float)
+    past = np.divide(table["log_multiplier_sum"].to_numpy(float), known, out=np.zeros(len(table)), where=known > 0)
+    shifts = slope * (np.log(table["multiplier"].to_numpy(float)) - past)
+    total = max(requests, weight.sum(), 1.0)
+    return np.append(shifts, 0.0), np.append(weight, max(0.0, total - weight.sum())) / total
 
 
 def _condense(shifts: np.ndarray, shares: np.ndarray, atoms: int) -> tuple[np.ndarray, np.ndarray]:

@@ -8,13 +8,15 @@ whoever the rivals are, and the log of losses is censored at the bid made.
 import numpy as np
 import pandas as pd
 
+from optimizer.core.cells import SHADOW_WINS
+
 SHADOW_PERCENTS = (70, 85)
 """Shadow bids beside the bid made, as percentages of it."""
 
 
 def wins_column(percent: int) -> str:
     """Return the cells' column that counts the wins of a shadow bid."""
-    return f"wins_at_{percent}"
+    return f"{SHADOW_WINS}{percent}"
 
 
 def add_shadow_bids(cells: pd.DataFrame) -> pd.DataFrame:

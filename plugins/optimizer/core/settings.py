@@ -79,6 +79,18 @@ class RunSettings(BaseModel):
     min_row_coverage: float = _key(
         "technical", 0.5, "Least row coverage", "Validation fails if fewer bids find their key.", ge=0.0, le=1.0
     )
+    min_volume_share: float = _key(
+        "technical", 0.5, "Least volume", "Validation fails below this share of the bids a day of recent runs.",
+        ge=0.0, le=1.0,
+    )  # fmt: skip
+    max_spend_change: float = _key(
+        "technical",
+        0.5,
+        "Largest spend change",
+        "Validation fails if predicted spend changes by more.",
+        ge=0.0,
+        le=10.0,
+    )
     max_data_age_days: int = _key(
         "technical", 2, "Oldest data (days)", "Validation fails if the log ends earlier than this.", ge=1, le=60
     )

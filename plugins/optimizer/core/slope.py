@@ -4,12 +4,13 @@ Across segments, and by multipliers, earlier bids were high where rivals bid hig
 flat. Jitter moves a base bid away from its planned price by chance alone: that movement identifies the slope.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from optimizer.core.logit import fit_logit, weigh_evidence
+from optimizer.core.logit import Evidence, fit_logit, weigh_evidence
 from optimizer.core.shrinkage import between_group_variance
 from optimizer.errors import DataError
 
@@ -18,6 +19,12 @@ IDENTIFIED_ERROR_SHARE = 0.25
 
 MIN_JITTER_SD = 0.015
 """Below this spread of log base bids around their planned prices nothing was varied."""
+
+SAME_PRICE_SPREAD = 0.01
+"""Base bids whose logs differ by less than this, within a day, were set alike; buckets and cents differ by as much."""
+
+DAYS_PLANNED_ALIKE = 7
+"""For so many days the bids of an unknown run are taken to be planned alike."""
 
 RANDOMISED_DAYS = 21
 """So many of the latest days tell the slope: markets change."""
@@ -30,14 +37,12 @@ class PriceMoves:
     usual: the segment's mean price.
     drift: planned price - usual: where earlier runs went, which may have followed the market.
     move: price - planned price: the jitter. Without planned prices drift is 0 and the move counts from the usual price.
-    multiplier: log of the final over the base bid.
     is_randomised: whether the moves are those of base bids, and not of whatever was bid.
     """
 
     usual: np.ndarray
     drift: np.ndarray
     move: np.ndarray
-    multiplier: np.ndarray
     is_randomised: bool
 
 
@@ -66,7 +71,7 @@ def price_moves(
         usual = mean_by_group(price, group, weights=cells["bids"].to_numpy(float), size=int(group.max()) + 1)
     planned = cells["log_planned"].to_numpy(float) if is_randomised else np.full(len(cells), np.nan)
     drift = np.nan_to_num(planned - usual[group], nan=0.0)
-    return PriceMoves(usual[group], drift, price - usual[group] - drift, final - price, is_randomised)
+    return PriceMoves(usual[group], drift, price - usual[group] - drift, is_randomised)
 
 
 def mean_by_group(values: np.ndarray, group: np.ndarray, *, weights: np.ndarray, size: int) -> np.ndarray:
@@ -81,25 +86,116 @@ def randomised_rows(cells: pd.DataFrame, *, days: int = RANDOMISED_DAYS) -> pd.D
     return cells[recent & cells["log_base"].notna()]
 
 
-def find_slope(cells: pd.DataFrame, group: np.ndarray) -> Slope | None:
-    """Return the slope within groups over the cells, all with a base bid, or None where nothing was varied.
+def find_jitter_key(cells: pd.DataFrame, candidates: Sequence[str]) -> tuple[str, ...]:
+    """Return the features that the base bids of the cells were set by: with them, a day's bids hardly differ.
 
-    Days have levels of their own, so a market that moves from day to day is not taken for an effect of the bid.
+    Greedy: the feature joins that explains most of the base bids within a day, until the rest is cents.
     """
+    log_base, bids = cells["log_base"].to_numpy(float), cells["bids"].to_numpy(float)
+    days = cells["day"].factorize()[0]
+
+    def spread(features: Sequence[str]) -> float:
+        group = cells.assign(day=days).groupby(["day", *features], observed=True).ngroup().to_numpy()
+        mean = mean_by_group(log_base, group, weights=bids, size=int(group.max()) + 1)
+        return float(np.sqrt(np.average((log_base - mean[group]) ** 2, weights=bids)))
+
+    key, left = [], spread([])
+    while left > SAME_PRICE_SPREAD and len(key) < len(candidates):
+        spreads = {feature: spread([*key, feature]) for feature in candidates if feature not in key}
+        best = min(spreads, key=lambda feature: spreads[feature])
+        if spreads[best] > 0.99 * left:
+            break
+        key, left = [*key, best], spreads[best]
+    return tuple(key)
+
+
+def centre_bids(cells: pd.DataFrame, candidates: Sequence[str]) -> pd.DataFrame:
+    """Return the cells with `log_planned` on all randomised rows.
+
+    Where no run tells what it planned, it is a week's mean base bid of what was bid alike (`find_jitter_key`), moved as
+    the bids of that day moved together: a planner that follows the market moves many segments, jitter each by itself.
+    """
+    rows = randomised_rows(cells)
+    rows = rows[rows["log_planned"].isna()]
+    if rows.empty:
+        return cells
+    key = find_jitter_key(rows, candidates)
+    week = (rows["day"].max() - rows["day"]).dt.days // DAYS_PLANNED_ALIKE
+    group = rows.assign(week=week).groupby(["week", *key], observed=True).ngroup().to_numpy()
+    together = rows.groupby(["day", *key[:1]], observed=True).ngroup().to_numpy()
+    weights, log_base = rows["bids"].to_numpy(float), rows["log_base"].to_numpy(float)
+    planned = mean_by_group(log_base, group, weights=weights, size=int(group.max()) + 1)[group]
+    moved = mean_by_group(log_base - planned, together, weights=weights, size=int(together.max()) + 1)[together]
+    return cells.assign(log_planned=cells["log_planned"].fillna(pd.Series(planned + moved, index=rows.index)))
+
+
+@dataclass(frozen=True, slots=True)
+class JitterFit:
+    """How the jitter moved the win rate within segments.
+
+    logit: shape (n_cells,), fitted; move: shape (n_cells,), the jitter less its mean in the segment.
+    """
+
+    slope: Slope
+    logit: np.ndarray
+    move: np.ndarray
+
+
+def fit_jitter(
+    cells: pd.DataFrame, *, moves: PriceMoves, segment: np.ndarray, score: np.ndarray, unrivalled_share: float = 0.0
+) -> JitterFit:
+    """Return the slope within segments.
+
+    Days have levels of their own, so a market that moves from day to day is not taken for an effect of the bid, and
+    jitter is counted from its mean in the segment, so that a segment's own level is not either. All bids of a segment
+    and day share one jitter and one market: the standard error is clustered by them (Liang and Zeger, 1986).
+
+    Args:
+        segment: shape (n_cells,), 0..n-1.
+        score: shape (n_cells,), what is known of the win rate beside the bid.
+    Raises:
+        DataError: the fit does not converge.
+    """
+    bids, wins = cells["bids"].to_numpy(float), cells["wins"].to_numpy(float)
+    size = int(segment.max()) + 1
+    move = moves.move - mean_by_group(moves.move, segment, weights=bids, size=size)[segment]
+    drift = [moves.drift] if np.average(moves.drift**2, weights=bids) > 1e-8 else []
+    design = np.column_stack([move, score, *drift, day_levels(cells)])
+    fit = fit_logit(design, wins=wins, trials=bids, unrivalled_share=unrivalled_share)
+    logit = design @ fit.coefficients
+    evidence = weigh_evidence(logit, wins=wins, trials=bids, unrivalled_share=unrivalled_share)
+    error = _clustered_error(move, evidence, cluster=segment_days(cells, segment))
+    return JitterFit(judge_slope(float(fit.coefficients[0]), error), logit, move)
+
+
+def segment_days(cells: pd.DataFrame, segment: np.ndarray) -> np.ndarray:
+    """Return a number for the segment and day of each cell, shape (n_cells,)."""
+    days = cells["day"].factorize()[0]
+    return np.unique(segment.astype(np.int64) * (int(days.max()) + 1) + days, return_inverse=True)[1]
+
+
+def _clustered_error(move: np.ndarray, evidence: Evidence, *, cluster: np.ndarray) -> float:
+    information = (evidence.information * move**2).sum()
+    scores = np.bincount(cluster, evidence.score * move)
+    return float(np.sqrt((scores**2).sum()) / information) if information > 0 else np.inf
+
+
+def find_slope(cells: pd.DataFrame, group: np.ndarray) -> Slope | None:
+    """Return the slope within groups over the cells, all with a base bid, or None where nothing was varied."""
     if len(cells) == 0:
         return None
     moves = price_moves(cells, group, is_randomised=True)
-    bids = cells["bids"].to_numpy(float)
-    if np.sqrt(np.average(moves.move**2, weights=bids)) < MIN_JITTER_SD:
+    if not is_varied(moves, cells["bids"].to_numpy(float)):
         return None
-    design = np.column_stack(
-        [moves.move, moves.drift, moves.multiplier, moves.usual - moves.usual.mean(), day_levels(cells)]
-    )
     try:
-        fit = fit_logit(design, wins=cells["wins"].to_numpy(float), trials=bids)
+        return fit_jitter(cells, moves=moves, segment=group, score=moves.usual - moves.usual.mean()).slope
     except DataError:
         return None
-    return judge_slope(float(fit.coefficients[0]), float(fit.standard_errors[0]))
+
+
+def is_varied(moves: PriceMoves, bids: np.ndarray) -> bool:
+    """Return whether the moves are more than rounding."""
+    return bool(np.sqrt(np.average(moves.move**2, weights=bids)) >= MIN_JITTER_SD)
 
 
 def judge_slope(value: float, error: float) -> Slope:
@@ -115,37 +211,39 @@ def is_identified(value: np.ndarray | float, error: np.ndarray | float) -> np.nd
 
 
 def pool_slopes(
-    logit: np.ndarray,
-    move: np.ndarray,
+    fit: JitterFit,
+    cells: pd.DataFrame,
     *,
-    wins: np.ndarray,
-    bids: np.ndarray,
     group: np.ndarray,
     size: int,
-    overall: Slope,
+    segment: np.ndarray,
     unrivalled_share: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the slope of each group and its standard error, shape (size,), pulled towards the overall slope.
 
-    A group's own estimate is one Newton step from the overall fit, with a level of its own; between groups slopes are
-    normal with the variance of DerSimonian and Laird. The error contains that of the overall slope.
+    A group's own estimate is one Newton step from the overall fit; between groups slopes are normal with the variance
+    of DerSimonian and Laird. The error contains that of the overall slope.
 
     Args:
-        logit: shape (n_cells,), the fitted logit of each cell at the overall slope.
-        move: shape (n_cells,), its log price move.
-        group: shape (n_cells,), 0..size-1.
+        group: shape (n_cells,), 0..size-1; segment: shape (n_cells,), the segment of each cell.
     """
-    evidence = weigh_evidence(logit, wins=wins, trials=bids, unrivalled_share=unrivalled_share)
-    weight = evidence.information
-    centred = move - mean_by_group(move, group, weights=weight, size=size)[group]
-    information = np.bincount(group, weight * centred**2, minlength=size)
+    bids, wins = cells["bids"].to_numpy(float), cells["wins"].to_numpy(float)
+    evidence = weigh_evidence(fit.logit, wins=wins, trials=bids, unrivalled_share=unrivalled_share)
+    information = np.bincount(group, evidence.information * fit.move**2, minlength=size)
+    score = np.bincount(group, evidence.score * fit.move, minlength=size)
+    cluster = segment_days(cells, segment)
+    group_of = np.zeros(int(cluster.max()) + 1, dtype=np.intp)
+    group_of[cluster] = group
+    # No less than the counts alone would give, so that a group with hardly a cluster is not taken for certain.
+    squares = np.bincount(group_of, np.bincount(cluster, evidence.score * fit.move) ** 2, minlength=size)
+    squares = np.maximum(squares, information)
     known = information > 0
-    score = np.bincount(group, evidence.score * centred, minlength=size)
     step = np.divide(score, information, out=np.zeros(size), where=known)
-    tau2 = between_group_variance(step[known], information[known])
-    own_share = tau2 * information / (1 + tau2 * information)
-    error = np.sqrt(tau2 * (1 - own_share) + ((1 - own_share) * overall.error) ** 2)
-    return overall.value + own_share * step, error
+    precision = np.divide(information**2, squares, out=np.zeros(size), where=known)
+    tau2 = between_group_variance(step[known], precision[known])
+    own_share = tau2 * precision / (1 + tau2 * precision)
+    error = np.sqrt(tau2 * (1 - own_share) + ((1 - own_share) * fit.slope.error) ** 2)
+    return fit.slope.value + own_share * step, error
 
 
 def day_levels(cells: pd.DataFrame) -> np.ndarray:

@@ -8,7 +8,7 @@ from scipy.special import expit
 
 from optimizer.core.logit import fit_logit, weigh_evidence
 from optimizer.core.shrinkage import posterior_shifts
-from optimizer.core.slope import PriceMoves, day_levels, is_identified, judge_slope, pool_slopes
+from optimizer.core.slope import PriceMoves, Slope, day_levels, fit_jitter, is_identified, is_varied, pool_slopes
 
 LATEST_DAYS = 7
 """The intercept of a curve is that of so many latest days."""
@@ -17,15 +17,15 @@ LATEST_DAYS = 7
 @dataclass(frozen=True, slots=True)
 class LandscapeFit:
     """P(win) = unrivalled_share + (1 - unrivalled_share) sigmoid(z), with
-    z = intercept + score_weight * score + slope * move + multiplier_slope * log multiplier.
+    z = intercept + score_weight * score + slope * move.
 
     The score is a model's logit of the win rate at a segment's usual price; the move is the log price less the usual.
+    It is the mean over requests whose multipliers are those of the latest days.
 
     slope: of z in log bid; slope_error: its standard error.
     group_slopes, group_errors: shape (n_groups,), the same by anchor value, partially pooled.
     bid_coefficient, bid_coefficient_error: the slope of logit P(win) in log bid, at the bids that it was fitted on.
     unrivalled_share: share of auctions that any bid wins.
-    mean_multiplier: mean log multiplier of the bids that it was fitted on.
     is_naive: the bids were not varied at random, so the slope may be far too flat.
     is_held: not even a naive slope is positive: the log says nothing about the price.
     """
@@ -39,8 +39,6 @@ class LandscapeFit:
     group_errors: np.ndarray
     bid_coefficient: float
     bid_coefficient_error: float
-    multiplier_slope: float
-    mean_multiplier: float
     unrivalled_share: float
     is_naive: bool
     is_held: bool = False
@@ -56,8 +54,7 @@ class LandscapeFit:
 
     def win_logit(self, score: np.ndarray, moves: PriceMoves, group: np.ndarray) -> np.ndarray:
         """Return z of cells as they were bid."""
-        by_price = self.group_slopes[group] * (moves.move + moves.drift)
-        return self.intercept + self.score_weight * score + by_price + self.multiplier_slope * moves.multiplier
+        return self.intercept + self.score_weight * score + self.group_slopes[group] * (moves.move + moves.drift)
 
     @property
     def is_group_identified(self) -> np.ndarray:
@@ -70,6 +67,7 @@ def fit_landscape(
     *,
     score: np.ndarray,
     moves: PriceMoves,
+    segment: np.ndarray,
     group: np.ndarray,
     groups: int,
     reference_cpm: float,
@@ -77,54 +75,41 @@ def fit_landscape(
 ) -> LandscapeFit:
     """Return the curve that fits the cells best; the intercept is that of their latest days.
 
-    Where bids do not vary, or higher bids did not win more, the result is marked as held and has a slope of 1.
+    The slope comes from the jitter alone; levels then follow from what was won at all prices, wherever earlier runs
+    went. Where bids do not vary, or higher bids did not win more, the result is marked as held and has a slope of 1.
 
     Args:
+        segment: shape (n_cells,), the segment of each cell.
         group: shape (n_cells,), the anchor value of each cell, 0..groups-1.
     Raises:
         DataError: the fit does not converge.
     """
     bids, wins = cells["bids"].to_numpy(float), cells["wins"].to_numpy(float)
-    columns = {"score": score, "move": moves.move, "drift": moves.drift, "multiplier": moves.multiplier}
-    varied = {
-        name: values
-        for name, values in columns.items()
-        if name == "score" or np.average((values - np.average(values, weights=bids)) ** 2, weights=bids) > 1e-6
-    }
-    design = np.column_stack([*varied.values(), day_levels(cells)])
-    fit = fit_logit(design, wins=wins, trials=bids, unrivalled_share=unrivalled_share)
-    coefficient = dict(zip(varied, fit.coefficients, strict=False))
-    error = dict(zip(varied, fit.standard_errors, strict=False))
-    slope = judge_slope(float(coefficient.get("move", 0.0)), float(error.get("move", np.inf)))
-    is_held = not slope.value - 1.96 * slope.error > 0
-    if is_held:
-        slope = judge_slope(1.0, 1.0)
-    by_group = (np.full(groups, slope.value), np.full(groups, slope.error))
-    if not is_held and moves.is_randomised:
-        by_group = pool_slopes(
-            design @ fit.coefficients,
-            moves.move,
-            wins=wins,
-            bids=bids,
-            group=group,
-            size=groups,
-            overall=slope,
-            unrivalled_share=unrivalled_share,
-        )
-    steepness = _steepness(design @ fit.coefficients, bids, unrivalled_share)
+    slope, by_group = Slope(1.0, 1.0, is_identified=False), (np.ones(groups), np.ones(groups))
+    is_held = True
+    if is_varied(moves, bids):
+        jitter = fit_jitter(cells, moves=moves, segment=segment, score=score, unrivalled_share=unrivalled_share)
+        if not (is_held := jitter.slope.value - 1.96 * jitter.slope.error <= 0):
+            slope, by_group = jitter.slope, (np.full(groups, jitter.slope.value), np.full(groups, jitter.slope.error))
+            if moves.is_randomised:
+                by_group = pool_slopes(
+                    jitter, cells, group=group, size=groups, segment=segment, unrivalled_share=unrivalled_share
+                )
+    by_price = by_group[0][group] * (moves.move + moves.drift)
+    design = np.column_stack([score, day_levels(cells)])
+    fit = fit_logit(design, wins=wins, trials=bids, unrivalled_share=unrivalled_share, offset=by_price)
+    steepness = _steepness(design @ fit.coefficients + by_price, bids, unrivalled_share)
     days = min(LATEST_DAYS, cells["day"].nunique())
     return LandscapeFit(
         reference_cpm=reference_cpm,
         intercept=float(fit.coefficients[-days:].mean()),
-        score_weight=float(coefficient["score"]),
+        score_weight=float(fit.coefficients[0]),
         slope=slope.value,
         slope_error=slope.error,
         group_slopes=by_group[0],
         group_errors=by_group[1],
         bid_coefficient=steepness * slope.value,
         bid_coefficient_error=steepness * slope.error,
-        multiplier_slope=float(coefficient.get("multiplier", slope.value)),
-        mean_multiplier=float(np.average(moves.multiplier, weights=bids)),
         unrivalled_share=unrivalled_share,
         is_naive=not (moves.is_randomised and slope.is_identified),
         is_held=is_held,
@@ -165,7 +150,7 @@ def segment_levels(
     bids, wins = cells["bids"].to_numpy(float) * weights, cells["wins"].to_numpy(float) * weights
     share = fit.unrivalled_share
     # The cells' overall level may be older than the intercept: only differences between segments are taken from them.
-    centred = curve + _common_shift(curve, wins=wins, bids=bids, unrivalled_share=share)
+    centred = curve + common_shift(curve, wins=wins, bids=bids, unrivalled_share=share)
     shift, error = posterior_shifts(centred, wins=wins, bids=bids, group=group, size=size, unrivalled_share=share)
     won = np.clip(fit.win_rate(centred + shift[group]), 1e-9, 1 - 1e-9)
     return SegmentLevels(
@@ -176,7 +161,8 @@ def segment_levels(
     )
 
 
-def _common_shift(curve: np.ndarray, *, wins: np.ndarray, bids: np.ndarray, unrivalled_share: float) -> float:
+def common_shift(curve: np.ndarray, *, wins: np.ndarray, bids: np.ndarray, unrivalled_share: float) -> float:
+    """Return what has to be added to z, shape (n_cells,), so that as many are won as were."""
     shift = 0.0
     for _ in range(8):
         evidence = weigh_evidence(curve + shift, wins=wins, trials=bids, unrivalled_share=unrivalled_share)

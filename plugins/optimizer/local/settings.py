@@ -3,13 +3,13 @@
 import base64
 import os
 import secrets
-import socket
 import tempfile
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from optimizer.errors import ConfigError
+from optimizer.local.ports import PortClaims
 
 PREFERRED_PORTS = {"airflow_port": 8080, "warehouse_port": 8443, "objects_port": 9000}
 
@@ -38,9 +38,9 @@ class StackSettings(BaseModel):
 
 
 def create_settings(home: Path) -> StackSettings:
-    """Return settings with free ports and new random secrets."""
+    """Return settings with the preferred ports, whoever has them, and new random secrets."""
     return StackSettings(
-        **pick_ports(PREFERRED_PORTS),
+        **PREFERRED_PORTS,
         socket_path=pick_socket_path(home),
         airflow_password=secrets.token_urlsafe(18),
         airflow_fernet_key=base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
@@ -86,21 +86,11 @@ def write_private_file(path: Path, *, text: str) -> None:
         raise
 
 
-def move_taken_ports(settings: StackSettings, *, home: Path) -> StackSettings:
-    """Return the settings with another port for each that somebody else listens on. Only for a stack that is down."""
-    ports = pick_ports({name: getattr(settings, name) for name in PREFERRED_PORTS})
+def claim_ports(settings: StackSettings, *, home: Path, claims: PortClaims) -> StackSettings:
+    """Return the settings with all ports claimed, another one for each that is taken. Only for a stack that is down."""
+    ports = {name: claims.claim(getattr(settings, name)) for name in PREFERRED_PORTS}
     path = settings.socket_path if settings.socket_path.parent.is_dir() else pick_socket_path(home)
     return settings.model_copy(update={**ports, "socket_path": path})
-
-
-def pick_ports(wanted: dict[str, int]) -> dict[str, int]:
-    """Return {name: port}: the wanted port where it is free on the loopback, else any free one; all different."""
-    taken: set[int] = set()
-    ports: dict[str, int] = {}
-    for name, port in wanted.items():
-        ports[name] = port if port not in taken and _is_free(port) else _free_port(taken)
-        taken.add(ports[name])
-    return ports
 
 
 def pick_socket_path(home: Path) -> Path:
@@ -109,22 +99,3 @@ def pick_socket_path(home: Path) -> Path:
     if len(os.fsencode(path)) <= _SOCKET_PATH_BYTES:
         return path
     return Path(tempfile.mkdtemp(prefix="optimizer-")) / "supervisor.sock"
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-def _free_port(taken: set[int]) -> int:
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        if port not in taken:
-            return port

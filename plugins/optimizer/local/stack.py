@@ -18,12 +18,13 @@ from optimizer.local.certificate import ensure_certificate
 from optimizer.local.clients import connect_airflow, connect_objects, connect_warehouse
 from optimizer.local.environment import build_environment, build_server_environment
 from optimizer.local.home import PROJECT, StackHome, default_home
+from optimizer.local.ports import PortClaims
 from optimizer.local.programs import AIRFLOW, PROGRAMS, list_programs, render_supervisord
 from optimizer.local.readiness import find_unready
 from optimizer.local.settings import (
     StackSettings,
+    claim_ports,
     create_settings,
-    move_taken_ports,
     read_settings,
     write_private_file,
     write_settings,
@@ -40,12 +41,13 @@ class LocalStack:
 
     def __init__(self, home: StackHome, *, settings: StackSettings, project: Path = PROJECT) -> None:
         self.home, self.settings, self.project = home, settings, project
+        self._claims = PortClaims()
 
     @classmethod
     def open(cls, home: Path | None = None, *, project: Path = PROJECT) -> Self:
         """Return the stack of a home, which is made on first use; Airflow reads the DAGs and plugins of `project`.
 
-        A stack that is down gets other ports for those that are taken meanwhile.
+        A stack that is down gets other ports for those that are taken meanwhile, here and again when it starts.
 
         Raises:
             ConfigError: its stack.json cannot be read, or its path holds a %.
@@ -58,7 +60,8 @@ class LocalStack:
             settings = read_settings(folders.settings) or create_settings(folders.path)
             stack = cls(folders, settings=settings, project=project)
             ensure_certificate(folders)
-            stack._settle_ports()
+            with PortClaims() as claims:
+                stack._settle_ports(claims)
         return stack
 
     def environment(self) -> dict[str, str]:
@@ -68,6 +71,8 @@ class LocalStack:
     def start(self, *programs: str, with_schedules: bool = False) -> None:
         """Start programs, all if none is named, and return when their processes run; `wait_ready` asks them.
 
+        The process that starts a stack which was down keeps all its ports from other stacks until it stops it or ends;
+        programs that listen keep theirs.
         Without schedules, Airflow's scheduler opens no run by itself. One that is named and already runs the other way
         is started anew.
 
@@ -93,6 +98,7 @@ class LocalStack:
         with _locked(self.home):
             if not programs:
                 self._supervisor.shut_down()
+                self._claims.release()
             elif self._supervisor.is_running():
                 self._supervisor.stop(_known(programs))
 
@@ -152,16 +158,17 @@ class LocalStack:
     def _running(self) -> tuple[str, ...]:
         return tuple(program for program, state in self.status().items() if state in _RUNNING_STATES)
 
-    def _settle_ports(self) -> None:
+    def _settle_ports(self, claims: PortClaims) -> None:
         if self._supervisor.is_running():
             return
-        self.settings = move_taken_ports(self.settings, home=self.home.path)
+        self.settings = claim_ports(self.settings, home=self.home.path, claims=claims)
         if self.settings != read_settings(self.home.settings):
             write_settings(self.home.settings, settings=self.settings)
 
     def _launch(self, *, with_schedules: bool) -> None:
         self._supervisor.shut_down()
-        self._settle_ports()
+        self._claims.release()
+        self._settle_ports(self._claims)
         self._write_configuration(with_schedules=with_schedules)
         self._supervisor.launch({**self.environment(), **build_server_environment(self.settings)})
 

@@ -1,9 +1,11 @@
 """What earlier runs planned to bid before jitter: the centre from which their bids were varied at random."""
 
 import io
+import json
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -19,12 +21,18 @@ log = logging.getLogger(__name__)
 BIDS_FILE = "suggested_bids.csv"
 
 
+METRICS_FILE = "metrics.json"
+BID_COLUMNS = ["segment_key", "planned_bid_cpm", "is_served"]
+
+
 @dataclass(frozen=True, slots=True)
 class PlannedBids:
-    """The key's features of a run, in their order, and its planned bid of each segment key, CPM."""
+    """Features of a run's key, in order, its planned bid of each served key and of all others, CPM, and its metrics."""
 
     features: tuple[str, ...]
     planned_cpm: Mapping[str, float]
+    fallback_cpm: float
+    metrics: Mapping[str, Any]
 
 
 def read_planned_bids(run_id: str, systems: Systems) -> PlannedBids:
@@ -38,13 +46,18 @@ def read_planned_bids(run_id: str, systems: Systems) -> PlannedBids:
     if output_uri is None:
         raise RunStateError(f"run {run_id} has no outputs")
     manifest = read_manifest(systems.store, output_uri)
-    content = read_verified(systems.store, output_uri=output_uri, manifest=manifest, name=BIDS_FILE)
+    bids, metrics = (
+        read_verified(systems.store, output_uri=output_uri, manifest=manifest, name=name)
+        for name in (BIDS_FILE, METRICS_FILE)
+    )
     try:
-        table = pd.read_csv(io.BytesIO(content), usecols=["segment_key", "planned_bid_cpm"], keep_default_na=False)
+        table = pd.read_csv(io.BytesIO(bids), usecols=BID_COLUMNS, dtype={"segment_key": str}, keep_default_na=False)
+        table = table[table["is_served"]]
         planned = dict(zip(table["segment_key"], table["planned_bid_cpm"].astype(float), strict=True))
+        rule = manifest.bidding
+        return PlannedBids(tuple(rule.features), planned, rule.fallback_bid_cpm, json.loads(metrics))
     except ValueError as error:
-        raise ArtifactError(f"{BIDS_FILE} of run {run_id} cannot be read: {error}") from error
-    return PlannedBids(tuple(manifest.bidding.features), planned)
+        raise ArtifactError(f"{BIDS_FILE} or {METRICS_FILE} of run {run_id} cannot be read: {error}") from error
 
 
 def stage_planned_bids(run_ids: Iterable[str], *, stage: staging.Staging, systems: Systems) -> dict[str, list[str]]:

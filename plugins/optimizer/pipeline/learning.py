@@ -15,7 +15,7 @@ import pandas as pd
 
 from optimizer.core.cells import group_cells, prepare_cells, unmask
 from optimizer.core.features import SelectionLimits, select_features
-from optimizer.core.slope import RANDOMISED_DAYS
+from optimizer.core.slope import RANDOMISED_DAYS, centre_bids
 from optimizer.pipeline import staging
 from optimizer.pipeline.earlier_runs import stage_planned_bids, with_planned_bids
 from optimizer.pipeline.run import RunHandle, read_settings, read_snapshot
@@ -122,7 +122,9 @@ def train_models(run: RunHandle, *, systems: Systems, threads: int = 1) -> dict[
     with TemporaryDirectory(prefix="optimizer-") as name:
         folder = Path(name)
         (folder / training.JOB_FILE).write_text(job.model_dump_json())
-        _selected_cells(stage, totals, features).to_parquet(folder / training.CELLS_FILE, index=False)
+        cells = selected_cells(stage, totals, features)
+        cells = cells.assign(**{feature: unmask(cells[feature]) for feature in features})
+        cells.to_parquet(folder / training.CELLS_FILE, index=False)
         report = training.run_training(folder)
         for output in (training.WIN_MODEL_FILE, training.CLICK_MODEL_FILE, training.SEGMENTS_FILE):
             if (folder / output).exists():
@@ -131,16 +133,17 @@ def train_models(run: RunHandle, *, systems: Systems, threads: int = 1) -> dict[
     return {"wr_model_auc": report.wr_model_auc, "bid_coefficient": report.bid_coefficient}
 
 
-def _selected_cells(stage: staging.Staging, totals: dict[str, Any], features: list[str]) -> pd.DataFrame:
-    cells = group_cells(_candidate_cells(stage, totals), features)
-    return cells.assign(**{feature: unmask(cells[feature]) for feature in features})
+def selected_cells(stage: staging.Staging, totals: dict[str, Any], features: list[str]) -> pd.DataFrame:
+    """Return the run's prepared cells by the features of its key."""
+    return group_cells(_candidate_cells(stage, totals), features)
 
 
 def _candidate_cells(stage: staging.Staging, totals: dict[str, Any]) -> pd.DataFrame:
     """The extracted cells, with what earlier runs planned."""
     raw = stage.get_frame(totals["files"][staging.SEGMENT_CELLS])
     cells = prepare_cells(raw, totals["candidate_features"])
-    return with_planned_bids(cells, features_by_run=totals["earlier_runs"], stage=stage)
+    cells = with_planned_bids(cells, features_by_run=totals["earlier_runs"], stage=stage)
+    return centre_bids(cells, totals["candidate_features"])
 
 
 def _runs_that_bid(stage: staging.Staging, totals: dict[str, Any]) -> list[str]:

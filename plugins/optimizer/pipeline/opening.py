@@ -19,6 +19,10 @@ from optimizer.pipeline.systems import Systems
 LONGEST_RUN = timedelta(hours=6)
 """The time-out of a DAG run: no run of an entity lives longer."""
 
+RECENT_RUNS = 7
+RECENT_RUNS_READ = 50
+"""So many of the latest runs are looked through for the ones that a run's volume is compared with."""
+
 WINDOW_KEYS = ("data_start_dt", "data_end_dt")
 
 
@@ -62,7 +66,7 @@ def snapshot_config(request: RunRequest, *, systems: Systems, now: datetime) -> 
         config = _merge(definition, request, systems, run)
         check_settings(definition, config)
         start_at, end_at = window_of(config, request=request, run=run)
-        snapshot = build_snapshot(config, inputs=_inputs(definition, start_at, end_at))
+        snapshot = build_snapshot(config, inputs=_inputs(definition, start_at, end_at, systems))
     except PermanentError as error:
         transitions.fail_run(systems.engine, run.run_id, message=str(error), now=now)
         raise
@@ -156,17 +160,27 @@ def _merge(definition: EntityDefinition, request: RunRequest, systems: Systems, 
     )
 
 
-def _inputs(definition: EntityDefinition, start_at: datetime, end_at: datetime) -> dict[str, Any]:
+def _inputs(definition: EntityDefinition, start_at: datetime, end_at: datetime, systems: Systems) -> dict[str, Any]:
     entity = definition.entity
+    recent = _recent_volumes(entity.entity_code, systems)
     return {
         "entity_code": entity.entity_code,
         "object_id": entity.object_id,
         "version_code": definition.version_code,
         "active_run_id": entity.active_run_id,
+        "recent_bids_per_day": recent,
         "data_start_dt": start_at.isoformat(),
         "data_end_dt": end_at.isoformat(),
         "feature_macros": [macro.model_dump() for macro in definition.feature_macros],
     }
+
+
+def _recent_volumes(entity_code: str, systems: Systems) -> list[float]:
+    """Bids a day of the entity's latest runs that passed validation, the newest first."""
+    found = runs.list_runs(systems.engine, entity_code=entity_code, limit=RECENT_RUNS_READ)
+    good = [run for run in found if run.validation_status == "passed" and run.total_bids and run.data_start_dt]
+    day = timedelta(days=1)
+    return [run.total_bids / max(1.0, (run.data_end_dt - run.data_start_dt) / day) for run in good][:RECENT_RUNS]
 
 
 def _parse_day(entity_code: str, key: str, text: Any) -> datetime | None:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,9 @@ import pandas as pd
 
 from optimizer.core.settings import RunSettings
 from optimizer.pipeline import staging
+from optimizer.pipeline.run import RunHandle
+from optimizer.pipeline.story import gather_story
+from optimizer.reporting.story import RunStory
 from optimizer.training.job import CLICK_MODEL_FILE, WIN_MODEL_FILE, TrainingReport
 
 BID_COLUMNS = {
@@ -25,6 +29,25 @@ BID_COLUMNS = {
     "expected_win_rate": "expected_win_rate",
     "expected_margin": "expected_margin",
     "reason": "reason",
+    "is_served": "is_served",
+    "effective_bids": "effective_bids",
+    "model_level": "model_level",
+    "level_shift": "level_shift",
+    "level_error": "level_error",
+    "own_share": "own_share",
+    "level": "level",
+    "slope": "slope",
+    "slope_error": "slope_error",
+    "is_slope_identified": "is_slope_identified",
+    "is_held": "is_held",
+    "value_cpm": "value_cpm",
+    "expected_cost_cpm": "expected_cost_cpm",
+    "floor_cpm": "floor_cpm",
+    "usual_bid_cpm": "usual_bid_cpm",
+    "previous_bid_cpm": "previous_bid_cpm",
+    "trust_low_cpm": "trust_low_cpm",
+    "trust_high_cpm": "trust_high_cpm",
+    "wanted_bid_cpm": "wanted_bid_cpm",
 }
 """Column of the bid table: column of suggested_bids.csv."""
 
@@ -42,7 +65,13 @@ class OutputFile:
 
 
 def write_outputs(
-    folder: Path, *, stage: staging.Staging, snapshot: dict[str, Any], settings: RunSettings
+    folder: Path,
+    *,
+    run: RunHandle,
+    stage: staging.Staging,
+    snapshot: dict[str, Any],
+    settings: RunSettings,
+    started_at: datetime,
 ) -> dict[str, OutputFile]:
     """Write every file of the run to the folder and return them by name."""
     features = stage.get_json(staging.SELECTION)["features"]
@@ -65,6 +94,8 @@ def write_outputs(
         files.append(_csv(folder, "npi_multipliers", stage.get_frame(staging.NPIS)[["npi", *MULTIPLIER_COLUMNS]]))
     files.append(_json(folder, "metrics", metrics_document(stage)))
     files.append(_json(folder, "config", snapshot))
+    story = gather_story(stage, run=run, snapshot=snapshot, settings=settings, started_at=started_at)
+    files.append(_report(folder, story))
     for name in (WIN_MODEL_FILE, CLICK_MODEL_FILE):
         if stage.has(name):
             files.append(OutputFile(Path(name).stem, stage.get_file(name, folder / name), None))
@@ -78,6 +109,7 @@ def metrics_document(stage: staging.Staging) -> dict[str, Any]:
         sections.setdefault(section, {})[key] = value
     return {
         **sections,
+        "link": stage.get_json(staging.BID_FIGURES)["link"],
         "features": stage.get_json(staging.SELECTION)["scores"],
         "reasons": stage.get_json(staging.BID_FIGURES)["reasons"],
         "checks": stage.get_json(staging.VALIDATION)["checks"],
@@ -97,9 +129,12 @@ def run_figures(stage: staging.Staging) -> list[Figure]:
         "global_click_rate",
     )
     landscape = {
-        "bid_coefficient": report.slope,
-        "bid_coefficient_error": report.slope_error,
+        "bid_coefficient": report.bid_coefficient,
+        "bid_coefficient_error": report.bid_coefficient_error,
         "bid_coefficient_is_naive": report.is_slope_naive,
+        "slope": report.slope,
+        "slope_error": report.slope_error,
+        "unrivalled_share": report.unrivalled_share,
         "reference_cpm": report.reference_cpm,
         "trust_low_cpm": bids["trust_low_cpm"],
         "trust_high_cpm": bids["trust_high_cpm"],
@@ -110,8 +145,21 @@ def run_figures(stage: staging.Staging) -> list[Figure]:
         "value_per_mille_views": report.value_per_mille_views,
     }
     data = ("bid_rows", "duplicate_bids", "zero_bids", "duplicate_views", "orphan_views", "orphan_clicks")
-    bidding = ("win_price_cpm", "fallback_bid_cpm", "expected_win_rate", "expected_cpm", "row_coverage", "jitter_sd")
+    bidding = (
+        "win_price_cpm",
+        "value_trust",
+        "fallback_bid_cpm",
+        "expected_win_rate",
+        "target_shortfall",
+        "expected_cpm",
+        "expected_margin",
+        "segment_scope_cpm_ratio",
+        "row_coverage",
+        "jitter_sd",
+        "step_limit",
+    )
     checks = stage.get_json(staging.VALIDATION)["checks"]
+    backtest = backtest_figures(stage.get_json(staging.BACKTEST))
     return [
         *_section("win_rate_model", {key: getattr(report, key) for key in win_rate_model}),
         *_section("ctr_model", {key: getattr(report, key) for key in click_model}),
@@ -119,9 +167,20 @@ def run_figures(stage: staging.Staging) -> list[Figure]:
         *_section("global_stats", global_stats),
         *_section("data", {key: totals[key] for key in data}),
         *_section("bidding", {key: bids[key] for key in bidding}),
+        *_section("backtest", backtest),
         *_section("validation", {check["name"]: check["figure"] for check in checks}),
         *_section("validation_limits", {check["name"]: check["limit"] for check in checks}),
     ]
+
+
+def backtest_figures(backtest: dict[str, Any] | None) -> dict[str, float | None]:
+    """Return the backtest's figures: `<quantity>_<new, active or difference>`, the bounds of the new ones, support."""
+    if backtest is None:
+        return {}
+    names = ("active", "new", "new_low", "new_high", "difference", "difference_low", "difference_high")
+    rows = {f"{row['quantity']}_{name}": row[name] for row in backtest["rows"] for name in names}
+    figures = ("is_supported", "days", "effective_sample_size", "supported_share", "replay_low", "replay_high")
+    return {**{name: backtest[name] for name in figures}, **rows}
 
 
 def _section(section: str, figures: dict[str, Any]) -> list[Figure]:
@@ -132,6 +191,15 @@ def _csv(folder: Path, output_type: str, table: pd.DataFrame) -> OutputFile:
     path = folder / f"{output_type}.csv"
     table.to_csv(path, index=False, lineterminator="\n", float_format="%.10g")
     return OutputFile(output_type, path, len(table))
+
+
+def _report(folder: Path, story: RunStory) -> OutputFile:
+    # Matplotlib takes a second to load, which no other step should wait for.
+    from optimizer.reporting.page import render_report
+
+    path = folder / "report.html"
+    path.write_text(render_report(story), encoding="utf-8")
+    return OutputFile("report", path, None)
 
 
 def _json(folder: Path, output_type: str, content: Any) -> OutputFile:

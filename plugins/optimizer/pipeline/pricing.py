@@ -9,9 +9,10 @@ import pandas as pd
 
 from optimizer.core.bidding import BidPlan, BidPolicy, plan_bids
 from optimizer.core.keys import segment_key
-from optimizer.core.landscape import Landscape, Link
+from optimizer.core.landscape import Landscape
 from optimizer.core.multipliers import domain_multipliers, multiplier_link, npi_multipliers
 from optimizer.core.settings import RunSettings
+from optimizer.core.stability import stability_index
 from optimizer.training.job import TrainingReport
 
 MAX_LEVEL_ERROR = 0.5
@@ -54,20 +55,21 @@ def price_run(learned: Learned, *, settings: RunSettings, previous_bids: Mapping
     Args:
         previous_bids: the active run's planned bid of each segment key, CPM.
     """
-    report, table = learned.report, learned.segments
+    report = learned.report
     domains = npis = None
     if settings.domain_enabled and learned.domain_cells is not None:
         domains = domain_multipliers(learned.domain_cells, slope=report.bid_coefficient)
     if settings.npi_enabled and learned.npi_totals is not None:
         npis = npi_multipliers(learned.npi_totals)
-    landscape = Landscape(report.reference_cpm, _link(report, domains, npis, requests=float(table["bids"].sum())))
+    multiplied = [each for each in (domains, npis) if each is not None and len(each)]
+    link = multiplier_link(multiplied, slope=report.slope, unrivalled_share=report.unrivalled_share)
+    landscape = Landscape(report.reference_cpm, link)
     policy = bid_policy(settings, report, total_clicks=learned.total_clicks)
     segments = _priceable(learned, settings, previous_bids)
     plan = plan_bids(segments, landscape=landscape, policy=policy, seed=run_id)
     bids = _bid_table(pd.concat([segments, plan.table], axis=1), learned.features, landscape, settings)
-    other = _segment_scope_cpm(segments, landscape, policy, run_id)
-    figures = _figures(bids, plan, policy, report) | {
-        "segment_scope_cpm_ratio": other / plan.expected_cpm if plan.expected_cpm > 0 else None,
+    figures = _figures(bids, plan, policy, landscape) | {
+        "segment_scope_cpm_ratio": _segment_scope_ratio(segments, landscape, policy, run_id),
         "link": {name: getattr(landscape.link, name).tolist() for name in ("shifts", "shares")}
         | {"unrivalled_share": landscape.link.unrivalled_share},
         "domains_count": 0 if domains is None else len(domains),
@@ -101,18 +103,6 @@ def value_trust(report: TrainingReport, *, total_clicks: int) -> float:
     if report.value_per_mille_views > 0:
         return 1.0
     return max(0.0, 1.0 - total_clicks**-0.5) if total_clicks else 0.0
-
-
-def _link(report: TrainingReport, domains: pd.DataFrame | None, npis: pd.DataFrame | None, *, requests: float) -> Link:
-    tables = [table for table in (domains, npis) if table is not None]
-    return multiplier_link(
-        tables,
-        requests=requests,
-        slope=report.slope,
-        multiplier_slope=report.multiplier_slope,
-        mean_multiplier=report.mean_multiplier,
-        unrivalled_share=report.unrivalled_share,
-    )
 
 
 def _priceable(learned: Learned, settings: RunSettings, previous_bids: Mapping[str, float]) -> pd.DataFrame:
@@ -149,23 +139,33 @@ def _bid_table(
 ) -> pd.DataFrame:
     is_known = table[list(features)].notna().all(axis=1)
     has_evidence = (table["effective_bids"] >= settings.min_segment_bids) & (table["level_error"] <= MAX_LEVEL_ERROR)
-    mean_bid = (table["bid_cpm_sum"] / table["bids"]).to_numpy(float)
+    usual_bid = table["usual_bid_cpm"].to_numpy(float)
     return table.assign(
         is_served=is_known & has_evidence & table["suggested_bid_cpm"].notna(),
         observed_win_rate=table["wins"] / table["bids"],
-        modelled_win_rate=landscape.win_rate(table["level"].to_numpy(), table["slope"].to_numpy(), mean_bid),
+        modelled_win_rate=landscape.win_rate(table["level"].to_numpy(), table["slope"].to_numpy(), usual_bid),
         observed_ctr=(table["clicks"] / table["wins"]).where(table["wins"] > 0),
     )
 
 
-def _segment_scope_cpm(segments: pd.DataFrame, landscape: Landscape, policy: BidPolicy, run_id: str) -> float:
-    """What a win costs where every segment has to reach the target by itself."""
-    return plan_bids(
-        segments, landscape=landscape, policy=replace(policy, win_rate_scope="segment"), seed=run_id
-    ).expected_cpm
+def _segment_scope_ratio(segments: pd.DataFrame, landscape: Landscape, policy: BidPolicy, run_id: str) -> float | None:
+    """What a win costs where every segment has to reach the target by itself, over what it costs otherwise.
+
+    Both without the daily step, which would only tell how far a day may go.
+    """
+    cpm = {
+        scope: plan_bids(
+            segments,
+            landscape=landscape,
+            policy=replace(policy, win_rate_scope=scope, step_limit=np.inf),
+            seed=run_id,
+        ).expected_cpm
+        for scope in ("segment", "portfolio")
+    }
+    return cpm["segment"] / cpm["portfolio"] if cpm["portfolio"] > 0 else None
 
 
-def _figures(bids: pd.DataFrame, plan: BidPlan, policy: BidPolicy, report: TrainingReport) -> dict[str, Any]:
+def _figures(bids: pd.DataFrame, plan: BidPlan, policy: BidPolicy, landscape: Landscape) -> dict[str, Any]:
     biddable = bids[bids["suggested_bid_cpm"].notna()]
     suggested = biddable["suggested_bid_cpm"]
     step = (biddable["planned_bid_cpm"] / biddable["previous_bid_cpm"] - 1).abs()
@@ -193,5 +193,29 @@ def _figures(bids: pd.DataFrame, plan: BidPlan, policy: BidPolicy, report: Train
         "largest_step": float(bound_by_step.max()) if bound_by_step.notna().any() else 0.0,
         "compared_segments": int(biddable["previous_bid_cpm"].notna().sum()),
         "value_trust": policy.value_trust,
+        **_changes(biddable, landscape, policy),
         "reasons": {reason: int(count) for reason, count in bids["reason"].value_counts().sort_index().items()},
+    }
+
+
+def _changes(biddable: pd.DataFrame, landscape: Landscape, policy: BidPolicy) -> dict[str, float | None]:
+    """What changes against the active run over the segments that both bid on; None without any.
+
+    expected_spend_change: predicted spend at the planned bids over that at the active run's, less one.
+    bid_stability_index: how far the distribution of bids has moved.
+    """
+    both = biddable[biddable["previous_bid_cpm"].notna()]
+    if both.empty:
+        return {"expected_spend_change": None, "bid_stability_index": None}
+    level, slope = both["level"].to_numpy(float), both["slope"].to_numpy(float)
+    requests = both["bids"].to_numpy(float)
+
+    def spend(bid: np.ndarray) -> float:
+        cost = landscape.mean_price(level, slope, bid) if policy.is_second_price else bid
+        return float(requests @ (landscape.win_rate(level, slope, bid) * cost))
+
+    old, new = both["previous_bid_cpm"].to_numpy(float), both["planned_bid_cpm"].to_numpy(float)
+    return {
+        "expected_spend_change": spend(new) / spend(old) - 1,
+        "bid_stability_index": stability_index(old, new, weights=requests),
     }

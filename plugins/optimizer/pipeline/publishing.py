@@ -30,8 +30,10 @@ def upload(run: RunHandle, *, systems: Systems, now: datetime) -> dict[str, Any]
         "max_bid_cpm": settings.max_bid_cpm,
     }
     with TemporaryDirectory(prefix="optimizer-") as folder:
-        files = write_outputs(Path(folder), stage=stage, snapshot=snapshot, settings=settings)
         started_at = runs.read_run(systems.engine, run.run_id).started_at
+        files = write_outputs(
+            Path(folder), run=run, stage=stage, snapshot=snapshot, settings=settings, started_at=started_at
+        )
         header = {
             "run_id": run.run_id,
             "run_code": run.run_code,

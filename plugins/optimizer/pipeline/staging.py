@@ -23,6 +23,7 @@ BIDS = "bids.parquet"
 DOMAINS = "domain_multipliers.parquet"
 NPIS = "npi_multipliers.parquet"
 BID_FIGURES = "bids.json"
+BACKTEST = "backtest.json"
 VALIDATION = "validation.json"
 
 

@@ -1,5 +1,6 @@
 """validate: the checks between a run's bids and live traffic."""
 
+import statistics
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +18,9 @@ from optimizer.training.job import TrainingReport
 MIN_JOIN_RATE = 0.001
 MIN_WIN_RATE_SHARE = 0.9
 MAX_BOUND_SHARE = 0.5
+MIN_COVERAGE_SHARE = 0.8
+MAX_STABILITY_INDEX = 0.25
+MAX_KEY_COUNT_CHANGE = 0.5
 MEMCACHED_KEY_BYTES = 250
 
 
@@ -31,6 +35,7 @@ def validate(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
             *_data_checks(stage.get_json(staging.TOTALS), snapshot["inputs"], settings),
             *_model_checks(report, settings),
             *_bid_checks(bids, figures, settings),
+            *_backtest_checks(stage.get_json(staging.BACKTEST), settings),
         ]
     )
     stage.put_json(staging.VALIDATION, _verdict_record(verdict))
@@ -40,7 +45,19 @@ def validate(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
 def _data_checks(totals: dict[str, Any], inputs: dict[str, Any], settings: RunSettings) -> list[Check]:
     newest, end = pd.Timestamp(totals["last_bid_ts"], tz="UTC"), datetime.fromisoformat(inputs["data_end_dt"])
     age_days = (pd.Timestamp(end) - newest) / pd.Timedelta(days=1)
+    recent = inputs["recent_bids_per_day"]
+    days = (datetime.fromisoformat(inputs["data_end_dt"]) - datetime.fromisoformat(inputs["data_start_dt"])).days
+    volume = totals["usable_bids"] / max(1, days) / statistics.median(recent) if recent else None
     return [
+        *_if_known(
+            "bid_volume_share",
+            "hard",
+            volume,
+            ">=",
+            settings.min_volume_share,
+            "the log has far fewer bids a day than those of recent runs; wait for the load of BIDS, or lower "
+            "min_volume_share",
+        ),
         Check(
             "join_rate",
             "hard",
@@ -117,6 +134,7 @@ def _bid_checks(bids: pd.DataFrame, figures: dict[str, Any], settings: RunSettin
         (biddable["suggested_bid_cpm"] < CENT) | (biddable["suggested_bid_cpm"] > settings.max_bid_cpm + 1e-9)
     ).sum()
     keys = bids.loc[bids["is_served"], "segment_key"]
+    unjittered = (biddable["jitter"].isna() | biddable["planned_bid_cpm"].isna()).sum()
     bound = biddable["reason"].isin(["cap", "floor"]).sum() / max(1, len(biddable))
     problem = figures["active_run_problem"]
     return [
@@ -166,6 +184,47 @@ def _bid_checks(bids: pd.DataFrame, figures: dict[str, Any], settings: RunSettin
             figures["step_limit"] + 1e-9,
             "a bid moves further against the active run than daily_step_limit allows",
         ),
+        *_if_known(
+            "row_coverage_share_of_active",
+            "hard",
+            _ratio(figures["row_coverage"], figures["active_row_coverage"]),
+            ">=",
+            MIN_COVERAGE_SHARE,
+            "far fewer bids would find their key than with the active run; compare the features of both runs",
+        ),
+        *_if_known(
+            "spend_change",
+            "hard",
+            None if (change := figures["expected_spend_change"]) is None else abs(change),
+            "<=",
+            settings.max_spend_change,
+            "the predicted spend differs too much from that of the active run's bids; look at the largest changes in "
+            "report.html, or raise max_spend_change",
+        ),
+        *_if_known(
+            "bid_stability_index",
+            "soft",
+            figures["bid_stability_index"],
+            "<=",
+            MAX_STABILITY_INDEX,
+            "the distribution of bids moved far from the active run's",
+        ),
+        *_if_known(
+            "key_count_change",
+            "soft",
+            None if (kept := _ratio(len(keys), figures["active_segments_in_memcache"])) is None else abs(kept - 1),
+            "<=",
+            MAX_KEY_COUNT_CHANGE,
+            "the number of served keys changed much against the active run",
+        ),
+        Check(
+            "unjittered_bids",
+            "hard",
+            int(unjittered),
+            "<=",
+            0,
+            "bids without their planned price and jitter cannot teach tomorrow's run; do not use this run",
+        ),
         Check("jitter_sd", "hard", figures["jitter_sd"], ">=", 0.02, "bids without jitter cannot teach tomorrow's run"),
         Check(
             "expected_win_rate",
@@ -184,6 +243,53 @@ def _bid_checks(bids: pd.DataFrame, figures: dict[str, Any], settings: RunSettin
             "most bids sit at the cap or the floor",
         ),
     ]
+
+
+def _backtest_checks(backtest: dict[str, Any] | None, settings: RunSettings) -> list[Check]:
+    if backtest is None:
+        return []
+    supported = Check(
+        "backtest_supported",
+        "soft",
+        int(backtest["is_supported"]),
+        ">=",
+        1,
+        f"the log does not tell what these bids would have brought: {backtest['reason']}",
+    )
+    if not backtest["is_supported"]:
+        return [supported]
+    rows = {row["quantity"]: row for row in backtest["rows"]}
+    won, surplus = rows["win_rate"], rows["surplus"]
+    return [
+        supported,
+        Check(
+            "backtest_win_rate_high",
+            "hard",
+            won["new_high"],
+            ">=",
+            MIN_WIN_RATE_SHARE * min(settings.target_win_rate, won["active"]),
+            "on the last days these bids would have won less than asked and than the active run's; do not use this run",
+        ),
+        *_if_known(
+            "backtest_surplus_difference_high",
+            "soft",
+            surplus["difference_high"],
+            ">=",
+            0.0,
+            "on the last days these bids would have earned less than the active run's; look at the price of a win",
+        ),
+    ]
+
+
+def _if_known(
+    name: str, severity: str, figure: float | None, relation: str, limit: float, next_step: str
+) -> list[Check]:
+    """The check, where there is something to compare with."""
+    return [] if figure is None else [Check(name, severity, figure, relation, limit, next_step)]
+
+
+def _ratio(new: float, old: float | None) -> float | None:
+    return new / old if old else None
 
 
 def _verdict_record(verdict: Verdict) -> dict[str, Any]:

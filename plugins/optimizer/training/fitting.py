@@ -1,6 +1,6 @@
 """The training job: fit on early days, calibrate on later ones, judge on the latest, then refit for use."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import lightgbm as lgb
@@ -13,7 +13,14 @@ from optimizer.core.cells import TimeSplit, prepare_cells, recency_weights, spli
 from optimizer.core.click_rate import estimate_click_rates
 from optimizer.core.second_price import add_shadow_bids
 from optimizer.core.slope import PriceMoves, find_slope, price_moves, randomised_rows
-from optimizer.core.win_rate import LandscapeFit, SegmentLevels, fit_landscape, segment_levels
+from optimizer.core.win_rate import (
+    LATEST_DAYS,
+    LandscapeFit,
+    SegmentLevels,
+    common_shift,
+    fit_landscape,
+    segment_levels,
+)
 from optimizer.errors import DataError
 from optimizer.training.boosting import (
     Categories,
@@ -46,6 +53,7 @@ class _Context:
     job: TrainingJob
     cells: pd.DataFrame
     priced: pd.DataFrame
+    segments: pd.DataFrame
     split: TimeSplit
     categories: Categories
     reference_cpm: float
@@ -113,6 +121,7 @@ def _open_context(job: TrainingJob, cells: pd.DataFrame) -> _Context:
         job=job,
         cells=cells,
         priced=priced,
+        segments=cells.groupby("segment", sort=True)[list(job.features)].first().reset_index(),
         split=split_by_time(cells),
         categories=Categories.of(cells, job.features),
         reference_cpm=float(np.exp(_weighted_quantile(cells["log_bid"], cells["bids"], 0.5))),
@@ -152,12 +161,33 @@ def _fit_best_curve(
     """
     best = None
     for share in UNRIVALLED_SHARES:
-        fit, usual = _fit_curve(context, booster, cells, unrivalled_share=share)
+        try:
+            fit, usual = _fit_curve(context, booster, cells, unrivalled_share=share)
+        except DataError:
+            if best is None:
+                raise
+            break  # more than the log bears: somewhere less is won than the share
         levels = _own_levels(context, booster, fit, usual)
         if best is not None and levels.log_likelihood < best[2].log_likelihood + LIKELIHOOD_GAIN:
             break
         best = fit, usual, levels
-    return best
+    fit, usual, levels = best
+    return _settle_intercept(context, booster, fit, usual, levels), usual, levels
+
+
+def _settle_intercept(
+    context: _Context, booster: lgb.Booster, fit: LandscapeFit, usual: pd.DataFrame, levels: SegmentLevels
+) -> LandscapeFit:
+    """The curve whose segments, each with its own shift, win on the latest days as many as they did.
+
+    A whole week, so that no weekday counts more than another.
+    """
+    priced = context.priced
+    latest = priced[priced["day"] > priced["day"].max() - pd.Timedelta(days=LATEST_DAYS)]
+    z = _win_logit(context, booster, fit, usual, latest) + levels.shift[latest["segment"]]
+    wins, bids = latest["wins"].to_numpy(float), latest["bids"].to_numpy(float)
+    missing = common_shift(z, wins=wins, bids=bids, unrivalled_share=fit.unrivalled_share)
+    return replace(fit, intercept=fit.intercept + missing)
 
 
 def _fit_boosted(context: _Context, cells: pd.DataFrame, **options) -> lgb.Booster:
@@ -174,8 +204,9 @@ def _fit_curve(
     usual = _usual_prices(context, rows)
     fit = fit_landscape(
         rows,
-        score=_scores(context, booster, rows, usual),
+        score=_scores(context, booster, usual)[rows["segment"]],
         moves=_moves(context, rows, usual),
+        segment=rows["segment"].to_numpy(),
         group=rows["anchor"].to_numpy(),
         groups=int(context.cells["anchor"].max()) + 1,
         reference_cpm=context.reference_cpm,
@@ -187,7 +218,7 @@ def _fit_curve(
 def _win_logit(
     context: _Context, booster: lgb.Booster, fit: LandscapeFit, usual: pd.DataFrame, cells: pd.DataFrame
 ) -> np.ndarray:
-    scores, moves = _scores(context, booster, cells, usual), _moves(context, cells, usual)
+    scores, moves = _scores(context, booster, usual)[cells["segment"]], _moves(context, cells, usual)
     return fit.win_logit(scores, moves, cells["anchor"].to_numpy())
 
 
@@ -208,10 +239,9 @@ def _moves(context: _Context, cells: pd.DataFrame, usual: pd.DataFrame) -> Price
     return price_moves(cells, cells["segment"].to_numpy(), is_randomised=context.is_randomised, usual=prices)
 
 
-def _scores(context: _Context, booster: lgb.Booster, cells: pd.DataFrame, usual: pd.DataFrame) -> np.ndarray:
-    """The model's logit at each segment's usual bid: where it was seen, and not at a price it never had."""
-    at_usual = usual["bid"].to_numpy()[cells["segment"]]
-    return win_scores(booster, cells, categories=context.categories, log_bid=at_usual)
+def _scores(context: _Context, booster: lgb.Booster, usual: pd.DataFrame) -> np.ndarray:
+    """The model's logit of each segment at its usual bid: where it was seen, and not at a price it never had."""
+    return win_scores(booster, context.segments, categories=context.categories, log_bid=usual["bid"].to_numpy())
 
 
 def _fit_clicks(context: _Context) -> ClickModel:
@@ -229,7 +259,7 @@ def _segments(context: _Context, win_rate: _WinRate, clicks: ClickModel) -> pd.D
     own = win_rate.levels
     segments = segments.assign(level_shift=own.shift, level_error=own.error, effective_bids=own.effective_bids)
     anchor, usual = segments["anchor"].to_numpy(), win_rate.usual["price"].to_numpy()
-    scores = _scores(context, win_rate.booster, segments, win_rate.usual)
+    scores = _scores(context, win_rate.booster, win_rate.usual)
     segments["usual_bid_cpm"] = np.exp(usual)
     segments["model_level"] = fit.level(scores, usual, anchor)
     segments["level"] = segments["model_level"] + segments["level_shift"]
@@ -283,8 +313,6 @@ def _report(context: _Context, win_rate: _WinRate, clicks: ClickModel) -> Traini
         slope_error=fit.slope_error,
         bid_coefficient=fit.bid_coefficient,
         bid_coefficient_error=fit.bid_coefficient_error,
-        multiplier_slope=fit.multiplier_slope,
-        mean_multiplier=fit.mean_multiplier,
         unrivalled_share=fit.unrivalled_share,
         is_slope_naive=fit.is_naive,
         is_held=fit.is_held,

@@ -47,8 +47,6 @@ class TrainingReport(BaseModel):
     slope_error: float
     bid_coefficient: float
     bid_coefficient_error: float
-    multiplier_slope: float
-    mean_multiplier: float
     unrivalled_share: float
     is_slope_naive: bool
     is_held: bool

@@ -3,8 +3,10 @@
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 
+import numpy as np
+
+from optimizer.core.second_price import SHADOW_PERCENTS
 from optimizer.core.settings import RunSettings
-from optimizer.simulation.auctions import draw_requests
 from optimizer.simulation.dirt import Dirt
 from optimizer.simulation.epochs import standard_epochs
 from optimizer.simulation.events import generate_events
@@ -12,7 +14,7 @@ from optimizer.simulation.presets import PRESETS
 from optimizer.simulation.scenarios import with_scenario
 from optimizer.simulation.tables import Events
 from optimizer.simulation.world import World
-from optimizer.truth.judgement import true_slope
+from optimizer.truth.judgement import meet_policy, true_slope
 from optimizer.truth.log import ExtractedLog, extract_log
 
 START_DAY = date(2026, 1, 5)
@@ -65,8 +67,15 @@ class Case:
         )
 
     def logged_slope(self, world: World) -> float:
-        """Return the true slope at the bids of the log's last epoch."""
+        """Return the true slope at the bids of the log's last epoch, after a change if there was one.
+
+        A second-price log tells that of its shadow bids.
+        """
         epoch = standard_epochs(world, start_day=START_DAY, days=self.days)[-1]
-        first = self.end_day - timedelta(days=epoch.days)
-        requests = draw_requests(world, start_day=first, days=epoch.days, count=SLOPE_REQUESTS, seed=self.seed + 1)
-        return true_slope(world, requests, epoch.policy.price(world, requests))
+        days = epoch.days if self.scenario == "steady" else min(epoch.days, self.changed_days)
+        first = self.end_day - timedelta(days=days)
+        requests, _ = meet_policy(world, epoch.policy, day=first, days=days, count=SLOPE_REQUESTS, seed=self.seed + 1)
+        prices = epoch.policy.price(world, requests)
+        shadow = np.prod([percent / 100 for percent in SHADOW_PERCENTS]) ** (1 / (len(SHADOW_PERCENTS) + 1))
+        bid_cpm = prices.bid_cpm * (shadow if self.is_second_price else 1.0)
+        return true_slope(world, requests, replace(prices, bid_cpm=bid_cpm))

@@ -5,11 +5,13 @@ from datetime import date, timedelta
 
 import numpy as np
 import pandas as pd
+from scipy.special import logit
 
 from optimizer.simulation.auctions import Requests, draw_requests
+from optimizer.simulation.events import mean_bids
 from optimizer.simulation.ideal import find_ideal_bids
 from optimizer.simulation.outcome import request_win_probability
-from optimizer.simulation.policies import BidTable, Prices
+from optimizer.simulation.policies import BidTable, Policy, Prices
 from optimizer.simulation.world import World
 from optimizer.truth.suggestion import Suggestion
 
@@ -45,7 +47,7 @@ class Judgement:
 
 def judge(world: World, suggestion: Suggestion, *, day: date, target_win_rate: float, seed: int = 1) -> Judgement:
     """Return the suggestion's errors on the requests of the week that starts on `day`."""
-    requests = draw_requests(world, start_day=day, days=JUDGED_DAYS, count=REQUESTS, seed=seed)
+    requests, seen = meet_policy(world, suggestion.table, day=day, days=JUDGED_DAYS, count=REQUESTS, seed=seed)
     prices = suggestion.table.price(world, requests)
     errors = {share: _curve_error(world, suggestion, requests, prices, share) for share in CURVE_SHARES}
     won = request_win_probability(world, requests, bid_cpm=prices.bid_cpm)
@@ -54,6 +56,7 @@ def judge(world: World, suggestion: Suggestion, *, day: date, target_win_rate: f
         target_win_rate=target_win_rate,
         day=day + timedelta(days=JUDGED_DAYS // 2),
         scope=suggestion.scope,
+        seen_bid_cpm=seen,
         lowest_cpm=suggestion.lowest_cpm,
     )
     return Judgement(
@@ -67,6 +70,21 @@ def judge(world: World, suggestion: Suggestion, *, day: date, target_win_rate: f
     )
 
 
+def meet_policy(
+    world: World, policy: Policy, *, day: date, days: int, count: int, seed: int
+) -> tuple[Requests, np.ndarray | None]:
+    """Return the requests of these days as they answer to the policy, and the mean bids by adspace that floors chase.
+
+    Without floors that chase our bids they are the same whoever bids.
+    """
+    requests = draw_requests(world, start_day=day, days=days, count=count, seed=seed)
+    if not world.settings.floor_chase_share:
+        return requests, None
+    numbers = np.arange(requests.day_number[0], requests.day_number[-1] + 1)
+    seen = np.nanmean(mean_bids(world, requests, prices=policy.price(world, requests), days=numbers), axis=0)
+    return draw_requests(world, start_day=day, days=days, count=count, seed=seed, seen_bid_cpm=seen), seen
+
+
 def true_slope(world: World, requests: Requests, prices: Prices) -> float:
     """Return d logit P(win) / d log bid within segments at these prices, weighted as a logistic regression weighs."""
     by = requests.segment
@@ -78,7 +96,7 @@ def true_slope(world: World, requests: Requests, prices: Prices) -> float:
 
     low, here, high = (win_rate(step) for step in (-0.1, 0.0, 0.1))
     known = (size > 0) & (low > 0) & (high < 1)
-    slope = (np.log(high / (1 - high)) - np.log(low / (1 - low)))[known] / 0.2
+    slope = (logit(high[known]) - logit(low[known])) / 0.2
     return float(np.average(slope, weights=(size * here * (1 - here))[known]))
 
 

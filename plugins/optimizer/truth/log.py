@@ -1,5 +1,6 @@
 """A simulated log as a run would read it: by the optimizer's own SQL, on a warehouse in this process."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
@@ -44,7 +45,9 @@ def extract_log(
     """Return the cells and totals of the `days` days before `end_day`."""
     end = datetime.combine(end_day, time())
     window = Window(object_id, end - timedelta(days=days), end)
-    with TemporaryDirectory(prefix="optimizer-truth-") as name, fakesnow.patch():
+    with TemporaryDirectory(prefix="optimizer-truth-") as name, fakesnow.patch(), warnings.catch_warnings():
+        # DuckDB would have fakesnow fetch in another way.
+        warnings.filterwarnings("ignore", "Arrow output on a DB-API result", UserWarning)
         folder = Path(name)
         with snowflake.connector.connect(database="LOGS", schema="RTB") as plain:
             create_tables(plain)

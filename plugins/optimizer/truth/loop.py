@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
+import numpy as np
+
 from optimizer.core.settings import RunSettings
 from optimizer.simulation.auctions import draw_requests
-from optimizer.simulation.epochs import Epoch, standard_epochs
-from optimizer.simulation.events import generate_events, settle
+from optimizer.simulation.events import mean_bids, settle
 from optimizer.simulation.outcome import expect_outcome
 from optimizer.simulation.tables import concat_events
-from optimizer.simulation.world import World
 from optimizer.truth.cases import Case
 from optimizer.truth.suggestion import suggestion_of
 from optimizer.truth.trial import EarlierRun, TrialRun, run_trial
@@ -30,31 +30,22 @@ class LoopDay:
     cpm: float
 
 
-def run_loop(case: Case, *, settings: RunSettings, live_days: int, history_days: int) -> Iterator[LoopDay]:
-    """Yield `live_days` days: the log's first `history_days` are bid by its epochs, all later ones by our own runs.
-
-    Each day's run reads the case's `days` days before it.
-    """
+def run_loop(case: Case, *, settings: RunSettings, live_days: int) -> Iterator[LoopDay]:
+    """Yield the days after the case's log: each is bid by the run of its morning, which reads all days before."""
     world = case.create_world()
-    per_day = case.bids // case.days
-    start = case.end_day - timedelta(days=history_days)
-    events = generate_events(
-        world, start_day=start, days=history_days, bids=per_day * history_days, dirt=case.dirt,
-        epochs=_history(world, start, history_days),
-    )  # fmt: skip
+    per_day, events = case.bids // case.days, case.generate_log(world)
     earlier: list[EarlierRun] = []
+    seen_bid_cpm = None
     for number in range(live_days):
         day = case.end_day + timedelta(days=number)
         log = replace(case, days=case.days + number).extract(world, events)
         run = run_trial(log, settings=settings, run_id=f"{day:%Y%m%d}_060000", earlier=earlier)
         earlier.append(run.as_earlier)
-        requests = draw_requests(world, start_day=day, days=1, count=per_day, seed=case.seed)
+        requests = draw_requests(world, start_day=day, days=1, count=per_day, seed=case.seed, seen_bid_cpm=seen_bid_cpm)
         table = suggestion_of(run.priced, features=run.selection.features, run_id=run.run_id).table
         prices = table.price(world, requests)
         truth = expect_outcome(world, requests, prices=prices)
+        numbers = np.unique(requests.day_number)
+        seen_bid_cpm = mean_bids(world, requests, prices=prices, days=numbers)[-1]
         events = concat_events([events, settle(world, requests, prices=prices)])
         yield LoopDay(day, run, run.priced.figures["expected_win_rate"], truth.win_rate, truth.cpm)
-
-
-def _history(world: World, start: date, days: int) -> list[Epoch]:
-    return list(standard_epochs(world, start_day=start, days=days))

@@ -3,12 +3,17 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import pandas as pd
 
-from optimizer.core.cells import group_cells, know_planned, prepare_cells, unmask
+from optimizer.core.backtest import Backtest
+from optimizer.core.cells import MISSING, group_cells, know_planned, prepare_cells, unmask
 from optimizer.core.features import Selection, SelectionLimits, select_features
+from optimizer.core.keys import segment_key
 from optimizer.core.settings import RunSettings
-from optimizer.pipeline.pricing import Learned, PricedRun, price_run
+from optimizer.core.slope import centre_bids
+from optimizer.pipeline.backtesting import backtest_bids
+from optimizer.pipeline.pricing import JITTER_SD, Learned, PricedRun, price_run
 from optimizer.training.fitting import FittedModels, fit
 from optimizer.training.job import TrainingJob
 from optimizer.truth.log import CANDIDATES, ExtractedLog
@@ -32,10 +37,11 @@ class TrialRun:
     fitted: FittedModels
     priced: PricedRun
     cells: pd.DataFrame = field(repr=False)
+    backtest: Backtest | None = None
 
     @property
     def as_earlier(self) -> EarlierRun:
-        planned = self.priced.bids.dropna(subset="planned_bid_cpm")
+        planned = self.priced.bids[self.priced.bids["is_served"]]
         return EarlierRun(
             self.run_id,
             self.selection.features,
@@ -50,12 +56,18 @@ def run_trial(
     run_id: str,
     earlier: Sequence[EarlierRun] = (),
     candidates: Sequence[str] = CANDIDATES,
+    has_logged_active: bool = False,
     threads: int = 1,
 ) -> TrialRun:
-    """Return the run on this log; the last of the earlier runs is the active one."""
+    """Return the run on this log; the last of the earlier runs is the active one.
+
+    Args:
+        has_logged_active: the optimizer of the log counts as an active run that planned what it bid on its last days.
+    """
     cells = prepare_cells(log.cells, candidates)
     for run in earlier:
         cells = know_planned(cells, run_id=run.run_id, features=run.features, planned_cpm=run.planned_cpm)
+    cells = centre_bids(cells, candidates)
     limits = SelectionLimits(
         anchor_feature=settings.anchor_feature,
         max_features=settings.max_features,
@@ -73,8 +85,8 @@ def run_trial(
         seed=1,
         threads=threads,
     )
-    grouped = group_cells(cells, selection.features)
-    grouped = grouped.assign(**{feature: unmask(grouped[feature]) for feature in selection.features})
+    by_segment = group_cells(cells, selection.features)
+    grouped = by_segment.assign(**{feature: unmask(by_segment[feature]) for feature in selection.features})
     fitted = fit(job, grouped)
     learned = Learned(
         segments=fitted.segments,
@@ -85,5 +97,30 @@ def run_trial(
         total_clicks=log.totals.joined_clicks,
     )
     previous = earlier[-1].planned_cpm if earlier and earlier[-1].features == selection.features else {}
+    if has_logged_active:
+        previous = _logged_plan(by_segment, selection.features)
     priced = price_run(learned, settings=settings, previous_bids=previous, run_id=run_id)
-    return TrialRun(run_id, selection, fitted, priced, grouped)
+    backtest = None
+    if previous:
+        backtest = backtest_bids(
+            by_segment,
+            features=selection.features,
+            bids=priced.bids,
+            report=fitted.report,
+            new_jitter_sd=priced.figures["jitter_sd"],
+            active_jitter_sd=JITTER_SD["on"],
+            fallback_cpm=priced.figures["fallback_bid_cpm"],
+            active_fallback_cpm=priced.figures["fallback_bid_cpm"],
+            run_id=run_id,
+        )
+    return TrialRun(run_id, selection, fitted, priced, grouped, backtest)
+
+
+def _logged_plan(cells: pd.DataFrame, features: Sequence[str]) -> dict[str, float]:
+    """The mean planned bid of each segment, CPM, on the log's last day with any."""
+    planned = cells[cells["log_planned"].notna()]
+    mass = planned["bids"]
+    sums = pd.DataFrame({"log": planned["log_planned"] * mass, "bids": mass}).join(planned[list(features)])
+    means = sums.groupby(list(features), observed=True).sum()
+    keys = (segment_key([None if value == MISSING else value for value in name]) for name in means.index)
+    return dict(zip(keys, np.exp(means["log"] / means["bids"]), strict=True))

@@ -9,7 +9,19 @@ from optimizer.warehouse.connection import warehouse_errors
 from optimizer.warehouse.queries import render_query
 
 REQUIRED_COLUMNS = {
-    "BIDS": ("bid_id", "bid_ts", "object_id", "run_id", "domain", "npi", "bid_cpm", "base_bid_cpm", "floor_cpm"),
+    "BIDS": (
+        "bid_id",
+        "bid_ts",
+        "object_id",
+        "run_id",
+        "domain",
+        "npi",
+        "bid_cpm",
+        "base_bid_cpm",
+        "domain_multiplier",
+        "npi_multiplier",
+        "floor_cpm",
+    ),
     "VIEWS": ("bid_id", "view_ts", "cost_cpm", "revenue"),
     "CLICKS": ("bid_id", "click_ts", "revenue"),
 }

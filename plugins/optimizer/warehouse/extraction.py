@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from optimizer.core.cells import PRICE_BUCKET_WIDTH
 from optimizer.core.second_price import SHADOW_PERCENTS, wins_column
-from optimizer.core.slope import RANDOMISED_DAYS
+from optimizer.core.win_rate import LATEST_DAYS
 from optimizer.errors import EmptyWindowError
 from optimizer.warehouse.connection import warehouse_errors
 from optimizer.warehouse.queries import render_query
@@ -133,7 +133,7 @@ _BUCKETS = {"bucket_width": PRICE_BUCKET_WIDTH}
 
 
 def _recent(window: Window) -> dict[str, str]:
-    start = window.data_end_at.replace(tzinfo=None) - timedelta(days=RANDOMISED_DAYS)
+    start = window.data_end_at.replace(tzinfo=None) - timedelta(days=LATEST_DAYS)
     return {"recent_dt": start.isoformat(sep=" ")}
 
 

@@ -1,0 +1,322 @@
+"""How one bid came about: every number between a segment's evidence and the bid that the bidder finds."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+import pandas as pd
+from scipy.special import ndtri
+
+from optimizer.core.bidding import AGGRESSIVE_QUANTILE, CENT, MIN_VALUE_TRUST, NO_BID, THIN_EVIDENCE
+from optimizer.core.keys import split_key
+from optimizer.core.settings import RunSettings
+from optimizer.errors import DataError
+
+WinRate = Callable[[float, float, float], float]
+"""P(win) at (level, slope, bid CPM)."""
+
+UNEXPLAINED = "unexplained"
+"""Name of a step that the numbers of the run do not account for; there should be none."""
+
+_BID_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class RunPricing:
+    """What all segments of a run share when they are priced.
+
+    reference_cpm: the bid at which levels are measured, CPM.
+    win_price_cpm: lambda, what one more win is worth beyond its value, CPM.
+    value_trust: theta, 0 to 1, how far the value estimate is believed.
+    step_limit: largest relative change against the active run's planned bid.
+    """
+
+    settings: RunSettings
+    reference_cpm: float
+    win_price_cpm: float
+    value_trust: float
+    step_limit: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the log says of the segment; `effective_bids` are weighted by age. Rates that are not known are None."""
+
+    bids: int
+    views: int
+    clicks: int
+    effective_bids: float
+    observed_win_rate: float | None
+    observed_ctr: float | None
+    modelled_ctr: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """The win-rate curve, in logit units: level = model_level + level_shift at the reference bid.
+
+    own_share: share of the level that is the segment's own evidence, 0 to 1; the rest is the model's.
+    modelled_win_rate: at the segment's mean logged bid.
+    """
+
+    reference_cpm: float
+    model_level: float
+    level_shift: float
+    own_share: float
+    level_error: float
+    level: float
+    win_rate_at_reference: float
+    modelled_win_rate: float
+    slope: float
+    slope_error: float
+    is_slope_identified: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Worth:
+    """What a thousand wins are worth, CPM: worth = value_trust * (1 - target_margin) * value + win price."""
+
+    value_cpm: float | None
+    value_trust: float
+    target_margin: float
+    own_worth_cpm: float
+    win_price_cpm: float
+    worth_cpm: float
+
+
+@dataclass(frozen=True, slots=True)
+class BidStep:
+    """The bid after one step from what is best to what is suggested; an absent bound is None.
+
+    win_rate: expected at this bid, None where there is no bid.
+    """
+
+    name: str
+    low_cpm: float | None
+    high_cpm: float | None
+    bid_cpm: float | None
+    win_rate: float | None
+    has_moved: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """All that made one bid. `steps` lead from the wanted bid through the bounds, in order, to the suggested one."""
+
+    segment_key: str
+    features: dict[str, str | None]
+    evidence: Evidence
+    curve: Curve
+    worth: Worth
+    steps: tuple[BidStep, ...]
+    wanted_bid_cpm: float
+    planned_bid_cpm: float | None
+    jitter: float
+    suggested_bid_cpm: float | None
+    expected_win_rate: float
+    expected_margin: float | None
+    is_served: bool
+    not_served_because: tuple[str, ...]
+    reason: str
+    reason_text: str
+
+
+def find_segment(bids: pd.DataFrame, key: str, *, run_id: str) -> pd.Series:
+    """Return the row of the segment.
+
+    Raises:
+        DataError: no such key; names the nearest ones.
+    """
+    rows = bids[bids["segment_key"] == key]
+    if len(rows) == 1:
+        return rows.iloc[0]
+    near = get_close_matches(key, bids["segment_key"].tolist(), n=3, cutoff=0.5)
+    hint = f"; nearest are {', '.join(near)}" if near else ""
+    raise DataError(
+        f"run {run_id} has no bid for segment {key!r} among its {len(bids):,} keys{hint}; "
+        "write the key as it stands in suggested_bids.csv, in quotes"
+    )
+
+
+def explain_bid(
+    row: Mapping[str, Any] | pd.Series,
+    *,
+    features: Sequence[str],
+    pricing: RunPricing,
+    win_rate: WinRate,
+    max_level_error: float,
+) -> Explanation:
+    """Return how the bid of one segment came about.
+
+    Args:
+        row: the segment's row of suggested_bids.csv.
+        features: of the segment key, in order.
+        win_rate: P(win) at (level, slope, bid CPM) on the run's curves.
+        max_level_error: a segment is served where the error of its level, in logit units, is at most this.
+    """
+    values = dict(zip(features, split_key(row["segment_key"]), strict=True))
+    worth = _worth(row, pricing)
+    return Explanation(
+        segment_key=row["segment_key"],
+        features=values,
+        evidence=_evidence(row),
+        curve=_curve(row, pricing, win_rate),
+        worth=worth,
+        steps=tuple(_steps(row, pricing, win_rate)),
+        wanted_bid_cpm=float(row["wanted_bid_cpm"]),
+        planned_bid_cpm=_known(row["planned_bid_cpm"]),
+        jitter=float(row["jitter"]),
+        suggested_bid_cpm=_known(row["suggested_bid_cpm"]),
+        expected_win_rate=float(row["expected_win_rate"]),
+        expected_margin=_known(row["expected_margin"]),
+        is_served=bool(row["is_served"]),
+        not_served_because=_not_served_because(row, values, pricing.settings, max_level_error),
+        reason=row["reason"],
+        reason_text=_reason_text(row, pricing, worth),
+    )
+
+
+def _evidence(row: Mapping[str, Any] | pd.Series) -> Evidence:
+    return Evidence(
+        bids=int(row["bids"]),
+        views=int(row["views"]),
+        clicks=int(row["clicks"]),
+        effective_bids=float(row["effective_bids"]),
+        observed_win_rate=_known(row["observed_win_rate"]),
+        observed_ctr=_known(row["observed_ctr"]),
+        modelled_ctr=_known(row["modelled_ctr"]),
+    )
+
+
+def _curve(row: Mapping[str, Any] | pd.Series, pricing: RunPricing, win_rate: WinRate) -> Curve:
+    level, slope = float(row["level"]), float(row["slope"])
+    return Curve(
+        reference_cpm=pricing.reference_cpm,
+        model_level=float(row["model_level"]),
+        level_shift=float(row["level_shift"]),
+        own_share=float(row["own_share"]),
+        level_error=float(row["level_error"]),
+        level=level,
+        win_rate_at_reference=float(win_rate(level, slope, pricing.reference_cpm)),
+        modelled_win_rate=float(row["modelled_win_rate"]),
+        slope=slope,
+        slope_error=float(row["slope_error"]),
+        is_slope_identified=bool(row["is_slope_identified"]),
+    )
+
+
+def _worth(row: Mapping[str, Any] | pd.Series, pricing: RunPricing) -> Worth:
+    value, margin = _known(row["value_cpm"]), pricing.settings.target_margin
+    own = pricing.value_trust * (1 - margin) * (value or 0.0)
+    return Worth(value, pricing.value_trust, margin, own, pricing.win_price_cpm, own + pricing.win_price_cpm)
+
+
+def _steps(row: Mapping[str, Any] | pd.Series, pricing: RunPricing, win_rate: WinRate) -> Iterator[BidStep]:
+    """The ladder from the wanted to the suggested bid; it ends at the published bids, whatever it is made of."""
+
+    def step(name: str, bid: float | None, *, low: float | None = None, high: float | None = None) -> BidStep:
+        expected = None if bid is None else float(win_rate(float(row["level"]), float(row["slope"]), bid))
+        return BidStep(name, low, high, bid, expected, has_moved=bid != before)
+
+    before: float | None = float(row["wanted_bid_cpm"])
+    yield step("wanted", before)
+    lifted = before * _exploration_factor(row, before, pricing.settings, win_rate)
+    if lifted != before:
+        yield step("exploration", lifted)
+    before = lifted
+    for name, (low, high) in _bounds(row, pricing).items():
+        bid = min(max(before, low or 0.0), math.inf if high is None else high)
+        yield step(name, bid, low=low, high=high)
+        before = bid
+    planned, suggested = _known(row["planned_bid_cpm"]), _known(row["suggested_bid_cpm"])
+    if planned is None or suggested is None:
+        yield step(row["reason"], None)
+        return
+    if not math.isclose(planned, max(before, CENT), rel_tol=_BID_TOLERANCE):
+        yield step(UNEXPLAINED, planned)
+    before = planned
+    yield step("jitter", suggested)
+
+
+def _bounds(row: Mapping[str, Any] | pd.Series, pricing: RunPricing) -> dict[str, tuple[float | None, float | None]]:
+    """The bounds of `optimizer.core.bidding.BOUNDS`, each with its lowest and highest bid, None where it has none."""
+    settings, previous, value = pricing.settings, _known(row["previous_bid_cpm"]), _known(row["value_cpm"])
+    limit, is_valued = pricing.step_limit, value is not None and pricing.value_trust >= MIN_VALUE_TRUST
+    band = (None, None) if row["is_held"] else (float(row["trust_low_cpm"]), float(row["trust_high_cpm"]))
+    return {
+        "trust_band": band,
+        "step": (None, None) if previous is None else (previous * (1 - limit), previous * (1 + limit)),
+        "floor": (_known(row["floor_cpm"]) if settings.floor_available else None, None),
+        "margin": (None, (1 - settings.target_margin) * value if value is not None and is_valued else None),
+        "cap": (None, settings.max_bid_cpm),
+    }
+
+
+def _exploration_factor(
+    row: Mapping[str, Any] | pd.Series, wanted: float, settings: RunSettings, win_rate: WinRate
+) -> float:
+    """By how much aggressive exploration lifts a thin segment's bid."""
+    is_thin = settings.aggressive_exploration and row["own_share"] < THIN_EVIDENCE and not row["is_held"]
+    if not is_thin or win_rate(float(row["level"]), float(row["slope"]), wanted) >= settings.target_win_rate:
+        return 1.0
+    return math.exp(ndtri(AGGRESSIVE_QUANTILE) * row["level_error"] / row["slope"])
+
+
+def _not_served_because(
+    row: Mapping[str, Any] | pd.Series, values: Mapping[str, str | None], settings: RunSettings, max_level_error: float
+) -> tuple[str, ...]:
+    if row["is_served"]:
+        return ()
+    unknown = [feature for feature, value in values.items() if value is None]
+    effective, error = float(row["effective_bids"]), float(row["level_error"])
+    problems = {
+        f"{' and '.join(unknown)} without a value: only keys of known values are served": bool(unknown),
+        f"{effective:.1f} effective bids are under min_segment_bids={settings.min_segment_bids}": (
+            effective < settings.min_segment_bids
+        ),
+        f"the error of its level, {error:.2f}, is above {max_level_error}": error > max_level_error,
+        "it has no bid": _known(row["suggested_bid_cpm"]) is None,
+    }
+    return tuple(problem for problem, holds in problems.items() if holds)
+
+
+def _reason_text(row: Mapping[str, Any] | pd.Series, pricing: RunPricing, worth: Worth) -> str:
+    """The reason as a sentence for a trader."""
+    settings, wanted, planned = pricing.settings, row["wanted_bid_cpm"], row["planned_bid_cpm"]
+    moved = f"from {wanted:.2f} to {planned:.2f} CPM"
+    raised = "raised" if planned > wanted else "lowered"
+    texts = {
+        "target": f"No bound touched it: {_best_text(settings, planned, worth)}.",
+        "value": f"No bound touched it: {_best_text(settings, planned, worth)}.",
+        "shrinkage": f"No bound touched it, but only {100 * row['own_share']:.0f} % of its win rate is own evidence: "
+        f"{planned:.2f} CPM is mostly what segments like it should bid.",
+        "exploration": f"Raised {moved}: little is known of it, and aggressive exploration tries the upper end.",
+        "held": f"Held at {planned:.2f} CPM: the log does not say what a higher or lower bid would win here.",
+        "trust_band": f"The best bid was {raised} {moved}: the log knows nothing of bids beyond that.",
+        "step": f"The best bid was {raised} {moved}: no bid moves more than {100 * pricing.step_limit:.0f} % a day "
+        "from the active run's.",
+        "floor": f"Raised {moved}: the SSP takes nothing below its floor.",
+        "margin": f"Lowered {moved}: more would keep less than {100 * settings.target_margin:.0f} % of the "
+        f"{worth.value_cpm or 0:.2f} CPM that its views are worth.",
+        "cap": f"Lowered {moved}: max_bid_cpm allows no more.",
+        NO_BID: "No bid: its floor is above what margin and cap allow.",
+    }
+    return texts.get(row["reason"], f"Bound by {row['reason']}: {moved}.")
+
+
+def _best_text(settings: RunSettings, bid_cpm: float, worth: Worth) -> str:
+    target = f"{100 * settings.target_win_rate:.0f} %"
+    if settings.win_rate_scope == "segment":
+        return f"{bid_cpm:.2f} CPM wins {target} of this segment"
+    if worth.win_price_cpm > 0:
+        return (
+            f"{bid_cpm:.2f} CPM is best where every win is worth {worth.win_price_cpm:.2f} CPM beyond its value, the "
+            f"price of the portfolio's target of {target}"
+        )
+    return f"{bid_cpm:.2f} CPM is best for its own value, and the portfolio wins {target} anyway"
+
+
+def _known(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else float(value)

@@ -1,0 +1,65 @@
+"""The story of a run, gathered from what its steps staged: what report.html shows."""
+
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from optimizer.core.landscape import Landscape, Link
+from optimizer.core.settings import RunSettings
+from optimizer.pipeline import staging
+from optimizer.pipeline.run import RunHandle
+from optimizer.reporting.story import RunStory
+from optimizer.training.job import TrainingReport
+
+
+def gather_story(
+    stage: staging.Staging, *, run: RunHandle, snapshot: dict[str, Any], settings: RunSettings, started_at: datetime
+) -> RunStory:
+    """Return the story of a run whose bids were validated; of professionals it holds the multipliers alone."""
+    inputs, figures = snapshot["inputs"], stage.get_json(staging.BID_FIGURES)
+    report = TrainingReport.model_validate(stage.get_json(staging.TRAINING))
+    return RunStory(
+        run_id=run.run_id,
+        run_code=run.run_code,
+        entity_code=run.entity_code,
+        window_start=datetime.fromisoformat(inputs["data_start_dt"]),
+        window_end=datetime.fromisoformat(inputs["data_end_dt"]),
+        created_at=started_at,
+        active_run_id=inputs["active_run_id"],
+        target_win_rate=settings.target_win_rate,
+        target_margin=settings.target_margin,
+        max_bid_cpm=settings.max_bid_cpm,
+        bids=_bid_table(stage.get_frame(staging.BIDS)),
+        win_rate=_landscape(report, figures).win_rate,
+        features=stage.get_json(staging.SELECTION)["scores"],
+        figures=figures,
+        checks=_checks(stage.get_json(staging.VALIDATION)),
+        calibration=report.calibration,
+        backtest=stage.get_json(staging.BACKTEST),
+        domains=stage.get_frame(staging.DOMAINS) if settings.domain_enabled else None,
+        npi_multipliers=_npi_multipliers(stage) if settings.npi_enabled else None,
+    )
+
+
+def _bid_table(bids: pd.DataFrame) -> pd.DataFrame:
+    return bids.assign(mean_bid_cpm=bids["usual_bid_cpm"])
+
+
+def _landscape(report: TrainingReport, figures: dict[str, Any]) -> Landscape:
+    link = figures["link"]
+    shifts, shares = (np.asarray(link[name], float) for name in ("shifts", "shares"))
+    return Landscape(report.reference_cpm, Link(shifts, shares, link["unrivalled_share"]))
+
+
+def _checks(validation: dict[str, Any]) -> list[dict[str, Any]]:
+    """The checks, each with what to do next where it failed."""
+    spoken = [text.split(": ", 1) for text in (*validation["failures"], *validation["warnings"])]
+    next_steps = {name: text.partition("; ")[2] for name, text in spoken}
+    return [{"message": next_steps.get(check["name"], ""), **check} for check in validation["checks"]]
+
+
+def _npi_multipliers(stage: staging.Staging) -> np.ndarray:
+    """The multipliers by size, so that nothing of a professional is left, not even a place in the file."""
+    return np.sort(stage.get_frame(staging.NPIS)["multiplier"].to_numpy(float))

@@ -1,0 +1,97 @@
+"""report.html: one page on one run."""
+
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from optimizer.reporting import bid_figures, model_figures, tables
+from optimizer.reporting.formats import amount, count, percent
+from optimizer.reporting.story import RunStory
+
+_PAGES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_PAGES.filters["count"] = count
+
+
+def render_report(story: RunStory) -> str:
+    """Return the report of a run as one HTML page that needs no other file, host or script.
+
+    The same story gives the same text, and whatever text it holds is shown as text.
+    """
+    return _PAGES.get_template("report.html.j2").render(
+        story=story,
+        tiles=headline(story),
+        win_price=win_price_sentence(story),
+        checks=tables.check_rows(story),
+        changes=tables.change_rows(story),
+        change_summary=tables.change_summary(story),
+        bid_panels=[bid_figures.bid_distribution(story), bid_figures.reason_shares(story), bid_figures.coverage(story)],
+        reasons=tables.reason_rows(story),
+        curves=model_figures.win_rate_curves(story),
+        model_panels=[model_figures.calibration(story), model_figures.feature_signals(story)],
+        features=tables.feature_rows(story),
+        backtest=story.backtest,
+        backtest_rows=tables.backtest_rows(story),
+        multipliers=bid_figures.multiplier_distributions(story),
+        segments=tables.segment_rows(story),
+        figures=tables.figure_rows(story),
+    )
+
+
+def headline(story: RunStory) -> list[dict[str, Any]]:
+    """Return the numbers at the top of the page: label, value, note and whether it misses its target."""
+    known, bids = story.figures, story.bids
+    with_bid, served = int(bids["suggested_bid_cpm"].notna().sum()), int(bids["is_served"].sum())
+    win_rate, margin = known.get("expected_win_rate"), known.get("expected_margin")
+    return [
+        _tile("Segments with a bid", count(with_bid), f"of {count(len(bids))}; {count(served)} served"),
+        _tile(
+            "Expected win rate",
+            percent(win_rate),
+            f"target {percent(story.target_win_rate)}",
+            _is_below(win_rate, story.target_win_rate),
+        ),
+        _tile("Expected CPM", amount(known.get("expected_cpm")), f"no bid above {amount(story.max_bid_cpm)}"),
+        _tile(
+            "Expected margin",
+            percent(margin),
+            f"target {percent(story.target_margin)}",
+            _is_below(margin, story.target_margin),
+        ),
+        _tile("Price of a win, λ", amount(known.get("win_price_cpm")), "CPM beyond its value"),
+        _tile(
+            "Row coverage",
+            percent(known.get("row_coverage")),
+            f"the rest is bid {amount(known.get('fallback_bid_cpm'))}",
+        ),
+    ]
+
+
+def win_price_sentence(story: RunStory) -> str:
+    """Return what the run's price of a win says."""
+    price = story.figures.get("win_price_cpm")
+    if not price:
+        return "λ is 0: no price was put on winning beyond what the impressions are worth."
+    meaning = f"λ = {amount(price)} CPM is what one more win counts beyond its own value"
+    if _is_below(story.figures.get("expected_win_rate"), story.target_win_rate):
+        return f"{meaning}, raised as far as the bounds of the bids let the win rate rise: the target is out of reach."
+    sentence = f"{meaning}, raised until the whole portfolio expects its target: the higher, the dearer the target."
+    ratio = story.figures.get("segment_scope_cpm_ratio")
+    if ratio is None:
+        return sentence
+    return f"{sentence} To ask the target of every segment by itself would make the CPM {ratio:.2f} times what it is."
+
+
+def _is_below(share: float | None, target: float) -> bool:
+    """Whether the share misses the target by more than its last digit on the page."""
+    return share is not None and share < target - 0.0005
+
+
+def _tile(label: str, value: str, note: str, is_missed: bool = False) -> dict[str, Any]:
+    return {"label": label, "value": value, "note": note, "is_missed": is_missed}

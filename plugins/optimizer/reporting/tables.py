@@ -1,0 +1,236 @@
+"""The tables of the page, in words and numbers."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from optimizer.reporting.formats import amount, change, count, measure, percent, points, segments, signed_amount
+from optimizer.reporting.story import RunStory
+
+MOST_CHANGES = 15
+MOST_SEGMENTS = 50
+
+REASONS = {
+    "target": "no bound: best at the price of a win",
+    "value": "no bound: the value alone reaches the target",
+    "margin": "the target margin of the value",
+    "cap": "the highest bid allowed",
+    "floor": "raised to the floor",
+    "trust_band": "the edge of the bids that the log knows",
+    "step": "the daily step from the active run's bid",
+    "shrinkage": "thin evidence: close to segments like it",
+    "exploration": "varied to learn its curve",
+    "held": "kept as it was: the log cannot tell what a change does",
+    "no_bid_floor": "no bid: the floor is above what may be bid",
+}
+"""What the page says of each reason of a bid."""
+
+QUANTITIES = {
+    "win_rate": ("Win rate", percent, points),
+    "spend": ("Spend", amount, signed_amount),
+    "cpm": ("CPM", amount, signed_amount),
+    "surplus": ("Surplus", amount, signed_amount),
+    "margin": ("Margin", percent, points),
+}
+"""Quantity of a backtest: its name, how it is written, how a difference of it is."""
+
+RELATIONS = {"<=": "≤", ">=": "≥"}
+
+
+@dataclass(frozen=True, slots=True)
+class CheckRow:
+    """A validation check; verdict is failed (hard), warning (soft) or passed."""
+
+    name: str
+    verdict: str
+    figure: str
+    limit: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeRow:
+    """A segment whose bid moved: the active run's planned bid and this one's, CPM."""
+
+    segment_key: str
+    before: str
+    now: str
+    change: str
+    requests: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReasonRow:
+    """How many bids one reason set, and what it means."""
+
+    reason: str
+    meaning: str
+    segments: str
+    requests: str
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number with its 95 % interval; is_clear where a difference's interval leaves 0 out."""
+
+    value: str
+    interval: str
+    is_clear: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BacktestRow:
+    """A quantity of the backtest."""
+
+    quantity: str
+    active: Estimate
+    new: Estimate
+    difference: Estimate
+
+
+def check_rows(story: RunStory) -> list[CheckRow]:
+    """Return the checks: failed ones first, then warnings, then those that passed."""
+    order = ("failed", "warning", "passed")
+    rows = [
+        CheckRow(
+            name=check["name"],
+            verdict=_verdict(check),
+            figure=measure(check["figure"]),
+            limit=f"{RELATIONS[check['relation']]} {measure(check['limit'])}",
+            message="" if check["is_passed"] else check["message"],
+        )
+        for check in story.checks
+    ]
+    return sorted(rows, key=lambda row: order.index(row.verdict))
+
+
+def change_rows(story: RunStory) -> list[ChangeRow]:
+    """Return the changes that move most traffic: by |log(new / old)| x bids, the largest first."""
+    moved = story.bids.assign(change=story.bids["planned_bid_cpm"] / story.bids["previous_bid_cpm"])
+    moved = moved.assign(weight=np.log(moved["change"]).abs() * moved["bids"])
+    largest = moved[moved["weight"] > 0].sort_values(["weight", "segment_key"], ascending=[False, True])
+    return [
+        ChangeRow(
+            segment_key=row.segment_key,
+            before=amount(row.previous_bid_cpm),
+            now=amount(row.planned_bid_cpm),
+            change=change(row.change - 1),
+            requests=count(row.bids),
+            reason=reason_name(row.reason),
+        )
+        for row in largest.head(MOST_CHANGES).itertuples()
+    ]
+
+
+def change_summary(story: RunStory) -> str:
+    """Return one sentence on how the bids moved against the active run."""
+    if story.active_run_id is None:
+        return "There is no active run to compare with: every bid is new."
+    planned, previous = story.bids["planned_bid_cpm"], story.bids["previous_bid_cpm"]
+    both, requests = planned.notna() & previous.notna(), story.bids["bids"]
+    if not both.any():
+        return f"No segment has a bid both in this run and in the active run {story.active_run_id}."
+    mean = np.average(planned[both] / previous[both] - 1, weights=requests[both])
+    parts = [
+        f"Against the active run {story.active_run_id} the bids of {segments(both.sum())} changed by {change(mean)} on "
+        "average over requests"
+    ]
+    if new := int((planned.notna() & previous.isna()).sum()):
+        parts.append(f"new: {segments(new)}")
+    if lost := int((planned.isna() & previous.notna()).sum()):
+        parts.append(f"without a bid now: {segments(lost)}")
+    return "; ".join(parts) + "."
+
+
+def reason_rows(story: RunStory) -> list[ReasonRow]:
+    """Return the reasons of the bids, the one with most requests first."""
+    grouped = story.bids.groupby("reason")["bids"]
+    shares = pd.DataFrame({"segments": grouped.size(), "requests": grouped.sum()})
+    shares = shares.sort_values("requests", ascending=False, kind="stable")
+    return [
+        ReasonRow(
+            reason_name(row.Index),
+            REASONS.get(row.Index, ""),
+            count(row.segments),
+            percent(row.requests / shares["requests"].sum()),
+        )
+        for row in shares.itertuples()
+    ]
+
+
+def reason_name(reason: str) -> str:
+    """Return a reason as the page writes it."""
+    return reason.replace("_", " ")
+
+
+def feature_rows(story: RunStory) -> list[tuple[str, str, str, str, str]]:
+    """Return name, signal score, gain, its lower bound and the reason of every candidate."""
+    return [
+        (
+            feature["feature_name"],
+            measure(feature["signal_score"]),
+            measure(feature["gain"]),
+            measure(feature["gain_lower"]),
+            feature["reason"],
+        )
+        for feature in story.features
+    ]
+
+
+def backtest_rows(story: RunStory) -> list[BacktestRow]:
+    """Return the quantities of the backtest with their intervals, none where there was no backtest."""
+    return [_backtest_row(row) for row in (story.backtest or {}).get("rows", ())]
+
+
+def segment_rows(story: RunStory) -> list[tuple[str, ...]]:
+    """Return the largest segments: key, bid, requests, win rate seen, win rate expected, served and reason."""
+    largest = story.bids.sort_values("bids", ascending=False, kind="stable").head(MOST_SEGMENTS)
+    return [
+        (
+            row.segment_key,
+            amount(row.suggested_bid_cpm),
+            count(row.bids),
+            percent(row.observed_win_rate),
+            percent(row.expected_win_rate),
+            "yes" if row.is_served else "no",
+            reason_name(row.reason),
+        )
+        for row in largest.itertuples()
+    ]
+
+
+def figure_rows(story: RunStory) -> list[tuple[str, str]]:
+    """Return name and value of every single figure of the run."""
+    return [
+        (name, measure(value))
+        for name, value in sorted(story.figures.items())
+        if value is None or isinstance(value, bool | int | float | str)
+    ]
+
+
+def _verdict(check: Mapping[str, Any]) -> str:
+    if check["is_passed"]:
+        return "passed"
+    return "failed" if check["severity"] == "hard" else "warning"
+
+
+def _backtest_row(row: Mapping[str, Any]) -> BacktestRow:
+    name, write, write_difference = QUANTITIES.get(row["quantity"], (row["quantity"], measure, measure))
+    difference = _estimate(row, "difference", write_difference)
+    low, high = row["difference_low"], row["difference_high"]
+    is_clear = low is not None and high is not None and (low > 0 or high < 0)
+    return BacktestRow(
+        name,
+        _estimate(row, "active", write),
+        _estimate(row, "new", write),
+        Estimate(difference.value, difference.interval, is_clear),
+    )
+
+
+def _estimate(row: Mapping[str, Any], side: str, write: Callable[[Any], str]) -> Estimate:
+    low, high = row[f"{side}_low"], row[f"{side}_high"]
+    return Estimate(write(row[side]), "" if low is None or high is None else f"{write(low)} to {write(high)}")

@@ -1,0 +1,77 @@
+"""`python -m optimizer.truth`: the optimizer against known truth; status 1 where a goal is missed."""
+
+import json
+import os
+import sys
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from optimizer.errors import OptimizerError
+from optimizer.truth.auction_log import run_auction_log
+from optimizer.truth.goals import TrialFigures
+from optimizer.truth.table import lines_of, print_goals, print_methods
+from optimizer.truth.trials import SCENARIO_NAMES, Job
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def run(
+    data: Annotated[Path | None, typer.Option(help="An auction log of your own (CSV) in place of the worlds.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How many worlds of each scenario.")] = 20,
+    bids: Annotated[int, typer.Option(min=20_000, help="Bids of each log.")] = 300_000,
+    scenario: Annotated[list[str] | None, typer.Option(help="Only these scenarios.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = os.cpu_count() or 1,
+    save: Annotated[Path | None, typer.Option(help="Write every trial's figures to this file (JSON lines).")] = None,
+) -> None:
+    """Try the optimizer on simulated markets and print what it reached beside what it should."""
+    console = Console()
+    if data is not None:
+        run_auction_log(data, console=console)
+        return
+    names = scenario or list(SCENARIO_NAMES)
+    if unknown := sorted(set(names) - set(SCENARIO_NAMES)):
+        raise typer.BadParameter(f"{', '.join(unknown)}: choose among {', '.join(SCENARIO_NAMES)}")
+    trials = run_jobs([Job(name, seed, bids) for name in names for seed in range(1, seeds + 1)], processes=jobs)
+    if save is not None:
+        save.write_text("".join(json.dumps(asdict(trial)) + "\n" for trial in trials))
+    lines = lines_of(trials)
+    print_goals(lines, console=console)
+    if "steady" in names:
+        print_methods(trials, console=console)
+    missed = [line for line in lines if not line.reached.is_met]
+    console.print(f"{len(lines) - len(missed)} of {len(lines)} lines are met")
+    sys.exit(1 if missed else 0)
+
+
+def run_jobs(jobs: list[Job], *, processes: int) -> list[TrialFigures]:
+    """Return the figures of all jobs in the order of the jobs, with progress on standard error."""
+    found: dict[Job, list[TrialFigures]] = {}
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers are the parallel part
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    # A fresh interpreter a worker: LightGBM hangs in a fork of a process that used its threads.
+    with (
+        Progress(*columns, console=Console(stderr=True)) as progress,
+        ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool,
+    ):
+        bar = progress.add_task("trials", total=len(jobs))
+        running = {pool.submit(job.run): job for job in jobs}
+        for done in as_completed(running):
+            found[running[done]] = done.result()
+            progress.advance(bar)
+    return [trial for job in jobs for trial in found[job]]
+
+
+if __name__ == "__main__":
+    try:
+        app()
+    except OptimizerError as error:
+        Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+        sys.exit(2)

@@ -1,0 +1,166 @@
+"""Every published number of a bid is told, and the steps lead from the best bid to the suggested one."""
+
+from dataclasses import asdict
+
+import numpy as np
+import pandas as pd
+import pytest
+from core.priced_runs import FEATURES, LINK, REFERENCE_CPM, PricedRun, price, segment_table
+from scipy.special import expit
+
+from optimizer.core.bidding import BOUNDS, NO_BID
+from optimizer.core.explanation import UNEXPLAINED, Explanation, explain_bid, find_segment
+from optimizer.errors import DataError
+
+POLICIES = {
+    "portfolio": {},
+    "a far target": {"target_win_rate": 0.9},
+    "a near target": {"target_win_rate": 0.02},
+    "every segment": {"win_rate_scope": "segment"},
+    "second price": {"auction_type": "second_price"},
+    "aggressive": {"aggressive_exploration": True},
+    "a low cap": {"max_bid_cpm": 6.0},
+    "no floors": {"floor_available": False},
+    "a value that is not trusted": {"value_trust": 0.4},
+    "a large margin": {"target_margin": 0.6},
+}
+
+
+def explain(run: PricedRun, row: pd.Series) -> Explanation:
+    return explain_bid(
+        row, features=FEATURES, pricing=run.pricing, win_rate=run.landscape.win_rate, max_level_error=0.5
+    )
+
+
+def explain_all(run: PricedRun) -> list[Explanation]:
+    return [explain(run, row) for _, row in run.bids.iterrows()]
+
+
+def with_reason(run: PricedRun, reason: str) -> Explanation:
+    return explain(run, run.bids[run.bids["reason"] == reason].iloc[0])
+
+
+@pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
+def test_the_steps_lead_from_the_wanted_over_the_planned_to_the_suggested_bid(policy):
+    run = price(segment_table(), **policy)
+    for (_, row), explanation in zip(run.bids.iterrows(), explain_all(run), strict=True):
+        names = [step.name for step in explanation.steps]
+        assert names[0] == "wanted" and UNEXPLAINED not in names
+        assert [name for name in names if name in BOUNDS] == list(BOUNDS)
+        assert explanation.steps[0].bid_cpm == row["wanted_bid_cpm"]
+        if row["reason"] == NO_BID:
+            assert (names[-1], explanation.steps[-1].bid_cpm, explanation.steps[-1].win_rate) == (NO_BID, None, None)
+            continue
+        assert explanation.steps[-2].bid_cpm == pytest.approx(row["planned_bid_cpm"], rel=1e-9)
+        assert explanation.steps[-1].bid_cpm == row["suggested_bid_cpm"]
+        assert explanation.steps[-1].win_rate == pytest.approx(row["expected_win_rate"])
+
+
+@pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
+def test_the_reason_is_the_last_step_that_moved_the_bid(policy):
+    run = price(segment_table(), **policy)
+    for explanation in explain_all(run):
+        moving = [step.name for step in explanation.steps if step.has_moved and step.name in (*BOUNDS, "exploration")]
+        if explanation.reason in (*BOUNDS, "exploration"):
+            assert moving[-1] == explanation.reason
+        elif explanation.reason != NO_BID:
+            assert moving == []
+
+
+def test_every_reason_is_met_by_these_policies_and_told_in_its_own_words():
+    tables = [price(segment_table(), **policy) for policy in POLICIES.values()]
+    texts = {explanation.reason: explanation.reason_text for run in tables for explanation in explain_all(run)}
+    assert {*BOUNDS, "target", "value", "shrinkage", "exploration", NO_BID} <= set(texts)
+    assert not any(text.startswith("Bound by") for text in texts.values())
+    assert all(text.endswith(".") and "nan" not in text for text in texts.values())
+
+
+def test_a_bound_shows_its_edges_and_the_sentence_its_figures():
+    run = price(segment_table())
+    explanation = with_reason(run, "step")
+    row = find_segment(run.bids, explanation.segment_key, run_id="x")
+    step = next(step for step in explanation.steps if step.name == "step")
+    assert (step.low_cpm, step.high_cpm) == pytest.approx(
+        (0.85 * row["previous_bid_cpm"], 1.15 * row["previous_bid_cpm"])
+    )
+    assert step.bid_cpm in (step.low_cpm, step.high_cpm)
+    assert f"to {row['planned_bid_cpm']:.2f} CPM" in explanation.reason_text and "15 %" in explanation.reason_text
+
+
+def test_bounds_that_do_not_hold_have_no_edges():
+    run = price(segment_table(), value_trust=0.4, floor_available=False)
+    row = run.bids[run.bids["previous_bid_cpm"].isna()].iloc[0]
+    edges = {step.name: (step.low_cpm, step.high_cpm) for step in explain(run, row).steps}
+    assert {edges[name] for name in ("step", "floor", "margin")} == {(None, None)}
+    assert edges["trust_band"] == (3.0, 22.0)
+
+
+def test_a_held_bid_is_not_pulled_into_the_trust_band():
+    segments = segment_table().assign(is_held=True, previous_bid_cpm=25.0, floor_cpm=np.nan, value_cpm=np.nan)
+    run = price(segments)
+    for explanation in explain_all(run):
+        assert (explanation.reason, explanation.planned_bid_cpm) == ("held", 25.0)
+        assert "Held at 25.00 CPM" in explanation.reason_text
+
+
+def test_the_worth_of_a_win_is_the_trusted_share_of_the_value_after_margin_and_the_price_of_a_win():
+    run = price(segment_table(), target_margin=0.25, value_trust=0.85)
+    row = run.bids[run.bids["value_cpm"].notna()].iloc[0]
+    worth = explain(run, row).worth
+    assert worth.own_worth_cpm == pytest.approx(0.85 * 0.75 * row["value_cpm"])
+    assert worth.worth_cpm == pytest.approx(worth.own_worth_cpm + run.pricing.win_price_cpm)
+    best = run.landscape.best_response(np.array([row["level"]]), np.array([row["slope"]]), np.array([worth.worth_cpm]))
+    assert best[0] == pytest.approx(row["wanted_bid_cpm"])
+
+
+def test_an_unknown_value_is_none_and_counts_nothing():
+    run = price(segment_table())
+    worth = explain(run, run.bids[run.bids["value_cpm"].isna()].iloc[0]).worth
+    assert (worth.value_cpm, worth.own_worth_cpm, worth.worth_cpm) == (None, 0.0, run.pricing.win_price_cpm)
+
+
+def test_the_curve_adds_up_and_wins_at_the_reference_what_the_mixture_says():
+    run = price(segment_table())
+    for (_, row), explanation in zip(run.bids.iterrows(), explain_all(run), strict=True):
+        curve = explanation.curve
+        assert curve.level == pytest.approx(curve.model_level + curve.level_shift)
+        against_rivals = LINK.shares @ expit(row["level"] + LINK.shifts)
+        assert curve.win_rate_at_reference == pytest.approx(0.05 + 0.95 * float(against_rivals))
+        assert (curve.reference_cpm, curve.own_share) == (REFERENCE_CPM, row["own_share"])
+
+
+def test_features_come_back_unescaped_and_unknown_ones_as_none():
+    run = price(segment_table())
+    first, last = explain(run, run.bids.iloc[3]), explain(run, run.bids.iloc[-1])
+    assert (first.segment_key, first.features) == ("a0|r%203%7C", {"adspace": "a0", "region": "r 3|"})
+    assert last.features == {"adspace": "a0", "region": None}
+
+
+def test_what_is_not_served_says_every_reason():
+    run = price(segment_table())
+    for (_, row), explanation in zip(run.bids.iterrows(), explain_all(run), strict=True):
+        told = " ".join(explanation.not_served_because)
+        assert explanation.is_served == row["is_served"] == (told == "")
+        assert ("min_segment_bids=30" in told) == (row["effective_bids"] < 30)
+        assert ("error of its level" in told) == (row["level_error"] > 0.5)
+        assert ("region without a value" in told) == pd.isna(row["region"])
+
+
+def test_an_explanation_holds_no_nan():
+    def leaves(content):
+        if isinstance(content, dict | list | tuple):
+            for item in content.values() if isinstance(content, dict) else content:
+                yield from leaves(item)
+        else:
+            yield content
+
+    for explanation in explain_all(price(segment_table(), max_bid_cpm=6.0)):
+        assert not any(isinstance(leaf, float) and np.isnan(leaf) for leaf in leaves(asdict(explanation)))
+
+
+def test_an_unknown_key_names_the_nearest_keys_and_how_many_there_are():
+    bids = price(segment_table()).bids
+    with pytest.raises(DataError, match=r"'a0\|r 3' among its 120 keys; nearest are .*a0\|r%203%7C"):
+        find_segment(bids, "a0|r 3", run_id="20260203_150000")
+    with pytest.raises(DataError, match=r"run 20260203_150000 has no bid for segment 'ZZZZ' among its 120 keys; write"):
+        find_segment(bids, "ZZZZ", run_id="20260203_150000")

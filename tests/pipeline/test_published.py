@@ -1,0 +1,212 @@
+"""A published run is read back as it was priced, and what cannot be read says why and what to do."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from control_plane.catalog import NOW, complete_sample, fill_catalog, open_sample, sample_results, start_sample
+from core.priced_runs import FEATURES, price, segment_table
+from pipeline.conftest import FinishedRun
+from pipeline.published_runs import metrics_of, publish_run, snapshot_of
+from sqlalchemy import Engine
+
+from optimizer.artifacts.store import ObjectStore
+from optimizer.control_plane.engine import open_engine
+from optimizer.control_plane.registry import register_results
+from optimizer.control_plane.runs import fail_run
+from optimizer.control_plane.schema import migrate
+from optimizer.core.comparison import compare_runs
+from optimizer.core.explanation import UNEXPLAINED, Explanation, explain_bid
+from optimizer.errors import ArtifactError, RunStateError
+from optimizer.local import LocalStack
+from optimizer.pipeline.pricing import MAX_LEVEL_ERROR
+from optimizer.pipeline.published import NUMBER_COLUMNS, PublishedRun, read_published
+
+BUCKET = "published"
+_numbers = count(1)
+
+
+@dataclass(frozen=True)
+class Publisher:
+    """A control plane with the objects of its runs."""
+
+    engine: Engine
+    store: ObjectStore
+    base_uri: str
+    folder: Path
+
+    def publish(self, day: int = 0, *, change: Callable[..., Any] = lambda files: None, **values: Any) -> str:
+        """Return the run_id of a run of that day."""
+        return publish_run(
+            price(segment_table(day), **values),
+            engine=self.engine,
+            store=self.store,
+            base_uri=self.base_uri,
+            folder=self.folder / str(day),
+            now=NOW + timedelta(days=day),
+            change=change,
+        )
+
+    def read(self, run_id: str) -> PublishedRun:
+        return read_published(run_id, engine=self.engine, store=self.store)
+
+
+@pytest.fixture
+def publisher(systems: LocalStack, tmp_path: Path) -> Iterator[Publisher]:
+    engine = open_engine(f"sqlite:///{tmp_path}/control_plane.db")
+    migrate(engine)
+    fill_catalog(engine)
+    systems.ensure_bucket(BUCKET)
+    client = systems.connect_objects()
+    yield Publisher(engine, ObjectStore(client), f"s3://{BUCKET}/{next(_numbers)}/", tmp_path)
+    client.close()
+
+
+def explain(published: PublishedRun, row: pd.Series) -> Explanation:
+    return explain_bid(
+        row,
+        features=published.features,
+        pricing=published.pricing,
+        win_rate=published.landscape.win_rate,
+        max_level_error=MAX_LEVEL_ERROR,
+    )
+
+
+def test_the_bids_come_back_as_they_were_priced(publisher: Publisher):
+    priced = price(segment_table())
+    written, read = priced.bids.dropna(subset="suggested_bid_cpm"), publisher.read(publisher.publish()).bids
+    for name in ("segment_key", "reason", "is_served", "is_held", "is_slope_identified"):
+        assert read[name].tolist() == written[name].tolist()
+    numbers = list(NUMBER_COLUMNS)
+    np.testing.assert_allclose(read[numbers].astype(float), written[numbers].astype(float), rtol=1e-9)
+
+
+def test_pricing_settings_and_features_are_those_of_the_run(publisher: Publisher):
+    priced = price(segment_table(), target_margin=0.2, value_trust=0.95)
+    published = publisher.read(publisher.publish(target_margin=0.2, value_trust=0.95))
+    assert published.pricing == priced.pricing
+    assert published.features == FEATURES
+    assert dict(published.metrics) == metrics_of(priced) and dict(published.snapshot) == snapshot_of(priced)
+
+
+def test_the_win_rate_curves_are_made_again_with_the_mix_of_multipliers(publisher: Publisher):
+    published = publisher.read(publisher.publish())
+    bids = published.bids
+    again = published.landscape.win_rate(bids["level"], bids["slope"], bids["suggested_bid_cpm"])
+    np.testing.assert_allclose(again, bids["expected_win_rate"], rtol=1e-8)
+
+
+@pytest.mark.parametrize("rule", [{}, {"win_rate_scope": "segment"}, {"auction_type": "second_price"}], ids=str)
+def test_the_wanted_bids_are_made_again_by_the_runs_own_rule(publisher: Publisher, rule: dict[str, Any]):
+    published = publisher.read(publisher.publish(target_win_rate=0.7, **rule))
+    bids, pricing = published.bids, published.pricing
+    worth = pricing.value_trust * (1 - pricing.settings.target_margin) * bids["value_cpm"].fillna(0.0)
+    worth = (worth + pricing.win_price_cpm).to_numpy()
+    again = published.best_response(bids["level"].to_numpy(), bids["slope"].to_numpy(), worth)
+    np.testing.assert_allclose(again, bids["wanted_bid_cpm"], rtol=1e-6)
+
+
+def test_every_bid_that_was_read_back_can_be_explained(publisher: Publisher):
+    published = publisher.read(publisher.publish(target_win_rate=0.7))
+    for _, row in published.bids.iterrows():
+        assert UNEXPLAINED not in [step.name for step in explain(published, row).steps]
+
+
+def test_a_run_of_the_pipeline_is_explained_to_the_last_bid_by_the_curves_of_its_files(first_run: FinishedRun):
+    systems = first_run.pipeline.systems
+    published = read_published(first_run.handle.run_id, engine=systems.engine, store=systems.store)
+    bids = published.bids
+    again = published.landscape.win_rate(bids["level"], bids["slope"], bids["suggested_bid_cpm"])
+    np.testing.assert_allclose(again, bids["expected_win_rate"], rtol=1e-6)
+    for _, row in bids.iterrows():
+        explanation = explain(published, row)
+        assert UNEXPLAINED not in [step.name for step in explanation.steps]
+        assert explanation.is_served == (explanation.not_served_because == ())
+    same = compare_runs(published.for_comparison(), published.for_comparison(), top=1)
+    assert same.segments.mean_log_change == 0.0 and same.segments.segments_in_both == len(bids)
+
+
+def test_two_published_runs_compare_as_the_tables_that_they_were_priced_with(publisher: Publisher):
+    first, second = (publisher.read(publisher.publish(day)).for_comparison() for day in (0, 1))
+    found = compare_runs(first, second, top=1000)
+    before, after = (price(segment_table(day)) for day in (0, 1))
+    expected = compare_runs(before.compared("a"), after.compared("b"), top=1000)
+    assert found.segments.mean_parts == pytest.approx(expected.segments.mean_parts, abs=1e-7)
+    facts = {item.name: item.before for item in found.figures}
+    assert (facts["entity"], facts["features"], facts["validation"]) == ("drugs_hcp", "adspace, region", "passed")
+    assert facts["window (UTC)"] == "2026-01-04 .. 2026-02-03"
+
+
+def test_a_run_that_is_under_way_or_failed_or_published_nothing_is_refused_with_its_state(publisher: Publisher):
+    engine = publisher.engine
+    running = open_sample(engine, "running", now=NOW).run_id
+    with pytest.raises(RunStateError, match=f"run {running} is pending and has no bids yet; wait"):
+        publisher.read(running)
+    start_sample(engine, running)
+    with pytest.raises(RunStateError, match=f"run {running} is running and has no bids yet; wait"):
+        publisher.read(running)
+    fail_run(engine, running, message="extract: no login", now=NOW)
+    with pytest.raises(RunStateError, match=rf"run {running} is failed and has no bids \(extract: no login\); `optim"):
+        publisher.read(running)
+    with pytest.raises(RunStateError, match="run nobody is not in opt_runs"):
+        publisher.read("nobody")
+
+
+def test_a_completed_run_whose_objects_are_gone_names_the_object_and_the_next_step(publisher: Publisher):
+    run_id = complete_sample(publisher.engine, "gone")
+    with pytest.raises(ArtifactError, match=rf"run {run_id}: reading s3://.*manifest\.json: .*restore the objects"):
+        publisher.read(run_id)
+
+
+def test_a_completed_run_without_an_address_is_refused(publisher: Publisher):
+    run = open_sample(publisher.engine, "nowhere")
+    start_sample(publisher.engine, run.run_id)
+    results = sample_results(s3_output_path="")
+    register_results(publisher.engine, run.run_id, results=results, now=NOW)
+    with pytest.raises(RunStateError, match=f"run {run.run_id} is completed but names no outputs"):
+        publisher.read(run.run_id)
+
+
+@pytest.mark.parametrize("name", ["suggested_bids.csv", "metrics.json", "config.json"])
+def test_a_file_that_changed_since_is_refused(publisher: Publisher, name: str):
+    run_id = publisher.publish()
+    publisher.store.put_bytes(f"{publisher.base_uri}{run_id}/{name}", b"{}")
+    with pytest.raises(ArtifactError, match=rf"run {run_id}: .*{name} is not what run {run_id} wrote.*restore"):
+        publisher.read(run_id)
+
+
+def test_a_file_that_was_never_published_is_named(publisher: Publisher):
+    run_id = publisher.publish(change=lambda files: files.pop("metrics.json"))
+    with pytest.raises(ArtifactError, match=rf"run {run_id} has no metrics\.json"):
+        publisher.read(run_id)
+
+
+def test_bids_of_an_older_version_name_the_columns_that_they_lack(publisher: Publisher):
+    def drop(files):
+        path = files["suggested_bids.csv"][1]
+        pd.read_csv(path).drop(columns=["own_share", "is_held"]).to_csv(path, index=False)
+
+    run_id = publisher.publish(change=drop)
+    with pytest.raises(
+        ArtifactError, match=rf"run {run_id}: its suggested_bids\.csv lacks own_share, is_held, .*again"
+    ):
+        publisher.read(run_id)
+
+
+def test_metrics_of_an_older_version_name_the_figures_that_they_lack(publisher: Publisher):
+    def drop(files):
+        path = files["metrics.json"][1]
+        metrics = json.loads(path.read_text())
+        del metrics["link"], metrics["bidding"]["value_trust"]
+        path.write_text(json.dumps(metrics))
+
+    run_id = publisher.publish(change=drop)
+    with pytest.raises(ArtifactError, match=rf"run {run_id}: its metrics\.json lacks value_trust, link, .*run the"):
+        publisher.read(run_id)

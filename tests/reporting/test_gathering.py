@@ -1,0 +1,132 @@
+"""From the staged files of a run to its story and its page."""
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from reporting.stories import REFERENCE_CPM, Page, backtest, bid_table, check, feature
+
+from optimizer.core.settings import RunSettings
+from optimizer.pipeline import staging
+from optimizer.pipeline.run import RunHandle
+from optimizer.pipeline.story import gather_story
+from optimizer.reporting.page import render_report
+from optimizer.reporting.story import RunStory
+from optimizer.training.job import TrainingReport
+
+LINK = {"shifts": [0.0, 2.0], "shares": [0.25, 0.75], "unrivalled_share": 0.1}
+BLANK = {bool: False, int: 1, float: 1.0, str: "2026-01-05"}
+NPIS = ["1942387654", "1033214455", "1578890012"]
+RUN = RunHandle(
+    run_id="20260307_060000",
+    run_code="20260307_060000",
+    entity_code="drugs_hcp",
+    staging_uri="s3://objects/staging/",
+    output_uri="s3://objects/runs/",
+)
+
+
+@dataclass
+class Objects:
+    """An object store in memory."""
+
+    content: dict[str, bytes] = field(default_factory=dict)
+
+    def exists(self, uri: str) -> bool:
+        return uri in self.content
+
+    def put_bytes(self, uri: str, content: bytes) -> None:
+        self.content[uri] = content
+
+    def get_bytes(self, uri: str) -> bytes:
+        return self.content[uri]
+
+    def put_file(self, uri: str, path: Path) -> None:
+        self.content[uri] = path.read_bytes()
+
+    def get_file(self, uri: str, path: Path) -> Path:
+        path.write_bytes(self.content[uri])
+        return path
+
+
+@pytest.fixture
+def stage() -> staging.Staging:
+    """Return what the steps of a run with every feature enabled leave, as far as its story needs it."""
+    stage = staging.Staging(Objects(), RUN.staging_uri)
+    blank = {name: BLANK.get(info.annotation) for name, info in TrainingReport.model_fields.items()}
+    bins = [{"predicted": 0.2, "observed": 0.25, "bids": 400.0}]
+    stage.put_json(staging.TRAINING, blank | {"reference_cpm": REFERENCE_CPM, "calibration": bins})
+    table = bid_table().drop(columns="mean_bid_cpm")
+    stage.put_frame(staging.BIDS, table.assign(usual_bid_cpm=9.5))
+    stage.put_json(staging.BID_FIGURES, {"win_price_cpm": 3.5, "link": LINK})
+    stage.put_json(staging.SELECTION, {"features": ["os_code"], "scores": [feature("os_code")]})
+    checks = [check("join_rate"), check("calibration_error", is_passed=False)]
+    for item in checks:
+        del item["message"]
+    failure = "calibration_error: 0.0321 <= 0.03 failed; look for a market change; then run again"
+    validation = {"is_passed": False, "failures": [failure], "warnings": [], "checks": checks}
+    stage.put_json(staging.VALIDATION, validation)
+    stage.put_json(staging.BACKTEST, None)
+    stage.put_frame(staging.DOMAINS, pd.DataFrame({"domain": ["a.example"], "multiplier": [1.0], "bids": [5]}))
+    stage.put_frame(staging.NPIS, pd.DataFrame({"npi": NPIS, "multiplier": [1.4, 0.7, 1.1], "bids": [1, 2, 3]}))
+    return stage
+
+
+def gather(stage: staging.Staging, **settings: Any) -> RunStory:
+    inputs = {"data_start_dt": "2026-01-06T00:00:00+00:00", "data_end_dt": "2026-03-07T00:00:00+00:00"}
+    return gather_story(
+        stage,
+        run=RUN,
+        snapshot={"inputs": inputs | {"active_run_id": "20260306_060000"}},
+        settings=RunSettings(target_win_rate=0.4, **{"domain_enabled": True, "npi_enabled": True} | settings),
+        started_at=datetime(2026, 3, 7, 6, tzinfo=UTC),
+    )
+
+
+def test_the_story_tells_what_was_staged(stage):
+    told = gather(stage)
+    assert (told.run_id, told.entity_code, told.active_run_id) == (RUN.run_id, RUN.entity_code, "20260306_060000")
+    assert (told.window_start.date().isoformat(), told.window_end.date().isoformat()) == ("2026-01-06", "2026-03-07")
+    assert told.target_win_rate == 0.4
+    assert told.figures["win_price_cpm"] == 3.5
+    assert [feature["feature_name"] for feature in told.features] == ["os_code"]
+    assert told.calibration == [{"predicted": 0.2, "observed": 0.25, "bids": 400.0}]
+    assert told.bids["mean_bid_cpm"].to_numpy() == pytest.approx(9.5)
+    assert told.backtest is None
+
+
+def test_a_failed_check_brings_what_to_do_next(stage):
+    told = gather(stage)
+    assert not told.is_passed
+    assert {item["name"]: item["message"] for item in told.checks} == {
+        "join_rate": "",
+        "calibration_error": "look for a market change; then run again",
+    }
+
+
+def test_of_professionals_only_the_distribution_is_told(stage):
+    told = gather(stage)
+    assert told.npi_multipliers.tolist() == [0.7, 1.1, 1.4]
+    page = render_report(told)
+    assert [npi for npi in NPIS if npi in page] == []
+    assert "3 identified professionals" in Page(page).text
+
+
+def test_a_run_without_multipliers_tells_none(stage):
+    told = gather(stage, domain_enabled=False, npi_enabled=False)
+    assert told.domains is None and told.npi_multipliers is None
+
+
+def test_a_staged_backtest_is_told(stage):
+    stage.put_json(staging.BACKTEST, backtest())
+    assert gather(stage).backtest == json.loads(json.dumps(backtest()))
+
+
+def test_the_curves_are_those_that_the_run_was_priced_on(stage):
+    expected = 0.1 + 0.9 * (0.25 * 0.5 + 0.75 / (1 + np.exp(-2.0)))
+    assert gather(stage).win_rate(0.0, 1.8, REFERENCE_CPM) == pytest.approx(expected)

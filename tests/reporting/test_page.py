@@ -1,0 +1,197 @@
+"""The whole page, read back as a browser reads it."""
+
+import re
+
+import numpy as np
+import pytest
+from reporting.stories import Page, backtest, bid_table, check, feature, read, story, without_active_run, without_bids
+
+from optimizer.reporting.formats import amount, count, percent
+from optimizer.reporting.page import render_report
+
+ATTACK = "</text></svg></style></title><script>alert('1')</script><img src=x onerror=alert(1)>"
+REFERENCES = {"src", "href", "xlink:href", "action", "data", "srcset", "poster", "formaction", "background"}
+
+
+@pytest.fixture(scope="module")
+def page() -> Page:
+    return read(story())
+
+
+def test_the_headline_has_the_numbers_of_the_run(page: Page):
+    told, text = story(), page.section("")
+    for value in (
+        "drugs_hcp",
+        "validation passed",
+        "20260307_060000",
+        "2026-01-06 up to 2026-03-07",
+        percent(told.figures["expected_win_rate"]),
+        f"target {percent(told.target_win_rate)}",
+        amount(told.figures["expected_cpm"]),
+        percent(told.figures["row_coverage"]),
+        f"λ = {amount(told.figures['win_price_cpm'])} CPM",
+        f"of {count(len(told.bids))}; {count(told.bids['is_served'].sum())} served",
+    ):
+        assert " ".join(value.split()) in text
+
+
+def test_the_sections_come_in_the_order_of_what_a_trader_asks(page: Page):
+    assert [name for name in page.sections if name] == [
+        "validation",
+        "changes",
+        "bids",
+        "curves",
+        "model",
+        "backtest",
+        "multipliers",
+        "more",
+    ]
+
+
+def test_the_changes_of_the_page_are_those_of_the_story_in_order(page: Page):
+    bids = story().bids
+    weight = np.log(bids["planned_bid_cpm"] / bids["previous_bid_cpm"]).abs() * bids["bids"]
+    largest = bids.loc[weight.sort_values(ascending=False).index[:15]]
+    header, *rows = page.rows_of("changes")
+    assert len(header) == 5
+    assert [row[0].split()[0] for row in rows] == largest["segment_key"].tolist()
+    assert [row[1] for row in rows] == [amount(bid) for bid in largest["previous_bid_cpm"]]
+    assert [row[2] for row in rows] == [amount(bid) for bid in largest["planned_bid_cpm"]]
+    assert [row[4] for row in rows] == [count(bids) for bids in largest["bids"]]
+
+
+def test_a_failed_check_fails_the_headline_and_stands_first():
+    failed = read(story(checks=[check("join_rate"), check("largest_step", is_passed=False, message="mend it")]))
+    assert "validation failed" in failed.section("")
+    _, first, _, second = failed.rows_of("validation")
+    assert first[0].startswith("largest_step") and "mend it" in first[0] and first[3] == "failed"
+    assert second[0] == "join_rate" and second[3] == "passed"
+
+
+def test_a_warning_alone_leaves_the_run_passed():
+    warned = read(story(checks=[check("ctr_auc_lower", severity="soft", is_passed=False, message="too few clicks")]))
+    assert "validation passed" in warned.section("")
+    assert "too few clicks" in warned.section("validation")
+
+
+def test_a_target_out_of_reach_is_said():
+    missed = read(story(figures={**story().figures, "expected_win_rate": 0.21}))
+    assert "the target is out of reach" in missed.section("")
+    assert ("div", {"class": "card missed"}) in missed.elements
+
+
+def test_what_the_target_would_cost_segment_by_segment_is_said():
+    compared = read(story(figures={**story().figures, "segment_scope_cpm_ratio": 1.384}))
+    assert "would make the CPM 1.38 times what it is" in compared.section("")
+
+
+def test_a_backtest_that_refused_says_why():
+    refused = read(story(backtest=backtest(is_supported=False, reason="only 12 auctions tell anything", rows=[])))
+    assert "refused to judge: only 12 auctions tell anything" in refused.section("backtest")
+    assert "No backtest was made" in read(story(backtest=None)).section("backtest")
+
+
+def test_every_picture_has_a_name_and_a_sentence(page: Page):
+    pictures = [attributes for tag, attributes in page.elements if tag == "svg"]
+    assert len(pictures) == 13
+    assert all(picture["role"] == "img" and picture["aria-label"] for picture in pictures)
+    captions = re.findall(r"<figcaption>([^<]*)</figcaption>", page.source)
+    assert len(captions) == 13 and all(caption.endswith(".") for caption in captions)
+
+
+def test_ids_are_unique_and_every_inner_reference_has_its_target(page: Page):
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    used = re.findall(r"url\(#(\w+)\)", page.source) + re.findall(r'xlink:href="#(\w+)"', page.source)
+    assert used and set(used) <= set(ids)
+
+
+def test_the_page_needs_nothing_but_itself(page: Page):
+    assert {"script", "link", "iframe", "img", "object", "embed"} & {tag for tag, _ in page.elements} == set()
+    references = {value for _, attributes in page.elements for name, value in attributes.items() if name in REFERENCES}
+    assert all(reference.startswith("#") for reference in references)
+    assert "@import" not in page.styles and "url(" not in page.styles
+    assert re.findall(r"\w+://", re.sub(r'xmlns(:\w+)?="[^"]*"', "", page.source)) == []
+
+
+def test_only_figures_that_one_number_tells_are_listed(page: Page):
+    listed = {row[0]: row[1] for row in page.rows_of("more") if len(row) == 2}
+    assert listed["jitter_sd"] == "0.1"
+    assert "reasons" not in listed
+
+
+def test_text_of_the_log_and_of_the_entity_stays_text():
+    attacked = read(
+        story(
+            entity_code=ATTACK,
+            active_run_id=ATTACK,
+            bids=bid_table(8).assign(segment_key=[f"{ATTACK}|{number}" for number in range(8)], reason=ATTACK),
+            features=[feature(ATTACK, reason=ATTACK), feature("a$b$", is_selected=False), feature("<b>&amp;")],
+            checks=[check(ATTACK, is_passed=False, message=ATTACK)],
+            backtest=backtest(is_supported=False, reason=ATTACK),
+            figures={**story().figures, ATTACK: ATTACK},
+        )
+    )
+    tags = {tag for tag, _ in attacked.elements}
+    assert {"script", "img", "b"} & tags == {"b"}
+    assert not any(name.startswith("on") for _, attributes in attacked.elements for name in attributes)
+    assert sum(tag == "style" for tag, _ in attacked.elements) == 1
+    assert [row[0].startswith(ATTACK) for row in attacked.rows_of("changes")[1:]] == [True] * 8
+    drawn = re.findall(r"<text[^>]*>([^<]*)</text>", attacked.source)
+    assert "a$b$" in drawn and "&lt;b&gt;&amp;amp;" in drawn
+
+
+def test_no_identifier_of_a_professional_can_reach_the_page(page: Page):
+    assert re.findall(r"\b\d{10}\b", page.text) == []
+    assert not hasattr(story(), "npis")
+    assert story().npi_multipliers.ndim == 1
+
+
+def test_the_same_story_gives_the_same_bytes():
+    assert render_report(story()).encode() == render_report(story()).encode()
+
+
+def test_twenty_thousand_segments_stay_under_a_megabyte():
+    assert len(render_report(story(bids=bid_table(20_000))).encode()) < 1_000_000
+
+
+def test_the_page_is_made_for_a_phone_and_for_the_dark(page: Page):
+    assert ("meta", {"name": "viewport", "content": "width=device-width, initial-scale=1"}) in page.elements
+    assert "prefers-color-scheme: dark" in page.styles
+    drawn = set(re.findall(r"var\((--\w+)\)", page.source))
+    for theme in page.styles.split(":root {")[1:]:
+        assert drawn <= set(re.findall(r"(--\w+):", theme.split("}")[0]))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"bids": without_active_run(bid_table()), "active_run_id": None},
+        {"bids": bid_table(1)},
+        {"bids": without_bids(bid_table())},
+        {"bids": without_bids(without_active_run(bid_table(1))), "active_run_id": None},
+        {"bids": bid_table(3).assign(previous_bid_cpm=[np.nan, 10.0, np.nan], planned_bid_cpm=[9.0, np.nan, 8.0])},
+        {"bids": bid_table(6).assign(trust_low_cpm=9.0, trust_high_cpm=9.0, mean_bid_cpm=np.nan)},
+        {"calibration": [], "backtest": None, "domains": None, "npi_multipliers": None, "features": []},
+        {"figures": dict.fromkeys(story().figures)},
+        {"figures": {}},
+        {"checks": []},
+        {"npi_multipliers": np.ones(3)},
+    ],
+    ids=[
+        "first run",
+        "one segment",
+        "no bids",
+        "nothing at all",
+        "no bid in both runs",
+        "no width",
+        "no extras",
+        "unknown figures",
+        "no figures",
+        "no checks",
+        "all multipliers one",
+    ],
+)
+def test_a_story_with_gaps_still_makes_a_whole_page(changes):
+    text = read(story(**changes)).text.lower()
+    assert not re.search(r"\b(nan|none|inf)\b", text.replace("none was", ""))

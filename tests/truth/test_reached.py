@@ -1,0 +1,74 @@
+"""A short run of the benchmark: few seeds, smaller logs, and bounds that leave room for both."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from optimizer.truth.cases import TARGET_ONLY, Case
+from optimizer.truth.goals import TrialFigures
+from optimizer.truth.loop import run_loop
+from optimizer.truth.trials import SCENARIO_NAMES, Job
+
+BIDS = 120_000
+
+
+@pytest.fixture(scope="module")
+def steady() -> list[TrialFigures]:
+    return [figures for seed in (1, 2) for figures in Job("steady", seed, BIDS).run()]
+
+
+def of(trials: list[TrialFigures], method: str) -> list[TrialFigures]:
+    return [trial for trial in trials if trial.method == method]
+
+
+def test_the_optimizer_comes_near_the_truth(steady):
+    own = of(steady, "optimizer")
+    assert np.mean([abs(trial.gap) for trial in own]) <= 0.05
+    assert np.mean([trial.segment_error for trial in own]) <= 0.05
+    assert np.mean([trial.landscape_error for trial in own]) <= 0.05
+    assert 0.85 <= np.mean([trial.bid_over_ideal for trial in own]) <= 1.20
+    assert all(abs(trial.slope - trial.true_slope) < 0.6 for trial in own)
+
+
+def test_simpler_methods_know_the_landscape_less_well(steady):
+    own = np.mean([trial.landscape_error for trial in of(steady, "optimizer")])
+    others = {trial.method for trial in steady} - {"optimizer"}
+    assert len(others) == 4
+    for method in others:
+        assert np.mean([trial.landscape_error for trial in of(steady, method)]) > own
+
+
+def test_flat_bids_are_held():
+    (trial,) = Job("flat bids", 1, BIDS).run()
+    assert trial.is_refused == 1.0
+
+
+def test_a_second_price_log_tells_its_landscape_without_jitter():
+    (trial,) = Job("second price", 1, BIDS).run()
+    assert abs(trial.gap) <= 0.06 and trial.landscape_error <= 0.05
+
+
+def test_backtest_intervals_hold_the_truth():
+    trials = [trial for seed in (1, 2) for trial in Job("backtest", seed, BIDS).run()]
+    assert [trial.backtest_refused for trial in trials] == [0.0, 0.0]
+    assert np.mean([trial.backtest_covered for trial in trials]) >= 5 / 6
+
+
+def test_a_daily_loop_learns_from_its_own_bids():
+    days = list(run_loop(Case(2, bids=BIDS), settings=TARGET_ONLY, live_days=3))
+    assert [day.run.run_id[:8] for day in days] == ["20260306", "20260307", "20260308"]
+    for before, after in pairwise(days):
+        assert not after.run.fitted.report.is_slope_naive
+        bids = after.run.priced.bids
+        step = (bids["planned_bid_cpm"] / bids["previous_bid_cpm"] - 1).abs().dropna()
+        assert len(step) and step.max() <= 0.15 + 1e-9
+        served = before.run.priced.bids.loc[before.run.priced.bids["is_served"], "segment_key"]
+        assert set(bids.loc[bids["previous_bid_cpm"].notna(), "segment_key"]) <= set(served)
+    assert all(abs(day.win_rate - 0.3) < 0.1 for day in days)
+
+
+def test_every_scenario_has_a_name():
+    assert {"steady", "demand step", "new rival", "floor chasing", "adspace appears", "adspace goes"} <= set(
+        SCENARIO_NAMES
+    )
