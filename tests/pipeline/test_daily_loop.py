@@ -1,0 +1,101 @@
+"""Days one after another: what a run published is bid on the next day's auctions, and the next run learns from that."""
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from pipeline.driver import BIDS, DAYS, ENTITY, FIRST_DAY, NOW, Pipeline
+from servers.embedded import connect_schema, load_events
+
+from optimizer.local import LocalStack
+from optimizer.pipeline.run import RunHandle
+from optimizer.simulation.auctions import draw_requests
+from optimizer.simulation.events import generate_events, serve
+from optimizer.simulation.presets import PRESETS
+from optimizer.simulation.published import read_bid_table
+from optimizer.simulation.tables import concat_events
+from optimizer.simulation.world import World
+
+LIVE_DAYS = 3
+
+
+@dataclass(frozen=True)
+class LiveDay:
+    """A run that went live, with its files in a folder, and the log that came of it."""
+
+    run: RunHandle
+    folder: Path
+
+    def json(self, name: str):
+        return json.loads((self.folder / name).read_text())
+
+    def bids(self) -> pd.DataFrame:
+        table = pd.read_csv(io.BytesIO((self.folder / "suggested_bids.csv").read_bytes()), dtype={"segment_key": str})
+        return table.set_index("segment_key")
+
+
+@pytest.fixture(scope="module")
+def days(
+    systems: LocalStack, new_pipeline: Callable[..., Pipeline], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[list[LiveDay]]:
+    """Return three days of live bidding after a month of history, on a warehouse of its own."""
+    world = World.create(7, settings=replace(PRESETS[ENTITY], first_day=FIRST_DAY))
+    events = generate_events(world, start_day=FIRST_DAY, days=DAYS, bids=BIDS)
+    plain = new_pipeline()
+    pipeline = Pipeline(replace(plain.systems, connect_warehouse=lambda: connect_schema(systems, "daily")))
+    found = []
+    with connect_schema(systems, "daily") as connection:
+        for number in range(LIVE_DAYS):
+            load_events(connection, events, folder=tmp_path_factory.mktemp("log"))
+            now = NOW + timedelta(days=number)
+            run = pipeline.complete(f"day{number}", now=now)
+            assert pipeline.promote(run, now=now)["is_promoted"], pipeline.row(run).error_message
+            folder = tmp_path_factory.mktemp(run.run_code)
+            for key in pipeline.systems.store.list_keys(run.output_uri):
+                name = key.rsplit("/", 1)[-1]
+                pipeline.systems.store.get_file(run.output_uri + name, folder / name)
+            found.append(LiveDay(run, folder))
+            requests = draw_requests(world, start_day=now.date(), days=1, count=BIDS // DAYS, seed=7)
+            events = concat_events([events, serve(world, requests, policy=read_bid_table(folder))])
+    yield found
+
+
+def test_the_bids_of_the_day_are_those_of_memcache_csv(days):
+    table = read_bid_table(days[0].folder)
+    served = pd.read_csv(days[0].folder / "memcache.csv", dtype={"segment_key": str})
+    assert dict(zip(served["segment_key"], served["bid"], strict=True)) == dict(table.bids)
+    assert table.run_id == days[0].run.run_id and table.fallback_bid_cpm > 0
+    assert len(table.domain_multipliers) and len(table.npi_multipliers)
+
+
+def test_a_later_run_knows_what_earlier_ones_planned(days):
+    bids, before = days[1].bids(), days[0].bids()
+    shared = bids.index.intersection(before.index[before["is_served"]])
+    assert len(shared) > 20
+    expected = before.loc[shared, "planned_bid_cpm"]
+    assert bids.loc[shared, "previous_bid_cpm"].to_numpy() == pytest.approx(expected.to_numpy(), rel=1e-6)
+    step = (bids["planned_bid_cpm"] / bids["previous_bid_cpm"] - 1).abs()
+    assert step[~bids["reason"].isin(["margin", "cap", "floor"])].max() <= 0.15 + 1e-6
+
+
+def test_every_run_keeps_an_identified_slope(days):
+    for day in days:
+        landscape = day.json("metrics.json")["bid_landscape"]
+        assert landscape["bid_coefficient_is_naive"] == 0.0
+        assert 1.0 < landscape["bid_coefficient"] < 3.0
+
+
+def test_a_run_with_an_active_one_is_backtested_against_it_or_says_why_not(days):
+    assert "backtest" not in days[0].json("metrics.json")
+    for day in days[1:]:
+        metrics = day.json("metrics.json")
+        checks = {check["name"]: check for check in metrics["checks"]}
+        assert metrics["backtest"]["is_supported"] == checks["backtest_supported"]["figure"]
+        assert metrics["backtest"]["replay_low"] <= metrics["backtest"]["replay_high"]
+        assert {"spend_change", "bid_stability_index", "row_coverage_share_of_active"} <= set(checks)
+    assert "Backtest" in (days[-1].folder / "report.html").read_text()
