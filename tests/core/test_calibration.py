@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from optimizer.core.calibration import auc_standard_error, expected_calibration_error, weighted_auc
+from optimizer.core.calibration import (
+    auc_standard_error,
+    calibration_error,
+    expected_calibration_error,
+    group_bias,
+    weighted_auc,
+)
 
 
 def test_auc_of_cells_equals_auc_of_rows():
@@ -27,3 +33,39 @@ def test_a_model_that_is_right_has_no_calibration_error_and_one_that_is_off_has_
     assert expected_calibration_error(predicted, successes=predicted * trials, trials=trials) < 1e-12
     shifted = expected_calibration_error(predicted - 0.05, successes=predicted * trials, trials=trials)
     assert shifted == pytest.approx(0.05)
+
+
+def drawn(seed, *, day_shock=0.0):
+    rng = np.random.default_rng(seed)
+    day = np.repeat(np.arange(14), 200)
+    predicted = rng.uniform(0.05, 0.6, len(day))
+    trials = rng.integers(1, 40, len(day)).astype(float)
+    true = np.clip(predicted + rng.normal(0, day_shock, 14)[day], 0.01, 0.99)
+    return {"predicted": predicted, "successes": rng.binomial(trials.astype(int), true), "trials": trials, "day": day}
+
+
+def test_a_right_model_has_no_more_calibration_error_than_chance():
+    errors = [calibration_error(**drawn(seed)) for seed in range(20)]
+    assert np.mean([error.value for error in errors]) == pytest.approx(np.mean([e.noise for e in errors]), rel=0.15)
+    assert all(error.low <= error.value <= error.high for error in errors)
+
+
+def test_days_that_shake_all_auctions_widen_the_interval_and_not_the_noise():
+    calm, shaken = calibration_error(**drawn(1)), calibration_error(**drawn(1, day_shock=0.1))
+    assert shaken.high - shaken.low > 3 * (calm.high - calm.low)
+    assert shaken.noise == pytest.approx(calm.noise, rel=0.05)
+
+
+def test_errors_that_cancel_over_predictions_show_where_the_bins_are_made_of_the_bid():
+    log = drawn(2)
+    bid = np.random.default_rng(99).uniform(-1, 1, len(log["day"]))
+    tilted = log | {"predicted": np.clip(log["predicted"] + 0.05 * np.sign(bid), 0.01, 0.99)}
+    assert calibration_error(**tilted, by=bid).value == pytest.approx(0.05, abs=0.01)
+    assert calibration_error(**tilted).value < 0.02
+
+
+def test_bias_is_the_mean_gap_of_groups():
+    predicted, trials = np.array([0.2, 0.2, 0.6]), np.array([100.0, 100.0, 200.0])
+    successes = np.array([30.0, 10.0, 140.0])
+    assert group_bias(predicted, successes=successes, trials=trials, group=np.array([0, 0, 1])) == pytest.approx(0.05)
+    assert group_bias(predicted, successes=successes, trials=trials, group=np.arange(3)) == pytest.approx(0.1)

@@ -120,7 +120,18 @@ def run_figures(stage: staging.Staging) -> list[Figure]:
     """Return (section, key, value) of every figure of the run: the rows of opt_run_metrics."""
     report = TrainingReport.model_validate(stage.get_json(staging.TRAINING))
     totals, bids = stage.get_json(staging.TOTALS), stage.get_json(staging.BID_FIGURES)
-    win_rate_model = ("wr_model_auc", "wr_model_ece", "wr_model_logloss", "wr_model_rounds", "largest_fall")
+    win_rate_model = (
+        "wr_model_auc",
+        "wr_model_ece",
+        "wr_model_ece_low",
+        "wr_model_ece_high",
+        "wr_model_ece_noise",
+        "wr_model_anchor_bias",
+        "wr_model_lce",
+        "wr_model_logloss",
+        "wr_model_rounds",
+        "largest_fall",
+    )
     click_model = (
         "ctr_model_auc",
         "ctr_model_auc_error",

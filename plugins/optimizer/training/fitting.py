@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import log_loss
 
-from optimizer.core.calibration import calibration_bins, expected_calibration_error, weighted_auc
+from optimizer.core.calibration import calibration_bins, calibration_error, group_bias, weighted_auc
 from optimizer.core.cells import TimeSplit, prepare_cells, recency_weights, split_by_time, unmask
 from optimizer.core.click_rate import estimate_click_rates
 from optimizer.core.second_price import add_shadow_bids
@@ -137,7 +137,7 @@ def _fit_win_rate(context: _Context) -> _WinRate:
     wins, bids = test["wins"].to_numpy(float), test["bids"].to_numpy(float)
     metrics = {
         "wr_model_auc": weighted_auc(predicted, successes=wins, trials=bids),
-        "wr_model_ece": expected_calibration_error(predicted, successes=wins, trials=bids),
+        **_calibration(context, predicted, test, usual),
         "wr_model_logloss": log_loss(
             np.repeat([1, 0], len(test)),
             np.concatenate([predicted, predicted]),
@@ -150,6 +150,26 @@ def _fit_win_rate(context: _Context) -> _WinRate:
     fit, usual, levels = _fit_best_curve(context, booster, pd.concat([calibrate, test]))
     bins = calibration_bins(predicted, successes=wins, trials=bids)
     return _WinRate(booster, fit, usual, levels, metrics, bins.to_dict("records"))
+
+
+def _calibration(context: _Context, predicted: np.ndarray, test: pd.DataFrame, usual: pd.DataFrame) -> dict[str, float]:
+    """How well predictions agree with the test days: over bins, over anchor values and, with jitter, over its reach."""
+    counts = {"successes": test["wins"].to_numpy(float), "trials": test["bids"].to_numpy(float)}
+    error = calibration_error(predicted, **counts, day=test["day"].to_numpy())
+    found = {
+        "wr_model_ece": error.value,
+        "wr_model_ece_low": error.low,
+        "wr_model_ece_high": error.high,
+        "wr_model_ece_noise": error.noise,
+        "wr_model_anchor_bias": group_bias(predicted, **counts, group=test["anchor"].to_numpy()),
+        "wr_model_lce": None,
+    }
+    is_varied = test["log_base"].notna().to_numpy()
+    if context.is_randomised and is_varied.any():
+        varied = {name: values[is_varied] for name, values in counts.items()}
+        day, by = test["day"].to_numpy()[is_varied], _moves(context, test, usual).move[is_varied]
+        found["wr_model_lce"] = calibration_error(predicted[is_varied], **varied, day=day, by=by).value
+    return found
 
 
 def _fit_best_curve(

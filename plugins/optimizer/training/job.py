@@ -36,7 +36,11 @@ class TrainingJob(BaseModel):
 
 
 class TrainingReport(BaseModel):
-    """What came out: the win-rate curve, how the models did on the latest days, and what a click is worth."""
+    """What came out: the win-rate curve, how the models did on the latest days, and what a click is worth.
+
+    wr_model_ece: calibration error with its interval and what it would be by chance alone; wr_model_anchor_bias: mean
+    gap by anchor value; wr_model_lce: calibration error over the reach of the jitter, None without any.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -53,6 +57,11 @@ class TrainingReport(BaseModel):
     calibration: list[dict[str, float]]
     wr_model_auc: float
     wr_model_ece: float
+    wr_model_ece_low: float
+    wr_model_ece_high: float
+    wr_model_ece_noise: float
+    wr_model_anchor_bias: float
+    wr_model_lce: float | None
     wr_model_logloss: float
     wr_model_rounds: int
     largest_fall: float
