@@ -12,7 +12,7 @@ ifneq ($(shell $(BIN)/python -c 'print(1)' 2>/dev/null),1)
 .PHONY: $(STAMP)
 endif
 
-.PHONY: demo test truth up down lock lint install servers
+.PHONY: demo test truth bench up down lock lint install servers
 .DEFAULT_GOAL := demo
 
 demo: install  ## run one entity from its log to promoted bids, through Airflow
@@ -24,6 +24,9 @@ test: install servers  ## every test, against real servers, in two processes
 
 truth: install  ## the optimizer against known truth; DATA=file.csv: on an auction log of your own
 	@$(BIN)/python -m optimizer.truth $(if $(DATA),--data $(DATA)) $(TRUTH)
+
+bench: install  ## what the core costs, as ratios of one run; BENCH="--quick" leaves the logs of 5 and 20 million bids out
+	@$(BIN)/python -m optimizer.bench $(BENCH)
 
 up: install  ## Airflow's UI, scheduler and triggerer on the embedded stack
 	@$(BIN)/optimizer up

@@ -148,3 +148,21 @@ def test_a_group_without_weight_has_the_mean_zero():
         3.5,
         0,
     ]
+
+
+def test_one_segment_alone_tells_no_slope_apart_from_its_days():
+    cells, moves, segment, _, level = jittered([2.0], segments=1, days=20, bids=5_000)
+    slope = fit_jitter(cells, moves=moves, segment=segment, score=level).slope
+    assert not slope.is_identified
+
+
+def test_a_segment_with_most_of_the_traffic_does_not_feign_certainty():
+    covered = []
+    for seed in range(40):
+        cells, moves, segment, _, level = jittered([2.0], segments=12, seed=seed)
+        big = np.where(segment == 0, 30, 1)
+        wins = np.random.default_rng(seed).binomial(cells["bids"] * big, expit(level + 2.0 * moves.move))
+        cells = cells.assign(bids=cells["bids"] * big, wins=wins)
+        slope = fit_jitter(cells, moves=moves, segment=segment, score=level).slope
+        covered.append(abs(slope.value - 2.0) <= 1.96 * slope.error)
+    assert np.mean(covered) >= 0.8

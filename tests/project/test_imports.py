@@ -34,14 +34,15 @@ FORBIDDEN = {
     "warehouse": OUTSIDE - {"snowflake"} | {"lightgbm"},
     "artifacts": OUTSIDE - {"boto3", "botocore"} | {"lightgbm"},
     "pipeline": OUTSIDE - {"sqlalchemy"} | {"lightgbm"},
+    "bench": OUTSIDE - {"snowflake"} | {"optimizer.control_plane", "optimizer.artifacts", "optimizer.orchestration"},
 }
 """What no module of a room may import."""
 
 ONLY_IN = {
     "airflow": {"orchestration"},
-    "lightgbm": {"training"},
+    "lightgbm": {"training", "bench"},
     "matplotlib": {"reporting"},
-    "fakesnow": {"local", "truth"},
+    "fakesnow": {"local", "truth", "bench"},
     "typer": {"cli", "truth", "bench"},
 }
 """Rooms that alone may import a library."""

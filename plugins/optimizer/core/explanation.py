@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from scipy.special import ndtri
 
-from optimizer.core.bidding import AGGRESSIVE_QUANTILE, CENT, MIN_VALUE_TRUST, NO_BID, THIN_EVIDENCE
+from optimizer.core.bidding import AGGRESSIVE_QUANTILE, CENT, FALLBACK, MIN_VALUE_TRUST, NO_BID, THIN_EVIDENCE
 from optimizer.core.keys import split_key
 from optimizer.core.settings import RunSettings
 from optimizer.errors import DataError
@@ -221,6 +221,9 @@ def _steps(row: Mapping[str, Any] | pd.Series, pricing: RunPricing, win_rate: Wi
         return BidStep(name, low, high, bid, expected, has_moved=bid != before)
 
     before: float | None = float(row["wanted_bid_cpm"])
+    if row["reason"] == FALLBACK:
+        yield step(FALLBACK, float(row["planned_bid_cpm"]))
+        return
     yield step("wanted", before)
     lifted = before * _exploration_factor(row, before, pricing.settings, win_rate)
     if lifted != before:
@@ -301,6 +304,7 @@ def _reason_text(row: Mapping[str, Any] | pd.Series, pricing: RunPricing, worth:
         "margin": f"Lowered {moved}: more would keep less than {100 * settings.target_margin:.0f} % of the "
         f"{worth.value_cpm or 0:.2f} CPM that its views are worth.",
         "cap": f"Lowered {moved}: max_bid_cpm allows no more.",
+        FALLBACK: f"It is not served: the bidder finds no key and bids the run's fallback, {planned:.2f} CPM.",
         NO_BID: "No bid: its floor is above what margin and cap allow.",
     }
     return texts.get(row["reason"], f"Bound by {row['reason']}: {moved}.")

@@ -17,6 +17,9 @@ from optimizer.errors import DataError
 NEARLY_CONSTANT = 0.995
 """A feature whose commonest value has more than this share of the bids says nothing."""
 
+LEAST_LATER_DAYS = 3
+"""With fewer later days no gain is certain."""
+
 ONE_SIDED_95 = 1.645
 
 
@@ -98,7 +101,8 @@ def remove_price(cells: pd.DataFrame, *, slope: float | None = None) -> pd.DataF
     if slope is not None:
         price = slope * (cells["log_bid"].to_numpy(float) - cells["log_bid"].mean())
         wins, bids = cells["wins"].to_numpy(float), cells["bids"].to_numpy(float)
-        level = brentq(lambda level: (bids * expit(level + price)).sum() - wins.sum(), -50, 50)
+        won = np.clip(wins.sum(), 0.5, bids.sum() - 0.5) if bids.sum() > 1 else 0.5 * bids.sum()
+        level = brentq(lambda level: (bids * expit(level + price)).sum() - won, -50, 50)
         return cells.assign(expected=np.clip(expit(level + price), 1e-4, 1 - 1e-4))
     by_price = cells.groupby("price_bucket", sort=True)[["bids", "wins"]].sum()
     fitted = isotonic_regression(by_price["wins"] / by_price["bids"], weights=by_price["bids"]).x
@@ -130,6 +134,8 @@ def out_of_time_gain(
     gain = days["fall"].sum() / days["bids"].sum()
     spread = days["fall"] - gain * days["bids"]
     error = np.sqrt((spread**2).sum() * len(days) / max(1, len(days) - 1)) / days["bids"].sum()
+    if len(days) < LEAST_LATER_DAYS:
+        return 1e4 * float(gain), -np.inf
     quantile = student_t.ppf(1 - 0.05 / rivals, max(1, len(days) - 1))
     return 1e4 * float(gain), 1e4 * float(gain - quantile * error)
 

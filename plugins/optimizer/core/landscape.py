@@ -5,14 +5,15 @@ G(z) = u + (1 - u) sum of share_k sigmoid(z + shift_k). Any bid wins the share u
 are what multipliers make of a base bid on single requests; without them, and with u = 0, G is the logistic function.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
+import pandas as pd
 from scipy.special import expit
 
 _LOGITS = np.linspace(-30.0, 30.0, 6001)
+_TABLE_POINTS = 4 * len(_LOGITS)
 _SLOPE_STEP = 0.01
 """Slopes are told apart this finely when bids are solved for: far finer than they are known."""
 
@@ -72,29 +73,21 @@ class Landscape:
         """
         return self.solver(level, slope)(value_cpm)
 
-    def solver(self, level: np.ndarray, slope: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    def solver(self, level: np.ndarray, slope: np.ndarray) -> "Solver":
         """Return `best_response` of these segments as a function of the value alone, for many calls."""
         level, slope = np.broadcast_arrays(np.asarray(level, float), np.asarray(slope, float))
         if not (slope > 0).all():
             raise ValueError(f"slopes must be positive; the least is {slope.min()}")
-        steps, table_of = np.unique(np.maximum(np.round(slope / _SLOPE_STEP), 1), return_inverse=True)
+        table_of, steps = pd.factorize(np.maximum(np.round(slope / _SLOPE_STEP), 1))
         tables = [_ResponseTable.of(self.link, step * _SLOPE_STEP) for step in steps]
         log_scale = np.log(self.reference_cpm) - level / slope
-        order = np.argsort(table_of, kind="stable")
-        edges = np.searchsorted(table_of[order], np.arange(len(steps) + 1))
-
-        def respond(value_cpm: np.ndarray) -> np.ndarray:
-            with np.errstate(divide="ignore"):
-                log_value = np.broadcast_to(np.log(np.maximum(value_cpm, 0.0)), level.shape) - log_scale
-            if len(tables) == 1:
-                return np.exp(log_scale + tables[0].log_bid(log_value))
-            sorted_values = log_value[order]
-            parts = [table.log_bid(sorted_values[a:b]) for table, a, b in zip(tables, edges, edges[1:], strict=False)]
-            log_bid = np.empty(len(order))
-            log_bid[order] = np.concatenate(parts)
-            return np.exp(log_scale + log_bid)
-
-        return respond
+        return Solver(
+            log_scale=log_scale,
+            log_start=log_scale + np.array([table.start for table in tables])[table_of],
+            points_per_log=(1 / np.array([table.step for table in tables]))[table_of],
+            first_point=table_of * _TABLE_POINTS,
+            log_bids=np.concatenate([table.log_bids for table in tables]),
+        )
 
     def mean_price(self, level: np.ndarray, slope: np.ndarray, bid_cpm: np.ndarray) -> np.ndarray:
         """Return what a win costs on average where the winner pays the best rival's bid: E[rival | rival <= bid].
@@ -105,6 +98,50 @@ class Landscape:
         below = sum(self.win_rate(level, slope, bid_cpm * part) for part in share) / 200
         won = self.win_rate(level, slope, bid_cpm)
         return bid_cpm * (1 - np.divide(below, won, out=np.ones_like(won), where=won > 0))
+
+
+@dataclass(frozen=True, slots=True)
+class Solver:
+    """Best responses of many segments, each by the table of its slope.
+
+    log_scale: log of the bid at which the segment's logit is 0, CPM.
+    log_start: log of the least value that is worth a bid against rivals, CPM.
+    points_per_log, first_point: the table's grid and where it begins in `log_bids`, which holds all tables in a row.
+    """
+
+    log_scale: np.ndarray
+    log_start: np.ndarray
+    points_per_log: np.ndarray
+    first_point: np.ndarray
+    log_bids: np.ndarray
+
+    def __call__(self, value_cpm: np.ndarray) -> np.ndarray:
+        """Return the best bids, CPM; 0 where no bid against rivals pays."""
+        return np.exp(self.log_scale + self.log_bid(value_cpm))
+
+    def log_bid(self, value_cpm: np.ndarray) -> np.ndarray:
+        """Return log(best bid / scale); -inf where no bid against rivals pays."""
+        with np.errstate(divide="ignore"):
+            log_value = np.log(np.maximum(value_cpm, 0.0))
+        position = (log_value - self.log_start) * self.points_per_log
+        index = np.clip(position, 0, _TABLE_POINTS - 2).astype(np.intp)
+        share = np.minimum(position - index, 1.0)
+        index += self.first_point
+        low = self.log_bids[index]
+        index += 1
+        log_bid = low + share * (self.log_bids[index] - low)
+        log_bid[position < 0] = -np.inf
+        return log_bid
+
+    def log_value(self, value_cpm: np.ndarray) -> np.ndarray:
+        """Return log(value / scale): the best response where the winner pays the best rival's bid."""
+        with np.errstate(divide="ignore"):
+            return np.log(value_cpm) - self.log_scale
+
+    def take(self, rows: np.ndarray | slice) -> "Solver":
+        """Return the solver of these segments alone."""
+        own = ("log_scale", "log_start", "points_per_log", "first_point")
+        return replace(self, **{name: getattr(self, name)[rows] for name in own})
 
 
 @dataclass(frozen=True)
@@ -121,13 +158,6 @@ class _ResponseTable:
         log_h = _LOGITS / slope + np.log1p(won / (slope * rise))
         log_h = np.minimum.accumulate(log_h[::-1])[::-1]
         rising = slice(np.searchsorted(log_h, log_h[0], side="right") - 1, None)
-        log_values = np.linspace(log_h[0], log_h[-1], 4 * len(_LOGITS))
+        log_values = np.linspace(log_h[0], log_h[-1], _TABLE_POINTS)
         log_bids = np.interp(log_values, log_h[rising], _LOGITS[rising]) / slope
         return cls(float(log_values[0]), float(log_values[1] - log_values[0]), log_bids)
-
-    def log_bid(self, log_value: np.ndarray) -> np.ndarray:
-        position = (log_value - self.start) / self.step
-        index = np.clip(position, 0, len(self.log_bids) - 2).astype(np.intp)
-        low = self.log_bids[index]
-        inside = low + (position - index).clip(0, 1) * (self.log_bids[index + 1] - low)
-        return np.where(log_value < self.start, -np.inf, inside)

@@ -70,7 +70,7 @@ def domain_multipliers(domains: pd.DataFrame, *, slope: float) -> pd.DataFrame:
     return _table(sums, "domain", np.exp(-win_effect / slope) ** DAMPING * worth**DAMPING, DOMAIN_BOUNDS)
 
 
-def multiplier_link(tables: Sequence[pd.DataFrame], *, slope: float, unrivalled_share: float) -> Link:
+def multiplier_link(tables: Sequence[pd.DataFrame], *, requests: float, slope: float, unrivalled_share: float) -> Link:
     """Return what new multipliers make of base bids, as shifts of the logit on single requests.
 
     A segment's curve is that of its base bid with the multipliers of the latest days. The bid on a request changes by
@@ -78,12 +78,11 @@ def multiplier_link(tables: Sequence[pd.DataFrame], *, slope: float, unrivalled_
 
     Args:
         tables: of domains and NPIs with `MULTIPLIER_COLUMNS`; each factor is independent of the others.
+        requests: all bids of the window; those in no row of a table keep the multiplier 1.
         slope: logit units per unit of log bid.
         unrivalled_share: share of auctions that any bid wins.
     """
     shifts, shares = np.zeros(1), np.ones(1)
-    # Every request has a domain, few an NPI: the largest table counts them all.
-    requests = max((_recent_bids(table).sum() for table in tables), default=0.0)
     for table in tables:
         own, weight = _condense(*_request_shifts(table, requests, slope), LINK_ATOMS)
         shifts, shares = np.add.outer(shifts, own).ravel(), np.multiply.outer(shares, weight).ravel()
@@ -91,19 +90,17 @@ def multiplier_link(tables: Sequence[pd.DataFrame], *, slope: float, unrivalled_
     return Link(shifts, shares, unrivalled_share)
 
 
-def _recent_bids(table: pd.DataFrame) -> np.ndarray:
-    """Bids of the latest days that had a multiplier; all bids where none had any."""
-    recent = table["multiplied_bids"].to_numpy(float)
-    return recent if recent.sum() > 0 else table["bids"].to_numpy(float)
-
-
 def _request_shifts(table: pd.DataFrame, requests: float, slope: float) -> tuple[np.ndarray, np.ndarray]:
-    """Shift of the logit and share of requests of each row, and of the requests in no row, whose multiplier stays 1."""
-    weight, known = _recent_bids(table), table["multiplied_bids"].to_numpy(float)
-    past = np.divide(table["log_multiplier_sum"].to_numpy(float), known, out=np.zeros(len(table)), where=known > 0)
-    shifts = slope * (np.log(table["multiplier"].to_numpy(float)) - past)
-    total = max(requests, weight.sum(), 1.0)
-    return np.append(shifts, 0.0), np.append(weight, max(0.0, total - weight.sum())) / total
+    """Shift of the logit and share of requests of each row, and of the requests in no row, whose multiplier stays 1.
+
+    Where earlier runs had the factor, a row that they did not meet lately counts as unchanged.
+    """
+    bids, known = table["bids"].to_numpy(float), table["multiplied_bids"].to_numpy(float)
+    new = np.log(table["multiplier"].to_numpy(float))
+    unknown = new if known.sum() > 0 else np.zeros(len(table))
+    past = np.divide(table["log_multiplier_sum"].to_numpy(float), known, out=unknown.copy(), where=known > 0)
+    total = max(requests, bids.sum(), 1.0)
+    return np.append(slope * (new - past), 0.0), np.append(bids, max(0.0, total - bids.sum())) / total
 
 
 def _condense(shifts: np.ndarray, shares: np.ndarray, atoms: int) -> tuple[np.ndarray, np.ndarray]:

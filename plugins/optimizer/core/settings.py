@@ -91,6 +91,12 @@ class RunSettings(BaseModel):
         ge=0.0,
         le=10.0,
     )
+    require_comparison: bool = _key(
+        "technical",
+        True,
+        "Require a comparison",
+        "Validation fails if the active run's bids cannot be read, so that the daily step cannot be kept.",
+    )
     max_data_age_days: int = _key(
         "technical", 2, "Oldest data (days)", "Validation fails if the log ends earlier than this.", ge=1, le=60
     )

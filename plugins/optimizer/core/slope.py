@@ -17,6 +17,9 @@ from optimizer.errors import DataError
 IDENTIFIED_ERROR_SHARE = 0.25
 """A slope is identified where its standard error is at most this share of it and its lower bound is above 0."""
 
+LEAST_INFORMATION = 1e-3
+"""Below this sum of weighted squared moves nothing can be told of a slope."""
+
 MIN_JITTER_SD = 0.015
 """Below this spread of log base bids around their planned prices nothing was varied."""
 
@@ -133,7 +136,7 @@ def centre_bids(cells: pd.DataFrame, candidates: Sequence[str]) -> pd.DataFrame:
 class JitterFit:
     """How the jitter moved the win rate within segments.
 
-    logit: shape (n_cells,), fitted; move: shape (n_cells,), the jitter less its mean in the segment.
+    logit: shape (n_cells,), fitted; move: shape (n_cells,), what of the jitter no day, segment or score accounts for.
     """
 
     slope: Slope
@@ -164,8 +167,9 @@ def fit_jitter(
     fit = fit_logit(design, wins=wins, trials=bids, unrivalled_share=unrivalled_share)
     logit = design @ fit.coefficients
     evidence = weigh_evidence(logit, wins=wins, trials=bids, unrivalled_share=unrivalled_share)
-    error = _clustered_error(move, evidence, cluster=segment_days(cells, segment))
-    return JitterFit(judge_slope(float(fit.coefficients[0]), error), logit, move)
+    own = _without(move, design[:, 1:], weights=evidence.information)
+    error = _clustered_error(own, evidence, cluster=segment_days(cells, segment))
+    return JitterFit(judge_slope(float(fit.coefficients[0]), error), logit, own)
 
 
 def segment_days(cells: pd.DataFrame, segment: np.ndarray) -> np.ndarray:
@@ -174,10 +178,17 @@ def segment_days(cells: pd.DataFrame, segment: np.ndarray) -> np.ndarray:
     return np.unique(segment.astype(np.int64) * (int(days.max()) + 1) + days, return_inverse=True)[1]
 
 
+def _without(move: np.ndarray, others: np.ndarray, *, weights: np.ndarray) -> np.ndarray:
+    """The move less what the other columns predict of it (Frisch and Waugh): all that can tell the slope."""
+    weighted = others * weights[:, None]
+    explained, *_ = np.linalg.lstsq(weighted.T @ others, weighted.T @ move, rcond=None)
+    return move - others @ explained
+
+
 def _clustered_error(move: np.ndarray, evidence: Evidence, *, cluster: np.ndarray) -> float:
     information = (evidence.information * move**2).sum()
     scores = np.bincount(cluster, evidence.score * move)
-    return float(np.sqrt((scores**2).sum()) / information) if information > 0 else np.inf
+    return float(np.sqrt((scores**2).sum()) / information) if information > LEAST_INFORMATION else np.inf
 
 
 def find_slope(cells: pd.DataFrame, group: np.ndarray) -> Slope | None:

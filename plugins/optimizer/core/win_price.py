@@ -9,8 +9,8 @@ from scipy.optimize import brentq
 
 from optimizer.core.landscape import Link, Solver
 
-SAMPLE = 16_384
-"""Above four times as many segments the search is led by so many of them."""
+SAMPLE = 8_192
+"""Above eight times as many segments the search is led by so many of them."""
 
 MAX_CORRECTIONS = 6
 """A sample that has not led to lambda after so many corrections is left alone; two or three are usual."""
@@ -77,7 +77,7 @@ def find_win_price(curve: WinCurve, *, target_wins: float, start_cpm: float) -> 
     size, goal = len(curve.requests), min(target_wins, curve.reachable * (1 - 1e-6))
     blocks = [curve.take(slice(first, first + BLOCK)) for first in range(0, size, BLOCK)]
     wins = cache(lambda price: sum(block(price) for block in blocks))
-    if size > 4 * SAMPLE:
+    if size > 8 * SAMPLE:
         lead = _follow_sample if goal == target_wins else _double_with_sample
         price = lead(curve.sample(SAMPLE), wins, goal=goal, start_cpm=start_cpm)
         if price is not None:

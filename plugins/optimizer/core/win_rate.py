@@ -23,7 +23,8 @@ class LandscapeFit:
     It is the mean over requests whose multipliers are those of the latest days.
 
     slope: of z in log bid; slope_error: its standard error.
-    group_slopes, group_errors: shape (n_groups,), the same by anchor value, partially pooled.
+    group_slopes, group_errors: shape (n_groups,), the same by anchor value, partially pooled; a group whose own slope
+        does not pass the identifiability gate (`is_group_identified`) has the overall one.
     bid_coefficient, bid_coefficient_error: the slope of logit P(win) in log bid, at the bids that it was fitted on.
     unrivalled_share: share of auctions that any bid wins.
     is_naive: the bids were not varied at random, so the slope may be far too flat.
@@ -37,6 +38,7 @@ class LandscapeFit:
     slope_error: float
     group_slopes: np.ndarray
     group_errors: np.ndarray
+    is_group_identified: np.ndarray
     bid_coefficient: float
     bid_coefficient_error: float
     unrivalled_share: float
@@ -55,11 +57,6 @@ class LandscapeFit:
     def win_logit(self, score: np.ndarray, moves: PriceMoves, group: np.ndarray) -> np.ndarray:
         """Return z of cells as they were bid."""
         return self.intercept + self.score_weight * score + self.group_slopes[group] * (moves.move + moves.drift)
-
-    @property
-    def is_group_identified(self) -> np.ndarray:
-        """Which groups' slopes pass the identifiability gate, shape (n_groups,)."""
-        return is_identified(self.group_slopes, self.group_errors) & (not self.is_held)
 
 
 def fit_landscape(
@@ -95,7 +92,8 @@ def fit_landscape(
                 by_group = pool_slopes(
                     jitter, cells, group=group, size=groups, segment=segment, unrivalled_share=unrivalled_share
                 )
-    by_price = by_group[0][group] * (moves.move + moves.drift)
+    is_told = is_identified(*by_group) & (not is_held)
+    by_price = np.where(is_told, by_group[0], slope.value)[group] * (moves.move + moves.drift)
     design = np.column_stack([score, day_levels(cells)])
     fit = fit_logit(design, wins=wins, trials=bids, unrivalled_share=unrivalled_share, offset=by_price)
     steepness = _steepness(design @ fit.coefficients + by_price, bids, unrivalled_share)
@@ -106,8 +104,9 @@ def fit_landscape(
         score_weight=float(fit.coefficients[0]),
         slope=slope.value,
         slope_error=slope.error,
-        group_slopes=by_group[0],
+        group_slopes=np.where(is_told, by_group[0], slope.value),
         group_errors=by_group[1],
+        is_group_identified=is_told,
         bid_coefficient=steepness * slope.value,
         bid_coefficient_error=steepness * slope.error,
         unrivalled_share=unrivalled_share,

@@ -38,7 +38,9 @@ def backtest_bids(
     """
     latest = cells[cells["day"] > cells["day"].max() - pd.Timedelta(days=BACKTEST_DAYS)]
     segments = bids.set_index("segment_key").assign(
-        planned_new_cpm=lambda table: table["planned_bid_cpm"].where(table["is_served"], fallback_cpm),
+        planned_new_cpm=lambda table: table["planned_bid_cpm"].where(
+            table["is_served"] | table["is_blocked"], fallback_cpm
+        ),
         planned_active_cpm=lambda table: table["previous_bid_cpm"].fillna(active_fallback_cpm),
     )
     groups = latest.groupby(list(features), observed=True, sort=True)

@@ -3,15 +3,17 @@
 import io
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from optimizer.artifacts.manifest import read_manifest, read_verified
 from optimizer.control_plane import runs
-from optimizer.core.cells import know_planned
+from optimizer.core.cells import MISSING, know_planned
+from optimizer.core.keys import segment_key
 from optimizer.errors import ArtifactError, RunStateError
 from optimizer.pipeline import staging
 from optimizer.pipeline.systems import Systems
@@ -21,8 +23,9 @@ log = logging.getLogger(__name__)
 BIDS_FILE = "suggested_bids.csv"
 
 
+MEMCACHE_FILE = "memcache.csv"
 METRICS_FILE = "metrics.json"
-BID_COLUMNS = ["segment_key", "planned_bid_cpm", "is_served"]
+KEYED = ["segment_key", "planned_bid_cpm"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +49,44 @@ def read_planned_bids(run_id: str, systems: Systems) -> PlannedBids:
     if output_uri is None:
         raise RunStateError(f"run {run_id} has no outputs")
     manifest = read_manifest(systems.store, output_uri)
-    bids, metrics = (
+    bids, memcache, metrics = (
         read_verified(systems.store, output_uri=output_uri, manifest=manifest, name=name)
-        for name in (BIDS_FILE, METRICS_FILE)
+        for name in (BIDS_FILE, MEMCACHE_FILE, METRICS_FILE)
     )
     try:
-        table = pd.read_csv(io.BytesIO(bids), usecols=BID_COLUMNS, dtype={"segment_key": str}, keep_default_na=False)
-        table = table[table["is_served"]]
+        table = pd.read_csv(io.BytesIO(bids), usecols=KEYED, dtype={"segment_key": str}, keep_default_na=False)
+        served = pd.read_csv(io.BytesIO(memcache), usecols=["segment_key"], dtype=str, keep_default_na=False)
+        table = table[table["segment_key"].isin(served["segment_key"])]
         planned = dict(zip(table["segment_key"], table["planned_bid_cpm"].astype(float), strict=True))
         rule = manifest.bidding
         return PlannedBids(tuple(rule.features), planned, rule.fallback_bid_cpm, json.loads(metrics))
     except ValueError as error:
         raise ArtifactError(f"{BIDS_FILE} or {METRICS_FILE} of run {run_id} cannot be read: {error}") from error
+
+
+def previous_bids(active: PlannedBids, cells: pd.DataFrame, features: Sequence[str]) -> dict[str, float] | None:
+    """Return what the active run plans on each segment of these features, CPM; None where its key cannot be built.
+
+    A segment that it does not serve has its fallback. Where it has another key, a segment has the request-weighted
+    (geometric) mean of the bids on its parts.
+
+    Args:
+        cells: prepared, with every candidate feature.
+    """
+    both = list(dict.fromkeys([*active.features, *features]))
+    if not set(both) <= set(cells.columns):
+        return None
+    parts = cells.groupby(both, observed=True)["bids"].sum().reset_index()
+    planned = _keys(parts, active.features).map(dict(active.planned_cpm)).astype(float).fillna(active.fallback_cpm)
+    weighed = pd.DataFrame({"log": np.log(planned) * parts["bids"], "bids": parts["bids"]})
+    sums = weighed.groupby(_keys(parts, features).to_numpy()).sum()
+    return np.exp(sums["log"] / sums["bids"]).to_dict()
+
+
+def _keys(parts: pd.DataFrame, features: Sequence[str]) -> pd.Series:
+    values = parts[list(features)].astype(object)
+    rows = values.where(values != MISSING, None).itertuples(index=False, name=None)
+    return pd.Series([segment_key(row) for row in rows], index=parts.index)
 
 
 def stage_planned_bids(run_ids: Iterable[str], *, stage: staging.Staging, systems: Systems) -> dict[str, list[str]]:
@@ -87,6 +116,9 @@ def with_planned_bids(
     if not features_by_run:
         return cells
     for run_id, table in stage.get_frame(staging.PLANNED_BIDS).groupby("run_id"):
+        if unknown := sorted(set(features_by_run[run_id]) - set(cells.columns)):
+            log.info("the key of run %s has %s, no candidate now: its plan is not known", run_id, ", ".join(unknown))
+            continue
         planned = dict(zip(table["segment_key"], table["planned_bid_cpm"], strict=True))
         cells = know_planned(cells, run_id=run_id, features=features_by_run[run_id], planned_cpm=planned)
     return cells

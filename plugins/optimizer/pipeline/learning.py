@@ -47,6 +47,7 @@ def extract(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
     stage = run.staging(systems)
     if not stage.has(staging.TOTALS):
         found = _read_log(read_snapshot(run, systems), systems, stage)
+        found["days"] = _daily_counts(stage, found)
         found["earlier_runs"] = stage_planned_bids(_runs_that_bid(stage, found), stage=stage, systems=systems)
         if not stage.has(staging.TOTALS):
             stage.put_json(staging.TOTALS, found)
@@ -91,7 +92,7 @@ def choose_features(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
     settings, stage = read_settings(read_snapshot(run, systems)), run.staging(systems)
     totals = stage.get_json(staging.TOTALS)
     candidates = totals["candidate_features"]
-    cells = _candidate_cells(stage, totals)
+    cells = candidate_cells(stage, totals)
     limits = SelectionLimits(
         anchor_feature=settings.anchor_feature.lower(),
         max_features=settings.max_features,
@@ -135,15 +136,22 @@ def train_models(run: RunHandle, *, systems: Systems, threads: int = 1) -> dict[
 
 def selected_cells(stage: staging.Staging, totals: dict[str, Any], features: list[str]) -> pd.DataFrame:
     """Return the run's prepared cells by the features of its key."""
-    return group_cells(_candidate_cells(stage, totals), features)
+    return group_cells(candidate_cells(stage, totals), features)
 
 
-def _candidate_cells(stage: staging.Staging, totals: dict[str, Any]) -> pd.DataFrame:
-    """The extracted cells, with what earlier runs planned."""
+def candidate_cells(stage: staging.Staging, totals: dict[str, Any]) -> pd.DataFrame:
+    """Return the extracted cells by every candidate feature, with what earlier runs planned."""
     raw = stage.get_frame(totals["files"][staging.SEGMENT_CELLS])
     cells = prepare_cells(raw, totals["candidate_features"])
     cells = with_planned_bids(cells, features_by_run=totals["earlier_runs"], stage=stage)
     return centre_bids(cells, totals["candidate_features"])
+
+
+def _daily_counts(stage: staging.Staging, totals: dict[str, Any]) -> list[dict[str, int]]:
+    """Bids and wins of each day with bids, in order."""
+    cells = stage.get_frame(totals["files"][staging.SEGMENT_CELLS], columns=["day", "bids", "wins"])
+    days = cells.groupby("day", sort=True)[["bids", "wins"]].sum()
+    return [{"bids": int(day.bids), "wins": int(day.wins)} for day in days.itertuples()]
 
 
 def _runs_that_bid(stage: staging.Staging, totals: dict[str, Any]) -> list[str]:

@@ -77,14 +77,17 @@ def write_outputs(
     features = stage.get_json(staging.SELECTION)["features"]
     bids = stage.get_frame(staging.BIDS)
     biddable = bids[bids["suggested_bid_cpm"].notna()].sort_values("bids", ascending=False, kind="stable")
-    served = biddable[biddable["is_served"]]
+    in_memcache = bids[bids["is_served"] | bids["is_blocked"]].sort_values("bids", ascending=False, kind="stable")
+    memcache = pd.DataFrame(
+        {"segment_key": in_memcache["segment_key"], "bid": in_memcache["suggested_bid_cpm"].fillna(0)}
+    )
     files = [
         _csv(
             folder,
             "suggested_bids",
             biddable.rename(columns=BID_COLUMNS)[["segment_key", *features, *BID_COLUMNS.values()]],
         ),
-        _csv(folder, "memcache", served.rename(columns={"suggested_bid_cpm": "bid"})[["segment_key", "bid"]]),
+        _csv(folder, "memcache", memcache),  # a bid of 0 says: do not bid
     ]
     if settings.domain_enabled:
         files.append(
@@ -167,6 +170,7 @@ def run_figures(stage: staging.Staging) -> list[Figure]:
         "segment_scope_cpm_ratio",
         "row_coverage",
         "jitter_sd",
+        "jitter_spread",
         "step_limit",
     )
     checks = stage.get_json(staging.VALIDATION)["checks"]

@@ -1,5 +1,6 @@
 """From what was learned to what is bid: the part of compute_bids that needs no system."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from optimizer.core.bidding import BidPlan, BidPolicy, plan_bids
+from optimizer.core.bidding import CENT, FALLBACK, MIN_VALUE_TRUST, BidPlan, BidPolicy, plan_bids
 from optimizer.core.keys import segment_key
 from optimizer.core.landscape import Landscape
 from optimizer.core.multipliers import domain_multipliers, multiplier_link, npi_multipliers
@@ -49,11 +50,18 @@ class PricedRun:
     figures: dict[str, Any]
 
 
-def price_run(learned: Learned, *, settings: RunSettings, previous_bids: Mapping[str, float], run_id: str) -> PricedRun:
-    """Return bids and multipliers.
+@dataclass(frozen=True, slots=True)
+class ActiveBids:
+    """What the active run bids: its plan by the new run's segment keys, CPM, and its fallback."""
 
-    Args:
-        previous_bids: the active run's planned bid of each segment key, CPM.
+    planned_cpm: Mapping[str, float]
+    fallback_cpm: float
+
+
+def price_run(learned: Learned, *, settings: RunSettings, active: ActiveBids | None, run_id: str) -> PricedRun:
+    """Return bids and multipliers; `active` is None before a run was live.
+
+    What is not served gets the fallback bid, so the price of a win is found with those requests at the fallback.
     """
     report = learned.report
     domains = npis = None
@@ -61,17 +69,25 @@ def price_run(learned: Learned, *, settings: RunSettings, previous_bids: Mapping
         domains = domain_multipliers(learned.domain_cells, slope=report.bid_coefficient)
     if settings.npi_enabled and learned.npi_totals is not None:
         npis = npi_multipliers(learned.npi_totals)
-    multiplied = [each for each in (domains, npis) if each is not None and len(each)]
-    link = multiplier_link(multiplied, slope=report.slope, unrivalled_share=report.unrivalled_share)
+    link = multiplier_link(
+        [table for table in (domains, npis) if table is not None and len(table)],
+        requests=float(learned.segments["bids"].sum()),
+        slope=report.slope,
+        unrivalled_share=report.unrivalled_share,
+    )
     landscape = Landscape(report.reference_cpm, link)
     policy = bid_policy(settings, report, total_clicks=learned.total_clicks)
-    segments = _priceable(learned, settings, previous_bids)
-    plan = plan_bids(segments, landscape=landscape, policy=policy, seed=run_id)
-    bids = _bid_table(pd.concat([segments, plan.table], axis=1), learned.features, landscape, settings)
+    segments = _priceable(learned, settings, active)
+    first = plan_bids(segments, landscape=landscape, policy=policy, seed=run_id)
+    fallback = _fallback_bid(segments, first, active, policy)
+    segments = _decide_service(segments, first, policy, fallback)
+    plan = plan_bids(_as_bid(segments, fallback), landscape=landscape, policy=policy, seed=run_id)
+    bids = _bid_table(segments, plan, landscape, fallback)
     figures = _figures(bids, plan, policy, landscape) | {
+        "fallback_bid_cpm": fallback,
         "segment_scope_cpm_ratio": _segment_scope_ratio(segments, landscape, policy, run_id),
-        "link": {name: getattr(landscape.link, name).tolist() for name in ("shifts", "shares")}
-        | {"unrivalled_share": landscape.link.unrivalled_share},
+        "link": {name: getattr(link, name).tolist() for name in ("shifts", "shares")}
+        | {"unrivalled_share": link.unrivalled_share},
         "domains_count": 0 if domains is None else len(domains),
         "npis_count": 0 if npis is None else len(npis),
     }
@@ -96,33 +112,83 @@ def bid_policy(settings: RunSettings, report: TrainingReport, *, total_clicks: i
 
 
 def value_trust(report: TrainingReport, *, total_clicks: int) -> float:
-    """Return theta, 0 to 1: the click rate at one standard error below its estimate, over the estimate.
+    """Return theta, 0 to 1: the mean value with clicks at one standard error below their count, over the mean value.
 
     The error of a count of clicks is its root (Poisson). What views earn by themselves is known.
     """
-    if report.value_per_mille_views > 0:
-        return 1.0
-    return max(0.0, 1.0 - total_clicks**-0.5) if total_clicks else 0.0
+    by_clicks = 1000 * report.global_click_rate * report.value_per_click
+    value = by_clicks + report.value_per_mille_views
+    if value <= 0 or not total_clicks:
+        return report.value_per_mille_views / value if value > 0 else 0.0
+    return 1.0 - total_clicks**-0.5 * by_clicks / value
 
 
-def _priceable(learned: Learned, settings: RunSettings, previous_bids: Mapping[str, float]) -> pd.DataFrame:
-    """The segments with all that `plan_bids` needs."""
+def _priceable(learned: Learned, settings: RunSettings, active: ActiveBids | None) -> pd.DataFrame:
+    """The segments with all that `plan_bids` needs, and whether their evidence is enough to be served."""
     report, segments = learned.report, learned.segments
     values = segments[list(learned.features)].astype("object").where(segments[list(learned.features)].notna(), None)
     keys = pd.Series([segment_key(row) for row in values.itertuples(index=False, name=None)], index=segments.index)
-    previous = keys.map(dict(previous_bids)).astype(float)
+    previous = keys.map({} if active is None else dict(active.planned_cpm)).astype(float)
     value_cpm = 1000 * segments["click_rate"] * report.value_per_click + report.value_per_mille_views
     widening = TRUST_WIDENING["aggressive" if settings.aggressive_exploration else "on"]
     widening = 0.0 if report.is_slope_naive else widening
-    is_first_run = previous.isna().all()
+    is_known = segments[list(learned.features)].notna().all(axis=1)
+    has_level = (segments["effective_bids"] >= settings.min_segment_bids) & (segments["level_error"] <= MAX_LEVEL_ERROR)
+    # A naive slope moves no bid of a live run; the first run may try it, within the band of what was bid.
+    is_doubted = report.is_slope_naive if active is not None else False
     return segments.assign(
         segment_key=keys,
         previous_bid_cpm=previous,
         value_cpm=np.where(value_cpm > 0, value_cpm, np.nan),
         trust_low_cpm=report.served_bid_low_cpm * (1 - widening),
         trust_high_cpm=report.served_bid_high_cpm * (1 + widening),
-        is_held=report.is_held | (~segments["is_slope_identified"] & (not is_first_run)),
+        is_held=report.is_held | is_doubted | (~segments["is_slope_identified"] & (not report.is_slope_naive)),
         own_share=_own_share(segments),
+        is_known=is_known,
+        has_evidence=is_known & has_level,
+    )
+
+
+def _fallback_bid(segments: pd.DataFrame, plan: BidPlan, active: ActiveBids | None, policy: BidPolicy) -> float:
+    """The bid on what is not served: the geometric mean, by requests, of the bids on what has evidence.
+
+    It keeps the cap and the daily step, as all bids do.
+    """
+    planned = plan.table["planned_bid_cpm"]
+    rows = planned.notna() & (segments["has_evidence"] if segments["has_evidence"].any() else True)
+    if not rows.any():
+        return CENT
+    bid = float(np.exp(np.average(np.log(planned[rows]), weights=segments["bids"][rows])))
+    if active is not None:
+        step = policy.step_limit
+        bid = min(max(bid, active.fallback_cpm * (1 - step)), active.fallback_cpm * (1 + step))
+    return max(CENT, math.floor(min(bid, policy.max_bid_cpm) / CENT + 1e-9) * CENT)
+
+
+def _decide_service(segments: pd.DataFrame, plan: BidPlan, policy: BidPolicy, fallback: float) -> pd.DataFrame:
+    """With `is_blocked`, keys that must not be bid on, and `is_served`, keys that have a bid of their own.
+
+    Those are the ones with evidence, and those on which the fallback would break floor or margin.
+    """
+    floor = segments["floor_cpm"].fillna(0.0) if policy.floor_available else 0.0
+    is_margin_kept = policy.value_trust >= MIN_VALUE_TRUST
+    ceiling = ((1 - policy.target_margin) * segments["value_cpm"]).fillna(np.inf) if is_margin_kept else np.inf
+    can_bid = plan.table["planned_bid_cpm"].notna()
+    breaks = (fallback < floor) | (fallback > ceiling)
+    return segments.assign(
+        is_blocked=segments["is_known"] & ~can_bid,
+        is_served=segments["is_known"] & can_bid & (segments["has_evidence"] | breaks),
+    )
+
+
+def _as_bid(segments: pd.DataFrame, fallback: float) -> pd.DataFrame:
+    """The segments as they will be bid: those that are neither served nor blocked stay at the fallback."""
+    others = ~segments["is_served"] & ~segments["is_blocked"]
+    return segments.assign(
+        is_held=segments["is_held"] | others,
+        usual_bid_cpm=segments["usual_bid_cpm"].mask(others, fallback),
+        previous_bid_cpm=segments["previous_bid_cpm"].mask(others, np.nan),
+        floor_cpm=segments["floor_cpm"].mask(others, np.nan),
     )
 
 
@@ -134,16 +200,20 @@ def _own_share(segments: pd.DataFrame) -> np.ndarray:
     )
 
 
-def _bid_table(
-    table: pd.DataFrame, features: Sequence[str], landscape: Landscape, settings: RunSettings
-) -> pd.DataFrame:
-    is_known = table[list(features)].notna().all(axis=1)
-    has_evidence = (table["effective_bids"] >= settings.min_segment_bids) & (table["level_error"] <= MAX_LEVEL_ERROR)
-    usual_bid = table["usual_bid_cpm"].to_numpy(float)
+def _bid_table(segments: pd.DataFrame, plan: BidPlan, landscape: Landscape, fallback: float) -> pd.DataFrame:
+    """The segments with their bids and what is expected of them; where the fallback is bid, it says so."""
+    table = pd.concat([segments, plan.table], axis=1)
+    others = ~table["is_served"] & ~table["is_blocked"] & table["suggested_bid_cpm"].notna()
+    level, slope = table["level"].to_numpy(float), table["slope"].to_numpy(float)
+    at_fallback = landscape.win_rate(level, slope, np.full(len(table), fallback))
     return table.assign(
-        is_served=is_known & has_evidence & table["suggested_bid_cpm"].notna(),
+        planned_bid_cpm=table["planned_bid_cpm"].mask(others, fallback),
+        jitter=table["jitter"].mask(others, 1.0),
+        suggested_bid_cpm=table["suggested_bid_cpm"].mask(others, fallback),
+        expected_win_rate=table["expected_win_rate"].mask(others, at_fallback),
+        reason=table["reason"].mask(others, FALLBACK),
         observed_win_rate=table["wins"] / table["bids"],
-        modelled_win_rate=landscape.win_rate(table["level"].to_numpy(), table["slope"].to_numpy(), usual_bid),
+        modelled_win_rate=landscape.win_rate(level, slope, table["usual_bid_cpm"].to_numpy(float)),
         observed_ctr=(table["clicks"] / table["wins"]).where(table["wins"] > 0),
     )
 
@@ -169,19 +239,18 @@ def _figures(bids: pd.DataFrame, plan: BidPlan, policy: BidPolicy, landscape: La
     biddable = bids[bids["suggested_bid_cpm"].notna()]
     suggested = biddable["suggested_bid_cpm"]
     step = (biddable["planned_bid_cpm"] / biddable["previous_bid_cpm"] - 1).abs()
-    bound_by_step = step[~biddable["reason"].isin(["margin", "cap", "floor"])]
+    bound_by_step = step[biddable["is_served"] & ~biddable["reason"].isin(["margin", "cap", "floor"])]
     won = biddable["bids"] * biddable["expected_win_rate"]
     value = (won * biddable["value_cpm"]).sum()
     return {
         "total_segments": len(bids),
         "segments_count": len(biddable),
-        "segments_in_memcache": int(bids["is_served"].sum()),
-        "row_coverage": float(bids.loc[bids["is_served"], "bids"].sum() / bids["bids"].sum()),
+        "segments_in_memcache": int((bids["is_served"] | bids["is_blocked"]).sum()),
+        "row_coverage": float(bids.loc[bids["is_served"] | bids["is_blocked"], "bids"].sum() / bids["bids"].sum()),
         "bid_median": float(suggested.median()) if len(suggested) else None,
         "bid_min": float(suggested.min()) if len(suggested) else None,
         "bid_max": float(suggested.max()) if len(suggested) else None,
         "win_price_cpm": plan.win_price_cpm,
-        "fallback_bid_cpm": plan.fallback_bid_cpm,
         "expected_win_rate": plan.expected_win_rate,
         "target_shortfall": max(0.0, policy.target_win_rate - plan.expected_win_rate),
         "expected_cpm": plan.expected_cpm,
@@ -189,6 +258,7 @@ def _figures(bids: pd.DataFrame, plan: BidPlan, policy: BidPolicy, landscape: La
         "trust_low_cpm": float(bids["trust_low_cpm"].min()),
         "trust_high_cpm": float(bids["trust_high_cpm"].max()),
         "jitter_sd": policy.jitter_sd,
+        "jitter_spread": _jitter_spread(bids),
         "step_limit": policy.step_limit,
         "largest_step": float(bound_by_step.max()) if bound_by_step.notna().any() else 0.0,
         "compared_segments": int(biddable["previous_bid_cpm"].notna().sum()),
@@ -196,6 +266,15 @@ def _figures(bids: pd.DataFrame, plan: BidPlan, policy: BidPolicy, landscape: La
         **_changes(biddable, landscape, policy),
         "reasons": {reason: int(count) for reason, count in bids["reason"].value_counts().sort_index().items()},
     }
+
+
+def _jitter_spread(bids: pd.DataFrame) -> float:
+    """Standard deviation of log(suggested / planned) over the requests that are served; 0 where nothing is."""
+    served = bids[bids["is_served"]]
+    if served.empty:
+        return 0.0
+    moves, weights = np.log(served["suggested_bid_cpm"] / served["planned_bid_cpm"]), served["bids"]
+    return float(np.sqrt(np.average((moves - np.average(moves, weights=weights)) ** 2, weights=weights)))
 
 
 def _changes(biddable: pd.DataFrame, landscape: Landscape, policy: BidPolicy) -> dict[str, float | None]:

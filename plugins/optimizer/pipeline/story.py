@@ -44,7 +44,8 @@ def gather_story(
 
 
 def _bid_table(bids: pd.DataFrame) -> pd.DataFrame:
-    return bids.assign(mean_bid_cpm=bids["usual_bid_cpm"])
+    recent = bids["recent_wins"] / bids["recent_bids"].where(bids["recent_bids"] > 0)
+    return bids.assign(mean_bid_cpm=bids["usual_bid_cpm"], recent_win_rate=recent)
 
 
 def _landscape(report: TrainingReport, figures: dict[str, Any]) -> Landscape:

@@ -1,5 +1,6 @@
 """validate: the checks between a run's bids and live traffic."""
 
+import math
 import statistics
 from datetime import datetime
 from typing import Any
@@ -18,6 +19,8 @@ from optimizer.training.job import TrainingReport
 MIN_JOIN_RATE = 0.001
 MIN_WIN_RATE_SHARE = 0.9
 MAX_BOUND_SHARE = 0.5
+MIN_JITTER_SHARE = 0.5
+LATEST_DAYS_CHECKED = 3
 MIN_COVERAGE_SHARE = 0.8
 MAX_STABILITY_INDEX = 0.25
 MAX_KEY_COUNT_CHANGE = 0.5
@@ -35,7 +38,7 @@ def validate(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
             *_data_checks(stage.get_json(staging.TOTALS), snapshot["inputs"], settings),
             *_model_checks(report, settings),
             *_bid_checks(bids, figures, settings),
-            *_backtest_checks(stage.get_json(staging.BACKTEST), settings),
+            *_backtest_checks(stage.get_json(staging.BACKTEST), snapshot["inputs"], settings),
         ]
     )
     stage.put_json(staging.VALIDATION, _verdict_record(verdict))
@@ -66,6 +69,7 @@ def _data_checks(totals: dict[str, Any], inputs: dict[str, Any], settings: RunSe
             MIN_JOIN_RATE,
             "hardly any view joins a bid; check that VIEWS is loaded and carries the bid_id of BIDS",
         ),
+        *_latest_day_checks(totals["days"], settings),
         Check(
             "data_age_days",
             "hard",
@@ -91,6 +95,35 @@ def _data_checks(totals: dict[str, Any], inputs: dict[str, Any], settings: RunSe
             "views without a bid are too many to count for the click rate; check the loads of BIDS and VIEWS",
         ),
     ]
+
+
+def _latest_day_checks(days: list[dict[str, Any]], settings: RunSettings) -> list[Check]:
+    """The latest days beside the earlier ones: a load that is missing in part changes bids long before it is seen."""
+    latest, earlier = days[-LATEST_DAYS_CHECKED:], days[:-LATEST_DAYS_CHECKED]
+    if len(earlier) < LATEST_DAYS_CHECKED:
+        return []
+    bids = statistics.median(day["bids"] for day in earlier)
+    win_rate = statistics.median(day["wins"] / day["bids"] for day in earlier)
+    checks = [
+        Check(
+            "latest_bids_share",
+            "hard",
+            min(day["bids"] for day in latest) / bids,
+            ">=",
+            settings.min_volume_share,
+            "one of the latest days has far fewer bids than those before; wait for the load of BIDS, or lower "
+            "min_volume_share",
+        )
+    ]
+    return checks + _if_known(
+        "latest_win_rate_share",
+        "hard",
+        _ratio(min(day["wins"] / day["bids"] for day in latest), win_rate),
+        ">=",
+        settings.min_volume_share,
+        "one of the latest days has far fewer views a bid than those before; wait for the load of VIEWS, or lower "
+        "min_volume_share",
+    )
 
 
 def _model_checks(report: TrainingReport, settings: RunSettings) -> list[Check]:
@@ -134,17 +167,17 @@ def _bid_checks(bids: pd.DataFrame, figures: dict[str, Any], settings: RunSettin
         (biddable["suggested_bid_cpm"] < CENT) | (biddable["suggested_bid_cpm"] > settings.max_bid_cpm + 1e-9)
     ).sum()
     keys = bids.loc[bids["is_served"], "segment_key"]
-    unjittered = (biddable["jitter"].isna() | biddable["planned_bid_cpm"].isna()).sum()
     bound = biddable["reason"].isin(["cap", "floor"]).sum() / max(1, len(biddable))
     problem = figures["active_run_problem"]
     return [
         Check(
-            "unreadable_active_runs",
-            "hard",
+            "incomparable_active_runs",
+            "hard" if settings.require_comparison else "soft",
             0 if problem is None else 1,
             "<=",
             0,
-            f"{problem}; the daily step cannot be kept: deploy another run, then run again",
+            f"{problem}; the daily step cannot be kept: deploy another run and run again, or set "
+            "require_comparison=false for one run",
         ),
         Check(
             "bids_count",
@@ -218,14 +251,14 @@ def _bid_checks(bids: pd.DataFrame, figures: dict[str, Any], settings: RunSettin
             "the number of served keys changed much against the active run",
         ),
         Check(
-            "unjittered_bids",
+            "jitter_spread",
             "hard",
-            int(unjittered),
-            "<=",
-            0,
-            "bids without their planned price and jitter cannot teach tomorrow's run; do not use this run",
+            figures["jitter_spread"],
+            ">=",
+            MIN_JITTER_SHARE * figures["jitter_sd"],
+            "the suggested bids hardly vary around the planned ones (a cap, or cents that are too coarse?), so that "
+            "tomorrow's run cannot learn from them",
         ),
-        Check("jitter_sd", "hard", figures["jitter_sd"], ">=", 0.02, "bids without jitter cannot teach tomorrow's run"),
         Check(
             "expected_win_rate",
             "soft",
@@ -245,9 +278,10 @@ def _bid_checks(bids: pd.DataFrame, figures: dict[str, Any], settings: RunSettin
     ]
 
 
-def _backtest_checks(backtest: dict[str, Any] | None, settings: RunSettings) -> list[Check]:
-    if backtest is None:
+def _backtest_checks(backtest: dict[str, Any] | None, inputs: dict[str, Any], settings: RunSettings) -> list[Check]:
+    if inputs["active_run_id"] is None:
         return []
+    backtest = backtest or {"is_supported": False, "reason": "no backtest was made (second price, or another key)"}
     supported = Check(
         "backtest_supported",
         "soft",
@@ -259,7 +293,8 @@ def _backtest_checks(backtest: dict[str, Any] | None, settings: RunSettings) -> 
     if not backtest["is_supported"]:
         return [supported]
     rows = {row["quantity"]: row for row in backtest["rows"]}
-    won, surplus = rows["win_rate"], rows["surplus"]
+    won, cpm, surplus = rows["win_rate"], rows["cpm"], rows["surplus"]
+    wins_no_more = won["difference_high"] <= 0
     return [
         supported,
         Check(
@@ -269,6 +304,14 @@ def _backtest_checks(backtest: dict[str, Any] | None, settings: RunSettings) -> 
             ">=",
             MIN_WIN_RATE_SHARE * min(settings.target_win_rate, won["active"]),
             "on the last days these bids would have won less than asked and than the active run's; do not use this run",
+        ),
+        *_if_known(
+            "backtest_cpm_rise_low",
+            "hard",
+            cpm["difference_low"] / cpm["active"] if wins_no_more else None,
+            "<=",
+            0.0,
+            "on the last days these bids would have paid more for a win and won no more; do not use this run",
         ),
         *_if_known(
             "backtest_surplus_difference_high",
@@ -301,7 +344,7 @@ def _verdict_record(verdict: Verdict) -> dict[str, Any]:
             {
                 "name": check.name,
                 "severity": check.severity,
-                "figure": float(check.figure),
+                "figure": None if math.isnan(check.figure) else float(check.figure),
                 "relation": check.relation,
                 "limit": float(check.limit),
                 "is_passed": check.is_passed,

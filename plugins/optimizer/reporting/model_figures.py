@@ -127,8 +127,8 @@ def _curve_span(story: RunStory, segment: Mapping[str, Any]) -> np.ndarray:
 
 
 def _curve_panel(segment: Mapping[str, Any], bid: np.ndarray, rate: np.ndarray, *, name: str, top: float) -> Panel:
-    suggested, seen = segment["suggested_bid_cpm"], segment["observed_win_rate"]
-    low, high = wilson_interval(np.float64(seen), np.float64(segment["bids"]))
+    suggested, seen = segment["suggested_bid_cpm"], segment["recent_win_rate"]
+    low, high = wilson_interval(np.float64(seen), np.float64(max(segment["recent_bids"], 1)))
 
     def plot(axes: Axes) -> None:
         axes.axvspan(segment["trust_low_cpm"], segment["trust_high_cpm"], color=BAND, linewidth=0)
@@ -144,7 +144,7 @@ def _curve_panel(segment: Mapping[str, Any], bid: np.ndarray, rate: np.ndarray, 
         axes.xaxis.set_major_locator(MaxNLocator(6, steps=ROUND_STEPS))
         percent_axis(axes.yaxis)
 
-    requests = f"{count(segment['bids'])} requests; won {percent(seen)}"
+    requests = f"{count(segment['bids'])} requests; lately won {percent(seen)}"
     if np.isfinite(suggested):
         caption = f"{requests}; at {amount(suggested)} expected to win {percent(segment['expected_win_rate'])}."
     else:

@@ -18,8 +18,9 @@ class RunStory:
 
     active_run_id: the run that carried the traffic before this one, None where there was none.
     bids: the bid table, one row a segment: segment_key, bids, wins, level, slope, trust_low_cpm, trust_high_cpm,
-        mean_bid_cpm (of the log), previous_bid_cpm (NaN where the active run has none), planned_bid_cpm and
-        suggested_bid_cpm (NaN: no bid), expected_win_rate, observed_win_rate, reason and is_served.
+        mean_bid_cpm, recent_bids and recent_win_rate (of the latest days), previous_bid_cpm (NaN where the active run
+        has none), planned_bid_cpm and suggested_bid_cpm (NaN: no bid), expected_win_rate, observed_win_rate, reason and
+        is_served.
     win_rate: the win-rate curve that `level` and `slope` of the bid table belong to.
     features: every candidate in key order, the chosen ones first: feature_name, signal_score, gain, gain_lower,
         is_selected, is_anchor, reason.

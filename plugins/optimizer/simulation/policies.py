@@ -1,7 +1,7 @@
 """Who bids what: a flat bid, an earlier optimizer, the same with jitter, and a table of suggested bids."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Protocol
 
@@ -133,7 +133,8 @@ class BidTable:
     """The outputs of a run as a bidder serves them: bids by segment key, multipliers by domain and NPI.
 
     `features` are the parts of the key in order and `spell_key` builds it: hand in the bidder's own to test the two
-    together. A key that is not there gets the fallback bid; None makes no bid.
+    together. A key that is not there gets the fallback bid; None makes no bid, nor does a bid of 0. No final bid is
+    above `max_bid_cpm`.
     """
 
     bids: Mapping[str, float]
@@ -143,14 +144,16 @@ class BidTable:
     npi_multipliers: Mapping[str, float] = field(default_factory=dict)
     run_id: str | None = None
     spell_key: Callable[[Sequence[str]], str] = "|".join
+    max_bid_cpm: float = np.inf
 
     def price(self, world: World, requests: Requests) -> Prices:
-        return compose_prices(
+        prices = compose_prices(
             self._base_bids(world, requests),
             domain_multiplier=_look_up(self.domain_multipliers, requests.domain, world.domains.names),
             npi_multiplier=_look_up(self.npi_multipliers, requests.npi, world.visitors.npis),
             run_id=pa.repeat(pa.scalar(self.run_id, pa.string()), len(requests)),
         )
+        return replace(prices, bid_cpm=np.minimum(prices.bid_cpm, self.max_bid_cpm))
 
     def _base_bids(self, world: World, requests: Requests) -> np.ndarray:
         columns = [requests.codes(world, feature=feature) for feature in self.features]
@@ -163,7 +166,8 @@ class BidTable:
             np.array(["", *values], dtype=object)[codes] for codes, (_, values) in zip(parts, columns, strict=True)
         ]
         bids = [self.bids.get(self.spell_key(key), fallback) for key in zip(*texts, strict=True)]
-        return np.array(bids, dtype=float)[cell_of]
+        base = np.array(bids, dtype=float)
+        return np.where(base > 0, base, np.nan)[cell_of]
 
 
 def compose_prices(

@@ -27,6 +27,7 @@ def read_bid_table(folder: Path, *, spell_key: Callable[[Sequence[str | None]], 
         domain_multipliers=_read_column(folder / "domain_multipliers.csv", key="domain", value="multiplier"),
         npi_multipliers=_read_column(folder / "npi_multipliers.csv", key="npi", value="multiplier"),
         run_id=manifest["run_id"],
+        max_bid_cpm=rule["max_bid_cpm"],
         spell_key=spell_key,
     )
 

@@ -12,7 +12,7 @@ from optimizer.core.calibration import calibration_bins, calibration_error, grou
 from optimizer.core.cells import TimeSplit, prepare_cells, recency_weights, split_by_time, unmask
 from optimizer.core.click_rate import estimate_click_rates
 from optimizer.core.second_price import add_shadow_bids
-from optimizer.core.slope import PriceMoves, find_slope, price_moves, randomised_rows
+from optimizer.core.slope import PriceMoves, centre_bids, find_slope, price_moves, randomised_rows
 from optimizer.core.win_rate import (
     LATEST_DAYS,
     LandscapeFit,
@@ -41,7 +41,7 @@ from optimizer.training.job import (
     TrainingReport,
 )
 
-UNRIVALLED_SHARES = (0.0, 0.02, 0.04, 0.06, 0.08, 0.10, 0.15, 0.20)
+UNRIVALLED_SHARES = (0.0, 0.02, 0.04, 0.06, 0.08, 0.10, 0.12)
 LIKELIHOOD_GAIN = 2.0
 """A larger share of auctions without a rival has to be clearly likelier: by this much in log-likelihood."""
 
@@ -61,12 +61,32 @@ class _Context:
 
 
 @dataclass(frozen=True, slots=True)
-class _WinRate:
-    booster: lgb.Booster
+class _Curve:
+    """A landscape on a booster's scores.
+
+    usual: one row a segment, see `_usual_prices`; scores: shape (n_segments,), the booster's logit at the usual bid.
+    is_randomised: whether prices are base bids that jitter moved, and not whatever was bid.
+    """
+
     fit: LandscapeFit
     usual: pd.DataFrame
+    scores: np.ndarray
+    is_randomised: bool
+
+    def moves(self, cells: pd.DataFrame) -> PriceMoves:
+        prices = self.usual["price"].to_numpy()
+        return price_moves(cells, cells["segment"].to_numpy(), is_randomised=self.is_randomised, usual=prices)
+
+    def win_logit(self, cells: pd.DataFrame) -> np.ndarray:
+        return self.fit.win_logit(self.scores[cells["segment"]], self.moves(cells), cells["anchor"].to_numpy())
+
+
+@dataclass(frozen=True, slots=True)
+class _WinRate:
+    booster: lgb.Booster
+    curve: _Curve
     levels: SegmentLevels
-    metrics: dict[str, float]
+    metrics: dict[str, float | None]
     calibration: list[dict[str, float]]
 
 
@@ -112,6 +132,7 @@ def fit(job: TrainingJob, cells: pd.DataFrame) -> FittedModels:
 
 
 def _open_context(job: TrainingJob, cells: pd.DataFrame) -> _Context:
+    cells = centre_bids(cells, job.features)
     cells["segment"] = cells.groupby(list(job.features), observed=True, sort=True).ngroup()
     cells["anchor"] = cells.groupby(job.features[0], observed=True, sort=True).ngroup()
     priced = add_shadow_bids(cells) if job.is_second_price else cells
@@ -132,12 +153,12 @@ def _open_context(job: TrainingJob, cells: pd.DataFrame) -> _Context:
 def _fit_win_rate(context: _Context) -> _WinRate:
     train, calibrate, test = context.split.slices(context.priced)
     judged = _fit_boosted(context, train, later=calibrate)
-    judged_fit, usual = _fit_curve(context, judged, calibrate)
-    predicted = judged_fit.win_rate(_win_logit(context, judged, judged_fit, usual, test))
+    judged_curve = _fit_curve(context, judged, calibrate)
+    predicted = judged_curve.fit.win_rate(judged_curve.win_logit(test))
     wins, bids = test["wins"].to_numpy(float), test["bids"].to_numpy(float)
     metrics = {
         "wr_model_auc": weighted_auc(predicted, successes=wins, trials=bids),
-        **_calibration(context, predicted, test, usual),
+        **_calibration(judged_curve, predicted, test),
         "wr_model_logloss": log_loss(
             np.repeat([1, 0], len(test)),
             np.concatenate([predicted, predicted]),
@@ -147,12 +168,12 @@ def _fit_win_rate(context: _Context) -> _WinRate:
     }
     booster = _fit_boosted(context, pd.concat([train, calibrate]), rounds=metrics["wr_model_rounds"])
     metrics["largest_fall"] = largest_fall(booster, context.cells, categories=context.categories)
-    fit, usual, levels = _fit_best_curve(context, booster, pd.concat([calibrate, test]))
+    curve, levels = _fit_best_curve(context, booster, pd.concat([calibrate, test]))
     bins = calibration_bins(predicted, successes=wins, trials=bids)
-    return _WinRate(booster, fit, usual, levels, metrics, bins.to_dict("records"))
+    return _WinRate(booster, curve, levels, metrics, bins.to_dict("records"))
 
 
-def _calibration(context: _Context, predicted: np.ndarray, test: pd.DataFrame, usual: pd.DataFrame) -> dict[str, float]:
+def _calibration(curve: _Curve, predicted: np.ndarray, test: pd.DataFrame) -> dict[str, float | None]:
     """How well predictions agree with the test days: over bins, over anchor values and, with jitter, over its reach."""
     counts = {"successes": test["wins"].to_numpy(float), "trials": test["bids"].to_numpy(float)}
     error = calibration_error(predicted, **counts, day=test["day"].to_numpy())
@@ -164,50 +185,48 @@ def _calibration(context: _Context, predicted: np.ndarray, test: pd.DataFrame, u
         "wr_model_anchor_bias": group_bias(predicted, **counts, group=test["anchor"].to_numpy()),
         "wr_model_lce": None,
     }
-    is_varied = test["log_base"].notna().to_numpy()
-    if context.is_randomised and is_varied.any():
+    is_varied = test["log_planned"].notna().to_numpy()
+    if curve.is_randomised and is_varied.any():
         varied = {name: values[is_varied] for name, values in counts.items()}
-        day, by = test["day"].to_numpy()[is_varied], _moves(context, test, usual).move[is_varied]
+        day, by = test["day"].to_numpy()[is_varied], curve.moves(test).move[is_varied]
         found["wr_model_lce"] = calibration_error(predicted[is_varied], **varied, day=day, by=by).value
     return found
 
 
-def _fit_best_curve(
-    context: _Context, booster: lgb.Booster, cells: pd.DataFrame
-) -> tuple[LandscapeFit, pd.DataFrame, SegmentLevels]:
+def _fit_best_curve(context: _Context, booster: lgb.Booster, cells: pd.DataFrame) -> tuple[_Curve, SegmentLevels]:
     """The curve with the share of auctions without a rival under which the whole log is likeliest.
 
-    Only bids far apart on one segment tell it; while the log holds none, no share is clearly likelier than 0.
+    Only bids far apart on one segment tell it; while the log holds none, no share is clearly likelier than 0. The
+    largest of all is no answer: then plans followed the rivals closely, which makes every curve look too steep.
     """
-    best = None
+    best = logistic = None
     for share in UNRIVALLED_SHARES:
         try:
-            fit, usual = _fit_curve(context, booster, cells, unrivalled_share=share)
+            curve = _fit_curve(context, booster, cells, unrivalled_share=share)
         except DataError:
             if best is None:
                 raise
             break  # more than the log bears: somewhere less is won than the share
-        levels = _own_levels(context, booster, fit, usual)
-        if best is not None and levels.log_likelihood < best[2].log_likelihood + LIKELIHOOD_GAIN:
+        levels = _own_levels(context, curve)
+        if best is not None and levels.log_likelihood < best[1].log_likelihood + LIKELIHOOD_GAIN:
             break
-        best = fit, usual, levels
-    fit, usual, levels = best
-    return _settle_intercept(context, booster, fit, usual, levels), usual, levels
+        best = curve, levels
+        logistic = logistic or best
+    curve, levels = logistic if best[0].fit.unrivalled_share == UNRIVALLED_SHARES[-1] else best
+    return _settle_intercept(context, curve, levels), levels
 
 
-def _settle_intercept(
-    context: _Context, booster: lgb.Booster, fit: LandscapeFit, usual: pd.DataFrame, levels: SegmentLevels
-) -> LandscapeFit:
+def _settle_intercept(context: _Context, curve: _Curve, levels: SegmentLevels) -> _Curve:
     """The curve whose segments, each with its own shift, win on the latest days as many as they did.
 
     A whole week, so that no weekday counts more than another.
     """
     priced = context.priced
     latest = priced[priced["day"] > priced["day"].max() - pd.Timedelta(days=LATEST_DAYS)]
-    z = _win_logit(context, booster, fit, usual, latest) + levels.shift[latest["segment"]]
+    z = curve.win_logit(latest) + levels.shift[latest["segment"]]
     wins, bids = latest["wins"].to_numpy(float), latest["bids"].to_numpy(float)
-    missing = common_shift(z, wins=wins, bids=bids, unrivalled_share=fit.unrivalled_share)
-    return replace(fit, intercept=fit.intercept + missing)
+    missing = common_shift(z, wins=wins, bids=bids, unrivalled_share=curve.fit.unrivalled_share)
+    return replace(curve, fit=replace(curve.fit, intercept=curve.fit.intercept + missing))
 
 
 def _fit_boosted(context: _Context, cells: pd.DataFrame, **options) -> lgb.Booster:
@@ -218,50 +237,42 @@ def _fit_boosted(context: _Context, cells: pd.DataFrame, **options) -> lgb.Boost
 
 def _fit_curve(
     context: _Context, booster: lgb.Booster, cells: pd.DataFrame, *, unrivalled_share: float = 0.0
-) -> tuple[LandscapeFit, pd.DataFrame]:
-    """The curve of these days, and the usual prices that it is measured from."""
-    rows = cells[cells["log_base"].notna()] if context.is_randomised else cells
-    usual = _usual_prices(context, rows)
+) -> _Curve:
+    """The curve of these days: of the rows that jitter moved, if the log has a slope and these days such rows."""
+    varied = cells[cells["log_planned"].notna()]
+    is_randomised = context.is_randomised and 0 < varied["wins"].sum() < varied["bids"].sum()
+    rows = varied if is_randomised else cells
+    usual = _usual_prices(rows, segments=len(context.segments), is_randomised=is_randomised)
+    scores = win_scores(booster, context.segments, categories=context.categories, log_bid=usual["bid"].to_numpy())
+    segment = rows["segment"].to_numpy()
+    prices = usual["price"].to_numpy()
     fit = fit_landscape(
         rows,
-        score=_scores(context, booster, usual)[rows["segment"]],
-        moves=_moves(context, rows, usual),
-        segment=rows["segment"].to_numpy(),
+        score=scores[segment],
+        moves=price_moves(rows, segment, is_randomised=is_randomised, usual=prices),
+        segment=segment,
         group=rows["anchor"].to_numpy(),
         groups=int(context.cells["anchor"].max()) + 1,
         reference_cpm=context.reference_cpm,
         unrivalled_share=unrivalled_share,
     )
-    return fit, usual
+    return _Curve(fit, usual, scores, is_randomised)
 
 
-def _win_logit(
-    context: _Context, booster: lgb.Booster, fit: LandscapeFit, usual: pd.DataFrame, cells: pd.DataFrame
-) -> np.ndarray:
-    scores, moves = _scores(context, booster, usual)[cells["segment"]], _moves(context, cells, usual)
-    return fit.win_logit(scores, moves, cells["anchor"].to_numpy())
+def _usual_prices(rows: pd.DataFrame, *, segments: int, is_randomised: bool) -> pd.DataFrame:
+    """One row a segment: mean logs of what was bid on these rows, and how much; the overall means where nothing was.
 
-
-def _usual_prices(context: _Context, rows: pd.DataFrame) -> pd.DataFrame:
-    """Mean log of the final bid and of the price that moves, for every segment; the overall mean where unseen."""
-    column = "log_base" if context.is_randomised else "log_bid"
+    bid: of final bids; base: of base bids, or final ones where there was no base; price: of what moves the curve.
+    recent_bids, recent_wins: the counts behind them.
+    """
     bids = rows["bids"]
-    means = pd.DataFrame({"bid": rows["log_bid"] * bids, "price": rows[column] * bids, "bids": bids})
-    sums = means.groupby(rows["segment"]).sum().reindex(range(int(context.cells["segment"].max()) + 1))
+    base = rows["log_base"].fillna(rows["log_bid"])
+    means = pd.DataFrame({"bid": rows["log_bid"] * bids, "base": base * bids, "bids": bids, "wins": rows["wins"]})
+    sums = means.groupby(rows["segment"]).sum().reindex(range(segments))
     overall = means.sum()
-    return pd.DataFrame(
-        {name: (sums[name] / sums["bids"]).fillna(overall[name] / overall["bids"]) for name in ("bid", "price")}
-    )
-
-
-def _moves(context: _Context, cells: pd.DataFrame, usual: pd.DataFrame) -> PriceMoves:
-    prices = usual["price"].to_numpy()
-    return price_moves(cells, cells["segment"].to_numpy(), is_randomised=context.is_randomised, usual=prices)
-
-
-def _scores(context: _Context, booster: lgb.Booster, usual: pd.DataFrame) -> np.ndarray:
-    """The model's logit of each segment at its usual bid: where it was seen, and not at a price it never had."""
-    return win_scores(booster, context.segments, categories=context.categories, log_bid=usual["bid"].to_numpy())
+    usual = {name: (sums[name] / sums["bids"]).fillna(overall[name] / overall["bids"]) for name in ("bid", "base")}
+    counts = {"recent_bids": sums["bids"].fillna(0.0), "recent_wins": sums["wins"].fillna(0.0)}
+    return pd.DataFrame({**usual, "price": usual["base" if is_randomised else "bid"], **counts})
 
 
 def _fit_clicks(context: _Context) -> ClickModel:
@@ -272,16 +283,17 @@ def _fit_clicks(context: _Context) -> ClickModel:
 
 def _segments(context: _Context, win_rate: _WinRate, clicks: ClickModel) -> pd.DataFrame:
     """One row a segment: features, counts, win-rate curve, usual bid, floor and click rate."""
-    job, cells, fit = context.job, context.cells, win_rate.fit
-    features = list(job.features)
+    job, cells, curve = context.job, context.cells, win_rate.curve
+    fit, usual, features = curve.fit, curve.usual, list(job.features)
     counts = ["bids", "wins", "clicks", "bid_cpm_sum"]
     segments = cells.groupby(["segment", "anchor", *features], observed=True, sort=True)[counts].sum().reset_index()
     own = win_rate.levels
     segments = segments.assign(level_shift=own.shift, level_error=own.error, effective_bids=own.effective_bids)
-    anchor, usual = segments["anchor"].to_numpy(), win_rate.usual["price"].to_numpy()
-    scores = _scores(context, win_rate.booster, win_rate.usual)
-    segments["usual_bid_cpm"] = np.exp(usual)
-    segments["model_level"] = fit.level(scores, usual, anchor)
+    anchor = segments["anchor"].to_numpy()
+    segments["usual_bid_cpm"] = np.exp(usual["base"].to_numpy())
+    segments["recent_bids"] = usual["recent_bids"].to_numpy()
+    segments["recent_wins"] = usual["recent_wins"].to_numpy()
+    segments["model_level"] = fit.level(curve.scores, usual["price"].to_numpy(), anchor)
     segments["level"] = segments["model_level"] + segments["level_shift"]
     segments["slope"] = fit.group_slopes[anchor]
     segments["slope_error"] = fit.group_errors[anchor]
@@ -297,15 +309,15 @@ def _segments(context: _Context, win_rate: _WinRate, clicks: ClickModel) -> pd.D
     return segments.drop(columns=["segment", "anchor"])
 
 
-def _own_levels(context: _Context, booster: lgb.Booster, fit: LandscapeFit, usual: pd.DataFrame) -> SegmentLevels:
+def _own_levels(context: _Context, curve: _Curve) -> SegmentLevels:
     priced = context.priced
     return segment_levels(
         priced,
         group=priced["segment"].to_numpy(),
-        size=int(context.cells["segment"].max()) + 1,
-        curve=_win_logit(context, booster, fit, usual, priced),
+        size=len(context.segments),
+        curve=curve.win_logit(priced),
         weights=recency_weights(priced["day"], half_life_days=context.job.half_life_days),
-        fit=fit,
+        fit=curve.fit,
     )
 
 
@@ -320,7 +332,7 @@ def _floors(cells: pd.DataFrame, group: np.ndarray, size: int) -> np.ndarray:
 
 
 def _report(context: _Context, win_rate: _WinRate, clicks: ClickModel) -> TrainingReport:
-    job, cells, fit = context.job, context.cells, win_rate.fit
+    job, cells, fit = context.job, context.cells, win_rate.curve.fit
     _, calibrate, test = context.split.slices(context.priced)
     recent = pd.concat([calibrate, test])
     served = recent["log_base"].fillna(recent["log_bid"])

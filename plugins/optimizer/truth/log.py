@@ -53,7 +53,7 @@ def extract_log(
             create_tables(plain)
             for table, file in events.write_parquet(folder).items():
                 load_parquet(plain, table=table.upper(), files=[file])
-            connection = _BatchedConnection(plain)
+            connection = BatchedConnection(plain)
             extract_segment_cells(
                 connection, window=window, features=candidates, path=folder / "segments.parquet",
                 is_second_price=is_second_price,
@@ -67,7 +67,7 @@ def extract_log(
 
 
 @dataclass(frozen=True, slots=True)
-class _BatchedConnection:
+class BatchedConnection:
     """fakesnow's connection in this process, whose cursors know no Arrow batches, with them: one batch is all rows."""
 
     plain: Any

@@ -1,6 +1,6 @@
 """One run of the optimizer on a simulated log, without Airflow, control plane and object store."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,7 +13,8 @@ from optimizer.core.keys import segment_key
 from optimizer.core.settings import RunSettings
 from optimizer.core.slope import centre_bids
 from optimizer.pipeline.backtesting import backtest_bids
-from optimizer.pipeline.pricing import JITTER_SD, Learned, PricedRun, price_run
+from optimizer.pipeline.earlier_runs import PlannedBids, previous_bids
+from optimizer.pipeline.pricing import JITTER_SD, ActiveBids, Learned, PricedRun, price_run
 from optimizer.training.fitting import FittedModels, fit
 from optimizer.training.job import TrainingJob
 from optimizer.truth.log import CANDIDATES, ExtractedLog
@@ -21,11 +22,10 @@ from optimizer.truth.log import CANDIDATES, ExtractedLog
 
 @dataclass(frozen=True, slots=True)
 class EarlierRun:
-    """What an earlier run published: its key and what it planned before jitter."""
+    """What an earlier run published."""
 
     run_id: str
-    features: Sequence[str]
-    planned_cpm: Mapping[str, float]
+    plan: PlannedBids
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +41,10 @@ class TrialRun:
 
     @property
     def as_earlier(self) -> EarlierRun:
-        planned = self.priced.bids[self.priced.bids["is_served"]]
-        return EarlierRun(
-            self.run_id,
-            self.selection.features,
-            dict(zip(planned["segment_key"], planned["planned_bid_cpm"], strict=True)),
-        )
+        served = self.priced.bids[self.priced.bids["is_served"]]
+        planned = dict(zip(served["segment_key"], served["planned_bid_cpm"], strict=True))
+        fallback = self.priced.figures["fallback_bid_cpm"]
+        return EarlierRun(self.run_id, PlannedBids(self.selection.features, planned, fallback, {}))
 
 
 def run_trial(
@@ -66,7 +64,8 @@ def run_trial(
     """
     cells = prepare_cells(log.cells, candidates)
     for run in earlier:
-        cells = know_planned(cells, run_id=run.run_id, features=run.features, planned_cpm=run.planned_cpm)
+        plan = run.plan
+        cells = know_planned(cells, run_id=run.run_id, features=plan.features, planned_cpm=plan.planned_cpm)
     cells = centre_bids(cells, candidates)
     limits = SelectionLimits(
         anchor_feature=settings.anchor_feature,
@@ -96,12 +95,15 @@ def run_trial(
         npi_totals=log.npi_totals,
         total_clicks=log.totals.joined_clicks,
     )
-    previous = earlier[-1].planned_cpm if earlier and earlier[-1].features == selection.features else {}
+    plan = earlier[-1].plan if earlier else None
     if has_logged_active:
-        previous = _logged_plan(by_segment, selection.features)
-    priced = price_run(learned, settings=settings, previous_bids=previous, run_id=run_id)
+        plan = _logged_plan(by_segment, selection.features)
+    active = None
+    if plan is not None:
+        active = ActiveBids(previous_bids(plan, cells, selection.features), plan.fallback_cpm)
+    priced = price_run(learned, settings=settings, active=active, run_id=run_id)
     backtest = None
-    if previous:
+    if active is not None:
         backtest = backtest_bids(
             by_segment,
             features=selection.features,
@@ -110,17 +112,20 @@ def run_trial(
             new_jitter_sd=priced.figures["jitter_sd"],
             active_jitter_sd=JITTER_SD["on"],
             fallback_cpm=priced.figures["fallback_bid_cpm"],
-            active_fallback_cpm=priced.figures["fallback_bid_cpm"],
+            active_fallback_cpm=active.fallback_cpm,
             run_id=run_id,
         )
     return TrialRun(run_id, selection, fitted, priced, grouped, backtest)
 
 
-def _logged_plan(cells: pd.DataFrame, features: Sequence[str]) -> dict[str, float]:
-    """The mean planned bid of each segment, CPM, on the log's last day with any."""
+def _logged_plan(cells: pd.DataFrame, features: Sequence[str]) -> PlannedBids:
+    """The mean planned bid of each segment, as if one run had bid the log's jittered days."""
     planned = cells[cells["log_planned"].notna()]
     mass = planned["bids"]
     sums = pd.DataFrame({"log": planned["log_planned"] * mass, "bids": mass}).join(planned[list(features)])
     means = sums.groupby(list(features), observed=True).sum()
     keys = (segment_key([None if value == MISSING else value for value in name]) for name in means.index)
-    return dict(zip(keys, np.exp(means["log"] / means["bids"]), strict=True))
+    fallback = float(np.exp(means["log"].sum() / means["bids"].sum()))
+    return PlannedBids(
+        tuple(features), dict(zip(keys, np.exp(means["log"] / means["bids"]), strict=True)), fallback, {}
+    )

@@ -95,7 +95,7 @@ def _try_dirt(case: Case) -> Iterator[TrialFigures]:
 def _try_backtest(case: Case) -> Iterator[TrialFigures]:
     world, log = _open(case)
     run = run_trial(log, settings=TARGET_ONLY, run_id=f"seed{case.seed}", has_logged_active=True)
-    covered = np.nan
+    covered = 0.0  # a refusal holds nothing
     if run.backtest.is_supported:
         jitter_sd = run.priced.figures["jitter_sd"]
         covered = share_covered(case, world, run.backtest, _planned_table(run), jitter_sd=jitter_sd, days=BACKTEST_DAYS)
