@@ -19,6 +19,9 @@ from optimizer.truth.goals import TrialFigures
 from optimizer.truth.table import lines_of, print_goals, print_methods
 from optimizer.truth.trials import SCENARIO_NAMES, Job
 
+PRINTED_WIDTH = 110
+"""Columns of the tables where they are not shown but kept."""
+
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -32,7 +35,7 @@ def run(
     save: Annotated[Path | None, typer.Option(help="Write every trial's figures to this file (JSON lines).")] = None,
 ) -> None:
     """Try the optimizer on simulated markets and print what it reached beside what it should."""
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else PRINTED_WIDTH)
     if data is not None:
         run_auction_log(data, console=console)
         return

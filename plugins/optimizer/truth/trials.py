@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
+from optimizer.core.bidding import FALLBACK
 from optimizer.core.keys import segment_key
 from optimizer.core.settings import RunSettings
 from optimizer.pipeline.backtesting import BACKTEST_DAYS
@@ -78,8 +79,12 @@ def _try_second_price(case: Case) -> Iterator[TrialFigures]:
 def _try_flat_bids(case: Case) -> Iterator[TrialFigures]:
     flat = replace(case, scenario="flat_bids")
     _, log = _open(flat)
-    reasons = _run(flat, log).priced.figures["reasons"]
-    yield TrialFigures("flat bids", "optimizer", case.seed, is_refused=float(set(reasons) == {"held"}))
+    bids = _run(flat, log).priced.bids
+    # Held, and the fallback of what is held, which is the flat bid too.
+    is_kept = bids["reason"].isin(["held", FALLBACK]) & (bids["planned_bid_cpm"] / bids["usual_bid_cpm"] - 1).abs().le(
+        0.01
+    )
+    yield TrialFigures("flat bids", "optimizer", case.seed, is_refused=float(is_kept.all()))
 
 
 def _try_dirt(case: Case) -> Iterator[TrialFigures]:
