@@ -1,3 +1,6 @@
+from dataclasses import replace
+
+import numpy as np
 import pytest
 from core.worlds import logistic_cells
 
@@ -24,14 +27,17 @@ def test_the_anchor_leads_and_real_signal_joins():
     assert not noise.is_selected and noise.reason == "no gain on later days"
 
 
-@pytest.mark.parametrize("noise_values", [5, 50, 1_000])
-def test_noise_of_any_cardinality_is_never_chosen(noise_values):
-    wide = SelectionLimits(
-        **{**{f: getattr(LIMITS, f) for f in LIMITS.__slots__}, "max_segments": 1_000_000, "min_evidence_share": 0.0}
-    )
-    for seed in range(50):
-        log = cells(seed, bids=20_000, noise_values=noise_values)
-        assert "noise" not in select_features(log, candidates=FEATURES, limits=wide).features
+@pytest.mark.parametrize("first_seed", range(0, 50, 10))
+def test_noise_of_any_cardinality_is_never_chosen(first_seed):
+    wide = replace(LIMITS, max_segments=1_000_000, min_evidence_share=0.0)
+    noises = {f"noise_{values}": values for values in (5, 50, 1_000)}
+    candidates = ["adspace", "region", *noises]
+    for seed in range(first_seed, first_seed + 10):
+        log, draw = logistic_cells(seed, bids=20_000), np.random.default_rng([seed, 1])
+        for name, values in noises.items():
+            log[name] = (draw.zipf(1.3, len(log)) % values).astype(str)
+        grouped = group_cells(prepare_cells(log, candidates), candidates)
+        assert not {*noises} & {*select_features(grouped, candidates=candidates, limits=wide).features}
 
 
 def test_noise_scores_next_to_nothing():
