@@ -12,11 +12,15 @@ EMPTY = "%EMPTY"
 
 # Printable ASCII that can break neither a CSV field nor a memcached key nor the key itself.
 _SAFE = "!#$&()*+-./:;<=>?@[]^_`{}~"
+_SURROGATES = "surrogatepass"
 
 
 def escape_value(value: str | None) -> str:
-    """Return one feature value as it stands in a key: UTF-8, percent-encoded where it could break something."""
-    return quote(value, safe=_SAFE) if value else EMPTY
+    """Return one feature value as it stands in a key: UTF-8, percent-encoded where it could break something.
+
+    A lone surrogate, which JSON can bring and the warehouse cannot hold, has a spelling of its own and so finds nothing.
+    """
+    return quote(value, safe=_SAFE, errors=_SURROGATES) if value else EMPTY
 
 
 def segment_key(values: Sequence[str | None]) -> str:
@@ -26,4 +30,4 @@ def segment_key(values: Sequence[str | None]) -> str:
 
 def split_key(key: str) -> list[str | None]:
     """Return the feature values of a key; the inverse of `segment_key` but for empty text, which comes back as None."""
-    return [None if part == EMPTY else unquote(part) for part in key.split(SEPARATOR)]
+    return [None if part == EMPTY else unquote(part, errors=_SURROGATES) for part in key.split(SEPARATOR)]

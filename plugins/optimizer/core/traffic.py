@@ -1,0 +1,46 @@
+"""Which run prices a request: a keyed hash of its id, so that a split is exact, stable and kept over restarts.
+
+An id falls into one of `SLOTS` slots, and each run owns one unbroken stretch of them, in the order of the run ids.
+Where percents move between two runs nobody changes but those who must. A third run that joins or leaves keeps the order
+of the others, so only the boundaries beyond it move.
+"""
+
+from bisect import bisect_right
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import accumulate
+
+SLOTS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficSplit:
+    """The runs of an entity with the first slot that is no longer theirs, and the key of the entity's hash."""
+
+    run_ids: tuple[str, ...]
+    ends: tuple[int, ...]
+    hash_key: bytes
+
+    @classmethod
+    def create(cls, percents: Mapping[str, int], *, entity_code: str) -> "TrafficSplit":
+        """Return the split of `percents`, whole ones by run id; runs with 0 get nothing.
+
+        Raises:
+            ValueError: they are negative or do not sum to 100.
+        """
+        shares = {run_id: percents[run_id] for run_id in sorted(percents) if percents[run_id] != 0}
+        if sum(shares.values()) != 100 or min(shares.values()) < 0:
+            raise ValueError(f"entity {entity_code}: the percents {dict(shares)} do not sum to 100")
+        ends = accumulate(percent * SLOTS // 100 for percent in shares.values())
+        # Entities are hashed apart: who is in the first slots of one is anywhere in another.
+        return cls(tuple(shares), tuple(ends), blake2b(entity_code.encode(), digest_size=32).digest())
+
+    def slot_of(self, identity: str) -> int:
+        """Return the slot of an auction's or user's id, in [0, SLOTS)."""
+        digest = blake2b(identity.encode("utf-8", "surrogatepass"), digest_size=8, key=self.hash_key).digest()
+        return int.from_bytes(digest, "big") % SLOTS
+
+    def run_of(self, identity: str) -> str:
+        """Return the run that prices this id's requests."""
+        return self.run_ids[bisect_right(self.ends, self.slot_of(identity))]
