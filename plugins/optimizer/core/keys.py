@@ -18,7 +18,7 @@ _SURROGATES = "surrogatepass"
 def escape_value(value: str | None) -> str:
     """Return one feature value as it stands in a key: UTF-8, percent-encoded where it could break something.
 
-    A lone surrogate, which JSON can bring and the warehouse cannot hold, has a spelling of its own and so finds nothing.
+    A lone surrogate, which JSON can bring and the warehouse cannot hold, has a spelling of its own: it finds nothing.
     """
     return quote(value, safe=_SAFE, errors=_SURROGATES) if value else EMPTY
 
