@@ -36,7 +36,10 @@ def test_every_id_has_a_run_however_it_is_written(identity):
 def test_a_changed_percent_moves_no_more_users_than_it_must():
     assert moved(split(a=80, b=20), split(a=70, b=30)) == pytest.approx(0.10, abs=0.01)
     assert moved(split(a=80, b=20), split(a=80, c=20)) == pytest.approx(0.20, abs=0.01)
-    assert moved(split(a=80, b=20), split(b=20, a=80)) == 0
+
+
+def test_a_run_that_moves_to_another_stretch_of_slots_leaves_its_users_behind():
+    assert moved(split(a=80, b=20), split(b=80, c=20)) == 1.0
 
 
 def test_the_order_in_which_a_split_is_given_and_runs_without_traffic_do_not_matter():
@@ -60,5 +63,5 @@ def test_another_process_gives_every_id_to_the_same_run():
 
 @pytest.mark.parametrize("percents", [{}, {"a": 80}, {"a": 120, "b": -20}])
 def test_percents_that_are_no_whole_split_are_refused(percents):
-    with pytest.raises(ValueError, match=r"drugs_hcp.*do not sum to 100"):
+    with pytest.raises(ValueError, match=r"drugs_hcp: .* is no traffic split; give percents"):
         split(**percents)

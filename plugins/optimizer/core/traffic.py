@@ -1,8 +1,9 @@
 """Which run prices a request: a keyed hash of its id, so that a split is exact, stable and kept over restarts.
 
-An id falls into one of `SLOTS` slots, and each run owns one unbroken stretch of them, in the order of the run ids.
-Where percents move between two runs nobody changes but those who must. A third run that joins or leaves keeps the order
-of the others, so only the boundaries beyond it move.
+An id falls into one of `SLOTS` slots, and each run owns one unbroken stretch of them, in the order of the run ids: the
+split alone says who gets what, with no memory of the one before. Where percents move between two runs, or one run takes
+another's place in that order, nobody changes but those who must. In other changes stretches shift, and more ids change
+their run than their percents did: from A 80, B 20 to B 80, C 20 all do.
 """
 
 from bisect import bisect_right
@@ -27,11 +28,13 @@ class TrafficSplit:
         """Return the split of `percents`, whole ones by run id; runs with 0 get nothing.
 
         Raises:
-            ValueError: they are negative or do not sum to 100.
+            ValueError: one is negative, or they do not sum to 100.
         """
         shares = {run_id: percents[run_id] for run_id in sorted(percents) if percents[run_id] != 0}
         if sum(shares.values()) != 100 or min(shares.values()) < 0:
-            raise ValueError(f"entity {entity_code}: the percents {dict(shares)} do not sum to 100")
+            raise ValueError(
+                f"entity {entity_code}: {shares} is no traffic split; give percents from 0 to 100 that sum to 100"
+            )
         ends = accumulate(percent * SLOTS // 100 for percent in shares.values())
         # Entities are hashed apart: who is in the first slots of one is anywhere in another.
         return cls(tuple(shares), tuple(ends), blake2b(entity_code.encode(), digest_size=32).digest())
