@@ -59,7 +59,7 @@ def test_a_daily_loop_learns_from_its_own_bids():
     days = list(run_loop(Case(2, bids=BIDS), settings=TARGET_ONLY, live_days=3))
     assert [day.run.run_id[:8] for day in days] == ["20260306", "20260307", "20260308"]
     for before, after in pairwise(days):
-        assert not after.run.fitted.report.is_slope_naive
+        assert not after.run.report.is_slope_naive
         bids = after.run.priced.bids
         plan = before.run.as_earlier.plan
         if plan.features == after.run.selection.features:

@@ -13,10 +13,10 @@ from zlib import crc32
 
 import pandas as pd
 
-from optimizer.core.cells import group_cells, prepare_cells, unmask
-from optimizer.core.features import SelectionLimits, select_features
+from optimizer.core.cells import prepare_cells
 from optimizer.core.slope import RANDOMISED_DAYS, centre_bids
 from optimizer.pipeline import staging
+from optimizer.pipeline.cell_run import choose_key, training_cells, training_job
 from optimizer.pipeline.earlier_runs import stage_planned_bids, with_planned_bids
 from optimizer.pipeline.run import RunHandle, read_settings, read_snapshot
 from optimizer.pipeline.systems import Systems
@@ -30,9 +30,6 @@ from optimizer.warehouse.extraction import (
     extract_segment_cells,
     read_totals,
 )
-
-MAX_ORPHAN_VIEW_SHARE = 0.01
-"""Views without a bid may be strangers': above this share of all views they do not count for the click rate."""
 
 
 def extract(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
@@ -93,14 +90,7 @@ def choose_features(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
     totals = stage.get_json(staging.TOTALS)
     candidates = totals["candidate_features"]
     cells = candidate_cells(stage, totals)
-    limits = SelectionLimits(
-        anchor_feature=settings.anchor_feature.lower(),
-        max_features=settings.max_features,
-        max_segments=settings.max_segments,
-        min_segment_bids=settings.min_segment_bids,
-        min_evidence_share=settings.min_evidence_share,
-    )
-    selection = select_features(cells, candidates=candidates, limits=limits)
+    selection = choose_key(cells, candidates=candidates, settings=settings)
     stage.put_json(staging.SELECTION, asdict(selection))
     return {"features": list(selection.features)}
 
@@ -112,19 +102,12 @@ def train_models(run: RunHandle, *, systems: Systems, threads: int = 1) -> dict[
     """
     settings, stage = read_settings(read_snapshot(run, systems)), run.staging(systems)
     totals, features = stage.get_json(staging.TOTALS), stage.get_json(staging.SELECTION)["features"]
-    job = training.TrainingJob(
-        features=tuple(features),
-        half_life_days=settings.half_life_days,
-        is_second_price=settings.auction_type == "second_price",
-        **_clicked_views(totals),
-        seed=crc32(run.run_id.encode()) % 2**31,
-        threads=threads,
-    )
+    seed = crc32(run.run_id.encode()) % 2**31
+    job = training_job(features, settings=settings, totals=totals, seed=seed, threads=threads)
     with TemporaryDirectory(prefix="optimizer-") as name:
         folder = Path(name)
         (folder / training.JOB_FILE).write_text(job.model_dump_json())
-        cells = selected_cells(stage, totals, features)
-        cells = cells.assign(**{feature: unmask(cells[feature]) for feature in features})
+        cells = training_cells(candidate_cells(stage, totals), features)
         cells.to_parquet(folder / training.CELLS_FILE, index=False)
         report = training.run_training(folder)
         for output in (training.WIN_MODEL_FILE, training.CLICK_MODEL_FILE, training.SEGMENTS_FILE):
@@ -132,11 +115,6 @@ def train_models(run: RunHandle, *, systems: Systems, threads: int = 1) -> dict[
                 stage.put_file(output, folder / output)
     stage.put_json(staging.TRAINING, report.model_dump())
     return {"wr_model_auc": report.wr_model_auc, "bid_coefficient": report.bid_coefficient}
-
-
-def selected_cells(stage: staging.Staging, totals: dict[str, Any], features: list[str]) -> pd.DataFrame:
-    """Return the run's prepared cells by the features of its key."""
-    return group_cells(candidate_cells(stage, totals), features)
 
 
 def candidate_cells(stage: staging.Staging, totals: dict[str, Any]) -> pd.DataFrame:
@@ -159,20 +137,6 @@ def _runs_that_bid(stage: staging.Staging, totals: dict[str, Any]) -> list[str]:
     cells = stage.get_frame(totals["files"][staging.SEGMENT_CELLS], columns=["day", "run_id"])
     day = pd.to_datetime(cells["day"])
     return list(cells.loc[day > day.max() - pd.Timedelta(days=RANDOMISED_DAYS), "run_id"].dropna().unique())
-
-
-def _clicked_views(totals: dict[str, Any]) -> dict[str, int]:
-    """Views and clicks that the overall click rate is made of: those without a bid count while they are few."""
-    views, clicks = totals["joined_views"], totals["joined_clicks"]
-    if orphan_view_share(totals) <= MAX_ORPHAN_VIEW_SHARE:
-        views, clicks = views + totals["orphan_views"], clicks + totals["orphan_clicks"]
-    return {"total_views": views, "total_clicks": clicks}
-
-
-def orphan_view_share(totals: dict[str, Any]) -> float:
-    """Return the share of the window's views that match no bid."""
-    views = totals["joined_views"] + totals["orphan_views"]
-    return totals["orphan_views"] / views if views else 0.0
 
 
 def _stage(stage: staging.Staging, name: str, extract_to: Callable[..., int]) -> int:

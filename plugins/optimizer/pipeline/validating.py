@@ -11,7 +11,7 @@ from optimizer.core.bidding import CENT
 from optimizer.core.settings import RunSettings
 from optimizer.core.validation import Check, Verdict, judge
 from optimizer.pipeline import staging
-from optimizer.pipeline.learning import MAX_ORPHAN_VIEW_SHARE, orphan_view_share
+from optimizer.pipeline.cell_run import MAX_ORPHAN_VIEW_SHARE, orphan_view_share
 from optimizer.pipeline.run import RunHandle, read_settings, read_snapshot
 from optimizer.pipeline.systems import Systems
 from optimizer.training.job import TrainingReport

@@ -15,14 +15,14 @@ from rich.table import Table
 from sklearn.metrics import log_loss
 
 from optimizer.core.calibration import expected_calibration_error, weighted_auc
-from optimizer.core.cells import MISSING, PRICE_BUCKET_WIDTH, group_cells, prepare_cells, unmask
-from optimizer.core.features import SelectionLimits, remove_price, select_features, signal_score
+from optimizer.core.cells import MISSING, PRICE_BUCKET_WIDTH, group_cells, prepare_cells
+from optimizer.core.features import remove_price, signal_score
 from optimizer.core.landscape import Landscape, Link
 from optimizer.core.settings import RunSettings
 from optimizer.core.slope import centre_bids
 from optimizer.errors import DataError
+from optimizer.pipeline.cell_run import choose_key, training_cells, training_job
 from optimizer.training.fitting import FittedModels, fit
-from optimizer.training.job import TrainingJob
 from optimizer.truth.auction_csv import AuctionLog, read_auction_log
 from optimizer.truth.baselines import BoostedCurve, IsotonicCurve, OneHotLogit, WinModel
 
@@ -157,23 +157,12 @@ class OptimizerCurve:
 
     @classmethod
     def fit(cls, cells: pd.DataFrame, candidates: Sequence[str], *, anchor: str) -> "OptimizerCurve":
-        settings = RunSettings()
-        limits = SelectionLimits(
-            anchor_feature=anchor,
-            max_features=settings.max_features,
-            max_segments=settings.max_segments,
-            min_segment_bids=settings.min_segment_bids,
-            min_evidence_share=settings.min_evidence_share,
-        )
+        settings = RunSettings(anchor_feature=anchor)
         cells = centre_bids(cells, candidates)
-        features = select_features(cells, candidates=candidates, limits=limits).features
-        grouped = group_cells(cells, features)
-        grouped = grouped.assign(**{feature: unmask(grouped[feature]) for feature in features})
-        wins, half_life = int(cells["wins"].sum()), settings.half_life_days
-        job = TrainingJob(
-            features=features, half_life_days=half_life, total_views=wins, total_clicks=0, seed=1, threads=1
-        )
-        return cls(features, fit(job, grouped))
+        features = choose_key(cells, candidates=candidates, settings=settings).features
+        totals = {"joined_views": int(cells["wins"].sum()), "joined_clicks": 0, "orphan_views": 0, "orphan_clicks": 0}
+        job = training_job(features, settings=settings, totals=totals, seed=1, threads=1)
+        return cls(features, fit(job, training_cells(cells, features)))
 
     def win_rate(self, rows: pd.DataFrame, bid_cpm: np.ndarray) -> np.ndarray:
         """Return P(win) of the rows at these final bids.

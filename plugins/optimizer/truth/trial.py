@@ -1,22 +1,22 @@
 """One run of the optimizer on a simulated log, without Airflow, control plane and object store."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from optimizer.core.backtest import Backtest
-from optimizer.core.cells import MISSING, group_cells, know_planned, prepare_cells, unmask
-from optimizer.core.features import Selection, SelectionLimits, select_features
+from optimizer.core.cells import MISSING, group_cells, know_planned, prepare_cells
+from optimizer.core.features import Selection
 from optimizer.core.keys import segment_key
 from optimizer.core.settings import RunSettings
 from optimizer.core.slope import centre_bids
-from optimizer.pipeline.backtesting import backtest_bids
-from optimizer.pipeline.earlier_runs import PlannedBids, previous_bids
-from optimizer.pipeline.pricing import JITTER_SD, ActiveBids, Learned, PricedRun, price_run
-from optimizer.training.fitting import FittedModels, fit
-from optimizer.training.job import TrainingJob
+from optimizer.pipeline.cell_run import WindowFacts, run_on_cells
+from optimizer.pipeline.earlier_runs import PlannedBids
+from optimizer.pipeline.pricing import PricedRun
+from optimizer.training.fitting import fit
+from optimizer.training.job import TrainingJob, TrainingReport
 from optimizer.truth.log import CANDIDATES, ExtractedLog
 
 
@@ -34,9 +34,8 @@ class TrialRun:
 
     run_id: str
     selection: Selection
-    fitted: FittedModels
+    report: TrainingReport
     priced: PricedRun
-    cells: pd.DataFrame = field(repr=False)
     backtest: Backtest | None = None
 
     @property
@@ -67,55 +66,30 @@ def run_trial(
         plan = run.plan
         cells = know_planned(cells, run_id=run.run_id, features=plan.features, planned_cpm=plan.planned_cpm)
     cells = centre_bids(cells, candidates)
-    limits = SelectionLimits(
-        anchor_feature=settings.anchor_feature,
-        max_features=settings.max_features,
-        max_segments=settings.max_segments,
-        min_segment_bids=settings.min_segment_bids,
-        min_evidence_share=settings.min_evidence_share,
-    )
-    selection = select_features(cells, candidates=candidates, limits=limits)
-    job = TrainingJob(
-        features=selection.features,
-        half_life_days=settings.half_life_days,
-        is_second_price=settings.auction_type == "second_price",
-        total_views=log.totals.joined_views + log.totals.orphan_views,
-        total_clicks=log.totals.joined_clicks + log.totals.orphan_clicks,
+
+    def find_plan(features: Sequence[str]) -> PlannedBids | None:
+        if has_logged_active:
+            return _logged_plan(group_cells(cells, features), features)
+        return earlier[-1].plan if earlier else None
+
+    run = run_on_cells(
+        cells,
+        candidates=candidates,
+        window=WindowFacts(log.totals.as_dict(), log.domain_cells, log.npi_totals),
+        settings=settings,
+        run_id=run_id,
+        train=_train,
+        find_plan=find_plan,
         seed=1,
         threads=threads,
     )
-    by_segment = group_cells(cells, selection.features)
-    grouped = by_segment.assign(**{feature: unmask(by_segment[feature]) for feature in selection.features})
-    fitted = fit(job, grouped)
-    learned = Learned(
-        segments=fitted.segments,
-        report=fitted.report,
-        features=selection.features,
-        domain_cells=log.domain_cells,
-        npi_totals=log.npi_totals,
-        total_clicks=log.totals.joined_clicks,
-    )
-    plan = earlier[-1].plan if earlier else None
-    if has_logged_active:
-        plan = _logged_plan(by_segment, selection.features)
-    active = None
-    if plan is not None:
-        active = ActiveBids(previous_bids(plan, cells, selection.features), plan.fallback_cpm)
-    priced = price_run(learned, settings=settings, active=active, run_id=run_id)
-    backtest = None
-    if active is not None:
-        backtest = backtest_bids(
-            by_segment,
-            features=selection.features,
-            bids=priced.bids,
-            report=fitted.report,
-            new_jitter_sd=priced.figures["jitter_sd"],
-            active_jitter_sd=JITTER_SD["on"],
-            fallback_cpm=priced.figures["fallback_bid_cpm"],
-            active_fallback_cpm=active.fallback_cpm,
-            run_id=run_id,
-        )
-    return TrialRun(run_id, selection, fitted, priced, grouped, backtest)
+    return TrialRun(run_id, run.selection, run.report, run.priced, run.backtest)
+
+
+def _train(job: TrainingJob, cells: pd.DataFrame) -> tuple[pd.DataFrame, TrainingReport]:
+    """In this process, which no task forks from."""
+    fitted = fit(job, cells)
+    return fitted.segments, fitted.report
 
 
 def _logged_plan(cells: pd.DataFrame, features: Sequence[str]) -> PlannedBids:

@@ -151,7 +151,7 @@ def _settings(case: Case) -> RunSettings:
 def _figures(scenario: str, case: Case, world: World, run: TrialRun) -> TrialFigures:
     suggestion = suggestion_of(run.priced, features=run.selection.features, run_id=run.run_id)
     judged = judge(world, suggestion, day=case.end_day, target_win_rate=TARGET_ONLY.target_win_rate)
-    report, true_slope = run.fitted.report, case.logged_slope(world)
+    report, true_slope = run.report, case.logged_slope(world)
     off = abs(report.bid_coefficient - true_slope)
     return TrialFigures(
         scenario=scenario.replace("_", " "),
