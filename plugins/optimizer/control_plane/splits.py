@@ -1,16 +1,20 @@
 """An entity's deployments as splits: which runs shared its traffic, one split after the other, and the way back."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from optimizer.control_plane.promotions import AUTOMATIC_PREFIX
 from optimizer.control_plane.records import Deployment
+from optimizer.errors import DeploymentError
 
 CANARY_PREFIX = f"{AUTOMATIC_PREFIX}canary "
 """deployed_by of a split that tries a run on a part of the traffic: this and the run_id."""
 
 WHOLE_PCT = 100
+
+_EXAMPLE = "write for example 20260203_150000=80 20260201_120000=20"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,35 @@ def canary_of(deployed_by: str) -> str | None:
 def percents_of(deployments: Iterable[Deployment]) -> dict[str, int]:
     """Return {run_id: percent}."""
     return {deployment.run_id: deployment.traffic_pct for deployment in deployments}
+
+
+def read_split(given: str | Mapping[str, int]) -> dict[str, int]:
+    """Return {run_id: percent} of a mapping, or of a text of RUN=PERCENT with blanks or commas between, or JSON.
+
+    Raises:
+        DeploymentError: the text is none of them, or a run stands twice.
+    """
+    if isinstance(given, str) and not given.lstrip().startswith("{"):
+        return parse_split(given.replace(",", " ").split())
+    try:
+        return dict(json.loads(given) if isinstance(given, str) else given)
+    except ValueError as error:
+        raise DeploymentError(f"{given!r} is no JSON object ({error}); {_EXAMPLE}") from None
+
+
+def parse_split(items: Iterable[str]) -> dict[str, int]:
+    """Return {run_id: percent} of RUN=PERCENT texts.
+
+    Raises:
+        DeploymentError: a text is none, or a run stands twice.
+    """
+    split: dict[str, int] = {}
+    for item in items:
+        run_id, _, percent = item.partition("=")
+        if not run_id or not percent.isdecimal() or run_id in split:
+            raise DeploymentError(f"{item!r} is no new RUN=PERCENT; {_EXAMPLE}")
+        split[run_id] = int(percent)
+    return split
 
 
 def group_splits(history: Sequence[Deployment]) -> list[Split]:

@@ -27,6 +27,11 @@ UNDECIDED_WIDTH = 0.15
 """A figure holds where it is ruled out that it falls short by this much more than the tolerance."""
 
 Verdict = Literal["holds", "worse", "too early"]
+VERDICT_NUMBERS: dict[Verdict, float] = {"worse": -1.0, "too early": 0.0, "holds": 1.0}
+"""What stands for a verdict in opt_run_metrics, which holds numbers."""
+
+LIVE = "live"
+"""Section of opt_run_metrics with the live figures."""
 
 
 @dataclass(frozen=True, slots=True)
