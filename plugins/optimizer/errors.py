@@ -9,7 +9,8 @@ OptimizerError
 │   ├── ArtifactError         an object is missing, changed or incomplete
 │   ├── RunStateError         the run is not in the state that the step needs
 │   └── DeploymentError       a traffic split that the rules forbid
-│       └── PromotionRefused  a run may not go live by itself; a person may still deploy it
+│       ├── PromotionRefused  a run may not go live by itself; a person may still deploy it
+│       └── SplitChanged      somebody changed the split since it was looked at
 └── UnavailableError          a system is silent: try again later
 
 A message says what happened, to whom, and what to do next.
@@ -54,6 +55,10 @@ class DeploymentError(PermanentError):
 
 class PromotionRefused(DeploymentError):
     """A run may not go live by itself, because a newer run or a person came first; a person may still deploy it."""
+
+
+class SplitChanged(DeploymentError):
+    """Another split is active than the one that was looked at when this one was decided."""
 
 
 class UnavailableError(OptimizerError):

@@ -10,9 +10,10 @@ from datetime import timedelta
 from control_plane.catalog import NOW, open_sample
 from sqlalchemy import Engine
 
-from optimizer.control_plane.deployments import deploy, read_active
+from optimizer.control_plane.deployments import deploy, read_active, read_history, rollback
 from optimizer.control_plane.engine import open_engine
 from optimizer.control_plane.runs import list_runs
+from optimizer.errors import SplitChanged
 
 ROUNDS = 10
 
@@ -41,6 +42,30 @@ def deploy_own(engine: Engine, worker: int) -> list[int]:
         assert {row.run_id: row.traffic_pct for row in mine} == split
         seen.append(sum(row.traffic_pct for row in read_active(engine, "drugs_hcp")))
     return seen
+
+
+def deploy_and_roll_back(engine: Engine, worker: int) -> list[int]:
+    """Deploy and roll back in turn beside the other workers, and return the sum of every split that was seen."""
+    first, second = [run.run_id for run in reversed(list_runs(engine))][:2]
+    share, seen = 10 + worker, []
+    for turn in range(ROUNDS):
+        by = {"entity_code": "drugs_hcp", "deployed_by": f"worker {worker}", "now": NOW + timedelta(seconds=turn)}
+        if turn % 2:
+            rollback(engine, **by)
+        else:
+            deploy(engine, split={first: share + turn, second: 100 - share - turn}, **by)
+        seen.append(sum(row.traffic_pct for row in read_active(engine, "drugs_hcp")))
+    return seen
+
+
+def roll_back_seen(engine: Engine, worker: int) -> list[bool]:
+    """Roll back the split that all workers looked at; return whether it was this worker who did."""
+    seen = [row.deployment_id for row in read_history(engine, "drugs_hcp") if row.deployed_by == "looked at"]
+    try:
+        rollback(engine, entity_code="drugs_hcp", deployed_by=f"worker {worker}", now=NOW, seen=seen)
+    except SplitChanged:
+        return [False]
+    return [True]
 
 
 if __name__ == "__main__":

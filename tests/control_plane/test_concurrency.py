@@ -17,6 +17,7 @@ from optimizer.control_plane.deployments import deploy, read_active, read_histor
 from optimizer.control_plane.engine import transaction
 from optimizer.control_plane.entities import read_definition
 from optimizer.control_plane.runs import list_runs
+from optimizer.control_plane.splits import group_splits
 from optimizer.control_plane.tables import deployments, entities
 
 WORKERS = 4
@@ -29,7 +30,8 @@ def contend(engine, empty_url):
 
     def contend(action: str) -> list[list]:
         command = [sys.executable, "-W", "error", str(SCRIPT), action, empty_url]
-        environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parents[1])}
+        path = os.pathsep.join(filter(None, (str(SCRIPT.parents[1]), os.environ.get("PYTHONPATH"))))
+        environment = {**os.environ, "PYTHONPATH": path}
         pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
         options = {"text": True, "env": environment, **pipes}
         processes = [subprocess.Popen([*command, str(worker)], **options) for worker in range(WORKERS)]
@@ -68,6 +70,29 @@ def test_deploys_at_once_never_mix(engine, contend):
     history = read_history(engine, "drugs_hcp", limit=1000)
     assert set(Counter((row.deployed_by, row.deployed_at) for row in history).values()) == {2}
     assert all(row.deactivated_at is not None for row in history if not row.is_active)
+
+
+def test_deploys_and_rollbacks_at_once_never_mix(engine, contend):
+    first, second = complete_sample(engine, "first"), complete_sample(engine, "second")
+    for turn in range(WORKERS + 1):  # so much that all can go back
+        split = {first: 1 + turn, second: 99 - turn}
+        deploy(engine, entity_code="drugs_hcp", split=split, deployed_by="before", now=NOW)
+    assert {total for seen in contend("deploy_and_roll_back") for total in seen} == {100}
+    active = read_active(engine, "drugs_hcp")
+    assert len({row.deployed_by for row in active}) == 1 and sum(row.traffic_pct for row in active) == 100
+    assert read_definition(engine, "drugs_hcp").entity.active_run_id == active[0].run_id
+    history = read_history(engine, "drugs_hcp", limit=1000)
+    assert {split.total_pct for split in group_splits(history)} == {100}
+    assert len([row for row in history if row.is_active]) == len(active)
+    assert all(row.deactivated_at is not None for row in history if not row.is_active)
+
+
+def test_of_several_who_roll_back_the_split_they_see_one_does(engine, contend):
+    first, second = complete_sample(engine, "first"), complete_sample(engine, "second")
+    for split, deployed_by in (({first: 70, second: 30}, "a"), ({first: 100}, "b"), ({second: 100}, "looked at")):
+        deploy(engine, entity_code="drugs_hcp", split=split, deployed_by=deployed_by, now=NOW)
+    assert sorted(did for (did,) in contend("roll_back_seen")) == [False] * (WORKERS - 1) + [True]
+    assert [(row.run_id, row.traffic_pct) for row in read_active(engine, "drugs_hcp")] == [(first, 100)]
 
 
 def test_a_deploy_waits_for_whoever_holds_the_entity_and_then_replaces_what_it_left(engine):

@@ -12,6 +12,7 @@ TASKS = [
     "validate",
     "upload",
     "register",
+    "approve",
     "promote",
     "close_run",
 ]

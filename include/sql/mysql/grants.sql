@@ -39,9 +39,9 @@ GRANT SELECT ON opt_run_configs TO 'optimizer_app'@'%';
 GRANT SELECT, INSERT, DELETE ON opt_run_features TO 'optimizer_app'@'%';
 GRANT SELECT, INSERT, DELETE ON opt_run_feature_macros TO 'optimizer_app'@'%';
 GRANT SELECT, INSERT, DELETE ON opt_run_outputs TO 'optimizer_app'@'%';
--- The optimizer writes metrics and does not read them. A repeated write replaces the run's rows, and
--- DELETE ... WHERE run_id = ... has to read that one column.
-GRANT SELECT (run_id), INSERT, DELETE ON opt_run_metrics TO 'optimizer_app'@'%';
+-- The optimizer writes metrics and does not read them. A repeated write replaces the run's rows, all of them or those of
+-- one section, and DELETE ... WHERE run_id = ... AND metric_section = ... has to read these two columns.
+GRANT SELECT (run_id, metric_section), INSERT, DELETE ON opt_run_metrics TO 'optimizer_app'@'%';
 GRANT SELECT, INSERT, UPDATE ON opt_deployments TO 'optimizer_app'@'%';
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from rich.console import Console
 
-from optimizer.cli import deploying, explaining, looking, stack
+from optimizer.cli import deploying, explaining, living, looking, stack
 from optimizer.errors import OptimizerError
 
 app = typer.Typer(
@@ -41,12 +41,15 @@ for command in (
     explaining.explain,
     explaining.diff,
     deploying.deploy,
+    deploying.rollback,
+    living.live,
     stack.migrate,
     stack.demo,
     stack.up,
     stack.down,
 ):
     app.command()(_reporting(command))
+app.command("deployments")(_reporting(deploying.show_deployments))
 
 if __name__ == "__main__":
     app()

@@ -7,7 +7,8 @@ records       frozen models of their rows
 entities      what to optimize, and with which config keys
 runs          the life of a run
 registry      what a completed run leaves
-deployments   which runs the bidder serves
+deployments   which runs the bidder serves: deploy, roll back, try on a part of the traffic
+splits        the deployments as splits, one after the other
 
 Runs on SQLite, MariaDB 10.6+ and MySQL 8. Neither Airflow nor a database driver is imported before an engine is opened.
 """

@@ -55,6 +55,18 @@ def read_definition(engine: Engine, entity_code: str) -> EntityDefinition:
     return definitions[0]
 
 
+def require_entity(engine: Engine, entity_code: str) -> None:
+    """Pass where there is such an entity, of any status and however broken its rows.
+
+    Raises:
+        ConfigError: there is none; names those that there are.
+    """
+    with reading(engine) as connection:
+        known = connection.scalars(select(entities.c.entity_code).order_by(entities.c.entity_code)).all()
+    if entity_code not in known:
+        raise ConfigError(f"entity {entity_code!r} is not in opt_entities; known are {', '.join(known) or 'none'}")
+
+
 class _Unusable(Exception):
     """Why an entity is set aside; leaves this module as a BrokenEntity."""
 

@@ -22,6 +22,7 @@ import pandas as pd
 from scipy.special import expit, logit, ndtr, ndtri
 from scipy.stats import t as student_t
 
+from optimizer.core.day_blocks import draw_days
 from optimizer.core.logit import fit_logit
 from optimizer.core.shrinkage import between_group_variance
 from optimizer.errors import DataError
@@ -409,7 +410,7 @@ def _compare(log: _Log, curve: _Curve, policies: list[_Evaluation], *, seed: int
     sample: Hesterberg, The American Statistician 69 (2015), 371-386, doi 10.1080/00031305.2015.1089789.
     """
     rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(log.days, np.full(log.days, 1 / log.days), size=RESAMPLES)
+    drawn = draw_days(rng, days=log.days, resamples=RESAMPLES)
     slope = curve.slope_error * rng.standard_normal((RESAMPLES, 1))
     slope = slope + curve.slope_spread * rng.standard_normal((RESAMPLES, log.size))
     widening = _residual_widening(log)

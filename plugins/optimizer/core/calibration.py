@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
+from optimizer.core.day_blocks import draw_days
+
 
 def weighted_auc(predicted: np.ndarray, *, successes: np.ndarray, trials: np.ndarray) -> float | None:
     """Return the area under the ROC curve of cells, or None where all trials ended alike."""
@@ -100,7 +102,7 @@ def calibration_error(
 
     gap, mass = by_day(successes - predicted * trials), by_day(trials)
     variance = by_day(predicted * (1 - predicted) * trials).sum(axis=0)
-    drawn = np.random.default_rng(0).multinomial(len(days), np.full(len(days), 1 / len(days)), size=resamples)
+    drawn = draw_days(np.random.default_rng(0), days=len(days), resamples=resamples)
     resampled = np.abs(drawn @ gap).sum(axis=1) / (drawn @ mass).sum(axis=1)
     value = float(np.abs(gap.sum(axis=0)).sum() / mass.sum())
     # Gaps are counted whatever their sign, so resampling makes them larger on average: that much is taken off.

@@ -39,11 +39,31 @@ class RunSettings(BaseModel):
     promote_old_window: bool = _key(
         "business", False, "Promote an old window", "Let a run go live though its window ended long before it started."
     )
-    promotion: Literal["auto", "approval", "none"] = _key(
+    promotion: Literal["auto", "approval", "canary", "none"] = _key(
         "business",
         "auto",
         "Promotion",
-        "Who puts a validated run live: nobody waits (auto), a person (approval), none.",
+        "How a validated run goes live: at once (auto), when a person confirms it (approval), on a part of the traffic "
+        "until its live numbers hold (canary), by hand alone (none).",
+    )
+    canary_traffic_pct: int = _key(
+        "business", 10, "Canary traffic (%)", "Share of the traffic on which promotion=canary tries a run.", ge=1, le=50
+    )
+    approval_timeout_hours: int = _key(
+        "business",
+        20,
+        "Approval time-out (hours)",
+        "With promotion=approval a run that nobody confirms in time does not go live; the next run waits meanwhile.",
+        ge=1,
+        le=72,
+        is_ui_visible=False,
+    )
+    auto_rollback: bool = _key(
+        "business",
+        False,
+        "Roll back by itself",
+        "Go back to the split before where the live numbers are surely worse than promised or than the rival's.",
+        is_ui_visible=False,
     )
     max_bid_cpm: float = _key(
         "technical", 30.0, "Highest bid (CPM)", "No final bid is above this, multipliers included.", ge=0.01, le=1000.0
@@ -99,6 +119,24 @@ class RunSettings(BaseModel):
     )
     max_data_age_days: int = _key(
         "technical", 2, "Oldest data (days)", "Validation fails if the log ends earlier than this.", ge=1, le=60
+    )
+    monitor_min_days: int = _key(
+        "technical",
+        3,
+        "Live days before a verdict",
+        "Whole days of live numbers without which a run is neither found to hold nor to be worse.",
+        ge=2,
+        le=30,
+        is_ui_visible=False,
+    )
+    live_tolerance: float = _key(
+        "technical",
+        0.1,
+        "Live tolerance",
+        "Live numbers may fall short of the promise by this share; of the margin, by so many points (0.1: ten).",
+        ge=0.0,
+        le=1.0,
+        is_ui_visible=False,
     )
     schedule: str = _key(
         "technical", "0 6 * * *", "Schedule (cron, UTC)", "When the entity's daily run starts.", is_ui_visible=False

@@ -11,12 +11,14 @@ from croniter import croniter
 
 from optimizer.control_plane.entities import read_definitions
 from optimizer.control_plane.records import EntityDefinition
+from optimizer.core.settings import RunSettings
 from optimizer.errors import ConfigError
 from optimizer.names import DAG_PREFIX, TRAINING_POOL
 from optimizer.orchestration import task_bodies
+from optimizer.orchestration.approval import PromotionApproval
 from optimizer.orchestration.connections import connect_control_plane
 from optimizer.orchestration.definitions import load_definitions, read_last_good, snapshot_path
-from optimizer.orchestration.trigger_form import build_params
+from optimizer.orchestration.trigger_form import build_params, effective_value
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +48,9 @@ Learns from the bids of SSP client `{code}` (object {object_id}) and says what t
 
 **Rerun** trigger this DAG again: every run has a row, a prefix and a manifest of its own. A task that failed because a
 system was away retries by itself; clearing a task of a run whose row is finished does nothing but say so.
+
+**Approval** where `promotion` is `approval`, the task `approve` waits for a person: Required Actions in this UI. While
+it waits no other run of this DAG starts.
 
 **Red** means that nothing was promoted: the reason stands in the log of `close_run` and on the run
 (`optimizer show RUN`).
@@ -77,14 +82,14 @@ def build_entity_dag(definition: EntityDefinition) -> DAG:
     Raises:
         ConfigError: its schedule is no cron expression.
     """
-    entity, schedule = definition.entity, _schedule_of(definition)
+    entity, schedule, longest_wait = definition.entity, _schedule_of(definition), _longest_wait(definition)
     with DAG(
         dag_id_of(definition),
         description=f"Daily bids of {entity.entity_name}",
         schedule=CronTriggerTimetable(schedule, timezone="UTC") if schedule else None,
         catchup=False,
         max_active_runs=1,
-        dagrun_timeout=timedelta(hours=6),
+        dagrun_timeout=timedelta(hours=6) + longest_wait,
         is_paused_upon_creation=False,
         params=build_params(definition),
         tags={"optimizer", entity.object_type},
@@ -95,17 +100,22 @@ def build_entity_dag(definition: EntityDefinition) -> DAG:
             version=definition.version_code,
             s3_base_path=entity.s3_base_path,
         ),
-        default_args={
-            "owner": "optimizer",
-            "retries": 3,
-            "retry_delay": timedelta(seconds=float(os.environ.get("OPTIMIZER_RETRY_DELAY_S", "60"))),
-            "retry_exponential_backoff": 2,
-            "max_retry_delay": timedelta(minutes=15),
-            "retry_policy": RETRY_WHAT_CAN_PASS,
-        },
+        default_args=task_defaults(),
     ) as dag:
-        _wire(entity.entity_code)
+        _wire(entity.entity_code, longest_wait=longest_wait)
     return dag
+
+
+def task_defaults() -> dict[str, Any]:
+    """Return the default_args of the optimizer's DAGs: a silent system is tried again, what is wrong is not."""
+    return {
+        "owner": "optimizer",
+        "retries": 3,
+        "retry_delay": timedelta(seconds=float(os.environ.get("OPTIMIZER_RETRY_DELAY_S", "60"))),
+        "retry_exponential_backoff": 2,
+        "max_retry_delay": timedelta(minutes=15),
+        "retry_policy": RETRY_WHAT_CAN_PASS,
+    }
 
 
 def _schedule_of(definition: EntityDefinition) -> str | None:
@@ -118,7 +128,14 @@ def _schedule_of(definition: EntityDefinition) -> str | None:
     return schedule or None
 
 
-def _wire(entity_code: str) -> None:
+def _longest_wait(definition: EntityDefinition) -> timedelta:
+    """How long a run may wait for a person, beyond what its other tasks take."""
+    own = (key for key in definition.config_keys if key.config_key == "approval_timeout_hours")
+    key = next(own, None)
+    return timedelta(hours=int(effective_value(key, definition) if key else RunSettings().approval_timeout_hours))
+
+
+def _wire(entity_code: str, *, longest_wait: timedelta) -> None:
     @task(execution_timeout=timedelta(minutes=5))
     def snapshot_config() -> dict[str, str]:
         """Find or make the run's row, check its config and freeze it."""
@@ -160,9 +177,9 @@ def _wire(entity_code: str) -> None:
         return task_bodies.run_step("register", run)
 
     @task(execution_timeout=timedelta(minutes=5))
-    def promote(run: dict[str, str]) -> dict[str, Any]:
-        """Give the run the entity's traffic, where its config says so."""
-        return task_bodies.promote(run)
+    def promote(run: dict[str, str], approval: dict[str, Any]) -> dict[str, Any]:
+        """Give the run the entity's traffic, or a part of it, where its config says so."""
+        return task_bodies.promote(run, approval)
 
     @task(execution_timeout=timedelta(minutes=5))
     def close_run() -> dict[str, Any]:
@@ -170,14 +187,20 @@ def _wire(entity_code: str) -> None:
         return task_bodies.close_run()
 
     run = snapshot_config()
-    order: Iterable[Any] = (extract, select_features, train_models, compute_bids, validate, upload, register, promote)
+    order: Iterable[Any] = (extract, select_features, train_models, compute_bids, validate, upload, register)
     previous = run
     for step in order:
         current = step(run)
         previous >> current
         previous = current
+    # Always there, since a DAG has the same tasks at every parse; it asks only where the run's own config says so.
+    approve = PromotionApproval(
+        task_id="approve", run_handle=run, longest_wait=longest_wait, execution_timeout=timedelta(minutes=5)
+    )
+    promoted = promote(run, approve.output)
+    previous >> approve
     # As a teardown it also runs where a person marks the DAG run failed.
-    previous >> close_run().as_teardown(on_failure_fail_dagrun=True)
+    promoted >> close_run().as_teardown(on_failure_fail_dagrun=True)
 
 
 def _definitions(only: str | None) -> list[EntityDefinition]:

@@ -4,7 +4,7 @@ The pipeline is imported when a task runs, not when the DAG file is parsed: it b
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -57,15 +57,43 @@ def run_step(name: str, run: dict[str, str]) -> dict[str, Any]:
     return guarded(handle, partial(steps[name], handle, systems=systems), name=name, systems=systems, now=now)
 
 
-def promote(run: dict[str, str]) -> dict[str, Any]:
+def request_approval(run: dict[str, str]) -> Any:
+    """Return the ApprovalRequest of a run that a person has to confirm, or a text that says why nobody is asked."""
+    from optimizer.orchestration.connections import connect_systems
+    from optimizer.pipeline import approval
+    from optimizer.pipeline.run import RunHandle
+
+    return approval.request_of(RunHandle.model_validate(run), systems=connect_systems())
+
+
+def explain_rejection(run: dict[str, str], answer: Mapping[str, Any]) -> str:
+    """Return what became of a request that was not approved, and what to do if the run is wanted."""
+    who = name_of(answer.get("responded_by_user"))
+    what = "nobody answered in time" if answer.get("timedout") or who is None else f"{who} rejected it"
+    return (
+        f"entity {run['entity_code']}: run {run['run_id']} does not go live: {what}; what was live stays. "
+        f"`optimizer deploy {run['entity_code']} {run['run_id']}=100` gives it the traffic by hand"
+    )
+
+
+def name_of(user: Mapping[str, Any] | None) -> str | None:
+    """Return the name of one of Airflow's users, or None where nobody is meant."""
+    return None if not user else user.get("name") or user.get("id")
+
+
+def promote(run: dict[str, str], approval: Mapping[str, Any]) -> dict[str, Any]:
     """Promote the run, or skip with the reason."""
     from optimizer.orchestration.connections import connect_systems
     from optimizer.pipeline import publishing
     from optimizer.pipeline.run import RunHandle
 
-    handle = RunHandle.model_validate(run)
-    deployed_by = f"airflow:{get_current_context()['dag_run'].dag_id}"
-    result = publishing.promote(handle, systems=connect_systems(), deployed_by=deployed_by, now=datetime.now(UTC))
+    result = publishing.promote(
+        RunHandle.model_validate(run),
+        systems=connect_systems(),
+        deployed_by=f"airflow:{get_current_context()['dag_run'].dag_id}",
+        now=datetime.now(UTC),
+        approved_by=approval["approved_by"],
+    )
     if not result["is_promoted"]:
         raise AirflowSkipException(result["reason"])
     return result

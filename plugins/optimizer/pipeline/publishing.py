@@ -10,6 +10,7 @@ from optimizer.artifacts.store import split_uri
 from optimizer.control_plane import deployments, registry, runs, transitions
 from optimizer.control_plane.records import Run
 from optimizer.control_plane.registry import RunResults
+from optimizer.control_plane.splits import WHOLE_PCT, percents_of
 from optimizer.core.keys import SEPARATOR
 from optimizer.errors import PromotionRefused
 from optimizer.pipeline import staging
@@ -59,42 +60,65 @@ def register(run: RunHandle, *, systems: Systems, now: datetime) -> dict[str, An
     return {"status": registered.status, "validation_status": registered.validation_status}
 
 
-def promote(run: RunHandle, *, systems: Systems, deployed_by: str, now: datetime) -> dict[str, Any]:
-    """Deploy the run to all of the entity's traffic where its config says so; return whether, or why not."""
+def promote(
+    run: RunHandle, *, systems: Systems, deployed_by: str, now: datetime, approved_by: str | None = None
+) -> dict[str, Any]:
+    """Deploy the run as its `promotion` says; return whether, and on which share of the traffic, or why not.
+
+    Args:
+        deployed_by: who deploys where no person does.
+        approved_by: the person who confirmed the run, or None. A person's word is checked again as everything else is:
+            somebody may have deployed another run while the question stood.
+    """
     row = runs.read_run(systems.engine, run.run_id)
-    if reason := _reason_to_hold(row):
+    settings = read_settings(dict(row.config_snapshot or {}))
+    if reason := reason_to_hold(row):
         return {"is_promoted": False, "reason": reason}
+    if settings.promotion == "none" or (settings.promotion == "approval" and approved_by is None):
+        return {"is_promoted": False, "reason": f"promotion={settings.promotion}: {_by_hand(row.run_id)}"}
     try:
-        deployments.deploy(
-            systems.engine,
-            entity_code=run.entity_code,
-            split={run.run_id: 100},
-            deployed_by=deployed_by,
-            now=now,
-            automatic=True,
-        )
+        if settings.promotion == "canary":
+            active = deployments.start_canary(
+                systems.engine,
+                entity_code=run.entity_code,
+                run_id=run.run_id,
+                canary_pct=settings.canary_traffic_pct,
+                now=now,
+            )
+        else:
+            active = deployments.deploy(
+                systems.engine,
+                entity_code=run.entity_code,
+                split={run.run_id: WHOLE_PCT},
+                deployed_by=deployed_by if approved_by is None else f"{approved_by} (approved in Airflow)",
+                now=now,
+                automatic=True,
+            )
     except PromotionRefused as refused:
         return {"is_promoted": False, "reason": str(refused)}
-    return {"is_promoted": True, "reason": "promotion=auto"}
+    said = "" if approved_by is None else f", approved by {approved_by}"
+    return {"is_promoted": True, "reason": f"promotion={settings.promotion}{said}", "split": percents_of(active)}
 
 
-def _reason_to_hold(row: Run) -> str | None:
-    """Why the run does not go live by itself, or None where it may."""
-    by_hand = f"`optimizer deploy` gives run {row.run_id} traffic by hand"
+def reason_to_hold(row: Run) -> str | None:
+    """Return why the run does not go live, whatever its `promotion`, or None where it may."""
     if row.status != "completed":
         return f"run {row.run_id} is {row.status}; only a completed run can be promoted"
     if row.validation_status != "passed":
         return f"validation of run {row.run_id} failed: {row.error_message}"
     settings = read_settings(dict(row.config_snapshot or {}))
-    if settings.promotion != "auto":
-        return f"promotion={settings.promotion}: {by_hand}"
     age = row.started_at - row.data_end_dt
     if age > timedelta(days=settings.max_data_age_days) and not settings.promote_old_window:
         return (
             f"the window of run {row.run_id} ended {row.data_end_dt:%Y-%m-%d}, {age.days} days before it started, more "
-            f"than max_data_age_days={settings.max_data_age_days}; {by_hand}, promote_old_window=true does so at once"
+            f"than max_data_age_days={settings.max_data_age_days}; {_by_hand(row.run_id)}, "
+            "promote_old_window=true does so at once"
         )
     return None
+
+
+def _by_hand(run_id: str) -> str:
+    return f"`optimizer deploy` gives run {run_id} traffic by hand"
 
 
 def _results(run: RunHandle, systems: Systems, manifest: Manifest) -> RunResults:

@@ -13,6 +13,7 @@ class TrialFigures:
     is_refused: the optimizer refused or held all bids, because the log tells no slope.
     slope_covered, backtest_covered: share of its intervals that hold the truth.
     bid_change: mean relative change of bids against the same log without dirt.
+    promise_held, canary_held, halved_found, halved_canary_found, early_told: see optimizer.truth.living.
     """
 
     scenario: str
@@ -32,6 +33,11 @@ class TrialFigures:
     backtest_refused: float = np.nan
     bid_change: float = np.nan
     is_refused: float = np.nan
+    promise_held: float = np.nan
+    canary_held: float = np.nan
+    halved_found: float = np.nan
+    halved_canary_found: float = np.nan
+    early_told: float = np.nan
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,4 +88,9 @@ GOALS = (
     Goal("backtest's 95 % interval covers", "backtest_covered", np.mean, 0.90, 1.0),
     Goal("bids change by dirt", "bid_change", np.mean, 0.0, 0.01),
     Goal("flat bids refused or held", "is_refused", np.mean, 1.0, 1.0),
+    Goal("a run that keeps its promise holds", "promise_held", np.mean, 0.90, 1.0),
+    Goal("a canary as good as its rival holds", "canary_held", np.mean, 0.90, 1.0),
+    Goal("halved bids are worse than promised", "halved_found", np.mean, 0.90, 1.0),
+    Goal("halved bids are worse than the rival's", "halved_canary_found", np.mean, 0.90, 1.0),
+    Goal("after two days it is too early", "early_told", np.mean, 1.0, 1.0),
 )

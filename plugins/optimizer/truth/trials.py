@@ -18,6 +18,7 @@ from optimizer.truth.baselines import BASELINES
 from optimizer.truth.cases import TARGET_ONLY, Case
 from optimizer.truth.goals import TrialFigures
 from optimizer.truth.judgement import REQUESTS, judge
+from optimizer.truth.living import judge_live
 from optimizer.truth.log import ExtractedLog
 from optimizer.truth.loop import run_loop
 from optimizer.truth.suggestion import suggestion_of
@@ -108,6 +109,12 @@ def _try_backtest(case: Case) -> Iterator[TrialFigures]:
     yield TrialFigures("backtest", "optimizer", case.seed, backtest_covered=covered, backtest_refused=refused)
 
 
+def _try_live(case: Case) -> Iterator[TrialFigures]:
+    world, log = _open(case)
+    verdicts = judge_live(case, world, _run(case, log))
+    yield TrialFigures("live numbers", "optimizer", case.seed, **asdict(verdicts))
+
+
 def _try_loop(name: str, scenario: str) -> Callable[[Case], Iterator[TrialFigures]]:
     def try_case(case: Case) -> Iterator[TrialFigures]:
         days = list(run_loop(replace(case, scenario=scenario), settings=TARGET_ONLY, live_days=LOOP_DAYS))
@@ -129,6 +136,7 @@ _SCENARIOS: Mapping[str, Callable[[Case], Iterator[TrialFigures]]] = {
     "flat bids": _try_flat_bids,
     "dirt": _try_dirt,
     "backtest": _try_backtest,
+    "live numbers": _try_live,
     "daily loop": _try_loop("daily loop", "steady"),
     "daily loop, floor chasing": _try_loop("daily loop, floor chasing", "floor_chasing"),
 }

@@ -1,0 +1,8 @@
+"""The DAG that watches every day what the live runs really bring."""
+
+from airflow.sdk import get_parsing_context
+
+from optimizer.orchestration.monitor_dag import MONITOR_DAG, build_monitor_dag
+
+if get_parsing_context().dag_id in (None, MONITOR_DAG):
+    dag = build_monitor_dag()

@@ -1,0 +1,155 @@
+"""An entity's deployments as splits: which runs shared its traffic, one split after the other, and the way back."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from optimizer.control_plane.promotions import AUTOMATIC_PREFIX
+from optimizer.control_plane.records import Deployment
+from optimizer.errors import DeploymentError
+
+CANARY_PREFIX = f"{AUTOMATIC_PREFIX}canary "
+"""deployed_by of a split that tries a run on a part of the traffic: this and the run_id."""
+
+WHOLE_PCT = 100
+
+_EXAMPLE = "write for example 20260203_150000=80 20260201_120000=20"
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Runs that were deployed together.
+
+    ended_at: when the last of them was taken off; None while one of them is active.
+    """
+
+    percents: Mapping[str, int]
+    deployed_by: str
+    deployed_at: datetime
+    is_active: bool
+    ended_at: datetime | None
+    deployment_ids: tuple[int, ...] = field(default=(), repr=False)
+
+    @property
+    def total_pct(self) -> int:
+        """The sum of the percents; only the SQL of others can make it anything but 100."""
+        return sum(self.percents.values())
+
+    @property
+    def canary_run_id(self) -> str | None:
+        """The run that the split tries on a part of the traffic, or None where it tries none."""
+        return canary_of(self.deployed_by)
+
+
+def canary_of(deployed_by: str) -> str | None:
+    """Return the run that a split by this name tries, or None."""
+    return deployed_by.removeprefix(CANARY_PREFIX) if deployed_by.startswith(CANARY_PREFIX) else None
+
+
+def percents_of(deployments: Iterable[Deployment]) -> dict[str, int]:
+    """Return {run_id: percent}."""
+    return {deployment.run_id: deployment.traffic_pct for deployment in deployments}
+
+
+def read_split(given: str | Mapping[str, int]) -> dict[str, int]:
+    """Return {run_id: percent} of a mapping, or of a text of RUN=PERCENT with blanks or commas between, or JSON.
+
+    Raises:
+        DeploymentError: the text is none of them, or a run stands twice.
+    """
+    if isinstance(given, str) and not given.lstrip().startswith("{"):
+        return parse_split(given.replace(",", " ").split())
+    try:
+        return dict(json.loads(given) if isinstance(given, str) else given)
+    except ValueError as error:
+        raise DeploymentError(f"{given!r} is no JSON object ({error}); {_EXAMPLE}") from None
+
+
+def parse_split(items: Iterable[str]) -> dict[str, int]:
+    """Return {run_id: percent} of RUN=PERCENT texts.
+
+    Raises:
+        DeploymentError: a text is none, or a run stands twice.
+    """
+    split: dict[str, int] = {}
+    for item in items:
+        run_id, _, percent = item.partition("=")
+        if not run_id or not percent.isdecimal() or run_id in split:
+            raise DeploymentError(f"{item!r} is no new RUN=PERCENT; {_EXAMPLE}")
+        split[run_id] = int(percent)
+    return split
+
+
+def group_splits(history: Sequence[Deployment]) -> list[Split]:
+    """Return the splits of an entity's deployments, the oldest first.
+
+    Rows that were written one after the other, by the same person at the same moment, are one split. The UI writes
+    such rows with its own SQL, so their percents may sum to anything.
+    """
+    splits: list[list[Deployment]] = []
+    for row in sorted(history, key=lambda row: row.deployment_id):
+        if splits and _belongs(row, splits[-1]):
+            splits[-1].append(row)
+        else:
+            splits.append([row])
+    return [_split(rows) for rows in splits]
+
+
+def earlier_splits(history: Sequence[Split], *, present: Mapping[str, int]) -> list[Split]:
+    """Return the splits that a rollback may go back to, the nearest first.
+
+    Who deploys a split again goes back to it, and leaves behind whatever came in between; so one rollback after the
+    other goes further and further back, and none returns to what was rolled back.
+
+    Args:
+        history: the oldest first.
+        present: {run_id: percent} that is active.
+    """
+    path: list[Split] = []
+    for split in history:
+        path = _up_to(path, split.percents)
+        path.append(split)
+    return _up_to(path, present)[::-1]
+
+
+def with_canary(active: Mapping[str, int], *, run_id: str, canary_pct: int) -> dict[str, int]:
+    """Return the split that gives the run `canary_pct` and leaves the rest to the active runs as they shared it.
+
+    Whole percents, by largest remainders; a run that would be left with none is taken off. Without active runs the run
+    gets everything.
+    """
+    others = {other: percent for other, percent in active.items() if other != run_id and percent > 0}
+    if not others:
+        return {run_id: WHOLE_PCT}
+    rest, total = WHOLE_PCT - canary_pct, sum(others.values())
+    shares = {other: percent * rest // total for other, percent in others.items()}
+    by_remainder = sorted(others, key=lambda other: (-(others[other] * rest % total), -others[other], other))
+    for other in by_remainder[: rest - sum(shares.values())]:
+        shares[other] += 1
+    return {**{other: share for other, share in shares.items() if share > 0}, run_id: canary_pct}
+
+
+def _belongs(row: Deployment, split: list[Deployment]) -> bool:
+    same_moment = (row.deployed_by, row.deployed_at) == (split[-1].deployed_by, split[-1].deployed_at)
+    is_full = sum(other.traffic_pct for other in split) >= WHOLE_PCT
+    return same_moment and not is_full and row.run_id not in percents_of(split)
+
+
+def _split(rows: list[Deployment]) -> Split:
+    is_active = any(row.is_active for row in rows)
+    ends = [row.deactivated_at for row in rows if row.deactivated_at is not None]
+    return Split(
+        percents=percents_of(rows),
+        deployed_by=rows[0].deployed_by,
+        deployed_at=rows[0].deployed_at,
+        is_active=is_active,
+        ended_at=None if is_active else max(ends, default=None),
+        deployment_ids=tuple(row.deployment_id for row in rows),
+    )
+
+
+def _up_to(path: list[Split], percents: Mapping[str, int]) -> list[Split]:
+    """The path before the split with these percents; all of it where there is none."""
+    found = [index for index, split in enumerate(path) if split.percents == percents]
+    return path[: found[0]] if found else list(path)

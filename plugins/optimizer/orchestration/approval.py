@@ -1,0 +1,42 @@
+"""The task that asks a person whether a run goes live, where the run's config says so."""
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.sdk import Context
+from airflow.sdk.exceptions import AirflowSkipException
+
+from optimizer.orchestration import task_bodies
+
+
+class PromotionApproval(ApprovalOperator):
+    """Airflow's approval, asked only for runs with promotion=approval: that is known when the run is there.
+
+    Returns {"approved_by": name}, None where nobody had to be asked. A rejection and a time-out skip the task, and
+    with it what depends on it; Airflow's own operator would skip that too, but succeed itself and not say why.
+    """
+
+    template_fields = (*ApprovalOperator.template_fields, "run_handle")
+
+    def __init__(self, *, run_handle: Any, longest_wait: timedelta, **kwargs: Any) -> None:
+        super().__init__(subject="Put the run live?", defaults=self.REJECT, response_timeout=longest_wait, **kwargs)
+        self.run_handle = run_handle
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Ask, and wait without a worker's slot; or return at once."""
+        request = task_bodies.request_approval(self.run_handle)
+        if isinstance(request, str):
+            self.log.info(request)
+            return {"approved_by": None}
+        self.subject, self.body = request.subject, request.body
+        # The DAG run itself ends at its own time-out, which knows the entity's value and not the run's.
+        self.response_timeout = min(timedelta(hours=request.timeout_hours), self.response_timeout)
+        return super().execute(context)
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        """Return who approved."""
+        if event.get("chosen_options") == [self.REJECT]:
+            raise AirflowSkipException(task_bodies.explain_rejection(self.run_handle, event))
+        super().execute_complete(context, event)
+        return {"approved_by": task_bodies.name_of(event["responded_by_user"])}

@@ -1,0 +1,98 @@
+"""The DAG `deploy`: a person sets an entity's traffic split, or goes back to the one before, from Airflow's form."""
+
+import logging
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow.sdk import DAG, Param, get_current_context, task
+
+from optimizer.orchestration.entity_dag import task_defaults
+
+log = logging.getLogger(__name__)
+
+DEPLOY_DAG = "deploy"
+
+_DOC = """\
+### Set an entity's traffic split
+
+**entity** the entity_code. **split** `RUN=PERCENT RUN=PERCENT`, 100 together, such as
+`20260203_150000=80 20260201_120000=20`, or JSON such as `{"20260203_150000": 80, "20260201_120000": 20}`.
+Or **rollback**: back to the split before the present one.
+
+**Owner** the optimizer team. **Red** means that nothing was changed: the log of the red task says why.
+
+**Rerun** a cleared `choose_split` decides anew; a cleared `deploy_split` does what was decided, once.
+`optimizer deployments ENTITY` shows what is live and what was; `optimizer deploy` and `optimizer rollback` do the same.
+"""
+
+
+def build_deploy_dag() -> DAG:
+    """Return the DAG; it is the same at every parse."""
+    with DAG(
+        DEPLOY_DAG,
+        description="Set an entity's traffic split, or roll it back",
+        schedule=None,
+        catchup=False,
+        dagrun_timeout=timedelta(hours=1),
+        is_paused_upon_creation=False,
+        params={
+            "entity": Param("", type="string", minLength=1, title="Entity", description_md="The `entity_code`."),
+            "split": Param(
+                None,
+                type=["null", "string", "object"],
+                title="Split",
+                description_md="`RUN=PERCENT RUN=PERCENT`, 100 together. Empty for a rollback.",
+            ),
+            "rollback": Param(
+                False, type="boolean", title="Roll back", description_md="Go back to the split before the present one."
+            ),
+        },
+        tags={"optimizer"},
+        doc_md=_DOC,
+        default_args=task_defaults(),
+    ) as dag:
+
+        @task(execution_timeout=timedelta(minutes=5))
+        def choose_split() -> dict[str, Any]:
+            """Return the split that was asked for, and on which deployments it was decided."""
+            return _choose_split(get_current_context()["params"])
+
+        @task(execution_timeout=timedelta(minutes=5))
+        def deploy_split(choice: dict[str, Any]) -> dict[str, int]:
+            """Replace the entity's split, if nobody changed it meanwhile; done once, however often it is tried."""
+            return _deploy_split(choice, get_current_context()["dag_run"])
+
+        deploy_split(choose_split())
+    return dag
+
+
+def _choose_split(params: Any) -> dict[str, Any]:
+    from optimizer.control_plane import deployments
+    from optimizer.control_plane.splits import read_split
+    from optimizer.errors import DeploymentError
+    from optimizer.orchestration.connections import connect_control_plane
+
+    entity_code, split, engine = params["entity"], params["split"], connect_control_plane()
+    if bool(split) == bool(params["rollback"]):
+        raise DeploymentError(f"entity {entity_code}: give a split, or set rollback, and not both")
+    if split:
+        seen = [row.deployment_id for row in deployments.read_active(engine, entity_code)]
+        return {"entity_code": entity_code, "split": read_split(split), "seen": seen}
+    plan = deployments.plan_rollback(engine, entity_code)
+    for reason in plan.skipped:
+        log.warning("%s", reason)
+    return {"entity_code": entity_code, "split": plan.split, "seen": list(plan.seen)}
+
+
+def _deploy_split(choice: dict[str, Any], dag_run: Any) -> dict[str, int]:
+    from optimizer.control_plane import deployments
+    from optimizer.control_plane.splits import percents_of
+    from optimizer.orchestration.connections import connect_control_plane
+
+    active = deployments.deploy(
+        connect_control_plane(),
+        **choice,
+        deployed_by=getattr(dag_run, "triggering_user_name", None) or f"airflow:{DEPLOY_DAG}",
+        now=datetime.now(UTC),
+    )
+    return percents_of(active)

@@ -1,0 +1,109 @@
+"""The DAG `monitor`: every day, how each entity's live runs do, and an alert where one does worse than it should."""
+
+import logging
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow.sdk import DAG, CronTriggerTimetable, Param, TriggerRule, get_current_context, task
+from airflow.sdk.exceptions import AirflowFailException
+
+from optimizer.orchestration.entity_dag import task_defaults
+
+log = logging.getLogger(__name__)
+
+MONITOR_DAG = "monitor"
+SCHEDULE = "30 2 * * *"
+"""Yesterday is whole by then, and most of its late events are there."""
+
+_DOC = """\
+### Watch what the live runs really bring
+
+Compares win rate, CPM, click rate and margin of every active run with what it promised and with its rival in the split,
+and writes them to opt_run_metrics, section `live` (`optimizer live ENTITY`). A run that is tried on a part of the
+traffic gets all of it where its numbers hold, and none where they are surely worse. Where an entity's `auto_rollback`
+is on, a run that is surely worse gives way to the split before.
+
+**Owner** the optimizer team. **Red** `raise_alerts` is red where a run is surely worse, after everything is written and
+done; its log has the alerts. A red `watch` is an entity that could not be looked at; the others were.
+
+**Rerun** trigger it again, for one entity or for all: the numbers of the same days are replaced.
+"""
+
+
+def build_monitor_dag() -> DAG:
+    """Return the DAG; it is the same at every parse."""
+    with DAG(
+        MONITOR_DAG,
+        description="Compare live runs with their promise and their rival",
+        schedule=CronTriggerTimetable(SCHEDULE, timezone="UTC"),
+        catchup=False,
+        max_active_runs=1,
+        dagrun_timeout=timedelta(hours=3),
+        is_paused_upon_creation=False,
+        params={
+            "entity": Param(
+                None, type=["null", "string"], title="Entity", description_md="Only this `entity_code`. Empty: all."
+            )
+        },
+        tags={"optimizer"},
+        doc_md=_DOC,
+        default_args=task_defaults(),
+    ) as dag:
+
+        @task(execution_timeout=timedelta(minutes=5))
+        def list_entities() -> list[str]:
+            """Return the entities that have a live run."""
+            return _list_entities(get_current_context()["params"]["entity"])
+
+        @task(
+            execution_timeout=timedelta(minutes=30), map_index_template="{{ entity_code }}", max_active_tis_per_dagrun=4
+        )
+        def watch(entity_code: str) -> dict[str, Any]:
+            """Measure one entity's live runs and do what follows."""
+            return _watch(entity_code)
+
+        @task(execution_timeout=timedelta(minutes=5), trigger_rule=TriggerRule.ALL_DONE)
+        def raise_alerts(found: Any, entity_codes: list[str] | None) -> None:
+            """Fail with every alert, so that whatever Airflow notifies of failures tells people."""
+            _raise_alerts(found, entity_codes)
+
+        entity_codes = list_entities()
+        raise_alerts(watch.expand(entity_code=entity_codes), entity_codes)
+    return dag
+
+
+def _list_entities(only: str | None) -> list[str]:
+    from optimizer.control_plane import deployments, entities
+    from optimizer.orchestration.connections import connect_control_plane
+
+    engine = connect_control_plane()
+    if only:
+        return [entities.read_definition(engine, only).entity.entity_code]
+    codes = [row.entity.entity_code for row in entities.read_definitions(engine)[0] if row.entity.status == "A"]
+    return [code for code in codes if deployments.read_active(engine, code)]
+
+
+def _watch(entity_code: str) -> dict[str, Any]:
+    from optimizer.orchestration.connections import connect_systems
+    from optimizer.pipeline.monitoring import monitor_entity
+
+    get_current_context()["entity_code"] = entity_code
+    found = monitor_entity(entity_code, systems=connect_systems(), now=datetime.now(UTC))
+    for line in (*found["runs"], *found["actions"]):
+        log.info("%s", line)
+    for line in found["alerts"]:
+        log.warning("%s", line)
+    return found
+
+
+def _raise_alerts(found: Any, entity_codes: list[str] | None) -> None:
+    if entity_codes is None:
+        raise AirflowFailException("no entity was looked at; see the log of `list_entities`")
+    reports = list(found or ())
+    missing = sorted(set(entity_codes) - {report["entity_code"] for report in reports})
+    alerts = [alert for report in reports for alert in report["alerts"]]
+    alerts += [
+        f"entity {code}: its live runs could not be looked at; see the log of its `watch` task" for code in missing
+    ]
+    if alerts:
+        raise AirflowFailException(f"{len(alerts)} alerts:\n" + "\n".join(alerts))

@@ -1,0 +1,26 @@
+"""What each run's bids brought, day by day, as the warehouse knows it from BIDS.run_id."""
+
+from typing import Any
+
+import pandas as pd
+
+from optimizer.core.live import SUMS
+from optimizer.warehouse.connection import warehouse_errors
+from optimizer.warehouse.extraction import Window
+from optimizer.warehouse.queries import render_query
+
+COLUMNS = ("day", "run_id", *SUMS)
+
+
+def read_live_totals(connection: Any, *, window: Window) -> pd.DataFrame:
+    """Return the totals with COLUMNS, one row a day (datetime.date) and run; none where no run priced a bid.
+
+    Raises:
+        WarehouseError: the warehouse breaks its contract.
+        UnavailableError: it does not answer.
+    """
+    with warehouse_errors("reading what the runs' bids brought"), connection.cursor() as cursor:
+        rows = cursor.execute(render_query("live_totals"), window.binds()).fetchall()
+        names = [column.name.lower() for column in cursor.description]
+    table = pd.DataFrame([tuple(row) for row in rows], columns=names)[list(COLUMNS)]
+    return table.astype(dict.fromkeys(SUMS, float))

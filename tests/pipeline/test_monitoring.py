@@ -1,0 +1,240 @@
+"""The monitor on a real warehouse, with a real run's published bids in a simulated market whose truth is known."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+from control_plane.catalog import sample_results
+from pipeline.conftest import FinishedRun
+from pipeline.driver import ENTITY, FIRST_DAY, NOW, Pipeline
+from servers.embedded import connect_schema, load_events
+from sqlalchemy import select, update
+
+from optimizer.control_plane import deployments, registry, tables
+from optimizer.control_plane.engine import transaction
+from optimizer.control_plane.registry import register_results
+from optimizer.control_plane.splits import percents_of
+from optimizer.local import LocalStack
+from optimizer.pipeline.monitoring import monitor_entity
+from optimizer.simulation.auctions import Requests, draw_requests
+from optimizer.simulation.events import serve
+from optimizer.simulation.policies import BidTable
+from optimizer.simulation.presets import PRESETS
+from optimizer.simulation.published import read_bid_table
+from optimizer.simulation.tables import concat_events
+from optimizer.simulation.world import World
+
+LIVE_DAYS, BIDS_A_DAY = 6, 5_000
+DEPLOYED = NOW + timedelta(hours=1)
+MORNING = datetime(2026, 2, 4 + LIVE_DAYS, 2, 30, tzinfo=UTC)
+"""The monitor's last morning: the run was live for most of the first day and for all of the others."""
+
+SECOND = "20260204_070000"
+
+
+@pytest.fixture(scope="module")
+def table(first_run: FinishedRun, tmp_path_factory: pytest.TempPathFactory) -> BidTable:
+    """Return what the bidder serves of the first run."""
+    folder = tmp_path_factory.mktemp("served")
+    store = first_run.pipeline.systems.store
+    for key in store.list_keys(first_run.handle.output_uri):
+        name = key.rsplit("/", 1)[-1]
+        store.get_file(first_run.handle.output_uri + name, folder / name)
+    return read_bid_table(folder)
+
+
+@pytest.fixture(scope="module")
+def market(
+    systems: LocalStack, table: BidTable, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], Callable[[], Any]]]:
+    """Return what opens the warehouse of a world: the run alone, halved, or beside a second run on a tenth."""
+    world = World.create(7, settings=replace(PRESETS[ENTITY], first_day=FIRST_DAY, click_rate=0.002))
+    requests = draw_requests(world, start_day=NOW.date(), days=LIVE_DAYS, count=LIVE_DAYS * BIDS_A_DAY * 2, seed=3)
+    is_tried = np.random.default_rng(3).random(len(requests)) < 0.2
+    second = replace(table, run_id=SECOND)
+    worlds = {
+        "kept": [(~is_tried, table)],
+        "halved": [(~is_tried, halve(table))],
+        "beside": [(~is_tried, table), (is_tried, second)],
+        "beside_halved": [(~is_tried, table), (is_tried, halve(second))],
+    }
+    for name, served in worlds.items():
+        events = concat_events(serve(world, pick(requests, chosen), policy=policy) for chosen, policy in served)
+        with connect_schema(systems, f"live_{name}") as connection:
+            load_events(connection, events, folder=tmp_path_factory.mktemp(name))
+    yield lambda name: lambda: connect_schema(systems, f"live_{name}")
+
+
+def pick(requests: Requests, chosen: np.ndarray) -> Requests:
+    return Requests(*(getattr(requests, name)[chosen] for name in Requests.__dataclass_fields__))
+
+
+def halve(table: BidTable) -> BidTable:
+    bids = {key: bid / 2 for key, bid in table.bids.items()}
+    return replace(table, bids=bids, fallback_bid_cpm=table.fallback_bid_cpm / 2)
+
+
+@pytest.fixture
+def live(after_first_run: Pipeline, market: Callable[[str], Callable[[], Any]], first_run: FinishedRun):
+    """Return what puts the first run live in a world, perhaps with a second one, and gives the pipeline."""
+    engine = after_first_run.systems.engine
+
+    def begin(world: str, *, split: dict[str, int] | None = None, canary: bool = False, **config: str) -> Pipeline:
+        with transaction(engine) as connection:
+            connection.execute(update(tables.deployments).values(deployed_at=DEPLOYED - timedelta(minutes=10)))
+            entity_id = connection.scalar(
+                select(tables.entities.c.entity_id).where(tables.entities.c.entity_code == ENTITY)
+            )
+            for key, value in config.items():
+                row = {"entity_id": entity_id, "config_key": key, "config_value": value}
+                connection.execute(tables.entity_configs.insert().values(row))
+        if split or canary:
+            open_second(after_first_run, first_run)
+        if split:
+            by = {"entity_code": ENTITY, "deployed_by": "anna", "now": DEPLOYED}
+            deployments.deploy(engine, split=split, **by)
+        if canary:
+            deployments.start_canary(engine, entity_code=ENTITY, run_id=SECOND, canary_pct=20, now=DEPLOYED)
+        return Pipeline(replace(after_first_run.systems, connect_warehouse=market(world)))
+
+    return begin
+
+
+def open_second(pipeline: Pipeline, first_run: FinishedRun) -> None:
+    """Complete a second run that published the same bids as the first."""
+    assert pipeline.open("second", now=datetime(2026, 2, 4, 7, tzinfo=UTC)).run_id == SECOND
+    features = ({"feature_name": "os_code", "feature_order": 1},)
+    results = sample_results(features=features, s3_output_path=first_run.handle.output_uri)
+    register_results(pipeline.systems.engine, SECOND, results=results, now=NOW)
+
+
+def watch(pipeline: Pipeline, *, now: datetime = MORNING) -> dict[str, Any]:
+    return monitor_entity(ENTITY, systems=pipeline.systems, now=now)
+
+
+def live_metrics(pipeline: Pipeline, run_id: str) -> dict[str, float | None]:
+    metrics = registry.read_metrics(pipeline.systems.engine, run_id)
+    return {metric.metric_key: metric.metric_value for metric in metrics if metric.metric_section == "live"}
+
+
+def other_metrics(pipeline: Pipeline, run_id: str) -> list[Any]:
+    metrics = registry.read_metrics(pipeline.systems.engine, run_id)
+    return [metric for metric in metrics if metric.metric_section != "live"]
+
+
+def active(pipeline: Pipeline) -> dict[str, int]:
+    return percents_of(deployments.read_active(pipeline.systems.engine, ENTITY))
+
+
+def test_a_run_that_keeps_its_promise_holds_and_its_figures_are_written(live, first_run: FinishedRun):
+    pipeline, run_id = live("kept"), first_run.handle.run_id
+    before = other_metrics(pipeline, run_id)
+    found = watch(pipeline)
+    assert (found["alerts"], found["actions"]) == ([], [])
+    metrics = live_metrics(pipeline, run_id)
+    assert (metrics["days"], metrics["last_day"], metrics["traffic_pct"]) == (LIVE_DAYS, 20260209.0, 100.0)
+    assert (metrics["win_rate_verdict"], metrics["cpm_verdict"]) == (1.0, 1.0)
+    assert metrics["win_rate"] == pytest.approx(metrics["wins"] / metrics["bids"])
+    assert metrics["win_rate_low"] < metrics["win_rate"] < metrics["win_rate_high"]
+    promised = first_run.read_json("metrics.json")["bidding"]
+    assert metrics["win_rate_promised"] == pytest.approx(promised["expected_win_rate"], rel=0.02)
+    assert metrics["cpm_promised"] == pytest.approx(promised["expected_cpm"], rel=0.02)
+    assert metrics["margin_promised"] == pytest.approx(promised["expected_margin"], abs=0.01)
+    assert other_metrics(pipeline, run_id) == before
+
+
+def test_a_second_look_replaces_its_own_figures(live, first_run: FinishedRun):
+    pipeline = live("kept")
+    assert watch(pipeline) == watch(pipeline)
+    early = watch(pipeline, now=datetime(2026, 2, 6, 2, 30, tzinfo=UTC))
+    metrics = live_metrics(pipeline, first_run.handle.run_id)
+    assert (metrics["days"], metrics["win_rate_verdict"]) == (2.0, 0.0)
+    assert early["alerts"] == [] and "2 of 3 days" in early["runs"][0]
+
+
+def test_before_a_day_is_over_the_warehouse_is_not_asked(live, first_run: FinishedRun):
+    pipeline = live("kept")
+
+    def away() -> None:
+        raise AssertionError("the warehouse was asked")
+
+    silent = Pipeline(replace(pipeline.systems, connect_warehouse=away))
+    found = watch(silent, now=NOW + timedelta(hours=3))
+    assert found["alerts"] == [] and live_metrics(silent, first_run.handle.run_id)["days"] == 0.0
+
+
+def test_halved_bids_are_an_alert_with_the_figures_and_nothing_is_undone_by_default(live, first_run: FinishedRun):
+    pipeline = live("halved")
+    found = watch(pipeline)
+    (alert,) = found["alerts"]
+    assert f"entity drugs_hcp: run {first_run.handle.run_id} (100 % of the traffic) is surely worse" in alert
+    assert "win_rate" in alert and "surely short by more than 10 %" in alert
+    assert live_metrics(pipeline, first_run.handle.run_id)["win_rate_verdict"] == -1.0
+    assert active(pipeline) == {first_run.handle.run_id: 100} and found["actions"] == []
+
+
+def test_auto_rollback_without_an_earlier_split_says_so(live, first_run: FinishedRun):
+    pipeline = live("halved", auto_rollback="true")
+    alerts = watch(pipeline)["alerts"]
+    assert any("there is no earlier split to go back to" in alert for alert in alerts)
+    assert active(pipeline) == {first_run.handle.run_id: 100}
+
+
+def test_auto_rollback_goes_back_to_the_split_before_where_a_run_is_worse_than_its_rival(live, first_run: FinishedRun):
+    pipeline = live("beside_halved", split={first_run.handle.run_id: 80, SECOND: 20}, auto_rollback="true")
+    found = watch(pipeline)
+    assert any(f"run {SECOND} (20 % of the traffic) is surely worse than its rival" in text for text in found["alerts"])
+    assert active(pipeline) == {first_run.handle.run_id: 100}
+    (row,) = deployments.read_active(pipeline.systems.engine, ENTITY)
+    assert row.deployed_by == "airflow:monitor"
+    assert "auto_rollback" in found["actions"][0]
+    assert live_metrics(pipeline, SECOND)["win_rate_rival_verdict"] == -1.0
+
+
+def test_a_canary_that_holds_gets_all_the_traffic(live, first_run: FinishedRun):
+    pipeline = live("beside", canary=True)
+    assert active(pipeline) == {first_run.handle.run_id: 80, SECOND: 20}
+    waiting = watch(pipeline, now=datetime(2026, 2, 6, 2, 30, tzinfo=UTC))
+    assert (waiting["actions"], waiting["alerts"]) == ([], [])
+    found = watch(pipeline)
+    assert found["alerts"] == [] and f"run {SECOND}, tried on 20 % of the traffic, holds" in found["actions"][0]
+    assert active(pipeline) == {SECOND: 100}
+
+
+def test_a_canary_that_is_surely_worse_goes_back_and_alerts(live, first_run: FinishedRun):
+    pipeline = live("beside_halved", canary=True)
+    found = watch(pipeline)
+    assert active(pipeline) == {first_run.handle.run_id: 100}
+    assert any(f"run {SECOND} (20 % of the traffic) is surely worse than its rival" in text for text in found["alerts"])
+    assert not any(f"run {first_run.handle.run_id}" in text.split("is surely")[0] for text in found["alerts"])
+
+
+def test_a_canary_that_stays_undecided_is_reported_since_it_keeps_others_from_being_tried(live):
+    found = watch(live("beside", canary=True, monitor_min_days="30"), now=MORNING + timedelta(days=10))
+    assert any("is not decided after 14 days" in alert for alert in found["alerts"])
+
+
+def test_a_split_that_a_person_changed_while_it_was_measured_stays(live, first_run: FinishedRun):
+    pipeline = live("beside", canary=True)
+    engine, connect = pipeline.systems.engine, pipeline.systems.connect_warehouse
+
+    def meanwhile() -> Any:
+        by = {"entity_code": ENTITY, "deployed_by": "ben", "now": MORNING}
+        deployments.deploy(engine, split={first_run.handle.run_id: 50, SECOND: 50}, **by)
+        return connect()
+
+    found = watch(Pipeline(replace(pipeline.systems, connect_warehouse=meanwhile)))
+    assert active(pipeline) == {first_run.handle.run_id: 50, SECOND: 50}
+    assert found["actions"][0].startswith("nothing was done: entity drugs_hcp: its split was changed meanwhile")
+
+
+def test_a_run_whose_promise_cannot_be_read_is_an_alert_and_is_measured_all_the_same(live, first_run: FinishedRun):
+    pipeline = live("kept")
+    with transaction(pipeline.systems.engine) as connection:
+        connection.execute(update(tables.runs).values(s3_output_path="s3://pipeline/nowhere/"))
+    (alert,) = watch(pipeline)["alerts"]
+    assert f"what run {first_run.handle.run_id} promised cannot be read" in alert
+    assert live_metrics(pipeline, first_run.handle.run_id)["win_rate"] > 0
