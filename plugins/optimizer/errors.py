@@ -8,9 +8,11 @@ OptimizerError
 │   ├── DataError             the run's data cannot be learned from
 │   ├── ArtifactError         an object is missing, changed or incomplete
 │   ├── RunStateError         the run is not in the state that the step needs
+│   ├── RequestError          a bid request that cannot be read
 │   └── DeploymentError       a traffic split that the rules forbid
-│       ├── PromotionRefused  a run may not go live by itself; a person may still deploy it
-│       └── SplitChanged      somebody changed the split since it was looked at
+ │       ├── PromotionRefused  a run may not go live by itself; a person may still deploy it
+ │       └── SplitChanged      somebody changed the split since it was looked at
+ ├── RefreshError              the bidder could not load what is deployed; it keeps what it had
 └── UnavailableError          a system is silent: try again later
 
 A message says what happened, to whom, and what to do next.
@@ -49,6 +51,10 @@ class RunStateError(PermanentError):
     """The run is not in the state that the step needs."""
 
 
+class RequestError(PermanentError):
+    """A bid request that cannot be read."""
+
+
 class DeploymentError(PermanentError):
     """A traffic split that the deployment rules forbid."""
 
@@ -59,6 +65,10 @@ class PromotionRefused(DeploymentError):
 
 class SplitChanged(DeploymentError):
     """Another split is active than the one that was looked at when this one was decided."""
+
+
+class RefreshError(OptimizerError):
+    """The bidder could not load what is deployed; the message names every failure."""
 
 
 class UnavailableError(OptimizerError):

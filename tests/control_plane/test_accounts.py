@@ -14,6 +14,7 @@ from optimizer.control_plane.entities import read_definition, read_definitions
 from optimizer.control_plane.registry import read_features, read_macro, read_metrics, read_outputs, register_results
 from optimizer.control_plane.runs import adopt_run, fail_run, list_runs, list_unclaimed, read_run_values
 from optimizer.control_plane.schema import check_schema, migrate
+from optimizer.control_plane.serving import read_served
 from optimizer.errors import ConfigError, PromotionRefused
 
 FLOW = read_printed("example_flow.sql")
@@ -117,6 +118,17 @@ def test_the_optimizer_takes_a_run_of_the_ui_with_its_rights(engines):
     assert read_run_values(app, run.run_id)["target_win_rate"] == "0.65"
     start_sample(app, run.run_id)
     assert register_results(app, run.run_id, results=sample_results(), now=NOW).status == "completed"
+
+
+def test_the_bidder_reads_what_it_serves_with_its_rights(engines):
+    run_id = complete_sample(engines["root"], "first")
+    deploy(engines["root"], entity_code="drugs_hcp", split={run_id: 100}, deployed_by="test", now=NOW)
+    (entity,) = read_served(engines["optimizer_bidder"], ["drugs_hcp"])
+    (run,) = entity.runs
+    assert (run.run_id, run.traffic_pct, run.status, run.validation_status) == (run_id, 100, "completed", "passed")
+    parts = [(part.feature_name, part.macro_template) for part in run.key_parts]
+    assert parts == [("geo_region_name", "[ADX_GEO_STATE]"), ("os_code", "[ADX_USER_OS]")]
+    assert run.s3_output_path == sample_results().s3_output_path
 
 
 def test_the_ui_shows_a_run_with_its_rights(engines):

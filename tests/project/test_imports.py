@@ -34,6 +34,9 @@ FORBIDDEN = {
     "warehouse": OUTSIDE - {"snowflake"} | {"lightgbm"},
     "artifacts": OUTSIDE - {"boto3", "botocore"} | {"lightgbm"},
     "pipeline": OUTSIDE - {"sqlalchemy"} | {"lightgbm"},
+    "bidder": OUTSIDE - {"boto3", "botocore", "sqlalchemy"}
+    | {"lightgbm", "numpy", "pandas", "pyarrow"}
+    | {f"optimizer.{room}" for room in ("local", "pipeline", "reporting", "simulation", "training", "warehouse")},
     "bench": OUTSIDE - {"snowflake"} | {"optimizer.control_plane", "optimizer.artifacts", "optimizer.orchestration"},
 }
 """What no module of a room may import."""
@@ -43,7 +46,9 @@ ONLY_IN = {
     "lightgbm": {"training", "bench"},
     "matplotlib": {"reporting"},
     "fakesnow": {"local", "truth", "bench"},
-    "typer": {"cli", "truth", "bench"},
+    "pymemcache": {"bidder"},
+    "starlette": {"bidder", "local"},
+    "typer": {"cli", "truth", "bench", "bidder"},
 }
 """Rooms that alone may import a library."""
 
@@ -95,6 +100,26 @@ def test_the_core_and_the_control_plane_load_without_airflow_lightgbm_and_driver
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_bidder_loads_with_what_it_needs_alone():
+    modules = [f"optimizer.bidder.{file.stem}" for file in files_of("bidder")]
+    code = (
+        f"import sys, importlib; [importlib.import_module(name) for name in {modules}];"
+        "heavy = {'airflow', 'alembic', 'lightgbm', 'matplotlib', 'numpy', 'pandas', 'scipy', 'snowflake.connector'};"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_what_the_bidder_needs_alone_is_locked_with_the_rest():
+    project = PACKAGE.parents[1]
+    needed, whole = (
+        {line for line in (project / name).read_text().splitlines() if line and not line.startswith("#")}
+        for name in ("requirements-bidder.in", "requirements.in")
+    )
+    assert needed and needed <= whole
 
 
 def test_airflow_ignores_the_package_when_it_looks_for_plugins():

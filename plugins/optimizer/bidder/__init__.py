@@ -1,0 +1,13 @@
+"""The bidder: what to bid on one request, with neither Airflow nor the optimizer's libraries installed.
+
+requests     what is asked: macros, ids, floor
+openrtb      a bid request of OpenRTB 2.6 as such questions, and prices as its response
+generation   what an entity is priced with from one switch to the next; never changed
+pricing      a request and a generation give a price
+tables       where the bids lie: a dictionary, or memcached
+loading      deployed runs and their checked files become a generation
+refreshing   the new generation beside the old, then the switch; any failure keeps the old
+service      prices counted and timed, refreshed in the background
+web          the HTTP endpoint
+settings     the environment's variables
+"""

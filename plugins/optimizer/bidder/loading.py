@@ -1,0 +1,180 @@
+"""Deployed runs and their files, every size and checksum verified, become a generation."""
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import blake2b
+
+from optimizer.artifacts.manifest import Manifest, read_manifest, read_verified
+from optimizer.artifacts.store import ObjectStore
+from optimizer.bidder.generation import Generation, ServedRun
+from optimizer.bidder.tables import BidTable
+from optimizer.control_plane.serving import DeployedRun, ServedEntity
+from optimizer.core.keys import SEPARATOR
+from optimizer.core.traffic import TrafficSplit
+from optimizer.errors import ArtifactError, DeploymentError
+
+BIDS_FILE, DOMAINS_FILE, NPIS_FILE = "memcache.csv", "domain_multipliers.csv", "npi_multipliers.csv"
+DOMAIN_FEATURE, NPI_FEATURE = "domain", "npi"
+
+
+@dataclass(frozen=True, slots=True)
+class RunFiles:
+    """What a run published for the bidder; `bids_sha256` names the content of memcache.csv."""
+
+    manifest: Manifest
+    bids_sha256: str
+    bids: Mapping[str, float]
+    domain_multipliers: Mapping[str, float]
+    npi_multipliers: Mapping[str, float] = field(repr=False)
+
+
+def check_deployments(entity: ServedEntity) -> None:
+    """Pass where the entity's active deployments can be served.
+
+    Raises:
+        DeploymentError: the percents do not sum to 100, or a run may not be served; names all reasons together.
+    """
+    problems = [problem for run in entity.runs for problem in _run_problems(run)]
+    total = sum(run.traffic_pct for run in entity.runs)
+    if total != 100:
+        problems.append(f"the active percents sum to {total} instead of 100")
+    if problems:
+        raise DeploymentError(f"entity {entity.entity_code} cannot be served: {'; '.join(problems)}; deploy it again")
+
+
+def read_run_manifest(run: DeployedRun, *, entity_code: str, store: ObjectStore) -> Manifest:
+    """Return the run's manifest, which fits what the control plane says of it.
+
+    Raises:
+        ArtifactError: it is missing or of another run, or its key is not the one of the tables.
+        UnavailableError: the object store is silent.
+    """
+    manifest = read_manifest(store, run.s3_output_path or "")
+    _check_manifest(manifest, run=run, entity_code=entity_code)
+    return manifest
+
+
+def fingerprint(entity: ServedEntity) -> str:
+    """Return what tells two generations apart: runs, percents, addresses and macros. A run's files never change."""
+    return blake2b(entity.model_dump_json().encode(), digest_size=8).hexdigest()
+
+
+def read_files(run: DeployedRun, manifest: Manifest, *, store: ObjectStore) -> RunFiles:
+    """Return the run's bids and multipliers; without a file of multipliers all are 1.
+
+    Raises:
+        ArtifactError: an object is missing or changed, or holds what cannot be bid.
+        UnavailableError: the object store is silent.
+    """
+    listed = {item.name: item for item in manifest.objects}
+
+    def read(name: str, *, key: str, value: str, least: float) -> dict[str, float]:
+        content = read_verified(store, output_uri=run.s3_output_path or "", manifest=manifest, name=name)
+        where = f"{name} of run {run.run_id}"
+        rows = _read_column(content, key=key, value=value, least=least, where=where)
+        if listed[name].row_count not in (None, len(rows)):
+            raise ArtifactError(f"{where} has {len(rows)} rows instead of {listed[name].row_count}; run it again")
+        return rows
+
+    smallest = math.ulp(0.0)
+    return RunFiles(
+        manifest,
+        listed[BIDS_FILE].sha256 if BIDS_FILE in listed else "",
+        read(BIDS_FILE, key="segment_key", value="bid", least=0.0),
+        *(
+            read(name, key=key, value="multiplier", least=smallest) if name in listed else {}
+            for name, key in ((DOMAINS_FILE, "domain"), (NPIS_FILE, "npi"))
+        ),
+    )
+
+
+def build_run(run: DeployedRun, files: RunFiles, *, bids: BidTable) -> ServedRun:
+    """Return the run as it is served from `bids`."""
+    rule = files.manifest.bidding
+    return ServedRun(
+        run_id=run.run_id,
+        macros=tuple(part.macro_template for part in run.key_parts),
+        bids=bids,
+        domain_multipliers=files.domain_multipliers,
+        npi_multipliers=files.npi_multipliers,
+        fallback_bid_cpm=rule.fallback_bid_cpm,
+        max_bid_cpm=rule.max_bid_cpm,
+    )
+
+
+def build_generation(entity: ServedEntity, runs: Iterable[ServedRun], *, now: datetime) -> Generation:
+    """Return the entity's generation of these runs."""
+    percents = {run.run_id: run.traffic_pct for run in with_traffic(entity)}
+    return Generation(
+        entity_code=entity.entity_code,
+        fingerprint=fingerprint(entity),
+        percents=percents,
+        split=TrafficSplit.create(percents, entity_code=entity.entity_code),
+        runs={run.run_id: run for run in runs},
+        domain_macro=entity.macros.get(DOMAIN_FEATURE),
+        npi_macro=entity.macros.get(NPI_FEATURE),
+        loaded_at=now,
+    )
+
+
+def with_traffic(entity: ServedEntity) -> list[DeployedRun]:
+    """Return the entity's runs but those with 0 percent."""
+    return [run for run in entity.runs if run.traffic_pct > 0]
+
+
+def _run_problems(run: DeployedRun) -> list[str]:
+    if run.status != "completed" or run.validation_status != "passed":
+        return [f"run {run.run_id} is {run.status}, its validation {run.validation_status}"]
+    if not run.s3_output_path:
+        return [f"run {run.run_id} has no s3_output_path"]
+    return []
+
+
+def _check_manifest(manifest: Manifest, *, run: DeployedRun, entity_code: str) -> None:
+    if (manifest.run_id, manifest.entity_code) != (run.run_id, entity_code):
+        raise ArtifactError(
+            f"{run.s3_output_path} holds run {manifest.run_id} of {manifest.entity_code}, not {run.run_id} of "
+            f"{entity_code}; correct opt_runs.s3_output_path"
+        )
+    rule = manifest.bidding
+    features = tuple(part.feature_name for part in run.key_parts)
+    template = SEPARATOR.join(part.macro_template for part in run.key_parts)
+    if features != tuple(rule.features) or template != rule.macro_combination:
+        raise ArtifactError(
+            f"run {run.run_id}: its key is {rule.macro_combination} by its manifest and {template or 'nothing'} by "
+            "opt_run_features and opt_feature_macros; restore the macro, or run the entity again"
+        )
+    if not (0 <= rule.fallback_bid_cpm <= rule.max_bid_cpm < math.inf):
+        raise ArtifactError(
+            f"run {run.run_id}: fallback_bid_cpm={rule.fallback_bid_cpm} lies outside 0..{rule.max_bid_cpm}"
+        )
+
+
+def _read_column(content: bytes, *, key: str, value: str, least: float, where: str) -> dict[str, float]:
+    """The value of each key. Messages name rows, never keys: a key may be an NPI."""
+    rows = csv.reader(io.StringIO(content.decode("utf-8"), newline=""))
+    header = next(rows, [])
+    if key not in header or value not in header:
+        raise ArtifactError(f"{where} lacks the column {key} or {value}; run the entity again")
+    at_key, at_value = header.index(key), header.index(value)
+    column: dict[str, float] = {}
+    number = 0
+    for number, row in enumerate(rows, start=1):
+        amount = _parse(row[at_value]) if len(row) == len(header) else math.nan
+        if not least <= amount < math.inf:
+            raise ArtifactError(f"{where}: row {number} has no {value} that can be bid; run the entity again")
+        column[row[at_key]] = amount
+    if len(column) != number:
+        raise ArtifactError(f"{where} has {number - len(column)} keys twice; run the entity again")
+    return column
+
+
+def _parse(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

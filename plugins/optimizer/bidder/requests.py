@@ -1,0 +1,26 @@
+"""What a bidder is asked: one impression, as macros."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class PriceRequest:
+    """One impression. Values of macros are texts exactly as BIDS logs them; an absent one is None or not there.
+
+    user_id and auction_id: the first that is given decides which run prices the request.
+    domain and npi: for the multipliers; the values of their macros by default. The NPI never shows in a repr.
+    floor_cpm: the least bid that the SSP takes, in our currency; None where it passes none.
+    """
+
+    macros: Mapping[str, str | None] = field(repr=False)
+    user_id: str | None = field(default=None, repr=False)
+    auction_id: str | None = None
+    domain: str | None = None
+    npi: str | None = field(default=None, repr=False)
+    floor_cpm: float | None = None
+
+    @property
+    def identity(self) -> str:
+        """The id that the traffic split hashes."""
+        return self.user_id or self.auction_id or ""

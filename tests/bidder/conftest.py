@@ -1,0 +1,55 @@
+"""A control plane on SQLite, the session's S3 server, and a memcached of the session's own."""
+
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+from bidder.market import Market
+from control_plane.catalog import fill_catalog
+from pymemcache.client.base import Client
+from servers.embedded import systems
+from servers.memcached import memcached
+
+from optimizer.artifacts.store import ObjectStore
+from optimizer.bidder.tables import Memcached
+from optimizer.control_plane.engine import open_engine
+from optimizer.control_plane.schema import migrate
+from optimizer.local import LocalStack
+
+__all__ = ["memcached", "systems"]
+
+BUCKET = "bidder"
+_numbers = count(1)
+
+
+@pytest.fixture(scope="session")
+def store(systems: LocalStack) -> Iterator[ObjectStore]:
+    systems.ensure_bucket(BUCKET)
+    client = systems.connect_objects()
+    yield ObjectStore(client)
+    client.close()
+
+
+@pytest.fixture
+def market(store: ObjectStore, tmp_path: Path) -> Market:
+    """Return a market in which nothing is published yet."""
+    engine = open_engine(f"sqlite:///{tmp_path}/control_plane.db")
+    migrate(engine)
+    fill_catalog(engine)
+    return Market(engine, store, f"s3://{BUCKET}/{next(_numbers)}/", tmp_path)
+
+
+@pytest.fixture
+def server(memcached: Client) -> Iterator[Memcached]:
+    """Return the emptied memcached as the bidder uses it."""
+    memcached.flush_all()
+    opened = Memcached(*memcached.server, timeout_s=2.0)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(params=["in process", "memcached"])
+def served_from(request: pytest.FixtureRequest) -> Memcached | None:
+    """Return None, or the memcached that the bids shall lie in."""
+    return request.getfixturevalue("server") if request.param == "memcached" else None
