@@ -8,11 +8,12 @@ OptimizerError
 │   ├── DataError             the run's data cannot be learned from
 │   ├── ArtifactError         an object is missing, changed or incomplete
 │   ├── RunStateError         the run is not in the state that the step needs
+│   │   └── RunCancelled      somebody cancelled the run: nothing failed, and nothing goes on
 │   ├── RequestError          a bid request that cannot be read
 │   └── DeploymentError       a traffic split that the rules forbid
- │       ├── PromotionRefused  a run may not go live by itself; a person may still deploy it
- │       └── SplitChanged      somebody changed the split since it was looked at
- ├── RefreshError              the bidder could not load what is deployed; it keeps what it had
+│       ├── PromotionRefused  a run may not go live by itself; a person may still deploy it
+│       └── SplitChanged      somebody changed the split since it was looked at
+├── RefreshError              the bidder could not load what is deployed; it keeps what it had
 └── UnavailableError          a system is silent: try again later
 
 A message says what happened, to whom, and what to do next.
@@ -49,6 +50,10 @@ class ArtifactError(PermanentError):
 
 class RunStateError(PermanentError):
     """The run is not in the state that the step needs."""
+
+
+class RunCancelled(RunStateError):
+    """Somebody cancelled the run: nothing failed, and nothing goes on."""
 
 
 class RequestError(PermanentError):

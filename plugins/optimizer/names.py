@@ -10,3 +10,9 @@ CONTROL_PLANE_CONNECTION = "optimizer_control_plane"
 WAREHOUSE_CONNECTION = "optimizer_warehouse"
 OBJECTS_CONNECTION = "optimizer_objects"
 """Airflow's connections to the three systems."""
+
+PENDING_RUNS_DAG = "pending_runs"
+"""The DAG that claims the runs that the UI inserts."""
+
+CLAIM_PREFIX = "ui__"
+"""The dag_run_id of a run that the UI inserted is this and its run_id."""

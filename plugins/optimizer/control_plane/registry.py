@@ -27,8 +27,8 @@ from optimizer.control_plane.transitions import find_run, fit_message, move_run,
 _LISTS = ("features", "macro_combination", "macro_format", "metrics", "outputs")
 
 
-class RunResults(Record):
-    """All that `register_results` writes; bids are CPM, metrics are (section, key, value).
+class RunFigures(Record):
+    """What a run found out, written or not; bids are CPM, metrics are (section, key, value).
 
     `error_message` says why the validation failed; without one the run's earlier messages are cleared.
     """
@@ -47,13 +47,18 @@ class RunResults(Record):
     bid_median: Measure
     bid_min: Measure
     bid_max: Measure
-    s3_output_path: str
     validation_status: ValidationStatus
     error_message: Annotated[str, AfterValidator(fit_message)] | None = None
     features: tuple[SelectedFeature, ...]
     macro_combination: str
     macro_format: str = "adx"
     metrics: tuple[tuple[str, str, Measure], ...]
+
+
+class RunResults(RunFigures):
+    """All that `register_results` writes: the figures, and what stands on S3."""
+
+    s3_output_path: str
     outputs: tuple[StoredObject, ...]
 
 
@@ -69,13 +74,21 @@ def register_results(engine: Engine, run_id: str, *, results: RunResults, now: d
         run = find_run(connection, run_id, lock=True)
         if run.status == "completed":
             return run
-        values = results.model_dump(exclude=set(_LISTS))
-        values |= {"status": "completed", "completed_at": now, "heartbeat_at": now}
-        if not move_run(connection, run_id, leaving=("running",), values=values):
-            raise wrong_state(run, needed="running")
-        for table, rows in _child_rows(results).items():
-            _replace_rows(connection, table, run_id=run_id, rows=rows)
-        return find_run(connection, run_id)
+        outputs = {run_outputs: [output.model_dump() for output in results.outputs]}
+        return _finish(connection, run, status="completed", figures=results, more=outputs, now=now)
+
+
+def register_dry_run(engine: Engine, run_id: str, *, figures: RunFigures, now: datetime) -> Run:
+    """End the running dry run with its figures, all in one transaction, and return it.
+
+    It is cancelled, with a validation_status and no outputs: so nobody takes it for a run that can be deployed.
+
+    Raises:
+        RunStateError: the run is not running, or there is none.
+    """
+    with transaction(engine) as connection:
+        run = find_run(connection, run_id, lock=True)
+        return _finish(connection, run, status="cancelled", figures=figures, more={}, now=now)
 
 
 def replace_metrics(engine: Engine, run_id: str, *, section: str, metrics: Mapping[str, float | None]) -> None:
@@ -117,14 +130,31 @@ def read_macro(engine: Engine, run_id: str) -> RunMacro | None:
     return rows[0] if rows else None
 
 
-def _child_rows(results: RunResults) -> dict[Table, list[dict[str, Any]]]:
+def _finish(
+    connection: Connection,
+    run: Run,
+    *,
+    status: str,
+    figures: RunFigures,
+    more: Mapping[Table, list[dict[str, Any]]],
+    now: datetime,
+) -> Run:
+    values = figures.model_dump(exclude=set(_LISTS))
+    values |= {"status": status, "completed_at": now, "heartbeat_at": now}
+    if not move_run(connection, run.run_id, leaving=("running",), values=values):
+        raise wrong_state(run, needed="running")
+    for table, rows in {**_child_rows(figures), **more}.items():
+        _replace_rows(connection, table, run_id=run.run_id, rows=rows)
+    return find_run(connection, run.run_id)
+
+
+def _child_rows(results: RunFigures) -> dict[Table, list[dict[str, Any]]]:
     macro = {"macro_combination": results.macro_combination, "macro_format": results.macro_format}
     names = ("metric_section", "metric_key", "metric_value")
     return {
         run_features: [feature.model_dump() for feature in results.features],
         run_feature_macros: [macro],
         run_metrics: [dict(zip(names, metric, strict=True)) for metric in results.metrics],
-        run_outputs: [output.model_dump() for output in results.outputs],
     }
 
 

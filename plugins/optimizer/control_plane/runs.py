@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Select, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Select, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from optimizer.control_plane.engine import reading, transaction
@@ -19,6 +19,7 @@ __all__ = [
     "cancel_run",
     "fail_run",
     "list_runs",
+    "list_silent",
     "list_unclaimed",
     "note_error",
     "open_run",
@@ -132,6 +133,14 @@ def list_unclaimed(engine: Engine, *, limit: int = 20) -> list[Run]:
     return _select_runs(
         engine, select(runs).where(*is_unclaimed).order_by(runs.c.created_at, runs.c.run_id).limit(limit)
     )
+
+
+def list_silent(engine: Engine, *, silent_since: datetime, limit: int) -> list[Run]:
+    """Return the open runs with a DAG run that gave no sign of life after the moment, the longest silent first."""
+    last_sign = func.coalesce(runs.c.heartbeat_at, runs.c.created_at)
+    is_open = (runs.c.status.in_(status_words("pending", "running")), runs.c.dag_run_id.is_not(None))
+    statement = select(runs).where(*is_open, last_sign < silent_since).order_by(last_sign, runs.c.run_id)
+    return _select_runs(engine, statement.limit(limit))
 
 
 def read_run_values(engine: Engine, run_id: str) -> dict[str, str]:

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, select, update
+from sqlalchemy import Connection, Engine, func, select, update
 
 from optimizer.control_plane.engine import transaction
 from optimizer.control_plane.records import Run, status_words
 from optimizer.control_plane.tables import runs
-from optimizer.errors import RunStateError
+from optimizer.errors import RunCancelled, RunStateError
 
 MAX_MESSAGE_LENGTH = 10_000  # characters; four bytes each still fit MySQL's TEXT
 
@@ -53,7 +53,8 @@ def require_running(engine: Engine, run_id: str, *, now: datetime) -> Run:
     """Note a sign of life and return the running run; every task calls it before it writes.
 
     Raises:
-        RunStateError: the run is not running, e.g. because somebody cancelled it.
+        RunCancelled: somebody cancelled the run.
+        RunStateError: the run is not running for another reason.
     """
     with transaction(engine) as connection:
         move_run(connection, run_id, leaving=("running",), values={"heartbeat_at": now})
@@ -88,6 +89,27 @@ def fail_run(engine: Engine, run_id: str, *, message: str, now: datetime) -> boo
     return _finish(engine, run_id, {"status": "failed", "error_message": fit_message(message), "completed_at": now})
 
 
+def fail_silent(engine: Engine, run_id: str, *, silent_since: datetime, message: str, now: datetime) -> bool:
+    """Set an open run failed that gave no sign of life after the moment; return whether it was one."""
+    last_sign = func.coalesce(runs.c.heartbeat_at, runs.c.created_at)
+    is_silent = (
+        runs.c.run_id == run_id,
+        runs.c.status.in_(status_words("pending", "running")),
+        last_sign < silent_since,
+    )
+    values = {"status": "failed", "error_message": fit_message(message), "completed_at": now}
+    with transaction(engine) as connection:
+        return connection.execute(update(runs).where(*is_silent).values(**values)).rowcount == 1
+
+
+def complete_cancellation(engine: Engine, run_id: str, *, now: datetime) -> None:
+    """Give a cancelled run the end and the message that whoever set its status left out."""
+    is_cancelled = (runs.c.run_id == run_id, runs.c.status == "cancelled")
+    with transaction(engine) as connection:
+        for column, value in ((runs.c.completed_at, now), (runs.c.error_message, "cancelled in the control plane")):
+            connection.execute(update(runs).where(*is_cancelled, column.is_(None)).values({column: value}))
+
+
 def cancel_run(engine: Engine, run_id: str, *, now: datetime, message: str = "cancelled") -> bool:
     """Set a pending or running run cancelled, saying who or why; return whether it was one."""
     return _finish(engine, run_id, {"status": "cancelled", "error_message": fit_message(message), "completed_at": now})
@@ -118,7 +140,8 @@ def move_run(connection: Connection, run_id: str, *, leaving: tuple[str, ...], v
 def wrong_state(run: Run, *, needed: str) -> RunStateError:
     """Return the error that says which state the run is in, and what to do."""
     noted = f" ({run.error_message})" if run.error_message else ""
-    return RunStateError(f"run {run.run_id} is {run.status}, not {needed}{noted}; {_NEXT_STEPS[run.status]}")
+    kind = RunCancelled if run.status == "cancelled" else RunStateError
+    return kind(f"run {run.run_id} is {run.status}, not {needed}{noted}; {_NEXT_STEPS[run.status]}")
 
 
 def _finish(engine: Engine, run_id: str, values: Mapping[str, Any]) -> bool:

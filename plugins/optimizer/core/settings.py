@@ -36,6 +36,12 @@ class RunSettings(BaseModel):
     exploration_mode: bool = _key(
         "business", True, "Exploration", "Vary bids by about 10 % so that tomorrow's run can learn the price slope."
     )
+    dry_run: bool = _key(
+        "business",
+        False,
+        "Dry run",
+        "Learn, price and validate, then stop: nothing is uploaded or deployed, the numbers stand on the run.",
+    )
     promote_old_window: bool = _key(
         "business", False, "Promote an old window", "Let a run go live though its window ended long before it started."
     )

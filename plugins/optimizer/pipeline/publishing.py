@@ -9,7 +9,7 @@ from optimizer.artifacts.manifest import MANIFEST_NAME, Manifest, publish, read_
 from optimizer.artifacts.store import split_uri
 from optimizer.control_plane import deployments, registry, runs, transitions
 from optimizer.control_plane.records import Run
-from optimizer.control_plane.registry import RunResults
+from optimizer.control_plane.registry import RunFigures, RunResults
 from optimizer.control_plane.splits import WHOLE_PCT, percents_of
 from optimizer.core.keys import SEPARATOR
 from optimizer.errors import PromotionRefused
@@ -20,9 +20,15 @@ from optimizer.pipeline.systems import Systems
 
 
 def upload(run: RunHandle, *, systems: Systems, now: datetime) -> dict[str, Any]:
-    """Write the run's files to its output prefix, the manifest last; return their number."""
+    """Write the run's files to its output prefix, the manifest last; return their number.
+
+    A dry run ends here instead: its row is cancelled, with its figures and what its validation said.
+    """
     snapshot, stage = read_snapshot(run, systems), run.staging(systems)
-    settings, figures = read_settings(snapshot), stage.get_json(staging.BID_FIGURES)
+    settings = read_settings(snapshot)
+    if settings.dry_run:
+        return _end_dry_run(run, systems, now=now)
+    figures = stage.get_json(staging.BID_FIGURES)
     features = stage.get_json(staging.SELECTION)["features"]
     bidding = {
         "features": features,
@@ -121,29 +127,38 @@ def _by_hand(run_id: str) -> str:
     return f"`optimizer deploy` gives run {run_id} traffic by hand"
 
 
+def _end_dry_run(run: RunHandle, systems: Systems, *, now: datetime) -> dict[str, Any]:
+    figures = RunFigures.model_validate(_figures(run, systems))
+    noted = f": {figures.error_message}" if figures.error_message else ""
+    message = f"dry run: validation {figures.validation_status}{noted}; nothing was uploaded or deployed"
+    figures = figures.model_copy(update={"error_message": message})
+    row = registry.register_dry_run(systems.engine, run.run_id, figures=figures, now=now)
+    return {"status": row.status, "validation_status": row.validation_status}
+
+
 def _results(run: RunHandle, systems: Systems, manifest: Manifest) -> RunResults:
+    outputs = _output_rows(run, systems, manifest)
+    return RunResults(**_figures(run, systems), s3_output_path=run.output_uri, outputs=outputs)
+
+
+def _figures(run: RunHandle, systems: Systems) -> dict[str, Any]:
+    """The fields of RunFigures, from what the run's steps left in its staging prefix."""
     snapshot, stage = read_snapshot(run, systems), run.staging(systems)
     totals, figures = stage.get_json(staging.TOTALS), stage.get_json(staging.BID_FIGURES)
     selection, validation = stage.get_json(staging.SELECTION), stage.get_json(staging.VALIDATION)
-    return RunResults(
-        total_bids=totals["usable_bids"],
-        total_views=totals["joined_views"],
-        total_clicks=totals["joined_clicks"],
-        **{
-            key: figures[key]
-            for key in ("total_segments", "segments_count", "segments_in_memcache", "domains_count", "npis_count")
-        },
-        features_used=",".join(selection["features"]),
-        **{key: figures[key] for key in ("bid_median", "bid_min", "bid_max")},
-        s3_output_path=run.output_uri,
-        validation_status="passed" if validation["is_passed"] else "failed",
-        error_message="; ".join(validation["failures"]) or None,
-        features=_feature_rows(selection, snapshot),
-        macro_combination=manifest.bidding.macro_combination,
-        macro_format=manifest.bidding.macro_format,
-        metrics=run_figures(stage),
-        outputs=_output_rows(run, systems, manifest),
-    )
+    counts = ("total_segments", "segments_count", "segments_in_memcache", "domains_count", "npis_count")
+    return {
+        "total_bids": totals["usable_bids"],
+        "total_views": totals["joined_views"],
+        "total_clicks": totals["joined_clicks"],
+        **{key: figures[key] for key in (*counts, "bid_median", "bid_min", "bid_max")},
+        "features_used": ",".join(selection["features"]),
+        "validation_status": "passed" if validation["is_passed"] else "failed",
+        "error_message": "; ".join(validation["failures"]) or None,
+        "features": _feature_rows(selection, snapshot),
+        **_key_template(selection["features"], snapshot),
+        "metrics": run_figures(stage),
+    }
 
 
 def _feature_rows(selection: dict[str, Any], snapshot: dict[str, Any]) -> list[dict[str, Any]]:

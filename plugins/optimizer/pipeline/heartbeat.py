@@ -1,0 +1,100 @@
+"""A run's sign of life while a step works on it, and the ear for somebody who cancels it meanwhile."""
+
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from types import FrameType
+
+from sqlalchemy import Engine
+
+from optimizer.control_plane import transitions
+from optimizer.errors import RunCancelled, RunStateError
+
+log = logging.getLogger(__name__)
+
+BEAT_S = 30.0
+JOIN_S = 5.0
+"""A beat may hang in a silent database: the step's end does not wait for it longer than this."""
+
+
+def utc_now() -> datetime:
+    """Return the present moment."""
+    return datetime.now(UTC)
+
+
+@contextmanager
+def beating(
+    engine: Engine, run_id: str, *, every_s: float = BEAT_S, clock: Callable[[], datetime] = utc_now
+) -> Iterator[None]:
+    """Move the running run's heartbeat_at while the block works, over a connection of the beat's own.
+
+    A beat that fails is logged and tried again: it never ends the block. A run that is finished is never revived.
+    Where somebody cancels the run, the block ends with RunCancelled within a beat if it runs in the main thread;
+    elsewhere it goes on to its end.
+    """
+    stopped, cancelled = threading.Event(), _Interrupt()
+    beat = threading.Thread(
+        target=_beat, args=(engine, run_id, every_s, clock, stopped, cancelled), name=f"heartbeat {run_id}", daemon=True
+    )
+    with cancelled.armed():
+        beat.start()
+        try:
+            yield
+        finally:
+            stopped.set()
+            beat.join(JOIN_S)
+
+
+def _beat(
+    engine: Engine,
+    run_id: str,
+    every_s: float,
+    clock: Callable[[], datetime],
+    stopped: threading.Event,
+    interrupt: "_Interrupt",
+) -> None:
+    while not stopped.wait(every_s):
+        try:
+            transitions.require_running(engine, run_id, now=clock())
+        except RunCancelled as cancelled:
+            if not stopped.is_set():
+                interrupt.send(str(cancelled))
+            return
+        except RunStateError as finished:
+            log.info("no more heartbeats: %s", finished)
+            return
+        except Exception as error:  # whatever a driver or a hook raises
+            log.warning("the heartbeat of run %s failed: %s: %s", run_id, type(error).__name__, error)
+
+
+class _Interrupt:
+    """Ends what the main thread does, even a wait for a server or a subprocess, as a signal alone can."""
+
+    def __init__(self) -> None:
+        self._message = ""
+        self._is_armed = False
+
+    @contextmanager
+    def armed(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.signal(signal.SIGUSR1, self._raise)
+        self._is_armed = True
+        try:
+            yield
+        finally:
+            self._is_armed = False
+            signal.signal(signal.SIGUSR1, before)
+
+    def send(self, message: str) -> None:
+        self._message = message
+        if self._is_armed:
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+
+    def _raise(self, number: int, frame: FrameType | None) -> None:
+        if self._is_armed:
+            raise RunCancelled(self._message)
