@@ -16,3 +16,9 @@ PENDING_RUNS_DAG = "pending_runs"
 
 CLAIM_PREFIX = "ui__"
 """The dag_run_id of a run that the UI inserted is this and its run_id."""
+
+TRACKING_URL_VARIABLE = "OPTIMIZER_TRACKING_URL"
+"""The environment variable with the tracking database's URL."""
+
+TRACKING_PREFIX = "/api/optimization"
+"""Where the tracking API is served, alone and in Airflow's api-server."""

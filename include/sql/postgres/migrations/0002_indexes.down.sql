@@ -1,0 +1,6 @@
+DROP INDEX
+    idx_optimization_runs_project_id, idx_optimization_runs_status, idx_optimization_runs_optimizer_type,
+    idx_optimization_runs_run_name, idx_optimization_runs_performance, idx_optimization_runs_final_score,
+    idx_optimization_runs_improvement, idx_optimization_runs_duration_ms, idx_optimization_iterations_run_id,
+    idx_optimization_samples_run_id, idx_optimization_samples_iteration_id, idx_optimization_runs_config_gin,
+    idx_optimization_runs_metadata_gin, idx_optimization_runs_tags_gin, idx_optimization_iterations_params_gin;

@@ -1,0 +1,6 @@
+DROP VIEW optimization_iterations_judged;
+DROP TRIGGER mark_best_iteration_after_delete ON optimization_iterations;
+DROP TRIGGER mark_best_iteration ON optimization_iterations;
+DROP TRIGGER update_run_statistics_from_iterations ON optimization_iterations;
+DROP TRIGGER update_optimization_runs_updated_at ON optimization_runs;
+DROP FUNCTION mark_best_iteration(), update_run_statistics_from_iterations(), update_optimization_runs_updated_at();

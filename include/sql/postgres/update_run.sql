@@ -1,0 +1,25 @@
+-- A run with some columns changed, as it stands afterwards.
+-- Grain: one row; none where the run is not there or its status is not one of from_statuses.
+-- Parameters: run_id, from_statuses, one a changed column. Template: asked, the changed columns, and what a new status
+-- brings with it: begins (the start time), ends (the end time), unless they are given.
+UPDATE optimization_runs
+SET
+    {% for column in asked | reject('in', ['begins', 'ends']) | sort %}
+    {{ column }} = %({{ column }})s,
+    {% endfor %}
+    {% if 'begins' in asked and 'start_time' not in asked %}
+    start_time = coalesce(start_time, now()),
+    {% endif %}
+    {% if 'ends' in asked %}
+    {% set end_time = '%(end_time)s' if 'end_time' in asked else 'end_time' %}
+    {% if 'end_time' not in asked %}
+    end_time = CASE WHEN status IN ('pending', 'running') THEN coalesce(end_time, now()) ELSE end_time END,
+    {% endif %}
+    {% if 'start_time' not in asked %}
+    start_time = coalesce(start_time, least(created_at, {{ end_time }})),
+    {% endif %}
+    {% endif %}
+    updated_at = now()
+WHERE id = %(run_id)s
+    AND status = ANY (%(from_statuses)s)
+RETURNING {% include '_run_columns.sql' %}

@@ -1,0 +1,9 @@
+"""Optimization tracking: runs, iterations and samples of any optimizer, over HTTP, in Postgres.
+
+models/      what goes in and out as JSON: camelCase outside, snake_case inside
+routes/      the API, one module a resource
+tables/      what is asked of Postgres, one module a table; the statements stand in include/sql/postgres/
+migrations/  the schema's versions
+commands/    `python -m optimizer.tracking serve|migrate|keys …`
+app.py       puts the service together; callers.py says who asks, problems.py how it is refused
+"""

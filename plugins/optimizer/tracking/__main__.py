@@ -1,0 +1,6 @@
+"""`python -m optimizer.tracking serve|migrate|refresh|keys …`"""
+
+from optimizer.tracking.commands.main import app
+
+if __name__ == "__main__":
+    app(prog_name="python -m optimizer.tracking")

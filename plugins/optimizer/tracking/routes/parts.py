@@ -1,0 +1,50 @@
+"""What the routes have in common: the database of a request, and the refusals that OpenAPI names."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import Depends, Header, Path, Request
+
+from optimizer.tracking.database import Database
+from optimizer.tracking.models.answers import Problem
+from optimizer.tracking.models.values import MAX_INT
+from optimizer.tracking.problems import MEDIA_TYPE, missing_database
+
+
+async def _database(request: Request) -> Database:
+    database: Database | None = request.app.state.database
+    if database is None:
+        raise missing_database()
+    return database
+
+
+Tracking = Annotated[Database, Depends(_database)]
+RunId = Annotated[UUID, Path(alias="runId")]
+IterationNumber = Annotated[int, Path(ge=0, le=MAX_INT)]
+Prefer = Annotated[
+    str | None, Header(alias="Prefer", description="return=minimal: the answer holds no rows, only their number.")
+]
+
+_REFUSALS = {
+    400: "The body is no JSON.",
+    401: "No key or login, or one that is unknown, revoked or expired.",
+    403: "The key lacks the scope.",
+    404: "There is none among the caller's projects.",
+    409: "It is there already, or its status cannot change so.",
+    413: "The body is too long.",
+    422: "A value is not as the API wants it.",
+    429: "The key asked too often.",
+    503: "The database does not answer.",
+}
+
+
+def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return what OpenAPI says of the refusals of a route: these, and those that every route has."""
+    wanted = sorted({*statuses, 401, 403, 422, 429, 503})
+    content = {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}}}
+    return {status: {"description": _REFUSALS[status], "content": content} for status in wanted}
+
+
+def wants_rows(prefer: str | None) -> bool:
+    """Return whether a batch is answered with its rows."""
+    return "return=minimal" not in (prefer or "").replace(" ", "").lower()

@@ -1,0 +1,94 @@
+"""Private Postgres servers behind Unix sockets, one of each release at hand, ended by their own process ids."""
+
+import itertools
+import os
+import secrets
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from optimizer.local.postgres import ADMIN, embedded_programs, give_away, initialize, server_command, socket_url
+
+START_TIMEOUT_S = 60
+DEBIAN = Path("/usr/lib/postgresql/15/bin")
+OWNER = "tracking_owner"
+"""Owns the databases, is no superuser and bypasses no row-level security: as in production."""
+
+PROGRAMS = {"embedded": embedded_programs} | ({"debian": lambda: DEBIAN} if (DEBIAN / "postgres").exists() else {})
+_database_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class PostgresServer:
+    """A running server."""
+
+    socket_folder: Path
+    password: str
+
+    def url(self, database: str, *, user: str = ADMIN) -> str:
+        """Return the URL of a database; both accounts have the same password."""
+        return socket_url(self.socket_folder, user=user, password=self.password, database=database)
+
+    @contextmanager
+    def database(self) -> Iterator[str]:
+        """Create an empty database, yield its owner's URL and drop it."""
+        name = f"tracking_{os.getpid()}_{next(_database_numbers)}"
+        with psycopg.connect(self.url(ADMIN), autocommit=True) as admin:
+            admin.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(name), sql.Identifier(OWNER)))
+            try:
+                yield self.url(name, user=OWNER)
+            finally:
+                admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture(scope="session", params=list(PROGRAMS))
+def postgres_server(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
+    """Start the Postgres from PyPI and, where it is installed, Debian's 15."""
+    # A socket's path is short, pytest's folders are not.
+    folder = Path(tempfile.mkdtemp(prefix="optimizer-pg-"))
+    try:
+        with run_postgres(folder, programs=PROGRAMS[request.param]()) as server:
+            yield server
+    finally:
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def run_postgres(folder: Path, *, programs: Path) -> Iterator[PostgresServer]:
+    """Run a server whose data and socket are in `folder` until the block ends."""
+    server = PostgresServer(folder, password=secrets.token_hex(16))
+    initialize(folder / "data", password=server.password, programs=programs)
+    give_away(folder)
+    command = server_command(folder / "data", socket_folder=folder, programs=programs, lossy=True)
+    with (folder / "server.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd="/")
+    try:
+        _wait_until_it_answers(process, server)
+        with psycopg.connect(server.url(ADMIN), autocommit=True) as admin:
+            owner = sql.SQL("CREATE ROLE {} LOGIN CREATEROLE PASSWORD {}")
+            admin.execute(owner.format(sql.Identifier(OWNER), sql.Literal(server.password)))
+        yield server
+    finally:
+        process.terminate()
+        process.wait(timeout=START_TIMEOUT_S)
+
+
+def _wait_until_it_answers(process: subprocess.Popen, server: PostgresServer) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            psycopg.connect(server.url(ADMIN)).close()
+            return
+        except psycopg.OperationalError:
+            time.sleep(0.05)
+    log = (server.socket_folder / "server.log").read_text(errors="replace")
+    raise RuntimeError(f"Postgres does not answer in {server.socket_folder}: {log}")

@@ -1,0 +1,121 @@
+"""A running tracking service: real HTTP on the loopback, a migrated database, projects and their keys.
+
+from servers.postgres import postgres_server
+from servers.tracking import ProjectClient, Tracking, tracking   # fixtures, in a conftest
+
+def test_…(tracking: Tracking):
+    tracking.base_url, tracking.keys["shop"]    # for a client of your own
+    tracking.client("shop").get("/runs")        # or this one
+"""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+import uvicorn
+from servers.postgres import PostgresServer
+
+from optimizer.local.ports import PortClaims
+from optimizer.names import TRACKING_PREFIX
+from optimizer.tracking.app import create_app
+from optimizer.tracking.connections import connect
+from optimizer.tracking.keys import create_key, ensure_project
+from optimizer.tracking.schema import migrate
+
+START_TIMEOUT_S = 30
+PROJECTS = ("shop", "search")
+
+
+@dataclass(frozen=True)
+class ProjectClient:
+    """Requests with a project's key; paths are relative to /api/optimization."""
+
+    http: httpx.Client
+    key: str
+
+    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {self.key}", **options.pop("headers", {})}
+        return self.http.request(method, path, headers=headers, **options)
+
+    def get(self, path: str, **params: Any) -> httpx.Response:
+        return self.request("GET", path, params=params)
+
+    def post(self, path: str, body: Any, **headers: str) -> httpx.Response:
+        return self.request("POST", path, json=body, headers=headers)
+
+    def patch(self, path: str, body: Any) -> httpx.Response:
+        return self.request("PATCH", path, json=body)
+
+    def delete(self, path: str) -> httpx.Response:
+        return self.request("DELETE", path)
+
+    def create_run(self, **fields: Any) -> dict[str, Any]:
+        answer = self.post("/runs", {"runName": "a run", "optimizerType": "rtb", **fields})
+        assert answer.status_code == 201, answer.text
+        return answer.json()["data"]
+
+    def add_iteration(self, run_id: str, **fields: Any) -> dict[str, Any]:
+        answer = self.post(f"/runs/{run_id}/iterations", fields)
+        assert answer.status_code == 201, answer.text
+        return answer.json()["data"]
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """The service on a migrated database, and a key of each of its projects."""
+
+    database_url: str
+    base_url: str
+    keys: dict[str, str]
+    http: httpx.Client
+
+    def client(self, project: str) -> ProjectClient:
+        return ProjectClient(self.http, self.keys[project])
+
+    def connect(self) -> psycopg.Connection[Any]:
+        """Return a connection of the tables' owner."""
+        return connect(self.database_url)
+
+
+@pytest.fixture(scope="session")
+def tracking(postgres_server: PostgresServer) -> Iterator[Tracking]:
+    """The session's service; tests make runs of their own and leave those of others alone."""
+    with postgres_server.database() as url:
+        migrate(url)
+        with connect(url) as connection:
+            for project in PROJECTS:
+                ensure_project(connection, project)
+            keys = {project: create_key(connection, project, name="tests")[0] for project in PROJECTS}
+        app = create_app(database_url=url, prefix=TRACKING_PREFIX, refresh_s=None)
+        with serving(app) as address, open_client(address + TRACKING_PREFIX) as http:
+            yield Tracking(url, address + TRACKING_PREFIX, keys, http)
+
+
+def open_client(base_url: str) -> httpx.Client:
+    return httpx.Client(base_url=base_url, trust_env=False, timeout=30)
+
+
+@contextmanager
+def serving(app: Any) -> Iterator[str]:
+    """Serve an ASGI app in a thread until the block ends, and yield its address."""
+    with PortClaims() as claims:
+        port = claims.claim()
+        config = uvicorn.Config(app, port=port, log_level="warning", access_log=False, timeout_graceful_shutdown=5)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        try:
+            deadline = time.monotonic() + START_TIMEOUT_S
+            while not server.started:
+                assert thread.is_alive() and time.monotonic() < deadline, "the service does not start"
+                time.sleep(0.01)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.should_exit = True
+            thread.join(START_TIMEOUT_S)

@@ -1,0 +1,100 @@
+"""API keys, through the command line that makes them and the API that takes them."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from click.testing import Result
+from servers.tracking import ProjectClient, Tracking, open_client, serving
+from typer.testing import CliRunner
+
+from optimizer.names import TRACKING_PREFIX, TRACKING_URL_VARIABLE
+from optimizer.tracking.app import create_app
+from optimizer.tracking.commands.main import app
+
+
+def command(tracking: Tracking, *arguments: str, expect: int = 0) -> Result:
+    done = CliRunner().invoke(app, arguments, env={TRACKING_URL_VARIABLE: tracking.database_url, "COLUMNS": "160"})
+    assert done.exit_code == expect, done.output
+    return done
+
+
+def status_of(tracking: Tracking, key: str, path: str = "/runs") -> int:
+    return ProjectClient(tracking.http, key).get(path).status_code
+
+
+def test_a_key_is_shown_once_kept_as_a_hash_and_works_in_both_headers(tracking: Tracking):
+    key = command(tracking, "keys", "create", "shop", "--name", "trainer").stdout.strip()
+    assert key.startswith("sk_live_") and len(key) == len("sk_live_") + 43
+    assert status_of(tracking, key) == 200
+    assert tracking.http.get("/runs", headers={"X-API-Key": key}).status_code == 200
+    listed = command(tracking, "keys", "list", "shop").stdout
+    assert "trainer" in listed and key not in listed
+    with tracking.connect() as connection:
+        connection.execute("SET ROLE optimization_service")
+        rows = connection.execute("SELECT row_to_json(k)::text FROM optimization_api_keys AS k").fetchall()
+    assert not [row for row in rows if key.removeprefix("sk_live_")[6:] in row[0]]
+
+
+def test_a_revoked_key_ends_at_once(tracking: Tracking):
+    key = command(tracking, "keys", "create", "shop").stdout.strip()
+    assert status_of(tracking, key) == 200
+    assert "is revoked" in command(tracking, "keys", "revoke", key[:14]).stdout
+    assert status_of(tracking, key) == 401
+    assert "fits no key that lives" in command(tracking, "keys", "revoke", key[:14], expect=1).stderr
+
+
+def test_a_rotated_key_works_beside_the_new_one_until_its_grace_is_over(tracking: Tracking):
+    old = command(tracking, "keys", "create", "shop", "--scope", "read").stdout.strip()
+    new = command(tracking, "keys", "rotate", old[:14], "--grace-hours", "1").stdout.strip()
+    assert [status_of(tracking, key) for key in (old, new)] == [200, 200]
+    newest = command(tracking, "keys", "rotate", new[:14], "--grace-hours", "0").stdout.strip()
+    assert [status_of(tracking, key) for key in (new, newest)] == [401, 200]
+
+
+@pytest.mark.parametrize(("scope", "statuses"), [("read", (200, 403)), ("write", (403, 201))])
+def test_a_key_does_what_its_scope_says(tracking: Tracking, scope, statuses):
+    key = command(tracking, "keys", "create", "shop", "--scope", scope).stdout.strip()
+    client = ProjectClient(tracking.http, key)
+    written = client.post("/runs", {"runName": "r", "optimizerType": "rtb"})
+    assert (client.get("/runs").status_code, written.status_code) == statuses
+
+
+def test_a_key_above_its_rate_is_told_when_to_come_again(tracking: Tracking):
+    key = command(tracking, "keys", "create", "shop", "--rate", "3").stdout.strip()
+    answers = [ProjectClient(tracking.http, key).get("/projects") for _ in range(20)]
+    refused = [answer for answer in answers if answer.status_code == 429]
+    assert answers[0].status_code == 200 and refused
+    assert int(refused[0].headers["Retry-After"]) >= 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("create", "nowhere"), "no project 'nowhere'"),
+        (("create", "shop", "--scope", "admin"), "choose from read, write"),
+        (("create", "bad id!", "--create-project"), "letters, digits"),
+        (("revoke", "sk_"), "fits no key"),
+    ],
+)
+def test_a_wrong_command_says_what_to_do(tracking: Tracking, arguments, message):
+    assert message in command(tracking, "keys", *arguments, expect=1).stderr
+
+
+def test_the_migration_may_be_repeated(tracking: Tracking):
+    environment = {**os.environ, TRACKING_URL_VARIABLE: tracking.database_url}
+    again = [sys.executable, "-m", "optimizer.tracking", "migrate"]
+    done = subprocess.run(again, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "the tracking database is at revision 0005\n"
+    assert tracking.http.get("/health").json() == {"status": "ok", "revision": "0005"}
+
+
+def test_a_service_without_its_database_answers_503_and_lives(tmp_path):
+    urls = {None: TRACKING_URL_VARIABLE, f"postgresql://x@/x?host={tmp_path}": "does not answer"}
+    for url, message in urls.items():
+        service = create_app(database_url=url, prefix=TRACKING_PREFIX, refresh_s=None)
+        with serving(service) as address, open_client(address + TRACKING_PREFIX) as http:
+            answer = ProjectClient(http, "sk_live_x").get("/runs")
+        assert (answer.status_code, answer.headers["Content-Type"]) == (503, "application/problem+json")
+        assert message in answer.json()["detail"] and int(answer.headers["Retry-After"]) > 0

@@ -1,0 +1,155 @@
+"""Lists of runs: filters, orders, pages."""
+
+import json
+import uuid
+
+import pytest
+
+
+@pytest.fixture
+def mark(shop):
+    """A tag of this test's own runs: twelve, some without a score, some with equal ones."""
+    mark = f"list-{uuid.uuid4()}"
+    for number in range(12):
+        ended = {"status": "completed", "finalScore": number // 2, "initialScore": 0.5} if number % 3 else {}
+        shop.create_run(
+            runName=f"run 100%_{number}",
+            optimizerType=("rtb", "knn")[number % 2],
+            tags=[mark, f"n{number}"],
+            config={"depth": number, "deep": {"a": [1, number]}},
+            **ended,
+        )
+    return mark
+
+
+def walk(client, **filters):
+    """Every run of a list, page by page, and the totals that the pages gave."""
+    found, totals, cursor = [], [], {}
+    while True:
+        page = client.get("/runs", limit=5, **filters, **cursor).json()
+        found += page["data"]
+        totals.append(page["pagination"]["total"])
+        if not page["pagination"]["hasMore"]:
+            assert page["pagination"]["nextCursor"] is None
+            return found, totals
+        cursor = {"cursor": page["pagination"]["nextCursor"]}
+
+
+@pytest.mark.parametrize("direction", ["asc", "desc"])
+@pytest.mark.parametrize(
+    ("order_by", "field"), [("created_at", "createdAt"), ("final_score", "finalScore"), ("improvement", "improvement")]
+)
+def test_cursors_walk_every_run_once_in_order_with_the_missing_values_last(shop, mark, order_by, field, direction):
+    runs, totals = walk(shop, tags=mark, orderBy=order_by, orderDirection=direction)
+    assert len({run["id"] for run in runs}) == len(runs) == 12
+    assert totals == [12, 12, 12]
+    values = [run[field] for run in runs]
+    known = [value for value in values if value is not None]
+    assert values == sorted(known, reverse=direction == "desc") + [None] * (12 - len(known))
+
+
+def test_offsets_give_the_same_pages_as_cursors(shop, mark):
+    by_cursor, _ = walk(shop, tags=mark, orderBy="final_score")
+    pages = [
+        shop.get("/runs", tags=mark, orderBy="final_score", limit=5, offset=offset).json() for offset in (0, 5, 10)
+    ]
+    assert [run["id"] for page in pages for run in page["data"]] == [run["id"] for run in by_cursor]
+
+
+@pytest.mark.parametrize(
+    ("filters", "count"),
+    [
+        ({"status": "completed"}, 8),
+        ({"status": ["completed", "pending"]}, 12),
+        ({"optimizerType": "knn"}, 6),
+        ({"optimizerType": ["knn", "rtb"], "status": "pending"}, 4),
+        ({"config": json.dumps({"depth": 7})}, 1),
+        ({"config": json.dumps({"deep": {"a": [3]}})}, 1),
+        ({"metadata": json.dumps({"none": "such"})}, 0),
+        ({"search": "100%_1"}, 3),
+        ({"search": "RUN 100"}, 12),
+        ({"search": "10_"}, 0),
+        ({"minScore": 2, "maxScore": 3}, 3),
+        ({"startDate": "2100-01-01T00:00:00Z"}, 0),
+        ({"endDate": "2100-01-01T00:00:00Z"}, 12),
+    ],
+    ids=str,
+)
+def test_filters_narrow_the_list_and_its_total(shop, mark, filters, count):
+    page = shop.get("/runs", tags=mark, limit=100, **filters).json()
+    assert (len(page["data"]), page["pagination"]["total"]) == (count, count)
+
+
+def test_several_tags_must_all_be_there(shop, mark):
+    assert shop.get("/runs", tags=[mark, "n3"]).json()["pagination"]["total"] == 1
+    assert shop.get("/runs", tags=["n3", "n4", mark]).json()["pagination"]["total"] == 0
+
+
+def test_the_leaderboard_has_completed_runs_of_its_direction_best_first(shop, mark):
+    shop.create_run(tags=[mark], status="completed", direction="minimize", finalScore=-7)
+    top = shop.get("/runs", tags=mark, top=True, limit=3).json()["data"]
+    assert [run["finalScore"] for run in top] == [5, 5, 4]
+    lowest = shop.get("/runs", tags=mark, top=True, direction="minimize").json()["data"]
+    assert [run["finalScore"] for run in lowest] == [-7]
+
+
+def test_a_list_brings_the_iterations_where_they_are_asked_for(shop):
+    mark = str(uuid.uuid4())
+    run = shop.create_run(tags=[mark])
+    shop.add_iteration(run["id"], iteration=2, score=1)
+    shop.add_iteration(run["id"], iteration=1, score=1)
+    (listed,) = shop.get("/runs", tags=mark, includeIterations=True).json()["data"]
+    assert [(it["iteration"], it["isBest"]) for it in listed["iterationList"]] == [(1, True), (2, False)]
+    assert shop.get("/runs", tags=mark).json()["data"][0]["iterationList"] is None
+
+
+def test_iterations_and_samples_are_paged_by_cursors_too(shop):
+    run = shop.create_run()
+    path = f"/runs/{run['id']}"
+    shop.post(f"{path}/iterations/batch", {"iterations": [{"iteration": number} for number in range(7)]})
+    samples = [{"iteration": number, "sampleIndex": index} for number in range(3) for index in range(3)]
+    shop.post(f"{path}/samples", {"samples": samples})
+    for resource, keys in (("iterations", ["iteration"]), ("samples", ["iteration", "sampleIndex"])):
+        found, cursor = [], {}
+        while cursor is not None:
+            page = shop.get(f"{path}/{resource}", limit=4, **cursor).json()
+            found += [tuple(item[key] for key in keys) for item in page["data"]]
+            following = page["pagination"]["nextCursor"]
+            cursor = {"cursor": following} if following else None
+        assert found == sorted(found)
+        assert len(found) == page["pagination"]["total"] == len(set(found))
+
+
+def test_a_leaderboard_a_cursor_page_and_a_search_read_their_indexes(tracking):
+    """At a size where the planner has a choice; through the callers' own role and policies."""
+    questions = {
+        "idx_optimization_runs_performance": (
+            "SELECT id FROM optimization_runs WHERE project_id = 'shop' AND status = 'completed' "
+            "AND direction = 'maximize' AND final_score IS NOT NULL ORDER BY final_score DESC, id DESC LIMIT 10"
+        ),
+        "idx_optimization_runs_project_id": (
+            "SELECT id FROM optimization_runs WHERE project_id = 'shop' AND (created_at, id) < (now(), "
+            "gen_random_uuid()) ORDER BY created_at DESC, id DESC LIMIT 20"
+        ),
+        "idx_optimization_runs_final_score": (
+            "SELECT id FROM optimization_runs WHERE project_id = 'shop' AND final_score IS NOT NULL "
+            "AND (final_score, id) < (500, gen_random_uuid()) ORDER BY final_score DESC, id DESC LIMIT 20"
+        ),
+    }
+    with tracking.connect() as connection:
+        connection.execute("SET ROLE optimization_service")
+        connection.execute(
+            "INSERT INTO optimization_runs (project_id, run_name, optimizer_type, status, final_score, config) "
+            "SELECT 'shop', 'bulk', 'bulk', 'completed', n, jsonb_build_object('bulk', n) "
+            "FROM generate_series(1, 20000) AS n"
+        )
+        connection.execute("RESET ROLE")
+        connection.execute("ANALYZE optimization_runs")
+        connection.execute("SET LOCAL ROLE optimization_app")
+        connection.execute("SELECT set_config('app.projects', '{shop}', true)")
+        for index, question in questions.items():
+            plan = "\n".join(row[0] for row in connection.execute(f"EXPLAIN {question}").fetchall())
+            assert index in plan and "Sort" not in plan, plan
+        find = "SELECT optimization_find_runs('shop', '{\"bulk\": 777}', NULL, NULL, 10)"
+        assert len(connection.execute(find).fetchall()) == 1
+        connection.rollback()

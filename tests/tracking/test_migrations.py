@@ -1,0 +1,87 @@
+"""The schema: made, taken back, made again; and split by project."""
+
+from pathlib import Path
+
+from servers.postgres import PostgresServer
+
+from optimizer.tracking.connections import connect
+from optimizer.tracking.schema import current_revision, head_revision, migrate, revert
+
+PARTITIONED = Path(__file__).parents[2] / "include" / "sql" / "postgres" / "partitioned_runs.sql"
+
+
+def test_the_schema_is_made_taken_back_and_made_again(postgres_server: PostgresServer):
+    with postgres_server.database() as url:
+        assert migrate(url) == migrate(url) == head_revision()
+        revert(url, revision="base")
+        assert current_revision(url) is None
+        with connect(url) as connection:
+            query = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace"
+            left = {row[0] for row in connection.execute(query).fetchall()}
+        assert left == {"optimization_schema_version", "optimization_schema_version_pkc"}
+        assert migrate(url) == head_revision()
+
+
+def test_the_indexes_triggers_and_functions_have_the_names_of_the_document(tracking):
+    with tracking.connect() as connection:
+        indexes = {row[0] for row in connection.execute("SELECT indexname FROM pg_indexes").fetchall()}
+        triggers = {row[0] for row in connection.execute("SELECT tgname FROM pg_trigger").fetchall()}
+        functions = {row[0] for row in connection.execute("SELECT proname FROM pg_proc").fetchall()}
+    runs = (
+        "project_id",
+        "status",
+        "optimizer_type",
+        "run_name",
+        "performance",
+        "config_gin",
+        "metadata_gin",
+        "tags_gin",
+    )
+    expected = {f"idx_optimization_runs_{name}" for name in runs}
+    expected |= {
+        f"idx_optimization_{name}" for name in ("iterations_run_id", "samples_run_id", "iterations_params_gin")
+    }
+    assert expected <= indexes
+    assert {
+        "update_optimization_runs_updated_at",
+        "update_run_statistics_from_iterations",
+        "mark_best_iteration",
+    } <= triggers
+    assert {
+        "get_optimization_run_summary",
+        "get_top_runs_by_score",
+        "refresh_optimization_analytics",
+    } <= functions
+
+
+def test_runs_split_by_project_keep_their_policies_triggers_and_cascades(postgres_server: PostgresServer):
+    with postgres_server.database() as url:
+        migrate(url)
+        with connect(url) as connection:
+            connection.execute(PARTITIONED.read_text())
+            connection.execute("SET ROLE optimization_service")
+            connection.execute("INSERT INTO project_config VALUES ('proj_001', 'a'), ('proj_002', 'b'), ('other', 'c')")
+            connection.execute(
+                "INSERT INTO optimization_runs (project_id, run_name, optimizer_type) "
+                "SELECT id, 'r', 'rtb' FROM project_config, generate_series(1, 20)"
+            )
+            connection.execute(
+                "INSERT INTO optimization_iterations (project_id, run_id, iteration, score) "
+                "SELECT project_id, id, n, n FROM optimization_runs, generate_series(1, 3) AS n"
+            )
+            query = "SELECT tableoid::regclass::text, count(*), sum(iterations), min(best_score) "
+            query += "FROM optimization_runs GROUP BY 1 ORDER BY 1"
+            assert connection.execute(query).fetchall() == [
+                ("optimization_runs_default", 20, 60, 3),
+                ("optimization_runs_proj_001", 20, 60, 3),
+                ("optimization_runs_proj_002", 20, 60, 3),
+            ]
+            connection.execute("RESET ROLE")
+            connection.execute("SET LOCAL ROLE optimization_app")
+            connection.execute("SELECT set_config('app.projects', '{proj_001}', true)")
+            assert connection.execute("SELECT count(*) FROM optimization_runs").fetchone() == (20,)
+            explain = "EXPLAIN SELECT * FROM optimization_runs WHERE project_id = 'proj_001'"
+            plan = "\n".join(row[0] for row in connection.execute(explain).fetchall())
+            assert "proj_001" in plan and "proj_002" not in plan
+            connection.execute("DELETE FROM optimization_runs")
+            assert connection.execute("SELECT count(*) FROM optimization_iterations").fetchone() == (0,)

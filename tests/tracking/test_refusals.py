@@ -1,0 +1,155 @@
+"""Bad requests: each is refused with its field and reason, and nothing is written."""
+
+import json
+import uuid
+
+import pytest
+
+RUN = {"runName": "r", "optimizerType": "rtb"}
+
+
+def deep(levels):
+    value = {}
+    for _ in range(levels):
+        value = {"a": value}
+    return value
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "reason"),
+    [
+        ({"run_name": "x"}, "run_name", "no field"),
+        ({"surprise": 1}, "surprise", "no field"),
+        ({"runName": ""}, "runName", "at least 1"),
+        ({"runName": "x" * 256}, "runName", "at most 255"),
+        ({"runName": None}, "runName", "string"),
+        ({"initialScore": "0.5"}, "initialScore", "number"),
+        ({"initialScore": True}, "initialScore", "number"),
+        ({"initialScore": 1e101}, "initialScore", "less than or equal"),
+        ({"iterations": 2**31}, "iterations", "less than or equal"),
+        ({"totalTokens": 2**63}, "totalTokens", "less than or equal"),
+        ({"totalTokens": 1.5}, "totalTokens", "integer"),
+        ({"status": "done"}, "status", "'completed'"),
+        ({"startTime": 1700000000}, "startTime", "date and time"),
+        ({"startTime": "2026-01-01T00:00:00"}, "startTime", "timezone"),
+        ({"startTime": "9999-12-31T23:59:59-10:00"}, "startTime", "years 1 to 9999"),
+        ({"startTime": "2026-01-02T00:00:00Z", "endTime": "2026-01-01T00:00:00Z"}, "body", "before startTime"),
+        ({"optimizerType": "Bad Type"}, "optimizerType", "pattern"),
+        ({"tags": ["a"] * 51}, "tags", "at most 50"),
+        ({"tags": [1]}, "tags.0", "string"),
+        ({"config": []}, "config", "dictionary"),
+        ({"config": deep(33)}, "config", "deeper than 32"),
+        ({"config": {str(number): 1 for number in range(10_001)}}, "config", "more than 10,000"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_wrong_value_is_refused_with_its_field_and_reason(shop, change, field, reason):
+    answer = shop.post("/runs", RUN | change)
+    assert answer.status_code == 422, answer.text
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert field in [error["field"] for error in answer.json()["errors"]]
+    assert reason in answer.text
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "field"),
+    [
+        ('{"runName": "r", "optimizerType": "rtb", "initialScore": NaN}', 422, "initialScore"),
+        ('{"runName": "r", "optimizerType": "rtb", "initialScore": 1e999}', 422, "initialScore"),
+        ('{"runName": "r", "optimizerType": "rtb", "config": {"a": [NaN]}}', 422, "config"),
+        ('{"runName": "r", "optimizerType": "rtb", "config": {"a": -Infinity}}', 422, "config"),
+        (r'{"runName": "a\u0000b", "optimizerType": "rtb"}', 422, "runName"),
+        (r'{"runName": "a\ud800b", "optimizerType": "rtb"}', 422, "runName"),
+        (r'{"runName": "r", "optimizerType": "rtb", "config": {"a\u0000": 1}}', 422, "config"),
+        (r'{"runName": "r", "optimizerType": "rtb", "config": {"a": "\udfff"}}', 422, "config"),
+        ("{", 400, "body"),
+        ("[" * 100_000, 400, None),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_json_that_cannot_be_stored_is_refused(shop, text, status, field):
+    headers = {"Content-Type": "application/json"}
+    answer = shop.request("POST", "/runs", content=text.encode(), headers=headers)
+    assert answer.status_code == status, answer.text
+    if field:
+        assert answer.json()["errors"][0]["field"] == field
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_body_over_the_limit_is_refused_announced_or_not(shop, announced):
+    body = json.dumps(RUN | {"errorMessage": "x" * 5_000_000}).encode()
+    content = body if announced else iter([body[:3_000_000], body[3_000_000:]])
+    answer = shop.request("POST", "/runs", content=content, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["title"]) == (413, "Request Entity Too Large")
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ({"limit": 0}, "limit"),
+        ({"limit": 101}, "limit"),
+        ({"offset": -1}, "offset"),
+        ({"offset": 10**30}, "offset"),
+        ({"orderBy": "password"}, "orderBy"),
+        ({"minScore": "nan"}, "minScore"),
+        ({"config": "{"}, "config"),
+        ({"config": "[1]"}, "config"),
+        ({"config": '{"a": NaN}'}, "config"),
+        ({"search": "a\x00"}, "search"),
+        ({"cursor": "AAAA"}, "cursor"),
+        ({"cursor": "eyJhIjoxfQ"}, "cursor"),
+        ({"status": "done"}, "status.0"),
+        ({"surprise": "1"}, "surprise"),
+    ],
+    ids=str,
+)
+def test_a_wrong_query_is_refused_with_its_field(shop, query, field):
+    answer = shop.get("/runs", **query)
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["errors"][0]["field"] == field
+
+
+def test_a_cursor_of_another_order_has_no_place_in_this_one(shop):
+    for _ in range(2):
+        shop.create_run()
+    cursor = shop.get("/runs", limit=1).json()["pagination"]["nextCursor"]
+    answer = shop.get("/runs", limit=1, cursor=cursor, orderBy="final_score")
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "cursor")
+
+
+def test_a_duplicate_iteration_or_sample_is_a_conflict_and_its_whole_batch_is_not_written(shop):
+    path = f"/runs/{shop.create_run()['id']}"
+    shop.post(f"{path}/iterations", {"iteration": 1})
+    answer = shop.post(f"{path}/iterations/batch", {"iterations": [{"iteration": 0}, {"iteration": 1}]})
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (409, "iteration")
+    assert shop.get(f"{path}/iterations").json()["pagination"]["total"] == 1
+    twice = {"samples": [{"iteration": 1, "sampleIndex": 4}] * 2}
+    answer = shop.post(f"{path}/samples", twice)
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (409, "sampleIndex")
+    assert shop.get(f"{path}/samples").json()["data"] == []
+
+
+def test_samples_of_a_missing_iteration_are_named_and_none_is_written(shop):
+    path = f"/runs/{shop.create_run()['id']}"
+    shop.post(f"{path}/iterations", {"iteration": 1})
+    samples = [{"iteration": 1, "sampleIndex": 0}, {"iteration": 8, "sampleIndex": 0}]
+    samples += [{"iteration": 1, "sampleIndex": 1, "iterationId": str(uuid.uuid4())}]
+    answer = shop.post(f"{path}/samples", {"samples": samples})
+    fields = [error["field"] for error in answer.json()["errors"]]
+    assert (answer.status_code, fields) == (422, ["samples.1.iteration", "samples.2.iterationId"])
+    assert shop.get(f"{path}/samples").json()["data"] == []
+
+
+def test_an_end_before_the_stored_start_is_refused_by_the_database_itself(shop):
+    run = shop.create_run(startTime="2026-01-02T00:00:00Z")
+    answer = shop.patch(f"/runs/{run['id']}", {"endTime": "2026-01-01T00:00:00Z"})
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "endTime")
+
+
+def test_sums_beyond_what_can_be_stored_are_refused_and_nothing_changes(shop):
+    run = shop.create_run()
+    rows = [{"iteration": number, "tokensUsed": 2**53 - 1} for number in range(1000)]
+    assert shop.post(f"/runs/{run['id']}/iterations/batch", {"iterations": rows}).status_code == 201
+    more = [row | {"iteration": row["iteration"] + 1000} for row in rows]
+    assert shop.post(f"/runs/{run['id']}/iterations/batch", {"iterations": more}).status_code == 422
+    assert shop.get(f"/runs/{run['id']}").json()["data"]["iterations"] == 1000

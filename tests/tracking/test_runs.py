@@ -1,0 +1,105 @@
+"""Runs over HTTP: created, read, changed, deleted."""
+
+import uuid
+
+import pytest
+
+
+def test_a_run_comes_back_as_it_was_sent_with_what_the_database_adds(shop):
+    sent = {"runName": "nightly", "optimizerType": "rtb", "config": {"depth": 6}, "tags": ["prod"], "initialScore": 0.5}
+    answer = shop.post("/runs", sent)
+    assert answer.status_code == 201
+    run = answer.json()["data"]
+    assert {name: run[name] for name in sent} == sent
+    assert (run["projectId"], run["status"], run["iterations"], run["totalCostUsd"]) == ("shop", "pending", 0, 0)
+    read = shop.get(f"/runs/{run['id']}")
+    assert read.status_code == 200, read.text
+    assert read.json()["data"] == run | {"iterationList": []}
+
+
+def test_zero_and_false_are_values_and_null_stays_null(shop):
+    run = shop.create_run(initialScore=0, finalScore=0, status="completed")
+    assert (run["initialScore"], run["finalScore"], run["improvement"]) == (0, 0, 0)
+    assert run["improvementPct"] is None
+    iteration = shop.add_iteration(run["id"], iteration=0, score=0)
+    sample = {"iteration": 0, "sampleIndex": 0, "score": 0, "isCorrect": False}
+    answer = shop.post(f"/runs/{run['id']}/samples", {"samples": [sample]}).json()["data"][0]
+    assert iteration["score"] == 0
+    assert (answer["score"], answer["isCorrect"], answer["errorMessage"]) == (0, False, None)
+
+
+@pytest.mark.parametrize(
+    ("direction", "improvement", "percent"), [("maximize", 0.5, 25), ("minimize", -0.5, -25)], ids=str
+)
+def test_improvement_is_positive_where_the_run_got_better(shop, direction, improvement, percent):
+    run = shop.create_run(direction=direction, initialScore=2, finalScore=2.5)
+    assert (run["improvement"], run["improvementPct"]) == (improvement, percent)
+
+
+def test_duration_follows_from_the_times_beyond_the_range_of_an_integer(shop):
+    run = shop.create_run(startTime="2026-01-01T00:00:00Z", endTime="2026-02-01T00:00:00.250+00:00")
+    assert run["durationMs"] == 31 * 86_400_000 + 250
+
+
+def test_a_status_that_ends_a_run_sets_its_end_and_cannot_be_left(shop):
+    run = shop.create_run(status="running")
+    assert run["startTime"] is not None and run["endTime"] is None
+    ended = shop.patch(f"/runs/{run['id']}", {"status": "completed", "finalScore": 0.9}).json()["data"]
+    assert ended["endTime"] >= ended["startTime"]
+    assert shop.patch(f"/runs/{run['id']}", {"status": "completed"}).json()["data"]["endTime"] == ended["endTime"]
+    refused = shop.patch(f"/runs/{run['id']}", {"status": "running"})
+    assert refused.status_code == 409
+    assert refused.json()["errors"][0]["field"] == "status"
+    assert "is completed and cannot become running" in refused.json()["errors"][0]["reason"]
+    assert shop.get(f"/runs/{run['id']}").json()["data"]["status"] == "completed"
+
+
+def test_a_patch_changes_what_it_names_and_null_clears(shop):
+    run = shop.create_run(initialScore=1, errorMessage="odd", tags=["a"])
+    changed = shop.patch(f"/runs/{run['id']}", {"errorMessage": None, "tags": ["b", "c"], "metadata": {"by": "me"}})
+    expected = run | {"errorMessage": None, "tags": ["b", "c"], "metadata": {"by": "me"}}
+    assert changed.status_code == 200
+    assert changed.json()["data"] | {"updatedAt": None} == expected | {"updatedAt": None}
+    assert changed.json()["data"]["updatedAt"] > run["updatedAt"]
+
+
+def test_a_deleted_run_takes_iterations_and_samples_with_it(shop, tracking):
+    run = shop.create_run()
+    shop.add_iteration(run["id"], iteration=1, score=1)
+    shop.post(f"/runs/{run['id']}/samples", {"samples": [{"iteration": 1, "sampleIndex": 0}]})
+    assert shop.delete(f"/runs/{run['id']}").json() == {"success": True, "data": {"id": run["id"], "deleted": True}}
+    assert shop.delete(f"/runs/{run['id']}").status_code == 404
+    with tracking.connect() as connection:
+        connection.execute("SET ROLE optimization_service")
+        for table in ("optimization_iterations", "optimization_samples"):
+            assert connection.execute(f"SELECT count(*) FROM {table} WHERE run_id = %s", [run["id"]]).fetchone() == (0,)
+
+
+def test_a_repeated_key_gets_the_first_answer_and_writes_once(shop):
+    body, key = {"runName": f"once {uuid.uuid4()}", "optimizerType": "rtb"}, {"Idempotency-Key": str(uuid.uuid4())}
+    first, second = (shop.post("/runs", body, **key) for _ in range(2))
+    assert (first.status_code, second.status_code) == (201, 201)
+    assert first.content == second.content
+    assert second.headers["Idempotency-Replayed"] == "true"
+    assert shop.get("/runs", search=body["runName"]).json()["pagination"]["total"] == 1
+    other = shop.post("/runs", body | {"tags": ["x"]}, **key)
+    assert (other.status_code, other.json()["errors"][0]["field"]) == (422, "Idempotency-Key")
+
+
+def test_a_write_that_failed_leaves_its_idempotency_key_unused(shop):
+    run, key = shop.create_run(), {"Idempotency-Key": str(uuid.uuid4())}
+    shop.add_iteration(run["id"], iteration=1)
+    assert shop.post(f"/runs/{run['id']}/iterations", {"iteration": 1}, **key).status_code == 409
+    assert shop.post(f"/runs/{run['id']}/iterations", {"iteration": 2}, **key).status_code == 201
+
+
+def test_a_batch_answers_without_rows_where_the_caller_wants_none(shop):
+    run = shop.create_run()
+    batch = {"iterations": [{"iteration": number, "score": number} for number in range(3)]}
+    answer = shop.post(f"/runs/{run['id']}/iterations/batch", batch, Prefer="return=minimal")
+    assert answer.json() == {"success": True, "created": 3, "data": []}
+    samples = {"samples": [{"iteration": 2, "sampleIndex": index} for index in range(4)]}
+    answer = shop.post(f"/runs/{run['id']}/samples", samples, Prefer="return=minimal")
+    assert answer.json() == {"success": True, "created": 4, "data": []}
+    listed = shop.get(f"/runs/{run['id']}/samples", iteration=2).json()
+    assert [sample["sampleIndex"] for sample in listed["data"]] == [0, 1, 2, 3]
