@@ -51,7 +51,7 @@ ONLY_IN = {
     "fastapi": {"tracking", "plugin.py"},
     "psycopg": {"tracking"},
     "pymemcache": {"bidder"},
-    "starlette": {"bidder", "local"},
+    "starlette": {"bidder", "local", "tracking"},
     "typer": {"cli", "truth", "bench", "bidder", "tracking"},
 }
 """Rooms that alone may import a library."""
