@@ -2,17 +2,16 @@
 
 import logging
 import signal
-import sqlite3
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from control_plane.catalog import NOW, fill_catalog, open_sample, start_sample
+from pipeline.requests import copy_control_plane
 from sqlalchemy import Engine, insert, update
 
 from optimizer.control_plane import claims, runs, tables, transitions
@@ -34,19 +33,16 @@ SILENT = NOW + GRACE + timedelta(minutes=1)
 
 
 @pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("control_plane") / "empty.db"
-    engine = open_engine(f"sqlite:///{path}")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    engine = open_engine(f"sqlite:///{tmp_path_factory.mktemp('control_plane')}/empty.db")
     migrate(engine)
     fill_catalog(engine)
-    return path
+    return engine
 
 
 @pytest.fixture
-def engine(empty: Path, tmp_path: Path) -> Engine:
-    with closing(sqlite3.connect(empty)) as database:
-        database.execute("VACUUM INTO ?", (str(tmp_path / "control_plane.db"),))
-    return open_engine(f"sqlite:///{tmp_path}/control_plane.db")
+def engine(empty: Engine, tmp_path: Path) -> Engine:
+    return copy_control_plane(empty, tmp_path)
 
 
 @pytest.fixture
