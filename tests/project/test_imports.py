@@ -39,7 +39,7 @@ FORBIDDEN = {
     | {f"optimizer.{room}" for room in ("local", "pipeline", "reporting", "simulation", "training", "warehouse")},
     "tracking": OUTSIDE - {"httpx", "sqlalchemy"}
     | {f"optimizer.{room}" for room in ("control_plane", "warehouse", "artifacts", "pipeline", "training", "local")},
-    "bench": OUTSIDE - {"snowflake"} | {"optimizer.control_plane", "optimizer.artifacts", "optimizer.orchestration"},
+    "bench": OUTSIDE - {"snowflake", "sqlalchemy"} | {"optimizer.orchestration"},
 }
 """What no module of a room may import."""
 
