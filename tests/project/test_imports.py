@@ -39,14 +39,10 @@ FORBIDDEN = {
     | {f"optimizer.{room}" for room in ("local", "pipeline", "reporting", "simulation", "training", "warehouse")},
     "tracking": OUTSIDE - {"httpx", "sqlalchemy"}
     | {f"optimizer.{room}" for room in ("control_plane", "warehouse", "artifacts", "pipeline", "training", "local")},
-<<<<<<< HEAD
     "tracking/client": OUTSIDE - {"httpx"}
     | {"alembic", "fastapi", "jinja2", "psycopg", "psycopg_pool", "pyarrow", "rich", "starlette", "typer", "uvicorn"}
     | {f"optimizer.tracking.{part}" for part in ("app", "callers", "commands", "database", "keys", "routes", "tables")},
-    "bench": OUTSIDE - {"snowflake"} | {"optimizer.control_plane", "optimizer.artifacts", "optimizer.orchestration"},
-=======
     "bench": OUTSIDE - {"snowflake", "sqlalchemy"} | {"optimizer.orchestration"},
->>>>>>> h-bidder
 }
 """What no module of a room may import."""
 
