@@ -161,6 +161,13 @@ def say(figure: str, value: float | None) -> str:
     return f"{value:.2f} CPM" if figure == "cpm" else f"{100 * value:.3g} %"
 
 
+def say_difference(figure: str, value: float | None) -> str:
+    """Return a difference as people read it, with its sign: points of a hundred, or CPM."""
+    if value is None:
+        return "-"
+    return f"{value:+.2f} CPM" if figure == "cpm" else f"{100 * value:+.3g} points"
+
+
 @dataclass(frozen=True, slots=True)
 class _Sample:
     """Sums over the days of one run, or of two, as they are (first) and in each resample.
