@@ -70,9 +70,12 @@ def create_key(
     name: str,
     scopes: tuple[str, ...] = SCOPES,
     rate_limit_per_s: int = DEFAULT_RATE_PER_S,
-    expires_in: timedelta | None = None,
+    expires_at: datetime | None = None,
 ) -> tuple[str, ApiKey]:
     """Return a new key, which nobody can read again, and its row.
+
+    Args:
+        expires_at: when it ends by itself; None for never.
 
     Raises:
         ConfigError: there is no such project, or a scope is unknown.
@@ -87,7 +90,7 @@ def create_key(
         "sha256": hash_key(key),
         "scopes": list(scopes),
         "rate_limit_per_s": rate_limit_per_s,
-        "expires_in": expires_in,
+        "expires_at": expires_at,
     }
     try:
         with _as_service(connection), connection.cursor(row_factory=class_row(ApiKey)) as cursor:
@@ -116,20 +119,31 @@ def revoke_key(connection: psycopg.Connection[Any], prefix: str) -> ApiKey:
         return cursor.fetchone() or found
 
 
-def rotate_key(connection: psycopg.Connection[Any], prefix: str, *, grace: timedelta) -> tuple[str, ApiKey, ApiKey]:
-    """Return a new key like the old one, its row, and the old one's row, which works until `grace` is over."""
+def rotate_key(
+    connection: psycopg.Connection[Any], prefix: str, *, grace: timedelta, expires_at: datetime | None = None
+) -> tuple[str, ApiKey, ApiKey]:
+    """Return a new key like the old one, its row, and the old one's row, which works until `grace` is over.
+
+    The new key ends when the old one would have, unless `expires_at` says otherwise.
+
+    Raises:
+        ConfigError: as `revoke_key`; or the key has expired, which ends its rights too.
+    """
     old = _find(connection, prefix)
     with connection.transaction():
+        with _as_service(connection), connection.cursor(row_factory=class_row(ApiKey)) as cursor:
+            retiring = cursor.execute(render_query("retire_api_key"), {"id": old.id, "grace": grace}).fetchone()
+        if retiring is None:
+            raise ConfigError(f"{old.prefix!r} is revoked or expired; make a new key with `keys create`")
         key, made = create_key(
             connection,
             old.project_id,
             name=old.name,
             scopes=tuple(old.scopes),
             rate_limit_per_s=old.rate_limit_per_s,
+            expires_at=expires_at or old.expires_at,
         )
-        with _as_service(connection), connection.cursor(row_factory=class_row(ApiKey)) as cursor:
-            retiring = cursor.execute(render_query("retire_api_key"), {"id": old.id, "grace": grace}).fetchone()
-    return key, made, retiring or old
+    return key, made, retiring
 
 
 def _find(connection: psycopg.Connection[Any], prefix: str) -> ApiKey:
