@@ -20,6 +20,9 @@ CLAIM_PREFIX = "ui__"
 TRACKING_URL_VARIABLE = "OPTIMIZER_TRACKING_URL"
 """The environment variable with the tracking database's URL."""
 
+TRACKING_PROJECT = "rtb"
+"""The project that the embedded stack's own runs are tracked in."""
+
 TRACKING_PREFIX = "/api/optimization"
 """Where the tracking API is served, alone and in Airflow's api-server."""
 
