@@ -22,3 +22,8 @@ TRACKING_URL_VARIABLE = "OPTIMIZER_TRACKING_URL"
 
 TRACKING_PREFIX = "/api/optimization"
 """Where the tracking API is served, alone and in Airflow's api-server."""
+
+TRACKING_API_URL_VARIABLE = "OPTIMIZER_TRACKING_API_URL"
+TRACKING_KEY_VARIABLE = "OPTIMIZER_TRACKING_KEY"
+TRACKING_QUEUE_VARIABLE = "OPTIMIZER_TRACKING_QUEUE"
+"""Environment variables of the tracking client: the API, the project's key, the folder for what waits to be sent."""

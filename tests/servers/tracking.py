@@ -102,10 +102,10 @@ def open_client(base_url: str) -> httpx.Client:
 
 
 @contextmanager
-def serving(app: Any) -> Iterator[str]:
+def serving(app: Any, *, port: int | None = None) -> Iterator[str]:
     """Serve an ASGI app in a thread until the block ends, and yield its address."""
     with PortClaims() as claims:
-        port = claims.claim()
+        port = port or claims.claim()
         config = uvicorn.Config(app, port=port, log_level="warning", access_log=False, timeout_graceful_shutdown=5)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run)

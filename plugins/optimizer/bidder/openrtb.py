@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import from_json
 
-from optimizer.bidder.pricing import Price
+from optimizer.bidder.pricing import Price, Reason
 from optimizer.bidder.requests import PriceRequest
 from optimizer.errors import ConfigError, RequestError
 
@@ -25,12 +25,21 @@ Paths = tuple[str, ...]
 Id = Annotated[str, Field(min_length=1, max_length=1024)]
 
 
+class Deals(BaseModel):
+    """What of an impression's pmp decides whether a bid without a deal is taken."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    private_auction: int = Field(0, ge=0, le=1)
+
+
 class Impression(BaseModel):
     """What of an impression is not looked up by path."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
     id: Id
+    pmp: Deals = Deals()
     bidfloor: float = Field(0.0, ge=0, allow_inf_nan=False)
     bidfloorcur: str = DEFAULT_CURRENCY
 
@@ -73,10 +82,10 @@ class Mapped(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One impression of a bid request; `request` is None where our currency is not taken."""
+    """One impression of a bid request: what is asked, or why no bid of ours would be taken whatever its price."""
 
     impression_id: str
-    request: PriceRequest | None
+    asked: PriceRequest | Reason
 
 
 class OpenRtb:
@@ -122,8 +131,10 @@ class OpenRtb:
         return {"id": request_id, "cur": self._currency, "seatbid": [{"bid": bids}]} if bids else None
 
     def _question(self, imp: Impression, raw_imp: Any, raw: Any, *, is_ours: bool) -> Question:
+        if imp.pmp.private_auction:
+            return Question(imp.id, Reason.PRIVATE)
         if not is_ours or (imp.bidfloor > 0 and imp.bidfloorcur != self._currency):
-            return Question(imp.id, None)
+            return Question(imp.id, Reason.CURRENCY)
         macros = {name: self._spell(name, _find(paths, raw_imp, raw)) for name, paths in self._paths.items()}
         ids = {name: _find(paths, raw_imp, raw) for name, paths in self._identity.items()}
         return Question(imp.id, PriceRequest(macros, floor_cpm=imp.bidfloor or None, **ids))
