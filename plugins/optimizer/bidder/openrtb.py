@@ -173,7 +173,7 @@ def parse_json(body: bytes) -> Any:
 def explain(error: ValidationError) -> str:
     """Return the first problem and where it is; never the value, which may be somebody's."""
     first = error.errors(include_input=False, include_url=False)[0]
-    return f"{'.'.join(map(str, first['loc'])) or 'the whole'}: {first['msg']}"
+    return f"{'.'.join(map(str, first['loc'])) or 'the whole'}: {first['msg'].removeprefix('Value error, ')}"
 
 
 def _find(paths: Iterable[list[str]], imp: Any, raw: Any) -> str | None:
