@@ -138,6 +138,24 @@ def test_all_impressions_of_a_request_are_priced_by_one_generation_whatever_is_s
     assert service.price(ask(), entity_code=ENTITY).bid_cpm == 13.0
 
 
+@pytest.mark.parametrize(
+    ("geo", "state"),
+    [
+        ({"region": "wa"}, "Washington"),
+        ({"region": "WA", "country": "USA"}, "Washington"),
+        ({"region": "WA", "country": "AUS"}, "WA"),
+        ({"region": "ON"}, "ON"),
+        ({"region": ""}, None),
+        ({"region": 4.5}, None),
+        ({}, None),
+    ],
+)
+def test_a_state_is_spelled_as_in_the_log_where_it_is_one_of_the_usa(geo, state):
+    body = json.dumps({**BID_REQUEST, "device": {"geo": geo}}).encode()
+    _, questions = OPENRTB.read(body)
+    assert [question.asked.macros[STATE] for question in questions] == [state, state]
+
+
 def test_a_body_that_is_too_long_is_refused(client):
     assert client.post("/price", content=b" " * (MAX_BODY_BYTES + 1)).status_code == 413
 

@@ -132,10 +132,8 @@ def test_the_bidder_has_its_own_account_and_finds_its_bids_objects_and_memcached
     extra = json.loads(WORKER["AIRFLOW_CONN_OPTIMIZER_OBJECTS"])["extra"]
     assert bidder["environment"]["AWS_ENDPOINT_URL"] == extra["endpoint_url"]
     (port,) = (option.removeprefix("--port=") for option in bidder["command"] if option.startswith("--port="))
-    assert (
-        bidder["ports"] == [f"127.0.0.1:{port}:{port}"]
-        and f"http://127.0.0.1:{port}/ready" in bidder["healthcheck"]["test"]
-    )
+    assert bidder["ports"] == [f"127.0.0.1:{port}:{port}"]
+    assert f"http://127.0.0.1:{port}/ready" in bidder["healthcheck"]["test"]
     assert {parameter.opts[0] for parameter in get_command(app).commands["serve"].params} >= {"--host", "--port"}
 
 
