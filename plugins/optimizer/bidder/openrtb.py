@@ -4,7 +4,7 @@ Which field stands for which macro, and how values are spelled in BIDS, is data:
 """
 
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -61,13 +61,14 @@ class BidRequest(BaseModel):
 
 
 class Identity(BaseModel):
-    """Where the ids stand."""
+    """Where the ids stand; one that is in `nobody` is many people's, and counts as none."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     npi: Paths = ()
     user_id: Paths = ()
     auction_id: Paths = ("id",)
+    nobody: frozenset[str] = frozenset()
 
 
 class Mapped(BaseModel):
@@ -95,7 +96,7 @@ class OpenRtb:
     def __init__(self, mapped: Mapped, *, currency: str) -> None:
         self._currency = currency
         self._paths = _split(mapped.macros)
-        self._identity = _split(mapped.identity.model_dump())
+        self._identity, self._nobody = _split(mapped.identity.model_dump(exclude={"nobody"})), mapped.identity.nobody
         self._where = {
             name: [(path.split("."), {it.casefold() for it in values}) for path, values in conditions.items()]
             for name, conditions in mapped.values_where.items()
@@ -140,11 +141,11 @@ class OpenRtb:
         if not is_ours or (imp.bidfloor > 0 and imp.bidfloorcur != self._currency):
             return Question(imp.id, Reason.CURRENCY)
 
-        def find(paths: list[list[str]]) -> str | None:
-            return next(_texts(paths, raw_imp, raw), None)
+        def find(paths: list[list[str]], ignored: Collection[str] = ()) -> str | None:
+            return next((text for text in _texts(paths, raw_imp, raw) if text not in ignored), None)
 
         macros = {name: self._spell(name, find) for name in self._paths}
-        ids = {name: find(paths) for name, paths in self._identity.items()}
+        ids = {name: find(paths, self._nobody) for name, paths in self._identity.items()}
         return Question(imp.id, PriceRequest(macros, floor_cpm=imp.bidfloor or None, **ids))
 
     def _spell(self, name: str, find: Callable[[list[list[str]]], str | None]) -> str | None:
