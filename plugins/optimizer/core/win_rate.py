@@ -150,7 +150,14 @@ class SegmentLevels:
 
 
 def segment_levels(
-    cells: pd.DataFrame, *, group: np.ndarray, size: int, curve: np.ndarray, weights: np.ndarray, fit: LandscapeFit
+    cells: pd.DataFrame,
+    *,
+    group: np.ndarray,
+    size: int,
+    curve: np.ndarray,
+    weights: np.ndarray,
+    fit: LandscapeFit,
+    variance_factor: float = 1.0,
 ) -> SegmentLevels:
     """Return each segment's own evidence beside the curve.
 
@@ -158,12 +165,21 @@ def segment_levels(
         group: shape (n_cells,), the segment of each cell, 0..size-1.
         curve: shape (n_cells,), z that the curve expects of each cell.
         weights: shape (n_cells,), what a bid counts.
+        variance_factor: see `posterior_shifts`.
     """
     bids, wins = cells["bids"].to_numpy(float) * weights, cells["wins"].to_numpy(float) * weights
     share = fit.unrivalled_share
     # The cells' overall level may be older than the intercept: only differences between segments are taken from them.
     centred = curve + common_shift(curve, wins=wins, bids=bids, unrivalled_share=share)
-    shift, error = posterior_shifts(centred, wins=wins, bids=bids, group=group, size=size, unrivalled_share=share)
+    shift, error = posterior_shifts(
+        centred,
+        wins=wins,
+        bids=bids,
+        group=group,
+        size=size,
+        unrivalled_share=share,
+        variance_factor=variance_factor,
+    )
     won = np.clip(fit.win_rate(centred + shift[group]), 1e-9, 1 - 1e-9)
     return SegmentLevels(
         shift,
