@@ -13,9 +13,6 @@ from optimizer.tracking.callers import Visitor
 from optimizer.tracking.dashboard.sessions import COOKIE
 from optimizer.tracking.keys import create_key, revoke_key
 
-# The database's own rules are tried on every release of Postgres by the API's tests.
-pytestmark = pytest.mark.parametrize("postgres_server", ["embedded"], indirect=True)
-
 PAGES = ("/", "/leaderboard", "/compare?run={run}&run={run}", "/runs/{run}", "/runs/{run}/samples")
 POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'"
 
