@@ -15,6 +15,7 @@ OptimizerError
 │       └── SplitChanged      somebody changed the split since it was looked at
 ├── RefreshError              the bidder could not load what is deployed; it keeps what it had
 └── UnavailableError          a system is silent: try again later
+    └── KeysLost              memcached answers, and lost what was written to it
 
 A message says what happened, to whom, and what to do next.
 """
@@ -78,3 +79,7 @@ class RefreshError(OptimizerError):
 
 class UnavailableError(OptimizerError):
     """A system did not answer; the same call may succeed later."""
+
+
+class KeysLost(UnavailableError):
+    """Memcached lost keys of a table, or holds what is no bid; they have to be written again."""
