@@ -9,6 +9,7 @@ from servers.embedded import closed_port
 
 from optimizer.bidder.pricing import Reason, price
 from optimizer.bidder.refreshing import CONTROL_PLANE
+from optimizer.bidder.service import BidderService
 from optimizer.bidder.tables import Memcached
 from optimizer.control_plane.engine import open_engine
 
@@ -204,6 +205,17 @@ def test_what_is_no_bid_in_memcached_is_never_bid(market, server, memcached, val
     table = refresher.generations[ENTITY].runs[bid_of(refresher).run_id].bids
     memcached.set(table.place_of("Ohio|android"), value)
     assert (bid_of(refresher).bid_cpm, bid_of(refresher).reason) == (None, Reason.TABLE_LOST)
+
+
+def test_a_memcached_that_falls_silent_is_no_bid_and_no_reason_to_write_everything_again(market, server):
+    service = BidderService(market.refresher(memcached=server), is_remote=True)
+    market.deploy({market.publish(): 100})
+    service.refresh()
+    server.close()
+    server._address = ("127.0.0.1", closed_port())
+    assert service.price(ask(), entity_code=ENTITY).reason is Reason.TABLE_SILENT
+    assert service.price(ask("Utah"), entity_code=ENTITY).reason is Reason.TABLE_SILENT
+    assert not service._waking.is_set()
 
 
 def test_a_silent_memcached_fails_the_refresh_and_nothing_is_served(market):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from optimizer.bidder.generation import Generation
 from optimizer.bidder.requests import PriceRequest
 from optimizer.core.keys import segment_key
-from optimizer.errors import UnavailableError
+from optimizer.errors import KeysLost, UnavailableError
 
 
 class Reason(StrEnum):
@@ -22,7 +22,8 @@ class Reason(StrEnum):
     CAP = "cap"  # max_bid_cpm bounds the product
     BLOCKED = "blocked"  # the run says not to bid on the segment
     BELOW_FLOOR = "below_floor"
-    TABLE_LOST = "table_lost"  # memcached is silent or lost the key
+    TABLE_SILENT = "table_silent"  # memcached does not answer in time
+    TABLE_LOST = "table_lost"  # it answers, and lost the key
     NOT_SERVED = "not_served"  # the entity is unknown, or nothing of it is loaded
     CURRENCY = "currency"  # the floor, or the auction, is in a currency that is not ours
     PRIVATE = "private"  # the auction takes bids on its deals alone, and we have none
@@ -64,15 +65,19 @@ def price(request: PriceRequest, *, generation: Generation) -> Price:
     """Return the price of the request; everything it is made of is of this one generation."""
     run = generation.runs[generation.split.run_of(request.identity)]
     macros, floor_cpm = request.macros, request.floor_cpm
-    found, key, reason = None, None, Reason.FALLBACK
     try:
         key = segment_key([macros[name] for name in run.macros])
-        found = run.bids.find(key)
     except KeyError:  # a value that nobody gave is not an absent one, which has segments of its own
-        reason = Reason.NO_MACRO
-    except UnavailableError:
-        return Price(generation.entity_code, Reason.TABLE_LOST, None, run.run_id, key, floor_cpm=floor_cpm)
-    base, reason = (run.fallback_bid_cpm, reason) if found is None else (found, Reason.SEGMENT)
+        key = None
+    try:
+        found = None if key is None else run.bids.find(key)
+    except UnavailableError as error:
+        reason = Reason.TABLE_LOST if isinstance(error, KeysLost) else Reason.TABLE_SILENT
+        return Price(generation.entity_code, reason, None, run.run_id, key, floor_cpm=floor_cpm)
+    if found is None:
+        base, reason = run.fallback_bid_cpm, Reason.NO_MACRO if key is None else Reason.FALLBACK
+    else:
+        base, reason = found, Reason.SEGMENT
     by_domain = run.domain_multipliers.get(request.domain or macros.get(generation.domain_macro), 1.0)
     by_npi = run.npi_multipliers.get(request.npi or macros.get(generation.npi_macro), 1.0)
     bid, reason = _bound(base * by_domain * by_npi, reason, max_bid_cpm=run.max_bid_cpm, floor_cpm=floor_cpm)
