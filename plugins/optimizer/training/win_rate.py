@@ -58,7 +58,7 @@ def fit_win_rate(context: Context) -> WinRate:
 
 
 def _fit_boosted(context: Context, cells: pd.DataFrame, **options) -> lgb.Booster:
-    weights = recency_weights(cells["day"], half_life_days=context.job.half_life_days)
+    weights = recency_weights(cells["day"], half_life_days=context.half_life.days)
     seed, threads = context.job.seed, context.job.threads
     return fit_win_model(cells, categories=context.categories, weights=weights, seed=seed, threads=threads, **options)
 
