@@ -189,7 +189,7 @@ def segment_levels(
     )
 
 
-def common_shift(curve: np.ndarray, *, wins: np.ndarray, bids: np.ndarray, unrivalled_share: float) -> float:
+def common_shift(curve: np.ndarray, *, wins: np.ndarray, bids: np.ndarray, unrivalled_share: float = 0.0) -> float:
     """Return what has to be added to z, shape (n_cells,), so that as many are won as were."""
     shift = 0.0
     for _ in range(8):

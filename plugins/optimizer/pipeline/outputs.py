@@ -134,6 +134,9 @@ def run_figures(stage: staging.Staging) -> list[Figure]:
         "wr_model_logloss",
         "wr_model_rounds",
         "largest_fall",
+        "half_life_days",
+        "half_life_gain",
+        "half_life_gain_lower",
     )
     click_model = (
         "ctr_model_auc",
