@@ -49,6 +49,7 @@ for command in (
     stack.demo,
     stack.up,
     stack.down,
+    stack.env,
 ):
     app.command()(_reporting(command))
 app.command("deployments")(_reporting(deploying.show_deployments))
