@@ -1,5 +1,6 @@
 """A control plane on SQLite, the session's S3 server, and a memcached of the session's own."""
 
+import shutil
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -31,13 +32,22 @@ def store(systems: LocalStack) -> Iterator[ObjectStore]:
     client.close()
 
 
-@pytest.fixture
-def market(store: ObjectStore, tmp_path: Path) -> Market:
-    """Return a market in which nothing is published yet."""
-    engine = open_engine(f"sqlite:///{tmp_path}/control_plane.db")
+@pytest.fixture(scope="session")
+def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a control plane with its catalog, to be copied: to migrate takes longer than most tests."""
+    path = tmp_path_factory.mktemp("catalog") / "control_plane.db"
+    engine = open_engine(f"sqlite:///{path}")
     migrate(engine)
     fill_catalog(engine)
-    return Market(engine, store, f"s3://{BUCKET}/{next(_numbers)}/", tmp_path)
+    engine.dispose()
+    return path
+
+
+@pytest.fixture
+def market(store: ObjectStore, catalog: Path, tmp_path: Path) -> Market:
+    """Return a market in which nothing is published yet."""
+    copied = shutil.copy(catalog, tmp_path)
+    return Market(open_engine(f"sqlite:///{copied}"), store, f"s3://{BUCKET}/{next(_numbers)}/", tmp_path)
 
 
 @pytest.fixture

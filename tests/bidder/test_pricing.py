@@ -65,6 +65,13 @@ def test_an_unknown_segment_is_bid_the_fallback_times_its_multipliers(state):
     assert (priced.reason, priced.base_bid_cpm, priced.bid_cpm) == (Reason.FALLBACK, FALLBACK_CPM, FALLBACK_CPM * 1.5)
 
 
+def test_a_macro_that_is_not_named_is_bid_the_fallback_and_one_without_a_value_has_its_own_segment():
+    run = replace(RUN, bids=InProcessTable({segment_key([None, "ios"]): 9.0}))
+    unnamed = price(PriceRequest({OS: "ios"}, user_id="u", domain="a.example"), generation=generation_of(run))
+    assert (unnamed.reason, unnamed.bid_cpm, unnamed.segment_key) == (Reason.NO_MACRO, FALLBACK_CPM * 1.5, None)
+    assert price(ask(None, "ios"), generation=generation_of(run)).bid_cpm == 9.0
+
+
 def test_no_final_bid_is_above_the_runs_cap():
     priced = price(ask("New York", "ios", npi="1234567893"), generation=GENERATION)
     assert (priced.reason, priced.bid_cpm) == (Reason.CAP, CAP_CPM)
@@ -74,6 +81,13 @@ def test_no_final_bid_is_above_the_runs_cap():
 def test_a_bid_of_zero_says_not_to_bid():
     priced = price(ask("Texas", "windows"), generation=GENERATION)
     assert (priced.is_bid, priced.reason, priced.run_id) == (False, Reason.BLOCKED, "run-a")
+
+
+@pytest.mark.parametrize("change", [{"fallback_bid_cpm": 0.0}, {"domain_multipliers": {"a.example": 5e-324}}])
+def test_no_price_of_zero_is_ever_bid(change):
+    run = replace(RUN, **{"fallback_bid_cpm": 0.1, **change})
+    priced = price(ask("Utah", domain="a.example"), generation=generation_of(run))
+    assert (priced.bid_cpm, priced.reason) == (None, Reason.BLOCKED)
 
 
 def test_a_bid_below_the_floor_is_not_lifted_and_one_at_the_floor_stands():
@@ -108,7 +122,7 @@ def test_the_user_decides_which_run_prices_and_without_one_the_auction_does():
 def test_the_bidder_finds_what_the_optimizer_wrote_whatever_the_values(values, bid):
     names = tuple(f"[M{number}]" for number in range(len(values)))
     run = replace(RUN, macros=names, bids=InProcessTable({segment_key(values): bid}), max_bid_cpm=100.0)
-    macros = {name: value for name, value in zip(names, values, strict=True) if value is not None}
+    macros = dict(zip(names, values, strict=True))
     priced = price(PriceRequest(macros, user_id="u"), generation=generation_of(run))
     assert (priced.reason, priced.bid_cpm, priced.segment_key) == (Reason.SEGMENT, bid, segment_key(values))
 

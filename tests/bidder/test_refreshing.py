@@ -1,5 +1,6 @@
 """New generations beside the old, and every failure that keeps the old."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -64,8 +65,27 @@ def _corrupt(market, run_id):
     market.store.put_bytes(uri, market.store.get_bytes(uri).replace(b"13.0", b"93.0"))
 
 
+def _cut(name):
+    def cut(market, run_id):
+        uri = market.uris[run_id] + name
+        content = market.store.get_bytes(uri)
+        market.store.put_bytes(uri, content[: len(content) // 2])
+
+    return cut
+
+
+def _republish_with_a_wrong_checksum(market, run_id):
+    uri = market.uris[run_id] + "manifest.json"
+    manifest = json.loads(market.store.get_bytes(uri))
+    manifest["objects"][0]["sha256"] = "0" * 64
+    market.store.put_bytes(uri, json.dumps(manifest).encode())
+
+
 FAILURES = {
-    "a wrong checksum": (_corrupt, "sha256 differ"),
+    "a file changed after its checksum": (_corrupt, "sha256 differ"),
+    "a manifest with a wrong checksum": (_republish_with_a_wrong_checksum, "sha256 differ"),
+    "a half-written file": (_cut("memcache.csv"), "size or sha256 differ"),
+    "a half-written manifest": (_cut("manifest.json"), "is no manifest"),
     "a missing file": (lambda m, run: m.store.delete(m.uris[run] + "memcache.csv"), "no such object"),
     "a missing manifest": (lambda m, run: m.store.delete(m.uris[run] + "manifest.json"), "no such object"),
     "a changed macro": (
@@ -127,6 +147,26 @@ def test_a_bid_that_cannot_be_bid_is_refused_by_its_row(market, bid):
     assert "row 2 has no bid that can be bid" in market.refresher().refresh().errors[ENTITY]
 
 
+@pytest.mark.parametrize("key", ["Ohio", "Ohio|android|", "New York|ios", "Österreich|ios", "Ohio|\x00", ""])
+def test_a_key_that_no_request_can_make_is_refused(market, key):
+    market.deploy({market.publish(bids={"Ohio|android": 1.0, key: 2.0}): 100})
+    assert "has 1 keys that no request of 2 macros makes" in market.refresher().refresh().errors[ENTITY]
+
+
+@pytest.mark.parametrize("rule", [{"max_bid_cpm": 0.0, "fallback_bid_cpm": 0.0}, {"fallback_bid_cpm": 31.0}])
+def test_a_cap_of_zero_and_a_fallback_above_the_cap_are_refused(market, rule):
+    market.deploy({market.publish(**rule): 100})
+    assert "cannot be bid" in market.refresher().refresh().errors[ENTITY]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"segment_key,bid\n\xff,1\n", b"segment,bid\na|b,1\n", b"segment_key,bid\r\ra"]
+)
+def test_a_file_that_is_no_table_of_bids_is_refused(market, content):
+    market.deploy({market.publish(change=lambda files: files["memcache.csv"].write_bytes(content)): 100})
+    assert "memcache.csv of run" in market.refresher().refresh().errors[ENTITY]
+
+
 def test_no_message_about_multipliers_holds_an_npi(market):
     run_id = market.publish(npis={"1234567893": "x"})
     market.deploy({run_id: 100})
@@ -149,11 +189,21 @@ def test_one_lost_key_is_written_again_once_it_was_missed(market, server, memcac
     refresher = market.refresher(memcached=server)
     market.deploy({market.publish(): 100})
     refresher.refresh()
-    memcached.delete(refresher.generations[ENTITY].runs[bid_of(refresher).run_id].bids._place("Ohio|android"))
+    memcached.delete(refresher.generations[ENTITY].runs[bid_of(refresher).run_id].bids.place_of("Ohio|android"))
     assert bid_of(refresher).reason is Reason.TABLE_LOST
     refresher.report_lost()
     refresher.refresh()
     assert bid_of(refresher).bid_cpm == 12.0
+
+
+@pytest.mark.parametrize("value", ["", "x", "nan", "inf", "-1"])
+def test_what_is_no_bid_in_memcached_is_never_bid(market, server, memcached, value):
+    refresher = market.refresher(memcached=server)
+    market.deploy({market.publish(): 100})
+    refresher.refresh()
+    table = refresher.generations[ENTITY].runs[bid_of(refresher).run_id].bids
+    memcached.set(table.place_of("Ohio|android"), value)
+    assert (bid_of(refresher).bid_cpm, bid_of(refresher).reason) == (None, Reason.TABLE_LOST)
 
 
 def test_a_silent_memcached_fails_the_refresh_and_nothing_is_served(market):

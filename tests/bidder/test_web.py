@@ -1,6 +1,7 @@
 """The endpoint, asked as an SSP asks it."""
 
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -9,15 +10,16 @@ from contextlib import contextmanager
 import httpx
 import pytest
 import uvicorn
-from bidder.market import ENTITY, OS, STATE
+from bidder.market import ENTITY, OS, STATE, ask
 
 from optimizer.bidder.openrtb import OpenRtb, read_mapping
 from optimizer.bidder.service import BidderService
 from optimizer.bidder.web import MAX_BODY_BYTES, create_app
-from optimizer.errors import ConfigError
+from optimizer.errors import ConfigError, RequestError
 from optimizer.local.ports import PortClaims
 
 NPI = "1234567893"
+OPENRTB = OpenRtb(read_mapping(), currency="USD")
 BID_REQUEST = {
     "id": "auction-1",
     "imp": [{"id": "1", "tagid": "49979", "bidfloor": 2.5}, {"id": "2", "bidfloor": 99.0}],
@@ -31,7 +33,7 @@ BID_REQUEST = {
 @contextmanager
 def serving(service: BidderService) -> Iterator[httpx.Client]:
     """Give a client of the bidder, which has refreshed once, on a free port."""
-    app = create_app(service, openrtb=OpenRtb(read_mapping(), currency="USD"))
+    app = create_app(service, openrtb=OPENRTB)
     with PortClaims() as claims:
         port = claims.claim()
         server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, access_log=False))
@@ -83,18 +85,16 @@ def test_a_bid_request_gets_a_bid_for_each_impression_that_is_worth_one(market, 
     }
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
+def test_no_bid_is_an_empty_answer(client):
+    for change in (
         {"cur": ["EUR"]},
         {"imp": [{"id": "1", "bidfloor": 1.0, "bidfloorcur": "EUR"}]},
         {"imp": [{"id": "1", "bidfloor": 99.0}]},
+        {"imp": [{"id": "1", "pmp": {"private_auction": 1, "deals": [{"id": "d", "bidfloor": 1.0}]}}]},
         {"device": {"os": "Windows", "geo": {"region": "TX"}}},
-    ],
-)
-def test_no_bid_is_an_empty_answer(client, change):
-    answer = client.post(f"/bid/{ENTITY}", json={**BID_REQUEST, **change})
-    assert (answer.status_code, answer.content) == (204, b"")
+    ):
+        answer = client.post(f"/bid/{ENTITY}", json={**BID_REQUEST, **change})
+        assert (answer.status_code, answer.content) == (204, b""), change
     assert client.post("/bid/nobody", json=BID_REQUEST).status_code == 204
 
 
@@ -104,16 +104,64 @@ def test_no_bid_is_an_empty_answer(client, change):
         (b"{", "no JSON"),
         (b'{"id": NaN}', "no JSON"),
         (b"[" * 100_000, "no JSON"),
+        (b'{"id": "a", "device": {"devicetype": ' + b"9" * 5000 + b"}}", "no JSON"),
+        (b'{"id": "\\ud800", "imp": [{"id": "1"}]}', "no JSON"),
         (b"[]", "no bid request"),
         (b'{"id": "a"}', "imp: Field required"),
         (b'{"id": "a", "imp": []}', "imp"),
         (b'{"id": "a", "imp": [{"id": "1", "bidfloor": -1}]}', "imp.0.bidfloor"),
+        (b'{"id": "a", "imp": [{"id": "1", "bidfloor": 1e400}]}', "imp.0.bidfloor"),
+        (b'{"id": "a", "imp": [{"id": "1", "bidfloor": "1.5"}]}', "imp.0.bidfloor"),
         (b'{"id": "a", "imp": [{"id": "1"}, {"id": "1"}]}', "share an id"),
     ],
 )
-def test_what_is_no_bid_request_is_refused_with_the_place(client, body, message):
-    answer = client.post(f"/bid/{ENTITY}", content=body)
-    assert answer.status_code == 400 and message in answer.json()["error"]
+def test_what_is_no_bid_request_is_refused_with_the_place(body, message):
+    with pytest.raises(RequestError, match=re.escape(message)):
+        OPENRTB.read(body)
+
+
+def test_a_refused_request_is_a_bad_one_and_is_counted(client):
+    answer = client.post(f"/bid/{ENTITY}", content=b'{"id": "a", "imp": []}')
+    assert answer.status_code == 400 and "imp" in answer.json()["error"]
+    assert 'optimizer_bidder_refused_requests_total{status="400"} 1.0' in client.get("/metrics").text
+
+
+def test_all_impressions_of_a_request_are_priced_by_one_generation_whatever_is_switched_meanwhile(market, service):
+    def asked():
+        yield ask()
+        market.deploy({market.publish(bids={"Ohio|android": 13.0}): 100})
+        assert service.refresh().outcome == "switched"
+        yield ask()
+
+    service.refresh()
+    assert [priced.bid_cpm for priced in service.price_all(asked(), entity_code=ENTITY)] == [12.0, 12.0]
+    assert service.price(ask(), entity_code=ENTITY).bid_cpm == 13.0
+
+
+@pytest.mark.parametrize(
+    ("geo", "state"),
+    [
+        ({"region": "wa"}, "Washington"),
+        ({"region": "WA", "country": "USA"}, "Washington"),
+        ({"region": "WA", "country": "AUS"}, "WA"),
+        ({"region": "ON"}, "ON"),
+        ({"region": ""}, None),
+        ({"region": 4.5}, None),
+        ({}, None),
+    ],
+)
+def test_a_state_is_spelled_as_in_the_log_where_it_is_one_of_the_usa(geo, state):
+    body = json.dumps({**BID_REQUEST, "device": {"geo": geo}}).encode()
+    _, questions = OPENRTB.read(body)
+    assert [question.asked.macros[STATE] for question in questions] == [state, state]
+
+
+def test_an_id_that_many_share_is_nobodys_and_the_auctions_decides():
+    zeros = "00000000-0000-0000-0000-000000000000"
+    for ifa, user_id in ((zeros, None), ("a" + zeros[1:], "a" + zeros[1:])):
+        body = json.dumps({"id": "auction-1", "imp": [{"id": "1"}], "device": {"ifa": ifa}}).encode()
+        (question,) = OPENRTB.read(body)[1]
+        assert (question.asked.user_id, question.asked.identity) == (user_id, user_id or "auction-1")
 
 
 def test_a_body_that_is_too_long_is_refused(client):

@@ -81,10 +81,12 @@ def read_files(run: DeployedRun, manifest: Manifest, *, store: ObjectStore) -> R
         return rows
 
     smallest = math.ulp(0.0)
+    bids = read(BIDS_FILE, key="segment_key", value="bid", least=0.0)
+    _check_keys(bids, parts=len(run.key_parts), where=f"{BIDS_FILE} of run {run.run_id}")
     return RunFiles(
         manifest,
-        listed[BIDS_FILE].sha256 if BIDS_FILE in listed else "",
-        read(BIDS_FILE, key="segment_key", value="bid", least=0.0),
+        listed[BIDS_FILE].sha256,
+        bids,
         *(
             read(name, key=key, value="multiplier", least=smallest) if name in listed else {}
             for name, key in ((DOMAINS_FILE, "domain"), (NPIS_FILE, "npi"))
@@ -148,29 +150,37 @@ def _check_manifest(manifest: Manifest, *, run: DeployedRun, entity_code: str) -
             f"run {run.run_id}: its key is {rule.macro_combination} by its manifest and {template or 'nothing'} by "
             "opt_run_features and opt_feature_macros; restore the macro, or run the entity again"
         )
-    if not (0 <= rule.fallback_bid_cpm <= rule.max_bid_cpm < math.inf):
+    if not (0 <= rule.fallback_bid_cpm <= rule.max_bid_cpm < math.inf and rule.max_bid_cpm > 0):
         raise ArtifactError(
-            f"run {run.run_id}: fallback_bid_cpm={rule.fallback_bid_cpm} lies outside 0..{rule.max_bid_cpm}"
+            f"run {run.run_id}: fallback_bid_cpm={rule.fallback_bid_cpm} or max_bid_cpm={rule.max_bid_cpm} cannot be "
+            "bid; a fallback lies between 0 and a cap above 0: correct the config and run the entity again"
         )
 
 
 def _read_column(content: bytes, *, key: str, value: str, least: float, where: str) -> dict[str, float]:
     """The value of each key. Messages name rows, never keys: a key may be an NPI."""
-    rows = csv.reader(io.StringIO(content.decode("utf-8"), newline=""))
-    header = next(rows, [])
-    if key not in header or value not in header:
-        raise ArtifactError(f"{where} lacks the column {key} or {value}; run the entity again")
-    at_key, at_value = header.index(key), header.index(value)
+    try:
+        header, *rows = csv.reader(io.StringIO(content.decode("utf-8"), newline=""))
+        at_key, at_value = header.index(key), header.index(value)
+    except (UnicodeDecodeError, csv.Error, ValueError):
+        raise ArtifactError(f"{where} is no CSV in UTF-8 with the columns {key} and {value}; run it again") from None
     column: dict[str, float] = {}
-    number = 0
     for number, row in enumerate(rows, start=1):
         amount = _parse(row[at_value]) if len(row) == len(header) else math.nan
         if not least <= amount < math.inf:
             raise ArtifactError(f"{where}: row {number} has no {value} that can be bid; run the entity again")
         column[row[at_key]] = amount
-    if len(column) != number:
-        raise ArtifactError(f"{where} has {number - len(column)} keys twice; run the entity again")
+    if len(column) != len(rows):
+        raise ArtifactError(f"{where} has {len(rows) - len(column)} keys twice; run the entity again")
     return column
+
+
+def _check_keys(keys: Iterable[str], *, parts: int, where: str) -> None:
+    """Pass where every key is one that requests can make: so many parts, and nothing that memcached refuses."""
+    strange = sum(key.count(SEPARATOR) != parts - 1 or not (key.isascii() and key.isprintable()) or " " in key
+                  for key in keys)  # fmt: skip
+    if strange:
+        raise ArtifactError(f"{where} has {strange} keys that no request of {parts} macros makes; run the entity again")
 
 
 def _parse(text: str) -> float:

@@ -1,29 +1,31 @@
 """A request and a generation give a price, the same as `optimizer.simulation.policies.BidTable` gives.
 
 bid = min(base bid x domain multiplier x NPI multiplier, max_bid_cpm), not rounded. A bid below the floor is not lifted:
-it is no bid. All amounts are CPM in the account's currency.
+it is no bid. All amounts are CPM in the account's currency: 1.00 is one unit per thousand impressions, never micros.
 """
 
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from optimizer.bidder.generation import Generation, ServedRun
+from optimizer.bidder.generation import Generation
 from optimizer.bidder.requests import PriceRequest
 from optimizer.core.keys import segment_key
 from optimizer.errors import UnavailableError
 
 
 class Reason(StrEnum):
-    """Why the bid is what it is; the first three bid, the others do not."""
+    """Why the bid is what it is; the first four bid, the others do not."""
 
     SEGMENT = "segment"  # the run serves the segment
     FALLBACK = "fallback"  # it does not: its bid for unknown segments
+    NO_MACRO = "no_macro"  # the request does not name a macro of the run's key: again that bid
     CAP = "cap"  # max_bid_cpm bounds the product
     BLOCKED = "blocked"  # the run says not to bid on the segment
     BELOW_FLOOR = "below_floor"
     TABLE_LOST = "table_lost"  # memcached is silent or lost the key
     NOT_SERVED = "not_served"  # the entity is unknown, or nothing of it is loaded
     CURRENCY = "currency"  # the floor, or the auction, is in a currency that is not ours
+    PRIVATE = "private"  # the auction takes bids on its deals alone, and we have none
 
 
 class Price(NamedTuple):
@@ -61,30 +63,29 @@ class Price(NamedTuple):
 def price(request: PriceRequest, *, generation: Generation) -> Price:
     """Return the price of the request; everything it is made of is of this one generation."""
     run = generation.runs[generation.split.run_of(request.identity)]
-    macros = request.macros
-    key = segment_key([macros.get(name) for name in run.macros])
-    domain = request.domain or macros.get(generation.domain_macro)
-    npi = request.npi or macros.get(generation.npi_macro)
+    macros, floor_cpm = request.macros, request.floor_cpm
+    found, key, reason = None, None, Reason.FALLBACK
     try:
+        key = segment_key([macros[name] for name in run.macros])
         found = run.bids.find(key)
+    except KeyError:  # a value that nobody gave is not an absent one, which has segments of its own
+        reason = Reason.NO_MACRO
     except UnavailableError:
-        return Price(generation.entity_code, Reason.TABLE_LOST, None, run.run_id, key, floor_cpm=request.floor_cpm)
-    base = run.fallback_bid_cpm if found is None else found
-    by_domain, by_npi = run.domain_multipliers.get(domain, 1.0), run.npi_multipliers.get(npi, 1.0)
-    bid, reason = _compose(base, by_domain, by_npi, run=run, is_known=found is not None, floor_cpm=request.floor_cpm)
-    return Price(
-        generation.entity_code, reason, bid, run.run_id, key, base, by_domain, by_npi, floor_cpm=request.floor_cpm
-    )
+        return Price(generation.entity_code, Reason.TABLE_LOST, None, run.run_id, key, floor_cpm=floor_cpm)
+    base, reason = (run.fallback_bid_cpm, reason) if found is None else (found, Reason.SEGMENT)
+    by_domain = run.domain_multipliers.get(request.domain or macros.get(generation.domain_macro), 1.0)
+    by_npi = run.npi_multipliers.get(request.npi or macros.get(generation.npi_macro), 1.0)
+    bid, reason = _bound(base * by_domain * by_npi, reason, max_bid_cpm=run.max_bid_cpm, floor_cpm=floor_cpm)
+    return Price(generation.entity_code, reason, bid, run.run_id, key, base, by_domain, by_npi, floor_cpm)
 
 
-def _compose(
-    base: float, by_domain: float, by_npi: float, *, run: ServedRun, is_known: bool, floor_cpm: float | None
+def _bound(
+    bid_cpm: float, reason: Reason, *, max_bid_cpm: float, floor_cpm: float | None
 ) -> tuple[float | None, Reason]:
-    if base <= 0:
+    if bid_cpm > max_bid_cpm:
+        bid_cpm, reason = max_bid_cpm, Reason.CAP
+    if bid_cpm <= 0:
         return None, Reason.BLOCKED
-    bid, reason = base * by_domain * by_npi, Reason.SEGMENT if is_known else Reason.FALLBACK
-    if bid > run.max_bid_cpm:
-        bid, reason = run.max_bid_cpm, Reason.CAP
-    if floor_cpm is not None and bid < floor_cpm:
+    if floor_cpm is not None and bid_cpm < floor_cpm:
         return None, Reason.BELOW_FLOOR
-    return bid, reason
+    return bid_cpm, reason

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class PriceRequest:
-    """One impression. Values of macros are texts exactly as BIDS logs them; an absent one is None or not there.
+    """One impression. Values of macros are texts exactly as BIDS logs them; an absent one is None or empty.
+
+    A macro that is not named at all is not known: no segment's bid is looked up where a run's key needs it.
 
     user_id and auction_id: the first that is given decides which run prices the request.
     domain and npi: for the multipliers; the values of their macros by default. The NPI never shows in a repr.

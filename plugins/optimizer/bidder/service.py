@@ -3,7 +3,7 @@
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,9 +12,13 @@ from typing import Any, Self
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from optimizer.bidder import pricing
+from optimizer.bidder.generation import Generation
 from optimizer.bidder.pricing import Price, Reason
 from optimizer.bidder.refreshing import CONTROL_PLANE, Refresher, RefreshReport
 from optimizer.bidder.requests import PriceRequest
+
+DEFAULT_INTERVAL_S = 30.0
+"""Between two refreshes."""
 
 JITTER = 0.1
 """Share of the interval by which a pause varies, so that many bidders do not ask all at once."""
@@ -69,32 +73,42 @@ class Metrics:
 class BidderService:
     """Prices requests with what its refresher holds."""
 
-    def __init__(self, refresher: Refresher, *, interval_s: float = 30.0, is_remote: bool = False) -> None:
+    def __init__(
+        self, refresher: Refresher, *, interval_s: float = DEFAULT_INTERVAL_S, is_remote: bool = False
+    ) -> None:
         """Nothing runs before `running`; `is_remote` says that a price waits for another machine."""
         self.refresher, self.metrics, self.is_remote = refresher, Metrics.create(), is_remote
         self._interval_s, self._stopping, self._waking = interval_s, threading.Event(), threading.Event()
         self._last_success: datetime | None = None
 
     def price(self, request: PriceRequest, *, entity_code: str) -> Price:
-        """Return the price of the request from one generation, whatever is switched meanwhile."""
-        started = time.perf_counter()
+        """Return the price of one impression."""
+        return self.price_all([request], entity_code=entity_code)[0]
+
+    def price_all(self, asked: Iterable[PriceRequest | Reason], *, entity_code: str) -> list[Price]:
+        """Return the prices of one bid request's impressions, of one generation, whatever is switched meanwhile.
+
+        Args:
+            asked: for each impression what is asked, or why it is not to be priced.
+        """
         generation = self.refresher.generations.get(entity_code)
-        if generation is None:
-            price = Price(entity_code, Reason.NOT_SERVED, floor_cpm=request.floor_cpm)
+        return [self._price(it, entity_code=entity_code, generation=generation) for it in asked]
+
+    def _price(self, asked: PriceRequest | Reason, *, entity_code: str, generation: Generation | None) -> Price:
+        started = time.perf_counter()
+        if isinstance(asked, Reason):
+            price = Price(entity_code, asked)
+        elif generation is None:
+            price = Price(entity_code, Reason.NOT_SERVED, floor_cpm=asked.floor_cpm)
         else:
-            price = pricing.price(request, generation=generation)
+            price = pricing.price(asked, generation=generation)
         if price.reason is Reason.TABLE_LOST:
             self.refresher.report_lost()
             self._waking.set()
         self.metrics.seconds.observe(time.perf_counter() - started)
-        self.count(price)
-        return price
-
-    def count(self, price: Price) -> None:
-        """Count a price, also one that needed no look at a generation."""
         # An entity that nobody knows is no label: anybody can make up as many as he likes.
-        entity = price.entity_code if price.entity_code in self.refresher.generations else UNKNOWN
-        self.metrics.prices.labels(entity, price.reason).inc()
+        self.metrics.prices.labels(UNKNOWN if generation is None else entity_code, price.reason).inc()
+        return price
 
     def refresh(self) -> RefreshReport:
         """Refresh now, and count and time it."""

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from optimizer.artifacts.store import ObjectStore
 from optimizer.bidder.refreshing import Refresher
+from optimizer.bidder.service import DEFAULT_INTERVAL_S
 from optimizer.bidder.tables import MAX_KEEP_S, Memcached
 from optimizer.control_plane.engine import open_engine
 from optimizer.errors import ConfigError
@@ -37,7 +38,7 @@ class BidderSettings(BaseModel):
     memcached: tuple[str, int] | None = None
     memcached_timeout_ms: int = Field(50, ge=1, le=10_000)
     memcached_keep_s: int = Field(7 * 24 * 3600, ge=3600, le=MAX_KEEP_S)
-    interval_s: float = Field(30, ge=1, le=86_400)
+    interval_s: float = Field(DEFAULT_INTERVAL_S, ge=1, le=86_400)
     currency: str = Field("USD", pattern="^[A-Z]{3}$")
     openrtb_file: Path | None = None
 
@@ -52,9 +53,9 @@ class BidderSettings(BaseModel):
         if not isinstance(text, str):
             return text
         host, _, port = text.rpartition(":")
-        if not host or not port.isdecimal():
-            raise ValueError("write host:port, e.g. memcached:11211")
-        return host, int(port)
+        if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
+            raise ValueError("write host:port, e.g. memcached:11211 or [::1]:11211")
+        return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def read_settings(environment: Mapping[str, str] = os.environ) -> BidderSettings:

@@ -4,6 +4,7 @@ In memcached every table has a prefix of its own, made of what its run wrote. So
 several bidders share a table; nothing is ever overwritten by another run's, and old tables expire.
 """
 
+import math
 from array import array
 from bisect import bisect_left
 from collections import deque
@@ -129,12 +130,19 @@ class MemcachedTable:
 
     def find(self, key: str) -> float | None:
         """Return the bid, or None for a segment that the run does not serve."""
-        found = self.server.get(self._place(key))
-        if found is not None:
-            return float(found)
-        if self._knows(key):
-            raise UnavailableError(f"memcached {self.server.name} lost keys of table {self.prefix}; load it again")
-        return None
+        found = self.server.get(self.place_of(key))
+        if found is None:
+            if self._knows(key):
+                raise UnavailableError(f"memcached {self.server.name} lost keys of table {self.prefix}; load it again")
+            return None
+        # Anybody on its network may write to memcached.
+        try:
+            bid_cpm = float(found)
+        except ValueError:
+            bid_cpm = math.nan
+        if 0 <= bid_cpm < math.inf:
+            return bid_cpm
+        raise UnavailableError(f"memcached {self.server.name}: table {self.prefix} holds what is no bid; load it again")
 
     def written_at(self) -> float | None:
         """Return when the table was written whole, in seconds since 1970, or None where it is not there."""
@@ -150,7 +158,7 @@ class MemcachedTable:
         """
         with self.server.loading() as client:
             left = iter(bids.items())
-            while values := {self._place(key): repr(bid) for key, bid in islice(left, BATCH_KEYS)}:
+            while values := {self.place_of(key): repr(bid) for key, bid in islice(left, BATCH_KEYS)}:
                 self._write_batch(client, values)
             if any(found is None for found in self._sample(client, bids)):
                 raise UnavailableError(f"memcached {self.server.name} lacks room for {len(bids):,} keys; give it more")
@@ -168,10 +176,11 @@ class MemcachedTable:
     def _sample(self, client: Client, bids: Mapping[str, float]) -> Iterator[Any]:
         # What was written first is what goes first where the memory is too small.
         first = list(bids)[:BATCH_KEYS]
-        found = client.get_many([self._place(key) for key in first]) if first else {}
-        return (found.get(self._place(key)) for key in first)
+        found = client.get_many([self.place_of(key) for key in first]) if first else {}
+        return (found.get(self.place_of(key)) for key in first)
 
-    def _place(self, key: str) -> str:
+    def place_of(self, key: str) -> str:
+        """Return the key under which memcached holds the segment's bid."""
         place = f"{self.prefix}:{key}"
         if len(place) <= MAX_KEY_BYTES:
             return place

@@ -7,9 +7,9 @@ GET  /ready              200 where bids can be made, else 503
 GET  /metrics            Prometheus
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
@@ -20,14 +20,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from optimizer.bidder.openrtb import OpenRtb, Question, explain, parse_json
-from optimizer.bidder.pricing import Price, Reason
+from optimizer.bidder.openrtb import OpenRtb, explain, parse_json
 from optimizer.bidder.requests import PriceRequest
 from optimizer.bidder.service import BidderService
 from optimizer.errors import RequestError
 
 MAX_BODY_BYTES = 256 * 1024
 Text = Annotated[str, StringConstraints(max_length=4096)]
+Answer = TypeVar("Answer")
 
 
 class PriceBody(BaseModel):
@@ -79,13 +79,14 @@ def create_app(service: BidderService, *, openrtb: OpenRtb) -> Starlette:
     async def bid(request: Request) -> Response:
         entity_code = request.path_params["entity_code"]
         request_id, questions = openrtb.read(await _read_body(request))
-        prices = await _off_loop(service, _price_all, service, questions, entity_code)
-        response = openrtb.write(request_id, prices)
+        prices = await _off_loop(service, service.price_all, [it.asked for it in questions], entity_code=entity_code)
+        response = openrtb.write(request_id, zip((it.impression_id for it in questions), prices, strict=True))
         return Response(status_code=204) if response is None else JSONResponse(response)
 
     async def price(request: Request) -> Response:
         body = read_price_body(await _read_body(request))
-        return JSONResponse((await _off_loop(service, _price_one, service, body))._asdict())
+        priced = await _off_loop(service, service.price, body.request(), entity_code=body.entity_code)
+        return JSONResponse(priced._asdict())
 
     async def health(_: Request) -> Response:
         return JSONResponse(service.health())
@@ -121,22 +122,6 @@ async def _read_body(request: Request) -> bytes:
     return bytes(body)
 
 
-async def _off_loop(service: BidderService, action: Any, *args: Any) -> Any:
+async def _off_loop(service: BidderService, action: Callable[..., Answer], *args: Any, **named: Any) -> Answer:
     # A dictionary answers sooner than a thread starts; memcached must not stop the others that wait.
-    return await run_in_threadpool(action, *args) if service.is_remote else action(*args)
-
-
-def _price_one(service: BidderService, body: PriceBody) -> Price:
-    return service.price(body.request(), entity_code=body.entity_code)
-
-
-def _price_all(service: BidderService, questions: list[Question], entity_code: str) -> list[tuple[str, Price]]:
-    return [(question.impression_id, _answer(service, question, entity_code)) for question in questions]
-
-
-def _answer(service: BidderService, question: Question, entity_code: str) -> Price:
-    if question.request is not None:
-        return service.price(question.request, entity_code=entity_code)
-    price = Price(entity_code, Reason.CURRENCY)
-    service.count(price)
-    return price
+    return await run_in_threadpool(action, *args, **named) if service.is_remote else action(*args, **named)

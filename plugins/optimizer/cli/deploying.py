@@ -18,7 +18,7 @@ from optimizer.control_plane.splits import WHOLE_PCT, Split, parse_split
 from optimizer.pipeline.served_files import file_problem, require_files
 
 Shares = Annotated[list[str], typer.Argument(metavar="RUN=PERCENT...", help="Runs and their shares, 100 together.")]
-By = Annotated[str | None, typer.Option(help="Who deploys; by default the account that is logged in.")]
+By = Annotated[str | None, typer.Option(help="Who does it; by default the account that is logged in.")]
 Limit = Annotated[int, typer.Option(min=1, max=1000, help="How many splits.")]
 
 

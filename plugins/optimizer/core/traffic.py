@@ -8,7 +8,7 @@ their run than their percents did: from A 80, B 20 to B 80, C 20 all do.
 
 from bisect import bisect_right
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import accumulate
 
@@ -22,6 +22,11 @@ class TrafficSplit:
     run_ids: tuple[str, ...]
     ends: tuple[int, ...]
     hash_key: bytes
+    _keyed: blake2b = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Copied for each id: to take in the key anew would be most of an id's cost.
+        object.__setattr__(self, "_keyed", blake2b(digest_size=8, key=self.hash_key))
 
     @classmethod
     def create(cls, percents: Mapping[str, int], *, entity_code: str) -> "TrafficSplit":
@@ -39,11 +44,11 @@ class TrafficSplit:
         # Entities are hashed apart: who is in the first slots of one is anywhere in another.
         return cls(tuple(shares), tuple(ends), blake2b(entity_code.encode(), digest_size=32).digest())
 
-    def slot_of(self, identity: str) -> int:
-        """Return the slot of an auction's or user's id, in [0, SLOTS)."""
-        digest = blake2b(identity.encode("utf-8", "surrogatepass"), digest_size=8, key=self.hash_key).digest()
-        return int.from_bytes(digest, "big") % SLOTS
-
     def run_of(self, identity: str) -> str:
-        """Return the run that prices this id's requests."""
-        return self.run_ids[bisect_right(self.ends, self.slot_of(identity))]
+        """Return the run that prices the requests of this auction's or user's id."""
+        if len(self.run_ids) == 1:
+            return self.run_ids[0]
+        keyed = self._keyed.copy()
+        keyed.update(identity.encode("utf-8", "surrogatepass"))
+        slot = int.from_bytes(keyed.digest(), "big") % SLOTS
+        return self.run_ids[bisect_right(self.ends, slot)]
