@@ -10,6 +10,7 @@ OptimizerError
 │   ├── RunStateError         the run is not in the state that the step needs
 │   │   └── RunCancelled      somebody cancelled the run: nothing failed, and nothing goes on
 │   ├── RequestError          a bid request that cannot be read
+│   ├── TrackingRefused       the tracking service refuses a request: key, field, status
 │   └── DeploymentError       a traffic split that the rules forbid
 │       ├── PromotionRefused  a run may not go live by itself; a person may still deploy it
 │       └── SplitChanged      somebody changed the split since it was looked at
@@ -61,6 +62,17 @@ class RequestError(PermanentError):
     """A bid request that cannot be read."""
 
 
+class TrackingRefused(PermanentError):
+    """The tracking service refuses a request.
+
+    status: HTTP's, None where the client saw the fault before it sent anything.
+    """
+
+    def __init__(self, message: str = "", *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class DeploymentError(PermanentError):
     """A traffic split that the deployment rules forbid."""
 
@@ -78,7 +90,14 @@ class RefreshError(OptimizerError):
 
 
 class UnavailableError(OptimizerError):
-    """A system did not answer; the same call may succeed later."""
+    """A system did not answer; the same call may succeed later.
+
+    retry_after_s: how long the system asks to be left alone, None where it says nothing.
+    """
+
+    def __init__(self, message: str = "", *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class KeysLost(UnavailableError):

@@ -39,6 +39,9 @@ FORBIDDEN = {
     | {f"optimizer.{room}" for room in ("local", "pipeline", "reporting", "simulation", "training", "warehouse")},
     "tracking": OUTSIDE - {"httpx", "sqlalchemy"}
     | {f"optimizer.{room}" for room in ("control_plane", "warehouse", "artifacts", "pipeline", "training", "local")},
+    "tracking/client": OUTSIDE - {"httpx"}
+    | {"alembic", "fastapi", "jinja2", "psycopg", "psycopg_pool", "pyarrow", "rich", "starlette", "typer", "uvicorn"}
+    | {f"optimizer.tracking.{part}" for part in ("app", "callers", "commands", "database", "keys", "routes", "tables")},
     "bench": OUTSIDE - {"snowflake", "sqlalchemy"} | {"optimizer.orchestration"},
 }
 """What no module of a room may import."""
@@ -112,6 +115,17 @@ def test_the_bidder_loads_with_what_it_needs_alone():
         f"import sys, importlib; [importlib.import_module(name) for name in {modules}];"
         "heavy = {'airflow', 'alembic', 'lightgbm', 'matplotlib', 'numpy', 'pandas', 'scipy', 'snowflake.connector'};"
         "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_tracking_client_loads_with_httpx_pydantic_and_tenacity_alone():
+    modules = [f"optimizer.tracking.client.{file.stem}" for file in files_of("tracking/client")]
+    code = (
+        f"import sys, importlib; [importlib.import_module(name) for name in {modules}];"
+        "service = {'airflow', 'alembic', 'fastapi', 'jinja2', 'numpy', 'psycopg', 'sqlalchemy', 'starlette', 'typer'};"
+        "print(sorted(service & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -144,3 +144,10 @@ def recency_weights(days: pd.Series, *, half_life_days: float) -> np.ndarray:
     """Return 2^(-age/half-life) of each row, age in days before the newest."""
     age = (days.max() - days).dt.days.to_numpy(float)
     return np.exp2(-age / half_life_days)
+
+
+def weighted_quantile(values: pd.Series, weights: pd.Series, share: float) -> float:
+    """Return the value below or at which this share of the weight lies."""
+    order = np.argsort(values.to_numpy(float), kind="stable")
+    mass = np.cumsum(weights.to_numpy(float)[order])
+    return float(values.to_numpy(float)[order][min(np.searchsorted(mass, share * mass[-1]), len(order) - 1)])

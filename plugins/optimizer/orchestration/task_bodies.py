@@ -4,7 +4,8 @@ The pipeline is imported when a task runs, not when the DAG file is parsed: it b
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -15,6 +16,18 @@ from airflow.sdk.exceptions import AirflowSkipException
 _TRIGGER_TYPES = {"scheduled": "cron", "manual": "manual", "asset_triggered": "asset", "backfill": "backfill"}
 
 
+@contextmanager
+def skipping_cancelled() -> Iterator[None]:
+    """Skip the task where its run was cancelled: nothing failed, so nothing is red."""
+    from optimizer.errors import RunCancelled
+
+    try:
+        yield
+    except RunCancelled as cancelled:
+        raise AirflowSkipException(str(cancelled)) from cancelled
+
+
+@skipping_cancelled()
 def snapshot_config(entity_code: str) -> dict[str, str]:
     """Return the started run; the values of this run alone are those of the trigger form."""
     from optimizer.orchestration.connections import connect_systems
@@ -36,6 +49,7 @@ def snapshot_config(entity_code: str) -> dict[str, str]:
     return opening.snapshot_config(request, systems=connect_systems(), now=datetime.now(UTC)).model_dump()
 
 
+@skipping_cancelled()
 def run_step(name: str, run: dict[str, str]) -> dict[str, Any]:
     """Run the named step of the pipeline for the run and return what it reports."""
     from optimizer.orchestration.connections import connect_systems
@@ -99,8 +113,9 @@ def promote(run: dict[str, str], approval: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
+@skipping_cancelled()
 def close_run() -> dict[str, Any]:
-    """Leave the run's row finished; raise where the run is no success."""
+    """Leave the run's row finished; raise where the run is no success, skip where it was cancelled."""
     from optimizer.orchestration.connections import connect_systems
     from optimizer.pipeline import closing
 

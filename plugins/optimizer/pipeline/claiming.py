@@ -6,10 +6,13 @@ database's is asked, so a created_at in another time zone neither blocks a row n
 later still counts, up to the moment when the run starts and reads its values for good.
 """
 
+import logging
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
+
+from sqlalchemy import Engine
 
 from optimizer.control_plane import claims, entities, runs
 from optimizer.control_plane.records import EntityDefinition, Run
@@ -17,10 +20,14 @@ from optimizer.control_plane.schema import check_schema
 from optimizer.errors import ConfigError, PermanentError
 from optimizer.names import DAG_PREFIX
 from optimizer.pipeline.checking import check_run
-from optimizer.pipeline.systems import Systems
+
+log = logging.getLogger(__name__)
 
 SETTLE_S = 5.0
 MAX_RUNS_A_PASS = 50
+
+MAX_WAITING = 1_000
+"""So many claimed runs may wait, most of them for an earlier run of their entity."""
 
 # Airflow refuses other dag_run_ids, and both become parts of S3 keys.
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.~:+-]*")
@@ -30,7 +37,7 @@ DagRunState = Callable[[str, str], str | None]
 
 
 def claim_pending(
-    systems: Systems, *, dag_run_state: DagRunState, wait: Callable[[float], object], now: datetime
+    engine: Engine, *, dag_run_state: DagRunState, wait: Callable[[float], object], now: datetime
 ) -> list[dict[str, Any]]:
     """Return what to start: dicts of trigger_dag_id, trigger_run_id and conf, the oldest claims first.
 
@@ -39,44 +46,47 @@ def claim_pending(
 
     A row that can never run is failed at once with the reason on it.
     """
-    check_schema(systems.engine)
-    for run, values in _settled(systems, wait=wait):
-        _claim(run, values, systems=systems, now=now)
-    waiting = claims.list_claimed(systems.engine, limit=MAX_RUNS_A_PASS)
+    check_schema(engine)
+    for run, values in _settled(engine, wait=wait):
+        _claim(run, values, engine=engine, now=now)
+    waiting = claims.list_claimed(engine, limit=MAX_WAITING)
     return [_start_of(run) for run in waiting if dag_run_state(run.dag_id or "", run.dag_run_id or "") is None]
 
 
-def _settled(systems: Systems, *, wait: Callable[[float], object]) -> list[tuple[Run, Mapping[str, str]]]:
+def _settled(engine: Engine, *, wait: Callable[[float], object]) -> list[tuple[Run, Mapping[str, str]]]:
     """The unclaimed rows that did not change for SETTLE_S seconds, with the values of each."""
-    before = _look(systems)
+    before = _look(engine)
     if not before:
         return []
     wait(SETTLE_S)
-    after = _look(systems)
+    after = _look(engine)
     return [(run, values) for run_id, (run, values) in after.items() if before.get(run_id) == (run, values)]
 
 
-def _look(systems: Systems) -> dict[str, tuple[Run, dict[str, str]]]:
-    found = runs.list_unclaimed(systems.engine, limit=MAX_RUNS_A_PASS)
-    return {run.run_id: (run, runs.read_run_values(systems.engine, run.run_id)) for run in found}
+def _look(engine: Engine) -> dict[str, tuple[Run, dict[str, str]]]:
+    found = runs.list_unclaimed(engine, limit=MAX_RUNS_A_PASS)
+    return {run.run_id: (run, runs.read_run_values(engine, run.run_id)) for run in found}
 
 
-def _claim(run: Run, values: Mapping[str, str], *, systems: Systems, now: datetime) -> None:
+def _claim(run: Run, values: Mapping[str, str], *, engine: Engine, now: datetime) -> None:
     try:
-        definition = _read_entity(run, systems)
+        definition = _read_entity(run, engine)
         _check_row(run, definition)
         check_run(definition, run, values=values, as_of=now)
     except PermanentError as error:
-        claims.refuse_run(systems.engine, run.run_id, message=str(error), now=now)
+        if claims.refuse_run(engine, run.run_id, message=str(error), now=now):
+            log.warning("run %s is refused: %s", run.run_id, error)
         return
-    claims.claim_run(systems.engine, run.run_id, dag_id=DAG_PREFIX + definition.entity.entity_code, now=now)
+    dag_id = DAG_PREFIX + definition.entity.entity_code
+    if claims.claim_run(engine, run.run_id, dag_id=dag_id, now=now):
+        log.info("run %s is claimed for %s", run.run_id, dag_id)
 
 
-def _read_entity(run: Run, systems: Systems) -> EntityDefinition:
-    code = claims.find_entity_code(systems.engine, run.entity_id)
+def _read_entity(run: Run, engine: Engine) -> EntityDefinition:
+    code = claims.find_entity_code(engine, run.entity_id)
     if code is None:
         raise ConfigError(f"entity_id {run.entity_id} is not in opt_entities; insert the run of an entity that is")
-    return entities.read_definition(systems.engine, code)
+    return entities.read_definition(engine, code)
 
 
 def _check_row(run: Run, definition: EntityDefinition) -> None:

@@ -9,6 +9,7 @@ from fastapi import APIRouter, FastAPI
 from optimizer.tracking.body_limit import BodyLimit
 from optimizer.tracking.callers import Door, Login
 from optimizer.tracking.connections import DEFAULT_POOL_SIZE, open_pool
+from optimizer.tracking.dashboard.app import mount_dashboard
 from optimizer.tracking.database import Database
 from optimizer.tracking.problems import install
 from optimizer.tracking.publishing import publish
@@ -73,6 +74,7 @@ def create_app(
     for module in (runs, iterations, samples, analytics):
         root.include_router(module.router)
     app.include_router(root)
+    mount_dashboard(app, prefix=prefix, database=database, door=app.state.door, database_url=database_url)
     app.add_middleware(BodyLimit)
     install(app)
     publish(app)

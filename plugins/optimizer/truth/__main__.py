@@ -1,10 +1,8 @@
 """`python -m optimizer.truth`: the optimizer against known truth; status 1 where a goal is missed."""
 
-import json
 import os
 import sys
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated
@@ -13,9 +11,10 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from optimizer.errors import OptimizerError
+from optimizer.errors import DataError, OptimizerError
 from optimizer.truth.auction_log import run_auction_log
 from optimizer.truth.goals import TrialFigures
+from optimizer.truth.saved import SavedTrials
 from optimizer.truth.table import lines_of, print_goals, print_methods
 from optimizer.truth.trials import SCENARIO_NAMES, Job
 
@@ -32,7 +31,10 @@ def run(
     bids: Annotated[int, typer.Option(min=20_000, help="Bids of each log.")] = 300_000,
     scenario: Annotated[list[str] | None, typer.Option(help="Only these scenarios.")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = os.cpu_count() or 1,
-    save: Annotated[Path | None, typer.Option(help="Write every trial's figures to this file (JSON lines).")] = None,
+    save: Annotated[
+        Path | None,
+        typer.Option(help="Add every job's figures to this file (JSON lines) as it ends; what it has is not rerun."),
+    ] = None,
 ) -> None:
     """Try the optimizer on simulated markets and print what it reached beside what it should."""
     console = Console(width=None if sys.stdout.isatty() else PRINTED_WIDTH)
@@ -42,9 +44,8 @@ def run(
     names = scenario or list(SCENARIO_NAMES)
     if unknown := sorted(set(names) - set(SCENARIO_NAMES)):
         raise typer.BadParameter(f"{', '.join(unknown)}: choose among {', '.join(SCENARIO_NAMES)}")
-    trials = run_jobs([Job(name, seed, bids) for name in names for seed in range(1, seeds + 1)], processes=jobs)
-    if save is not None:
-        save.write_text("".join(json.dumps(asdict(trial)) + "\n" for trial in trials))
+    wanted = [Job(name, seed, bids) for name in names for seed in range(1, seeds + 1)]
+    trials = run_jobs(wanted, processes=jobs, saved=None if save is None else SavedTrials(save))
     lines = lines_of(trials)
     print_goals(lines, console=console)
     if "steady" in names:
@@ -54,22 +55,46 @@ def run(
     sys.exit(1 if missed else 0)
 
 
-def run_jobs(jobs: list[Job], *, processes: int) -> list[TrialFigures]:
-    """Return the figures of all jobs in the order of the jobs, with progress on standard error."""
-    found: dict[Job, list[TrialFigures]] = {}
+def run_jobs(jobs: list[Job], *, processes: int, saved: SavedTrials | None = None) -> list[TrialFigures]:
+    """Return the figures of all jobs in the order of the jobs, with progress on standard error.
+
+    Args:
+        saved: what it has is not run again; every other job is added to it as it ends.
+    Raises:
+        DataError: a job found no answer; what is being run is finished and saved, what waits is dropped.
+    """
+    found = {} if saved is None else saved.read()
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers are the parallel part
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    failures: list[DataError] = []
     # A fresh interpreter a worker: LightGBM hangs in a fork of a process that used its threads.
     with (
         Progress(*columns, console=Console(stderr=True)) as progress,
         ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool,
     ):
-        bar = progress.add_task("trials", total=len(jobs))
-        running = {pool.submit(job.run): job for job in jobs}
+        running = {pool.submit(job.run): job for job in jobs if job not in found}
+        bar = progress.add_task("trials", total=len(jobs), completed=len(jobs) - len(running))
         for done in as_completed(running):
-            found[running[done]] = done.result()
+            if done.cancelled():
+                continue
+            job = running[done]
+            try:
+                found[job] = done.result()
+            except DataError as error:
+                failures.append(DataError(f"{job.scenario}, seed {job.seed}: {error}"))
+                _cancel(running)
+                continue
+            if saved is not None:
+                saved.append(job, found[job])
             progress.advance(bar)
+    if failures:
+        raise failures[0]
     return [trial for job in jobs for trial in found[job]]
+
+
+def _cancel(running: dict[Future, Job]) -> None:
+    for waiting in running:
+        waiting.cancel()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,91 @@
+"""The DAG `pending_runs`: starts the runs that the UI inserts, and sets failed those that died.
+
+It is small on purpose: its tasks start every half minute, and what they import costs more than what they do.
+"""
+
+import time
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
+from airflow.sdk import DAG, DeltaTriggerTimetable, get_current_context, task
+
+from optimizer.names import PENDING_RUNS_DAG
+
+EVERY = timedelta(seconds=30)
+"""With the settling of a request and the start of the tasks, a row is claimed within a minute."""
+
+_DOC = """\
+### Start what the UI asks for, and find what died
+
+**claim** takes the rows of opt_runs with status `pending` that the UI inserted, each exactly once, and **start**
+triggers the entity's DAG for that very row. A request that can never run (wrong config, unknown or inactive entity, no
+version) becomes `failed`, with the reason in its error_message.
+
+**fail_dead_runs** sets failed every open run that gives no sign of life and whose DAG run is gone or has ended.
+
+**Owner** the optimizer team. **Red** means that the control plane or Airflow was silent, or that an entity's DAG is not
+there: its log says which. The next run, half a minute later, tries again; nothing is lost and nothing is started twice.
+
+**Pause** it and nothing that the UI asks for is started. `optimizer doctor` lists what waits, and what died.
+"""
+
+
+def build_pending_runs_dag() -> DAG:
+    """Return the DAG; it is the same at every parse."""
+    with DAG(
+        PENDING_RUNS_DAG,
+        description="Start the runs that the UI inserts; find runs that died",
+        schedule=DeltaTriggerTimetable(EVERY),
+        catchup=False,
+        max_active_runs=1,
+        dagrun_timeout=timedelta(minutes=10),
+        is_paused_upon_creation=False,
+        tags={"optimizer"},
+        doc_md=_DOC,
+        # The next run is the retry.
+        default_args={"owner": "optimizer", "retries": 0, "execution_timeout": timedelta(minutes=3)},
+    ) as dag:
+
+        @task
+        def claim() -> list[dict[str, Any]]:
+            """Return what to start, for TriggerDagRunOperator: one dict a claimed run."""
+            return _claim(partial(_dag_run_state, get_current_context()["ti"]))
+
+        @task
+        def fail_dead_runs() -> list[dict[str, str]]:
+            """Return run_id and reason of each run that died."""
+            return _fail_dead_runs(partial(_dag_run_state, get_current_context()["ti"]))
+
+        # The dag_run_id is the claim's own: a start that is tried again finds what it started.
+        TriggerDagRunOperator.partial(
+            task_id="start", logical_date=None, skip_when_already_exists=True, openlineage_inject_parent_info=False
+        ).expand_kwargs(claim())
+        fail_dead_runs()
+    return dag
+
+
+def _claim(dag_run_state: Any) -> list[dict[str, Any]]:
+    from optimizer.control_plane.engine import ANSWER_TIMEOUT_S
+    from optimizer.orchestration.connections import connect_control_plane
+    from optimizer.pipeline.claiming import claim_pending
+
+    engine = connect_control_plane(answer_timeout_s=ANSWER_TIMEOUT_S)
+    return claim_pending(engine, dag_run_state=dag_run_state, wait=time.sleep, now=datetime.now(UTC))
+
+
+def _fail_dead_runs(dag_run_state: Any) -> list[dict[str, str]]:
+    from optimizer.control_plane.engine import ANSWER_TIMEOUT_S
+    from optimizer.orchestration.connections import connect_control_plane
+    from optimizer.pipeline.dead_runs import fail_dead_runs
+
+    engine = connect_control_plane(answer_timeout_s=ANSWER_TIMEOUT_S)
+    return fail_dead_runs(engine, dag_run_state=dag_run_state, now=datetime.now(UTC))
+
+
+def _dag_run_state(instance: Any, dag_id: str, dag_run_id: str) -> str | None:
+    """Return the state of the DAG run, None where Airflow has none; asked for its state alone, it would raise then."""
+    if instance.get_dr_count(dag_id=dag_id, run_ids=[dag_run_id]) == 0:
+        return None
+    return str(instance.get_dagrun_state(dag_id=dag_id, run_id=dag_run_id))

@@ -1,0 +1,81 @@
+"""One run: its history, its parameters, its iterations; and its samples on a page of their own."""
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
+
+from optimizer.tracking.dashboard import charts
+from optimizer.tracking.dashboard.differences import flatten
+from optimizer.tracking.dashboard.filters import read_model, read_query
+from optimizer.tracking.dashboard.rendering import render
+from optimizer.tracking.dashboard.visits import Admitted, Visit
+from optimizer.tracking.models.queries import MAX_LONG_PAGE, IterationPage, SamplePage
+from optimizer.tracking.problems import Refusal
+from optimizer.tracking.routes.parts import RunId, Tracking
+from optimizer.tracking.tables import iterations, runs, samples
+from optimizer.tracking.tables.history import read_history
+
+PAGE_ROWS = 50
+
+router = APIRouter(prefix="/runs/{runId}")
+
+
+@router.get("")
+async def run(request: Request, run_id: RunId, database: Tracking, caller: Admitted) -> HTMLResponse:
+    """A run with its history, its parameters against its score, and its iterations."""
+    query = read_query(request.query_params, ("cursor",))
+    page = _checked(IterationPage, query)
+    async with database.transaction(caller.projects) as connection:
+        found = await runs.read(connection, run_id)
+        history = await read_history(connection, run_id)
+        listed, pagination = await iterations.list_page(connection, run_id, page)
+    parameters, constant = charts.parameter_charts(history)
+    return render(
+        request,
+        "run",
+        here="run",
+        visit=Visit(caller, found.project_id),
+        query=query,
+        run=found,
+        history=charts.history_chart(history),
+        history_text=charts.describe_history(found, history),
+        is_thinned=len(history) < (pagination.total or 0),
+        parameters=parameters,
+        constant=constant,
+        iterations=listed,
+        pagination=pagination,
+        config=flatten(found.config),
+    )
+
+
+@router.get("/samples")
+async def run_samples(request: Request, run_id: RunId, database: Tracking, caller: Admitted) -> HTMLResponse:
+    """A run's samples: predicted against observed where both are numbers, and all of them as a table."""
+    query = read_query(request.query_params, ("iteration", "isCorrect", "cursor"))
+    page, errors = read_model(SamplePage, query, limit=PAGE_ROWS)
+    drawn_page = page.model_copy(update={"cursor": None, "limit": MAX_LONG_PAGE})
+    async with database.transaction(caller.projects) as connection:
+        found = await runs.read(connection, run_id)
+        drawn, _ = await samples.list_page(connection, run_id, drawn_page)
+        listed, pagination = await samples.list_page(connection, run_id, page)
+    return render(
+        request,
+        "samples",
+        status=422 if errors else 200,
+        here="run",
+        visit=Visit(caller, found.project_id),
+        query=query,
+        errors=errors,
+        run=found,
+        charts=charts.sample_charts(drawn),
+        drawn=len(drawn),
+        samples=[] if errors else listed,
+        pagination=pagination,
+        page=page,
+    )
+
+
+def _checked(model: type[IterationPage], query) -> IterationPage:
+    page, errors = read_model(model, query, limit=PAGE_ROWS)
+    if errors:
+        raise Refusal(422, "; ".join(f"{field}: {reason}" for field, reason in errors.items()))
+    return page

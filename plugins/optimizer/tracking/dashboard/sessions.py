@@ -1,0 +1,50 @@
+"""A session: the API key that a person entered once, sealed into a cookie of the browser's session.
+
+The cookie holds the key encrypted, so whoever steals it can read the dashboard for a while and never has the key. The
+key inside is checked with every request: revoked, it ends the session too. The sealing key follows from the database's
+URL, so all processes of a service open each other's cookies.
+"""
+
+import base64
+
+from cryptography.fernet import Fernet, InvalidToken
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from starlette.requests import Request
+from starlette.responses import Response
+
+COOKIE = "optimization_session"
+LIFETIME_S = 12 * 3600
+
+
+class Sessions:
+    """Seals keys into cookies and opens them again."""
+
+    def __init__(self, database_url: str) -> None:
+        derived = HKDF(SHA256(), length=32, salt=None, info=b"optimization dashboard session")
+        self._box = Fernet(base64.urlsafe_b64encode(derived.derive(database_url.encode())))
+
+    def begin(self, response: Response, *, key: str, path: str, is_secure: bool) -> None:
+        """Give the browser a cookie for the pages under `path`; it forgets it when it is closed."""
+        sealed = self._box.encrypt(key.encode()).decode()
+        response.set_cookie(COOKIE, sealed, path=path, httponly=True, samesite="strict", secure=is_secure)
+
+    def end(self, response: Response, *, path: str) -> None:
+        """Take the cookie away."""
+        response.delete_cookie(COOKIE, path=path, httponly=True, samesite="strict")
+
+    def key_of(self, request: Request) -> str | None:
+        """Return the key of the request's session, or None where there is no session or it is over."""
+        sealed = request.cookies.get(COOKIE)
+        if sealed is None:
+            return None
+        try:
+            return self._box.decrypt(sealed.encode(), ttl=LIFETIME_S).decode()
+        except InvalidToken:
+            return None
+
+
+def with_key(request: Request, key: str) -> Request:
+    """Return the request with the key where the API reads it."""
+    headers = [*request.scope["headers"], (b"x-api-key", key.encode())]
+    return Request({**request.scope, "headers": headers}, request.receive)

@@ -1,0 +1,32 @@
+"""A run's history, thinned to what a chart can show."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
+
+from optimizer.tracking.database import Connection, fetch_all
+from optimizer.tracking.queries import render_query
+
+MAX_POINTS = 2000
+
+
+class HistoryPoint(BaseModel):
+    """An iteration in a chart. `best_score` is the best up to it, None before the first score."""
+
+    model_config = ConfigDict(frozen=True)
+
+    iteration: int
+    score: float | None
+    best_score: float | None
+    params: dict[str, Any]
+    created_at: datetime
+
+
+async def read_history(connection: Connection, run_id: UUID, *, max_points: int = MAX_POINTS) -> list[HistoryPoint]:
+    """Return a run's iterations by number: all, or beyond `max_points` evenly thinned, but every new best one."""
+    values = {"run_id": run_id, "max_points": max_points}
+    return [
+        HistoryPoint.model_validate(row) for row in await fetch_all(connection, render_query("run_history"), values)
+    ]

@@ -1,0 +1,50 @@
+"""What a training job learns from: its cells, grouped, split by time, with what jitter tells."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from optimizer.core.cells import TimeSplit, split_by_time, weighted_quantile
+from optimizer.core.second_price import add_shadow_bids
+from optimizer.core.slope import centre_bids, find_slope, randomised_rows
+from optimizer.training.boosting import Categories
+from optimizer.training.job import TrainingJob
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What is learned from: the cells as they were bid, and what they say about winning (the same in first price)."""
+
+    job: TrainingJob
+    cells: pd.DataFrame
+    priced: pd.DataFrame
+    segments: pd.DataFrame
+    split: TimeSplit
+    categories: Categories
+    reference_cpm: float
+    is_randomised: bool
+
+
+def open_context(job: TrainingJob, cells: pd.DataFrame) -> Context:
+    """Return what the prepared cells hold for training: segments, anchor values, slices of days, whether bids varied.
+
+    Raises:
+        DataError: too few days, or a slice of them without a win or a loss.
+    """
+    cells = centre_bids(cells, job.features)
+    cells["segment"] = cells.groupby(list(job.features), observed=True, sort=True).ngroup()
+    cells["anchor"] = cells.groupby(job.features[0], observed=True, sort=True).ngroup()
+    priced = add_shadow_bids(cells) if job.is_second_price else cells
+    rows = randomised_rows(priced)
+    slope = find_slope(rows, rows["segment"].to_numpy())
+    return Context(
+        job=job,
+        cells=cells,
+        priced=priced,
+        segments=cells.groupby("segment", sort=True)[list(job.features)].first().reset_index(),
+        split=split_by_time(cells),
+        categories=Categories.of(cells, job.features),
+        reference_cpm=float(np.exp(weighted_quantile(cells["log_bid"], cells["bids"], 0.5))),
+        is_randomised=slope is not None and slope.is_identified,
+    )

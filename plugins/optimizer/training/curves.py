@@ -1,0 +1,133 @@
+"""Win-rate curves on a model's scores: of some days, or of the whole log."""
+
+from dataclasses import dataclass, replace
+
+import lightgbm as lgb
+import numpy as np
+import pandas as pd
+
+from optimizer.core.cells import recency_weights
+from optimizer.core.slope import PriceMoves, price_moves
+from optimizer.core.win_rate import (
+    LATEST_DAYS,
+    LandscapeFit,
+    SegmentLevels,
+    common_shift,
+    fit_landscape,
+    segment_levels,
+)
+from optimizer.errors import DataError
+from optimizer.training.boosting import win_scores
+from optimizer.training.context import Context
+
+UNRIVALLED_SHARES = (0.0, 0.02, 0.04, 0.06, 0.08, 0.10, 0.12)
+LIKELIHOOD_GAIN = 2.0
+"""A larger share of auctions without a rival has to be clearly likelier: by this much in log-likelihood."""
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A landscape on a booster's scores.
+
+    usual: one row a segment, see `_usual_prices`; scores: shape (n_segments,), the booster's logit at the usual bid.
+    is_randomised: whether prices are base bids that jitter moved, and not whatever was bid.
+    """
+
+    fit: LandscapeFit
+    usual: pd.DataFrame
+    scores: np.ndarray
+    is_randomised: bool
+
+    def moves(self, cells: pd.DataFrame) -> PriceMoves:
+        prices = self.usual["price"].to_numpy()
+        return price_moves(cells, cells["segment"].to_numpy(), is_randomised=self.is_randomised, usual=prices)
+
+    def win_logit(self, cells: pd.DataFrame) -> np.ndarray:
+        return self.fit.win_logit(self.scores[cells["segment"]], self.moves(cells), cells["anchor"].to_numpy())
+
+
+def fit_best_curve(context: Context, booster: lgb.Booster, cells: pd.DataFrame) -> tuple[Curve, SegmentLevels]:
+    """The curve with the share of auctions without a rival under which the whole log is likeliest.
+
+    Only bids far apart on one segment tell it; while the log holds none, no share is clearly likelier than 0. The
+    largest of all is no answer: then plans followed the rivals closely, which makes every curve look too steep.
+    """
+    best = logistic = None
+    for share in UNRIVALLED_SHARES:
+        try:
+            curve = fit_curve(context, booster, cells, unrivalled_share=share)
+        except DataError:
+            if best is None:
+                raise
+            break  # more than the log bears: somewhere less is won than the share
+        levels = _own_levels(context, curve)
+        if best is not None and levels.log_likelihood < best[1].log_likelihood + LIKELIHOOD_GAIN:
+            break
+        best = curve, levels
+        logistic = logistic or best
+    curve, levels = logistic if best[0].fit.unrivalled_share == UNRIVALLED_SHARES[-1] else best
+    return _settle_intercept(context, curve, levels), levels
+
+
+def _settle_intercept(context: Context, curve: Curve, levels: SegmentLevels) -> Curve:
+    """The curve whose segments, each with its own shift, win on the latest days as many as they did.
+
+    A whole week, so that no weekday counts more than another.
+    """
+    priced = context.priced
+    latest = priced[priced["day"] > priced["day"].max() - pd.Timedelta(days=LATEST_DAYS)]
+    z = curve.win_logit(latest) + levels.shift[latest["segment"]]
+    wins, bids = latest["wins"].to_numpy(float), latest["bids"].to_numpy(float)
+    missing = common_shift(z, wins=wins, bids=bids, unrivalled_share=curve.fit.unrivalled_share)
+    return replace(curve, fit=replace(curve.fit, intercept=curve.fit.intercept + missing))
+
+
+def _own_levels(context: Context, curve: Curve) -> SegmentLevels:
+    priced = context.priced
+    return segment_levels(
+        priced,
+        group=priced["segment"].to_numpy(),
+        size=len(context.segments),
+        curve=curve.win_logit(priced),
+        weights=recency_weights(priced["day"], half_life_days=context.job.half_life_days),
+        fit=curve.fit,
+        variance_factor=context.job.parameters.level_variance,
+    )
+
+
+def fit_curve(context: Context, booster: lgb.Booster, cells: pd.DataFrame, *, unrivalled_share: float = 0.0) -> Curve:
+    """The curve of these days: of the rows that jitter moved, if the log has a slope and these days such rows."""
+    varied = cells[cells["log_planned"].notna()]
+    is_randomised = context.is_randomised and 0 < varied["wins"].sum() < varied["bids"].sum()
+    rows = varied if is_randomised else cells
+    usual = _usual_prices(rows, segments=len(context.segments), is_randomised=is_randomised)
+    scores = win_scores(booster, context.segments, categories=context.categories, log_bid=usual["bid"].to_numpy())
+    segment = rows["segment"].to_numpy()
+    prices = usual["price"].to_numpy()
+    fit = fit_landscape(
+        rows,
+        score=scores[segment],
+        moves=price_moves(rows, segment, is_randomised=is_randomised, usual=prices),
+        segment=segment,
+        group=rows["anchor"].to_numpy(),
+        groups=int(context.cells["anchor"].max()) + 1,
+        reference_cpm=context.reference_cpm,
+        unrivalled_share=unrivalled_share,
+    )
+    return Curve(fit, usual, scores, is_randomised)
+
+
+def _usual_prices(rows: pd.DataFrame, *, segments: int, is_randomised: bool) -> pd.DataFrame:
+    """One row a segment: mean logs of what was bid on these rows, and how much; the overall means where nothing was.
+
+    bid: of final bids; base: of base bids, or final ones where there was no base; price: of what moves the curve.
+    recent_bids, recent_wins: the counts behind them.
+    """
+    bids = rows["bids"]
+    base = rows["log_base"].fillna(rows["log_bid"])
+    means = pd.DataFrame({"bid": rows["log_bid"] * bids, "base": base * bids, "bids": bids, "wins": rows["wins"]})
+    sums = means.groupby(rows["segment"]).sum().reindex(range(segments))
+    overall = means.sum()
+    usual = {name: (sums[name] / sums["bids"]).fillna(overall[name] / overall["bids"]) for name in ("bid", "base")}
+    counts = {"recent_bids": sums["bids"].fillna(0.0), "recent_wins": sums["wins"].fillna(0.0)}
+    return pd.DataFrame({**usual, "price": usual["base" if is_randomised else "bid"], **counts})

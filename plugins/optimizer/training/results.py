@@ -1,0 +1,102 @@
+"""What a training job leaves for pricing: one row a segment, and the report."""
+
+import numpy as np
+import pandas as pd
+
+from optimizer.core.cells import unmask, weighted_quantile
+from optimizer.core.click_rate import estimate_click_rates
+from optimizer.errors import DataError
+from optimizer.training.boosting import click_rates
+from optimizer.training.clicks import ClickModel
+from optimizer.training.context import Context
+from optimizer.training.held_out import judge, segment_samples
+from optimizer.training.job import TrainingJob, TrainingReport
+from optimizer.training.win_rate import WinRate
+
+
+def segment_rows(context: Context, win_rate: WinRate, clicks: ClickModel) -> pd.DataFrame:
+    """One row a segment: features, counts, win-rate curve, usual bid, floor and click rate."""
+    job, cells, curve = context.job, context.cells, win_rate.curve
+    fit, usual, features = curve.fit, curve.usual, list(job.features)
+    counts = ["bids", "wins", "clicks", "bid_cpm_sum"]
+    segments = cells.groupby(["segment", "anchor", *features], observed=True, sort=True)[counts].sum().reset_index()
+    own = win_rate.levels
+    segments = segments.assign(level_shift=own.shift, level_error=own.error, effective_bids=own.effective_bids)
+    anchor = segments["anchor"].to_numpy()
+    segments["usual_bid_cpm"] = np.exp(usual["base"].to_numpy())
+    segments["recent_bids"] = usual["recent_bids"].to_numpy()
+    segments["recent_wins"] = usual["recent_wins"].to_numpy()
+    segments["model_level"] = fit.level(curve.scores, usual["price"].to_numpy(), anchor)
+    segments["level"] = segments["model_level"] + segments["level_shift"]
+    segments["slope"] = fit.group_slopes[anchor]
+    segments["slope_error"] = fit.group_errors[anchor]
+    segments["is_slope_identified"] = fit.is_group_identified[anchor]
+    segments["floor_cpm"] = _floors(cells, cells["segment"].to_numpy(), len(segments))
+    segments["click_rate"] = (
+        click_rates(clicks.booster, segments, categories=context.categories)
+        if clicks.is_used
+        else estimate_click_rates(segments, features, global_rate=_global_click_rate(job))
+    )
+    for feature in features:
+        segments[feature] = unmask(segments[feature])
+    return segments.drop(columns=["segment", "anchor"])
+
+
+def _floors(cells: pd.DataFrame, group: np.ndarray, size: int) -> np.ndarray:
+    """The floor that 90 % of a segment's bids with a known floor keep; NaN where none is known."""
+    floors = np.full(size, np.nan)
+    known = cells["floor_cpm_max"].notna().to_numpy()
+    frame = pd.DataFrame({"group": group[known], "floor": cells["floor_cpm_max"][known], "bids": cells["bids"][known]})
+    for segment, rows in frame.groupby("group"):
+        floors[segment] = weighted_quantile(rows["floor"], rows["bids"], 0.9)
+    return floors
+
+
+def training_report(context: Context, win_rate: WinRate, clicks: ClickModel) -> TrainingReport:
+    """Return the figures of the fit.
+
+    Raises:
+        DataError: the window has no views.
+    """
+    job, cells, fit = context.job, context.cells, win_rate.curve.fit
+    _, calibrate, test = context.split.slices(context.priced)
+    recent = pd.concat([calibrate, test])
+    served = recent["log_base"].fillna(recent["log_bid"])
+    hits = cells["clicks"].sum()
+    return TrainingReport(
+        reference_cpm=fit.reference_cpm,
+        intercept=fit.intercept,
+        score_weight=fit.score_weight,
+        slope=fit.slope,
+        slope_error=fit.slope_error,
+        bid_coefficient=fit.bid_coefficient,
+        bid_coefficient_error=fit.bid_coefficient_error,
+        unrivalled_share=fit.unrivalled_share,
+        is_slope_naive=fit.is_naive,
+        is_held=fit.is_held,
+        calibration=win_rate.calibration,
+        held_out=segment_samples(judge(win_rate.test_cells, win_rate.predicted), job.features),
+        **win_rate.metrics,
+        ctr_model_auc=clicks.auc,
+        ctr_model_auc_error=clicks.auc_error,
+        ctr_model_gain_lower=clicks.gain_lower,
+        ctr_model_used=clicks.is_used,
+        global_click_rate=_global_click_rate(job),
+        value_per_click=float(cells["click_revenue"].sum() / hits) if hits else 0.0,
+        value_per_mille_views=float(1000 * cells["view_revenue"].sum() / cells["wins"].sum()),
+        served_bid_low_cpm=float(np.exp(weighted_quantile(served, recent["bids"], 0.01))),
+        served_bid_high_cpm=float(np.exp(weighted_quantile(served, recent["bids"], 0.99))),
+        train_until=_date(context.split.calibrate_from),
+        calibrate_until=_date(context.split.test_from),
+        test_until=_date(cells["day"].max() + pd.Timedelta(days=1)),
+    )
+
+
+def _global_click_rate(job: TrainingJob) -> float:
+    if job.total_views < 1:
+        raise DataError("the window has no views, so no win can be learned from; check the VIEWS table")
+    return job.total_clicks / job.total_views
+
+
+def _date(day: pd.Timestamp) -> str:
+    return day.date().isoformat()

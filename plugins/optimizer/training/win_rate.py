@@ -1,0 +1,94 @@
+"""The win-rate model: fitted on early days, its curve on later ones, judged on the latest, then refitted for use."""
+
+from dataclasses import dataclass
+
+import lightgbm as lgb
+import numpy as np
+import pandas as pd
+from sklearn.metrics import log_loss
+
+from optimizer.core.calibration import calibration_bins, calibration_error, group_bias, weighted_auc
+from optimizer.core.cells import recency_weights
+from optimizer.core.win_rate import SegmentLevels
+from optimizer.training.boosting import fit_win_model, largest_fall
+from optimizer.training.context import Context
+from optimizer.training.curves import Curve, fit_best_curve, fit_curve
+
+
+@dataclass(frozen=True, slots=True)
+class WinRate:
+    """The model in use with its curve and the segments' own levels; how the same fared on days it had not seen.
+
+    calibration: bins of predicted and observed rate on the test days.
+    test_cells, predicted: the cells of those days, and the win rate predicted of each.
+    """
+
+    booster: lgb.Booster
+    curve: Curve
+    levels: SegmentLevels
+    metrics: dict[str, float | None]
+    calibration: list[dict[str, float]]
+    test_cells: pd.DataFrame
+    predicted: np.ndarray
+
+
+def fit_win_rate(context: Context) -> WinRate:
+    """Return the win-rate model of the context, judged on its test days and fitted for use on all of them.
+
+    Raises:
+        DataError: a fit does not converge, or the model falls with the bid.
+    """
+    train, calibrate, test = context.split.slices(context.priced)
+    judged = _fit_boosted(context, train, later=calibrate)
+    judged_curve = fit_curve(context, judged, calibrate)
+    predicted = judged_curve.fit.win_rate(judged_curve.win_logit(test))
+    wins, bids = test["wins"].to_numpy(float), test["bids"].to_numpy(float)
+    metrics = {
+        "wr_model_auc": weighted_auc(predicted, successes=wins, trials=bids),
+        **_calibration(judged_curve, predicted, test),
+        "wr_model_logloss": log_loss(
+            np.repeat([1, 0], len(test)),
+            np.concatenate([predicted, predicted]),
+            sample_weight=np.concatenate([wins, bids - wins]),
+        ),
+        "wr_model_rounds": max(1, judged.best_iteration),
+    }
+    booster = _fit_boosted(context, pd.concat([train, calibrate]), rounds=metrics["wr_model_rounds"])
+    metrics["largest_fall"] = largest_fall(booster, context.cells, categories=context.categories)
+    curve, levels = fit_best_curve(context, booster, pd.concat([calibrate, test]))
+    bins = calibration_bins(predicted, successes=wins, trials=bids)
+    return WinRate(booster, curve, levels, metrics, bins.to_dict("records"), test, predicted)
+
+
+def _fit_boosted(context: Context, cells: pd.DataFrame, **options) -> lgb.Booster:
+    weights = recency_weights(cells["day"], half_life_days=context.job.half_life_days)
+    job = context.job
+    return fit_win_model(
+        cells,
+        categories=context.categories,
+        weights=weights,
+        parameters=job.parameters.boosting(),
+        seed=job.seed,
+        threads=job.threads,
+        **options,
+    )
+
+
+def _calibration(curve: Curve, predicted: np.ndarray, test: pd.DataFrame) -> dict[str, float | None]:
+    """How well predictions agree with the test days: over bins, over anchor values and, with jitter, over its reach."""
+    counts = {"successes": test["wins"].to_numpy(float), "trials": test["bids"].to_numpy(float)}
+    error = calibration_error(predicted, **counts, day=test["day"].to_numpy())
+    found = {
+        "wr_model_ece": error.value,
+        "wr_model_ece_low": error.low,
+        "wr_model_ece_high": error.high,
+        "wr_model_ece_noise": error.noise,
+        "wr_model_anchor_bias": group_bias(predicted, **counts, group=test["anchor"].to_numpy()),
+        "wr_model_lce": None,
+    }
+    is_varied = test["log_planned"].notna().to_numpy()
+    if curve.is_randomised and is_varied.any():
+        varied = {name: values[is_varied] for name, values in counts.items()}
+        day, by = test["day"].to_numpy()[is_varied], curve.moves(test).move[is_varied]
+        found["wr_model_lce"] = calibration_error(predicted[is_varied], **varied, day=day, by=by).value
+    return found

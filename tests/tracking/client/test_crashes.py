@@ -1,0 +1,139 @@
+"""Processes that are killed and services that are away: what was logged arrives, once."""
+
+import subprocess
+import sys
+import uuid
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from optimizer.tracking.client import ClientSettings, TrackingClient, track_run
+from optimizer.tracking.client.abandoned import send_abandoned
+from optimizer.tracking.client.calls import RunId
+
+PROGRAM = Path(__file__).with_name("logging_program.py")
+
+
+def start(settings: ClientSettings, name: str, *, iterations: int) -> subprocess.Popen:
+    command = [sys.executable, str(PROGRAM), settings.base_url, settings.key, str(settings.queue_folder), name]
+    return subprocess.Popen(
+        [*command, str(iterations)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+
+
+def kill_after(program: subprocess.Popen, line: str) -> int:
+    """Kill the program once it printed the line, and return the last number that it printed."""
+    with program:
+        for printed in program.stdout:
+            if printed.strip() == line:
+                break
+        program.kill()
+        numbers = [int(line)] if line.isdigit() else []
+        return max([*numbers, *(int(rest) for rest in program.stdout if rest.strip().isdigit())], default=-1)
+
+
+def logged(client: TrackingClient, run_id: RunId) -> tuple[list[int], list[int]]:
+    iterations = [step.iteration for step in client.iterate_iterations(run_id)]
+    return iterations, [sample.iteration for sample in client.iterate_samples(run_id)]
+
+
+def find_run(client: TrackingClient, name: str):
+    (run,) = client.iterate_runs(search=name)
+    return run
+
+
+def test_what_a_killed_process_logged_while_the_service_was_away_arrives_later(away):
+    settings, back = away
+    name = f"killed {uuid.uuid4()}"
+    last = kill_after(start(settings, name, iterations=10_000), "300")
+    with back(), TrackingClient(settings) as client:
+        (resumed,) = send_abandoned(client)
+        assert resumed.outcome.refused == {}
+        run = find_run(client, name)
+        iterations, samples = logged(client, run.id)
+    assert iterations == list(range(len(iterations))) and len(iterations) > last >= 300
+    assert samples[: last + 1] == list(range(last + 1))
+    assert (run.status, run.error_message) == ("failed", "the process that logged this run ended before the run did")
+    assert list(settings.queue_folder.iterdir()) == []
+
+
+def test_a_process_that_is_killed_while_it_sends_loses_and_doubles_nothing(settings, client):
+    name = f"killed {uuid.uuid4()}"
+    last = kill_after(start(settings, name, iterations=600), "599")
+    with track_run("the next process", optimizer_type="custom", settings=settings, flush_s=30) as following:
+        following.log_iteration(0)
+    while list(settings.queue_folder.glob("*.db")):
+        list(send_abandoned(client))
+    iterations, samples = logged(client, find_run(client, name).id)
+    assert iterations == samples == list(range(last + 1))
+
+
+def test_a_run_goes_on_while_the_service_is_away_and_is_complete_once_it_is_back(away, caplog):
+    settings, back = away
+    run = track_run("patient", optimizer_type="custom", settings=settings, flush_s=30)
+    with back():
+        run.log_iteration(0, score=0)
+        assert run.flush()
+    for number in range(1, 50):
+        run.log_iteration(number, score=number)
+    assert not run.flush(0.3)
+    report = run.report()
+    assert report.waiting == {"iteration": 49} and "does not answer" in report.reasons[0]
+    with back(), TrackingClient(settings) as client:
+        run.end("completed")
+        report = run.close()
+        assert report.is_complete and report.sent["iteration"] == 50
+        assert client.read_run(report.run_id).status == "completed"
+    assert "tracking has to wait, the run goes on: the tracking service at" in caplog.text
+
+
+def test_a_block_that_ends_while_the_service_is_away_leaves_all_of_it_for_the_next_process(away, caplog):
+    settings, back = away
+    with track_run("left", optimizer_type="custom", settings=settings, flush_s=0.1) as run:
+        run.log_iteration(0, score=1)
+    report = run.report()
+    assert report.waiting == {"create": 1, "iteration": 1, "update": 1}
+    assert "is not complete: waiting 1 create, 1 iteration, 1 update" in caplog.text
+    with back(), TrackingClient(settings) as client:
+        (resumed,) = send_abandoned(client)
+        assert resumed.outcome.sent == {"create": 1, "iteration": 1, "update": 1}
+        assert list(send_abandoned(client)) == []
+
+
+def test_a_batch_whose_answer_was_lost_is_sent_again_and_written_once(away):
+    settings, back = away
+    name = f"lost answer {uuid.uuid4()}"
+    run = track_run(name, optimizer_type="custom", settings=settings, flush_s=0)
+    for number in range(10):
+        run.log_iteration(number, score=number)
+    run.close()
+    with back(), TrackingClient(settings) as client:
+        real, sent = client.send, []
+
+        def lose_the_first_answer(call):
+            answer = real(call)
+            sent.append(call)
+            if len(sent) in (1, 3):
+                raise KeyboardInterrupt
+            return answer
+
+        client.send = lose_the_first_answer
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                list(send_abandoned(client))
+        (resumed,) = send_abandoned(client)
+        assert resumed.outcome.repeated == {} and resumed.outcome.refused == {}
+        assert find_run(client, name).iterations == 10
+
+
+def test_what_one_key_logged_is_never_sent_with_another_unless_somebody_says_so(away, tracking):
+    settings, back = away
+    run = track_run("of the shop", optimizer_type="custom", settings=settings, flush_s=0)
+    run.log_iteration(0)
+    run.close()
+    other = replace(settings, key=tracking.keys["search"])
+    with back(), TrackingClient(other) as client:
+        assert list(send_abandoned(client)) == []
+        (resumed,) = send_abandoned(client, of_any_key=True)
+        assert resumed.outcome.sent["iteration"] == 1

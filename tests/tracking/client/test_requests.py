@@ -1,0 +1,142 @@
+"""One request a method, against the real service: typed answers, pages to the end, refusals with their reason."""
+
+import asyncio
+import uuid
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+from servers.tracking import Tracking
+
+from optimizer.errors import ConfigError, TrackingRefused, UnavailableError
+from optimizer.tracking.client import AsyncTrackingClient, ClientSettings, TrackingClient
+
+
+def test_a_run_goes_through_its_life_as_typed_values(client):
+    run = client.create_run("typed", optimizer_type="rtb", config={"depth": 6}, tags=["a"], initial_score=0.25)
+    assert (run.status, run.config, run.initial_score) == ("pending", {"depth": 6}, 0.25)
+    assert isinstance(run.created_at, datetime) and run.created_at.tzinfo is not None
+    assert client.add_iterations(run.id, [{"iteration": 0, "score": 0.5}, {"iteration": 1, "score": 0.75}]) == 2
+    samples = [{"iteration": 1, "sample_index": index, "is_correct": index > 0} for index in range(3)]
+    assert client.add_samples(run.id, samples) == 3
+    ended = client.update_run(run.id, status="completed", final_score=0.75)
+    assert (ended.best_score, ended.improvement, ended.iterations) == (0.75, 0.5, 2)
+    assert [step.is_best for step in client.iterate_iterations(run.id)] == [False, True]
+    assert [sample.sample_index for sample in client.iterate_samples(run.id, is_correct=True)] == [1, 2]
+    assert [step.iteration for step in client.read_run(run.id, iteration_limit=1).iteration_list] == [0]
+    client.delete_run(run.id)
+    with pytest.raises(TrackingRefused, match="404") as gone:
+        client.read_run(run.id)
+    assert gone.value.status == 404
+
+
+def test_every_run_comes_once_however_many_pages_they_take(client):
+    tag = f"pages-{uuid.uuid4()}"
+    made = {client.create_run(f"run {number}", optimizer_type="rtb", tags=[tag]).id for number in range(5)}
+    found = [run.id for run in client.iterate_runs(tags=[tag], limit=2)]
+    assert len(found) == 5 and set(found) == made
+
+
+def test_filters_reach_the_service_in_its_own_words(client):
+    tag = f"filters-{uuid.uuid4()}"
+    for number in range(3):
+        run = client.create_run("one", optimizer_type="rtb", tags=[tag], config={"depth": number}, status="running")
+        client.update_run(run.id, status="completed", final_score=number / 2)
+    since = datetime(2020, 1, 1, tzinfo=UTC)
+    page = client.list_runs(tags=[tag], config={"depth": 1}, status=["completed", "failed"], start_date=since)
+    assert [run.config for run in page.data] == [{"depth": 1}] and page.pagination.total == 1
+    assert [run.final_score for run in client.top_runs(limit=2, tags=[tag])] == [1.0, 0.5]
+
+
+def test_asyncio_gets_the_same_answers(settings):
+    async def work() -> list[int]:
+        async with AsyncTrackingClient(settings) as client:
+            run = await client.create_run("awaited", optimizer_type="rtb")
+            await client.add_iterations(run.id, [{"iteration": number} for number in range(3)])
+            assert (await client.health()).status == "ok"
+            assert [project.id for project in await client.list_projects()] == ["shop"]
+            with pytest.raises(TrackingRefused, match="is completed and cannot become running"):
+                await client.update_run(run.id, status="completed")
+                await client.update_run(run.id, status="running")
+            return [step.iteration async for step in client.iterate_iterations(run.id)]
+
+    assert asyncio.run(work()) == [0, 1, 2]
+
+
+def test_a_repeated_creation_makes_one_run(client):
+    key = str(uuid.uuid4())
+    first, again = (client.create_run("once", optimizer_type="rtb", idempotency_key=key) for _ in range(2))
+    assert first == again
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"score": 3}, "score: Extra inputs are not permitted"),
+        ({"initial_score": float("nan")}, "initial_score: Input should be"),
+        ({"runName": "x"}, "runName: Extra inputs"),
+        ({"config": {"secret": object()}}, "cannot be written as JSON"),
+    ],
+    ids=str,
+)
+def test_wrong_fields_are_refused_by_name_before_anything_is_sent(client, fields, message):
+    with pytest.raises(TrackingRefused, match=message) as refused:
+        client.create_run("wrong", optimizer_type="rtb", **fields)
+    assert refused.value.status is None
+
+
+def test_a_refusal_tells_the_field_and_the_reason_and_never_the_key(client, settings):
+    run = client.create_run("twice", optimizer_type="rtb")
+    client.add_iterations(run.id, [{"iteration": 1}])
+    with pytest.raises(TrackingRefused, match="iteration: this run has an iteration of that number already"):
+        client.add_iterations(run.id, [{"iteration": 1}])
+    assert settings.key not in repr(settings)
+
+
+def test_a_key_that_is_not_known_is_refused(tracking: Tracking, tmp_path):
+    with (
+        TrackingClient(ClientSettings(tracking.base_url, "sk_live_wrong", queue_folder=tmp_path)) as client,
+        pytest.raises(TrackingRefused, match="401 the key is unknown, revoked or expired"),
+    ):
+        client.list_projects()
+
+
+def test_a_silent_service_is_asked_again_and_then_named(away):
+    settings, back = away
+    with TrackingClient(settings, attempts=2) as client:
+        with pytest.raises(UnavailableError, match=r"at http://127.0.0.1:\d+/api/optimization does not answer"):
+            client.list_projects()
+        with back():
+            assert [project.id for project in client.list_projects()] == ["shop"]
+
+
+def test_a_service_that_is_busy_is_asked_again_after_the_time_it_names(settings):
+    answers = iter([httpx.Response(429, headers={"Retry-After": "0"}), httpx.Response(503), None])
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return next(answers) or httpx.Response(200, json={"success": True, "data": []})
+
+    http = httpx.Client(transport=httpx.MockTransport(answer), base_url=settings.base_url)
+    assert TrackingClient(settings, http=http).list_projects() == []
+    assert next(answers, "none") == "none"
+
+
+def test_an_answer_of_another_server_is_named_as_such(settings):
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, text="<html>welcome</html>"))
+    client = TrackingClient(settings, http=httpx.Client(transport=transport, base_url=settings.base_url))
+    with pytest.raises(TrackingRefused, match="the answer is not one of the tracking API"):
+        client.list_projects()
+
+
+def test_the_environment_names_the_service_or_the_error_says_what_is_missing(monkeypatch, tmp_path):
+    monkeypatch.delenv("OPTIMIZER_TRACKING_API_URL", raising=False)
+    monkeypatch.setenv("OPTIMIZER_TRACKING_KEY", " sk_live_x\n")
+    with pytest.raises(ConfigError, match="set OPTIMIZER_TRACKING_API_URL to reach"):
+        ClientSettings.from_environment()
+    monkeypatch.setenv("OPTIMIZER_TRACKING_API_URL", "https://tracking.example.com/")
+    monkeypatch.setenv("OPTIMIZER_TRACKING_QUEUE", str(tmp_path))
+    settings = ClientSettings.from_environment()
+    assert settings.base_url == "https://tracking.example.com/api/optimization"
+    assert (settings.key, settings.queue_folder) == ("sk_live_x", tmp_path)
+    with pytest.raises(ConfigError, match=r"must be an http\(s\) address"):
+        ClientSettings("tracking.example.com", "sk_live_x")

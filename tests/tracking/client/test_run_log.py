@@ -1,0 +1,176 @@
+"""Runs that are logged in the background: their ends, threads, wrong values, a queue that is full."""
+
+import asyncio
+import threading
+import uuid
+from dataclasses import replace
+
+import pytest
+
+from optimizer.errors import TrackingRefused
+from optimizer.tracking.client import TrackingClient, track_run
+
+
+def tracked(settings, name="a run", **fields):
+    return track_run(name, optimizer_type="custom", settings=settings, flush_s=30, **fields)
+
+
+def read_back(client: TrackingClient, run_id: str):
+    iterations = list(client.iterate_iterations(run_id))
+    return client.read_run(run_id), iterations, list(client.iterate_samples(run_id))
+
+
+def test_a_run_is_completed_at_the_end_of_its_block_with_all_that_was_logged(settings, client):
+    with tracked(settings, "sound", config={"depth": 6}, metadata={"by": "me"}, initial_score=0) as run:
+        for number in range(3):
+            run.log_iteration(number, score=number / 10, params={"rate": number})
+            run.log_samples(number, [{"is_correct": True}, {"is_correct": False, "score": 0}])
+        run.update(final_score=0.2)
+    report = run.report()
+    assert report.is_complete, str(report)
+    assert report.sent == {"create": 1, "iteration": 3, "sample": 6, "update": 2}
+    found, iterations, samples = read_back(client, report.run_id)
+    assert (found.status, found.best_score, found.final_score, found.iterations) == ("completed", 0.2, 0.2, 3)
+    assert (found.config, found.metadata) == ({"depth": 6}, {"by": "me"})
+    assert found.start_time <= iterations[0].created_at and found.end_time is not None
+    assert [step.params for step in iterations] == [{"rate": number} for number in range(3)]
+    assert [(sample.iteration, sample.sample_index, sample.score) for sample in samples[:2]] == [
+        (0, 0, None),
+        (0, 1, 0),
+    ]
+    assert list(settings.queue_folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(ValueError("no \x00 luck"), "failed"), (KeyboardInterrupt("^C"), "cancelled")], ids=str
+)
+def test_an_exception_ends_the_run_with_its_reason_and_goes_on_upwards(settings, client, error, status):
+    with pytest.raises(type(error)), tracked(settings) as run:
+        run.log_iteration(0, score=1)
+        raise error
+    found = client.read_run(run.report().run_id)
+    assert (found.status, found.iterations) == (status, 1)
+    assert found.error_message.startswith(type(error).__name__)
+    assert "raise error" in found.error_stack
+
+
+def test_an_end_that_the_program_gave_is_kept(settings, client):
+    with tracked(settings) as run:
+        run.update(status="cancelled", error_message="enough")
+    found = client.read_run(run.report().run_id)
+    assert (found.status, found.error_message, found.error_stack) == ("cancelled", "enough", None)
+
+
+def test_asyncio_logs_without_waiting(settings, client):
+    async def work() -> str:
+        async with tracked(settings) as run:
+            for number in range(20):
+                run.log_iteration(number, score=number)
+        return run.report().run_id
+
+    found = client.read_run(asyncio.run(work()))
+    assert (found.status, found.iterations, found.best_score) == ("completed", 20, 19)
+
+
+def test_eight_threads_lose_nothing(settings, client):
+    with tracked(settings) as run:
+
+        def work(thread: int) -> None:
+            for number in range(200):
+                run.log_iteration(200 * thread + number, score=thread)
+                run.log_sample(200 * thread + number, 0, is_correct=True)
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    report = run.report()
+    assert (report.sent["iteration"], report.sent["sample"], report.is_complete) == (1600, 1600, True)
+    found, iterations, samples = read_back(client, report.run_id)
+    assert [step.iteration for step in iterations] == list(range(1600))
+    assert (len(samples), found.iterations, found.best_score) == (1600, 1600, 7)
+
+
+def test_what_cannot_be_logged_is_counted_with_its_reason_and_spoils_nothing(settings, client, caplog):
+    with tracked(settings) as run:
+        run.log_iteration(0, score=float("nan"))
+        run.log_iteration(1, score="high")
+        run.log_iteration(2, score=2)
+        run.log_iteration(2, score=3)
+        run.log_sample(7, 0)
+        run.log_sample(2, 0, input=object())
+        run.log_sample(2, 1)
+    report = run.report()
+    assert (report.sent["iteration"], report.repeated, report.sent["sample"]) == (2, {"iteration": 1}, 1)
+    assert report.refused == {"iteration": 1, "sample": 2}
+    told = " ".join(report.reasons)
+    assert "score: Input should be a valid number" in told and "the run has no iteration 7" in told
+    assert "high" not in told and "not tracked, 1 iteration" in caplog.text
+    found, iterations, samples = read_back(client, report.run_id)
+    assert [(step.iteration, step.score) for step in iterations] == [(0, None), (2, 2)]
+    assert iterations[0].metadata == {"notFinite": {"score": "nan"}}
+    assert (len(samples), found.status) == (1, "completed")
+
+
+def test_a_full_queue_drops_what_is_new_and_says_so_on_the_run_too(away, caplog):
+    settings, back = away
+    run = tracked(replace(settings, max_queue_bytes=4_000))
+    for number in range(1000):
+        run.log_iteration(number, score=number)
+    kept, dropped = run.report().waiting["iteration"], run.report().dropped["iteration"]
+    assert 0 < kept < 200 and kept + dropped == 1000
+    assert caplog.text.count("tracking drops entries from now on") == 1
+    with back():
+        run.end("completed")
+        report = run.close()
+        assert report.sent["iteration"] == kept and not report.is_complete
+        with TrackingClient(settings) as client:
+            found, iterations, _ = read_back(client, report.run_id)
+    assert (found.status, found.metadata) == ("completed", {"dropped": {"iteration": dropped}})
+    assert [step.iteration for step in iterations] == list(range(kept))
+
+
+def test_a_run_of_a_given_id_is_gone_on_with_by_another_process(settings, client):
+    name = f"nightly {uuid.uuid4()}"
+    first = tracked(settings, name, client_id=name)
+    first.log_iteration(0, score=1)
+    assert first.close().is_complete
+    again = tracked(settings, name, client_id=name, config={"other": "words"})
+    again.log_iteration(0, score=1)
+    again.log_iteration(1, score=2)
+    again.end("completed")
+    report = again.close()
+    assert (report.run_id, report.repeated) == (first.report().run_id, {"iteration": 1})
+    found = client.read_run(report.run_id)
+    assert (found.status, found.iterations, found.metadata) == ("completed", 2, {"clientRunId": name})
+
+
+def test_a_wrong_field_of_the_run_itself_is_refused_before_anything_happens(settings):
+    with pytest.raises(TrackingRefused, match="optimizer_type: String should match pattern"):
+        track_run("x", optimizer_type="Not This", settings=settings)
+    assert not settings.queue_folder.exists()
+
+
+def test_a_folder_that_cannot_be_written_costs_the_queue_and_not_the_run(settings, client, tmp_path, caplog):
+    (tmp_path / "file").write_text("in the way")
+    with tracked(replace(settings, queue_folder=tmp_path / "file" / "queue")) as run:
+        run.log_iteration(0, score=1)
+    assert "no tracking queue in" in caplog.text
+    assert client.read_run(run.report().run_id).status == "completed"
+
+
+def test_a_log_that_is_closed_drops_and_says_so(settings, caplog):
+    with tracked(settings) as run:
+        pass
+    run.log_iteration(0, score=1)
+    assert "tracking drops entries from now on, the run goes on: the run's log is closed" in caplog.text
+
+
+def test_the_queue_is_readable_by_its_owner_alone_and_holds_no_key(away):
+    settings, _ = away
+    run = track_run("secret", optimizer_type="custom", settings=settings, flush_s=0)
+    assert settings.queue_folder.stat().st_mode & 0o077 == 0
+    assert run.close().waiting == {"create": 1}
+    files = [path for path in settings.queue_folder.iterdir() if path.suffix != ".lock"]
+    assert files and not [path for path in files if settings.key.encode() in path.read_bytes()]
