@@ -187,14 +187,15 @@ def test_an_emptied_memcached_is_no_unknown_segment_and_the_next_refresh_fills_i
 
 
 def test_one_lost_key_is_written_again_once_it_was_missed(market, server, memcached):
-    refresher = market.refresher(memcached=server)
+    service = BidderService(market.refresher(memcached=server), is_remote=True)
     market.deploy({market.publish(): 100})
-    refresher.refresh()
-    memcached.delete(refresher.generations[ENTITY].runs[bid_of(refresher).run_id].bids.place_of("Ohio|android"))
-    assert bid_of(refresher).reason is Reason.TABLE_LOST
-    refresher.report_lost()
-    refresher.refresh()
-    assert bid_of(refresher).bid_cpm == 12.0
+    service.refresh()
+    (run,) = service.refresher.generations[ENTITY].runs.values()
+    memcached.delete(run.bids.place_of("Ohio|android"))
+    assert service.price(ask(), entity_code=ENTITY).reason is Reason.TABLE_LOST
+    assert service._waking.is_set()
+    service.refresh()
+    assert service.price(ask(), entity_code=ENTITY).bid_cpm == 12.0
 
 
 @pytest.mark.parametrize("value", ["", "x", "nan", "inf", "-1"])
