@@ -1,4 +1,4 @@
-"""`python -m optimizer.tracking serve|migrate|refresh|keys …`"""
+"""`python -m optimizer.tracking list|show|top|compare|watch|export|resume|serve|migrate|refresh|keys …`"""
 
 from optimizer.tracking.commands.main import app
 

@@ -91,6 +91,7 @@ def _own_levels(context: Context, curve: Curve) -> SegmentLevels:
         curve=curve.win_logit(priced),
         weights=recency_weights(priced["day"], half_life_days=context.job.half_life_days),
         fit=curve.fit,
+        variance_factor=context.job.parameters.level_variance,
     )
 
 

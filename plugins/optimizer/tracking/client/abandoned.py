@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from optimizer.tracking.client import calls
 from optimizer.tracking.client.blocking import TrackingClient
@@ -38,11 +37,10 @@ def adopt_abandoned(client: TrackingClient, *, of_any_key: bool = False) -> Iter
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """What became of one abandoned queue."""
+    """What became of one abandoned queue; run_id: the service's, None where that would not have the run."""
 
-    path: Path
+    run_id: str | None
     outcome: Outcome
-    waiting: dict[str, int]
 
 
 def send_abandoned(client: TrackingClient, *, of_any_key: bool = False) -> Iterator[Resumed]:
@@ -55,6 +53,6 @@ def send_abandoned(client: TrackingClient, *, of_any_key: bool = False) -> Itera
         try:
             while delivery.send_next():
                 pass
-            yield Resumed(delivery.queue.path or Path(), delivery.outcome, delivery.queue.waiting())
+            yield Resumed(delivery.queue.run().run_id, delivery.outcome)
         finally:
             delivery.queue.close()

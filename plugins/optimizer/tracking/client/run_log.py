@@ -250,4 +250,4 @@ def _text(text: str) -> str:
 
 
 def _numbers(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{number:,} {kind}s" for kind, number in counts.items())
+    return ", ".join(f"{number:,} {kind}{'' if number == 1 else 's'}" for kind, number in counts.items())

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from optimizer.errors import OptimizerError
-from optimizer.tracking.commands import keys, serving
+from optimizer.tracking.commands import exporting, keys, reading, resuming, serving, watching
 
 app = typer.Typer(
     help="Optimization tracking: runs, iterations and samples of any optimizer.",
@@ -42,5 +42,8 @@ def add_group(name: str, help_text: str, **commands: Callable[..., Any]) -> None
 
 
 for command in (serving.serve, serving.migrate, serving.refresh):
-    app.command()(reporting(command))
+    app.command(rich_help_panel="Service")(reporting(command))
+app.command("list", rich_help_panel="Runs")(reporting(reading.list_runs))
+for command in (reading.show, reading.top, reading.compare, watching.watch, exporting.export, resuming.resume):
+    app.command(rich_help_panel="Runs")(reporting(command))
 add_group("keys", "API keys of projects.", create=keys.create, list=keys.show, revoke=keys.revoke, rotate=keys.rotate)

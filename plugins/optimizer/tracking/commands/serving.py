@@ -1,15 +1,12 @@
-"""Commands that run the service: serve, migrate, refresh."""
+"""Commands that run the service: serve, migrate, refresh. They load it when they are called: it takes a second."""
 
 from typing import Annotated
 
 import typer
-import uvicorn
 
 from optimizer.names import TRACKING_PREFIX
-from optimizer.tracking.app import create_app
 from optimizer.tracking.connections import DEFAULT_POOL_SIZE, connect, require_url
 from optimizer.tracking.refreshing import REFRESH_S
-from optimizer.tracking.schema import migrate as migrate_schema
 
 DEFAULT_PORT = 8400
 
@@ -21,13 +18,19 @@ def serve(
     refresh_s: Annotated[float, typer.Option(min=1, help="Seconds between refreshes of the analytics.")] = REFRESH_S,
 ) -> None:
     """Serve the API by itself, on the database of OPTIMIZER_TRACKING_URL; TLS is a proxy's work."""
+    import uvicorn
+
+    from optimizer.tracking.app import create_app
+
     app = create_app(database_url=require_url(), prefix=TRACKING_PREFIX, pool_size=pool_size, refresh_s=refresh_s)
     uvicorn.run(app, host=host, port=port, access_log=False, timeout_graceful_shutdown=5)
 
 
 def migrate() -> None:
     """Bring the tables of OPTIMIZER_TRACKING_URL to this code's revision."""
-    typer.echo(f"the tracking database is at revision {migrate_schema(require_url())}")
+    from optimizer.tracking import schema
+
+    typer.echo(f"the tracking database is at revision {schema.migrate(require_url())}")
 
 
 def refresh() -> None:

@@ -1,0 +1,152 @@
+"""The commands that read, watch and export, on the real service."""
+
+import csv
+import json
+import subprocess
+import sys
+import uuid
+
+import pyarrow.parquet as parquet
+import pytest
+from typer.testing import CliRunner
+
+from optimizer.tracking.client import track_run
+from optimizer.tracking.commands.main import app
+
+
+@pytest.fixture
+def command(settings, monkeypatch):
+    """Return what runs a command of the session's service and gives its exit status, output and errors."""
+    monkeypatch.setenv("OPTIMIZER_TRACKING_API_URL", settings.base_url)
+    monkeypatch.setenv("OPTIMIZER_TRACKING_KEY", settings.key)
+    monkeypatch.setenv("OPTIMIZER_TRACKING_QUEUE", str(settings.queue_folder))
+    return lambda *words: CliRunner().invoke(app, [str(word) for word in words])
+
+
+@pytest.fixture
+def pair(client):
+    """Return two completed runs of a tag of their own: the second is better on average, and worse on one sample."""
+    tag = f"pair-{uuid.uuid4()}"
+    runs = []
+    for depth, scores in ((4, [0.2, 0.9]), (8, [0.8, 0.7])):
+        name = f"depth {depth} {tag}"
+        run = client.create_run(name, optimizer_type="custom", config={"depth": depth, "seed": 1}, tags=[tag])
+        steps = [{"iteration": step, "score": depth * step / 16, "params": {"rate": step / 2}} for step in (1, 2)]
+        client.add_iterations(run.id, steps)
+        samples = [{"iteration": 2, "sample_index": i, "score": s, "input": f"s{i}"} for i, s in enumerate(scores)]
+        client.add_samples(run.id, samples)
+        client.update_run(run.id, status="running", initial_score=0.25)
+        runs.append(client.update_run(run.id, status="completed", final_score=depth / 8))
+    return tag, *runs
+
+
+def test_runs_are_listed_as_a_table_and_as_json(command, pair):
+    tag, first, second = pair
+    table = command("list", "--tag", tag)
+    assert table.exit_code == 0, table.output
+    assert table.output.startswith("2 of 2 runs")
+    assert str(first.id) in table.output and "+300.0%" in table.output
+    listed = json.loads(command("list", "--tag", tag, "--order-by", "final_score", "--ascending", "--json").output)
+    assert [run["id"] for run in listed] == [str(first.id), str(second.id)]
+    filtered = command("list", "--tag", tag, "--config", '{"depth": 8}', "--status", "completed", "--json")
+    assert [run["config"]["depth"] for run in json.loads(filtered.output)] == [8]
+
+
+def test_the_best_come_first(command, pair):
+    tag, _, second = pair
+    assert [run["finalScore"] for run in json.loads(command("top", "--tag", tag, "--json").output)] == [1.0, 0.5]
+    assert json.loads(command("top", "--tag", tag, "--limit", 1, "--json").output)[0]["id"] == str(second.id)
+
+
+def test_a_run_is_shown_by_its_id_or_its_name_with_its_iterations(command, pair):
+    _, first, _ = pair
+    shown = command("show", first.run_name)
+    assert "Iterations, the first 20 of 2" in shown.output and "rate=0.5" in shown.output
+    by_id = json.loads(command("show", first.id, "--json").output)
+    assert [step["isBest"] for step in by_id["iterationList"]] == [False, True]
+
+
+def test_compared_runs_show_what_differs_alone_and_the_samples_that_got_worse(command, pair):
+    _, first, second = pair
+    compared = json.loads(command("compare", first.id, second.id, "--samples", "--json").output)
+    assert compared["different"]["config.depth"] == [4, 8]
+    assert "config.seed" not in compared["different"] and "status" not in compared["different"]
+    assert compared["worseSamples"] == [{"sample": 1, "before": 0.9, "after": 0.7, "input": "s1"}]
+    table = command("compare", first.id, second.id, "--samples").output
+    assert "config.depth" in table and "1 samples got worse" in table
+
+
+def test_a_run_is_watched_until_it_ends(command, settings):
+    name = f"watched {uuid.uuid4()}"
+    run = track_run(name, optimizer_type="custom", settings=settings, metadata={"plannedIterations": 3}, flush_s=30)
+    run.log_iteration(0, score=1)
+    assert run.flush()
+    words = [sys.executable, "-m", "optimizer.tracking", "watch", name, "--every", "0.1"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as watching:
+        first = watching.stdout.readline()
+        run.log_iteration(1, score=2)
+        run.end("failed", error_message="no luck")
+        assert run.close().is_complete
+        *_, last = watching.stdout
+    assert first == f"{name}: running, 1 of 3 iterations, best score 1.00\n"
+    assert last == f"{name}: failed, 2 of 3 iterations, best score 2.00: no luck\n"
+    assert watching.returncode == 1
+    assert json.loads(command("watch", name, "--json").output)["bestScore"] == 2
+
+
+def test_csv_and_parquet_hold_every_row_with_its_types(command, pair, tmp_path):
+    tag, first, second = pair
+    done = command("export", tmp_path / "runs.parquet", "--tag", tag)
+    assert done.output.strip() == f"2 runs in {tmp_path / 'runs.parquet'}"
+    rows = parquet.read_table(tmp_path / "runs.parquet").to_pylist()
+    assert {row["id"] for row in rows} == {str(first.id), str(second.id)}
+    assert sorted(json.loads(row["config"])["depth"] for row in rows) == [4, 8]
+    assert {row["createdAt"] for row in rows} == {first.created_at, second.created_at}
+    command("export", tmp_path / "steps.csv", "--what", "iterations", "--run", first.id)
+    with (tmp_path / "steps.csv").open() as file:
+        steps = list(csv.DictReader(file))
+    assert [(step["iteration"], step["score"], step["params"]) for step in steps] == [
+        ("1", "0.25", '{"rate": 0.5}'),
+        ("2", "0.5", '{"rate": 1.0}'),
+    ]
+    command("export", tmp_path / "samples.parquet", "--what", "samples", "--tag", tag)
+    samples = parquet.read_table(tmp_path / "samples.parquet").to_pylist()
+    assert [sample["score"] for sample in samples if sample["runId"] == str(second.id)] == [0.8, 0.7]
+    assert samples[0]["input"] == '"s0"'
+
+
+def test_an_export_without_rows_has_the_columns(command, tmp_path):
+    assert command("export", tmp_path / "none.csv", "--tag", "nobody-has-it").output.startswith("0 runs")
+    assert (tmp_path / "none.csv").read_text().startswith('"id","projectId","runName"')
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["export", "runs.xlsx"], "runs.xlsx: the name must end in .csv or .parquet"),
+        (["export", "nowhere/runs.csv"], "nowhere/runs.csv cannot be written"),
+        (["show", "nobody"], "no run is called 'nobody'"),
+        (["show", "00000000-0000-0000-0000-000000000000"], "404"),
+        (["list", "--status", "done"], "status.0: Input should be 'pending'"),
+        (["list", "--config", "{"], "config: Value error, is no JSON"),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_is_one_line_and_leaves_no_file(command, words, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    refused = command(*words)
+    assert refused.exit_code == 1
+    assert refused.stderr.startswith("error: ") and message in refused.stderr and "Traceback" not in refused.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_an_ended_program_left_is_sent_by_a_command(command, away):
+    settings, back = away
+    run = track_run("left", optimizer_type="custom", settings=settings, flush_s=0)
+    run.log_iteration(0)
+    run.close()
+    with back():
+        environment = {"OPTIMIZER_TRACKING_API_URL": settings.base_url}
+        sent = CliRunner().invoke(app, ["resume"], env=environment)
+    assert "sent 1 create, 1 iteration" in sent.output
+    assert sent.output.splitlines()[-1] == f"1 queues of ended programs in {settings.queue_folder}"
