@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 from optimizer.local import SYSTEMS, LocalStack, demo
 from optimizer.local.airflow_api import AirflowApi
 
-LOG_BIDS = {"drugs_hcp": 120_000, "drugs_com": 90_000, "nativo_consumer": 90_000}
+LOG_BIDS = {"drugs_hcp": 60_000, "drugs_com": 45_000, "nativo_consumer": 45_000}
 
 
 @pytest.fixture(scope="session")
