@@ -12,7 +12,7 @@ ifneq ($(shell $(BIN)/python -c 'print(1)' 2>/dev/null),1)
 .PHONY: $(STAMP)
 endif
 
-.PHONY: demo test truth bench up down lock lint install servers
+.PHONY: demo test truth bench bench-bidder up down lock lint install servers
 .DEFAULT_GOAL := demo
 
 demo: install  ## run one entity from its log to promoted bids, through Airflow
@@ -27,6 +27,9 @@ truth: install  ## the optimizer against known truth; DATA=file.csv: on an aucti
 
 bench: install  ## what the core costs, as ratios of one run; BENCH="--quick" leaves the logs of 5 and 20 million bids out
 	@$(BIN)/python -m optimizer.bench $(BENCH)
+
+bench-bidder: install servers  ## what the bidder costs and whether it errs under load, as ratios to bounds of the same run
+	@$(BIN)/python -m optimizer.bench.bidder $(BENCH)
 
 up: install  ## Airflow's UI, scheduler and triggerer on the embedded stack
 	@$(BIN)/optimizer up
@@ -54,5 +57,5 @@ $(STAMP): requirements.txt pyproject.toml
 	@scripts/install-openmp $(BIN)/python
 	@touch $(STAMP)
 
-servers:  ## MariaDB and memcached from the system's packages, for the tests
+servers:  ## MariaDB, memcached and Chromium from the system's packages, for the tests
 	@scripts/install-servers

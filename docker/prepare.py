@@ -1,7 +1,7 @@
 """Prepare the systems of the containers for the optimizer; every part can be repeated.
 
 Makes the three accounts of the control plane, its tables, their rights and the example entities; the bucket; the
-warehouse's event tables; with --demo-log also a generated log of the 60 days before today.
+warehouse's event tables; tracking's tables; with --demo-log also a generated log of the 60 days before today.
 """
 
 import argparse
@@ -19,6 +19,8 @@ from optimizer.control_plane.schema import migrate
 from optimizer.local.catalogue import BUCKET, load_catalogue
 from optimizer.local.event_log import LOG_BIDS, create_tables, load_generated_log
 from optimizer.orchestration.connections import connect_systems
+from optimizer.tracking.connections import require_url
+from optimizer.tracking.schema import migrate as migrate_tracking
 from optimizer.warehouse.queries import SQL_FOLDER
 
 GRANTS = SQL_FOLDER / "mysql" / "grants.sql"
@@ -63,6 +65,7 @@ def main() -> None:
     engine = open_engine(os.environ["OPTIMIZER_CONTROL_PLANE_URL"])
     prepare_control_plane(engine)
     engine.dispose()
+    migrate_tracking(require_url())
     systems = connect_systems()
     ensure_bucket(systems.store.client)
     with closing(systems.connect_warehouse()) as connection:
@@ -70,7 +73,7 @@ def main() -> None:
         if options.demo_log:
             marker = Path(os.environ["OPTIMIZER_STATE_DIR"]) / "event_log.json"
             load_generated_log(connection, end_day=datetime.now(UTC).date(), bids=LOG_BIDS, marker=marker)
-    print("the control plane, the bucket and the warehouse's tables are ready")
+    print("the control plane, the bucket and the tables of the warehouse and of tracking are ready")
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ class TrackingRefused(PermanentError):
     status: HTTP's, None where the client saw the fault before it sent anything.
     """
 
-    def __init__(self, message: str, *, status: int | None = None) -> None:
+    def __init__(self, message: str = "", *, status: int | None = None) -> None:
         super().__init__(message)
         self.status = status
 
@@ -94,6 +94,6 @@ class UnavailableError(OptimizerError):
     retry_after_s: how long the system asks to be left alone, None where it says nothing.
     """
 
-    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+    def __init__(self, message: str = "", *, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s

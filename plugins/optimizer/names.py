@@ -20,8 +20,14 @@ CLAIM_PREFIX = "ui__"
 TRACKING_URL_VARIABLE = "OPTIMIZER_TRACKING_URL"
 """The environment variable with the tracking database's URL."""
 
+TRACKING_PROJECT = "rtb"
+"""The project that the embedded stack's own runs are tracked in."""
+
 TRACKING_PREFIX = "/api/optimization"
 """Where the tracking API is served, alone and in Airflow's api-server."""
+
+DASHBOARD_PATH = "/dashboard"
+"""Where below it the pages for people are."""
 
 TRACKING_API_URL_VARIABLE = "OPTIMIZER_TRACKING_API_URL"
 TRACKING_KEY_VARIABLE = "OPTIMIZER_TRACKING_KEY"

@@ -3,8 +3,8 @@ import io
 import pytest
 from rich.console import Console
 
-from optimizer.bench.__main__ import conclude
 from optimizer.bench.figures import Figure, best_seconds
+from optimizer.bench.printing import conclude
 
 
 def figure(measured: float, *, bound: float | None) -> Figure:

@@ -1,12 +1,14 @@
 """A filled control plane that the command line looks into."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from control_plane.catalog import NOW, complete_sample, fill_catalog, open_sample
+from servers.embedded import closed_port
 from sqlalchemy import Engine
 from typer.testing import CliRunner, Result
 
@@ -18,6 +20,15 @@ from optimizer.control_plane.runs import fail_run
 from optimizer.control_plane.schema import migrate
 
 Command = Callable[..., Result]
+
+NO_S3 = {
+    "AWS_ENDPOINT_URL": f"http://127.0.0.1:{closed_port()}",
+    "AWS_ACCESS_KEY_ID": "none",
+    "AWS_SECRET_ACCESS_KEY": "none",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_MAX_ATTEMPTS": "1",
+}
+"""A command finds no object store, at once, where the test's environment names none."""
 
 
 @pytest.fixture
@@ -60,4 +71,4 @@ def optimizer_json(optimizer: Command) -> Callable[..., Any]:
 def run(*arguments: str, url: str | None = None, home: Path | None = None) -> Result:
     """Run the command with this control plane and home of the stack, and nothing else from the environment."""
     variables = {URL_VARIABLE: url, "OPTIMIZER_HOME": None if home is None else str(home), "COLUMNS": "200"}
-    return CliRunner().invoke(app, list(arguments), env=variables)
+    return CliRunner().invoke(app, list(arguments), env={**NO_S3, **os.environ, **variables})

@@ -19,7 +19,7 @@ def test_what_is_no_split_is_refused_with_an_example(items):
 def test_a_person_splits_the_traffic_and_sees_it(engine, optimizer_json):
     first = next(run for run in runs.list_runs(engine) if run.validation_status == "passed")
     other = complete_sample(engine, "fourth", now=NOW.replace(hour=18))
-    shown = optimizer_json("deploy", "drugs_hcp", f"{first.run_id}=80", f"{other}=20", "--by", "trader")
+    shown = optimizer_json("deploy", "drugs_hcp", f"{first.run_id}=80", f"{other}=20", "--by", "trader", "--unchecked")
     assert [(row["run_id"], row["traffic_pct"], row["deployed_by"]) for row in shown] == [
         (first.run_id, 80, "trader"),
         (other, 20, "trader"),
@@ -30,6 +30,6 @@ def test_a_person_splits_the_traffic_and_sees_it(engine, optimizer_json):
 
 def test_a_run_that_may_not_go_live_is_refused_with_the_reason(engine, optimizer):
     failed = next(run for run in runs.list_runs(engine) if run.status == "failed")
-    result = optimizer("deploy", "drugs_hcp", f"{failed.run_id}=100")
+    result = optimizer("deploy", "drugs_hcp", f"{failed.run_id}=100", "--unchecked")
     assert result.exit_code == 1
     assert f"run {failed.run_id} is failed; choose a completed run" in result.stderr

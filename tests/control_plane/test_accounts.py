@@ -8,13 +8,22 @@ from control_plane.catalog import NOW, complete_sample, fill_catalog, open_sampl
 from control_plane.statements import read_printed, split_statements
 from sqlalchemy import text
 
-from optimizer.control_plane.deployments import deploy, read_active, read_history
+from optimizer.control_plane.claims import claim_run
+from optimizer.control_plane.deployments import deploy, read_active, read_history, rollback, start_canary
 from optimizer.control_plane.engine import open_engine, transaction
 from optimizer.control_plane.entities import read_definition, read_definitions
-from optimizer.control_plane.registry import read_features, read_macro, read_metrics, read_outputs, register_results
+from optimizer.control_plane.registry import (
+    read_features,
+    read_macro,
+    read_metrics,
+    read_outputs,
+    register_results,
+    replace_metrics,
+)
 from optimizer.control_plane.runs import adopt_run, fail_run, list_runs, list_unclaimed, read_run_values
 from optimizer.control_plane.schema import check_schema, migrate
 from optimizer.control_plane.serving import read_served
+from optimizer.control_plane.splits import percents_of
 from optimizer.errors import ConfigError, PromotionRefused
 
 FLOW = read_printed("example_flow.sql")
@@ -108,13 +117,35 @@ def test_the_optimizer_promotes_by_itself_with_its_rights_and_gives_way_to_a_per
         deploy(app, split={second: 100}, now=moment, **by_itself)
 
 
+def test_the_monitor_replaces_its_own_figures_with_the_optimizers_rights(engines):
+    app, root = engines["optimizer_app"], engines["root"]
+    run_id = complete_sample(app, "first")
+    others = read_metrics(root, run_id)
+    for figures in ({"win_rate": 0.3, "bids": 10.0}, {"win_rate": 0.31, "cpm": None}):
+        replace_metrics(app, run_id, section="live", metrics=figures)
+        live = [metric for metric in read_metrics(root, run_id) if metric.metric_section == "live"]
+        assert {metric.metric_key: metric.metric_value for metric in live} == figures
+    assert [metric for metric in read_metrics(root, run_id) if metric.metric_section != "live"] == others
+
+
+def test_the_optimizer_rolls_back_and_tries_a_run_with_its_rights(engines):
+    app = engines["optimizer_app"]
+    first, second = complete_sample(app, "first"), complete_sample(app, "second", now=NOW + timedelta(minutes=1))
+    deploy(app, entity_code="drugs_hcp", split={first: 100}, deployed_by="promote", now=NOW)
+    tried = start_canary(app, entity_code="drugs_hcp", run_id=second, canary_pct=10, now=NOW + timedelta(hours=1))
+    assert percents_of(tried) == {first: 90, second: 10}
+    back = rollback(app, entity_code="drugs_hcp", deployed_by="ben", now=NOW + timedelta(hours=2))
+    assert percents_of(back) == {first: 100}
+
+
 def test_the_optimizer_takes_a_run_of_the_ui_with_its_rights(engines):
     app = engines["optimizer_app"]
     for name in ("ui_inserts_run", "ui_inserts_run_configs"):
         with transaction(engines["optimizer_ui"]) as connection:
             connection.exec_driver_sql(FLOW[name])
     (run,) = list_unclaimed(app)
-    adopt_run(app, run.run_id, entity_id=1, dag_id="optimize__drugs_hcp", dag_run_id="pending__1")
+    assert claim_run(app, run.run_id, dag_id="optimize__drugs_hcp", now=NOW)
+    adopt_run(app, run.run_id, entity_id=1, dag_id="optimize__drugs_hcp", dag_run_id=f"ui__{run.run_id}")
     assert read_run_values(app, run.run_id)["target_win_rate"] == "0.65"
     start_sample(app, run.run_id)
     assert register_results(app, run.run_id, results=sample_results(), now=NOW).status == "completed"

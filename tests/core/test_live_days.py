@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from optimizer.core.live_days import MOST_OF_A_DAY, WHOLE_DAY, live_days
+from optimizer.core.live_days import MOST_OF_A_DAY, WHOLE_DAY, first_unsettled_day, live_days, unbroken
 
 DAY = date(2026, 2, 10)
 
@@ -40,3 +40,24 @@ def test_a_day_speaks_for_most_of_it_and_compares_when_whole(spans, most, whole)
 def test_today_is_not_over_and_the_past_is_bounded():
     long_ago = (at(1) - timedelta(days=90), None)
     assert days_of(long_ago, days=3) == [7, 8, 9]
+
+
+@pytest.mark.parametrize(
+    ("spans", "kept"),
+    [
+        ([(at(7), None)], [(at(7), None)]),
+        ([(at(7), at(8)), (at(8), None)], [(at(7), at(8)), (at(8), None)]),
+        ([(at(8, 0, 5), None), (at(7), at(8))], [(at(7), at(8)), (at(8, 0, 5), None)]),  # two statements of a UI
+        ([(at(1), at(3)), (at(7), at(8)), (at(8), None)], [(at(7), at(8)), (at(8), None)]),
+        ([(at(1), at(7)), (at(8), None)], [(at(8), None)]),
+        ([(at(7), None), (at(8), None)], [(at(7), None), (at(8), None)]),
+        ([], []),
+    ],
+)
+def test_a_run_that_was_off_is_judged_by_what_came_after(spans, kept):
+    assert unbroken(spans) == kept
+
+
+@pytest.mark.parametrize(("now", "day"), [(at(10, 1, 59), 9), (at(10, 2, 30), 10), (at(10, 23), 10)])
+def test_yesterday_counts_once_its_events_had_time_to_arrive(now, day):
+    assert first_unsettled_day(now) == date(2026, 2, day)

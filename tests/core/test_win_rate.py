@@ -3,7 +3,6 @@ import pytest
 from core.worlds import logistic_cells, true_level
 
 from optimizer.core.cells import prepare_cells
-from optimizer.core.logit import fit_logit
 from optimizer.core.slope import PriceMoves, price_moves
 from optimizer.core.win_rate import fit_landscape, segment_levels
 
@@ -102,15 +101,3 @@ def test_moves_are_measured_from_each_segments_own_mean_price():
     mean = np.bincount(group, cells["bids"] * moves.move) / np.bincount(group, cells["bids"])
     assert mean == pytest.approx(np.zeros(8), abs=1e-12)
     assert moves.usual + moves.move == pytest.approx(cells["log_base"].to_numpy())
-
-
-def test_the_logit_fit_of_counts_equals_that_of_rows():
-    rng = np.random.default_rng(3)
-    design = np.column_stack([np.ones(50), rng.normal(size=50)])
-    trials = rng.integers(1, 20, 50)
-    wins = rng.binomial(trials, 0.4)
-    rows = np.repeat(design, trials, axis=0)
-    won = np.concatenate([[1] * w + [0] * (t - w) for w, t in zip(wins, trials, strict=True)])
-    counted, single = fit_logit(design, wins=wins, trials=trials), fit_logit(rows, wins=won, trials=np.ones(len(won)))
-    assert counted.coefficients == pytest.approx(single.coefficients)
-    assert counted.standard_errors == pytest.approx(single.standard_errors)

@@ -6,7 +6,7 @@ import psutil
 import pytest
 
 from optimizer.errors import ConfigError, RunStateError, UnavailableError
-from optimizer.local import AIRFLOW, LocalStack
+from optimizer.local import AIRFLOW, SYSTEMS, LocalStack
 from optimizer.local.airflow_api import AirflowApi
 from optimizer.local.programs import PROGRAMS
 from optimizer.local.supervision import is_living
@@ -172,6 +172,6 @@ def test_a_stop_in_the_middle_of_a_task_leaves_no_process(stack: LocalStack, air
     tree = supervised_tree(stack)
     assert len(tree) > len(PROGRAMS) + 1
     stack.stop(*AIRFLOW)
-    assert [stack.status()[name] for name in PROGRAMS] == ["running"] * 2 + ["stopped"] * len(AIRFLOW)
+    assert [stack.status()[name] for name in PROGRAMS] == ["running"] * len(SYSTEMS) + ["stopped"] * len(AIRFLOW)
     stack.stop()
     assert not any(map(is_living, tree))

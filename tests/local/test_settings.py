@@ -21,6 +21,8 @@ SECRETS = {
     "warehouse_password",
     "objects_access_key",
     "objects_secret_key",
+    "tracking_password",
+    "tracking_key",
 }
 
 
@@ -47,6 +49,15 @@ def test_a_home_and_its_secrets_are_closed_to_everyone_else(tmp_path: Path):
 
 def test_a_second_open_finds_the_same_ports_and_secrets(tmp_path: Path):
     assert LocalStack.open(tmp_path).settings == LocalStack.open(tmp_path).settings
+
+
+def test_a_home_from_before_tracking_gets_its_secrets_once(tmp_path: Path):
+    path = tmp_path / "stack.json"
+    before = LocalStack.open(tmp_path).settings.model_dump(mode="json", exclude={"tracking_password", "tracking_key"})
+    path.write_text(json.dumps(before))
+    first, second = (LocalStack.open(tmp_path).settings for _ in range(2))
+    assert first == second
+    assert first.model_dump(mode="json").items() >= before.items()
 
 
 def test_two_homes_share_no_secret(tmp_path: Path):

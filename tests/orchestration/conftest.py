@@ -22,7 +22,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
             demo.prepare_control_plane(stack)
             demo.load_generated(stack, today=demo.today_utc(), bids=LOG_BIDS)
             stack.start()
-            stack.wait_ready(120)
+            stack.wait_ready(300)  # two minutes are too few where other work shares the machine
             yield stack
         finally:
             stack.stop()

@@ -165,3 +165,27 @@ def test_a_dag_that_is_being_run_is_built_though_its_entity_was_switched_off(tmp
 def test_two_parses_give_the_same_dag(tmp_path):
     first, second = (build(tmp_path, [define("drugs_hcp")])["dags"][0]["serialized"] for _ in range(2))
     assert first == second
+
+
+def test_a_request_that_nobody_answers_or_a_person_rejects_skips_the_task_and_says_what_stays():
+    code = (
+        "from datetime import timedelta\n"
+        "from airflow.sdk.exceptions import AirflowSkipException\n"
+        "from optimizer.orchestration.approval import PromotionApproval\n"
+        "run = {'entity_code': 'drugs_hcp', 'run_id': 'R'}\n"
+        "task = PromotionApproval(task_id='approve', run_handle=run, longest_wait=timedelta(hours=1))\n"
+        "print(task.defaults, task.response_timeout)\n"
+        "for user, timedout in ((None, True), ({'id': '7', 'name': 'anna'}, False)):\n"
+        "    event = {'chosen_options': task.defaults, 'responded_by_user': user, 'timedout': timedout}\n"
+        "    try:\n"
+        "        task.execute_complete({}, event)\n"
+        "    except AirflowSkipException as skipped:\n"
+        "        print(skipped)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    rest = "what was live stays. `optimizer deploy drugs_hcp R=100` gives it the traffic by hand"
+    assert done.stdout.splitlines()[-3:] == [
+        "['Reject'] 1:00:00",
+        f"entity drugs_hcp: run R does not go live: nobody answered in time; {rest}",
+        f"entity drugs_hcp: run R does not go live: anna rejected it; {rest}",
+    ]

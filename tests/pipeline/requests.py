@@ -1,12 +1,15 @@
 """A control plane with the documents' ids, and runs that a UI inserts there with the documents' own SQL."""
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
 
 from control_plane.statements import read_printed
 from sqlalchemy import Engine, insert
 
 from optimizer.control_plane import tables
-from optimizer.control_plane.engine import transaction
+from optimizer.control_plane.engine import open_engine, transaction
 from optimizer.control_plane.schema import migrate
 from optimizer.core.settings import CONFIG_VERSION
 from optimizer.local.catalogue import load_catalogue
@@ -47,3 +50,11 @@ def set_value(execute: Execute, key: str, value: str, *, run_id: str = RUN_ID) -
     """Insert one more value of the run."""
     names = "run_id, config_key, config_value, config_section"
     execute(f"INSERT INTO opt_run_configs ({names}) VALUES ('{run_id}', '{key}', '{value}', 'business')")
+
+
+def copy_control_plane(engine: Engine, folder: Path) -> Engine:
+    """Return an engine on a copy of the SQLite control plane: a migration takes longer than a test."""
+    path = folder / "control_plane.db"
+    with closing(sqlite3.connect(str(engine.url.database))) as database:
+        database.execute("VACUUM INTO ?", (str(path),))
+    return open_engine(f"sqlite:///{path}")

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from control_plane.catalog import sample_results
 from pipeline.conftest import FinishedRun
@@ -18,7 +19,8 @@ from optimizer.control_plane.engine import transaction
 from optimizer.control_plane.registry import register_results
 from optimizer.control_plane.splits import percents_of
 from optimizer.local import LocalStack
-from optimizer.pipeline.monitoring import monitor_entity
+from optimizer.pipeline.live_actions import ROLLED_BACK_BY
+from optimizer.pipeline.monitoring import monitor_entity, without_unloaded_day
 from optimizer.simulation.auctions import Requests, draw_requests
 from optimizer.simulation.events import serve
 from optimizer.simulation.policies import BidTable
@@ -111,6 +113,12 @@ def open_second(pipeline: Pipeline, first_run: FinishedRun) -> None:
     register_results(pipeline.systems.engine, SECOND, results=results, now=NOW)
 
 
+def lose_files(pipeline: Pipeline, run_id: str) -> None:
+    with transaction(pipeline.systems.engine) as connection:
+        gone = update(tables.runs).where(tables.runs.c.run_id == run_id)
+        connection.execute(gone.values(s3_output_path="s3://pipeline/nowhere/"))
+
+
 def watch(pipeline: Pipeline, *, now: datetime = MORNING) -> dict[str, Any]:
     return monitor_entity(ENTITY, systems=pipeline.systems, now=now)
 
@@ -190,7 +198,7 @@ def test_auto_rollback_goes_back_to_the_split_before_where_a_run_is_worse_than_i
     assert any(f"run {SECOND} (20 % of the traffic) is surely worse than its rival" in text for text in found["alerts"])
     assert active(pipeline) == {first_run.handle.run_id: 100}
     (row,) = deployments.read_active(pipeline.systems.engine, ENTITY)
-    assert row.deployed_by == "airflow:monitor"
+    assert row.deployed_by == "airflow:monitor auto_rollback"
     assert "auto_rollback" in found["actions"][0]
     assert live_metrics(pipeline, SECOND)["win_rate_rival_verdict"] == -1.0
 
@@ -218,6 +226,62 @@ def test_a_canary_that_stays_undecided_is_reported_since_it_keeps_others_from_be
     assert any("is not decided after 14 days" in alert for alert in found["alerts"])
 
 
+def test_a_canary_whose_files_are_gone_gets_no_more_traffic(live, first_run: FinishedRun):
+    pipeline = live("beside", canary=True)
+    lose_files(pipeline, SECOND)
+    found = watch(pipeline)
+    assert active(pipeline) == {first_run.handle.run_id: 80, SECOND: 20} and found["actions"] == []
+    assert any(f"what run {SECOND} promised cannot be read" in alert for alert in found["alerts"])
+
+
+def test_auto_rollback_passes_over_a_split_whose_files_are_gone(live, first_run: FinishedRun):
+    run_id = first_run.handle.run_id
+    pipeline = live("beside_halved", split={run_id: 80, SECOND: 20}, auto_rollback="true")
+    lose_files(pipeline, run_id)
+    alerts = watch(pipeline)["alerts"]
+    assert any(f"the files of run {run_id} cannot be served" in alert for alert in alerts)
+    assert active(pipeline) == {run_id: 80, SECOND: 20}
+
+
+def test_auto_rollback_goes_back_once_and_then_asks_a_person(live, first_run: FinishedRun):
+    pipeline, run_id = live("halved", auto_rollback="true"), first_run.handle.run_id
+    open_second(pipeline, first_run)
+    with transaction(pipeline.systems.engine) as connection:
+        connection.execute(update(tables.deployments).values(deployed_by=ROLLED_BACK_BY))
+        earlier = {"run_id": SECOND, "entity_id": 1, "traffic_pct": 100, "is_active": False, "deployed_by": "anna"}
+        moments = {"deployed_at": NOW - timedelta(days=9), "deactivated_at": NOW - timedelta(days=8)}
+        connection.execute(tables.deployments.insert().values(deployment_id=0, **earlier, **moments))
+    found = watch(pipeline)
+    assert found["actions"] == [] and active(pipeline) == {run_id: 100}
+    assert any(f"auto_rollback has gone back to run {run_id} and goes no further" in text for text in found["alerts"])
+
+
+def test_a_run_that_was_taken_off_and_brought_back_is_judged_anew(live, first_run: FinishedRun):
+    pipeline, run_id = live("halved", auto_rollback="true"), first_run.handle.run_id
+    engine = pipeline.systems.engine
+    open_second(pipeline, first_run)
+    for split, day in (({SECOND: 100}, 7), ({run_id: 100}, 8)):
+        moment = datetime(2026, 2, day, tzinfo=UTC)
+        deployments.deploy(engine, entity_code=ENTITY, split=split, deployed_by="anna", now=moment)
+    found = watch(pipeline)
+    assert (found["alerts"], found["actions"]) == ([], [])
+    assert live_metrics(pipeline, run_id)["days"] == 2.0 and active(pipeline) == {run_id: 100}
+
+
+def test_a_live_run_of_which_the_warehouse_has_no_bids_is_an_alert(live, first_run: FinishedRun):
+    pipeline = live("kept", split={first_run.handle.run_id: 80, SECOND: 20})
+    (alert,) = watch(pipeline)["alerts"]
+    assert f"run {SECOND} (20 % of the traffic) was live on {LIVE_DAYS} days of which the warehouse has none" in alert
+    assert live_metrics(pipeline, SECOND)["win_rate_rival_verdict"] == 0.0
+
+
+def test_the_newest_day_counts_only_once_its_views_are_loaded():
+    days = pd.DataFrame({"day": [1, 1, 2, 2], "run_id": list("abab"), "wins": [5.0, 0.0, 0.0, 0.0]})
+    assert without_unloaded_day(days)["day"].tolist() == [1, 1]
+    assert len(without_unloaded_day(days.assign(wins=[5.0, 0.0, 0.0, 1.0]))) == 4
+    assert without_unloaded_day(days.iloc[:0]).empty
+
+
 def test_a_split_that_a_person_changed_while_it_was_measured_stays(live, first_run: FinishedRun):
     pipeline = live("beside", canary=True)
     engine, connect = pipeline.systems.engine, pipeline.systems.connect_warehouse
@@ -234,8 +298,7 @@ def test_a_split_that_a_person_changed_while_it_was_measured_stays(live, first_r
 
 def test_a_run_whose_promise_cannot_be_read_is_an_alert_and_is_measured_all_the_same(live, first_run: FinishedRun):
     pipeline = live("kept")
-    with transaction(pipeline.systems.engine) as connection:
-        connection.execute(update(tables.runs).values(s3_output_path="s3://pipeline/nowhere/"))
+    lose_files(pipeline, first_run.handle.run_id)
     (alert,) = watch(pipeline)["alerts"]
     assert f"what run {first_run.handle.run_id} promised cannot be read" in alert
     assert live_metrics(pipeline, first_run.handle.run_id)["win_rate"] > 0

@@ -42,7 +42,7 @@ FORBIDDEN = {
     "tracking/client": OUTSIDE - {"httpx"}
     | {"alembic", "fastapi", "jinja2", "psycopg", "psycopg_pool", "pyarrow", "rich", "starlette", "typer", "uvicorn"}
     | {f"optimizer.tracking.{part}" for part in ("app", "callers", "commands", "database", "keys", "routes", "tables")},
-    "bench": OUTSIDE - {"snowflake"} | {"optimizer.control_plane", "optimizer.artifacts", "optimizer.orchestration"},
+    "bench": OUTSIDE - {"snowflake", "sqlalchemy"} | {"optimizer.orchestration"},
 }
 """What no module of a room may import."""
 

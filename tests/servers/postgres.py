@@ -1,4 +1,7 @@
-"""Private Postgres servers behind Unix sockets, one of each release at hand, ended by their own process ids."""
+"""Private Postgres servers behind Unix sockets, ended by their own process ids.
+
+`postgres_server` is the embedded one; `each_postgres_server` also Debian's, for what depends on the release.
+"""
 
 import itertools
 import os
@@ -20,10 +23,10 @@ from optimizer.local.postgres import ADMIN, embedded_programs, give_away, initia
 
 START_TIMEOUT_S = 60
 DEBIAN = Path("/usr/lib/postgresql/15/bin")
+PROGRAMS = {"embedded": embedded_programs} | ({"debian": lambda: DEBIAN} if (DEBIAN / "postgres").exists() else {})
 OWNER = "tracking_owner"
 """Owns the databases, is no superuser and bypasses no row-level security: as in production."""
 
-PROGRAMS = {"embedded": embedded_programs} | ({"debian": lambda: DEBIAN} if (DEBIAN / "postgres").exists() else {})
 _database_numbers = itertools.count(1)
 
 
@@ -50,13 +53,29 @@ class PostgresServer:
                 admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """Start the Postgres from PyPI."""
+    with _run_in_short_folder("embedded") as server:
+        yield server
+
+
 @pytest.fixture(scope="session", params=list(PROGRAMS))
-def postgres_server(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
-    """Start the Postgres from PyPI and, where it is installed, Debian's 15."""
+def each_postgres_server(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
+    """The Postgres from PyPI and, where it is installed, Debian's 15, one after the other."""
+    if request.param == "embedded":
+        yield request.getfixturevalue("postgres_server")
+        return
+    with _run_in_short_folder(request.param) as server:
+        yield server
+
+
+@contextmanager
+def _run_in_short_folder(name: str) -> Iterator[PostgresServer]:
     # A socket's path is short, pytest's folders are not.
     folder = Path(tempfile.mkdtemp(prefix="optimizer-pg-"))
     try:
-        with run_postgres(folder, programs=PROGRAMS[request.param]()) as server:
+        with run_postgres(folder, programs=PROGRAMS[name]()) as server:
             yield server
     finally:
         shutil.rmtree(folder)

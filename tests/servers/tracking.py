@@ -86,7 +86,24 @@ class Tracking:
 @pytest.fixture(scope="session")
 def tracking(postgres_server: PostgresServer) -> Iterator[Tracking]:
     """The session's service; tests make runs of their own and leave those of others alone."""
-    with postgres_server.database() as url:
+    with run_tracking(postgres_server) as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+def each_tracking(each_postgres_server: PostgresServer, request: pytest.FixtureRequest) -> Iterator[Tracking]:
+    """A service on each release of Postgres at hand, for tests of what the database itself does."""
+    if each_postgres_server is request.getfixturevalue("postgres_server"):
+        yield request.getfixturevalue("tracking")
+        return
+    with run_tracking(each_postgres_server) as service:
+        yield service
+
+
+@contextmanager
+def run_tracking(server: PostgresServer) -> Iterator[Tracking]:
+    """Serve a migrated database with two projects until the block ends."""
+    with server.database() as url:
         migrate(url)
         with connect(url) as connection:
             for project in PROJECTS:

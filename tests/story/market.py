@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
@@ -21,7 +21,7 @@ from optimizer.simulation.world import World
 
 FIRST_DAY = date(2025, 12, 9)
 HISTORY_DAYS, CHANGE_DAY = 56, 28
-HISTORY_BIDS, LIVE_BIDS_A_DAY = 84_000, 1_500
+HISTORY_BIDS, LIVE_BIDS_A_DAY = 56_000, 1_500
 SEED = 7
 
 DEVICE_NUMBERS = {"phone": 4, "tablet": 5, "desktop": 2}
@@ -75,13 +75,13 @@ class SimulatedMarket:
 
     def history(self) -> Events:
         """Return eight weeks of a bidder without our runs, whose bids were varied a little at random."""
-        usual = JitteredOptimizer(calibrate_optimizer(self.world, start_day=FIRST_DAY, days=HISTORY_DAYS), seed=SEED)
+        usual = calibrate_optimizer(self.world, start_day=FIRST_DAY, days=HISTORY_DAYS)
         return generate_events(
             self.world,
             start_day=FIRST_DAY,
             days=HISTORY_DAYS,
             bids=HISTORY_BIDS,
-            epochs=[Epoch(usual, HISTORY_DAYS)],
+            epochs=[Epoch(JitteredOptimizer(replace(usual, held_day=0), seed=SEED), HISTORY_DAYS)],
         )
 
     def hold_auctions(self, bidder: Bidder, *, start_day: date, days: int) -> LiveDays:

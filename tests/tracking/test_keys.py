@@ -1,8 +1,6 @@
 """API keys, through the command line that makes them and the API that takes them."""
 
-import os
-import subprocess
-import sys
+from datetime import timedelta
 
 import pytest
 from click.testing import Result
@@ -12,6 +10,8 @@ from typer.testing import CliRunner
 from optimizer.names import TRACKING_PREFIX, TRACKING_URL_VARIABLE
 from optimizer.tracking.app import create_app
 from optimizer.tracking.commands.main import app
+from optimizer.tracking.keys import list_keys
+from optimizer.tracking.schema import head_revision
 
 
 def command(tracking: Tracking, *arguments: str, expect: int = 0) -> Result:
@@ -53,6 +53,28 @@ def test_a_rotated_key_works_beside_the_new_one_until_its_grace_is_over(tracking
     assert [status_of(tracking, key) for key in (new, newest)] == [401, 200]
 
 
+def test_a_rotated_key_ends_when_the_old_one_would_have_unless_another_end_is_asked_for(tracking: Tracking):
+    old = command(tracking, "keys", "create", "shop", "--name", "brief", "--expires-in-days", "3").stdout.strip()
+    new = command(tracking, "keys", "rotate", old[:14]).stdout.strip()
+    week = ("--grace-hours", "168")
+    longer = command(tracking, "keys", "rotate", new[:14], "--expires-in-days", "90", *week).stdout.strip()
+    with tracking.connect() as connection:
+        keys = list_keys(connection, project_id="shop")
+    ends = {key.prefix: key.expires_at - key.created_at for key in keys if key.name == "brief"}
+    assert timedelta(days=2) < ends[new[:14]] <= timedelta(days=3)
+    assert ends[longer[:14]].days >= 89
+
+
+def test_an_expired_key_is_not_revived_by_a_rotation(tracking: Tracking):
+    key = command(tracking, "keys", "create", "shop").stdout.strip()
+    command(tracking, "keys", "rotate", key[:14], "--grace-hours", "0")
+    assert status_of(tracking, key) == 401
+    before = command(tracking, "keys", "list", "shop").stdout.count("sk_live_")
+    assert "revoked or expired" in command(tracking, "keys", "rotate", key[:14], expect=1).stderr
+    assert status_of(tracking, key) == 401
+    assert command(tracking, "keys", "list", "shop").stdout.count("sk_live_") == before
+
+
 @pytest.mark.parametrize(("scope", "statuses"), [("read", (200, 403)), ("write", (403, 201))])
 def test_a_key_does_what_its_scope_says(tracking: Tracking, scope, statuses):
     key = command(tracking, "keys", "create", "shop", "--scope", scope).stdout.strip()
@@ -83,11 +105,8 @@ def test_a_wrong_command_says_what_to_do(tracking: Tracking, arguments, message)
 
 
 def test_the_migration_may_be_repeated(tracking: Tracking):
-    environment = {**os.environ, TRACKING_URL_VARIABLE: tracking.database_url}
-    again = [sys.executable, "-m", "optimizer.tracking", "migrate"]
-    done = subprocess.run(again, env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout == "the tracking database is at revision 0005\n"
-    assert tracking.http.get("/health").json() == {"status": "ok", "revision": "0005"}
+    assert command(tracking, "migrate").stdout == f"the tracking database is at revision {head_revision()}\n"
+    assert tracking.http.get("/health").json() == {"status": "ok", "revision": head_revision()}
 
 
 def test_a_service_without_its_database_answers_503_and_lives(tmp_path):

@@ -4,12 +4,15 @@ import json
 import uuid
 
 import pytest
+from servers.tracking import Tracking
+
+from optimizer.tracking.queries import render_query
 
 
-@pytest.fixture
-def mark(shop):
-    """A tag of this test's own runs: twelve, some without a score, some with equal ones."""
-    mark = f"list-{uuid.uuid4()}"
+@pytest.fixture(scope="module")
+def mark(tracking: Tracking):
+    """A tag of this module's own runs, which no test changes: twelve, some without a score, some with equal ones."""
+    shop, mark = tracking.client("shop"), f"list-{uuid.uuid4()}"
     for number in range(12):
         ended = {"status": "completed", "finalScore": number // 2, "initialScore": 0.5} if number % 3 else {}
         shop.create_run(
@@ -86,11 +89,14 @@ def test_several_tags_must_all_be_there(shop, mark):
 
 
 def test_the_leaderboard_has_completed_runs_of_its_direction_best_first(shop, mark):
-    shop.create_run(tags=[mark], status="completed", direction="minimize", finalScore=-7)
+    low = f"low-{mark}"
+    for score in (-7, -8):
+        shop.create_run(tags=[low], status="completed", direction="minimize", finalScore=score)
     top = shop.get("/runs", tags=mark, top=True, limit=3).json()["data"]
     assert [run["finalScore"] for run in top] == [5, 5, 4]
-    lowest = shop.get("/runs", tags=mark, top=True, direction="minimize").json()["data"]
-    assert [run["finalScore"] for run in lowest] == [-7]
+    lowest = shop.get("/runs", tags=low, top=True, direction="minimize").json()["data"]
+    assert [run["finalScore"] for run in lowest] == [-8, -7]
+    assert shop.get("/runs", tags=low, top=True).json()["data"] == []
 
 
 def test_a_list_brings_the_iterations_where_they_are_asked_for(shop):
@@ -139,8 +145,10 @@ def test_a_leaderboard_a_cursor_page_and_a_search_read_their_indexes(tracking):
     with tracking.connect() as connection:
         connection.execute("SET ROLE optimization_service")
         connection.execute(
-            "INSERT INTO optimization_runs (project_id, run_name, optimizer_type, status, final_score, config) "
-            "SELECT 'shop', 'bulk', 'bulk', 'completed', n, jsonb_build_object('bulk', n) "
+            "INSERT INTO optimization_runs "
+            "(project_id, run_name, optimizer_type, status, final_score, config, created_at) "
+            "SELECT 'shop', 'bulk', 'bulk', (ARRAY['completed', 'failed'])[n % 2 + 1], n, "
+            "jsonb_build_object('bulk', n), now() - n * interval '1 second' "
             "FROM generate_series(1, 20000) AS n"
         )
         connection.execute("RESET ROLE")
@@ -150,6 +158,11 @@ def test_a_leaderboard_a_cursor_page_and_a_search_read_their_indexes(tracking):
         for index, question in questions.items():
             plan = "\n".join(row[0] for row in connection.execute(f"EXPLAIN {question}").fetchall())
             assert index in plan and "Sort" not in plan, plan
+        page = render_query("list_runs", column="final_score", way="DESC").decode()
+        values = {"project_id": "shop", "row_limit": 20, "row_offset": 0}
+        rows = connection.execute(f"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) {page}", values).fetchall()
+        plan = "\n".join(row[0] for row in rows)
+        assert "never executed" in plan, plan
         find = "SELECT optimization_find_runs('shop', '{\"bulk\": 777}', NULL, NULL, 10)"
         assert len(connection.execute(find).fetchall()) == 1
         connection.rollback()

@@ -1,17 +1,34 @@
-"""The schema: made, taken back, made again; and split by project."""
+"""The schema on every release at hand: made, taken back, made again; and split by project."""
 
 from pathlib import Path
 
 from servers.postgres import PostgresServer
+from servers.tracking import Tracking
 
 from optimizer.tracking.connections import connect
 from optimizer.tracking.schema import current_revision, head_revision, migrate, revert
 
 PARTITIONED = Path(__file__).parents[2] / "include" / "sql" / "postgres" / "partitioned_runs.sql"
+INDEXES = {
+    *(
+        f"idx_optimization_runs_{name}"
+        for name in (
+            *("project_id", "status", "optimizer_type", "run_name", "performance"),
+            *("config_gin", "metadata_gin", "tags_gin"),
+        )
+    ),
+    "idx_optimization_iterations_run_id",
+    "idx_optimization_samples_run_id",
+    "idx_optimization_iterations_params_gin",
+}
 
 
-def test_the_schema_is_made_taken_back_and_made_again(postgres_server: PostgresServer):
-    with postgres_server.database() as url:
+def indexes_of(connection) -> set[str]:
+    return {row[0] for row in connection.execute("SELECT indexname FROM pg_indexes").fetchall()}
+
+
+def test_the_schema_is_made_taken_back_and_made_again(each_postgres_server: PostgresServer):
+    with each_postgres_server.database() as url:
         assert migrate(url) == migrate(url) == head_revision()
         revert(url, revision="base")
         assert current_revision(url) is None
@@ -22,26 +39,12 @@ def test_the_schema_is_made_taken_back_and_made_again(postgres_server: PostgresS
         assert migrate(url) == head_revision()
 
 
-def test_the_indexes_triggers_and_functions_have_the_names_of_the_document(tracking):
-    with tracking.connect() as connection:
-        indexes = {row[0] for row in connection.execute("SELECT indexname FROM pg_indexes").fetchall()}
+def test_the_indexes_triggers_and_functions_have_the_names_of_the_document(each_tracking: Tracking):
+    with each_tracking.connect() as connection:
+        indexes = indexes_of(connection)
         triggers = {row[0] for row in connection.execute("SELECT tgname FROM pg_trigger").fetchall()}
         functions = {row[0] for row in connection.execute("SELECT proname FROM pg_proc").fetchall()}
-    runs = (
-        "project_id",
-        "status",
-        "optimizer_type",
-        "run_name",
-        "performance",
-        "config_gin",
-        "metadata_gin",
-        "tags_gin",
-    )
-    expected = {f"idx_optimization_runs_{name}" for name in runs}
-    expected |= {
-        f"idx_optimization_{name}" for name in ("iterations_run_id", "samples_run_id", "iterations_params_gin")
-    }
-    assert expected <= indexes
+    assert indexes >= INDEXES
     assert {
         "update_optimization_runs_updated_at",
         "update_run_statistics_from_iterations",
@@ -54,32 +57,46 @@ def test_the_indexes_triggers_and_functions_have_the_names_of_the_document(track
     } <= functions
 
 
-def test_runs_split_by_project_keep_their_policies_triggers_and_cascades(postgres_server: PostgresServer):
-    with postgres_server.database() as url:
+def test_runs_split_by_project_keep_rows_policies_triggers_views_and_cascades(each_postgres_server: PostgresServer):
+    with each_postgres_server.database() as url:
         migrate(url)
         with connect(url) as connection:
-            connection.execute(PARTITIONED.read_text())
             connection.execute("SET ROLE optimization_service")
             connection.execute("INSERT INTO project_config VALUES ('proj_001', 'a'), ('proj_002', 'b'), ('other', 'c')")
             connection.execute(
+                "INSERT INTO optimization_runs "
+                "(project_id, run_name, optimizer_type, status, initial_score, final_score) "
+                "SELECT id, 'r', 'rtb', 'completed', 1, n FROM project_config, generate_series(1, 10) AS n"
+            )
+            connection.execute("RESET ROLE")
+            connection.execute(PARTITIONED.read_text())
+            connection.execute("SET ROLE optimization_service")
+            connection.execute(
                 "INSERT INTO optimization_runs (project_id, run_name, optimizer_type) "
-                "SELECT id, 'r', 'rtb' FROM project_config, generate_series(1, 20)"
+                "SELECT id, 'r', 'rtb' FROM project_config, generate_series(1, 10)"
             )
             connection.execute(
                 "INSERT INTO optimization_iterations (project_id, run_id, iteration, score) "
                 "SELECT project_id, id, n, n FROM optimization_runs, generate_series(1, 3) AS n"
             )
-            query = "SELECT tableoid::regclass::text, count(*), sum(iterations), min(best_score) "
+            query = "SELECT tableoid::regclass::text, count(*), sum(iterations), min(best_score), sum(improvement) "
             query += "FROM optimization_runs GROUP BY 1 ORDER BY 1"
             assert connection.execute(query).fetchall() == [
-                ("optimization_runs_default", 20, 60, 3),
-                ("optimization_runs_proj_001", 20, 60, 3),
-                ("optimization_runs_proj_002", 20, 60, 3),
+                ("optimization_runs_default", 20, 60, 3, 45),
+                ("optimization_runs_proj_001", 20, 60, 3, 45),
+                ("optimization_runs_proj_002", 20, 60, 3, 45),
             ]
             connection.execute("RESET ROLE")
+            assert indexes_of(connection) >= INDEXES
             connection.execute("SET LOCAL ROLE optimization_app")
+            connection.execute("SELECT refresh_optimization_analytics()")
             connection.execute("SELECT set_config('app.projects', '{proj_001}', true)")
             assert connection.execute("SELECT count(*) FROM optimization_runs").fetchone() == (20,)
+            assert connection.execute("SELECT sum(total_runs) FROM optimization_analytics").fetchone() == (20,)
+            judged = "SELECT iteration, count(*) FROM optimization_iterations_judged WHERE is_best GROUP BY 1"
+            assert connection.execute(judged).fetchall() == [(3, 20)]
+            top = "SELECT final_score FROM get_top_runs_by_score('proj_001', 2)"
+            assert connection.execute(top).fetchall() == [(10,), (9,)]
             explain = "EXPLAIN SELECT * FROM optimization_runs WHERE project_id = 'proj_001'"
             plan = "\n".join(row[0] for row in connection.execute(explain).fetchall())
             assert "proj_001" in plan and "proj_002" not in plan

@@ -8,21 +8,20 @@ from servers.tracking import Tracking
 
 from optimizer.names import TRACKING_PREFIX
 
-EXAMPLES = 8
-
 
 def test_the_service_keeps_what_its_description_says(tracking: Tracking, shop, tmp_path):
     run = shop.create_run()
     shop.add_iteration(run["id"], iteration=0)
     command = [sys.executable, "-c", "from schemathesis.cli import schemathesis; schemathesis()", "run"]
     command += [f"{tracking.base_url}/openapi.json", f"--url={tracking.base_url.removesuffix(TRACKING_PREFIX)}"]
-    command += [f"--header=Authorization: Bearer {tracking.keys['shop']}", "--seed=1", f"--max-examples={EXAMPLES}"]
+    command += [f"--header=Authorization: Bearer {tracking.keys['shop']}", "--seed=1"]
+    # Fuzzing would cost as much again for a tenth of the cases, most of it to think them up.
     # A schema cannot say that a cursor must be one of ours or that an end follows its start.
     command += [
         "--checks=all",
         "--exclude-checks=positive_data_acceptance",
         "--no-color",
-        "--phases=examples,coverage,fuzzing",
+        "--phases=examples,coverage",
     ]
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, cwd=tmp_path, env={**os.environ, "NO_PROXY": "127.0.0.1"}

@@ -1,5 +1,5 @@
--- Splits optimization_runs by project, for a million runs and more. Not part of the migrations: apply it in a maintenance
--- window on an empty schema, or copy the rows of the old table in before it is dropped.
+-- Splits optimization_runs by project, for a million runs and more. Not part of the migrations: apply it in one
+-- transaction, as the tables' owner, while the service is down. The runs are copied, all else stays where it is.
 --
 -- Every table and every key already names the project, so callers, policies and triggers stay as they are. What changes:
 -- the id alone is no longer a unique key, (project_id, id) is. Add a partition for each large project; the rest share
@@ -7,6 +7,7 @@
 ALTER TABLE optimization_iterations DROP CONSTRAINT optimization_iterations_project_id_run_id_fkey;
 ALTER TABLE optimization_samples DROP CONSTRAINT optimization_samples_project_id_run_id_fkey;
 ALTER TABLE optimization_runs RENAME TO optimization_runs_old;
+ALTER TABLE optimization_runs_old NO FORCE ROW LEVEL SECURITY; -- the copy below sees every project
 
 CREATE TABLE optimization_runs (
     LIKE optimization_runs_old INCLUDING DEFAULTS INCLUDING GENERATED INCLUDING CONSTRAINTS,
@@ -17,13 +18,59 @@ CREATE TABLE optimization_runs_proj_001 PARTITION OF optimization_runs FOR VALUE
 CREATE TABLE optimization_runs_proj_002 PARTITION OF optimization_runs FOR VALUES IN ('proj_002') WITH (fillfactor = 80);
 CREATE TABLE optimization_runs_default PARTITION OF optimization_runs DEFAULT WITH (fillfactor = 80);
 
-CREATE INDEX ON optimization_runs (project_id, created_at DESC, id DESC);
-CREATE INDEX ON optimization_runs (project_id, status, created_at DESC, id DESC);
-CREATE INDEX ON optimization_runs (project_id, optimizer_type, created_at DESC, id DESC);
-CREATE INDEX ON optimization_runs (project_id, direction, final_score, id) WHERE status = 'completed';
-CREATE INDEX ON optimization_runs USING gin (config jsonb_path_ops);
-CREATE INDEX ON optimization_runs USING gin (metadata jsonb_path_ops);
-CREATE INDEX ON optimization_runs USING gin (tags);
+DO $$
+DECLARE
+    columns text;
+BEGIN
+    SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) INTO columns
+    FROM pg_attribute
+    WHERE attrelid = 'optimization_runs_old'::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = '';
+    EXECUTE format('INSERT INTO optimization_runs (%1$s) SELECT %1$s FROM optimization_runs_old', columns);
+END
+$$;
+
+-- Views and a function's row type stay bound to the table that they were made on: make them anew, as they were.
+GRANT CREATE ON SCHEMA public TO optimization_service;
+DO $$
+DECLARE
+    judged    text := pg_get_viewdef('optimization_iterations_judged'::regclass);
+    figures   text := pg_get_viewdef('optimization_run_analytics'::regclass);
+    analytics text := pg_get_viewdef('optimization_analytics'::regclass);
+    top_runs  text := pg_get_functiondef('get_top_runs_by_score(text, integer, text)'::regprocedure);
+BEGIN
+    DROP VIEW optimization_iterations_judged, optimization_analytics;
+    DROP MATERIALIZED VIEW optimization_run_analytics;
+    DROP FUNCTION get_top_runs_by_score(text, integer, text);
+    DROP TABLE optimization_runs_old;
+    EXECUTE replace(top_runs, 'optimization_runs_old', 'optimization_runs');
+    EXECUTE 'CREATE VIEW optimization_iterations_judged WITH (security_invoker = true) AS '
+        || replace(judged, 'optimization_runs_old', 'optimization_runs');
+    EXECUTE 'CREATE MATERIALIZED VIEW optimization_run_analytics AS '
+        || rtrim(replace(figures, 'optimization_runs_old', 'optimization_runs'), ';') || ' WITH NO DATA';
+    EXECUTE 'CREATE VIEW optimization_analytics WITH (security_barrier = true) AS ' || analytics;
+END
+$$;
+CREATE UNIQUE INDEX idx_optimization_run_analytics ON optimization_run_analytics (project_id, optimizer_type, status);
+ALTER MATERIALIZED VIEW optimization_run_analytics OWNER TO optimization_service;
+ALTER VIEW optimization_analytics OWNER TO optimization_service;
+REVOKE CREATE ON SCHEMA public FROM optimization_service;
+GRANT SELECT ON optimization_iterations_judged TO optimization_app, optimization_service;
+GRANT SELECT ON optimization_analytics TO optimization_app;
+
+CREATE INDEX idx_optimization_runs_project_id ON optimization_runs (project_id, created_at DESC, id DESC);
+CREATE INDEX idx_optimization_runs_status ON optimization_runs (project_id, status, created_at DESC, id DESC);
+CREATE INDEX idx_optimization_runs_optimizer_type
+    ON optimization_runs (project_id, optimizer_type, created_at DESC, id DESC);
+CREATE INDEX idx_optimization_runs_run_name ON optimization_runs (project_id, run_name);
+CREATE INDEX idx_optimization_runs_performance ON optimization_runs (project_id, direction, final_score, id)
+    WHERE status = 'completed';
+CREATE INDEX idx_optimization_runs_final_score ON optimization_runs (project_id, final_score, id);
+CREATE INDEX idx_optimization_runs_improvement ON optimization_runs (project_id, improvement, id);
+CREATE INDEX idx_optimization_runs_duration_ms ON optimization_runs (project_id, duration_ms, id);
+CREATE INDEX idx_optimization_runs_id ON optimization_runs (id); -- a run is asked for by its id
+CREATE INDEX idx_optimization_runs_config_gin ON optimization_runs USING gin (config jsonb_path_ops);
+CREATE INDEX idx_optimization_runs_metadata_gin ON optimization_runs USING gin (metadata jsonb_path_ops);
+CREATE INDEX idx_optimization_runs_tags_gin ON optimization_runs USING gin (tags);
 
 ALTER TABLE optimization_iterations ADD FOREIGN KEY (project_id, run_id)
     REFERENCES optimization_runs (project_id, id) ON DELETE CASCADE;
@@ -41,3 +88,4 @@ CREATE POLICY "Callers manage their own projects" ON optimization_runs TO optimi
     USING (project_id = ANY ((SELECT optimization_current_projects())::text[]))
     WITH CHECK (project_id = ANY ((SELECT optimization_current_projects())::text[]));
 GRANT SELECT, INSERT, UPDATE, DELETE ON optimization_runs TO optimization_app, optimization_service;
+REFRESH MATERIALIZED VIEW optimization_run_analytics; -- as its owner, who sees every project

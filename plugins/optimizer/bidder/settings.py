@@ -53,9 +53,9 @@ class BidderSettings(BaseModel):
         if not isinstance(text, str):
             return text
         host, _, port = text.rpartition(":")
-        if not host or not port.isdecimal():
-            raise ValueError("write host:port, e.g. memcached:11211")
-        return host, int(port)
+        if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
+            raise ValueError("write host:port, e.g. memcached:11211 or [::1]:11211")
+        return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def read_settings(environment: Mapping[str, str] = os.environ) -> BidderSettings:

@@ -131,13 +131,10 @@ class MemcachedTable:
     def find(self, key: str) -> float | None:
         """Return the bid, or None for a segment that the run does not serve."""
         found = self.server.get(self.place_of(key))
-        if found is not None:
-            return self._read(found)
-        if self._knows(key):
-            raise UnavailableError(f"memcached {self.server.name} lost keys of table {self.prefix}; load it again")
-        return None
-
-    def _read(self, found: bytes) -> float:
+        if found is None:
+            if self._knows(key):
+                raise UnavailableError(f"memcached {self.server.name} lost keys of table {self.prefix}; load it again")
+            return None
         # Anybody on its network may write to memcached.
         try:
             bid_cpm = float(found)
@@ -145,9 +142,7 @@ class MemcachedTable:
             bid_cpm = math.nan
         if 0 <= bid_cpm < math.inf:
             return bid_cpm
-        raise UnavailableError(
-            f"memcached {self.server.name} holds what is no bid in table {self.prefix}; load it again"
-        )
+        raise UnavailableError(f"memcached {self.server.name}: table {self.prefix} holds what is no bid; load it again")
 
     def written_at(self) -> float | None:
         """Return when the table was written whole, in seconds since 1970, or None where it is not there."""

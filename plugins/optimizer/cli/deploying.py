@@ -2,6 +2,7 @@
 
 import getpass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -9,32 +10,49 @@ from rich.text import Text
 
 from optimizer.cli.control_plane import connect
 from optimizer.cli.looking import AsJson, EntityCode
+from optimizer.cli.objects import open_store
 from optimizer.cli.rendering import console, print_json, print_table
 from optimizer.control_plane import deployments, entities
 from optimizer.control_plane.records import Deployment
 from optimizer.control_plane.splits import WHOLE_PCT, Split, parse_split
+from optimizer.pipeline.served_files import file_problem, require_files
 
 Shares = Annotated[list[str], typer.Argument(metavar="RUN=PERCENT...", help="Runs and their shares, 100 together.")]
-By = Annotated[str | None, typer.Option(help="Who deploys; by default the account that is logged in.")]
+By = Annotated[str | None, typer.Option(help="Who does it; by default the account that is logged in.")]
 Limit = Annotated[int, typer.Option(min=1, max=1000, help="How many splits.")]
 
 
-def deploy(entity: EntityCode, split: Shares, by: By = None, as_json: AsJson = False) -> None:
+Unchecked = Annotated[
+    bool, typer.Option("--unchecked", help="Do not look whether the runs' files can be served; needs no S3.")
+]
+
+
+def deploy(
+    entity: EntityCode, split: Shares, by: By = None, unchecked: Unchecked = False, as_json: AsJson = False
+) -> None:
     """Split an entity's traffic between validated runs, by hand."""
+    engine, chosen = connect(), parse_split(split)
+    if not unchecked:
+        with open_store() as store:
+            require_files(chosen, entity_code=entity, engine=engine, store=store)
     active = deployments.deploy(
-        connect(),
+        engine,
         entity_code=entity,
-        split=parse_split(split),
+        split=chosen,
         deployed_by=by or getpass.getuser(),
         now=datetime.now(UTC),
     )
     _print_active(entity, active, as_json=as_json)
 
 
-def rollback(entity: EntityCode, by: By = None, as_json: AsJson = False) -> None:
+def rollback(entity: EntityCode, by: By = None, unchecked: Unchecked = False, as_json: AsJson = False) -> None:
     """Go back to the split before the present one; once more goes back further."""
     engine = connect()
-    plan = deployments.plan_rollback(engine, entity)
+    if unchecked:
+        plan = deployments.plan_rollback(engine, entity)
+    else:
+        with open_store() as store:
+            plan = deployments.plan_rollback(engine, entity, problem_of=partial(file_problem, store=store))
     active = deployments.deploy(
         engine,
         entity_code=entity,

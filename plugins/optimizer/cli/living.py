@@ -10,7 +10,7 @@ from optimizer.cli.looking import AsJson, EntityCode
 from optimizer.cli.rendering import console, print_json, print_table
 from optimizer.control_plane import deployments, entities, registry
 from optimizer.control_plane.records import Deployment
-from optimizer.core.live import FIGURES, LIVE, VERDICT_NUMBERS, say
+from optimizer.core.live import FIGURES, LIVE, VERDICT_NUMBERS, say, say_difference
 
 _VERDICTS = {number: verdict for verdict, number in VERDICT_NUMBERS.items()}
 
@@ -58,6 +58,6 @@ def _line(figure: str, metrics: dict[str, float | None]) -> list[Any]:
         say(figure, metrics.get(f"{figure}_promised")),
         _VERDICTS.get(metrics.get(f"{figure}_verdict")),
         say(figure, metrics.get(f"{figure}_rival")),
-        say(figure, metrics.get(f"{figure}_difference")),
+        say_difference(figure, metrics.get(f"{figure}_difference")),
         _VERDICTS.get(metrics.get(f"{figure}_rival_verdict")),
     ]

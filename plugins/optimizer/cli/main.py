@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from rich.console import Console
 
-from optimizer.cli import deploying, explaining, living, looking, stack
+from optimizer.cli import deploying, explaining, living, looking, operating, stack
 from optimizer.errors import OptimizerError
 
 app = typer.Typer(
@@ -43,10 +43,13 @@ for command in (
     deploying.deploy,
     deploying.rollback,
     living.live,
+    operating.cancel,
+    operating.doctor,
     stack.migrate,
     stack.demo,
     stack.up,
     stack.down,
+    stack.env,
 ):
     app.command()(_reporting(command))
 app.command("deployments")(_reporting(deploying.show_deployments))

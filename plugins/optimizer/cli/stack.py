@@ -1,5 +1,6 @@
 """Commands that run the embedded stack: demo, up, down; and migrate, for any control plane."""
 
+import shlex
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -19,7 +20,7 @@ from optimizer.local import demo as local
 from optimizer.local.airflow_api import TaskState
 from optimizer.local.programs import AIRFLOW, SYSTEMS
 from optimizer.local.stack import LocalStack
-from optimizer.names import DAG_PREFIX
+from optimizer.names import DAG_PREFIX, TRACKING_PREFIX
 
 DEFAULT_ENTITY = "drugs_hcp"
 ENDED_STATES = ("success", "failed", "skipped", "upstream_failed", "up_for_retry")
@@ -49,7 +50,7 @@ def migrate() -> None:
 def up() -> None:
     """Start the embedded stack with Airflow's UI, scheduler and triggerer, and print address and login."""
     stack = LocalStack.open()
-    with _step("starting the warehouse and the object store"):
+    with _step("starting the warehouse, the object store and tracking"):
         stack.start(*SYSTEMS)
         stack.wait_ready(timeout_s=local.READY_TIMEOUT_S)
         local.prepare_control_plane(stack)
@@ -62,6 +63,9 @@ def up() -> None:
         f"user      {settings.airflow_user}",
         f"password  {settings.airflow_password}",
         "",
+        f"Optimization tracking: {TRACKING_PREFIX}, with the same login",
+        "or with a key; `optimizer env` prints what its commands need.",
+        "",
         "`make down` stops it; tables and objects stay.",
     )
     console.print(Panel("\n".join(lines), title="Airflow", expand=False))
@@ -71,6 +75,18 @@ def down() -> None:
     """Stop the embedded stack; tables and objects stay."""
     LocalStack.open().stop()
     console.print("the embedded stack is stopped")
+
+
+def env(name: Annotated[str | None, typer.Argument(help="Only the value of this variable.")] = None) -> None:
+    """Print the embedded stack's environment for a shell, secrets included: eval "$(optimizer env)"."""
+    variables = LocalStack.open().environment()
+    if name is None:
+        for variable, value in variables.items():
+            typer.echo(f"export {variable}={shlex.quote(value)}")
+    elif name in variables:
+        typer.echo(variables[name])
+    else:
+        raise ConfigError(f"the embedded stack sets no {name}; it sets {', '.join(variables)}")
 
 
 def demo(
@@ -85,7 +101,7 @@ def demo(
         raise ConfigError(f"--{' and --'.join(own)} alone make no log; give --bids, --views and --clicks together")
     stack = LocalStack.open()
     with ExitStack() as started:
-        with _step("starting the warehouse and the object store"):
+        with _step("starting the warehouse, the object store and tracking"):
             started.enter_context(local.running(stack, *SYSTEMS))
         result = _run(stack, started, entity=entity, own=own)
     _print_result(result, stack)

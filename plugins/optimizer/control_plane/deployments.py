@@ -96,11 +96,23 @@ def rollback(
     )
 
 
-def plan_rollback(engine: Engine, entity_code: str) -> RollbackPlan:
-    """Return what `rollback` would do now; raises as it."""
+def plan_rollback(
+    engine: Engine,
+    entity_code: str,
+    *,
+    without: Collection[str] = (),
+    problem_of: Callable[[Run], str | None] = lambda run: None,
+) -> RollbackPlan:
+    """Return what `rollback` would do now; raises as it.
+
+    Args:
+        without: runs that are to get nothing; splits with one of them are passed over.
+        problem_of: says why a run may not be served, beyond what the control plane knows, or None.
+    """
     with reading(engine) as connection:
         entity = _find_entity(connection, entity_code)
-        return _plan_rollback(connection, entity, _read_active(connection, entity["entity_id"]))
+        active = _read_active(connection, entity["entity_id"])
+        return _plan_rollback(connection, entity, active, without=without, problem_of=problem_of)
 
 
 def start_canary(engine: Engine, *, entity_code: str, run_id: str, canary_pct: int, now: datetime) -> list[Deployment]:
@@ -190,12 +202,20 @@ def _check_seen(entity_code: str, active: Iterable[Deployment], *, seen: Collect
         )
 
 
-def _plan_rollback(connection: Connection, entity: RowMapping, active: list[Deployment]) -> RollbackPlan:
+def _plan_rollback(
+    connection: Connection,
+    entity: RowMapping,
+    active: list[Deployment],
+    *,
+    without: Collection[str] = (),
+    problem_of: Callable[[Run], str | None] = lambda run: None,
+) -> RollbackPlan:
     code, present = entity["entity_code"], percents_of(active)
     rows = connection.execute(select(deployments).where(deployments.c.entity_id == entity["entity_id"])).mappings()
     skipped: list[str] = []
     for split in earlier_splits(group_splits(read_rows(Deployment, rows)), present=present):
-        problems = _split_problems(connection, entity, split=split.percents)
+        unwanted = [f"run {run_id} is not to be served" for run_id in split.percents if run_id in without]
+        problems = unwanted or _split_problems(connection, entity, split=split.percents, problem_of=problem_of)
         if not problems:
             return RollbackPlan(dict(split.percents), tuple(row.deployment_id for row in active), tuple(skipped))
         skipped.append(f"the split of {split.deployed_at:%Y-%m-%d %H:%M:%S} UTC is passed over: {'; '.join(problems)}")
@@ -220,12 +240,20 @@ def _check_split(connection: Connection, entity: RowMapping, *, split: Mapping[s
         raise DeploymentError(f"entity {entity['entity_code']}: the split cannot be deployed: " + "; ".join(problems))
 
 
-def _split_problems(connection: Connection, entity: RowMapping, *, split: Mapping[str, int]) -> list[str]:
+def _split_problems(
+    connection: Connection,
+    entity: RowMapping,
+    *,
+    split: Mapping[str, int],
+    problem_of: Callable[[Run], str | None] = lambda run: None,
+) -> list[str]:
     rows = connection.execute(select(runs).where(runs.c.run_id.in_(list(split)))).mappings()
     found = {run.run_id: run for run in read_rows(Run, rows)}
     problems = [*_percent_problems(split)]
     for run_id in split:
         problems += _run_problems(run_id, found.get(run_id), entity_id=entity["entity_id"])
+    if not problems:
+        problems = [problem for run_id in split if (problem := problem_of(found[run_id]))]
     return problems
 
 

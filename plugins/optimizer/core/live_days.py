@@ -9,7 +9,31 @@ MOST_OF_A_DAY = 0.5
 WHOLE_DAY = 0.98
 """A day compares two runs that were both live for this share of it: the bidder takes minutes to follow a new split."""
 
+SETTLED_AFTER = timedelta(hours=2)
+"""How long after its end a day still lacks events: the warehouse is loaded with a delay, and views come after bids."""
+
+SHORTEST_BREAK = timedelta(minutes=10)
+"""The statements of a UI that changes a split lie some time apart; that is no break."""
+
 _DAY = timedelta(days=1)
+
+
+def first_unsettled_day(now: datetime) -> date:
+    """Return the first UTC day whose events are not all there yet: today, and yesterday until it is settled."""
+    return (now.astimezone(UTC) - SETTLED_AFTER).date()
+
+
+def unbroken(spans: Iterable[tuple[datetime, datetime | None]]) -> list[tuple[datetime, datetime | None]]:
+    """Return the spans since the run was last off for longer than SHORTEST_BREAK, in order.
+
+    A run that was taken off and came back is judged anew: somebody brought it back, perhaps because it was mended.
+    """
+    found: list[tuple[datetime, datetime | None]] = []
+    for begin, until in sorted(spans, key=lambda span: span[0], reverse=True):
+        if found and until is not None and until + SHORTEST_BREAK < found[-1][0]:
+            break
+        found.append((begin, until))
+    return found[::-1]
 
 
 def live_days(

@@ -3,9 +3,18 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit
+from scipy.special import expit, log_expit
 
 from optimizer.errors import DataError
+
+PRIOR_SD = 10.0
+"""Coefficients are normal around 0 with this standard deviation, far wider than those of any market: a price that tells
+wins from losses without exception then has a finite slope, with an error that shows that it is not known.
+
+Source: Gelman et al., A weakly informative default prior distribution for logistic regression, 2008.
+"""
+
+MOST_HALVINGS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,31 +53,51 @@ def fit_logit(
     *,
     wins: np.ndarray,
     trials: np.ndarray,
-    ridge: np.ndarray | float = 1e-6,
+    prior_sd: np.ndarray | float = PRIOR_SD,
     unrivalled_share: float = 0.0,
     offset: np.ndarray | float = 0.0,
     max_steps: int = 100,
 ) -> LogitFit:
-    """Return the maximum-likelihood fit of wins out of trials by Fisher scoring.
+    """Return the likeliest fit of wins out of trials under a weak prior, by Fisher scoring that never goes downhill.
 
     Args:
         design: shape (n_rows, n_columns), with a column of ones for an intercept.
         wins, trials: shape (n_rows,), counts or weighted counts.
         unrivalled_share: share of auctions that any price wins; the logit is that of the others.
         offset: shape (n_rows,), a part of the logit that is known.
-        ridge: penalty a coefficient, in units of 1 / variance of a normal prior around 0.
+        prior_sd: standard deviation of each coefficient's normal prior around 0.
     Raises:
-        DataError: the fit does not converge: the columns separate wins from losses.
+        DataError: the fit does not converge.
     """
-    penalty = np.broadcast_to(np.asarray(ridge, float), design.shape[1:])
+    penalty = np.broadcast_to(1 / np.square(np.asarray(prior_sd, float)), design.shape[1:])
+
+    def log_posterior(coefficients: np.ndarray) -> float:
+        logit = offset + design @ coefficients
+        likelihood = log_likelihood(logit, wins=wins, trials=trials, unrivalled_share=unrivalled_share)
+        return likelihood - float(penalty @ coefficients**2) / 2
+
     coefficients = np.zeros(design.shape[1])
+    reached = log_posterior(coefficients)
     for _ in range(max_steps):
         logit = offset + design @ coefficients
         evidence = weigh_evidence(logit, wins=wins, trials=trials, unrivalled_share=unrivalled_share)
         gradient = design.T @ evidence.score - penalty * coefficients
         information = (design.T * evidence.information) @ design + np.diag(penalty)
         step = np.linalg.solve(information, gradient)
-        coefficients = coefficients + step * min(1.0, 5.0 / max(1e-12, float(np.abs(step).max())))
+        for _ in range(MOST_HALVINGS):
+            if (climbed := log_posterior(coefficients + step)) >= reached - 1e-10 * abs(reached):
+                break
+            step /= 2
+        coefficients, reached = coefficients + step, climbed
         if np.abs(step).max() < 1e-9:
             return LogitFit(coefficients, np.linalg.inv(information))
-    raise DataError("the win-rate curve does not converge: wins and losses are separated by price; widen the window")
+    raise DataError(f"the win-rate curve does not converge in {max_steps} steps; widen the window")
+
+
+def log_likelihood(logit: np.ndarray, *, wins: np.ndarray, trials: np.ndarray, unrivalled_share: float = 0.0) -> float:
+    """Return the log-likelihood of wins out of trials at each row's logit, without the binomial constant."""
+    won, lost = log_expit(logit), log_expit(-logit)
+    if unrivalled_share:
+        won = np.logaddexp(np.log(unrivalled_share), np.log1p(-unrivalled_share) + won)
+        lost = lost + np.log1p(-unrivalled_share)
+    return float(wins @ won + (trials - wins) @ lost)

@@ -15,10 +15,17 @@ from optimizer.core.shrinkage import between_group_variance
 from optimizer.errors import DataError
 
 IDENTIFIED_ERROR_SHARE = 0.25
-"""A slope is identified where its standard error is at most this share of it and its lower bound is above 0."""
+"""A slope is identified where its standard error is at most this share of it, its lower bound is above 0 and it is no
+step (`STEEPEST_SLOPE`).
+"""
 
-LEAST_INFORMATION = 1e-3
-"""Below this sum of weighted squared moves nothing can be told of a slope."""
+STEEPEST_SLOPE = 10.0
+"""A steeper curve (a tenth more lifts 27 % to half) is a step, such as a floor just below the bids: it says where the
+step was, not what is won elsewhere. The slopes of real and simulated markets are 1 to 4.
+"""
+
+LEAST_INFORMATION = 0.1
+"""Below this sum of weighted squared moves nothing can be told of a slope: its error by the counts alone is above 3."""
 
 MIN_JITTER_SD = 0.015
 """Below this spread of log base bids around their planned prices nothing was varied."""
@@ -216,9 +223,8 @@ def judge_slope(value: float, error: float) -> Slope:
 
 def is_identified(value: np.ndarray | float, error: np.ndarray | float) -> np.ndarray:
     """Return the verdict of the identifiability gate on each slope."""
-    return (np.asarray(value) - 1.96 * np.asarray(error) > 0) & (
-        np.asarray(error) <= IDENTIFIED_ERROR_SHARE * np.asarray(value)
-    )
+    value, error = np.asarray(value), np.asarray(error)
+    return (value - 1.96 * error > 0) & (error <= IDENTIFIED_ERROR_SHARE * value) & (value <= STEEPEST_SLOPE)
 
 
 def pool_slopes(

@@ -44,14 +44,11 @@ class TrafficSplit:
         # Entities are hashed apart: who is in the first slots of one is anywhere in another.
         return cls(tuple(shares), tuple(ends), blake2b(entity_code.encode(), digest_size=32).digest())
 
-    def slot_of(self, identity: str) -> int:
-        """Return the slot of an auction's or user's id, in [0, SLOTS)."""
-        keyed = self._keyed.copy()
-        keyed.update(identity.encode("utf-8", "surrogatepass"))
-        return int.from_bytes(keyed.digest(), "big") % SLOTS
-
     def run_of(self, identity: str) -> str:
-        """Return the run that prices this id's requests."""
+        """Return the run that prices the requests of this auction's or user's id."""
         if len(self.run_ids) == 1:
             return self.run_ids[0]
-        return self.run_ids[bisect_right(self.ends, self.slot_of(identity))]
+        keyed = self._keyed.copy()
+        keyed.update(identity.encode("utf-8", "surrogatepass"))
+        slot = int.from_bytes(keyed.digest(), "big") % SLOTS
+        return self.run_ids[bisect_right(self.ends, slot)]

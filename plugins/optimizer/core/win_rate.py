@@ -8,10 +8,19 @@ from scipy.special import expit
 
 from optimizer.core.logit import fit_logit, weigh_evidence
 from optimizer.core.shrinkage import posterior_shifts
-from optimizer.core.slope import PriceMoves, Slope, day_levels, fit_jitter, is_identified, is_varied, pool_slopes
+from optimizer.core.slope import (
+    STEEPEST_SLOPE,
+    PriceMoves,
+    Slope,
+    day_levels,
+    fit_jitter,
+    is_identified,
+    is_varied,
+    pool_slopes,
+)
 
 LATEST_DAYS = 7
-"""The intercept of a curve is that of so many latest days."""
+"""The intercept of a curve, and how steep it is at the bids made, are those of so many latest days."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +34,10 @@ class LandscapeFit:
     slope: of z in log bid; slope_error: its standard error.
     group_slopes, group_errors: shape (n_groups,), the same by anchor value, partially pooled; a group whose own slope
         does not pass the identifiability gate (`is_group_identified`) has the overall one.
-    bid_coefficient, bid_coefficient_error: the slope of logit P(win) in log bid, at the bids that it was fitted on.
+    bid_coefficient, bid_coefficient_error: the slope of logit P(win) in log bid, at the bids of the latest days.
     unrivalled_share: share of auctions that any bid wins.
     is_naive: the bids were not varied at random, so the slope may be far too flat.
-    is_held: not even a naive slope is positive: the log says nothing about the price.
+    is_held: not even a naive slope is positive, or it is a step: the log says nothing about other prices.
     """
 
     reference_cpm: float
@@ -73,7 +82,8 @@ def fit_landscape(
     """Return the curve that fits the cells best; the intercept is that of their latest days.
 
     The slope comes from the jitter alone; levels then follow from what was won at all prices, wherever earlier runs
-    went. Where bids do not vary, or higher bids did not win more, the result is marked as held and has a slope of 1.
+    went. Where bids do not vary, higher bids did not win more or the curve is a step, the result is marked as held and
+    has a slope of 1.
 
     Args:
         segment: shape (n_cells,), the segment of each cell.
@@ -86,7 +96,8 @@ def fit_landscape(
     is_held = True
     if is_varied(moves, bids):
         jitter = fit_jitter(cells, moves=moves, segment=segment, score=score, unrivalled_share=unrivalled_share)
-        if not (is_held := jitter.slope.value - 1.96 * jitter.slope.error <= 0):
+        is_held = jitter.slope.value - 1.96 * jitter.slope.error <= 0 or jitter.slope.value > STEEPEST_SLOPE
+        if not is_held:
             slope, by_group = jitter.slope, (np.full(groups, jitter.slope.value), np.full(groups, jitter.slope.error))
             if moves.is_randomised:
                 by_group = pool_slopes(
@@ -96,8 +107,10 @@ def fit_landscape(
     by_price = np.where(is_told, by_group[0], slope.value)[group] * (moves.move + moves.drift)
     design = np.column_stack([score, day_levels(cells)])
     fit = fit_logit(design, wins=wins, trials=bids, unrivalled_share=unrivalled_share, offset=by_price)
-    steepness = _steepness(design @ fit.coefficients + by_price, bids, unrivalled_share)
     days = min(LATEST_DAYS, cells["day"].nunique())
+    is_latest = cells["day"].isin(np.sort(cells["day"].unique())[-days:]).to_numpy()
+    z = design @ fit.coefficients + by_price
+    steepness = _steepness(z[is_latest], bids[is_latest], unrivalled_share)
     return LandscapeFit(
         reference_cpm=reference_cpm,
         intercept=float(fit.coefficients[-days:].mean()),

@@ -7,7 +7,15 @@ from typing import Any
 
 from optimizer.local.home import StackHome
 from optimizer.local.settings import StackSettings
-from optimizer.names import CONTROL_PLANE_CONNECTION, OBJECTS_CONNECTION, WAREHOUSE_CONNECTION
+from optimizer.local.tracking import tracking_url
+from optimizer.names import (
+    CONTROL_PLANE_CONNECTION,
+    OBJECTS_CONNECTION,
+    TRACKING_API_URL_VARIABLE,
+    TRACKING_KEY_VARIABLE,
+    TRACKING_URL_VARIABLE,
+    WAREHOUSE_CONNECTION,
+)
 
 WAREHOUSE_DATABASE = "OPTIMIZER"
 WAREHOUSE_SCHEMA = "PUBLIC"
@@ -21,6 +29,7 @@ def build_environment(settings: StackSettings, *, home: StackHome, project: Path
     return {
         **_airflow_variables(settings, home, project),
         **_connection_variables(settings, home),
+        **_tracking_variables(settings),
         "OPTIMIZER_HOME": str(home.path),
         "OPTIMIZER_STATE_DIR": str(home.state),
         "OPTIMIZER_CONTROL_PLANE_URL": f"sqlite:///{home.control_plane}",
@@ -78,6 +87,15 @@ def _connection_variables(settings: StackSettings, home: StackHome) -> dict[str,
         OBJECTS_CONNECTION: objects_connection(settings),
     }
     return {f"AIRFLOW_CONN_{name.upper()}": json.dumps(connection) for name, connection in connections.items()}
+
+
+def _tracking_variables(settings: StackSettings) -> dict[str, str]:
+    """Return what the api-server needs to serve tracking, and what a run needs to report there."""
+    return {
+        TRACKING_URL_VARIABLE: tracking_url(settings),
+        TRACKING_API_URL_VARIABLE: f"http://127.0.0.1:{settings.airflow_port}",
+        TRACKING_KEY_VARIABLE: settings.tracking_key,
+    }
 
 
 def _airflow_variables(settings: StackSettings, home: StackHome, project: Path) -> dict[str, str]:

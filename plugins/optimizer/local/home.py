@@ -50,6 +50,10 @@ class StackHome:
         return self.path / "objects"
 
     @property
+    def tracking(self) -> Path:
+        return self.path / "tracking"
+
+    @property
     def certificate(self) -> Path:
         return self.path / "tls" / "certificate.pem"
 

@@ -66,6 +66,8 @@ def server_command(data: Path, *, socket_folder: Path, programs: Path, lossy: bo
         f"unix_socket_directories={socket_folder}",
         "unix_socket_permissions=0700",
         "max_connections=60",
+        # The details of an error hold the values of the row.
+        "log_error_verbosity=terse",
         *(_FAST_AND_LOSSY if lossy else ()),
     ]
     options = [word for setting in settings for word in ("-c", setting)]

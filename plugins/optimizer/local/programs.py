@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from optimizer.local.home import StackHome
+from optimizer.local.postgres import embedded_programs, server_command
 from optimizer.local.settings import StackSettings
 
-SYSTEMS = ("warehouse", "objects")
+SYSTEMS = ("warehouse", "objects", "tracking")
 AIRFLOW = ("airflow-api-server", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer")
 PROGRAMS = SYSTEMS + AIRFLOW
 
@@ -38,6 +39,7 @@ autostart=false
 autorestart=true
 startsecs={program.start_s}
 startretries=2
+stopsignal={program.stop_signal}
 stopwaitsecs={program.stop_s}
 stopasgroup=true
 killasgroup=true
@@ -52,7 +54,8 @@ stdout_logfile_backups=2
 class Program:
     """One supervised command.
 
-    `start_s`: it counts as started once it has run this long. `stop_s`: it is killed when it takes longer to end.
+    `start_s`: it counts as started once it has run this long. `stop_s`: it is killed when it takes longer to end, as
+    `stop_signal` asks it to.
     `environment`: variables beside those of supervisord; they hold no secret.
     """
 
@@ -60,6 +63,7 @@ class Program:
     command: tuple[str, ...]
     start_s: int
     stop_s: int
+    stop_signal: str = "TERM"
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -73,6 +77,8 @@ def list_programs(settings: StackSettings, *, home: StackHome, with_schedules: b
     return (
         Program("warehouse", _warehouse_command(settings, home), start_s=1, stop_s=15),
         Program("objects", _objects_command(settings, home), start_s=1, stop_s=15),
+        # On TERM Postgres would wait until its last client has gone; on INT it sends them away.
+        Program("tracking", _tracking_command(settings, home), start_s=1, stop_s=15, stop_signal="INT"),
         Program("airflow-api-server", (*airflow, "api-server"), start_s=5, stop_s=15),
         # The log servers of these two would listen on every interface; the api-server reads the files itself.
         # The scheduler would wait for running tasks without end; a killed one is run again after the next start.
@@ -107,6 +113,10 @@ def _warehouse_command(settings: StackSettings, home: StackHome) -> tuple[str, .
         *("--certificate", str(home.certificate)),
         *("--private-key", str(home.private_key)),
     )
+
+
+def _tracking_command(settings: StackSettings, home: StackHome) -> tuple[str, ...]:
+    return server_command(home.tracking, socket_folder=settings.socket_path.parent, programs=embedded_programs())
 
 
 def _objects_command(settings: StackSettings, home: StackHome) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from optimizer.local.clients import connect_airflow, connect_objects, connect_wa
 from optimizer.local.home import StackHome
 from optimizer.local.programs import AIRFLOW
 from optimizer.local.settings import StackSettings
+from optimizer.local.tracking import tracking_problem
 
 # What Airflow's health report calls the programs.
 _COMPONENTS = {
@@ -26,6 +27,8 @@ def find_unready(programs: Iterable[str], *, settings: StackSettings, home: Stac
         problems["warehouse"] = _warehouse_problem(settings, home)
     if "objects" in wanted:
         problems["objects"] = _objects_problem(settings)
+    if "tracking" in wanted:
+        problems["tracking"] = tracking_problem(settings)
     if airflow := wanted.intersection(AIRFLOW):
         problems |= _airflow_problems(airflow, settings)
     return {program: problem for program, problem in problems.items() if problem}

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from optimizer.errors import ConfigError
 from optimizer.local.ports import PortClaims
+from optimizer.tracking.keys import new_key
 
 PREFERRED_PORTS = {"airflow_port": 8080, "warehouse_port": 8443, "objects_port": 9000}
 
@@ -35,6 +36,9 @@ class StackSettings(BaseModel):
     warehouse_password: str = Field(repr=False)
     objects_access_key: str = Field(repr=False)
     objects_secret_key: str = Field(repr=False)
+    # A home that is older than tracking gets them when it is opened next.
+    tracking_password: str = Field(repr=False, default_factory=lambda: secrets.token_urlsafe(24))
+    tracking_key: str = Field(repr=False, default_factory=new_key)
 
 
 def create_settings(home: Path) -> StackSettings:

@@ -30,6 +30,7 @@ from optimizer.local.settings import (
     write_settings,
 )
 from optimizer.local.supervision import Supervisor
+from optimizer.local.tracking import make_data_folder, prepare_tracking
 from optimizer.names import TRAINING_POOL
 
 _LOG_LINES = 15
@@ -37,7 +38,7 @@ _RUNNING_STATES = ("running", "starting", "backoff")
 
 
 class LocalStack:
-    """SQLite, a Snowflake-speaking warehouse, S3 objects and Airflow on the loopback of this machine."""
+    """SQLite, a Snowflake-speaking warehouse, S3 objects, Postgres and Airflow on the loopback of this machine."""
 
     def __init__(self, home: StackHome, *, settings: StackSettings, project: Path = PROJECT) -> None:
         self.home, self.settings, self.project = home, settings, project
@@ -58,6 +59,8 @@ class LocalStack:
         folders.create()
         with _locked(folders):
             settings = read_settings(folders.settings) or create_settings(folders.path)
+            if settings != read_settings(folders.settings):
+                write_settings(folders.settings, settings=settings)
             stack = cls(folders, settings=settings, project=project)
             ensure_certificate(folders)
             with PortClaims() as claims:
@@ -87,6 +90,8 @@ class LocalStack:
             elif "airflow-scheduler" in wanted:
                 self._write_configuration(with_schedules=with_schedules)
                 self._supervisor.reload()
+            if "tracking" in wanted:
+                make_data_folder(self.settings, home=self.home)
             if set(wanted) & set(AIRFLOW):
                 self._prepare_airflow()
             failed = self._supervisor.start(wanted)
@@ -114,7 +119,7 @@ class LocalStack:
         return dict.fromkeys(PROGRAMS, "stopped") | self._supervisor.states()
 
     def wait_ready(self, timeout_s: float = 120) -> None:
-        """Return when every program that was started answers a real request.
+        """Return when every program that was started answers a real request, and tracking has its tables.
 
         Raises:
             UnavailableError: one does not in time, or ended; the message ends with its log.
@@ -125,6 +130,8 @@ class LocalStack:
             if time.monotonic() > deadline or self.status()[program] in ("fatal", "exited"):
                 raise UnavailableError(f"{program} is not ready: {problem}. {self._log_tail(program)}")
             time.sleep(0.5)
+        if "tracking" in self._running():
+            prepare_tracking(self.settings)
         if "airflow-api-server" in self._running():
             with self.connect_airflow() as airflow:
                 airflow.ensure_pool(TRAINING_POOL, slots=1)

@@ -2,6 +2,7 @@
 
 import logging
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from airflow.sdk import DAG, Param, get_current_context, task
@@ -70,15 +71,17 @@ def _choose_split(params: Any) -> dict[str, Any]:
     from optimizer.control_plane import deployments
     from optimizer.control_plane.splits import read_split
     from optimizer.errors import DeploymentError
-    from optimizer.orchestration.connections import connect_control_plane
+    from optimizer.orchestration.connections import connect_systems
+    from optimizer.pipeline.served_files import file_problem, require_files
 
-    entity_code, split, engine = params["entity"], params["split"], connect_control_plane()
+    entity_code, split, systems = params["entity"], params["split"], connect_systems()
     if bool(split) == bool(params["rollback"]):
         raise DeploymentError(f"entity {entity_code}: give a split, or set rollback, and not both")
     if split:
-        seen = [row.deployment_id for row in deployments.read_active(engine, entity_code)]
-        return {"entity_code": entity_code, "split": read_split(split), "seen": seen}
-    plan = deployments.plan_rollback(engine, entity_code)
+        chosen, active = read_split(split), deployments.read_active(systems.engine, entity_code)
+        require_files(chosen, entity_code=entity_code, engine=systems.engine, store=systems.store)
+        return {"entity_code": entity_code, "split": chosen, "seen": [row.deployment_id for row in active]}
+    plan = deployments.plan_rollback(systems.engine, entity_code, problem_of=partial(file_problem, store=systems.store))
     for reason in plan.skipped:
         log.warning("%s", reason)
     return {"entity_code": entity_code, "split": plan.split, "seen": list(plan.seen)}

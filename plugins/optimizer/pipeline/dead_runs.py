@@ -31,7 +31,7 @@ def fail_dead_runs(engine: Engine, *, dag_run_state: DagRunState, now: datetime)
         reason = reason_of_death(run, state, now=now)
         if reason is None:
             continue
-        message = f"{reason}; last sign of life {_last_sign(run):%Y-%m-%d %H:%M:%S} UTC. Start a new run"
+        message = f"{reason}; last sign of life {last_sign(run):%Y-%m-%d %H:%M:%S} UTC. Start a new run"
         # Guarded once more: a run that beat meanwhile lives.
         if transitions.fail_silent(
             engine, run.run_id, silent_since=now - GRACE, message=run_message(run, message), now=now
@@ -52,7 +52,7 @@ def reason_of_death(run: Run, state: str | None, *, now: datetime) -> str | None
         return f"Airflow has no {name}"
     if state in ENDED_STATES:
         return f"{name} ended {state} and left the run {run.status}"
-    if run.status == "running" and now - _last_sign(run) > LONGEST_RUN:
+    if run.status == "running" and now - last_sign(run) > LONGEST_RUN:
         hours = LONGEST_RUN / timedelta(hours=1)
         return f"{name} is {state}, but the run has been silent for more than {hours:.0f} hours, its time-out"
     return None
@@ -63,5 +63,6 @@ def run_message(run: Run, message: str) -> str:
     return f"{message} (before: {run.error_message})" if run.error_message else message
 
 
-def _last_sign(run: Run) -> datetime:
+def last_sign(run: Run) -> datetime:
+    """Return when the run last showed that it lives; nothing of it is earlier than its row."""
     return run.heartbeat_at or run.created_at

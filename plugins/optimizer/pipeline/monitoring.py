@@ -19,7 +19,7 @@ from optimizer.core.live import (
     against_rival,
     promise_of,
 )
-from optimizer.core.live_days import MOST_OF_A_DAY, WHOLE_DAY, live_days
+from optimizer.core.live_days import MOST_OF_A_DAY, WHOLE_DAY, first_unsettled_day, live_days, unbroken
 from optimizer.core.settings import RunSettings
 from optimizer.errors import ArtifactError, RunStateError
 from optimizer.pipeline.live_actions import LiveRun, act
@@ -47,7 +47,7 @@ def monitor_entity(entity_code: str, *, systems: Systems, now: datetime) -> dict
     found = look_at(definition, active, settings=settings, systems=systems, now=now)
     for run in found:
         registry.replace_metrics(systems.engine, run.run_id, section=LIVE, metrics=live_metrics(run))
-    outcome = act(entity_code, found, settings=settings, engine=systems.engine, now=now)
+    outcome = act(entity_code, found, settings=settings, systems=systems, now=now)
     return {
         "entity_code": entity_code,
         "runs": [line for run in found for line in lines_of(run)],
@@ -84,7 +84,7 @@ def look_at(
     if not active:
         return []
     limits = Limits(settings.monitor_min_days, settings.live_tolerance)
-    end_day = now.astimezone(UTC).date()
+    end_day = first_unsettled_day(now)
     history = deployments.read_history(systems.engine, definition.entity.entity_code, limit=1000)
     most, whole = (
         {
@@ -115,6 +115,7 @@ def look_at(
         found.append(
             LiveRun(
                 deployment=row,
+                live_days=len(most[run_id]),
                 days=len(own),
                 last_day=max(own["day"], default=None),
                 sums={name: float(own[name].sum()) for name in ("bids", "wins", "clicks")},
@@ -167,7 +168,8 @@ def lines_of(run: LiveRun) -> list[str]:
 
 
 def _spans(history: Sequence[Deployment], run_id: str) -> list[tuple[datetime, datetime | None]]:
-    return [(row.deployed_at, row.deactivated_at) for row in history if row.run_id == run_id and _has_span(row)]
+    """From when to when the run has been live, since it was last off."""
+    return unbroken((row.deployed_at, row.deactivated_at) for row in history if row.run_id == run_id and _has_span(row))
 
 
 def _has_span(row: Deployment) -> bool:
@@ -186,9 +188,15 @@ def _read_totals(
     window = Window(object_id=definition.entity.object_id, data_start_at=start, data_end_at=end)
     connection = systems.connect_warehouse()
     try:
-        return read_live_totals(connection, window=window)
+        return without_unloaded_day(read_live_totals(connection, window=window))
     finally:
         connection.close()
+
+
+def without_unloaded_day(totals: pd.DataFrame) -> pd.DataFrame:
+    """Return the totals without their last day where nothing at all was won on it: its views are not loaded yet."""
+    last = totals["day"] == totals["day"].max()
+    return totals[~last] if len(totals) and totals.loc[last, "wins"].sum() == 0 else totals
 
 
 def _days_of(totals: pd.DataFrame, run_id: str, days: set[date]) -> pd.DataFrame:

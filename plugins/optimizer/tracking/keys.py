@@ -6,7 +6,7 @@ A key is `sk_live_` and 32 random bytes; so long a secret needs no slow hash.
 import hashlib
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -41,6 +41,11 @@ class ApiKey:
     last_used_at: datetime | None
 
 
+def new_key() -> str:
+    """Return the text of a key that nobody has yet."""
+    return KEY_PREFIX + secrets.token_urlsafe(32)
+
+
 def hash_key(key: str) -> bytes:
     """Return what the database keeps of a key."""
     return hashlib.sha256(key.encode(errors="surrogatepass")).digest()
@@ -70,16 +75,21 @@ def create_key(
     name: str,
     scopes: tuple[str, ...] = SCOPES,
     rate_limit_per_s: int = DEFAULT_RATE_PER_S,
-    expires_in: timedelta | None = None,
+    expires_at: datetime | None = None,
+    key: str | None = None,
 ) -> tuple[str, ApiKey]:
     """Return a new key, which nobody can read again, and its row.
+
+    Args:
+        key: a text from `new_key` that is kept elsewhere; made here where it is None.
+        expires_at: when it ends by itself; None for never.
 
     Raises:
         ConfigError: there is no such project, or a scope is unknown.
     """
     if not scopes or set(scopes) - set(SCOPES):
         raise ConfigError(f"scopes {', '.join(scopes) or '(none)'}: choose from {', '.join(SCOPES)}")
-    key = KEY_PREFIX + secrets.token_urlsafe(32)
+    key = key or new_key()
     row = {
         "project_id": project_id,
         "name": name,
@@ -87,7 +97,7 @@ def create_key(
         "sha256": hash_key(key),
         "scopes": list(scopes),
         "rate_limit_per_s": rate_limit_per_s,
-        "expires_in": expires_in,
+        "expires_at": expires_at,
     }
     try:
         with _as_service(connection), connection.cursor(row_factory=class_row(ApiKey)) as cursor:
@@ -96,6 +106,14 @@ def create_key(
         raise ConfigError(f"there is no project {project_id!r}; add --create-project to make it") from None
     assert made is not None  # noqa: S101 - an INSERT with RETURNING gives a row or raises
     return key, made
+
+
+def ensure_key(connection: psycopg.Connection[Any], project_id: str, *, name: str, key: str) -> None:
+    """Make a key whose text is kept elsewhere, unless it is there; a revoked one stays revoked."""
+    if key[:_SHOWN_CHARACTERS] in [known.prefix for known in list_keys(connection, project_id=project_id)]:
+        return
+    with suppress(pg.UniqueViolation):  # another process made it just now
+        create_key(connection, project_id, name=name, key=key)
 
 
 def list_keys(connection: psycopg.Connection[Any], *, project_id: str | None = None) -> list[ApiKey]:
@@ -116,20 +134,31 @@ def revoke_key(connection: psycopg.Connection[Any], prefix: str) -> ApiKey:
         return cursor.fetchone() or found
 
 
-def rotate_key(connection: psycopg.Connection[Any], prefix: str, *, grace: timedelta) -> tuple[str, ApiKey, ApiKey]:
-    """Return a new key like the old one, its row, and the old one's row, which works until `grace` is over."""
+def rotate_key(
+    connection: psycopg.Connection[Any], prefix: str, *, grace: timedelta, expires_at: datetime | None = None
+) -> tuple[str, ApiKey, ApiKey]:
+    """Return a new key like the old one, its row, and the old one's row, which works until `grace` is over.
+
+    The new key ends when the old one would have, unless `expires_at` says otherwise.
+
+    Raises:
+        ConfigError: as `revoke_key`; or the key has expired, which ends its rights too.
+    """
     old = _find(connection, prefix)
     with connection.transaction():
+        with _as_service(connection), connection.cursor(row_factory=class_row(ApiKey)) as cursor:
+            retiring = cursor.execute(render_query("retire_api_key"), {"id": old.id, "grace": grace}).fetchone()
+        if retiring is None:
+            raise ConfigError(f"{old.prefix!r} is revoked or expired; make a new key with `keys create`")
         key, made = create_key(
             connection,
             old.project_id,
             name=old.name,
             scopes=tuple(old.scopes),
             rate_limit_per_s=old.rate_limit_per_s,
+            expires_at=expires_at or old.expires_at,
         )
-        with _as_service(connection), connection.cursor(row_factory=class_row(ApiKey)) as cursor:
-            retiring = cursor.execute(render_query("retire_api_key"), {"id": old.id, "grace": grace}).fetchone()
-    return key, made, retiring or old
+    return key, made, retiring
 
 
 def _find(connection: psycopg.Connection[Any], prefix: str) -> ApiKey:

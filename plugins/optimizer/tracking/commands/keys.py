@@ -11,6 +11,7 @@ from optimizer.tracking import keys
 from optimizer.tracking.connections import connect, require_url
 
 Prefix = Annotated[str, typer.Argument(help="The beginning of the key, as `keys list` shows it.")]
+ExpiresInDays = Annotated[int | None, typer.Option(min=1, max=36_500, help="It ends by itself after so many days.")]
 
 
 def create(
@@ -18,7 +19,7 @@ def create(
     name: Annotated[str, typer.Option(help="Who will use it.")] = "default",
     scope: Annotated[list[str] | None, typer.Option(help="read, write; both if none is named.")] = None,
     rate: Annotated[int, typer.Option(min=1, help="Requests a second.")] = keys.DEFAULT_RATE_PER_S,
-    expires_in_days: Annotated[int | None, typer.Option(min=1)] = None,
+    expires_in_days: ExpiresInDays = None,
     create_project: Annotated[bool, typer.Option("--create-project", help="Make it where it is missing.")] = False,
 ) -> None:
     """Make a key and print it, this once."""
@@ -31,7 +32,7 @@ def create(
             name=name,
             scopes=tuple(scope or keys.SCOPES),
             rate_limit_per_s=rate,
-            expires_in=None if expires_in_days is None else timedelta(days=expires_in_days),
+            expires_at=_days_from_now(expires_in_days),
         )
     _print_key(key)
 
@@ -57,13 +58,24 @@ def revoke(prefix: Prefix) -> None:
 
 def rotate(
     prefix: Prefix,
-    grace_hours: Annotated[float, typer.Option(min=0, help="How long the old key still works.")] = 24,
+    grace_hours: Annotated[float, typer.Option(min=0, max=8_760, help="How long the old key still works.")] = 24,
+    expires_in_days: ExpiresInDays = None,
 ) -> None:
-    """Make a key like this one and print it; the old one works on until the time of grace is over."""
+    """Make a key like this one and print it; the old one works on until the time of grace is over.
+
+    The new key ends when the old one would have, unless --expires-in-days says otherwise.
+    """
+    ends = _days_from_now(expires_in_days)
     with connect(require_url()) as connection:
-        key, _, old = keys.rotate_key(connection, prefix, grace=timedelta(hours=grace_hours))
+        key, made, old = keys.rotate_key(connection, prefix, grace=timedelta(hours=grace_hours), expires_at=ends)
     _print_key(key)
+    if made.expires_at is not None:
+        typer.echo(f"It works until {_moment(made.expires_at)}.", err=True)
     typer.echo(f"{old.prefix}… works until {_moment(old.expires_at)}", err=True)
+
+
+def _days_from_now(days: int | None) -> datetime | None:
+    return None if days is None else datetime.now(UTC) + timedelta(days=days)
 
 
 def _print_key(key: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from optimizer.reporting.formats import MINUS, MISSING, NO_BREAK, change, count, measure
 
 _AGES = ((60, "s", 1), (3600, "min", 60), (86_400, "h", 3600), (30 * 86_400, "d", 86_400))
+_UNITS = ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
 LONGEST_TEXT = 400
 
 
@@ -44,11 +45,11 @@ def duration(value_ms: float | None) -> str:
     if value_ms < 1000:
         return f"{measure(value_ms)}{NO_BREAK}ms"
     seconds = value_ms / 1000
-    if seconds < 60:
+    if seconds < 59.95:
         return f"{seconds:.1f}{NO_BREAK}s"
-    for unit_s, unit, part_s, part in ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
-        if seconds >= unit_s:
-            whole, rest = divmod(int(seconds), unit_s)
+    for unit_s, unit, part_s, part in _UNITS:
+        if round(seconds) >= unit_s:
+            whole, rest = divmod(round(seconds), unit_s)
             return f"{whole:,}{NO_BREAK}{unit} {rest // part_s}{NO_BREAK}{part}"
     raise AssertionError("every duration has a unit")
 
@@ -72,12 +73,13 @@ def signed(value: float | None) -> str:
 
 
 def json_text(value: Any) -> str:
-    """Return any JSON value as one line; a text without its quotes."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, float):
-        return measure(value)
-    return json.dumps(value, ensure_ascii=False, separators=(", ", ": "))
+    """Return any JSON value exactly, as one line; a text without its quotes."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def brief(value: Any) -> str:
+    """Return any JSON value as one line, its numbers with the four digits that matter."""
+    return json_text(_rounded(value))
 
 
 def shortened(text: str, longest: int = LONGEST_TEXT) -> str:
@@ -90,7 +92,16 @@ def pretty_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, indent=2)
 
 
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_rounded(inner) for inner in value]
+    return float(f"{value:.4g}") if isinstance(value, float) and abs(value) < 1000 else value
+
+
 FILTERS = {
+    "brief": brief,
     "count": count,
     "measure": measure,
     "moment": moment,

@@ -1,7 +1,7 @@
 // Draws what the pages' JSON blocks hold, with uPlot. Arrow keys move along a chart; the values stand below it.
 "use strict";
 
-const HEIGHTS = { history: 280, overlay: 320, scatter: 190, agreement: 260 };
+const HEIGHTS = { history: 280, overlay: 320, scatter: 180, agreement: 260 };
 const number = new Intl.NumberFormat("en", { maximumSignificantDigits: 5 });
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
@@ -65,9 +65,7 @@ function options(chart, width, readout) {
     axes: [
       {
         ...axis,
-        label: chart.xLabel,
-        labelSize: 20,
-        labelFont: axis.font,
+        ...(chart.kind !== "scatter" && { label: chart.xLabel, labelSize: 20, labelFont: axis.font }),
         size: 30,
         grid: { show: false },
         ...(chart.categories && {

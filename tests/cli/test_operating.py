@@ -1,0 +1,52 @@
+"""cancel and doctor, against the rows of the control plane."""
+
+import json
+from typing import Any
+
+import pytest
+from cli.conftest import Command
+from control_plane.catalog import open_sample, start_sample
+from sqlalchemy import Engine
+
+from optimizer.control_plane import runs
+
+
+@pytest.mark.parametrize("is_running", [False, True], ids=["pending", "running"])
+def test_an_open_run_is_cancelled_and_says_by_whom(engine: Engine, optimizer_json: Any, is_running: bool):
+    run_id = open_sample(engine, "open").run_id
+    if is_running:
+        start_sample(engine, run_id)
+    shown = optimizer_json("cancel", run_id, "--by", "anna")
+    row = runs.read_run(engine, run_id)
+    assert (
+        (shown["status"], shown["error_message"])
+        == (row.status, row.error_message)
+        == ("cancelled", "cancelled by anna")
+    )
+
+
+def test_a_finished_run_cannot_be_cancelled_and_stays_what_it_is(engine: Engine, optimizer: Command):
+    done = next(run for run in runs.list_runs(engine) if run.status == "completed")
+    result = optimizer("cancel", done.run_id)
+    assert result.exit_code == 1
+    assert f"run {done.run_id} is completed, not pending or running" in result.stderr
+    assert runs.read_run(engine, done.run_id) == done
+
+
+def test_doctor_prints_each_finding_with_what_to_do_and_ends_with_status_1(
+    engine: Engine, optimizer: Command, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
+        monkeypatch.setenv(name, "us-east-1")
+    start_sample(engine, open_sample(engine, "lost").run_id)
+    result = optimizer("doctor", "--json")
+    assert (result.exit_code, result.stderr) == (1, "")
+    found = {finding["subject"]: finding for finding in json.loads(result.stdout)}
+    assert "set OPTIMIZER_AIRFLOW_URL" in found["Airflow"]["problem"]
+    assert "the object store did not answer" in found["object store"]["problem"]
+    assert "its version v5 is not v3, which this code implements" in found["entity drugs_com"]["problem"]
+    assert all(finding["todo"] for finding in found.values())
+    text = optimizer("doctor").stdout
+    assert f"{len(found)} findings" in text and all(subject in text for subject in found)

@@ -1,0 +1,162 @@
+"""Approval, deployments and the monitor through Airflow, on runs that were made before."""
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from orchestration.test_whole_runs import dag_of, finish, first_runs, row_of, tasks_of, trigger
+from sqlalchemy import Engine, update
+
+from optimizer.control_plane import deployments, registry, runs, tables
+from optimizer.control_plane.engine import transaction
+from optimizer.control_plane.entities import read_definition
+from optimizer.control_plane.splits import percents_of
+from optimizer.local import LocalStack
+from optimizer.local.airflow_api import AirflowApi
+
+__all__ = ["first_runs"]
+
+ENTITY = "drugs_com"
+TIMEOUT_S = 120
+
+
+def active(engine: Engine) -> dict[str, int]:
+    return percents_of(deployments.read_active(engine, ENTITY))
+
+
+def wait_for_request(airflow: AirflowApi, dag_run_id: str) -> dict[str, Any]:
+    """Return Airflow's human-in-the-loop request of the run, once its task waits for the answer."""
+    deadline = time.monotonic() + 240
+    while (approve := tasks_of(airflow, ENTITY, dag_run_id).get("approve")) is None or (
+        approve.state != "awaiting_input"
+    ):
+        assert time.monotonic() < deadline and (approve is None or approve.state not in ("failed", "skipped")), approve
+        time.sleep(0.5)
+    return airflow._request("GET", request_path(dag_run_id))
+
+
+def answer(airflow: AirflowApi, dag_run_id: str, option: str) -> None:
+    airflow._request("PATCH", request_path(dag_run_id), json={"chosen_options": [option]})
+
+
+def request_path(dag_run_id: str) -> str:
+    return f"/dags/{dag_of(ENTITY)}/dagRuns/{dag_run_id}/taskInstances/approve/-1/hitlDetails"
+
+
+def run_dag(airflow: AirflowApi, dag_id: str, **conf: Any) -> tuple[str, str]:
+    """Return the state in which a run of the DAG ended, and its dag_run_id."""
+    airflow.wait_for_dag(dag_id, timeout_s=90)
+    dag_run_id = airflow.trigger(dag_id, conf=conf)
+    return airflow.wait_for_run(dag_id, dag_run_id, timeout_s=TIMEOUT_S), dag_run_id
+
+
+def log_of(airflow: AirflowApi, dag_id: str, dag_run_id: str, task_id: str) -> str:
+    path = f"/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/logs/1"
+    return str(airflow._request("GET", path, params={"full_content": True}))
+
+
+@pytest.fixture(scope="module")
+def first_run_id(engine: Engine, first_runs: dict[str, str]) -> str:
+    return row_of(engine, ENTITY, first_runs[ENTITY]).run_id
+
+
+@pytest.fixture(scope="module")
+def waiting(stack: LocalStack, first_run_id: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Return the dag_run_id of a run that waits for a person, and the request."""
+    with stack.connect_airflow() as airflow:
+        dag_run_id = trigger(airflow, ENTITY, promotion="approval")
+        yield dag_run_id, wait_for_request(airflow, dag_run_id)
+
+
+@pytest.fixture(scope="module")
+def approved_run_id(engine: Engine, waiting: tuple[str, dict[str, Any]]) -> str:
+    return row_of(engine, ENTITY, waiting[0]).run_id
+
+
+def test_a_run_waits_for_a_person_who_sees_its_numbers_beside_the_active_runs(
+    engine: Engine, waiting: tuple[str, dict[str, Any]], first_run_id: str, approved_run_id: str
+):
+    request, row = waiting[1], runs.read_run(engine, approved_run_id)
+    assert request["subject"] == f"{ENTITY}: put run {approved_run_id} live?"
+    assert (request["options"], request["defaults"]) == (["Approve", "Reject"], ["Reject"])
+    for text in (
+        f"run {approved_run_id}",
+        f"live: run {first_run_id}",
+        f"{row.total_bids:,}",
+        "expected CPM",
+        "points",
+    ):
+        assert text in request["body"]
+    assert (row.status, row.validation_status) == ("completed", "passed")
+    assert active(engine) == {first_run_id: 100}
+
+
+def test_a_refused_run_leaves_the_active_one_and_says_who_refused(
+    airflow: AirflowApi, engine: Engine, waiting: tuple[str, dict[str, Any]], first_run_id: str
+):
+    answer(airflow, waiting[0], "Reject")
+    assert finish(airflow, ENTITY, waiting[0]) == "success"
+    states = {name: task.state for name, task in tasks_of(airflow, ENTITY, waiting[0]).items()}
+    assert (states["approve"], states["promote"], states["close_run"]) == ("skipped", "skipped", "success")
+    assert "rejected it; what was live stays" in log_of(airflow, dag_of(ENTITY), waiting[0], "approve")
+    assert active(engine) == {first_run_id: 100}
+
+
+def test_a_cleared_request_is_asked_again_and_an_approved_run_goes_live_in_the_persons_name(
+    airflow: AirflowApi, engine: Engine, waiting: tuple[str, dict[str, Any]], approved_run_id: str
+):
+    airflow.clear(dag_of(ENTITY), waiting[0], task_ids=["approve"])
+    wait_for_request(airflow, waiting[0])
+    answer(airflow, waiting[0], "Approve")
+    assert finish(airflow, ENTITY, waiting[0]) == "success"
+    (row,) = deployments.read_active(engine, ENTITY)
+    assert (row.run_id, row.traffic_pct) == (approved_run_id, 100)
+    assert row.deployed_by.endswith(" (approved in Airflow)") and not row.deployed_by.startswith(("airflow:", " "))
+
+
+def test_the_deploy_dag_splits_refuses_and_rolls_back(
+    airflow: AirflowApi, engine: Engine, first_run_id: str, approved_run_id: str
+):
+    state, _ = run_dag(airflow, "deploy", entity=ENTITY, split=f"{first_run_id}=80 {approved_run_id}=20")
+    assert (state, active(engine)) == ("success", {first_run_id: 80, approved_run_id: 20})
+    state, dag_run_id = run_dag(airflow, "deploy", entity=ENTITY, split={first_run_id: 80, approved_run_id: 30})
+    assert (state, active(engine)) == ("failed", {first_run_id: 80, approved_run_id: 20})
+    reason = f"entity {ENTITY}: the split cannot be deployed: the percents sum to 110; make them sum to 100"
+    assert reason in log_of(airflow, "deploy", dag_run_id, "deploy_split")
+    state, _ = run_dag(airflow, "deploy", entity=ENTITY, rollback=True)
+    assert (state, active(engine)) == ("success", {approved_run_id: 100})
+
+
+def test_the_monitor_dag_writes_live_numbers_and_is_red_where_a_run_wins_less_than_it_promised(
+    airflow: AirflowApi, engine: Engine, stack: LocalStack, approved_run_id: str
+):
+    row = runs.read_run(engine, approved_run_id)
+    since = row.data_end_dt - timedelta(days=5)
+    with transaction(engine) as connection:
+        long_ago = {"deployed_at": since - timedelta(hours=1)}
+        connection.execute(update(tables.deployments).where(tables.deployments.c.is_active).values(long_ago))
+    log_hardly_a_win(stack, engine, run_id=approved_run_id, since=since)
+    state, dag_run_id = run_dag(airflow, "monitor", entity=ENTITY)
+    assert state == "failed"
+    assert f"run {approved_run_id} (100 % of the traffic) is surely worse than it promised" in log_of(
+        airflow, "monitor", dag_run_id, "raise_alerts"
+    )
+    written = registry.read_metrics(engine, approved_run_id)
+    live = {metric.metric_key: metric.metric_value for metric in written if metric.metric_section == "live"}
+    assert (live["days"], live["win_rate_verdict"]) == (5, -1)
+    assert 0 < live["win_rate"] < live["win_rate_promised"] / 2
+    assert active(engine) == {approved_run_id: 100}
+
+
+def log_hardly_a_win(stack: LocalStack, engine: Engine, *, run_id: str, since: datetime) -> None:
+    """Have the log say that the run priced the bids since then that lost, and one in fifty of those that won."""
+    entity = read_definition(engine, ENTITY).entity
+    with closing(stack.connect_warehouse()) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE BIDS SET run_id = %(run_id)s WHERE object_id = %(object_id)s AND bid_ts >= %(since)s"
+            " AND (bid_id NOT IN (SELECT bid_id FROM VIEWS) OR MOD(ABS(HASH(bid_id)), 50) = 0)",
+            {"run_id": run_id, "object_id": entity.object_id, "since": since},
+        )

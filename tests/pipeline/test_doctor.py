@@ -1,0 +1,167 @@
+"""What does not fit together is found, each thing with what to do, and what fits is not."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from control_plane.catalog import NOW, complete_sample, open_sample, start_sample
+from pipeline.requests import VERSION_ID, copy_control_plane, prepare
+from servers.embedded import closed_port
+from sqlalchemy import Engine, text
+
+from optimizer.artifacts.store import ObjectStore
+from optimizer.control_plane import deployments
+from optimizer.control_plane.engine import open_engine, transaction
+from optimizer.errors import ConfigError, UnavailableError
+from optimizer.local import LocalStack
+from optimizer.local.clients import connect_objects
+from optimizer.pipeline.dead_runs import GRACE
+from optimizer.pipeline.doctor import Finding, examine
+
+BUCKET = "doctor"
+PREFIX = f"s3://{BUCKET}/first/"
+LATER = NOW + GRACE + timedelta(minutes=1)
+UNPAUSE = "unpause the DAG `pending_runs`, and read the log of its `claim` where it is red"
+
+
+@pytest.fixture(scope="module")
+def store(systems: LocalStack) -> Iterator[ObjectStore]:
+    """Return a store that holds one run's manifest."""
+    systems.ensure_bucket(BUCKET)
+    client = systems.connect_objects()
+    store = ObjectStore(client)
+    store.put_bytes(f"{PREFIX}manifest.json", b"{}")
+    yield store
+    client.close()
+
+
+@pytest.fixture(scope="module")
+def healthy(tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    """Return a control plane where all is well: one run of drugs_hcp, completed and live."""
+    engine = open_engine(f"sqlite:///{tmp_path_factory.mktemp('doctor')}/control_plane.db")
+    prepare(engine)
+    run_id = complete_sample(engine, "first")
+    change(engine, f"UPDATE opt_runs SET s3_output_path = '{PREFIX}'")
+    deployments.deploy(engine, entity_code="drugs_hcp", split={run_id: 100}, deployed_by="test", now=NOW)
+    return engine
+
+
+@pytest.fixture
+def engine(healthy: Engine, tmp_path: Path) -> Engine:
+    return copy_control_plane(healthy, tmp_path)
+
+
+def change(engine: Engine, *statements: str) -> None:
+    with transaction(engine) as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+
+
+def look(engine: Engine, store: ObjectStore, *, state: str | None = "running", now=LATER) -> list[Finding]:
+    return examine(engine, store=store, dag_run_state=lambda dag_id, dag_run_id: state, now=now)
+
+
+def only(found: list[Finding]) -> tuple[str, str, str]:
+    (finding,) = found
+    return finding.subject, finding.problem, finding.todo
+
+
+def test_where_all_is_well_nothing_is_found_and_airflow_is_not_even_asked(engine: Engine, store: ObjectStore):
+    never = lambda *ids: pytest.fail("asked")  # noqa: E731
+    assert examine(engine, store=store, dag_run_state=never, now=LATER) == []
+
+
+def test_a_running_row_whose_dag_run_is_gone_is_found_at_once(engine: Engine, store: ObjectStore):
+    run_id = start_sample(engine, open_sample(engine, "lost").run_id).run_id
+    assert only(look(engine, store, state=None, now=NOW)) == (
+        f"run {run_id}",
+        "running, but Airflow has no DAG run lost of optimize__drugs_hcp",
+        f"the DAG `pending_runs` sets it failed: unpause it; or `optimizer cancel {run_id}`",
+    )
+    assert look(engine, store, state="running") == []
+
+
+def test_a_run_that_is_just_being_closed_is_no_finding_and_later_it_is(engine: Engine, store: ObjectStore):
+    start_sample(engine, open_sample(engine, "ended").run_id)
+    assert look(engine, store, state="failed", now=NOW) == []
+    assert "ended failed and left the run running" in only(look(engine, store, state="failed"))[1]
+
+
+def test_a_running_row_that_never_had_a_dag_run_is_found(engine: Engine, store: ObjectStore):
+    change(
+        engine, f"INSERT INTO opt_runs (run_id, entity_id, version_id, status) VALUES ('x', 1, {VERSION_ID}, 'running')"
+    )
+    found = only(look(engine, store))
+    assert found[:2] == ("run x", "running without a DAG run") and "`optimizer cancel x`" in found[2]
+
+
+def test_a_request_that_nobody_claims_is_found_once_it_waits_for_long(engine: Engine, store: ObjectStore):
+    row = f"('x', 1, {VERSION_ID}, 'pending', '{NOW:%Y-%m-%d %H:%M:%S}')"
+    change(engine, f"INSERT INTO opt_runs (run_id, entity_id, version_id, status, created_at) VALUES {row}")
+    assert look(engine, store, now=NOW) == []
+    assert only(look(engine, store)) == ("run x", "pending for 11 minutes, and nobody has claimed it", UNPAUSE)
+
+
+def test_a_completed_run_without_manifest_is_found_with_its_prefix(engine: Engine, store: ObjectStore):
+    change(engine, f"UPDATE opt_runs SET s3_output_path = 's3://{BUCKET}/elsewhere/'")
+    assert only(look(engine, store))[1] == f"completed, but there is no manifest.json below s3://{BUCKET}/elsewhere/"
+    change(engine, "UPDATE opt_runs SET s3_output_path = NULL")
+    assert only(look(engine, store))[1] == "completed without s3_output_path"
+    change(engine, "UPDATE opt_runs SET s3_output_path = 'somewhere'")
+    assert "'somewhere/manifest.json' is no s3:// address" in only(look(engine, store))[1]
+
+
+def test_a_split_that_does_not_sum_to_a_hundred_is_found_with_how_to_mend_it(engine: Engine, store: ObjectStore):
+    change(engine, "UPDATE opt_deployments SET traffic_pct = 80")
+    assert only(look(engine, store)) == (
+        "entity drugs_hcp",
+        "its active deployments sum to 80 %, not to 100",
+        "`optimizer deploy drugs_hcp RUN=PERCENT…` sets a whole split, `optimizer rollback drugs_hcp` the one before",
+    )
+
+
+def test_a_live_run_that_may_not_be_deployed_is_found(engine: Engine, store: ObjectStore):
+    change(engine, "UPDATE opt_runs SET validation_status = 'failed'")
+    assert "is completed, validation failed" in only(look(engine, store))[1]
+
+
+def test_a_required_key_without_default_is_found_and_every_entity_that_it_stops(engine: Engine, store: ObjectStore):
+    change(engine, "UPDATE opt_version_configs SET default_value = NULL WHERE config_key = 'max_bid_cpm'")
+    version, *stopped = look(engine, store)
+    assert (version.subject, version.problem) == ("version v3", "its key max_bid_cpm is required, without default")
+    assert [finding.subject for finding in stopped] == ["entity drugs_com", "entity nativo_consumer"]  # hcp sets it
+    assert {finding.problem for finding in stopped} == {
+        "no run can start: max_bid_cpm is required and has no value; set it on the entity or on the run"
+    }
+
+
+def test_a_version_whose_lists_disagree_and_an_entity_that_is_set_aside_are_found(engine: Engine, store: ObjectStore):
+    change(
+        engine,
+        "DELETE FROM opt_version_configs WHERE config_key = 'dry_run'",
+        "UPDATE opt_entities SET s3_base_path = 'nowhere' WHERE entity_code = 'drugs_com'",
+        "UPDATE opt_entities SET status = 'I' WHERE entity_code = 'nativo_consumer'",
+    )
+    aside, stopped = look(engine, store)
+    assert aside.subject == "entity drugs_com" and "s3_base_path='nowhere'" in aside.problem
+    assert "dry_run is in supported_configs but has no row in opt_version_configs" in stopped.problem
+
+
+@pytest.mark.parametrize("error", [UnavailableError("Airflow is silent"), ConfigError("Airflow refused the password")])
+def test_an_airflow_that_cannot_be_asked_is_a_finding_of_its_own(engine: Engine, store: ObjectStore, error: Exception):
+    start_sample(engine, open_sample(engine, "lost").run_id)
+
+    def silent(dag_id: str, dag_run_id: str) -> None:
+        raise error
+
+    found = examine(engine, store=store, dag_run_state=silent, now=LATER)
+    assert only(found)[:2] == ("Airflow", str(error))
+
+
+def test_an_object_store_that_is_away_is_a_finding_of_its_own(engine: Engine, systems: LocalStack):
+    settings = systems.settings.model_copy(update={"objects_port": closed_port()})
+    client = connect_objects(settings, timeout_s=2, attempts=1)
+    subject, problem, _ = only(look(engine, ObjectStore(client)))
+    client.close()
+    assert subject == "object store" and "the object store did not answer" in problem

@@ -1,0 +1,85 @@
+"""A browser that is signed in, and watches what its pages do."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from servers.tracking import Tracking
+
+CHROMIUM = "/usr/bin/chromium"
+QUIET = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@dataclass
+class Watched:
+    """A browser's context and what its pages did."""
+
+    context: BrowserContext
+    address: str
+    requests: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+
+    def open(self, path: str = "/") -> Page:
+        """Return a new tab at a page of the dashboard."""
+        page = self.context.new_page()
+        page.on("request", lambda request: self.requests.append(request.url))
+        page.on("pageerror", lambda error: self.faults.append(f"script: {error}"))
+        page.on("console", self._note)
+        page.on("dialog", lambda dialog: self.faults.append(f"dialog: {dialog.message}"))
+        page.goto(self.address + path)
+        return page
+
+    def _note(self, message: ConsoleMessage) -> None:
+        if "Content Security Policy" in message.text:
+            self.faults.append(message.text)
+
+    def sign_in(self, key: str) -> Page:
+        """Return a tab that has just signed in."""
+        page = self.open()
+        page.get_by_label("API key").fill(key)
+        page.get_by_role("button", name="Sign in").click()
+        return page
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_browser(chromium: Browser, tracking: Tracking) -> Iterator[Callable[..., Watched]]:
+    """Give a function that opens a browser's context; at the end, no page did what it must not."""
+    opened: list[Watched] = []
+
+    def open_one(**options: Any) -> Watched:
+        context = chromium.new_context(**options)
+        context.set_default_timeout(10_000)
+        opened.append(Watched(context, f"{tracking.base_url}/dashboard"))
+        return opened[-1]
+
+    yield open_one
+    for one in opened:
+        one.context.close()
+        assert [url for url in one.requests if not url.startswith(f"{one.address}/")] == []
+        assert one.requests and one.faults == []
+
+
+@pytest.fixture
+def browser(open_browser: Callable[..., Watched], tracking: Tracking) -> Watched:
+    """A desktop's browser, signed in for the project shop."""
+    browser = open_browser(viewport={"width": 1280, "height": 860})
+    browser.sign_in(tracking.keys["shop"]).close()
+    return browser

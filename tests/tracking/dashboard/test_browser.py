@@ -1,0 +1,226 @@
+"""The pages in a real browser. The fixture also fails where one loads from another host or breaks its own policy."""
+
+import re
+import uuid
+
+import pytest
+from playwright.sync_api import Page, expect
+
+ATTACK = "<img src=x onerror=\"document.title='taken'\"><script>document.title='taken'</script>"
+SCORES = [0.9, 0.5, 0.7, 0.4, 0.6]
+
+
+@pytest.fixture
+def mark(shop):
+    """A tag of three finished runs with different depths, and one that runs still."""
+    mark = f"m-{uuid.uuid4().hex[:8]}"
+    for depth in (4, 6, 8):
+        finish(shop, f"{mark} depth {depth}", depth=depth, final_score=depth / 10, tags=[mark])
+    shop.create_run(runName=f"{mark} open", tags=[mark], optimizerType="knn", status="running")
+    return mark
+
+
+def finish(shop, name, *, depth, final_score, tags):
+    run = shop.create_run(
+        runName=name,
+        tags=tags,
+        direction="minimize",
+        initialScore=1.0,
+        config={"depth": depth, "learner": {"rate": 0.1}},
+    )
+    steps = [
+        {"iteration": number, "score": score, "params": {"depth": depth + number, "kind": "ab"[number % 2], "seed": 3}}
+        for number, score in enumerate(SCORES)
+    ]
+    shop.post(f"/runs/{run['id']}/iterations/batch", {"iterations": steps})
+    samples = [
+        {"iteration": 4, "sampleIndex": number, "predictedOutput": number / 10 + 0.01, "expectedOutput": number / 10}
+        for number in range(8)
+    ]
+    shop.post(f"/runs/{run['id']}/samples", {"samples": [{**one, "isCorrect": True} for one in samples]})
+    return shop.patch(f"/runs/{run['id']}", {"status": "completed", "finalScore": final_score}).json()["data"]
+
+
+def names(page: Page) -> list[str]:
+    return page.locator("table.runs tbody .name > a").all_inner_texts()
+
+
+def is_drawn(page: Page) -> bool:
+    """Whether every chart's canvas holds more than one colour."""
+    colours = page.locator(".plot canvas").evaluate_all(
+        "all => all.map((one) => new Set(new Uint32Array("
+        "one.getContext('2d').getImageData(0, 0, one.width, one.height).data.buffer)).size)"
+    )
+    return bool(colours) and min(colours) > 1
+
+
+def test_a_key_is_entered_once_and_kept_where_no_script_reads_it(open_browser, tracking):
+    key = tracking.keys["shop"]
+    browser = open_browser()
+    page = browser.open("/?search=nothing-of-the-kind")
+    page.keyboard.type("sk_live_wrong")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_have_text("The key is unknown, revoked or expired.")
+    page.get_by_label("API key").fill(key)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="No run matches")).to_be_visible()
+    assert page.url.endswith("/dashboard/?search=nothing-of-the-kind")
+    (cookie,) = browser.context.cookies()
+    assert cookie["httpOnly"] and cookie["sameSite"] == "Strict" and cookie["expires"] == -1
+    assert key not in cookie["value"] and not any(key in url for url in browser.requests)
+    assert page.evaluate("[document.cookie, localStorage.length, sessionStorage.length]") == ["", 0, 0]
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_label("API key")).to_be_visible()
+    assert browser.context.cookies() == []
+
+
+def test_filters_narrow_the_runs_and_sorting_and_pages_keep_them(browser, shop, mark):
+    page = browser.open()
+    page.get_by_label("Tag").fill(mark)
+    page.get_by_role("button", name="Filter").click()
+    assert names(page) == [f"{mark} open", f"{mark} depth 8", f"{mark} depth 6", f"{mark} depth 4"]
+    page.get_by_label("completed").check()
+    page.get_by_role("button", name="Filter").click()
+    assert page.get_by_label(mark, exact=True).is_checked() and len(names(page)) == 3
+    page.get_by_role("link", name="Final").click()
+    page.get_by_role("link", name="Final").click()
+    assert names(page) == [f"{mark} depth {depth}" for depth in (4, 6, 8)]
+    assert page.get_by_role("columnheader", name="Final").get_attribute("aria-sort") == "ascending"
+    page.get_by_label("Name has").fill("DEPTH 6")
+    page.get_by_text("More filters").click()
+    page.get_by_label("Created from (UTC)").fill("2020-01-01T00:00")
+    page.get_by_label("Config holds (JSON)").fill('{"depth": 6}')
+    page.get_by_role("button", name="Filter").click()
+    assert names(page) == [f"{mark} depth 6"]
+    page.get_by_label("Created before (UTC)").fill("2020-01-02T00:00")
+    page.get_by_role("button", name="Filter").click()
+    expect(page.get_by_role("heading", name="No run matches")).to_be_visible()
+    assert page.get_by_label("Created before (UTC)").input_value() == "2020-01-02T00:00"
+
+
+def test_pages_lead_on_to_every_run_once(browser, shop):
+    mark = f"p-{uuid.uuid4().hex[:8]}"
+    for number in range(30):
+        shop.create_run(runName=f"{mark} {number}", tags=[mark])
+    page = browser.open(f"/?tags={mark}")
+    found = names(page)
+    expect(page.get_by_text("25 of 30 runs")).to_be_visible()
+    page.get_by_role("link", name="Next page").click()
+    expect(page.get_by_role("link", name="First page")).to_be_visible()
+    assert found + names(page) == [f"{mark} {number}" for number in reversed(range(30))]
+    assert page.get_by_role("link", name="Next page").count() == 0
+
+
+def test_a_run_shows_its_history_its_parameters_and_its_samples(browser, mark):
+    page = browser.open(f"/?tags={mark}")
+    page.get_by_role("link", name=f"{mark} depth 4").click()
+    history = page.get_by_role("application").first
+    expect(history).to_have_attribute(
+        "aria-label", re.compile("from 0.9 to 0.6; best 0.4, reached at iteration 3.* A table")
+    )
+    assert page.locator("figure h3").all_inner_texts() == ["kind", "depth"]
+    expect(page.get_by_text("The same in every iteration: seed 3.")).to_be_visible()
+    assert is_drawn(page)
+    page.get_by_text("Iterations as a table").click()
+    rows = page.get_by_role("region", name="Iterations").locator("tbody tr")
+    assert [row.locator("td").first.inner_text() for row in rows.all()] == ["0.9", "0.5", "0.7", "0.4 best", "0.6"]
+    page.get_by_role("link", name="Samples").click()
+    expect(page.get_by_text("8 of 8 samples")).to_be_visible()
+    assert is_drawn(page)
+    page.get_by_label("Correct").select_option("wrong")
+    page.get_by_role("button", name="Filter").click()
+    expect(page.get_by_role("heading", name="No sample matches")).to_be_visible()
+
+
+def test_runs_are_chosen_compared_and_read_with_the_keyboard_alone(browser, mark):
+    page = browser.open(f"/?tags={mark}&status=completed")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("main")).to_be_focused()
+    for name in ("depth 8", "depth 6"):
+        tab_to(page, f"Compare {mark} {name}")
+        page.keyboard.press("Space")
+    tab_to(page, "Compare the chosen")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Compare 2 runs")).to_be_visible()
+    expect(page.locator("tr.differs th")).to_have_text("depth ≠ differs", use_inner_text=True)
+    expect(page.locator("tr.differs td")).to_have_text(["8", "6"])
+    tab_to(page, "Best score so far over the iterations of 2 runs.")
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    for key, said in (
+        ("ArrowRight", f"iteration 0, {mark} depth 8 0.9, {mark} depth 6 0.9"),
+        ("ArrowRight", f"iteration 1, {mark} depth 8 0.5, {mark} depth 6 0.5"),
+        ("End", f"iteration 4, {mark} depth 8 0.4, {mark} depth 6 0.4"),
+    ):
+        page.keyboard.press(key)
+        expect(page.get_by_role("status")).to_have_text(said)
+    assert is_drawn(page)
+    tab_to(page, "Show the differences only")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("rowheader", name="learner.rate")).to_have_count(0)
+
+
+def tab_to(page: Page, name: str) -> None:
+    """Press Tab until the element of that name has the focus."""
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        label = page.evaluate(
+            "document.activeElement.ariaLabel ?? document.activeElement.textContent.trim().replace(/\\s+/g, ' ')"
+        )
+        if label.startswith(name):
+            return
+    raise AssertionError(f"no press of Tab leads to {name!r}")
+
+
+def test_the_leaderboard_has_the_best_first_in_either_direction(browser, mark):
+    page = browser.open(f"/leaderboard?tags={mark}")
+    expect(page.get_by_role("heading", name="No completed run is ranked here")).to_be_visible()
+    page.get_by_role("link", name="on the other board").click()
+    assert names(page) == [f"{mark} depth {depth}" for depth in (4, 6, 8)]
+    assert page.locator("td.rank").all_inner_texts() == ["1", "2", "3"]
+
+
+def test_what_a_run_holds_is_shown_as_text_and_never_run(browser, shop):
+    run = shop.create_run(
+        runName=ATTACK,
+        tags=[ATTACK],
+        config={ATTACK: ATTACK},
+        metadata={"m": "</script>" + ATTACK},
+        errorMessage=ATTACK,
+    )
+    step = {"iteration": 0, "score": 1, "params": {ATTACK: ATTACK, "n": 1}}
+    steps = [step, {**step, "iteration": 1, "params": {ATTACK: "</script>" + ATTACK, "n": 2}}]
+    shop.post(f"/runs/{run['id']}/iterations/batch", {"iterations": steps})
+    sample = {"iteration": 0, "sampleIndex": 0, "input": ATTACK, "predictedOutput": {ATTACK: 1}, "errorMessage": ATTACK}
+    shop.post(f"/runs/{run['id']}/samples", {"samples": [{**sample, "expectedOutput": {ATTACK: 2}}]})
+    other = shop.create_run(runName="harmless", config={"a": 1})
+    for path in (
+        "/",
+        f"/runs/{run['id']}",
+        f"/runs/{run['id']}/samples",
+        f"/compare?run={run['id']}&run={other['id']}",
+    ):
+        page = browser.open(path)
+        expect(page.get_by_text("<img src=x onerror=").first).to_be_visible()
+        assert page.locator("img[src=x]").count() == 0 and page.title() != "taken"
+        page.close()
+    page = browser.open("/")
+    # Even a script that got into a page would not run.
+    page.evaluate("document.body.append(Object.assign(document.createElement('script'), {text: 'document.title=1'}))")
+    assert page.title() != "1" and "script-src" in browser.faults.pop()
+    page.locator("a.tag", has_text="<img").first.click()
+    assert names(page)[0] == ATTACK
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_fits_a_phone_and_follows_the_colour_scheme(open_browser, tracking, shop, mark, scheme):
+    phone = open_browser(viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True, color_scheme=scheme)
+    page = phone.sign_in(tracking.keys["shop"])
+    runs = [run["id"] for run in shop.get("/runs", tags=mark).json()["data"]]
+    pages = ["/", "/leaderboard?direction=minimize", "/compare", f"/compare?run={runs[1]}&run={runs[2]}", "/nowhere"]
+    for path in [*pages, f"/runs/{runs[1]}", f"/runs/{runs[1]}/samples", "/?minScore=x"]:
+        page.goto(phone.address + path)
+        assert page.evaluate("document.documentElement.scrollWidth") == 390, path
+        background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert background == {"light": "rgb(244, 246, 249)", "dark": "rgb(15, 19, 25)"}[scheme]

@@ -1,0 +1,147 @@
+"""What the charts draw and how values are written, against known values."""
+
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import pytest
+from servers.tracking import Tracking
+
+from optimizer.reporting.formats import MINUS, MISSING
+from optimizer.tracking.dashboard import charts, wording
+from optimizer.tracking.dashboard.differences import compare_configs
+from optimizer.tracking.queries import render_query
+from optimizer.tracking.tables.history import HistoryPoint
+
+NOW = datetime(2026, 2, 3, 15, tzinfo=UTC)
+
+
+def points(*rows):
+    return [
+        HistoryPoint(iteration=number, score=score, best_score=best, params=params, created_at=NOW)
+        for number, score, best, params in rows
+    ]
+
+
+def test_parameters_that_vary_have_a_chart_and_the_others_are_named():
+    drawn, constant = charts.parameter_charts(
+        points(
+            (0, 0.5, 0.5, {"rate": 0.3, "kind": "a", "seed": 1, "deep": {"er": True}, "list": [1]}),
+            (1, None, 0.5, {"rate": 9.9, "kind": "z", "seed": 2, "deep": {"er": True}, "list": [2]}),
+            (2, 0.7, 0.7, {"rate": 0.1, "kind": "b", "seed": 1, "deep": {"er": False}, "list": [3]}),
+        )
+    )
+    assert [(chart["title"], chart["x"], chart["series"][0]["values"]) for chart in drawn] == [
+        ("rate", [0.1, 0.3], [0.7, 0.5]),
+        ("kind", [0, 1], [0.5, 0.7]),
+        ("deep.er", [0, 1], [0.5, 0.7]),
+    ]
+    assert [chart.get("categories") for chart in drawn] == [None, ["a", "b"], ["true", "false"]]
+    assert constant == [("seed", "1")]
+
+
+def test_histories_over_each_other_hold_their_best_and_end_where_they_end():
+    runs = [SimpleNamespace(run_name="long"), SimpleNamespace(run_name="short"), SimpleNamespace(run_name="empty")]
+    histories = [points((0, 1, 1, {}), (4, 3, 3, {})), points((1, 2, 2, {}), (2, 1, 2, {})), []]
+    chart = charts.overlaid_chart(runs, histories)
+    assert chart["x"] == [0, 1, 2, 4]
+    assert [one["values"] for one in chart["series"]] == [[1, 1, 1, 3], [None, 2, 2, None], [None] * 4]
+    assert charts.overlaid_chart(runs, [[], [], []]) is None
+
+
+@pytest.mark.parametrize(
+    ("observed", "predicted", "drawn"),
+    [
+        (1, 1.5, [("output", [1], [1.5])]),
+        ({"a": 1, "b": 2, "c": "x"}, {"b": 3, "a": 0, "c": 1}, [("a", [1], [0]), ("b", [2], [3])]),
+        (True, 1, []),
+        ("yes", "no", []),
+        (None, 1, []),
+        ([1], [1], []),
+    ],
+    ids=str,
+)
+def test_predicted_and_observed_are_drawn_where_both_are_numbers(observed, predicted, drawn):
+    sample = SimpleNamespace(iteration=0, sample_index=0, expected_output=observed, predicted_output=predicted)
+    found = charts.sample_charts([sample])
+    assert [(chart["title"], chart["x"], chart["series"][0]["values"]) for chart in found] == drawn
+
+
+def test_configs_differ_where_a_value_a_type_or_a_key_does():
+    rows = compare_configs(
+        [{"a": {"b": 1, "c": 1}, "d": [1], "e": 1}, {"a": {"b": 1, "c": 2}, "d": [1], "e": True}, {}]
+    )
+    assert [(row.key, row.values, row.differs) for row in rows] == [
+        ("a.b", ("1", "1", None), True),
+        ("a.c", ("1", "2", None), True),
+        ("d", ("[1]", "[1]", None), True),
+        ("e", ("1", "true", None), True),
+    ]
+    same = compare_configs([{"a": 1, "b": {}}, {"b": {}, "a": 1.0}])
+    assert not any(row.differs for row in same)
+
+
+@pytest.mark.parametrize(
+    ("value_ms", "text"),
+    [
+        (None, MISSING),
+        (0, "0 ms"),
+        (3.25, "3.25 ms"),
+        (12_500, "12.5 s"),
+        (59_999, "1 min 0 s"),
+        (200_000, "3 min 20 s"),
+        (7_500_000, "2 h 5 min"),
+        (273_600_000, "3 d 4 h"),
+        (10**13, "115,740 d 17 h"),
+    ],
+)
+def test_durations_have_the_two_units_that_matter(value_ms, text):
+    assert wording.duration(value_ms).replace("\N{NO-BREAK SPACE}", " ") == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(5, "just now"), (150, "2 min ago"), (-7300, "in 2 h"), (86_400 * 3, "3 d ago"), (10**8, "")]
+)
+def test_ages_are_hints_and_end_after_a_month(seconds, text):
+    assert wording.age(NOW - timedelta(seconds=seconds), now=NOW).replace("\N{NO-BREAK SPACE}", " ") == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("2026-02-03T15:00", "2026-02-03T15:00"), ("2026-02-03T15:00:00+02:00", "2026-02-03T13:00"), ("x", "x"), ("", "")],
+)
+def test_a_time_in_the_address_is_shown_in_its_field_in_utc(text, shown):
+    assert wording.local_moment(text) == shown
+
+
+def test_money_and_differences_keep_what_matters_of_small_numbers():
+    assert [wording.dollars(value) for value in (None, 0, 0.00123, 0.5, 1234.5)] == [
+        MISSING,
+        "$0.00",
+        "$0.0012",
+        "$0.50",
+        "$1,234.50",
+    ]
+    assert [wording.signed(value) for value in (None, 0.0, 0.01234, -2.0)] == [MISSING, "0", "+0.01234", f"{MINUS}2"]
+    assert wording.brief({"a": [0.123456, 1, 123456.75, "x"]}) == '{"a": [0.1235, 1, 123456.75, "x"]}'
+
+
+def test_a_long_history_is_thinned_but_keeps_its_records_and_its_end(tracking: Tracking, shop):
+    """On every release of Postgres, by the statement itself."""
+    run = shop.create_run(direction="minimize")
+    scores = [100.0] * 3000
+    for record, number in enumerate((1, 703, 1501, 2998)):
+        scores[number] = 50.0 - record
+    for begin in range(0, 3000, 1000):
+        steps = [{"iteration": n, "score": scores[n]} for n in range(begin, begin + 1000)]
+        shop.post(f"/runs/{run['id']}/iterations/batch", {"iterations": steps}, Prefer="return=minimal")
+    with tracking.connect() as connection:
+        connection.execute("SET LOCAL ROLE optimization_app")
+        connection.execute("SELECT set_config('app.projects', '{shop}', true)")
+        rows = connection.execute(render_query("run_history"), {"run_id": run["id"], "max_points": 100}).fetchall()
+        all_rows = connection.execute(render_query("run_history"), {"run_id": run["id"], "max_points": 3000}).fetchall()
+        connection.execute("SELECT set_config('app.projects', '{search}', true)")
+        others = connection.execute(render_query("run_history"), {"run_id": run["id"], "max_points": 100}).fetchall()
+    assert len(all_rows) == 3000 and others == []
+    assert 100 <= len(rows) <= 106
+    assert {1, 703, 1501, 2998, 2999} <= {row[0] for row in rows}
+    assert [row[2] for row in rows] == [min(scores[: row[0] + 1]) for row in rows]

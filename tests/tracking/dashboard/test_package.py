@@ -1,0 +1,59 @@
+"""What an installed package has of the dashboard: its templates, its styles and scripts, and what others wrote."""
+
+import base64
+import hashlib
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+from optimizer.tracking.dashboard.rendering import VENDOR
+
+PROJECT = Path(__file__).parents[3]
+BUILD = "import sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"
+SERVE = """
+import sys
+from servers.tracking import open_client, serving
+from optimizer.tracking import app
+assert app.__file__.startswith(sys.argv[1]), app.__file__
+away = "postgresql://nobody@127.0.0.1:9/none"
+with serving(app.create_app(database_url=away, refresh_s=None)) as address, open_client(address) as http:
+    page = http.get("/dashboard/")
+    print(page.status_code, "API key" in page.text)
+    for link in sys.argv[2:]:
+        print(http.get(f"/dashboard/static/{link}").status_code, link)
+"""
+
+
+def test_an_installed_package_serves_the_pages_with_their_files(tmp_path):
+    source, installed = tmp_path / "source", tmp_path / "installed"
+    shutil.copytree(PROJECT / "plugins", source / "plugins", ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
+    for name in ("pyproject.toml", "README.md", "requirements.in", "requirements-bidder.in"):
+        shutil.copy(PROJECT / name, source)
+    wheel = run(BUILD, str(tmp_path), cwd=source).splitlines()[-1]
+    shutil.unpack_archive(tmp_path / wheel, installed, "zip")
+    files = [file.relative_to(VENDOR.parent) for file in VENDOR.parent.rglob("*.*") if file.is_file()]
+    said = run(SERVE, str(installed), *map(str, files), cwd=tmp_path, path=f"{installed}:{PROJECT / 'tests'}")
+    assert len(files) >= 6
+    assert said.splitlines() == ["401 True", *(f"200 {file}" for file in files)]
+
+
+def test_what_others_wrote_stands_unchanged_with_its_licence_and_is_all_there_is():
+    listed = tomllib.loads((VENDOR / "vendor.toml").read_text())["file"]
+    for file in listed:
+        digest = base64.b64encode(hashlib.sha384((VENDOR / file["name"]).read_bytes()).digest()).decode()
+        assert file["integrity"] == f"sha384-{digest}", file["name"]
+        assert "MIT" in (VENDOR / f"{file['package']}.LICENSE.txt").read_text()
+        assert re.fullmatch(r"\d+\.\d+\.\d+", file["version"]) and file["package_integrity"].startswith("sha512-")
+    known = {file["name"] for file in listed} | {f"{file['package']}.LICENSE.txt" for file in listed} | {"vendor.toml"}
+    assert {file.name for file in VENDOR.iterdir()} == known
+
+
+def run(code: str, *arguments: str, cwd: Path, path: str = "") -> str:
+    """Return what a program prints whose modules are found in `path`."""
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env={"PYTHONPATH": path}, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

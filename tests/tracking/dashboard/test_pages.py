@@ -1,0 +1,186 @@
+"""Who may open the pages, what they refuse, and what their headers say; over HTTP, without a browser."""
+
+import re
+import uuid
+from contextlib import contextmanager
+
+import pytest
+from servers.tracking import Tracking, open_client, serving
+
+from optimizer.names import TRACKING_PREFIX
+from optimizer.tracking.app import create_app
+from optimizer.tracking.callers import Visitor
+from optimizer.tracking.dashboard.sessions import COOKIE
+from optimizer.tracking.keys import create_key, revoke_key
+
+PAGES = ("/", "/leaderboard", "/compare?run={run}&run={run}", "/runs/{run}", "/runs/{run}/samples")
+POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'"
+
+
+@contextmanager
+def visiting(base_url: str):
+    """A client without a key, at the dashboard."""
+    with open_client(f"{base_url}/dashboard") as http:
+        yield http
+
+
+@pytest.fixture
+def visitor(tracking: Tracking):
+    with visiting(tracking.base_url) as http:
+        yield http
+
+
+@pytest.fixture
+def run(shop):
+    """Two steps of another name than any other run of the project shop."""
+    run = shop.create_run(runName=f"run {uuid.uuid4()}", config={"secret": "pears"}, errorMessage="out of pears")
+    shop.post(f"/runs/{run['id']}/iterations/batch", {"iterations": [{"iteration": 0, "score": 1}, {"iteration": 1}]})
+    shop.post(f"/runs/{run['id']}/samples", {"samples": [{"iteration": 0, "sampleIndex": 0, "input": "pears"}]})
+    return run
+
+
+def sign_in(http, key, **fields):
+    return http.post("/sign-in", data={"key": key, **fields})
+
+
+def path_of(page: str, run) -> str:
+    return page.replace("{run}", run["id"], 1).replace("{run}", str(uuid.uuid4()), 1)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_without_a_session_every_page_is_the_sign_in_and_leads_back(visitor, run, page):
+    path = path_of(page, run)
+    for cookie in (None, "forged", "gAAAAAB"):
+        answer = visitor.get(path, headers={"Cookie": f"{COOKIE}={cookie}"} if cookie else {})
+        assert answer.status_code == 401 and "pears" not in answer.text and run["runName"] not in answer.text
+        assert f'name="next" value="{TRACKING_PREFIX}/dashboard{path.replace("&", "&amp;")}"' in answer.text
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_key_shows_nothing_of_another_project(visitor, tracking, run, page):
+    sign_in(visitor, tracking.keys["search"])
+    answer = visitor.get(path_of(page, run))
+    assert answer.status_code == (404 if "{run}" in page else 200)
+    assert "pears" not in answer.text and run["runName"] not in answer.text
+    unknown = visitor.get(path_of(page, {"id": str(uuid.uuid4())}))
+    assert unknown.status_code == answer.status_code
+    if "{run}" in page:
+        assert unknown.text == answer.text
+    foreign = visitor.get(page.split("?")[0].replace("{run}", run["id"]), params={"projectId": "shop"})
+    assert foreign.status_code == 404 and "pears" not in foreign.text
+
+
+def test_a_session_ends_with_its_key_and_needs_the_scope_read(visitor, tracking):
+    with tracking.connect() as connection:
+        key, made = create_key(connection, "shop", name="short")
+        writing, _ = create_key(connection, "shop", name="writer", scopes=("write",))
+    assert "may only write" in sign_in(visitor, writing).text and not visitor.cookies
+    assert sign_in(visitor, key).status_code == 303
+    assert visitor.get("/").status_code == 200
+    assert visitor.get("/", headers={"X-API-Key": "sk_live_other"}).status_code == 401
+    with tracking.connect() as connection:
+        revoke_key(connection, made.prefix)
+    assert visitor.get("/").status_code == 401
+
+
+@pytest.mark.parametrize(
+    "key", ["", "pears", "sk_live_", "sk_live_é", "sk_live_a b", "sk_live_\r\nX: y", "sk_live_" + "a" * 9999]
+)
+def test_what_is_no_key_begins_no_session(visitor, key):
+    answer = sign_in(visitor, key)
+    assert answer.status_code == 401 and "set-cookie" not in answer.headers
+
+
+def test_the_session_is_for_the_dashboard_alone_and_hides_the_key(visitor, tracking):
+    answer = sign_in(visitor, tracking.keys["shop"])
+    cookie = answer.headers["set-cookie"]
+    assert re.search(r"; HttpOnly; Path=/api/optimization/dashboard; SameSite=strict$", cookie)
+    assert tracking.keys["shop"] not in cookie
+    assert tracking.http.get("/runs", headers={"Cookie": cookie.split(";")[0]}).status_code == 401
+
+
+@pytest.mark.parametrize("wanted", ["//elsewhere.example/", "https://elsewhere.example", "/api/v2", "/\\elsewhere", ""])
+def test_signing_in_leads_to_the_dashboards_own_pages_only(visitor, tracking, wanted):
+    base = f"{TRACKING_PREFIX}/dashboard"
+    assert sign_in(visitor, tracking.keys["shop"], next=wanted).headers["location"] == f"{base}/"
+    assert sign_in(visitor, tracking.keys["shop"], next=f"{base}/compare").headers["location"] == f"{base}/compare"
+
+
+@pytest.mark.parametrize("path", ["/sign-in", "/sign-out"])
+def test_another_sites_page_cannot_sign_in_or_out(visitor, tracking, path):
+    for origin in ("https://elsewhere.example", "null"):
+        answer = visitor.post(path, data={"key": tracking.keys["shop"]}, headers={"Origin": origin})
+        assert answer.status_code == 403 and "set-cookie" not in answer.headers
+
+
+def test_every_page_forbids_what_it_does_not_need(visitor, tracking, run):
+    signed_out = visitor.get("/")
+    sign_in(visitor, tracking.keys["shop"])
+    answers = [visitor.get(path_of(page, run)) for page in PAGES]
+    for answer in [signed_out, visitor.get("/nowhere"), visitor.get("/?minScore=x"), *answers]:
+        assert answer.headers["content-security-policy"] == f"{POLICY}; frame-ancestors 'none'"
+        assert answer.headers["cache-control"] == "no-store"
+        assert not re.search(
+            r"""<script(?![^>]*(src=|type="application/json"))|<style|\sstyle=|\son\w+=""", answer.text
+        )
+
+
+def test_files_are_kept_by_browsers_until_they_change(visitor):
+    linked = re.findall(r'(?:href|src)="([^"]*/static/[^"]*)"', visitor.get("/").text)
+    assert len(linked) >= 3
+    for link in linked:
+        answer = visitor.get(link.removeprefix(f"{TRACKING_PREFIX}/dashboard"))
+        assert answer.status_code == 200 and "immutable" in answer.headers["cache-control"]
+    assert visitor.get("/static/../app.py").status_code == visitor.get("/static/%2e%2e/app.py").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "said"),
+    [
+        ("/?minScore=abc&search=x", 422, "minScore"),
+        ("/?config=[1]", 422, "must be a JSON object"),
+        ("/?startDate=yesterday", 422, "must be a date and time"),
+        ("/?cursor=none", 422, "is none that this API gave"),
+        ("/?status=done", 422, "status"),
+        ("/leaderboard?limit=1000", 422, "limit"),
+        ("/runs/1", 404, "no id of a run"),
+        ("/runs/00000000-0000-0000-0000-000000000000", 404, "no such run"),
+        ("/nowhere", 404, "no such page"),
+        ("/compare?run=1", 422, "must be the ids of runs"),
+        ("/compare?" + "&".join(f"run={uuid.UUID(int=n)}" for n in range(7)), 422, "7 runs are too many"),
+        ("/compare", 200, "No run is chosen"),
+        ("/?unknown=1&search=", 200, "Runs"),
+    ],
+)
+def test_what_cannot_be_shown_is_said_in_words(visitor, tracking, path, status, said):
+    sign_in(visitor, tracking.keys["shop"])
+    answer = visitor.get(path)
+    assert (
+        answer.status_code == status and said in answer.text and answer.headers["content-type"].startswith("text/html")
+    )
+
+
+def test_a_bad_filter_of_samples_or_iterations_is_said_too(visitor, tracking, run):
+    sign_in(visitor, tracking.keys["shop"])
+    for path in ("/samples?iteration=-1", "/samples?isCorrect=perhaps", "/samples?cursor=x", "?cursor=x"):
+        assert visitor.get(f"/runs/{run['id']}{path}").status_code == 422
+
+
+def test_the_address_without_its_slash_leads_to_the_runs(tracking):
+    answer = tracking.http.get("/dashboard?search=a")
+    assert (answer.status_code, answer.headers["location"]) == (307, "dashboard/?search=a")
+
+
+def test_a_login_sees_every_project_and_chooses_one(tracking, shop, search, run):
+    async def log_in(request):
+        return Visitor("ada", can_write=False)
+
+    app = create_app(database_url=tracking.database_url, login=log_in, refresh_s=None)
+    with serving(app) as address, visiting(address) as http:
+        page = http.get("/")
+        assert re.findall(r"<option( selected)?>(\w+)</option>", page.text) == [(" selected", "search"), ("", "shop")]
+        assert run["runName"] not in page.text and "Sign out" not in page.text
+        assert page.headers["content-security-policy"].endswith("frame-ancestors 'self'")
+        assert run["runName"] in http.get("/?projectId=shop").text
+        assert run["runName"] in http.get(f"/runs/{run['id']}").text
+        assert sign_in(http, tracking.keys["shop"]).status_code == 404

@@ -1,0 +1,82 @@
+"""What the database itself shows and forbids, whoever asks; on every release of Postgres at hand."""
+
+import psycopg
+import pytest
+from servers.tracking import Tracking
+
+TABLES = ("optimization_runs", "optimization_iterations", "optimization_samples", "optimization_idempotency_keys")
+
+
+@pytest.fixture(scope="module")
+def run(each_tracking: Tracking):
+    """A run of the project shop with an iteration, a sample and an idempotency key, counted in the analytics."""
+    shop = each_tracking.client("shop")
+    run = shop.create_run()
+    shop.post(f"/runs/{run['id']}/iterations", {"iteration": 1, "score": 1}, **{"Idempotency-Key": "policies"})
+    shop.post(f"/runs/{run['id']}/samples", {"samples": [{"iteration": 1, "sampleIndex": 0}]})
+    with each_tracking.connect() as connection:
+        connection.execute("SELECT refresh_optimization_analytics()")
+    return run
+
+
+@pytest.mark.parametrize("table", [*TABLES, "optimization_iterations_judged", "optimization_analytics"])
+def test_the_policies_show_a_caller_its_own_project(each_tracking: Tracking, run, table):
+    with each_tracking.connect() as connection:
+        connection.execute("SET ROLE optimization_app")
+        connection.execute("SELECT set_config('app.projects', '{shop}', true)")
+        assert connection.execute(f"SELECT count(*) FROM {table} WHERE project_id = 'shop'").fetchone() != (0,)
+
+
+@pytest.mark.parametrize("setting", ["{search}", "{}", "", None], ids=str)
+@pytest.mark.parametrize("table", [*TABLES, "optimization_iterations_judged", "optimization_analytics"])
+def test_the_policies_show_a_caller_no_row_of_another_project(each_tracking: Tracking, run, table, setting):
+    with each_tracking.connect() as connection:
+        connection.execute("SET ROLE optimization_app")
+        if setting is not None:
+            connection.execute("SELECT set_config('app.projects', %s, true)", [setting])
+        assert connection.execute(f"SELECT count(*) FROM {table} WHERE project_id = 'shop'").fetchone() == (0,)
+
+
+def test_the_policies_obey_for_the_owner_of_the_tables_too(each_tracking: Tracking, run):
+    with each_tracking.connect() as connection:
+        forced = connection.execute(
+            "SELECT relname FROM pg_class WHERE relforcerowsecurity AND relowner = current_user::regrole ORDER BY 1"
+        ).fetchall()
+    assert {row[0] for row in forced} == {*TABLES, "optimization_api_keys", "project_config"}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO optimization_runs (project_id, run_name, optimizer_type) VALUES ('shop', 'x', 'rtb')",
+        "INSERT INTO optimization_iterations (project_id, run_id, iteration) VALUES ('shop', '{run}', 77)",
+        "UPDATE optimization_runs SET project_id = 'shop'",
+        "UPDATE optimization_iterations SET score = 1",
+        "SELECT * FROM optimization_api_keys",
+        "SELECT * FROM optimization_run_analytics",
+        "INSERT INTO project_config (id, name) VALUES ('mine', 'mine')",
+        "REFRESH MATERIALIZED VIEW optimization_run_analytics",
+        "ALTER TABLE optimization_runs DISABLE ROW LEVEL SECURITY",
+        "SELECT optimization_list_projects()",
+    ],
+)
+def test_a_callers_role_can_neither_write_for_another_project_nor_read_what_is_secret(
+    each_tracking: Tracking, run, statement
+):
+    each_tracking.client("search").create_run()
+    with each_tracking.connect() as connection:
+        connection.execute("SET LOCAL ROLE optimization_app")
+        connection.execute("SELECT set_config('app.projects', '{search}', true)")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute(statement.replace("{run}", run["id"]))
+
+
+def test_an_iteration_cannot_be_hung_on_another_projects_run(each_tracking: Tracking, run):
+    with each_tracking.connect() as connection:
+        connection.execute("SET LOCAL ROLE optimization_app")
+        connection.execute("SELECT set_config('app.projects', '{search}', true)")
+        with pytest.raises(psycopg.errors.ForeignKeyViolation):
+            connection.execute(
+                "INSERT INTO optimization_iterations (project_id, run_id, iteration) VALUES ('search', %s, 77)",
+                [run["id"]],
+            )
