@@ -135,7 +135,7 @@ def _open(row: Run, systems: Systems) -> Any | None:
 def _metadata(row: Run) -> dict[str, Any]:
     snapshot = row.config_snapshot or {}
     trials = read_settings(snapshot).tuning_trials if snapshot else 0
-    return {"entity": _entity_code(row), "clientRunId": row.run_id, PLANNED: max(1, trials)}
+    return {"entity": _entity_code(row), PLANNED: max(1, trials)}
 
 
 def _entity_code(row: Run) -> str:
