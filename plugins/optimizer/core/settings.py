@@ -89,6 +89,17 @@ class RunSettings(BaseModel):
         ge=1.0,
         le=400.0,
     )
+    tuning_trials: int = _key(
+        "technical",
+        0,
+        "Tuning trials",
+        "So many parameter sets of the win-rate model are tried on walk-forward folds before it is fitted; 0: none.",
+        ge=0,
+        le=500,
+    )
+    tuning_minutes: int = _key(
+        "technical", 30, "Tuning minutes", "No trial begins after so many minutes.", ge=1, le=90, is_ui_visible=False
+    )
     anchor_feature: str = _key(
         "technical", "internal_adspace_id", "Anchor feature", "The feature that every segment key starts with."
     )
