@@ -27,7 +27,9 @@ class RunSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    target_win_rate: float = _key("business", 0.30, "Target win rate", "Share of auctions to win.", ge=0.01, le=0.99)
+    target_win_rate: float = _key(
+        "business", 0.30, "Target win rate", "Share of auctions to win (0.3: 30 %).", ge=0.01, le=0.99
+    )
     target_margin: float = _key(
         "business", 0.30, "Target margin", "Least share of an impression's value that is kept.", ge=0.0, le=0.95
     )
@@ -41,7 +43,7 @@ class RunSettings(BaseModel):
         "business",
         False,
         "Dry run",
-        "Learn, price and validate, then stop: nothing is uploaded or deployed, the numbers stand on the run.",
+        "Learn, price and validate, then stop: nothing is uploaded or deployed; the numbers stand on the run.",
     )
     promote_old_window: bool = _key(
         "business", False, "Promote an old window", "Let a run go live though its window ended long before it started."
@@ -103,24 +105,51 @@ class RunSettings(BaseModel):
     anchor_feature: str = _key(
         "technical", "internal_adspace_id", "Anchor feature", "The feature that every segment key starts with."
     )
-    max_features: int = _key("technical", 4, "Most features", "Most features in a segment key.", ge=1, le=8)
+    max_features: int = _key(
+        "technical", 4, "Most features", "So many features at most make up a segment key.", ge=1, le=8
+    )
     max_segments: int = _key(
-        "technical", 20_000, "Most segments", "Most distinct segments a feature may lead to.", ge=1, le=5_000_000
+        "technical", 20_000, "Most segments", "Most distinct segments that a feature may lead to.", ge=1, le=5_000_000
     )
     min_segment_bids: int = _key(
-        "technical", 30, "Evidence (bids)", "Effective bids from which a segment counts as known.", ge=1, le=100_000
+        "technical",
+        30,
+        "Evidence needed (bids)",
+        "Effective bids from which a segment counts as known.",
+        ge=1,
+        le=100_000,
     )
     min_evidence_share: float = _key(
-        "technical", 0.7, "Evidence share", "Least share of bids in segments with evidence enough.", ge=0.0, le=1.0
+        "technical",
+        0.7,
+        "Least evidence share",
+        "Least share of bids in segments with evidence enough.",
+        ge=0.0,
+        le=1.0,
     )
     daily_step_limit: float = _key(
-        "technical", 0.15, "Daily step", "Most that a segment's bid may move against the active run.", ge=0.01, le=1.0
+        "technical",
+        0.15,
+        "Largest daily step",
+        "Most that a segment's bid may move against the active run (0.15: 15 %).",
+        ge=0.01,
+        le=1.0,
     )
     max_calibration_error: float = _key(
-        "technical", 0.08, "Highest ECE", "Validation fails above this error on the latest days.", ge=0.0, le=1.0
+        "technical",
+        0.08,
+        "Highest calibration error",
+        "Validation fails if win rates are off by more (ECE) on the latest days.",
+        ge=0.0,
+        le=1.0,
     )
     min_row_coverage: float = _key(
-        "technical", 0.5, "Least row coverage", "Validation fails if fewer bids find their key.", ge=0.0, le=1.0
+        "technical",
+        0.5,
+        "Least row coverage",
+        "Validation fails if a smaller share of the bids finds its key.",
+        ge=0.0,
+        le=1.0,
     )
     min_volume_share: float = _key(
         "technical", 0.5, "Least volume", "Validation fails below this share of the bids a day of recent runs.",
@@ -130,7 +159,7 @@ class RunSettings(BaseModel):
         "technical",
         0.5,
         "Largest spend change",
-        "Validation fails if predicted spend changes by more.",
+        "Validation fails if predicted spend changes by more (0.5: 50 %).",
         ge=0.0,
         le=10.0,
     )
