@@ -3,10 +3,13 @@
 from collections.abc import Iterator
 
 import pytest
+from servers.browser import chromium
 from sqlalchemy import Engine
 
 from optimizer.local import SYSTEMS, LocalStack, demo
 from optimizer.local.airflow_api import AirflowApi
+
+__all__ = ["chromium"]
 
 LOG_BIDS = {"drugs_hcp": 120_000, "drugs_com": 90_000, "nativo_consumer": 90_000}
 
