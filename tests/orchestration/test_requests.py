@@ -7,8 +7,8 @@ from contextlib import closing
 from datetime import UTC, datetime
 
 import pytest
+from orchestration.driving import dag_of, finish, row_of, tasks_of
 from orchestration.form import TriggerForm, open_form
-from orchestration.test_whole_runs import dag_of, finish, row_of, tasks_of
 from pipeline.requests import RUN_ID, insert_printed, set_value
 from playwright.sync_api import Browser
 from servers.chromium import chromium

@@ -1,7 +1,8 @@
 """The keys of a run's configuration, as the optimizer reads them: the one place that lists and bounds them."""
 
 import json
-from typing import Any, Literal
+from types import NoneType
+from typing import Any, Literal, get_args
 
 from annotated_types import Ge, Le
 from pydantic import BaseModel, ConfigDict, Field
@@ -82,8 +83,24 @@ class RunSettings(BaseModel):
     lookback_days: int = _key(
         "technical", 60, "Look-back (days)", "Length of the window that is learned from.", ge=7, le=400
     )
-    half_life_days: float = _key(
-        "technical", 21.0, "Half-life (days)", "After this many days an auction counts half.", ge=1.0, le=400.0
+    half_life_days: float | None = _key(
+        "technical",
+        None,
+        "Half-life (days)",
+        "After this many days an auction counts half. Empty: 21, or what surely foretells later weeks better.",
+        ge=1.0,
+        le=400.0,
+    )
+    tuning_trials: int = _key(
+        "technical",
+        0,
+        "Tuning trials",
+        "So many parameter sets of the win-rate model are tried on walk-forward folds before it is fitted; 0: none.",
+        ge=0,
+        le=500,
+    )
+    tuning_minutes: int = _key(
+        "technical", 30, "Tuning minutes", "No trial begins after so many minutes.", ge=1, le=90, is_ui_visible=False
     )
     anchor_feature: str = _key(
         "technical", "internal_adspace_id", "Anchor feature", "The feature that every segment key starts with."
@@ -195,17 +212,19 @@ def config_catalogue() -> tuple[ConfigKey, ...]:
 
 def _config_key(name: str, info: FieldInfo) -> ConfigKey:
     extra: dict[str, Any] = info.json_schema_extra  # type: ignore[assignment]
-    choices = getattr(info.annotation, "__args__", None)
+    is_optional = NoneType in get_args(info.annotation)
+    kind = get_args(info.annotation)[0] if is_optional else info.annotation
+    choices = get_args(kind)
     return ConfigKey(
         config_key=name,
         config_section=extra["section"],
         display_name=info.title or name,
         description=info.description or "",
-        data_type=_TYPE_NAMES.get(info.annotation, "str"),  # type: ignore[arg-type]
-        default_value=info.default if isinstance(info.default, str) else json.dumps(info.default),
+        data_type=_TYPE_NAMES.get(kind, "str"),  # type: ignore[arg-type]
+        default_value=info.default if isinstance(info.default, str | None) else json.dumps(info.default),
         min_value=next((str(item.ge) for item in info.metadata if isinstance(item, Ge)), None),
         max_value=next((str(item.le) for item in info.metadata if isinstance(item, Le)), None),
         allowed_values=tuple(choices) if choices else None,
-        is_required=True,
+        is_required=not is_optional,
         is_ui_visible=extra["is_ui_visible"],
     )
