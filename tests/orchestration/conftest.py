@@ -4,9 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 from orchestration.driving import finish, trigger
+from pipeline.requests import prepare
 from servers.browser import chromium
 from sqlalchemy import Engine
 
+from optimizer.control_plane.engine import open_engine
 from optimizer.local import SYSTEMS, LocalStack, demo
 from optimizer.local.airflow_api import AirflowApi
 
@@ -23,6 +25,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
         try:
             stack.start(*SYSTEMS)
             stack.wait_ready(60)
+            prepare(open_engine(stack.environment()["OPTIMIZER_CONTROL_PLANE_URL"]))  # with the documents' ids
             demo.prepare_control_plane(stack)
             demo.load_generated(stack, today=demo.today_utc(), bids=LOG_BIDS)
             stack.start()

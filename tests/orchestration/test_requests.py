@@ -1,0 +1,178 @@
+"""Runs that a UI inserts, and runs that a person starts from Airflow's form, through the real Airflow."""
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+
+import pytest
+from orchestration.driving import dag_of, finish, row_of, tasks_of
+from orchestration.form import TriggerForm, open_form
+from pipeline.requests import RUN_ID, insert_printed, set_value
+from playwright.sync_api import Browser
+from servers.chromium import chromium
+from sqlalchemy import Engine
+
+from optimizer.artifacts.store import ObjectStore
+from optimizer.control_plane import deployments, registry, runs, transitions
+from optimizer.control_plane.entities import read_definition
+from optimizer.core.config import ConfigKey
+from optimizer.local import LocalStack
+from optimizer.local.airflow_api import AirflowApi
+from optimizer.names import PENDING_RUNS_DAG
+from optimizer.orchestration.trigger_form import effective_value
+
+__all__ = ["chromium"]
+
+ENTITY, FORM_ENTITY = "drugs_hcp", "drugs_com"
+WRONG = "20260203_140000"
+TIMEOUT_S = 300
+
+
+def wait_until(condition: Callable[[], bool], *, what: str) -> None:
+    deadline = time.monotonic() + TIMEOUT_S
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.2)
+
+
+@pytest.fixture(scope="module")
+def requested(stack: LocalStack) -> Iterator[str]:
+    """Insert the documents' request as a dry run, and a wrong one, while `pending_runs` is on its schedule.
+
+    Gives the dag_run_id of the first.
+    """
+    with stack.connect_airflow() as airflow:
+        airflow.wait_for_dag(PENDING_RUNS_DAG, timeout_s=120)
+    stack.start("airflow-scheduler", with_schedules=True)
+    stack.wait_ready(TIMEOUT_S)
+    insert_as_a_ui(stack)
+    yield f"ui__{RUN_ID}"
+    stack.start("airflow-scheduler")
+    stack.wait_ready(TIMEOUT_S)
+
+
+def insert_as_a_ui(stack: LocalStack) -> None:
+    """Insert the rows as a program does that knows nothing of us, with the statements that the documents print."""
+    with closing(sqlite3.connect(stack.home.control_plane, isolation_level=None)) as ui:
+        ui.execute("PRAGMA busy_timeout = 30000")
+        ui.create_function("NOW", 0, lambda: f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}")  # MySQL has it, SQLite has not
+        insert_printed(ui.execute, run_id=WRONG)
+        set_value(ui.execute, "target_margin", "7", run_id=WRONG)
+        insert_printed(ui.execute)
+        set_value(ui.execute, "dry_run", "true")
+
+
+def test_a_request_of_the_ui_is_claimed_and_its_dry_run_goes_to_its_end_and_is_not_red(
+    airflow: AirflowApi, engine: Engine, stack: LocalStack, requested: str
+):
+    live = deployments.read_active(engine, ENTITY)
+    wait_until(lambda: runs.read_run(engine, RUN_ID).status != "pending", what="the request was not started")
+    assert finish(airflow, ENTITY, requested) == "success"
+    row = runs.read_run(engine, RUN_ID)
+    assert (row.status, row.validation_status, row.triggered_by) == ("cancelled", "passed", "gaurav@company.com")
+    assert row.error_message == "dry run: validation passed; nothing was uploaded or deployed"
+    assert row.config_snapshot["business"]["target_win_rate"] == 0.65
+    assert row.segments_in_memcache > 0 and row.bid_median > 0 and registry.read_features(engine, RUN_ID)
+    assert (row.s3_output_path, registry.read_outputs(engine, RUN_ID)) == (None, [])
+    store, base = ObjectStore(stack.connect_objects()), read_definition(engine, ENTITY).entity.s3_base_path
+    assert store.list_keys(f"{base}runs/{row.run_code}/") == []
+    assert deployments.read_active(engine, ENTITY) == live
+    states = {name: task.state for name, task in tasks_of(airflow, ENTITY, requested).items()}
+    assert [name for name, state in states.items() if state == "skipped"] == [
+        "approve",
+        "promote",
+        "register",
+        "upload",
+    ]
+    assert "failed" not in states.values() and states["close_run"] == "success"
+
+
+def test_a_request_that_can_never_run_is_failed_with_the_reason_on_its_row(engine: Engine, requested: str):
+    wait_until(lambda: runs.read_run(engine, WRONG).status != "pending", what="the request was not refused")
+    row = runs.read_run(engine, WRONG)
+    assert (row.status, row.dag_run_id) == ("failed", None)
+    assert "target_margin=7.0 is above its maximum 0.95; set it between 0.0 and 0.95" in row.error_message
+
+
+@pytest.fixture(scope="module")
+def form(stack: LocalStack, chromium: Browser) -> Iterator[TriggerForm]:
+    with stack.connect_airflow() as airflow:
+        airflow.wait_for_dag(dag_of(FORM_ENTITY), timeout_s=90)
+    with open_form(chromium, stack, dag_id=dag_of(FORM_ENTITY)) as form:
+        yield form
+
+
+def test_the_form_shows_every_visible_key_with_title_description_bounds_choices_and_the_entitys_value(
+    engine: Engine, form: TriggerForm
+):
+    definition = read_definition(engine, FORM_ENTITY)
+    for section in ("technical", "business"):
+        form.open_section(section.capitalize())
+        keys = [key for key in definition.config_keys if key.config_section == section and key.is_ui_visible]
+        assert keys
+        for key in keys:
+            text = form.row(key.config_key).inner_text()
+            for part in (key.display_name, key.description, key.config_key, *bounds_of(key)):
+                assert part in text, key.config_key
+            assert shown_value(form, key) == effective_value(key, definition), key.config_key
+    hidden = [key.config_key for key in definition.config_keys if not key.is_ui_visible]
+    assert hidden and all(form.field(key).count() == 0 for key in hidden)
+    assert choices_of(form, "promotion") == ["auto", "approval", "canary", "none"]
+
+
+def bounds_of(key: ConfigKey) -> list[str]:
+    named = (("from", key.min_value), ("to", key.max_value)) if key.data_type in ("int", "float") else ()
+    return [f"{float(bound):,.10g}" for _, bound in named if bound is not None]
+
+
+def shown_value(form: TriggerForm, key: ConfigKey) -> object:
+    field = form.field(key.config_key)
+    if key.data_type == "bool":
+        return field.is_checked()
+    return {"int": int, "float": float, "str": str}[key.data_type](field.input_value())
+
+
+def choices_of(form: TriggerForm, key: str) -> list[str]:
+    form.row(key).get_by_role("combobox").click()
+    options = form.page.get_by_role("option")
+    options.first.wait_for()
+    shown = options.all_inner_texts()
+    options.first.click()
+    return shown
+
+
+def test_a_value_out_of_bounds_is_shown_as_an_error_and_a_good_one_starts_a_run_that_can_be_cancelled(
+    airflow: AirflowApi, engine: Engine, form: TriggerForm
+):
+    form.open_section("Business")
+    win_rate = form.field("target_win_rate")
+    win_rate.fill("1.4")
+    form.trigger()
+    form.dialog.get_by_text("target_win_rate: 1.4 is greater than the maximum of 0.99").wait_for()
+    assert win_rate.input_value() == "1.4"
+
+    win_rate.fill("0.2")
+    form.turn("dry_run")
+    with form.page.expect_response(is_start) as answer:
+        form.trigger()
+    dag_run_id = answer.value.json()["dag_run_id"]
+    form.page.get_by_text("Dag Run Triggered").first.wait_for()
+    wait_until(lambda: row_of(engine, FORM_ENTITY, dag_run_id) is not None, what="the run has no row")
+    wait_until(lambda: row_of(engine, FORM_ENTITY, dag_run_id).status == "running", what="the run does not start")
+    row = row_of(engine, FORM_ENTITY, dag_run_id)
+    assert row.trigger_type == "manual" and row.triggered_by == "admin"
+    own = {key for key, source in row.config_snapshot["sources"].items() if source == "run"}
+    assert own == {"target_win_rate", "dry_run"} and row.config_snapshot["business"]["target_win_rate"] == 0.2
+
+    assert transitions.cancel_run(engine, row.run_id, now=datetime.now(UTC), message="cancelled by anna")
+    assert finish(airflow, FORM_ENTITY, dag_run_id) == "success"
+    states = [task.state for task in tasks_of(airflow, FORM_ENTITY, dag_run_id).values()]
+    assert "failed" not in states and "skipped" in states
+    row = row_of(engine, FORM_ENTITY, dag_run_id)
+    assert (row.status, row.error_message) == ("cancelled", "cancelled by anna")
+
+
+def is_start(response) -> bool:
+    return response.request.method == "POST" and response.url.endswith("/dagRuns") and response.ok
