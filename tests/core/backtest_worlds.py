@@ -24,7 +24,7 @@ SETTINGS = WorldSettings(segments=600, npis=1_000, is_paid_per_click=False, valu
 
 QUANTITIES = ("win_rate", "spend", "cpm", "surplus", "margin")
 _DAYS_BEFORE = 30
-_TRUTH_JITTERS = 15
+_TRUTH_JITTERS = 7
 
 Outcome = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 

@@ -72,18 +72,22 @@ def select_features(cells: pd.DataFrame, *, candidates: Sequence[str], limits: S
     priced = remove_price(cells, slope=_identified_slope(cells, candidates))
     signal = {feature: signal_score(priced, feature) for feature in candidates}
     selected, notes, gains = [limits.anchor_feature], {}, {}
+    halves = _Halves.of(priced)
+    before = halves.join(halves.by_price, selected)
     while len(selected) < limits.max_features:
         rivals = {}
         for feature in candidates:
             if feature in selected:
                 continue
             notes[feature] = _limit_broken(priced, [*selected, feature], limits)
-            gains[feature] = out_of_time_gain(priced, selected, feature, rivals=len(candidates) - len(selected))
+            after = halves.join(before, [*selected, feature])
+            gains[feature] = halves.gain(before, after, rivals=len(candidates) - len(selected))
             if notes[feature] is None and gains[feature][1] > 0:
-                rivals[feature] = gains[feature][0]
+                rivals[feature] = after
         if not rivals:
             break
-        selected.append(max(rivals, key=lambda feature: rivals[feature]))
+        best = max(rivals, key=lambda feature: gains[feature][0])
+        selected, before = [*selected, best], rivals[best]
     return Selection(
         tuple(selected),
         tuple(_score(f, selected, signal, gains, notes, limits) for f in _ranked(candidates, selected, signal)),
@@ -117,27 +121,56 @@ def signal_score(priced: pd.DataFrame, feature: str) -> float:
     return 1e4 * between_group_variance(effects.to_numpy(), weights.to_numpy()) * (1.0 - float(null_share))
 
 
-def out_of_time_gain(
-    priced: pd.DataFrame, selected: Sequence[str], feature: str, *, rivals: int = 1
-) -> tuple[float, float]:
-    """Return the mean fall of the Brier score on later days when the feature joins, and its lower bound; x 1e4.
+@dataclass(frozen=True, slots=True)
+class _Forecast:
+    """Logits of the win rates that a key tells of the earlier cells, which it learns from, and of the later ones."""
 
-    The bound is one-sided, of a t distribution over days, at 95 % for all rivals together (Bonferroni): the best of
-    many candidates looks good by chance.
-    """
-    earlier, _, later = split_by_time(priced, share=0.3).slices(priced)
-    before = _predict(earlier, later, selected)
-    after = _predict(earlier, later, [*selected, feature])
-    bids, wins = later["bids"].to_numpy(float), later["wins"].to_numpy(float)
-    fall = bids * (before**2 - after**2) - 2 * wins * (before - after)
-    days = pd.DataFrame({"day": later["day"], "fall": fall, "bids": bids}).groupby("day").sum()
-    gain = days["fall"].sum() / days["bids"].sum()
-    spread = days["fall"] - gain * days["bids"]
-    error = np.sqrt((spread**2).sum() * len(days) / max(1, len(days) - 1)) / days["bids"].sum()
-    if len(days) < LEAST_LATER_DAYS:
-        return 1e4 * float(gain), -np.inf
-    quantile = student_t.ppf(1 - 0.05 / rivals, max(1, len(days) - 1))
-    return 1e4 * float(gain), 1e4 * float(gain - quantile * error)
+    earlier: np.ndarray
+    later: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class _Halves:
+    """The log cut in two by time, for all features to be tried on; `both` has the earlier rows, then the later ones."""
+
+    earlier: pd.DataFrame
+    later: pd.DataFrame
+    both: pd.DataFrame
+
+    @classmethod
+    def of(cls, priced: pd.DataFrame) -> "_Halves":
+        earlier, _, later = split_by_time(priced, share=0.3).slices(priced)
+        return cls(earlier, later, pd.concat([earlier, later]))
+
+    @property
+    def by_price(self) -> _Forecast:
+        return _Forecast(*(logit(half["expected"].to_numpy(float)) for half in (self.earlier, self.later)))
+
+    def join(self, before: _Forecast, features: Sequence[str]) -> _Forecast:
+        """Return the forecast with the shrunk shift of each value of this key, one feature longer than the last."""
+        group = self.both.groupby(list(features), observed=True).ngroup().to_numpy()
+        learned, told = group[: len(self.earlier)], group[len(self.earlier) :]
+        wins, bids = self.earlier["wins"].to_numpy(float), self.earlier["bids"].to_numpy(float)
+        shift, _ = posterior_shifts(before.earlier, wins=wins, bids=bids, group=learned, size=int(group.max()) + 1)
+        return _Forecast(before.earlier + shift[learned], before.later + shift[told])
+
+    def gain(self, before: _Forecast, after: _Forecast, *, rivals: int) -> tuple[float, float]:
+        """Return the mean fall of the Brier score on later days to the next forecast, and its lower bound; x 1e4.
+
+        The bound is one-sided, of a t distribution over days, at 95 % for all rivals together (Bonferroni): the best of
+        many candidates looks good by chance.
+        """
+        bids, wins = self.later["bids"].to_numpy(float), self.later["wins"].to_numpy(float)
+        old, new = expit(before.later), expit(after.later)
+        fall = bids * (old**2 - new**2) - 2 * wins * (old - new)
+        days = pd.DataFrame({"day": self.later["day"], "fall": fall, "bids": bids}).groupby("day").sum()
+        gain = days["fall"].sum() / days["bids"].sum()
+        spread = days["fall"] - gain * days["bids"]
+        error = np.sqrt((spread**2).sum() * len(days) / max(1, len(days) - 1)) / days["bids"].sum()
+        if len(days) < LEAST_LATER_DAYS:
+            return 1e4 * float(gain), -np.inf
+        quantile = student_t.ppf(1 - 0.05 / rivals, max(1, len(days) - 1))
+        return 1e4 * float(gain), 1e4 * float(gain - quantile * error)
 
 
 def _group_effects(cells: pd.DataFrame, expected: pd.Series, by: Sequence[str]) -> tuple[pd.Series, pd.Series]:
@@ -153,18 +186,6 @@ def _group_effects(cells: pd.DataFrame, expected: pd.Series, by: Sequence[str]) 
         .sum()
     )
     return sums["residual"] / sums["bids"], sums["bids"] ** 2 / sums["variance"]
-
-
-def _predict(fit: pd.DataFrame, target: pd.DataFrame, features: Sequence[str]) -> np.ndarray:
-    """Win rates of the target cells: price, then the shrunk shift of each longer prefix of the features."""
-    curve, predicted = logit(fit["expected"].to_numpy(float)), logit(target["expected"].to_numpy(float))
-    wins, bids = fit["wins"].to_numpy(float), fit["bids"].to_numpy(float)
-    for length in range(1, len(features) + 1):
-        both = pd.concat([fit[list(features[:length])], target[list(features[:length])]])
-        group = both.groupby(list(features[:length]), observed=True).ngroup().to_numpy()
-        shift, _ = posterior_shifts(curve, wins=wins, bids=bids, group=group[: len(fit)], size=int(group.max()) + 1)
-        curve, predicted = curve + shift[group[: len(fit)]], predicted + shift[group[len(fit) :]]
-    return expit(predicted)
 
 
 def _identified_slope(cells: pd.DataFrame, candidates: Sequence[str]) -> float | None:

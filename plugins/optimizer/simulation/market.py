@@ -92,6 +92,8 @@ def best_rival_cdf(
             log_ratio = np.log(price) - log_level
         nobody = settings.no_rival_share * ratio_cdf(np.array(np.inf))
         known = nobody + (1 - settings.no_rival_share) * ratio_cdf(log_ratio)
+        if not np.any(new_rival_share):
+            return known
         return known * (1 - new_rival_share * (1 - new_rival_cdf(np.exp(log_ratio))))
 
     exact = cdf_before_rounding(price_cpm)
