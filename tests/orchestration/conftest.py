@@ -5,11 +5,14 @@ from collections.abc import Iterator
 import pytest
 from orchestration.driving import finish, trigger
 from pipeline.requests import prepare
+from servers.browser import chromium
 from sqlalchemy import Engine
 
 from optimizer.control_plane.engine import open_engine
 from optimizer.local import SYSTEMS, LocalStack, demo
 from optimizer.local.airflow_api import AirflowApi
+
+__all__ = ["chromium"]
 
 LOG_BIDS = {"drugs_hcp": 60_000, "drugs_com": 45_000, "nativo_consumer": 45_000}
 

@@ -11,7 +11,6 @@ from orchestration.driving import dag_of, finish, row_of, tasks_of
 from orchestration.form import TriggerForm, open_form
 from pipeline.requests import RUN_ID, insert_printed, set_value
 from playwright.sync_api import Browser
-from servers.chromium import chromium
 from sqlalchemy import Engine
 
 from optimizer.artifacts.store import ObjectStore
@@ -23,7 +22,6 @@ from optimizer.local.airflow_api import AirflowApi
 from optimizer.names import PENDING_RUNS_DAG
 from optimizer.orchestration.trigger_form import effective_value
 
-__all__ = ["chromium"]
 
 ENTITY, FORM_ENTITY = "drugs_hcp", "drugs_com"
 WRONG = "20260203_140000"

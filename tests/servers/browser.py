@@ -1,4 +1,7 @@
-"""A real browser, without a window."""
+"""A headless Chromium that asks nobody outside for anything.
+
+from servers.browser import chromium   # fixture, in a conftest
+"""
 
 from collections.abc import Iterator
 
@@ -19,7 +22,6 @@ QUIET = (
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
-    """Start Debian's Chromium; a machine without it fails here."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         yield browser
