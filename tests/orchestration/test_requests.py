@@ -22,7 +22,6 @@ from optimizer.local.airflow_api import AirflowApi
 from optimizer.names import PENDING_RUNS_DAG
 from optimizer.orchestration.trigger_form import effective_value
 
-
 ENTITY, FORM_ENTITY = "drugs_hcp", "drugs_com"
 WRONG = "20260203_140000"
 TIMEOUT_S = 300
