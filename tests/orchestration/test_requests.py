@@ -11,7 +11,6 @@ from orchestration.driving import dag_of, finish, row_of, tasks_of
 from orchestration.form import TriggerForm, open_form
 from pipeline.requests import RUN_ID, insert_printed, set_value
 from playwright.sync_api import Browser
-from servers.chromium import chromium
 from sqlalchemy import Engine
 
 from optimizer.artifacts.store import ObjectStore
@@ -22,8 +21,6 @@ from optimizer.local import LocalStack
 from optimizer.local.airflow_api import AirflowApi
 from optimizer.names import PENDING_RUNS_DAG
 from optimizer.orchestration.trigger_form import effective_value
-
-__all__ = ["chromium"]
 
 ENTITY, FORM_ENTITY = "drugs_hcp", "drugs_com"
 WRONG = "20260203_140000"
@@ -60,8 +57,19 @@ def insert_as_a_ui(stack: LocalStack) -> None:
         ui.create_function("NOW", 0, lambda: f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}")  # MySQL has it, SQLite has not
         insert_printed(ui.execute, run_id=WRONG)
         set_value(ui.execute, "target_margin", "7", run_id=WRONG)
-        insert_printed(ui.execute)
-        set_value(ui.execute, "dry_run", "true")
+        with_own_values(ui)
+
+
+def with_own_values(ui: sqlite3.Connection) -> None:
+    """Insert the printed request in one transaction, with values that pass validation on this small log."""
+    ui.execute("BEGIN")
+    insert_printed(ui.execute)
+    for key, value in (("target_win_rate", "0.35"), ("max_bid_cpm", "60"), ("aggressive_exploration", "false")):
+        ui.execute(
+            "UPDATE opt_run_configs SET config_value = ? WHERE run_id = ? AND config_key = ?", (value, RUN_ID, key)
+        )
+    set_value(ui.execute, "dry_run", "true")
+    ui.execute("COMMIT")
 
 
 def test_a_request_of_the_ui_is_claimed_and_its_dry_run_goes_to_its_end_and_is_not_red(
@@ -73,19 +81,19 @@ def test_a_request_of_the_ui_is_claimed_and_its_dry_run_goes_to_its_end_and_is_n
     row = runs.read_run(engine, RUN_ID)
     assert (row.status, row.validation_status, row.triggered_by) == ("cancelled", "passed", "gaurav@company.com")
     assert row.error_message == "dry run: validation passed; nothing was uploaded or deployed"
-    assert row.config_snapshot["business"]["target_win_rate"] == 0.65
+    assert row.config_snapshot["business"]["target_win_rate"] == 0.35
     assert row.segments_in_memcache > 0 and row.bid_median > 0 and registry.read_features(engine, RUN_ID)
     assert (row.s3_output_path, registry.read_outputs(engine, RUN_ID)) == (None, [])
     store, base = ObjectStore(stack.connect_objects()), read_definition(engine, ENTITY).entity.s3_base_path
     assert store.list_keys(f"{base}runs/{row.run_code}/") == []
     assert deployments.read_active(engine, ENTITY) == live
     states = {name: task.state for name, task in tasks_of(airflow, ENTITY, requested).items()}
-    assert [name for name, state in states.items() if state == "skipped"] == [
+    assert {name for name, state in states.items() if state == "skipped"} == {
+        "upload",
+        "register",
         "approve",
         "promote",
-        "register",
-        "upload",
-    ]
+    }
     assert "failed" not in states.values() and states["close_run"] == "success"
 
 
@@ -123,15 +131,16 @@ def test_the_form_shows_every_visible_key_with_title_description_bounds_choices_
 
 
 def bounds_of(key: ConfigKey) -> list[str]:
-    named = (("from", key.min_value), ("to", key.max_value)) if key.data_type in ("int", "float") else ()
-    return [f"{float(bound):,.10g}" for _, bound in named if bound is not None]
+    bounds = (key.min_value, key.max_value) if key.data_type in ("int", "float") else ()
+    return [f"{float(bound):,.10g}" for bound in bounds if bound is not None]
 
 
 def shown_value(form: TriggerForm, key: ConfigKey) -> object:
     field = form.field(key.config_key)
     if key.data_type == "bool":
         return field.is_checked()
-    return {"int": int, "float": float, "str": str}[key.data_type](field.input_value())
+    text = field.input_value()
+    return {"int": int, "float": float, "str": str}[key.data_type](text) if text else None
 
 
 def choices_of(form: TriggerForm, key: str) -> list[str]:
