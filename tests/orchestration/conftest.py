@@ -4,12 +4,15 @@ from collections.abc import Iterator
 
 import pytest
 from orchestration.driving import finish, trigger
+from servers.browser import chromium
 from sqlalchemy import Engine
 
 from optimizer.local import SYSTEMS, LocalStack, demo
 from optimizer.local.airflow_api import AirflowApi
 
-LOG_BIDS = {"drugs_hcp": 120_000, "drugs_com": 90_000, "nativo_consumer": 90_000}
+__all__ = ["chromium"]
+
+LOG_BIDS = {"drugs_hcp": 60_000, "drugs_com": 45_000, "nativo_consumer": 45_000}
 
 
 @pytest.fixture(scope="session")
