@@ -84,7 +84,7 @@ def test_a_run_waits_for_a_person_who_sees_its_numbers_beside_the_active_runs(
         f"live: run {first_run_id}",
         f"{row.total_bids:,}",
         "expected CPM",
-        "points",
+        "Backtest",
     ):
         assert text in request["body"]
     assert (row.status, row.validation_status) == ("completed", "passed")
