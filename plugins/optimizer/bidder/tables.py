@@ -131,7 +131,8 @@ class MemcachedTable:
 
     def find(self, key: str) -> float | None:
         """Return the bid, or None for a segment that the run does not serve."""
-        found = self.server.get(self.place_of(key))
+        place = f"{self.prefix}:{key}"
+        found = self.server.get(place if len(place) <= MAX_KEY_BYTES else self.place_of(key))
         if found is None:
             if self._knows(key):
                 raise KeysLost(f"memcached {self.server.name} lost keys of table {self.prefix}; load it again")

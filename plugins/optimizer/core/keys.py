@@ -3,7 +3,7 @@
 The optimizer writes keys and the bidder builds them from a bid request; both call `segment_key`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from functools import lru_cache
 from urllib.parse import quote, unquote
 
@@ -25,7 +25,7 @@ def escape_value(value: str | None) -> str:
     return quote(value, safe=_SAFE, errors=_SURROGATES) if value else EMPTY
 
 
-def segment_key(values: Sequence[str | None]) -> str:
+def segment_key(values: Iterable[str | None]) -> str:
     """Return the key of a segment, its feature values in feature order: `New%20York|android`."""
     return SEPARATOR.join(map(escape_value, values))
 

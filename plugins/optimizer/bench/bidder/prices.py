@@ -33,11 +33,12 @@ IN_PROCESS_BOUND = GETS_BOUND - 1
 """What a price over memcached may cost beside its get is what one in process may cost at most."""
 
 PERCENTS = {"20260203_060000": 80, "20260203_060100": 20}
-STATISTICS: Mapping[str, Callable[[np.ndarray], float]] = {
-    "mean": np.mean,
-    "p50": np.median,
-    "p99": lambda seconds: np.percentile(seconds, 99),
+STATISTICS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
+    "mean": partial(np.mean, axis=1),
+    "p50": partial(np.median, axis=1),
+    "p99": partial(np.percentile, q=99, axis=1),
 }
+"""Of each round's calls: from shape (rounds, calls) to (rounds,)."""
 
 
 def measure_prices(server: Memcached, *, keys: int, calls: int, rounds: int) -> list[Figure]:
@@ -118,19 +119,16 @@ def place_of(request: PriceRequest, *, generation: Generation) -> str:
 
 
 def _figures(what: str, seconds: np.ndarray, yardstick: np.ndarray, *, bound: float) -> list[Figure]:
-    """One line a statistic: of each round its own, and of these what a tenth of the rounds stays below.
+    """One line a statistic, from the round whose ratio is the median of all rounds.
 
-    Where others want the processor a call now and then waits milliseconds for it; the quietest rounds have no such
-    call. Prices and gets are read alike.
+    Others who want the processor slow all calls of a round, and one ratio less than the times that it is made of.
     """
-
-    def quiet(of: np.ndarray, statistic: Callable[[np.ndarray], float]) -> float:
-        return float(np.percentile([statistic(one) for one in of], 10))
-
-    return [
-        Figure(f"{what}, {name}", quiet(seconds, it), quiet(yardstick, it), "a bare get", "call", bound)
-        for name, it in STATISTICS.items()
-    ]
+    figures = []
+    for name, statistic in STATISTICS.items():
+        ours, bare = statistic(seconds), statistic(yardstick)
+        middle = np.argsort(ours / bare)[len(ours) // 2]
+        figures.append(Figure(f"{what}, {name}", float(ours[middle]), float(bare[middle]), "a bare get", "call", bound))
+    return figures
 
 
 def _asked(stats: Mapping[bytes, Any]) -> int:
