@@ -38,7 +38,7 @@ def measure_mlflow(service: Service, *, uv: Path, runs: int, seconds: float, rep
     """Return the same of MLflow's server, over its REST API: runs, metrics one by one and in batches, and a top 10."""
     database = service.create_database("mlflow").replace("postgresql://", "postgresql+psycopg2://", 1)
     command = (
-        *(str(uv), "tool", "run", "--from", MLFLOW, "--with", PSYCOPG2, "mlflow", "server"),
+        *(str(uv.resolve()), "tool", "run", "--from", MLFLOW, "--with", PSYCOPG2, "mlflow", "server"),
         *("--workers", "1", "--host", "127.0.0.1", "--artifacts-destination", str(service.folder / "artifacts")),
         "--port",
     )

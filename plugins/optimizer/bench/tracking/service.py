@@ -22,7 +22,7 @@ from optimizer.names import TRACKING_PREFIX, TRACKING_PROJECT, TRACKING_URL_VARI
 from optimizer.tracking.connections import connect
 from optimizer.tracking.keys import create_key
 
-START_TIMEOUT_S = 120
+START_TIMEOUT_S = 300
 UNLIMITED_PER_S = 1_000_000
 
 
