@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -35,13 +35,16 @@ class Service:
     database_url: str
     stack: LocalStack
     folder: Path
+    clients: ExitStack
 
     def connect(self) -> Any:
         """Return a connection of the tables' owner, whose statements each commit."""
         return connect(self.database_url, autocommit=True)
 
     def client(self) -> "HttpClient":
-        return HttpClient(self.address + TRACKING_PREFIX, headers={"Authorization": f"Bearer {self.key}"})
+        """Return a connection of its own, which is closed with the service."""
+        headers = {"Authorization": f"Bearer {self.key}"}
+        return self.clients.enter_context(closing(HttpClient(self.address + TRACKING_PREFIX, headers=headers)))
 
     def create_database(self, name: str) -> str:
         """Make an empty database on the same server, and return its URL for the server's administrator."""
@@ -72,6 +75,9 @@ class HttpClient:
             raise UnavailableError(f"{method} {path}: {answer.status} {content[:300].decode(errors='replace')}")
         return json.loads(content) if content else None
 
+    def close(self) -> None:
+        self._http.close()
+
     def get(self, path: str) -> Any:
         return self.request("GET", path)
 
@@ -91,8 +97,9 @@ def run_service() -> Iterator[Service]:
             with connect(url) as connection:
                 key, _ = create_key(connection, TRACKING_PROJECT, name="bench", rate_limit_per_s=UNLIMITED_PER_S)
             command = (sys.executable, "-m", "optimizer.tracking", "serve", "--refresh-s", "3600", "--port")
-            with serving(command, health=TRACKING_PREFIX + "/health", variables=stack.environment()) as address:
-                yield Service(address, key, url, stack, Path(name))
+            health, variables = TRACKING_PREFIX + "/health", stack.environment()
+            with serving(command, health=health, variables=variables) as address, ExitStack() as clients:
+                yield Service(address, key, url, stack, Path(name), clients)
         finally:
             stack.stop()
 
