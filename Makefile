@@ -61,5 +61,5 @@ $(STAMP): requirements.txt pyproject.toml
 	@scripts/install-openmp $(BIN)/python
 	@touch $(STAMP)
 
-servers:  ## MariaDB and memcached from the system's packages, for the tests
+servers:  ## MariaDB, memcached and Chromium from the system's packages, for the tests
 	@scripts/install-servers

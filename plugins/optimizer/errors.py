@@ -16,6 +16,7 @@ OptimizerError
 │       └── SplitChanged      somebody changed the split since it was looked at
 ├── RefreshError              the bidder could not load what is deployed; it keeps what it had
 └── UnavailableError          a system is silent: try again later
+    └── KeysLost              memcached answers, and lost what was written to it
 
 A message says what happened, to whom, and what to do next.
 """
@@ -67,7 +68,7 @@ class TrackingRefused(PermanentError):
     status: HTTP's, None where the client saw the fault before it sent anything.
     """
 
-    def __init__(self, message: str, *, status: int | None = None) -> None:
+    def __init__(self, message: str = "", *, status: int | None = None) -> None:
         super().__init__(message)
         self.status = status
 
@@ -94,6 +95,10 @@ class UnavailableError(OptimizerError):
     retry_after_s: how long the system asks to be left alone, None where it says nothing.
     """
 
-    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+    def __init__(self, message: str = "", *, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class KeysLost(UnavailableError):
+    """Memcached lost keys of a table, or holds what is no bid; they have to be written again."""

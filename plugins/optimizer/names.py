@@ -26,6 +26,9 @@ TRACKING_PROJECT = "rtb"
 TRACKING_PREFIX = "/api/optimization"
 """Where the tracking API is served, alone and in Airflow's api-server."""
 
+DASHBOARD_PATH = "/dashboard"
+"""Where below it the pages for people are."""
+
 TRACKING_API_URL_VARIABLE = "OPTIMIZER_TRACKING_API_URL"
 TRACKING_KEY_VARIABLE = "OPTIMIZER_TRACKING_KEY"
 TRACKING_QUEUE_VARIABLE = "OPTIMIZER_TRACKING_QUEUE"

@@ -1,4 +1,4 @@
-"""The plugin of Airflow: the tracking API under /api/optimization in the api-server.
+"""The plugin of Airflow: the tracking API and its dashboard in the api-server, and a link to it in the UI.
 
 Airflow imports this file alone, by its own name; nobody else does. Every process of Airflow reads it, so what is heavy
 is imported where the api-server asks for it.
@@ -9,10 +9,11 @@ project here as everywhere.
 
 from functools import cached_property
 from typing import Any
+from urllib.parse import urlsplit
 
 from airflow.plugins_manager import AirflowPlugin
 
-from optimizer.names import TRACKING_PREFIX
+from optimizer.names import DASHBOARD_PATH, TRACKING_PREFIX
 
 
 class OptimizerPlugin(AirflowPlugin):
@@ -23,6 +24,20 @@ class OptimizerPlugin(AirflowPlugin):
     @property
     def fastapi_apps(self) -> list[dict[str, Any]]:
         return [{"name": "optimization tracking", "url_prefix": TRACKING_PREFIX, "app": self._tracking}]
+
+    @cached_property
+    def external_views(self) -> list[dict[str, Any]]:
+        """A page of the UI with the dashboard in a frame; its address follows what the frame shows.
+
+        Airflow takes views out of this list that it cannot show, so it is one and the same list.
+        """
+        from airflow.configuration import conf
+
+        # Below the path that a proxy serves Airflow under; the scheme and host are the browser's.
+        path = urlsplit(conf.get("api", "base_url", fallback="") or "").path.rstrip("/")
+        pages = f"{path}{TRACKING_PREFIX}{DASHBOARD_PATH}/"
+        view = {"name": "Optimization", "href": pages, "icon": f"{pages}static/icon.svg", "url_route": "optimization"}
+        return [{**view, "destination": "nav", "category": "browse"}]
 
     @cached_property
     def _tracking(self) -> Any:

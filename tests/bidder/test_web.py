@@ -138,6 +138,32 @@ def test_all_impressions_of_a_request_are_priced_by_one_generation_whatever_is_s
     assert service.price(ask(), entity_code=ENTITY).bid_cpm == 13.0
 
 
+@pytest.mark.parametrize(
+    ("geo", "state"),
+    [
+        ({"region": "wa"}, "Washington"),
+        ({"region": "WA", "country": "USA"}, "Washington"),
+        ({"region": "WA", "country": "AUS"}, "WA"),
+        ({"region": "ON"}, "ON"),
+        ({"region": ""}, None),
+        ({"region": 4.5}, None),
+        ({}, None),
+    ],
+)
+def test_a_state_is_spelled_as_in_the_log_where_it_is_one_of_the_usa(geo, state):
+    body = json.dumps({**BID_REQUEST, "device": {"geo": geo}}).encode()
+    _, questions = OPENRTB.read(body)
+    assert [question.asked.macros[STATE] for question in questions] == [state, state]
+
+
+def test_an_id_that_many_share_is_nobodys_and_the_auctions_decides():
+    zeros = "00000000-0000-0000-0000-000000000000"
+    for ifa, user_id in ((zeros, None), ("a" + zeros[1:], "a" + zeros[1:])):
+        body = json.dumps({"id": "auction-1", "imp": [{"id": "1"}], "device": {"ifa": ifa}}).encode()
+        (question,) = OPENRTB.read(body)[1]
+        assert (question.asked.user_id, question.asked.identity) == (user_id, user_id or "auction-1")
+
+
 def test_a_body_that_is_too_long_is_refused(client):
     assert client.post("/price", content=b" " * (MAX_BODY_BYTES + 1)).status_code == 413
 

@@ -8,6 +8,7 @@ from control_plane.catalog import NOW, complete_sample, fill_catalog, open_sampl
 from control_plane.statements import read_printed, split_statements
 from sqlalchemy import text
 
+from optimizer.control_plane.claims import claim_run
 from optimizer.control_plane.deployments import deploy, read_active, read_history, rollback, start_canary
 from optimizer.control_plane.engine import open_engine, transaction
 from optimizer.control_plane.entities import read_definition, read_definitions
@@ -143,7 +144,8 @@ def test_the_optimizer_takes_a_run_of_the_ui_with_its_rights(engines):
         with transaction(engines["optimizer_ui"]) as connection:
             connection.exec_driver_sql(FLOW[name])
     (run,) = list_unclaimed(app)
-    adopt_run(app, run.run_id, entity_id=1, dag_id="optimize__drugs_hcp", dag_run_id="pending__1")
+    assert claim_run(app, run.run_id, dag_id="optimize__drugs_hcp", now=NOW)
+    adopt_run(app, run.run_id, entity_id=1, dag_id="optimize__drugs_hcp", dag_run_id=f"ui__{run.run_id}")
     assert read_run_values(app, run.run_id)["target_win_rate"] == "0.65"
     start_sample(app, run.run_id)
     assert register_results(app, run.run_id, results=sample_results(), now=NOW).status == "completed"

@@ -5,9 +5,18 @@ from control_plane.catalog import NOW, SNAPSHOT, complete_sample, open_sample, s
 from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 
-from optimizer.control_plane.registry import read_features, read_macro, read_metrics, read_outputs, register_results
+from optimizer.control_plane.deployments import deploy
+from optimizer.control_plane.registry import (
+    RunFigures,
+    read_features,
+    read_macro,
+    read_metrics,
+    read_outputs,
+    register_dry_run,
+    register_results,
+)
 from optimizer.control_plane.runs import cancel_run, note_error, read_run
-from optimizer.errors import RunStateError
+from optimizer.errors import DeploymentError, RunCancelled, RunStateError
 
 LATER = NOW + timedelta(minutes=5)
 
@@ -94,3 +103,16 @@ def test_a_cancelled_run_cannot_be_registered(engine, running_id):
     with pytest.raises(RunStateError, match="is cancelled"):
         register_results(engine, running_id, results=sample_results(), now=LATER)
     assert read_features(engine, running_id) == []
+
+
+def test_a_dry_run_ends_cancelled_with_its_numbers_and_no_outputs_and_can_never_be_deployed(engine, running_id):
+    figures = RunFigures.model_validate(sample_results().model_dump(include=set(RunFigures.model_fields)))
+    run = register_dry_run(engine, running_id, figures=figures, now=LATER)
+    assert (run.status, run.validation_status, run.completed_at) == ("cancelled", "passed", LATER)
+    assert (run.segments_count, run.bid_median, run.s3_output_path) == (541, 30.0, None)
+    assert len(read_features(engine, running_id)) == len(read_metrics(engine, running_id)) == 2
+    assert read_outputs(engine, running_id) == []
+    with pytest.raises(DeploymentError, match=f"run {running_id} is cancelled"):
+        deploy(engine, entity_code="drugs_hcp", split={running_id: 100}, deployed_by="test", now=LATER)
+    with pytest.raises(RunCancelled):  # a second copy of the task
+        register_dry_run(engine, running_id, figures=figures, now=LATER)

@@ -136,6 +136,22 @@ def test_a_run_that_said_it_would_pay_more_for_more_wins_is_not_worse_for_it():
     assert overall(beside(promise=PROMISE, win_rate=0.36, cpm=16.0)) == "worse"
 
 
+def test_a_rival_that_wins_nothing_is_no_measure():
+    factors = market(5, seed=0)
+    own, rival = totals(factors, seed=0), totals(factors, seed=0, win_rate=0.0)
+    found = against_rival(own, rival, promise=PROMISE, rival_promise=PROMISE, limits=LIMITS, seed=0)
+    assert {finding.verdict for finding in found} == {"too early"}
+    assert all("nothing to compare with" in finding.reason for finding in found)
+
+
+def test_intervals_end_where_values_are_no_longer_possible():
+    table = totals(market(2, seed=0, sd=1.5), seed=0)
+    table.loc[0, "click_revenue"] *= 20
+    limits = Limits(min_days=2, tolerance=0.1)
+    found = {f.figure: f.live for f in against_promise(table, promise=PROMISE, limits=limits, seed=0)}
+    assert found["win_rate"].low == 0.0 and found["ctr"].low == 0.0 and found["margin"].high == 1.0
+
+
 def test_only_days_of_both_are_compared():
     own, rival = totals(market(6, seed=0), seed=0), totals(market(6, seed=0), seed=0, bids=50_000)
     promises = {"promise": PROMISE, "rival_promise": PROMISE, "limits": LIMITS, "seed": 0}

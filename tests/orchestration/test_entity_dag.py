@@ -139,13 +139,16 @@ def test_the_form_shows_the_entitys_value_with_title_bounds_and_section(dag):
         "value": 0.4,
         "type": "number",
         "title": "Target win rate",
-        "description_md": "Share of auctions to win. `target_win_rate`",
+        "description_md": "Share of auctions to win (0.3: 30 %). From 0.01 to 0.99. *target_win_rate*",
         "section": "Business",
-        "minimum": 0.01,
-        "maximum": 0.99,
+        "allOf": [{"minimum": 0.01, "maximum": 0.99}],
     }
     assert dag["params"]["win_rate_scope"]["enum"] == ["portfolio", "segment"]
     assert dag["params"]["data_end_dt"]["value"] is None
+
+
+def test_the_form_begins_with_the_window_and_then_with_what_people_set_most_often(dag):
+    assert list(dag["params"])[:4] == ["data_start_dt", "data_end_dt", "target_win_rate", "target_margin"]
 
 
 def test_the_form_shows_the_default_where_the_entitys_value_cannot_be_used(dag):
@@ -165,3 +168,27 @@ def test_a_dag_that_is_being_run_is_built_though_its_entity_was_switched_off(tmp
 def test_two_parses_give_the_same_dag(tmp_path):
     first, second = (build(tmp_path, [define("drugs_hcp")])["dags"][0]["serialized"] for _ in range(2))
     assert first == second
+
+
+def test_a_request_that_nobody_answers_or_a_person_rejects_skips_the_task_and_says_what_stays():
+    code = (
+        "from datetime import timedelta\n"
+        "from airflow.sdk.exceptions import AirflowSkipException\n"
+        "from optimizer.orchestration.approval import PromotionApproval\n"
+        "run = {'entity_code': 'drugs_hcp', 'run_id': 'R'}\n"
+        "task = PromotionApproval(task_id='approve', run_handle=run, longest_wait=timedelta(hours=1))\n"
+        "print(task.defaults, task.response_timeout)\n"
+        "for user, timedout in ((None, True), ({'id': '7', 'name': 'anna'}, False)):\n"
+        "    event = {'chosen_options': task.defaults, 'responded_by_user': user, 'timedout': timedout}\n"
+        "    try:\n"
+        "        task.execute_complete({}, event)\n"
+        "    except AirflowSkipException as skipped:\n"
+        "        print(skipped)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    rest = "what was live stays. `optimizer deploy drugs_hcp R=100` gives it the traffic by hand"
+    assert done.stdout.splitlines()[-3:] == [
+        "['Reject'] 1:00:00",
+        f"entity drugs_hcp: run R does not go live: nobody answered in time; {rest}",
+        f"entity drugs_hcp: run R does not go live: anna rejected it; {rest}",
+    ]

@@ -1,46 +1,20 @@
 """Whole runs through Airflow's scheduler, workers and API, on real servers."""
 
 import time
+from pathlib import Path
 
 import pytest
 from orchestration.definitions import TASKS
+from orchestration.driving import dag_of, finish, row_count, row_of, tasks_of, trigger
 from sqlalchemy import delete, insert, select, update
 
 from optimizer.artifacts.manifest import read_manifest, read_verified
 from optimizer.artifacts.store import ObjectStore
-from optimizer.control_plane import deployments, registry, runs, tables
+from optimizer.control_plane import deployments, registry, tables
 from optimizer.control_plane.engine import transaction
 from optimizer.errors import ConfigError
-from optimizer.local import demo
-
-RUN_TIMEOUT_S = 240
-
-
-def dag_of(entity_code: str) -> str:
-    return f"optimize__{entity_code}"
-
-
-def trigger(airflow, entity_code: str, **conf) -> str:
-    dag_id = dag_of(entity_code)
-    airflow.wait_for_dag(dag_id, timeout_s=90)
-    return airflow.trigger(dag_id, conf={"data_end_dt": demo.today_utc().isoformat(), **conf})
-
-
-def finish(airflow, entity_code: str, dag_run_id: str) -> str:
-    return airflow.wait_for_run(dag_of(entity_code), dag_run_id, timeout_s=RUN_TIMEOUT_S)
-
-
-def tasks_of(airflow, entity_code: str, dag_run_id: str) -> dict:
-    return {task.task_id: task for task in airflow.task_instances(dag_of(entity_code), dag_run_id)}
-
-
-def row_of(engine, entity_code: str, dag_run_id: str):
-    return runs.read_run_by_dag_run(engine, dag_id=dag_of(entity_code), dag_run_id=dag_run_id)
-
-
-def row_count(engine, dag_run_id: str) -> int:
-    with engine.connect() as connection:
-        return len(connection.execute(select(tables.runs).where(tables.runs.c.dag_run_id == dag_run_id)).all())
+from optimizer.tracking.client import ClientSettings, TrackingClient
+from optimizer.tracking.client.abandoned import send_abandoned
 
 
 def parse_again(airflow, entity_code: str) -> None:
@@ -52,17 +26,6 @@ def parse_again(airflow, entity_code: str) -> None:
     while airflow._request("GET", path)["last_parsed_time"] == before["last_parsed_time"]:
         assert time.monotonic() < deadline, "the file is not parsed"
         time.sleep(0.2)
-
-
-@pytest.fixture(scope="module")
-def first_runs(stack, engine):
-    """One run of each of two entities, started together: {entity_code: dag_run_id}."""
-    with stack.connect_airflow() as airflow:
-        started = {entity: trigger(airflow, entity) for entity in ("drugs_hcp", "drugs_com")}
-        assert {entity: finish(airflow, entity, run) for entity, run in started.items()} == dict.fromkeys(
-            started, "success"
-        )
-    return started
 
 
 def test_two_entities_run_at_once_and_neither_touches_the_other(airflow, engine, stack, first_runs):
@@ -87,6 +50,19 @@ def test_two_entities_run_at_once_and_neither_touches_the_other(airflow, engine,
             *(item.name for item in manifest.objects),
         }
     assert spans[0][0] < spans[1][1] and spans[1][0] < spans[0][1], "the runs did not overlap"
+
+
+def test_every_run_stands_in_the_tracking_of_the_same_stack(engine, stack, first_runs):
+    variables = stack.environment()
+    names = ("OPTIMIZER_TRACKING_API_URL", "OPTIMIZER_TRACKING_KEY", "OPTIMIZER_TRACKING_QUEUE")
+    address, key, queue = (variables[name] for name in names)
+    with TrackingClient(ClientSettings(address, key, queue_folder=Path(queue))) as client:
+        list(send_abandoned(client))  # a task does not wait longer than some seconds for a busy service
+        tracked = {run.run_name: run for run in client.iterate_runs(optimizer_type=["rtb"])}
+        for entity, dag_run_id in first_runs.items():
+            run = tracked[f"{entity} {row_of(engine, entity, dag_run_id).run_code}"]
+            assert (run.status, run.iterations, run.metadata["validationStatus"]) == ("completed", 1, "passed")
+            assert next(client.iterate_samples(run.id)).expected_output.keys() == {"winRate"}
 
 
 def test_a_value_out_of_bounds_is_refused_by_the_trigger_form(airflow):

@@ -14,8 +14,15 @@ from sqlalchemy import insert
 from optimizer.artifacts.store import ObjectStore
 from optimizer.control_plane import deployments, tables, transitions
 from optimizer.control_plane.engine import transaction
-from optimizer.control_plane.registry import register_results
-from optimizer.errors import ArtifactError, ConfigError, EmptyWindowError, RunStateError, UnavailableError
+from optimizer.control_plane.registry import RunFigures, register_dry_run, register_results
+from optimizer.errors import (
+    ArtifactError,
+    ConfigError,
+    EmptyWindowError,
+    RunCancelled,
+    RunStateError,
+    UnavailableError,
+)
 from optimizer.local import LocalStack
 from optimizer.local.clients import connect_objects
 from optimizer.pipeline.systems import Systems
@@ -161,6 +168,24 @@ def test_a_silent_object_store_leaves_the_run_running_for_the_retry(pipeline: Pi
     client.close()
     row = pipeline.row(run)
     assert (row.status, row.error_message.split(":")[0]) == ("running", "select_features")
+
+
+@pytest.mark.parametrize("validation_status", ["passed", "failed"])
+def test_a_dry_run_is_a_success_where_its_validation_passed(pipeline: Pipeline, validation_status: str):
+    run = pipeline.open(dry_run=True)
+    features = ({"feature_name": "os_code", "feature_order": 1},)
+    message = f"dry run: validation {validation_status}; nothing was uploaded or deployed"
+    results = sample_results(features=features, validation_status=validation_status, error_message=message)
+    figures = RunFigures.model_validate(results.model_dump(include=set(RunFigures.model_fields)))
+    register_dry_run(pipeline.systems.engine, run.run_id, figures=figures, now=NOW)
+    with pytest.raises(RunCancelled, match="nothing was uploaded or deployed"):
+        pipeline.step(run, "register")
+    if validation_status == "passed":
+        assert pipeline.close() == {"run_id": run.run_id, "status": "cancelled", "validation_status": "passed"}
+    else:
+        with pytest.raises(RunStateError, match=f"run {run.run_id}: dry run: validation failed"):
+            pipeline.close()
+    assert pipeline.row(run).error_message == message
 
 
 def test_a_pending_row_of_the_ui_is_run_with_its_own_values(pipeline: Pipeline):

@@ -16,7 +16,11 @@ import pytest
 import yaml
 from servers.embedded import systems
 from servers.mariadb import mariadb_server
+from sqlalchemy import make_url
+from typer.main import get_command
 
+from optimizer.bidder.__main__ import app
+from optimizer.bidder.settings import read_settings
 from optimizer.control_plane.engine import open_engine
 from optimizer.control_plane.entities import read_definition
 from optimizer.errors import ConfigError
@@ -116,6 +120,21 @@ def test_every_airflow_service_and_the_tools_have_the_same_connections_and_setti
     for name in [*(f"airflow-{name}" for name in AIRFLOW_SERVICES), *ONE_SHOT]:
         environment = SERVICES[name]["environment"]
         assert {key: environment.get(key) for key in shared} == {key: WORKER[key] for key in shared}, name
+
+
+def test_the_bidder_has_its_own_account_and_finds_its_bids_objects_and_memcached():
+    bidder, objects = SERVICES["bidder"], SERVICES["objects"]["environment"]
+    settings = read_settings(bidder["environment"])
+    account = make_url(settings.control_plane_url)
+    assert (account.username, account.password) == ("optimizer_bidder", VALUES["OPTIMIZER_BIDDER_PASSWORD"])
+    assert (account.host, account.database) == ("mysql", SERVICES["mysql"]["environment"]["MYSQL_DATABASE"])
+    assert settings.memcached[0] in SERVICES and bidder["environment"].items() >= objects.items()
+    extra = json.loads(WORKER["AIRFLOW_CONN_OPTIMIZER_OBJECTS"])["extra"]
+    assert bidder["environment"]["AWS_ENDPOINT_URL"] == extra["endpoint_url"]
+    (port,) = (option.removeprefix("--port=") for option in bidder["command"] if option.startswith("--port="))
+    assert bidder["ports"] == [f"127.0.0.1:{port}:{port}"]
+    assert f"http://127.0.0.1:{port}/ready" in bidder["healthcheck"]["test"]
+    assert {parameter.opts[0] for parameter in get_command(app).commands["serve"].params} >= {"--host", "--port"}
 
 
 def test_every_variable_of_the_optimizer_is_read_by_the_code():

@@ -63,7 +63,7 @@ def the_ui_inserts_a_run(systems: StorySystems, run_id: str) -> None:
 def pending_runs_claims_it_once(systems: StorySystems, run_id: str, *, now: datetime) -> None:
     def claim(dag_run_state: str | None) -> list[dict[str, Any]]:
         return claim_pending(
-            systems.pipeline, dag_run_state=lambda *_: dag_run_state, wait=lambda seconds: None, now=now
+            systems.engines[APP], dag_run_state=lambda *_: dag_run_state, wait=lambda seconds: None, now=now
         )
 
     start = {"trigger_dag_id": DAG_ID, "trigger_run_id": f"ui__{run_id}", "conf": {"run_id": run_id}}
@@ -112,8 +112,8 @@ def the_bidder_answers_every_auction(market: SimulatedMarket, bidder: BidderServ
 
     def answer(body: bytes) -> dict[str, Any] | None:
         request_id, questions = openrtb.read(body)
-        prices = [(asked.impression_id, bidder.price(asked.request, entity_code=ENTITY)) for asked in questions]
-        return openrtb.write(request_id, prices)
+        prices = bidder.price_all([question.asked for question in questions], entity_code=ENTITY)
+        return openrtb.write(request_id, zip((it.impression_id for it in questions), prices, strict=True))
 
     live = market.hold_auctions(answer, start_day=FIRST_LIVE_DAY.date(), days=LIVE_DAYS)
     assert live.shares() == pytest.approx({RUN: 0.80, EARLIER: 0.20}, abs=0.02)

@@ -4,7 +4,7 @@ Which field stands for which macro, and how values are spelled in BIDS, is data:
 """
 
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -61,13 +61,14 @@ class BidRequest(BaseModel):
 
 
 class Identity(BaseModel):
-    """Where the ids stand."""
+    """Where the ids stand; one that is in `nobody` is many people's, and counts as none."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     npi: Paths = ()
     user_id: Paths = ()
     auction_id: Paths = ("id",)
+    nobody: frozenset[str] = frozenset()
 
 
 class Mapped(BaseModel):
@@ -78,6 +79,7 @@ class Mapped(BaseModel):
     macros: dict[str, Paths]
     identity: Identity = Identity()
     values: dict[str, dict[str, str]] = {}
+    values_where: dict[str, dict[str, tuple[str, ...]]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +95,12 @@ class OpenRtb:
 
     def __init__(self, mapped: Mapped, *, currency: str) -> None:
         self._currency = currency
-        self._paths = {name: [path.split(".") for path in paths] for name, paths in mapped.macros.items()}
-        ids = mapped.identity.model_dump()
-        self._identity = {name: [path.split(".") for path in paths] for name, paths in ids.items()}
+        self._paths = _split(mapped.macros)
+        self._identity, self._nobody = _split(mapped.identity.model_dump(exclude={"nobody"})), mapped.identity.nobody
+        self._where = {
+            name: [(path.split("."), {it.casefold() for it in values}) for path, values in conditions.items()]
+            for name, conditions in mapped.values_where.items()
+        }
         self._values = {
             name: {spelled.casefold(): value for spelled, value in values.items()}
             for name, values in mapped.values.items()
@@ -135,12 +140,21 @@ class OpenRtb:
             return Question(imp.id, Reason.PRIVATE)
         if not is_ours or (imp.bidfloor > 0 and imp.bidfloorcur != self._currency):
             return Question(imp.id, Reason.CURRENCY)
-        macros = {name: self._spell(name, _find(paths, raw_imp, raw)) for name, paths in self._paths.items()}
-        ids = {name: _find(paths, raw_imp, raw) for name, paths in self._identity.items()}
+
+        def find(paths: list[list[str]], ignored: Collection[str] = ()) -> str | None:
+            return next((text for text in _texts(paths, raw_imp, raw) if text not in ignored), None)
+
+        macros = {name: self._spell(name, find) for name in self._paths}
+        ids = {name: find(paths, self._nobody) for name, paths in self._identity.items()}
         return Question(imp.id, PriceRequest(macros, floor_cpm=imp.bidfloor or None, **ids))
 
-    def _spell(self, name: str, value: str | None) -> str | None:
-        return value and self._values.get(name, {}).get(value.casefold(), value)
+    def _spell(self, name: str, find: Callable[[list[list[str]]], str | None]) -> str | None:
+        value = find(self._paths[name])
+        spelled = self._values.get(name, {}).get(value.casefold()) if value else None
+        if spelled is None:
+            return value
+        told = ((find([path]), allowed) for path, allowed in self._where.get(name, ()))
+        return spelled if all(it is None or it.casefold() in allowed for it, allowed in told) else value
 
 
 def read_mapping(file: Path | None = None) -> Mapped:
@@ -173,11 +187,11 @@ def parse_json(body: bytes) -> Any:
 def explain(error: ValidationError) -> str:
     """Return the first problem and where it is; never the value, which may be somebody's."""
     first = error.errors(include_input=False, include_url=False)[0]
-    return f"{'.'.join(map(str, first['loc'])) or 'the whole'}: {first['msg']}"
+    return f"{'.'.join(map(str, first['loc'])) or 'the whole'}: {first['msg'].removeprefix('Value error, ')}"
 
 
-def _find(paths: Iterable[list[str]], imp: Any, raw: Any) -> str | None:
-    return next(_texts(paths, imp, raw), None)
+def _split(paths: Mapping[str, Paths]) -> dict[str, list[list[str]]]:
+    return {name: [path.split(".") for path in several] for name, several in paths.items()}
 
 
 def _texts(paths: Iterable[list[str]], imp: Any, raw: Any) -> Iterator[str]:

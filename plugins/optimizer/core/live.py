@@ -20,6 +20,9 @@ SUMS = ("bids", "wins", "clicks", "spend", "view_revenue", "click_revenue")
 DECISIVE = ("win_rate", "cpm")
 """Figures that must hold before a run is said to hold; clicks, and a margin that hangs on them, may stay too few."""
 
+_BOUNDS = {"win_rate": (0.0, 1.0), "cpm": (0.0, np.inf), "ctr": (0.0, 1.0), "margin": (-np.inf, 1.0)}
+"""Between which values a figure can lie."""
+
 CONFIDENCE = 0.95
 RESAMPLES = 1_000
 LEAST_WINS, LEAST_CLICKS = 100, 50
@@ -202,12 +205,12 @@ class _Sample:
             case _:
                 return 1 - _divide(spend, view_revenue + click_revenue)
 
-    def estimate(self, sample: np.ndarray, *, least: float | None = None) -> Estimate:
-        """Return the first of the values with its interval, which ends at the least possible value."""
+    def estimate(self, sample: np.ndarray, *, least: float = -np.inf, most: float = np.inf) -> Estimate:
+        """Return the first of the values with its interval, which ends where values are no longer possible."""
         value, margin = sample[0], margin_of_error(sample[1:], days=self.days, confidence=CONFIDENCE)
-        low = _known(value - margin)
-        is_below = least is not None and low is not None and low < least
-        return Estimate(_known(value), least if is_below else low, _known(value + margin))
+        if not np.isfinite([value, margin]).all():
+            return Estimate(_known(value))
+        return Estimate(float(value), max(float(value - margin), least), min(float(value + margin), most))
 
 
 def _find(
@@ -219,8 +222,9 @@ def _find(
     rival: np.ndarray | None = None,
 ) -> Finding:
     live, target = sample.figure(figure), np.broadcast_to(np.nan if expected is None else expected, len(sample.sums[0]))
-    least = None if figure == "margin" else 0.0
-    estimate, shortfall = sample.estimate(live, least=least), sample.estimate(_shortfall(figure, live, target))
+    least, most = _BOUNDS[figure]
+    estimate = sample.estimate(live, least=least, most=most)
+    shortfall = sample.estimate(_shortfall(figure, live, target))
     verdict, reason = _judge(figure, sample, _known(target[0]), shortfall, limits)
     spread = "" if estimate.low is None else f" ({say(figure, estimate.low)} to {say(figure, estimate.high)})"
     return Finding(
@@ -241,7 +245,7 @@ def _judge(
     unit = "points" if figure == "margin" else "%"
     if sample.days < limits.min_days:
         return "too early", f"{sample.days} of {limits.min_days} days"
-    if expected is None:
+    if expected is None or (expected == 0 and figure != "margin"):
         return "too early", "nothing to compare with"
     if lack := _lack(figure, sample, expected):
         return "too early", lack

@@ -40,6 +40,7 @@ def posterior_shifts(
     group: np.ndarray,
     size: int,
     unrivalled_share: float = 0.0,
+    variance_factor: float = 1.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return each group's shift of a win-rate curve and its standard error, in logit units, shape (size,).
 
@@ -50,6 +51,7 @@ def posterior_shifts(
         wins, bids: shape (n_cells,), counts or weighted counts.
         group: shape (n_cells,), the group of each cell, 0..size-1.
         unrivalled_share: share of auctions that any price wins; the curve is that of the others.
+        variance_factor: the variance between the groups counts as so many times what was estimated.
     """
 
     def evidence(shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -59,7 +61,7 @@ def posterior_shifts(
     shift = np.zeros(size)
     residual, information = evidence(shift)
     known = information > 0
-    tau2 = between_group_variance(residual[known] / information[known], information[known])
+    tau2 = variance_factor * between_group_variance(residual[known] / information[known], information[known])
     for _ in range(_NEWTON_STEPS if tau2 > 0 else 0):
         step = (residual - shift / tau2) / (information + 1 / tau2)
         shift = shift + np.clip(step, -1.0, 1.0)

@@ -17,10 +17,11 @@ from optimizer.core.slope import (
     is_identified,
     is_varied,
     pool_slopes,
+    slope_counts,
 )
 
 LATEST_DAYS = 7
-"""The intercept of a curve, and how steep it is at the bids made, are those of so many latest days."""
+"""The intercept of a curve is that of so many latest days."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class LandscapeFit:
     slope: of z in log bid; slope_error: its standard error.
     group_slopes, group_errors: shape (n_groups,), the same by anchor value, partially pooled; a group whose own slope
         does not pass the identifiability gate (`is_group_identified`) has the overall one.
-    bid_coefficient, bid_coefficient_error: the slope of logit P(win) in log bid, at the bids of the latest days.
+    bid_coefficient, bid_coefficient_error: the slope of logit P(win) in log bid, at the bids that it was fitted on.
     unrivalled_share: share of auctions that any bid wins.
     is_naive: the bids were not varied at random, so the slope may be far too flat.
     is_held: not even a naive slope is positive, or it is a step: the log says nothing about other prices.
@@ -107,10 +108,8 @@ def fit_landscape(
     by_price = np.where(is_told, by_group[0], slope.value)[group] * (moves.move + moves.drift)
     design = np.column_stack([score, day_levels(cells)])
     fit = fit_logit(design, wins=wins, trials=bids, unrivalled_share=unrivalled_share, offset=by_price)
+    steepness = _steepness(design @ fit.coefficients + by_price, slope_counts(cells)[0], unrivalled_share)
     days = min(LATEST_DAYS, cells["day"].nunique())
-    is_latest = cells["day"].isin(np.sort(cells["day"].unique())[-days:]).to_numpy()
-    z = design @ fit.coefficients + by_price
-    steepness = _steepness(z[is_latest], bids[is_latest], unrivalled_share)
     return LandscapeFit(
         reference_cpm=reference_cpm,
         intercept=float(fit.coefficients[-days:].mean()),
@@ -150,7 +149,14 @@ class SegmentLevels:
 
 
 def segment_levels(
-    cells: pd.DataFrame, *, group: np.ndarray, size: int, curve: np.ndarray, weights: np.ndarray, fit: LandscapeFit
+    cells: pd.DataFrame,
+    *,
+    group: np.ndarray,
+    size: int,
+    curve: np.ndarray,
+    weights: np.ndarray,
+    fit: LandscapeFit,
+    variance_factor: float = 1.0,
 ) -> SegmentLevels:
     """Return each segment's own evidence beside the curve.
 
@@ -158,12 +164,21 @@ def segment_levels(
         group: shape (n_cells,), the segment of each cell, 0..size-1.
         curve: shape (n_cells,), z that the curve expects of each cell.
         weights: shape (n_cells,), what a bid counts.
+        variance_factor: see `posterior_shifts`.
     """
     bids, wins = cells["bids"].to_numpy(float) * weights, cells["wins"].to_numpy(float) * weights
     share = fit.unrivalled_share
     # The cells' overall level may be older than the intercept: only differences between segments are taken from them.
     centred = curve + common_shift(curve, wins=wins, bids=bids, unrivalled_share=share)
-    shift, error = posterior_shifts(centred, wins=wins, bids=bids, group=group, size=size, unrivalled_share=share)
+    shift, error = posterior_shifts(
+        centred,
+        wins=wins,
+        bids=bids,
+        group=group,
+        size=size,
+        unrivalled_share=share,
+        variance_factor=variance_factor,
+    )
     won = np.clip(fit.win_rate(centred + shift[group]), 1e-9, 1 - 1e-9)
     return SegmentLevels(
         shift,
@@ -173,7 +188,7 @@ def segment_levels(
     )
 
 
-def common_shift(curve: np.ndarray, *, wins: np.ndarray, bids: np.ndarray, unrivalled_share: float) -> float:
+def common_shift(curve: np.ndarray, *, wins: np.ndarray, bids: np.ndarray, unrivalled_share: float = 0.0) -> float:
     """Return what has to be added to z, shape (n_cells,), so that as many are won as were."""
     shift = 0.0
     for _ in range(8):

@@ -1,9 +1,13 @@
-"""`python -m optimizer.training FOLDER`: run the training job of the folder, for as long as standard input is open."""
+"""`python -m optimizer.training FOLDER`: run the training job of the folder, for as long as standard input is open.
+
+Standard output has a line of JSON for each trial of the tuning, and nothing else.
+"""
 
 import os
 import sys
 import threading
 from pathlib import Path
+from typing import IO
 
 from optimizer.errors import DataError
 from optimizer.training.fitting import fit_models
@@ -17,10 +21,18 @@ def end_with_standard_input() -> None:
     os._exit(1)
 
 
+def claim_standard_output() -> IO[str]:
+    """Return standard output for ourselves alone; what libraries print goes to standard error from now on."""
+    own = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return own
+
+
 if __name__ == "__main__":
     threading.Thread(target=end_with_standard_input, daemon=True).start()
+    trials = claim_standard_output()
     try:
-        fit_models(Path(sys.argv[1]))
+        fit_models(Path(sys.argv[1]), on_trial=lambda trial: print(trial.model_dump_json(), file=trials, flush=True))
     except DataError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(DATA_ERROR_STATUS)

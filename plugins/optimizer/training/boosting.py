@@ -1,6 +1,6 @@
 """LightGBM on weighted cells: a win-rate model that never falls with the price, and a click model."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import lightgbm as lgb
@@ -54,11 +54,14 @@ def fit_win_model(
     weights: np.ndarray,
     later: pd.DataFrame | None = None,
     rounds: int = MAX_ROUNDS,
+    parameters: Mapping[str, object] | None = None,
     seed: int,
     threads: int,
 ) -> lgb.Booster:
     """Return a model of P(win | features, log bid), increasing in the bid; stopped early on the later days if given.
 
+    Args:
+        parameters: LightGBM's, instead of the usual ones.
     Raises:
         DataError: the fitted model falls somewhere on a grid of bids.
     """
@@ -67,6 +70,7 @@ def fit_win_model(
         later=None if later is None else _win_rows(later, categories, np.ones(len(later))),
         names=[*categories.values, "log_bid"],
         parameters={
+            **(parameters or {}),
             "monotone_constraints": [0] * len(categories.values) + [1],
             "seed": seed,
             "num_threads": threads,

@@ -1,5 +1,6 @@
 """The training job: from a folder with cells to models, segments and a report beside them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +18,10 @@ from optimizer.training.job import (
     WIN_MODEL_FILE,
     TrainingJob,
     TrainingReport,
+    Trial,
 )
 from optimizer.training.results import segment_rows, training_report
+from optimizer.training.tuning import tune
 from optimizer.training.win_rate import fit_win_rate
 
 
@@ -32,14 +35,16 @@ class FittedModels:
     click_model: str | None
 
 
-def fit_models(folder: Path) -> None:
+def fit_models(folder: Path, *, on_trial: Callable[[Trial], None]) -> None:
     """Fit the models of the folder's job and write models, segments and report beside it.
 
+    Args:
+        on_trial: hears of each trial of the tuning as it ends.
     Raises:
         DataError: the cells cannot be learned from.
     """
     job = TrainingJob.model_validate_json((folder / JOB_FILE).read_text())
-    fitted = fit(job, pd.read_parquet(folder / CELLS_FILE))
+    fitted = fit(job, pd.read_parquet(folder / CELLS_FILE), on_trial=on_trial)
     (folder / WIN_MODEL_FILE).write_text(fitted.win_model)
     if fitted.click_model is not None:
         (folder / CLICK_MODEL_FILE).write_text(fitted.click_model)
@@ -47,17 +52,23 @@ def fit_models(folder: Path) -> None:
     (folder / REPORT_FILE).write_text(fitted.report.model_dump_json())
 
 
-def fit(job: TrainingJob, cells: pd.DataFrame) -> FittedModels:
-    """Return what the cells teach, `optimizer.core.cells` by the job's features.
+def fit(
+    job: TrainingJob, cells: pd.DataFrame, *, on_trial: Callable[[Trial], None] = lambda trial: None
+) -> FittedModels:
+    """Return what the cells teach, `optimizer.core.cells` by the job's features, with tuned parameters if they help.
 
     Raises:
         DataError: the cells cannot be learned from.
     """
-    context = open_context(job, prepare_cells(cells, job.features))
+    prepared = prepare_cells(cells, job.features)
+    tuning = tune(job, prepared, on_trial=on_trial) if job.tuning_trials else None
+    if tuning is not None and tuning.is_used:
+        job = job.model_copy(update={"parameters": tuning.parameters})
+    context = open_context(job, prepared)
     win_rate, clicks = fit_win_rate(context), _fit_clicks(context)
     return FittedModels(
         segments=segment_rows(context, win_rate, clicks),
-        report=training_report(context, win_rate, clicks),
+        report=training_report(context, win_rate, clicks).model_copy(update={"tuning": tuning}),
         win_model=win_rate.booster.model_to_string(),
         click_model=None if clicks.booster is None else clicks.booster.model_to_string(),
     )

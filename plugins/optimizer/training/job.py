@@ -3,14 +3,16 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 import optimizer
 from optimizer.errors import DataError, PermanentError, UnavailableError
+from optimizer.training.parameters import ModelParameters
 
 JOB_FILE = "job.json"
 CELLS_FILE = "cells.parquet"
@@ -18,21 +20,67 @@ REPORT_FILE = "report.json"
 SEGMENTS_FILE = "segments.parquet"
 WIN_MODEL_FILE = "win_rate_model.txt"
 CLICK_MODEL_FILE = "ctr_model.txt"
+ERRORS_FILE = "errors.txt"
 DATA_ERROR_STATUS = 3
 
 
 class TrainingJob(BaseModel):
-    """What to train. Views and clicks are totals of the window, those of views without a bid included."""
+    """What to train. Views and clicks are totals of the window, those of views without a bid included.
+
+    half_life_days: after so many days an auction counts half; None: walk-forward chooses (`optimizer.core.recency`).
+    """
 
     model_config = ConfigDict(frozen=True)
 
     features: tuple[str, ...]
-    half_life_days: float
+    half_life_days: float | None
     is_second_price: bool = False
     total_views: int
     total_clicks: int
     seed: int
     threads: int
+    parameters: ModelParameters = ModelParameters()
+    tuning_trials: int = 0
+    tuning_minutes: float = 30.0
+
+
+class Trial(BaseModel):
+    """One trial: its loss over all folds (nats a bid), None where the data could not be learned from with it.
+
+    samples: the largest held-out segments of all folds, see `segment_samples`.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    number: int
+    parameters: ModelParameters
+    loss: float | None
+    fold_losses: list[float]
+    seconds: float
+    error: str | None = None
+    samples: list[dict[str, Any]]
+
+
+class TuningReport(BaseModel):
+    """What tuning found: losses are logistic, nats a bid, of the walk-forward folds and then of the later days.
+
+    later_gain_low, later_gain_high: 95 % interval, by days, of what a bid's loss fell by on the later days.
+    is_used: whether the run was trained with `parameters`; `reason` says why, or why not.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    trials: int
+    reason: str
+    is_used: bool = False
+    best_trial: int | None = None
+    parameters: ModelParameters | None = None
+    usual_loss: float | None = None
+    best_loss: float | None = None
+    later_usual_loss: float | None = None
+    later_best_loss: float | None = None
+    later_gain_low: float | None = None
+    later_gain_high: float | None = None
 
 
 class TrainingReport(BaseModel):
@@ -40,6 +88,8 @@ class TrainingReport(BaseModel):
 
     wr_model_ece: calibration error with its interval and what it would be by chance alone; wr_model_anchor_bias: mean
     gap by anchor value; wr_model_lce: calibration error over the reach of the jitter, None without any.
+    held_out: the segments with most bids on the test days, see `training.held_out`; tuning: None where it was off.
+    half_life_days: what was given or chosen; half_life_gain, half_life_gain_lower: see `optimizer.core.recency`.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -65,6 +115,9 @@ class TrainingReport(BaseModel):
     wr_model_logloss: float
     wr_model_rounds: int
     largest_fall: float
+    half_life_days: float
+    half_life_gain: float | None
+    half_life_gain_lower: float | None
     ctr_model_auc: float | None
     ctr_model_auc_error: float | None
     ctr_model_gain_lower: float | None
@@ -77,11 +130,15 @@ class TrainingReport(BaseModel):
     train_until: str
     calibrate_until: str
     test_until: str
+    held_out: list[dict[str, Any]] = []
+    tuning: TuningReport | None = None
 
 
-def run_training(folder: Path) -> TrainingReport:
+def run_training(folder: Path, *, on_trial: Callable[[Trial], None] | None = None) -> TrainingReport:
     """Run the job of the folder in a fresh interpreter, which ends when this process does, and return its report.
 
+    Args:
+        on_trial: hears of each trial of the tuning as it ends.
     Raises:
         DataError: the data cannot be learned from; the message is the training's own.
         UnavailableError: a signal ended the process, e.g. for want of memory.
@@ -89,22 +146,40 @@ def run_training(folder: Path) -> TrainingReport:
     """
     source = str(Path(optimizer.__file__).resolve().parents[1])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")]))}
-    with _open_lifeline() as lifeline:
-        done = subprocess.run(  # noqa: S603 - our own module, arguments are ours
-            [sys.executable, "-m", "optimizer.training", str(folder)],
-            env=environment,
-            stdin=lifeline,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    if done.returncode == DATA_ERROR_STATUS:
-        raise DataError(done.stderr.strip().splitlines()[-1])
-    if done.returncode < 0:
-        raise UnavailableError(f"signal {-done.returncode} ended the training process; it may have run out of memory")
-    if done.returncode > 0:
-        raise PermanentError(f"the training process failed with status {done.returncode}: {done.stderr[-2000:]}")
+    command = [sys.executable, "-m", "optimizer.training", str(folder)]
+    with (
+        _open_lifeline() as lifeline,
+        (folder / ERRORS_FILE).open("w+", errors="replace") as errors,
+        _ended(
+            subprocess.Popen(  # noqa: S603 - our own module, arguments are ours
+                command, env=environment, stdin=lifeline, stdout=subprocess.PIPE, stderr=errors, text=True
+            )
+        ) as process,
+    ):
+        for line in process.stdout or ():
+            if on_trial is not None:
+                on_trial(Trial.model_validate_json(line))
+        status = process.wait()
+        errors.seek(0)
+        told = errors.read()
+    if status == DATA_ERROR_STATUS:
+        raise DataError(told.strip().splitlines()[-1])
+    if status < 0:
+        raise UnavailableError(f"signal {-status} ended the training process; it may have run out of memory")
+    if status > 0:
+        raise PermanentError(f"the training process failed with status {status}: {told[-2000:]}")
     return TrainingReport.model_validate_json((folder / REPORT_FILE).read_text())
+
+
+@contextmanager
+def _ended(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+    """Yield a process that ends with the block, even if that is interrupted."""
+    with process:
+        try:
+            yield process
+        except BaseException:
+            process.kill()
+            raise
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from optimizer.errors import DataError
 from optimizer.training.boosting import click_rates
 from optimizer.training.clicks import ClickModel
 from optimizer.training.context import Context
+from optimizer.training.held_out import judge, segment_samples
 from optimizer.training.job import TrainingJob, TrainingReport
 from optimizer.training.win_rate import WinRate
 
@@ -74,7 +75,11 @@ def training_report(context: Context, win_rate: WinRate, clicks: ClickModel) -> 
         is_slope_naive=fit.is_naive,
         is_held=fit.is_held,
         calibration=win_rate.calibration,
+        held_out=segment_samples(judge(win_rate.test_cells, win_rate.predicted), job.features),
         **win_rate.metrics,
+        half_life_days=context.half_life.days,
+        half_life_gain=context.half_life.gain,
+        half_life_gain_lower=context.half_life.gain_lower,
         ctr_model_auc=clicks.auc,
         ctr_model_auc_error=clicks.auc_error,
         ctr_model_gain_lower=clicks.gain_lower,

@@ -20,6 +20,7 @@ class WinRate:
     """The model in use with its curve and the segments' own levels; how the same fared on days it had not seen.
 
     calibration: bins of predicted and observed rate on the test days.
+    test_cells, predicted: the cells of those days, and the win rate predicted of each.
     """
 
     booster: lgb.Booster
@@ -27,6 +28,8 @@ class WinRate:
     levels: SegmentLevels
     metrics: dict[str, float | None]
     calibration: list[dict[str, float]]
+    test_cells: pd.DataFrame
+    predicted: np.ndarray
 
 
 def fit_win_rate(context: Context) -> WinRate:
@@ -54,13 +57,21 @@ def fit_win_rate(context: Context) -> WinRate:
     metrics["largest_fall"] = largest_fall(booster, context.cells, categories=context.categories)
     curve, levels = fit_best_curve(context, booster, pd.concat([calibrate, test]))
     bins = calibration_bins(predicted, successes=wins, trials=bids)
-    return WinRate(booster, curve, levels, metrics, bins.to_dict("records"))
+    return WinRate(booster, curve, levels, metrics, bins.to_dict("records"), test, predicted)
 
 
 def _fit_boosted(context: Context, cells: pd.DataFrame, **options) -> lgb.Booster:
-    weights = recency_weights(cells["day"], half_life_days=context.job.half_life_days)
-    seed, threads = context.job.seed, context.job.threads
-    return fit_win_model(cells, categories=context.categories, weights=weights, seed=seed, threads=threads, **options)
+    weights = recency_weights(cells["day"], half_life_days=context.half_life.days)
+    job = context.job
+    return fit_win_model(
+        cells,
+        categories=context.categories,
+        weights=weights,
+        parameters=job.parameters.boosting(),
+        seed=job.seed,
+        threads=job.threads,
+        **options,
+    )
 
 
 def _calibration(curve: Curve, predicted: np.ndarray, test: pd.DataFrame) -> dict[str, float | None]:

@@ -6,16 +6,14 @@ import uuid
 import pytest
 from playwright.sync_api import Page, expect
 
-# What a browser does is the same on every release of Postgres.
-pytestmark = pytest.mark.parametrize("postgres_server", ["embedded"], indirect=True)
-
 ATTACK = "<img src=x onerror=\"document.title='taken'\"><script>document.title='taken'</script>"
 SCORES = [0.9, 0.5, 0.7, 0.4, 0.6]
 
 
-@pytest.fixture
-def mark(shop):
-    """A tag of three finished runs with different depths, and one that runs still."""
+@pytest.fixture(scope="module")
+def mark(tracking):
+    """A tag of three finished runs with different depths, and one that runs still; no test changes them."""
+    shop = tracking.client("shop")
     mark = f"m-{uuid.uuid4().hex[:8]}"
     for depth in (4, 6, 8):
         finish(shop, f"{mark} depth {depth}", depth=depth, final_score=depth / 10, tags=[mark])
@@ -216,14 +214,14 @@ def test_what_a_run_holds_is_shown_as_text_and_never_run(browser, shop):
     assert names(page)[0] == ATTACK
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_page_fits_a_phone_and_follows_the_colour_scheme(open_browser, tracking, shop, mark, scheme):
-    phone = open_browser(viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True, color_scheme=scheme)
+def test_every_page_fits_a_phone_and_follows_the_colour_scheme(open_browser, tracking, shop, mark):
+    phone = open_browser(viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
     page = phone.sign_in(tracking.keys["shop"])
     runs = [run["id"] for run in shop.get("/runs", tags=mark).json()["data"]]
     pages = ["/", "/leaderboard?direction=minimize", "/compare", f"/compare?run={runs[1]}&run={runs[2]}", "/nowhere"]
     for path in [*pages, f"/runs/{runs[1]}", f"/runs/{runs[1]}/samples", "/?minScore=x"]:
         page.goto(phone.address + path)
         assert page.evaluate("document.documentElement.scrollWidth") == 390, path
-        background = page.evaluate("getComputedStyle(document.body).backgroundColor")
-        assert background == {"light": "rgb(244, 246, 249)", "dark": "rgb(15, 19, 25)"}[scheme]
+        for scheme, background in (("light", "rgb(244, 246, 249)"), ("dark", "rgb(15, 19, 25)")):
+            page.emulate_media(color_scheme=scheme)
+            assert page.evaluate("getComputedStyle(document.body).backgroundColor") == background

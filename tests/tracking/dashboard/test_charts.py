@@ -17,7 +17,7 @@ NOW = datetime(2026, 2, 3, 15, tzinfo=UTC)
 
 def points(*rows):
     return [
-        HistoryPoint(iteration=number, score=score, best_score=best, params=params, created_at=NOW)
+        HistoryPoint(iteration=number, score=score, best_score=best, params=params)
         for number, score, best, params in rows
     ]
 
@@ -125,23 +125,36 @@ def test_money_and_differences_keep_what_matters_of_small_numbers():
     assert wording.brief({"a": [0.123456, 1, 123456.75, "x"]}) == '{"a": [0.1235, 1, 123456.75, "x"]}'
 
 
-def test_a_long_history_is_thinned_but_keeps_its_records_and_its_end(tracking: Tracking, shop):
-    """On every release of Postgres, by the statement itself."""
-    run = shop.create_run(direction="minimize")
+def read_history(tracking: Tracking, run, *, project: str, max_points: int) -> list[tuple]:
+    with tracking.connect() as connection:
+        connection.execute(render_query("begin_as"), {"projects": [project]})
+        values = {"run_id": run["id"], "max_points": max_points}
+        return connection.execute(render_query("run_history"), values).fetchall()
+
+
+def log_scores(shop, scores, *, direction):
+    run = shop.create_run(direction=direction)
+    for begin in range(0, len(scores), 1000):
+        steps = [{"iteration": begin + n, "score": score} for n, score in enumerate(scores[begin : begin + 1000])]
+        shop.post(f"/runs/{run['id']}/iterations/batch", {"iterations": steps}, Prefer="return=minimal")
+    return run
+
+
+def test_a_long_history_is_thinned_but_keeps_its_records_and_its_end(tracking, shop):
     scores = [100.0] * 3000
     for record, number in enumerate((1, 703, 1501, 2998)):
         scores[number] = 50.0 - record
-    for begin in range(0, 3000, 1000):
-        steps = [{"iteration": n, "score": scores[n]} for n in range(begin, begin + 1000)]
-        shop.post(f"/runs/{run['id']}/iterations/batch", {"iterations": steps}, Prefer="return=minimal")
-    with tracking.connect() as connection:
-        connection.execute("SET LOCAL ROLE optimization_app")
-        connection.execute("SELECT set_config('app.projects', '{shop}', true)")
-        rows = connection.execute(render_query("run_history"), {"run_id": run["id"], "max_points": 100}).fetchall()
-        all_rows = connection.execute(render_query("run_history"), {"run_id": run["id"], "max_points": 3000}).fetchall()
-        connection.execute("SELECT set_config('app.projects', '{search}', true)")
-        others = connection.execute(render_query("run_history"), {"run_id": run["id"], "max_points": 100}).fetchall()
-    assert len(all_rows) == 3000 and others == []
+    run = log_scores(shop, scores, direction="minimize")
+    rows = read_history(tracking, run, project="shop", max_points=100)
     assert 100 <= len(rows) <= 106
     assert {1, 703, 1501, 2998, 2999} <= {row[0] for row in rows}
     assert [row[2] for row in rows] == [min(scores[: row[0] + 1]) for row in rows]
+    assert len(read_history(tracking, run, project="shop", max_points=3000)) == 3000
+    assert read_history(tracking, run, project="search", max_points=100) == []
+
+
+def test_a_history_of_nothing_but_records_is_thinned_too(tracking, shop):
+    run = log_scores(shop, [float(number) for number in range(1000)], direction="maximize")
+    rows = read_history(tracking, run, project="shop", max_points=100)
+    assert len(rows) == 100
+    assert all(score == best == number for number, score, best, _ in rows)

@@ -24,7 +24,7 @@ from optimizer.tracking.dashboard import failures
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
-def test_what_fails_is_a_page_that_says_what_to_do_and_no_more(error, status, said):
+def test_what_fails_is_a_page_that_says_what_to_do_and_no_more(error, status, said, caplog):
     app = FastAPI()
     app.state.sessions = None
     failures.install(app)
@@ -36,6 +36,7 @@ def test_what_fails_is_a_page_that_says_what_to_do_and_no_more(error, status, sa
     with serving(app) as address, open_client(address) as http:
         answer = http.get("/")
     assert answer.status_code == status and said in answer.text and "secret" not in answer.text
+    assert "secret" not in caplog.text
     assert answer.headers["content-security-policy"].startswith("default-src 'none'; script-src 'self';")
 
 

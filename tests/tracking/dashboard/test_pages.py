@@ -13,9 +13,6 @@ from optimizer.tracking.callers import Visitor
 from optimizer.tracking.dashboard.sessions import COOKIE
 from optimizer.tracking.keys import create_key, revoke_key
 
-# The database's own rules are tried on every release of Postgres by the API's tests.
-pytestmark = pytest.mark.parametrize("postgres_server", ["embedded"], indirect=True)
-
 PAGES = ("/", "/leaderboard", "/compare?run={run}&run={run}", "/runs/{run}", "/runs/{run}/samples")
 POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'"
 
@@ -42,8 +39,8 @@ def run(shop):
     return run
 
 
-def sign_in(http, key, **fields):
-    return http.post("/sign-in", data={"key": key, **fields})
+def sign_in(http, key, *, headers=None, **fields):
+    return http.post("/sign-in", data={"key": key, **fields}, headers=headers)
 
 
 def path_of(page: str, run) -> str:
@@ -99,6 +96,8 @@ def test_the_session_is_for_the_dashboard_alone_and_hides_the_key(visitor, track
     cookie = answer.headers["set-cookie"]
     assert re.search(r"; HttpOnly; Path=/api/optimization/dashboard; SameSite=strict$", cookie)
     assert tracking.keys["shop"] not in cookie
+    behind_tls = sign_in(visitor, tracking.keys["shop"], headers={"X-Forwarded-Proto": "https"})
+    assert behind_tls.headers["set-cookie"].endswith("; Secure")
     assert tracking.http.get("/runs", headers={"Cookie": cookie.split(";")[0]}).status_code == 401
 
 

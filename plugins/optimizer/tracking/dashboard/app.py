@@ -4,13 +4,12 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import RedirectResponse
 from starlette.staticfiles import StaticFiles
 
+from optimizer.names import DASHBOARD_PATH
 from optimizer.tracking.callers import Door
 from optimizer.tracking.dashboard import comparing, detail, failures, lists, signing
 from optimizer.tracking.dashboard.rendering import STATIC
 from optimizer.tracking.dashboard.sessions import Sessions
 from optimizer.tracking.database import Database
-
-PATH = "/dashboard"
 
 
 class Assets(StaticFiles):
@@ -36,16 +35,16 @@ def mount_dashboard(
     dashboard.mount("/static", Assets(directory=STATIC))
     failures.install(dashboard)
     app.include_router(_entrance(prefix))
-    app.mount(f"{prefix}{PATH}", dashboard)
+    app.mount(f"{prefix}{DASHBOARD_PATH}", dashboard)
 
 
 def _entrance(prefix: str) -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
-    @router.get(f"{prefix}{PATH}")
+    @router.get(f"{prefix}{DASHBOARD_PATH}")
     async def enter(request: Request) -> RedirectResponse:
         # Relative to this address, whatever host and scheme a proxy gave it.
         query = f"?{request.url.query}" if request.url.query else ""
-        return RedirectResponse(f"dashboard/{query}", status_code=307)
+        return RedirectResponse(f"{DASHBOARD_PATH[1:]}/{query}", status_code=307)
 
     return router

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from optimizer.reporting.formats import measure
+from optimizer.reporting.formats import count, measure
 from optimizer.tracking.dashboard.differences import flatten
 from optimizer.tracking.dashboard.wording import json_text, shortened
 from optimizer.tracking.models.runs import Run
@@ -37,14 +37,7 @@ def overlaid_chart(runs: Sequence[Run], histories: Sequence[Sequence[HistoryPoin
     numbers = sorted({point.iteration for history in histories for point in history})
     series = []
     for run, history in zip(runs, histories, strict=True):
-        best = {point.iteration: point.best_score for point in history}
-        # Between its first and last iteration a run's line goes on; beyond them it has none.
-        values, last = [], history[-1].iteration if history else -1
-        held = None
-        for number in numbers:
-            held = best.get(number, held)
-            values.append(held if number <= last else None)
-        series.append({"label": run.run_name, "values": values})
+        series.append({"label": run.run_name, "values": _held(history, numbers)})
     if not any(value is not None for one in series for value in one["values"]):
         return None
     return {"kind": "overlay", "x": numbers, "xLabel": "iteration", "series": series}
@@ -75,6 +68,17 @@ def sample_charts(samples: Iterable[Sample]) -> list[Chart]:
     return [_scatter(name, "observed", points, "predicted", kind="agreement") for name, points in pairs.items()][
         :MAX_OUTPUTS
     ]
+
+
+def _held(history: Sequence[HistoryPoint], numbers: Sequence[int]) -> list[float | None]:
+    """Return the best score at each number: between a run's iterations that of the one before, beyond its last None."""
+    best = {point.iteration: point.best_score for point in history}
+    last = history[-1].iteration if history else -1
+    values, held = [], None
+    for number in numbers:
+        held = best.get(number, held)
+        values.append(held if number <= last else None)
+    return values
 
 
 def _parameter_chart(name: str, pairs: Sequence[tuple[Any, HistoryPoint]]) -> Chart | None:
@@ -123,10 +127,9 @@ def describe_history(run: Run, points: Sequence[HistoryPoint]) -> str:
     scored = [point for point in points if point.score is not None]
     if not scored:
         return "No iteration has a score yet."
-    best = scored[-1].best_score
-    first = next(point for point in scored if point.score == best) if any(p.score == best for p in scored) else None
-    reached = f", reached at iteration {first.iteration}" if first else ""
-    return (
-        f"Score over {run.iterations:,} iterations: from {measure(scored[0].score)} to {measure(scored[-1].score)}; "
-        f"best {measure(best)}{reached}."
+    first, last = scored[0], scored[-1]
+    reached = next(
+        (f", reached at iteration {point.iteration}" for point in scored if point.score == last.best_score), ""
     )
+    change = f"from {measure(first.score)} to {measure(last.score)}"
+    return f"Score over {count(run.iterations)} iterations: {change}; best {measure(last.best_score)}{reached}."

@@ -9,7 +9,7 @@ from optimizer.tracking.dashboard.filters import read_model, read_query
 from optimizer.tracking.dashboard.rendering import render
 from optimizer.tracking.dashboard.visits import Admitted, Visit
 from optimizer.tracking.models.queries import MAX_LONG_PAGE, IterationPage, SamplePage
-from optimizer.tracking.problems import Refusal
+from optimizer.tracking.problems import invalid
 from optimizer.tracking.routes.parts import RunId, Tracking
 from optimizer.tracking.tables import iterations, runs, samples
 from optimizer.tracking.tables.history import read_history
@@ -23,7 +23,9 @@ router = APIRouter(prefix="/runs/{runId}")
 async def run(request: Request, run_id: RunId, database: Tracking, caller: Admitted) -> HTMLResponse:
     """A run with its history, its parameters against its score, and its iterations."""
     query = read_query(request.query_params, ("cursor",))
-    page = _checked(IterationPage, query)
+    page, errors = read_model(IterationPage, query, limit=PAGE_ROWS)
+    if errors:
+        raise invalid("cursor", errors["cursor"])
     async with database.transaction(caller.projects) as connection:
         found = await runs.read(connection, run_id)
         history = await read_history(connection, run_id)
@@ -72,10 +74,3 @@ async def run_samples(request: Request, run_id: RunId, database: Tracking, calle
         pagination=pagination,
         page=page,
     )
-
-
-def _checked(model: type[IterationPage], query) -> IterationPage:
-    page, errors = read_model(model, query, limit=PAGE_ROWS)
-    if errors:
-        raise Refusal(422, "; ".join(f"{field}: {reason}" for field, reason in errors.items()))
-    return page

@@ -1,6 +1,7 @@
 """What is shown instead of a page: the sign-in where there is no session, else the refusal in words."""
 
 import logging
+import traceback
 from http import HTTPStatus
 
 import psycopg
@@ -9,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
 from psycopg_pool import PoolTimeout
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from optimizer.tracking.dashboard.rendering import render
 from optimizer.tracking.problems import Refusal, explain
@@ -25,7 +27,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(psycopg.Error, _on_database_error)
     app.add_exception_handler(PoolTimeout, _on_database_error)
-    app.add_exception_handler(Exception, _on_fault)
+    app.add_middleware(Faults)
 
 
 async def _on_refusal(request: Request, refusal: Refusal) -> HTMLResponse:
@@ -49,14 +51,41 @@ async def _on_invalid(request: Request, error: RequestValidationError) -> HTMLRe
 async def _on_database_error(request: Request, error: Exception) -> HTMLResponse:
     refusal = explain(error)
     if refusal is None:
-        return await _on_fault(request, error)
+        return _fault(request, error)
     if refusal.status >= 500:
-        _log.warning("%s %s: %s: %s", request.method, request.url.path, type(error).__name__, error)
+        _log.warning("%s %s: %s", request.method, request.url.path, type(error).__name__)
     return _failure(request, refusal)
 
 
-async def _on_fault(request: Request, error: Exception) -> HTMLResponse:
-    _log.error("%s %s failed: %s", request.method, request.url.path, type(error).__name__, exc_info=error)
+class Faults:
+    """ASGI middleware that shows a page for a fault of ours.
+
+    Starlette's own handler would raise the error again, and the server would log its text.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def noting_send(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting_send)
+        except Exception as error:
+            if begun or scope["type"] != "http":
+                raise
+            await _fault(Request(scope), error)(scope, receive, send)
+
+
+def _fault(request: Request, error: Exception) -> HTMLResponse:
+    # The error's own text may hold the values of a row.
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    _log.error("%s %s failed: %s\n%s", request.method, request.url.path, type(error).__name__, frames)
     return _failure(request, _FAULT)
 
 

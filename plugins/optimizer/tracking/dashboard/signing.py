@@ -65,7 +65,11 @@ def _is_ours(path: str, base: str) -> bool:
     return path.startswith(f"{base}/") and "\\" not in path and path.isprintable()
 
 
+def _is_own(request: Request, origin: str) -> bool:
+    return urlsplit(origin).netloc == request.headers.get("Host") or origin in request.app.state.door.origins
+
+
 def _refuse_foreign_page(request: Request) -> None:
     origin = request.headers.get("Origin")
-    if origin is not None and urlsplit(origin).netloc != request.headers.get("Host"):
+    if origin is not None and not _is_own(request, origin):
         raise Refusal(403, "Only this server's own pages may sign in or out.")

@@ -1,6 +1,5 @@
 """A run's history, thinned to what a chart can show."""
 
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -21,11 +20,13 @@ class HistoryPoint(BaseModel):
     score: float | None
     best_score: float | None
     params: dict[str, Any]
-    created_at: datetime
 
 
 async def read_history(connection: Connection, run_id: UUID, *, max_points: int = MAX_POINTS) -> list[HistoryPoint]:
-    """Return a run's iterations by number: all, or beyond `max_points` evenly thinned, but every new best one."""
+    """Return a run's iterations by number, thinned to about `max_points` where there are more.
+
+    They are thinned evenly; the new best ones all stay, unless they alone are more than that.
+    """
     values = {"run_id": run_id, "max_points": max_points}
     return [
         HistoryPoint.model_validate(row) for row in await fetch_all(connection, render_query("run_history"), values)

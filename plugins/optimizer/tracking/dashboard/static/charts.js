@@ -44,7 +44,7 @@ function sentence(chart, index) {
   return [`${chart.xLabel} ${x}`, ...chart.series.map((one) => `${one.label} ${say(one.values[index])}`)].join(", ") + note;
 }
 
-function options(chart, width, readout) {
+function options(chart, width, readout, idle) {
   const axis = { stroke: color("--muted"), font: "12px system-ui, sans-serif", ticks: { show: false } };
   const grid = { stroke: color("--rule"), width: 1 };
   const sameRange = (plot, min, max) => {
@@ -82,7 +82,7 @@ function options(chart, width, readout) {
       setCursor: [
         (plot) => {
           const index = plot.cursor.idx;
-          readout.textContent = index === null || index === undefined ? "" : sentence(chart, index);
+          readout.textContent = index === null || index === undefined ? idle : sentence(chart, index);
         },
       ],
     },
@@ -99,12 +99,13 @@ function show(figure) {
   const chart = JSON.parse(figure.querySelector("script").textContent);
   const box = figure.querySelector(".plot");
   const readout = figure.querySelector(".readout");
+  const idle = readout.textContent;
   const data = [chart.x, ...chart.series.map((one) => one.values)];
   let plot = null;
   let place = -1;
   const draw = () => {
     plot?.destroy();
-    plot = new uPlot(options(chart, box.clientWidth, readout), data, box);
+    plot = new uPlot(options(chart, box.clientWidth, readout, idle), data, box);
   };
   const fit = () => plot.width !== box.clientWidth && plot.setSize({ width: box.clientWidth, height: plot.height });
   draw();
