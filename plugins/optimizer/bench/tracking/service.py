@@ -24,6 +24,8 @@ from optimizer.tracking.keys import create_key
 
 START_TIMEOUT_S = 300
 UNLIMITED_PER_S = 1_000_000
+MAX_IDLE_S = 2
+"""Servers close a connection that nobody uses, usually after 5 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +62,24 @@ class HttpClient:
         parts = urlsplit(base_url)
         self._http = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=120)
         self._prefix, self._headers = parts.path, {"Content-Type": "application/json", **(headers or {})}
+        self._used_s = time.monotonic()
 
     def request(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
         """Return the answer's JSON.
 
         Raises:
-            UnavailableError: its status is 400 or more.
+            UnavailableError: its status is 400 or more, or there is no answer.
         """
         text = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
-        self._http.request(method, self._prefix + path, body=text, headers={**self._headers, **headers})
-        answer = self._http.getresponse()
-        content = answer.read()
+        if time.monotonic() - self._used_s > MAX_IDLE_S:
+            self._http.close()  # the next request opens it anew
+        try:
+            self._http.request(method, self._prefix + path, body=text, headers={**self._headers, **headers})
+            answer = self._http.getresponse()
+            content = answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise UnavailableError(f"{method} {path} has no answer: {error!r}") from error
+        self._used_s = time.monotonic()
         if answer.status >= 400:
             raise UnavailableError(f"{method} {path}: {answer.status} {content[:300].decode(errors='replace')}")
         return json.loads(content) if content else None
