@@ -12,7 +12,7 @@ ifneq ($(shell $(BIN)/python -c 'print(1)' 2>/dev/null),1)
 .PHONY: $(STAMP)
 endif
 
-.PHONY: demo test truth bench bench-bidder up down lock lint install servers
+.PHONY: demo test truth bench bench-bidder bench-tracking up down lock lint install servers
 .DEFAULT_GOAL := demo
 
 demo: install  ## run one entity from its log to promoted bids, through Airflow
@@ -30,6 +30,10 @@ bench: install  ## what the core costs, as ratios of one run; BENCH="--quick" le
 
 bench-bidder: install servers  ## what the bidder costs and whether it errs under load, as ratios to bounds of the same run
 	@$(BIN)/python -m optimizer.bench.bidder $(BENCH)
+
+bench-tracking: install  ## what tracking costs beside MLflow and Optuna; BENCH="--quick" leaves the million runs out
+	@scripts/install-uv $(PYTHON) $(UV_VERSION)
+	@$(BIN)/python -m optimizer.bench.tracking --uv .uv/bin/uv $(BENCH)
 
 up: install  ## Airflow's UI, scheduler and triggerer on the embedded stack
 	@$(BIN)/optimizer up

@@ -50,7 +50,7 @@ ONLY_IN = {
     "airflow": {"orchestration", "plugin.py"},
     "lightgbm": {"training", "bench"},
     "matplotlib": {"reporting"},
-    "optuna": {"training"},
+    "optuna": {"training", "bench"},
     "fakesnow": {"local", "truth", "bench"},
     "fastapi": {"tracking", "plugin.py"},
     "psycopg": {"tracking"},

@@ -1,3 +1,4 @@
--- Make the rest of the transaction that of a caller.
+-- Begin a transaction of a caller's.
 -- Grain: one row. Parameters: projects, the ids that the caller may see, as an array.
+BEGIN;
 SELECT set_config('role', 'optimization_app', true), set_config('app.projects', %(projects)s::text[]::text, true)

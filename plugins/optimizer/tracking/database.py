@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from psycopg import AsyncConnection
+from psycopg import AsyncClientCursor, AsyncConnection
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
@@ -27,8 +27,10 @@ class Database:
         Raises:
             PoolTimeout: no connection became free, or the database does not answer.
         """
-        async with self.pool.connection() as connection, connection.transaction():
-            await connection.execute(render_query("begin_as"), {"projects": list(projects)})
+        async with self.pool.connection() as connection:
+            # Two statements in one message: the driver quotes the values. The pool ends the transaction.
+            async with AsyncClientCursor(connection) as cursor:
+                await cursor.execute(render_query("begin_as"), {"projects": list(projects)})
             yield connection
 
     @asynccontextmanager

@@ -20,7 +20,7 @@ from optimizer.errors import OptimizerError
 
 SIZES = (1_000, 20_000, 100_000, 1_000_000)
 EXPORTED_AT = 20_000
-MLFLOW_RUNS = 1_000
+MLFLOW_RUNS = 200
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 

@@ -5,6 +5,8 @@ MLflow pins other packages than Airflow does, so `uv tool run` gives it an envir
 
 import os
 import time
+from collections.abc import Callable
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import optuna
@@ -22,7 +24,8 @@ def measure_optuna(service: Service, *, seconds: float) -> list[Line]:
     """Return how many trials a second Optuna's storage takes, each with three parameters and its value."""
     url = service.create_database("optuna").replace("postgresql://", "postgresql+psycopg://", 1)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(storage=optuna.storages.RDBStorage(url), sampler=optuna.samplers.RandomSampler(seed=1))
+    storage = optuna.storages.RDBStorage(url)
+    study = optuna.create_study(storage=storage, sampler=optuna.samplers.RandomSampler(seed=1))
 
     def trial(_: int) -> None:
         asked = study.ask()
@@ -31,6 +34,8 @@ def measure_optuna(service: Service, *, seconds: float) -> list[Line]:
         study.tell(asked, 0.5)
 
     timing = measure_rate(lambda _: trial, clients=1, seconds=seconds)
+    storage.remove_session()
+    storage.engine.dispose()
     return [Line("Optuna: trials, 1 client", timing.per_s, "/s")]
 
 
@@ -38,17 +43,21 @@ def measure_mlflow(service: Service, *, uv: Path, runs: int, seconds: float, rep
     """Return the same of MLflow's server, over its REST API: runs, metrics one by one and in batches, and a top 10."""
     database = service.create_database("mlflow").replace("postgresql://", "postgresql+psycopg2://", 1)
     command = (
-        *(str(uv), "tool", "run", "--from", MLFLOW, "--with", PSYCOPG2, "mlflow", "server"),
+        *(str(uv.resolve()), "tool", "run", "--from", MLFLOW, "--with", PSYCOPG2, "mlflow", "server"),
         *("--workers", "1", "--host", "127.0.0.1", "--artifacts-destination", str(service.folder / "artifacts")),
         "--port",
     )
     variables = {"MLFLOW_BACKEND_STORE_URI": database, "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
-    with serving(command, health="/health", variables={**os.environ, **variables}) as address:
-        return _measure_mlflow(address + "/api/2.0/mlflow", runs=runs, seconds=seconds, repeats=repeats)
+    with serving(command, health="/health", variables={**os.environ, **variables}) as address, ExitStack() as clients:
+
+        def connect() -> HttpClient:
+            return clients.enter_context(closing(HttpClient(address + "/api/2.0/mlflow")))
+
+        return _measure_mlflow(connect, runs=runs, seconds=seconds, repeats=repeats)
 
 
-def _measure_mlflow(base_url: str, *, runs: int, seconds: float, repeats: int) -> list[Line]:
-    client = HttpClient(base_url)
+def _measure_mlflow(connect: Callable[[], HttpClient], *, runs: int, seconds: float, repeats: int) -> list[Line]:
+    client = connect()
     experiment_id = client.post("/experiments/create", {"name": "bench"})["experiment_id"]
 
     def create(mlflow: HttpClient) -> str:
@@ -56,16 +65,16 @@ def _measure_mlflow(base_url: str, *, runs: int, seconds: float, repeats: int) -
         return mlflow.post("/runs/create", body)["run"]["info"]["run_id"]
 
     def creating(_: int) -> Action:
-        mlflow = HttpClient(base_url)
+        mlflow = connect()
         return lambda number: create(mlflow)
 
     def metrics(_: int) -> Action:
-        mlflow = HttpClient(base_url)
+        mlflow = connect()
         run_id = create(mlflow)
         return lambda number: mlflow.post("/runs/log-metric", {"run_id": run_id, **_metric(number)})
 
     def batches(_: int) -> Action:
-        mlflow = HttpClient(base_url)
+        mlflow = connect()
         run_id = create(mlflow)
         return lambda number: mlflow.post(
             "/runs/log-batch",

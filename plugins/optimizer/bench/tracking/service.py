@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,8 +22,10 @@ from optimizer.names import TRACKING_PREFIX, TRACKING_PROJECT, TRACKING_URL_VARI
 from optimizer.tracking.connections import connect
 from optimizer.tracking.keys import create_key
 
-START_TIMEOUT_S = 120
+START_TIMEOUT_S = 300
 UNLIMITED_PER_S = 1_000_000
+MAX_IDLE_S = 2
+"""Servers close a connection that nobody uses, usually after 5 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +37,16 @@ class Service:
     database_url: str
     stack: LocalStack
     folder: Path
+    clients: ExitStack
 
     def connect(self) -> Any:
         """Return a connection of the tables' owner, whose statements each commit."""
         return connect(self.database_url, autocommit=True)
 
     def client(self) -> "HttpClient":
-        return HttpClient(self.address + TRACKING_PREFIX, headers={"Authorization": f"Bearer {self.key}"})
+        """Return a connection of its own, which is closed with the service."""
+        headers = {"Authorization": f"Bearer {self.key}"}
+        return self.clients.enter_context(closing(HttpClient(self.address + TRACKING_PREFIX, headers=headers)))
 
     def create_database(self, name: str) -> str:
         """Make an empty database on the same server, and return its URL for the server's administrator."""
@@ -57,20 +62,30 @@ class HttpClient:
         parts = urlsplit(base_url)
         self._http = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=120)
         self._prefix, self._headers = parts.path, {"Content-Type": "application/json", **(headers or {})}
+        self._used_s = time.monotonic()
 
     def request(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
         """Return the answer's JSON.
 
         Raises:
-            UnavailableError: its status is 400 or more.
+            UnavailableError: its status is 400 or more, or there is no answer.
         """
         text = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
-        self._http.request(method, self._prefix + path, body=text, headers={**self._headers, **headers})
-        answer = self._http.getresponse()
-        content = answer.read()
+        if time.monotonic() - self._used_s > MAX_IDLE_S:
+            self._http.close()  # the next request opens it anew
+        try:
+            self._http.request(method, self._prefix + path, body=text, headers={**self._headers, **headers})
+            answer = self._http.getresponse()
+            content = answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise UnavailableError(f"{method} {path} has no answer: {error!r}") from error
+        self._used_s = time.monotonic()
         if answer.status >= 400:
             raise UnavailableError(f"{method} {path}: {answer.status} {content[:300].decode(errors='replace')}")
         return json.loads(content) if content else None
+
+    def close(self) -> None:
+        self._http.close()
 
     def get(self, path: str) -> Any:
         return self.request("GET", path)
@@ -91,8 +106,9 @@ def run_service() -> Iterator[Service]:
             with connect(url) as connection:
                 key, _ = create_key(connection, TRACKING_PROJECT, name="bench", rate_limit_per_s=UNLIMITED_PER_S)
             command = (sys.executable, "-m", "optimizer.tracking", "serve", "--refresh-s", "3600", "--port")
-            with serving(command, health=TRACKING_PREFIX + "/health", variables=stack.environment()) as address:
-                yield Service(address, key, url, stack, Path(name))
+            health, variables = TRACKING_PREFIX + "/health", stack.environment()
+            with serving(command, health=health, variables=variables) as address, ExitStack() as clients:
+                yield Service(address, key, url, stack, Path(name), clients)
         finally:
             stack.stop()
 

@@ -19,16 +19,20 @@ class Timing:
 
 
 def measure_rate(make_action: Callable[[int], Action], *, clients: int, seconds: float) -> Timing:
-    """Return how clients at once fare; each gets an action of its own from its number, and repeats it until the end."""
+    """Return how clients at once fare.
+
+    Each gets an action of its own from its number, begins with the others, and repeats it for so long, once at least.
+    """
     actions = [make_action(client) for client in range(clients)]
     taken_ms: list[list[float]] = [[] for _ in actions]
     failures: list[Exception] = []
-    begun = perf_counter()
+    start = threading.Barrier(clients)
 
     def work(client: int) -> None:
-        number = 0
+        start.wait()
+        number, begun = 0, perf_counter()
         try:
-            while perf_counter() - begun < seconds:
+            while number == 0 or perf_counter() - begun < seconds:
                 before = perf_counter()
                 actions[client](number)
                 taken_ms[client].append((perf_counter() - before) * 1000)
@@ -37,6 +41,7 @@ def measure_rate(make_action: Callable[[int], Action], *, clients: int, seconds:
             failures.append(error)
 
     threads = [threading.Thread(target=work, args=[client]) for client in range(clients)]
+    begun = perf_counter()
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -11,7 +11,15 @@ from optimizer.tracking.idempotency import IdempotencyKey, answer_once
 from optimizer.tracking.models.answers import Batch, One, Page
 from optimizer.tracking.models.iterations import CreateIteration, CreateIterations, Iteration
 from optimizer.tracking.models.queries import IterationPage
-from optimizer.tracking.routes.parts import IterationNumber, Prefer, RunId, Tracking, refusals, wants_rows
+from optimizer.tracking.routes.parts import (
+    IterationNumber,
+    Prefer,
+    RunId,
+    Tracking,
+    answer_with,
+    refusals,
+    wants_rows,
+)
 from optimizer.tracking.tables import iterations, runs
 
 router = APIRouter(prefix="/runs/{runId}/iterations", tags=["iterations"])
@@ -29,7 +37,7 @@ async def add_iteration(
     """Add an iteration; the run's totals and best score follow."""
     async with database.transaction(caller.projects) as connection:
 
-        async def write() -> One[Iteration]:
+        async def write() -> Response:
             (added,) = await iterations.add(connection, [iteration], run_id=run_id)
             return One[Iteration](data=added)
 
@@ -58,23 +66,24 @@ async def add_iterations(
         return await answer_once(connection, request, key=idempotency_key, project_id=project_id, write=write)
 
 
-@router.get("", responses=refusals(404))
+@router.get("", response_model=Page[Iteration], responses=refusals(404))
 async def list_iterations(
     run_id: RunId, page: Annotated[IterationPage, Query()], database: Tracking, caller: Reader
-) -> Page[Iteration]:
+) -> Response:
     """List a run's iterations by their number."""
     async with database.transaction(caller.projects) as connection:
         found, pagination = await iterations.list_page(connection, run_id, page)
-    return Page[Iteration](data=found, pagination=pagination)
+    return answer_with(Page[Iteration](data=found, pagination=pagination))
 
 
-@router.get("/{iteration}", responses=refusals(404))
+@router.get("/{iteration}", response_model=One[Iteration], responses=refusals(404))
 async def read_iteration(
     run_id: RunId, iteration: IterationNumber, database: Tracking, caller: Reader
 ) -> One[Iteration]:
     """Read one iteration by its number."""
     async with database.transaction(caller.projects) as connection:
-        return One[Iteration](data=await iterations.read(connection, run_id, iteration))
+        found = await iterations.read(connection, run_id, iteration)
+    return answer_with(One[Iteration](data=found))
 
 
 async def project_of(connection: Connection, run_id: UUID, *, caller: Caller, key: str | None) -> str:

@@ -3,7 +3,8 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import Depends, Header, Path, Request
+from fastapi import Depends, Header, Path, Request, Response
+from pydantic import BaseModel
 
 from optimizer.tracking.database import Database
 from optimizer.tracking.models.answers import Problem
@@ -43,6 +44,11 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     wanted = sorted({*statuses, 401, 403, 422, 429, 503})
     content = {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}}}
     return {status: {"description": _REFUSALS[status], "content": content} for status in wanted}
+
+
+def answer_with(model: BaseModel) -> Response:
+    """Return 200 with a model that is valid already; FastAPI would check it once more and copy it first."""
+    return Response(model.model_dump_json(), media_type="application/json")
 
 
 def wants_rows(prefer: str | None) -> bool:

@@ -9,7 +9,7 @@ from optimizer.tracking.idempotency import IdempotencyKey, answer_once
 from optimizer.tracking.models.answers import One, Page
 from optimizer.tracking.models.queries import RunDetail, RunFilters
 from optimizer.tracking.models.runs import CreateRun, DeletedRun, Run, RunWithIterations, UpdateRun
-from optimizer.tracking.routes.parts import RunId, Tracking, refusals
+from optimizer.tracking.routes.parts import RunId, Tracking, answer_with, refusals
 from optimizer.tracking.tables import iterations, run_lists, runs
 
 LISTED_ITERATIONS = 100
@@ -32,10 +32,8 @@ async def create_run(
         return await answer_once(connection, request, key=idempotency_key, project_id=project_id, write=write)
 
 
-@router.get("", responses=refusals(404))
-async def list_runs(
-    filters: Annotated[RunFilters, Query()], database: Tracking, caller: Reader
-) -> Page[RunWithIterations]:
+@router.get("", response_model=Page[RunWithIterations], responses=refusals(404))
+async def list_runs(filters: Annotated[RunFilters, Query()], database: Tracking, caller: Reader) -> Response:
     """List a project's runs, newest first; with `top=true` its best completed ones."""
     project_id = caller.choose_project(filters.project_id)
     async with database.transaction([project_id]) as connection:
@@ -44,27 +42,28 @@ async def list_runs(
         if filters.include_iterations:
             found = await iterations.list_first(connection, [run.id for run in page], limit=LISTED_ITERATIONS)
             page = [run.model_copy(update={"iteration_list": found[run.id]}) for run in page]
-    return Page[RunWithIterations](data=page, pagination=pagination)
+    return answer_with(Page[RunWithIterations](data=page, pagination=pagination))
 
 
-@router.get("/{runId}", responses=refusals(404))
+@router.get("/{runId}", response_model=One[RunWithIterations], responses=refusals(404))
 async def read_run(
     run_id: RunId, detail: Annotated[RunDetail, Query()], database: Tracking, caller: Reader
-) -> One[RunWithIterations]:
+) -> Response:
     """Read a run with its first iterations."""
     async with database.transaction(caller.projects) as connection:
         run = RunWithIterations(**(await runs.read(connection, run_id)).model_dump(by_alias=False))
         if detail.include_iterations:
             found = await iterations.list_first(connection, [run_id], limit=detail.iteration_limit)
             run = run.model_copy(update={"iteration_list": found[run_id]})
-    return One[RunWithIterations](data=run)
+    return answer_with(One[RunWithIterations](data=run))
 
 
-@router.patch("/{runId}", responses=refusals(400, 404, 409, 413))
-async def update_run(run_id: RunId, change: UpdateRun, database: Tracking, caller: Writer) -> One[Run]:
+@router.patch("/{runId}", response_model=One[Run], responses=refusals(400, 404, 409, 413))
+async def update_run(run_id: RunId, change: UpdateRun, database: Tracking, caller: Writer) -> Response:
     """Change a run; a status that ends it sets its end time."""
     async with database.transaction(caller.projects) as connection:
-        return One[Run](data=await runs.update(connection, run_id, change))
+        changed = await runs.update(connection, run_id, change)
+    return answer_with(One[Run](data=changed))
 
 
 @router.delete("/{runId}", responses=refusals(404))

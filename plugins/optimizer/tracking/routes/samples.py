@@ -10,7 +10,7 @@ from optimizer.tracking.models.answers import Batch, Page
 from optimizer.tracking.models.queries import SamplePage
 from optimizer.tracking.models.samples import CreateSamples, Sample
 from optimizer.tracking.routes.iterations import project_of
-from optimizer.tracking.routes.parts import Prefer, RunId, Tracking, refusals, wants_rows
+from optimizer.tracking.routes.parts import Prefer, RunId, Tracking, answer_with, refusals, wants_rows
 from optimizer.tracking.tables import samples
 
 router = APIRouter(prefix="/runs/{runId}/samples", tags=["samples"])
@@ -37,11 +37,11 @@ async def add_samples(
         return await answer_once(connection, request, key=idempotency_key, project_id=project_id, write=write)
 
 
-@router.get("", responses=refusals(404))
+@router.get("", response_model=Page[Sample], responses=refusals(404))
 async def list_samples(
     run_id: RunId, page: Annotated[SamplePage, Query()], database: Tracking, caller: Reader
-) -> Page[Sample]:
+) -> Response:
     """List a run's samples by iteration and sampleIndex."""
     async with database.transaction(caller.projects) as connection:
         found, pagination = await samples.list_page(connection, run_id, page)
-    return Page[Sample](data=found, pagination=pagination)
+    return answer_with(Page[Sample](data=found, pagination=pagination))
