@@ -7,6 +7,7 @@ of a file that is still there sends what it holds. An entry is on disk once `put
 import fcntl
 import sqlite3
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -92,7 +93,7 @@ class DiskQueue:
         path = None
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            path = folder / f"{uuid4().hex}.db"
+            path = folder / f"{time.time_ns()}-{uuid4().hex}.db"  # found again in the order of their runs
         queue = cls(path, None if path is None else _lock(path), max_bytes=max_bytes)
         with queue._transaction() as database:
             for statement in _TABLES:
