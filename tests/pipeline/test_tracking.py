@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
 import pytest
 from pipeline.conftest import FinishedRun
-from pipeline.driver import Pipeline
+from pipeline.driver import NOW, Pipeline
 from servers.postgres import postgres_server
 from servers.tracking import Tracking, serving, tracking
 
@@ -94,7 +95,7 @@ def test_a_run_goes_to_its_end_while_tracking_is_away_says_so_and_arrives_later(
 
 def test_a_run_that_fails_before_it_trains_is_tracked_as_failed_with_its_reason(pipeline: Pipeline, settings, client):
     pipeline = tracked(pipeline, settings)
-    run = pipeline.open(data_start_dt="2020-01-01", data_end_dt="2020-02-01")
+    run = pipeline.open(now=NOW + timedelta(hours=1), data_start_dt="2020-01-01", data_end_dt="2020-02-01")
     with pytest.raises(EmptyWindowError):
         pipeline.step(run, "extract")
     with pytest.raises(RunStateError):
@@ -106,7 +107,7 @@ def test_a_run_that_fails_before_it_trains_is_tracked_as_failed_with_its_reason(
 
 def test_without_a_service_nothing_is_reported(first_run: FinishedRun):
     assert figures(first_run.pipeline, first_run.handle, "tracking") == {}
-    assert "tracking" not in first_run.log_text
+    assert "optimizer.tracking" not in first_run.log_text
 
 
 def test_a_service_that_cannot_be_used_at_all_costs_the_run_nothing(
@@ -119,6 +120,6 @@ def test_a_service_that_cannot_be_used_at_all_costs_the_run_nothing(
     run = pipeline.open(data_start_dt="2020-01-01", data_end_dt="2020-02-01")
     with pytest.raises(EmptyWindowError):
         pipeline.step(run, "extract")
-    with pytest.raises(RunStateError, match="no bids"):
+    with pytest.raises(RunStateError, match="failed: extract"):
         pipeline.close(failed_tasks=("extract",))
     assert "is not tracked, it goes on: set OPTIMIZER_TRACKING_API_URL and OPTIMIZER_TRACKING_KEY" in caplog.text

@@ -120,6 +120,7 @@ def _open(row: Run, systems: Systems) -> Any | None:
             f"{_entity_code(row)} {row.run_code}",
             optimizer_type=OPTIMIZER_TYPE,
             client_id=row.run_id,
+            start_time=row.started_at or row.created_at,
             direction="minimize",
             config={
                 section: snapshot[section] for section in ("business", "technical", "static") if section in snapshot

@@ -73,7 +73,7 @@ def test_compared_runs_show_what_differs_alone_and_the_samples_that_got_worse(co
     assert "config.seed" not in compared["different"] and "status" not in compared["different"]
     assert compared["worseSamples"] == [{"sample": 1, "before": 0.9, "after": 0.7, "input": "s1"}]
     table = command("compare", first.id, second.id, "--samples").output
-    assert "config.depth" in table and "1 samples got worse" in table
+    assert "config.depth" in table and "Samples got worse: 1" in table
 
 
 def test_a_run_is_watched_until_it_ends(command, settings):

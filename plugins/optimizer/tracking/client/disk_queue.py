@@ -7,6 +7,7 @@ of a file that is still there sends what it holds. An entry is on disk once `put
 import fcntl
 import sqlite3
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,14 +27,15 @@ MAX_REQUEST_BYTES = 3_000_000
 _PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "wal_autocheckpoint=0")
 _TABLES = (
     "CREATE TABLE run (base_url TEXT, destination TEXT, token TEXT, client_id TEXT, run_id TEXT, is_guarded INTEGER)",
-    "CREATE TABLE entries (id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT, body TEXT, batch TEXT)",
-    "CREATE INDEX entries_batch ON entries (batch) WHERE batch IS NOT NULL",
+    "CREATE TABLE batch (key TEXT, kind TEXT, first_id INTEGER, last_id INTEGER)",
+    "CREATE TABLE entries (id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT, body TEXT)",
 )
-_CLAIMABLE = """
+_NEXT = """
 SELECT id, length(body) FROM entries
 WHERE kind = :kind AND id < (SELECT coalesce(min(id), 9e18) FROM entries WHERE kind = 'update')
 ORDER BY id LIMIT :most
 """
+_OF_BATCH = "kind = ? AND id BETWEEN ? AND ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +56,15 @@ class QueuedRun:
 
 @dataclass(frozen=True, slots=True)
 class QueuedBatch:
-    """Entries of one kind that go in one request; `key` is the same however often they are sent."""
+    """Entries of one kind that go in one request; `key` is the same however often they are sent.
+
+    first_id, last_id: the batch is all entries of its kind between them; what is logged later has greater ids.
+    """
 
     key: str
     kind: Kind
+    first_id: int
+    last_id: int
     bodies: tuple[str, ...]
 
 
@@ -71,6 +78,8 @@ class DiskQueue:
         self._database = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False)
         for pragma in _PRAGMAS:
             self._database.execute(f"PRAGMA {pragma}")
+        # Who sends reads over a connection of its own, so that `put` need not wait for it.
+        self._reader = sqlite3.connect(path, isolation_level=None, check_same_thread=False) if path else self._database
         self._waiting: Counter[str] = Counter()
         self._bytes = 0
 
@@ -84,7 +93,7 @@ class DiskQueue:
         path = None
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            path = folder / f"{uuid4().hex}.db"
+            path = folder / f"{time.time_ns()}-{uuid4().hex}.db"  # found again in the order of their runs
         queue = cls(path, None if path is None else _lock(path), max_bytes=max_bytes)
         with queue._transaction() as database:
             for statement in _TABLES:
@@ -141,17 +150,18 @@ class DiskQueue:
 
         First what creates the run, then iterations before samples; a change after all that was logged before it.
         """
-        with self._mutex, self._transaction() as database:
-            claimed = database.execute("SELECT batch FROM entries WHERE batch IS NOT NULL LIMIT 1").fetchone()
-            key = claimed[0] if claimed else self._claim(database)
-            query = "SELECT kind, body FROM entries WHERE batch = ? ORDER BY id"
-            rows = database.execute(query, (key,)).fetchall()
-        return QueuedBatch(key, rows[0][0], tuple(row[1] for row in rows)) if rows else None
+        claimed = self._reader.execute("SELECT key, kind, first_id, last_id FROM batch").fetchone() or self._claim()
+        if claimed is None:
+            return None
+        query = f"SELECT body FROM entries WHERE {_OF_BATCH} ORDER BY id"  # noqa: S608 - our own text
+        return QueuedBatch(*claimed, tuple(row[0] for row in self._reader.execute(query, claimed[1:])))
 
     def remove(self, batch: QueuedBatch) -> None:
         """Forget a batch: it was delivered, or never will be."""
-        with self._mutex:
-            self._database.execute("DELETE FROM entries WHERE batch = ?", (batch.key,))
+        values = (batch.kind, batch.first_id, batch.last_id)
+        with self._mutex, self._transaction() as database:
+            database.execute(f"DELETE FROM entries WHERE {_OF_BATCH}", values)  # noqa: S608
+            database.execute("DELETE FROM batch")
             self._waiting[batch.kind] -= len(batch.bodies)
             self._bytes -= sum(map(len, batch.bodies))
 
@@ -174,6 +184,7 @@ class DiskQueue:
         """Release the file; where nothing waits in it, it is deleted."""
         is_empty = not self.waiting()
         with self._mutex:
+            self._reader.close()
             self._database.close()
             if self.path is not None and is_empty:
                 _delete(self.path)
@@ -185,27 +196,33 @@ class DiskQueue:
         self._waiting[kind] += 1
         self._bytes += len(body)
 
-    def _claim(self, database: sqlite3.Connection) -> str | None:
-        first = database.execute("SELECT id, kind FROM entries ORDER BY id LIMIT 1").fetchone()
+    def _claim(self) -> tuple[str, Kind, int, int] | None:
+        first = self._reader.execute("SELECT id, kind FROM entries ORDER BY id LIMIT 1").fetchone()
         if first is None:
             return None
-        entry_id, kind = first
-        ids = [entry_id] if kind in ("create", "update") else self._claimable(database)
-        key = uuid4().hex
-        database.executemany("UPDATE entries SET batch = ? WHERE id = ?", [(key, entry_id) for entry_id in ids])
-        return key
+        first_id, kind = first
+        last_id = first_id
+        if kind not in ("create", "update"):
+            kind, first_id, last_id = self._next_rows()
+        claimed = (uuid4().hex, kind, first_id, last_id)
+        with self._mutex:
+            self._database.execute("INSERT INTO batch VALUES (?, ?, ?, ?)", claimed)
+        return claimed
 
-    def _claimable(self, database: sqlite3.Connection) -> list[int]:
-        rows: list[tuple[int, int]] = []
-        for kind in ("iteration", "sample"):
-            rows = rows or database.execute(_CLAIMABLE, {"kind": kind, "most": MAX_BATCH}).fetchall()
-        ids, total = [], 0
+    def _next_rows(self) -> tuple[Kind, int, int]:
+        """Return kind, first and last id of as many iterations as one request takes; of samples, where none waits."""
+        kind: Kind = "iteration"
+        rows = self._reader.execute(_NEXT, {"kind": kind, "most": MAX_BATCH}).fetchall()
+        if not rows:
+            kind = "sample"
+            rows = self._reader.execute(_NEXT, {"kind": kind, "most": MAX_BATCH}).fetchall()
+        total, last_id = 0, rows[0][0]
         for entry_id, length in rows:
             total += length
-            if ids and total > MAX_REQUEST_BYTES:
+            if total > MAX_REQUEST_BYTES:
                 break
-            ids.append(entry_id)
-        return ids
+            last_id = entry_id
+        return kind, rows[0][0], last_id
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

@@ -100,7 +100,8 @@ def track_run(
     run = QueuedRun(settings.base_url, settings.destination, token, client_id, None, is_guarded=False)
     queue = _open_queue(settings, run, body)
     client = TrackingClient(settings, attempts=1)
-    return RunLog(queue, client, client_id=client_id, metadata=metadata, flush_s=flush_s)
+    has_start = given.get("start_time") is not None
+    return RunLog(queue, client, client_id=client_id, has_start=has_start, metadata=metadata, flush_s=flush_s)
 
 
 def _open_queue(settings: ClientSettings, run: QueuedRun, body: str) -> DiskQueue:
@@ -120,9 +121,11 @@ class RunLog:
         client: TrackingClient,
         *,
         client_id: str | None,
+        has_start: bool,
         metadata: dict[str, Any],
         flush_s: float,
     ) -> None:
+        self._has_start = has_start
         self._client_id = client_id
         self._queue, self._metadata, self._flush_s = queue, metadata, flush_s
         self._mutex = threading.Lock()
@@ -161,7 +164,9 @@ class RunLog:
             return
         if self._dropped:
             changes["metadata"] = {**self._metadata, **changes.get("metadata", {}), "dropped": dict(self._dropped)}
-        self.update(status=status, end_time=datetime.now(UTC), **changes)
+        if self._has_start:  # else the service sets both times: it may learn of the run after this moment
+            changes["end_time"] = datetime.now(UTC)
+        self.update(status=status, **changes)
 
     def report(self) -> LogReport:
         """Return what became of what was logged so far."""

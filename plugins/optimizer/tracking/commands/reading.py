@@ -97,7 +97,7 @@ def compare(
     print_table("What is different", ("", *(run.run_name for run in found)), ([n, *v] for n, v in different.items()))
     if samples:
         rows = (row.values() for row in worse[:SHOWN_SAMPLES])
-        print_table(f"{len(worse):,} samples got worse", ("sample", "before", "after", "input"), map(list, rows))
+        print_table(f"Samples got worse: {len(worse):,}", ("sample", "before", "after", "input"), map(list, rows))
 
 
 def facts(run: Run) -> dict[str, Any]:
