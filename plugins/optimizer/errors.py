@@ -16,6 +16,7 @@ OptimizerError
 │       └── SplitChanged      somebody changed the split since it was looked at
 ├── RefreshError              the bidder could not load what is deployed; it keeps what it had
 └── UnavailableError          a system is silent: try again later
+    └── KeysLost              memcached answers, and lost what was written to it
 
 A message says what happened, to whom, and what to do next.
 """
@@ -97,3 +98,7 @@ class UnavailableError(OptimizerError):
     def __init__(self, message: str = "", *, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class KeysLost(UnavailableError):
+    """Memcached lost keys of a table, or holds what is no bid; they have to be written again."""

@@ -9,6 +9,7 @@ from servers.embedded import closed_port
 
 from optimizer.bidder.pricing import Reason, price
 from optimizer.bidder.refreshing import CONTROL_PLANE
+from optimizer.bidder.service import BidderService
 from optimizer.bidder.tables import Memcached
 from optimizer.control_plane.engine import open_engine
 
@@ -186,14 +187,15 @@ def test_an_emptied_memcached_is_no_unknown_segment_and_the_next_refresh_fills_i
 
 
 def test_one_lost_key_is_written_again_once_it_was_missed(market, server, memcached):
-    refresher = market.refresher(memcached=server)
+    service = BidderService(market.refresher(memcached=server), is_remote=True)
     market.deploy({market.publish(): 100})
-    refresher.refresh()
-    memcached.delete(refresher.generations[ENTITY].runs[bid_of(refresher).run_id].bids.place_of("Ohio|android"))
-    assert bid_of(refresher).reason is Reason.TABLE_LOST
-    refresher.report_lost()
-    refresher.refresh()
-    assert bid_of(refresher).bid_cpm == 12.0
+    service.refresh()
+    (run,) = service.refresher.generations[ENTITY].runs.values()
+    memcached.delete(run.bids.place_of("Ohio|android"))
+    assert service.price(ask(), entity_code=ENTITY).reason is Reason.TABLE_LOST
+    assert service._waking.is_set()
+    service.refresh()
+    assert service.price(ask(), entity_code=ENTITY).bid_cpm == 12.0
 
 
 @pytest.mark.parametrize("value", ["", "x", "nan", "inf", "-1"])
@@ -204,6 +206,17 @@ def test_what_is_no_bid_in_memcached_is_never_bid(market, server, memcached, val
     table = refresher.generations[ENTITY].runs[bid_of(refresher).run_id].bids
     memcached.set(table.place_of("Ohio|android"), value)
     assert (bid_of(refresher).bid_cpm, bid_of(refresher).reason) == (None, Reason.TABLE_LOST)
+
+
+def test_a_memcached_that_falls_silent_is_no_bid_and_no_reason_to_write_everything_again(market, server):
+    service = BidderService(market.refresher(memcached=server), is_remote=True)
+    market.deploy({market.publish(): 100})
+    service.refresh()
+    server.close()
+    server._address = ("127.0.0.1", closed_port())
+    assert service.price(ask(), entity_code=ENTITY).reason is Reason.TABLE_SILENT
+    assert service.price(ask("Utah"), entity_code=ENTITY).reason is Reason.TABLE_SILENT
+    assert not service._waking.is_set()
 
 
 def test_a_silent_memcached_fails_the_refresh_and_nothing_is_served(market):

@@ -27,7 +27,7 @@ from optimizer.simulation.presets import PRESETS
 from optimizer.simulation.world import World
 
 ENTITY = "new_client"
-START_DAY, DAYS, BIDS = date(2026, 1, 5), 30, 60_000
+START_DAY, DAYS, BIDS = date(2026, 1, 5), 30, 20_000
 
 
 @pytest.fixture

@@ -94,4 +94,17 @@ def test_every_setting_of_the_optimizer_is_a_key_whose_default_keeps_its_own_bou
     assert {spec.config_key for spec in catalogue} == set(RunSettings.model_fields)
     defaults = RunSettings()
     for spec in catalogue:
-        assert parse_value(spec, spec.default_value) == getattr(defaults, spec.config_key)
+        own = getattr(defaults, spec.config_key)
+        if spec.default_value is None:
+            assert own is None and not spec.is_required
+        else:
+            assert parse_value(spec, spec.default_value) == own
+
+
+def test_a_key_that_may_be_empty_keeps_its_type_and_bounds():
+    spec = next(spec for spec in config_catalogue() if spec.config_key == "half_life_days")
+    assert (spec.data_type, spec.is_required, spec.allowed_values) == ("float", False, None)
+    assert merge(*config_catalogue()).values["half_life_days"] is None
+    assert merge(*config_catalogue(), run={"half_life_days": 14}).values["half_life_days"] == 14.0
+    with pytest.raises(ConfigError, match="below its minimum 1"):
+        merge(*config_catalogue(), run={"half_life_days": 0.5})

@@ -104,6 +104,18 @@ def test_slopes_of_groups_are_pulled_to_the_overall_one_by_what_they_do_not_know
     assert slopes[3] == fit.slope.value and errors[3] > 2 * errors[0]  # nobody bid in the last group
 
 
+def test_the_latest_days_count_more_for_the_slope_of_a_market_that_changed():
+    before, moves, segment, _, level = jittered([2.0], segments=40, days=18, bids=20_000)
+    is_old = before["day"] < before["day"].min() + pd.Timedelta(days=4)
+    slope = np.where(is_old, 3.0, 2.0)
+    cells = before.assign(
+        wins=np.random.default_rng(1).binomial(before["bids"], expit(level + slope * moves.move)).astype(float)
+    )
+    found = fit_jitter(cells, moves=moves, segment=segment, score=level).slope
+    by_days = 2.0 + is_old.mean()  # what days that count alike would find
+    assert 2.0 < found.value + 1.96 * found.error < by_days
+
+
 def test_groups_that_do_not_differ_share_one_slope():
     _, slopes, _ = pooled([2.0] * 20, segments=60)
     assert slopes.std() < 0.2

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 import pytest
-from servers.browser import chromium
+from orchestration.driving import finish, trigger
+from servers.chromium import chromium
 from sqlalchemy import Engine
 
 from optimizer.local import SYSTEMS, LocalStack, demo
@@ -11,7 +12,7 @@ from optimizer.local.airflow_api import AirflowApi
 
 __all__ = ["chromium"]
 
-LOG_BIDS = {"drugs_hcp": 120_000, "drugs_com": 90_000, "nativo_consumer": 90_000}
+LOG_BIDS = {"drugs_hcp": 60_000, "drugs_com": 45_000, "nativo_consumer": 45_000}
 
 
 @pytest.fixture(scope="session")
@@ -34,6 +35,16 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
 @pytest.fixture(scope="session")
 def engine(stack: LocalStack) -> Engine:
     return demo.prepare_control_plane(stack)
+
+
+@pytest.fixture(scope="session")
+def first_runs(stack: LocalStack) -> dict[str, str]:
+    """One run of each of two entities, started together: {entity_code: dag_run_id}."""
+    with stack.connect_airflow() as airflow:
+        started = {entity: trigger(airflow, entity) for entity in ("drugs_hcp", "drugs_com")}
+        ended = {entity: finish(airflow, entity, run) for entity, run in started.items()}
+    assert ended == dict.fromkeys(started, "success")
+    return started
 
 
 @pytest.fixture

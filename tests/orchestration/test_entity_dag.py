@@ -139,13 +139,16 @@ def test_the_form_shows_the_entitys_value_with_title_bounds_and_section(dag):
         "value": 0.4,
         "type": "number",
         "title": "Target win rate",
-        "description_md": "Share of auctions to win. `target_win_rate`",
+        "description_md": "Share of auctions to win (0.3: 30 %). From 0.01 to 0.99. *target_win_rate*",
         "section": "Business",
-        "minimum": 0.01,
-        "maximum": 0.99,
+        "allOf": [{"minimum": 0.01, "maximum": 0.99}],
     }
     assert dag["params"]["win_rate_scope"]["enum"] == ["portfolio", "segment"]
     assert dag["params"]["data_end_dt"]["value"] is None
+
+
+def test_the_form_begins_with_the_window_and_then_with_what_people_set_most_often(dag):
+    assert list(dag["params"])[:4] == ["data_start_dt", "data_end_dt", "target_win_rate", "target_margin"]
 
 
 def test_the_form_shows_the_default_where_the_entitys_value_cannot_be_used(dag):

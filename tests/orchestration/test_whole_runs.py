@@ -4,43 +4,14 @@ import time
 
 import pytest
 from orchestration.definitions import TASKS
+from orchestration.driving import dag_of, finish, row_count, row_of, tasks_of, trigger
 from sqlalchemy import delete, insert, select, update
 
 from optimizer.artifacts.manifest import read_manifest, read_verified
 from optimizer.artifacts.store import ObjectStore
-from optimizer.control_plane import deployments, registry, runs, tables
+from optimizer.control_plane import deployments, registry, tables
 from optimizer.control_plane.engine import transaction
 from optimizer.errors import ConfigError
-from optimizer.local import demo
-
-RUN_TIMEOUT_S = 240
-
-
-def dag_of(entity_code: str) -> str:
-    return f"optimize__{entity_code}"
-
-
-def trigger(airflow, entity_code: str, **conf) -> str:
-    dag_id = dag_of(entity_code)
-    airflow.wait_for_dag(dag_id, timeout_s=90)
-    return airflow.trigger(dag_id, conf={"data_end_dt": demo.today_utc().isoformat(), **conf})
-
-
-def finish(airflow, entity_code: str, dag_run_id: str) -> str:
-    return airflow.wait_for_run(dag_of(entity_code), dag_run_id, timeout_s=RUN_TIMEOUT_S)
-
-
-def tasks_of(airflow, entity_code: str, dag_run_id: str) -> dict:
-    return {task.task_id: task for task in airflow.task_instances(dag_of(entity_code), dag_run_id)}
-
-
-def row_of(engine, entity_code: str, dag_run_id: str):
-    return runs.read_run_by_dag_run(engine, dag_id=dag_of(entity_code), dag_run_id=dag_run_id)
-
-
-def row_count(engine, dag_run_id: str) -> int:
-    with engine.connect() as connection:
-        return len(connection.execute(select(tables.runs).where(tables.runs.c.dag_run_id == dag_run_id)).all())
 
 
 def parse_again(airflow, entity_code: str) -> None:
@@ -52,17 +23,6 @@ def parse_again(airflow, entity_code: str) -> None:
     while airflow._request("GET", path)["last_parsed_time"] == before["last_parsed_time"]:
         assert time.monotonic() < deadline, "the file is not parsed"
         time.sleep(0.2)
-
-
-@pytest.fixture(scope="module")
-def first_runs(stack, engine):
-    """One run of each of two entities, started together: {entity_code: dag_run_id}."""
-    with stack.connect_airflow() as airflow:
-        started = {entity: trigger(airflow, entity) for entity in ("drugs_hcp", "drugs_com")}
-        assert {entity: finish(airflow, entity, run) for entity, run in started.items()} == dict.fromkeys(
-            started, "success"
-        )
-    return started
 
 
 def test_two_entities_run_at_once_and_neither_touches_the_other(airflow, engine, stack, first_runs):

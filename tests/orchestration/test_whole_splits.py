@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from orchestration.test_whole_runs import dag_of, finish, first_runs, row_of, tasks_of, trigger
+from orchestration.driving import RUN_TIMEOUT_S, dag_of, finish, row_of, tasks_of, trigger
 from sqlalchemy import Engine, update
 
 from optimizer.control_plane import deployments, registry, runs, tables
@@ -17,10 +17,7 @@ from optimizer.control_plane.splits import percents_of
 from optimizer.local import LocalStack
 from optimizer.local.airflow_api import AirflowApi
 
-__all__ = ["first_runs"]
-
 ENTITY = "drugs_com"
-TIMEOUT_S = 120
 
 
 def active(engine: Engine) -> dict[str, int]:
@@ -29,7 +26,7 @@ def active(engine: Engine) -> dict[str, int]:
 
 def wait_for_request(airflow: AirflowApi, dag_run_id: str) -> dict[str, Any]:
     """Return Airflow's human-in-the-loop request of the run, once its task waits for the answer."""
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + RUN_TIMEOUT_S
     while (approve := tasks_of(airflow, ENTITY, dag_run_id).get("approve")) is None or (
         approve.state != "awaiting_input"
     ):
@@ -50,7 +47,7 @@ def run_dag(airflow: AirflowApi, dag_id: str, **conf: Any) -> tuple[str, str]:
     """Return the state in which a run of the DAG ended, and its dag_run_id."""
     airflow.wait_for_dag(dag_id, timeout_s=90)
     dag_run_id = airflow.trigger(dag_id, conf=conf)
-    return airflow.wait_for_run(dag_id, dag_run_id, timeout_s=TIMEOUT_S), dag_run_id
+    return airflow.wait_for_run(dag_id, dag_run_id, timeout_s=RUN_TIMEOUT_S), dag_run_id
 
 
 def log_of(airflow: AirflowApi, dag_id: str, dag_run_id: str, task_id: str) -> str:

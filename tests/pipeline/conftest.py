@@ -34,9 +34,14 @@ _numbers = count(1)
 
 
 @pytest.fixture(scope="session")
-def log() -> Events:
-    """Return a month of a market with everything that is wrong with real logs."""
-    world = World.create(7, settings=replace(PRESETS[ENTITY], first_day=FIRST_DAY, click_rate=0.002))
+def world() -> World:
+    """Return the market that the log comes from."""
+    return World.create(7, settings=replace(PRESETS[ENTITY], first_day=FIRST_DAY, click_rate=0.002))
+
+
+@pytest.fixture(scope="session")
+def log(world: World) -> Events:
+    """Return a month of the market with everything that is wrong with real logs."""
     return generate_events(world, start_day=FIRST_DAY, days=DAYS, bids=BIDS, dirt=TYPICAL_DIRT)
 
 

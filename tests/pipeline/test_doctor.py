@@ -22,6 +22,9 @@ from optimizer.pipeline.doctor import Finding, examine
 BUCKET = "doctor"
 PREFIX = f"s3://{BUCKET}/first/"
 LATER = NOW + GRACE + timedelta(minutes=1)
+INSERT_RUNNING = (
+    f"INSERT INTO opt_runs (run_id, entity_id, version_id, status) VALUES ('x', 1, {VERSION_ID}, 'running')"
+)
 UNPAUSE = "unpause the DAG `pending_runs`, and read the log of its `claim` where it is red"
 
 
@@ -89,9 +92,7 @@ def test_a_run_that_is_just_being_closed_is_no_finding_and_later_it_is(engine: E
 
 
 def test_a_running_row_that_never_had_a_dag_run_is_found(engine: Engine, store: ObjectStore):
-    change(
-        engine, f"INSERT INTO opt_runs (run_id, entity_id, version_id, status) VALUES ('x', 1, {VERSION_ID}, 'running')"
-    )
+    change(engine, INSERT_RUNNING)
     found = only(look(engine, store))
     assert found[:2] == ("run x", "running without a DAG run") and "`optimizer cancel x`" in found[2]
 
@@ -150,13 +151,15 @@ def test_a_version_whose_lists_disagree_and_an_entity_that_is_set_aside_are_foun
 
 @pytest.mark.parametrize("error", [UnavailableError("Airflow is silent"), ConfigError("Airflow refused the password")])
 def test_an_airflow_that_cannot_be_asked_is_a_finding_of_its_own(engine: Engine, store: ObjectStore, error: Exception):
-    start_sample(engine, open_sample(engine, "lost").run_id)
+    for dag_run_id in ("lost", "also lost"):
+        start_sample(engine, open_sample(engine, dag_run_id).run_id)
+    change(engine, INSERT_RUNNING)
 
     def silent(dag_id: str, dag_run_id: str) -> None:
         raise error
 
     found = examine(engine, store=store, dag_run_state=silent, now=LATER)
-    assert only(found)[:2] == ("Airflow", str(error))
+    assert sorted(finding.problem for finding in found) == [str(error), "running without a DAG run"]
 
 
 def test_an_object_store_that_is_away_is_a_finding_of_its_own(engine: Engine, systems: LocalStack):

@@ -18,7 +18,7 @@ def new_job(tmp_path_factory: pytest.TempPathFactory) -> NewJob:
     def write(cells: pd.DataFrame, *, seed: int = 1, features: tuple[str, ...] = ("adspace", "region")) -> Path:
         folder = tmp_path_factory.mktemp("job")
         totals = {"total_views": int(cells["wins"].sum()), "total_clicks": int(cells["clicks"].sum())}
-        job = TrainingJob(features=features, half_life_days=21.0, seed=seed, threads=1, **totals)
+        job = TrainingJob(features=features, half_life_days=None, seed=seed, threads=1, **totals)
         (folder / JOB_FILE).write_text(job.model_dump_json())
         cells.to_parquet(folder / CELLS_FILE, index=False)
         return folder

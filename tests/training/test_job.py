@@ -47,6 +47,7 @@ def test_the_slope_of_a_jittered_log_is_near_the_truth_although_bids_followed_th
     assert not report.is_slope_naive
     assert abs(report.slope - TRUE_SLOPE) < 2.5 * report.slope_error
     assert report.slope_error < 0.15 * TRUE_SLOPE
+    assert (report.half_life_days, report.half_life_gain) == (21.0, None)  # three weeks are too short to choose by
 
 
 def test_a_log_without_jitter_is_flagged_naive(new_job):

@@ -32,9 +32,7 @@ def cells() -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def tuned(cells) -> tuple[TrainingReport, list[Trial]]:
     """Return the report of a job that starts with bad parameters, and its trials."""
-    bad = ModelParameters(
-        num_leaves=3, min_sum_hessian_in_leaf=200.0, cat_smooth=200.0, cat_l2=200.0, level_variance=0.1
-    )
+    bad = ModelParameters(min_sum_hessian_in_leaf=1000.0, level_variance=0.01)  # no split, and nothing beside it
     heard: list[Trial] = []
     fitted = fit(new_job(cells, parameters=bad, tuning_trials=4), cells, on_trial=heard.append)
     return fitted.report, heard

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from pymemcache.client.base import Client
 from pymemcache.exceptions import MemcacheError
 
-from optimizer.errors import UnavailableError
+from optimizer.errors import KeysLost, UnavailableError
 
 MAX_KEY_BYTES = 250
 MAX_KEEP_S = 30 * 24 * 3600
@@ -34,7 +34,8 @@ class BidTable(Protocol):
         """Return the segment's bid, CPM, 0 for "do not bid", or None where the run does not serve it.
 
         Raises:
-            UnavailableError: the table cannot tell.
+            UnavailableError: the table does not answer.
+            KeysLost: it answers, and what was written is not there.
         """
 
     def __len__(self) -> int: ...
@@ -79,7 +80,7 @@ class Memcached:
             client = self._open(self._timeout_s)
         try:
             return client.get(place)
-        except (MemcacheError, OSError) as error:
+        except (MemcacheError, OSError, LookupError, ValueError) as error:  # the last two: an answer to nothing asked
             raise self._silent(error) from error
         finally:
             self._free.append(client)
@@ -133,7 +134,7 @@ class MemcachedTable:
         found = self.server.get(self.place_of(key))
         if found is None:
             if self._knows(key):
-                raise UnavailableError(f"memcached {self.server.name} lost keys of table {self.prefix}; load it again")
+                raise KeysLost(f"memcached {self.server.name} lost keys of table {self.prefix}; load it again")
             return None
         # Anybody on its network may write to memcached.
         try:
@@ -142,7 +143,7 @@ class MemcachedTable:
             bid_cpm = math.nan
         if 0 <= bid_cpm < math.inf:
             return bid_cpm
-        raise UnavailableError(f"memcached {self.server.name}: table {self.prefix} holds what is no bid; load it again")
+        raise KeysLost(f"memcached {self.server.name}: table {self.prefix} holds what is no bid; load it again")
 
     def written_at(self) -> float | None:
         """Return when the table was written whole, in seconds since 1970, or None where it is not there."""

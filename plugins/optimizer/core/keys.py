@@ -27,7 +27,7 @@ def escape_value(value: str | None) -> str:
 
 def segment_key(values: Sequence[str | None]) -> str:
     """Return the key of a segment, its feature values in feature order: `New%20York|android`."""
-    return SEPARATOR.join([escape_value(value) for value in values])  # a list: a generator takes half as long again
+    return SEPARATOR.join(map(escape_value, values))
 
 
 def split_key(key: str) -> list[str | None]:

@@ -1,7 +1,8 @@
 """The keys of a run's configuration, as the optimizer reads them: the one place that lists and bounds them."""
 
 import json
-from typing import Any, Literal
+from types import NoneType
+from typing import Any, Literal, get_args
 
 from annotated_types import Ge, Le
 from pydantic import BaseModel, ConfigDict, Field
@@ -26,7 +27,9 @@ class RunSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    target_win_rate: float = _key("business", 0.30, "Target win rate", "Share of auctions to win.", ge=0.01, le=0.99)
+    target_win_rate: float = _key(
+        "business", 0.30, "Target win rate", "Share of auctions to win (0.3: 30 %).", ge=0.01, le=0.99
+    )
     target_margin: float = _key(
         "business", 0.30, "Target margin", "Least share of an impression's value that is kept.", ge=0.0, le=0.95
     )
@@ -40,7 +43,7 @@ class RunSettings(BaseModel):
         "business",
         False,
         "Dry run",
-        "Learn, price and validate, then stop: nothing is uploaded or deployed, the numbers stand on the run.",
+        "Learn, price and validate, then stop: nothing is uploaded or deployed; the numbers stand on the run.",
     )
     promote_old_window: bool = _key(
         "business", False, "Promote an old window", "Let a run go live though its window ended long before it started."
@@ -80,30 +83,73 @@ class RunSettings(BaseModel):
     lookback_days: int = _key(
         "technical", 60, "Look-back (days)", "Length of the window that is learned from.", ge=7, le=400
     )
-    half_life_days: float = _key(
-        "technical", 21.0, "Half-life (days)", "After this many days an auction counts half.", ge=1.0, le=400.0
+    half_life_days: float | None = _key(
+        "technical",
+        None,
+        "Half-life (days)",
+        "After this many days an auction counts half. Empty: 21, or what surely foretells later weeks better.",
+        ge=1.0,
+        le=400.0,
+    )
+    tuning_trials: int = _key(
+        "technical",
+        0,
+        "Tuning trials",
+        "So many parameter sets of the win-rate model are tried on walk-forward folds before it is fitted; 0: none.",
+        ge=0,
+        le=500,
+    )
+    tuning_minutes: int = _key(
+        "technical", 30, "Tuning minutes", "No trial begins after so many minutes.", ge=1, le=90, is_ui_visible=False
     )
     anchor_feature: str = _key(
         "technical", "internal_adspace_id", "Anchor feature", "The feature that every segment key starts with."
     )
-    max_features: int = _key("technical", 4, "Most features", "Most features in a segment key.", ge=1, le=8)
+    max_features: int = _key(
+        "technical", 4, "Most features", "So many features at most make up a segment key.", ge=1, le=8
+    )
     max_segments: int = _key(
-        "technical", 20_000, "Most segments", "Most distinct segments a feature may lead to.", ge=1, le=5_000_000
+        "technical", 20_000, "Most segments", "Most distinct segments that a feature may lead to.", ge=1, le=5_000_000
     )
     min_segment_bids: int = _key(
-        "technical", 30, "Evidence (bids)", "Effective bids from which a segment counts as known.", ge=1, le=100_000
+        "technical",
+        30,
+        "Evidence needed (bids)",
+        "Effective bids from which a segment counts as known.",
+        ge=1,
+        le=100_000,
     )
     min_evidence_share: float = _key(
-        "technical", 0.7, "Evidence share", "Least share of bids in segments with evidence enough.", ge=0.0, le=1.0
+        "technical",
+        0.7,
+        "Least evidence share",
+        "Least share of bids in segments with evidence enough.",
+        ge=0.0,
+        le=1.0,
     )
     daily_step_limit: float = _key(
-        "technical", 0.15, "Daily step", "Most that a segment's bid may move against the active run.", ge=0.01, le=1.0
+        "technical",
+        0.15,
+        "Largest daily step",
+        "Most that a segment's bid may move against the active run (0.15: 15 %).",
+        ge=0.01,
+        le=1.0,
     )
     max_calibration_error: float = _key(
-        "technical", 0.08, "Highest ECE", "Validation fails above this error on the latest days.", ge=0.0, le=1.0
+        "technical",
+        0.08,
+        "Highest calibration error",
+        "Validation fails if win rates are off by more (ECE) on the latest days.",
+        ge=0.0,
+        le=1.0,
     )
     min_row_coverage: float = _key(
-        "technical", 0.5, "Least row coverage", "Validation fails if fewer bids find their key.", ge=0.0, le=1.0
+        "technical",
+        0.5,
+        "Least row coverage",
+        "Validation fails if a smaller share of the bids finds its key.",
+        ge=0.0,
+        le=1.0,
     )
     min_volume_share: float = _key(
         "technical", 0.5, "Least volume", "Validation fails below this share of the bids a day of recent runs.",
@@ -113,7 +159,7 @@ class RunSettings(BaseModel):
         "technical",
         0.5,
         "Largest spend change",
-        "Validation fails if predicted spend changes by more.",
+        "Validation fails if predicted spend changes by more (0.5: 50 %).",
         ge=0.0,
         le=10.0,
     )
@@ -166,17 +212,19 @@ def config_catalogue() -> tuple[ConfigKey, ...]:
 
 def _config_key(name: str, info: FieldInfo) -> ConfigKey:
     extra: dict[str, Any] = info.json_schema_extra  # type: ignore[assignment]
-    choices = getattr(info.annotation, "__args__", None)
+    is_optional = NoneType in get_args(info.annotation)
+    kind = get_args(info.annotation)[0] if is_optional else info.annotation
+    choices = get_args(kind)
     return ConfigKey(
         config_key=name,
         config_section=extra["section"],
         display_name=info.title or name,
         description=info.description or "",
-        data_type=_TYPE_NAMES.get(info.annotation, "str"),  # type: ignore[arg-type]
-        default_value=info.default if isinstance(info.default, str) else json.dumps(info.default),
+        data_type=_TYPE_NAMES.get(kind, "str"),  # type: ignore[arg-type]
+        default_value=info.default if isinstance(info.default, str | None) else json.dumps(info.default),
         min_value=next((str(item.ge) for item in info.metadata if isinstance(item, Ge)), None),
         max_value=next((str(item.le) for item in info.metadata if isinstance(item, Le)), None),
         allowed_values=tuple(choices) if choices else None,
-        is_required=True,
+        is_required=not is_optional,
         is_ui_visible=extra["is_ui_visible"],
     )

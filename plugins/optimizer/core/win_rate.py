@@ -17,10 +17,11 @@ from optimizer.core.slope import (
     is_identified,
     is_varied,
     pool_slopes,
+    slope_counts,
 )
 
 LATEST_DAYS = 7
-"""The intercept of a curve, and how steep it is at the bids made, are those of so many latest days."""
+"""The intercept of a curve is that of so many latest days."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class LandscapeFit:
     slope: of z in log bid; slope_error: its standard error.
     group_slopes, group_errors: shape (n_groups,), the same by anchor value, partially pooled; a group whose own slope
         does not pass the identifiability gate (`is_group_identified`) has the overall one.
-    bid_coefficient, bid_coefficient_error: the slope of logit P(win) in log bid, at the bids of the latest days.
+    bid_coefficient, bid_coefficient_error: the slope of logit P(win) in log bid, at the bids that it was fitted on.
     unrivalled_share: share of auctions that any bid wins.
     is_naive: the bids were not varied at random, so the slope may be far too flat.
     is_held: not even a naive slope is positive, or it is a step: the log says nothing about other prices.
@@ -107,10 +108,8 @@ def fit_landscape(
     by_price = np.where(is_told, by_group[0], slope.value)[group] * (moves.move + moves.drift)
     design = np.column_stack([score, day_levels(cells)])
     fit = fit_logit(design, wins=wins, trials=bids, unrivalled_share=unrivalled_share, offset=by_price)
+    steepness = _steepness(design @ fit.coefficients + by_price, slope_counts(cells)[0], unrivalled_share)
     days = min(LATEST_DAYS, cells["day"].nunique())
-    is_latest = cells["day"].isin(np.sort(cells["day"].unique())[-days:]).to_numpy()
-    z = design @ fit.coefficients + by_price
-    steepness = _steepness(z[is_latest], bids[is_latest], unrivalled_share)
     return LandscapeFit(
         reference_cpm=reference_cpm,
         intercept=float(fit.coefficients[-days:].mean()),
@@ -189,7 +188,7 @@ def segment_levels(
     )
 
 
-def common_shift(curve: np.ndarray, *, wins: np.ndarray, bids: np.ndarray, unrivalled_share: float) -> float:
+def common_shift(curve: np.ndarray, *, wins: np.ndarray, bids: np.ndarray, unrivalled_share: float = 0.0) -> float:
     """Return what has to be added to z, shape (n_cells,), so that as many are won as were."""
     shift = 0.0
     for _ in range(8):

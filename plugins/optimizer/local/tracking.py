@@ -31,7 +31,7 @@ def make_data_folder(settings: StackSettings, *, home: StackHome) -> None:
 def tracking_problem(settings: StackSettings) -> str | None:
     """Return why the server does not answer, or None where it does."""
     try:
-        connect(_admin_url(settings)).close()
+        connect(admin_url(settings)).close()
     except OptimizerError as error:
         return str(error)
     return None
@@ -43,7 +43,7 @@ def prepare_tracking(settings: StackSettings) -> None:
     Raises:
         UnavailableError: the server does not answer.
     """
-    with connect(_admin_url(settings), autocommit=True) as admin:
+    with connect(admin_url(settings), autocommit=True) as admin:
         if not admin.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [OWNER]).fetchone():
             # The password is URL-safe: it holds no quote.
             admin.execute(f"CREATE ROLE {OWNER} LOGIN CREATEROLE PASSWORD '{settings.tracking_password}'")
@@ -55,8 +55,9 @@ def prepare_tracking(settings: StackSettings) -> None:
         ensure_key(connection, TRACKING_PROJECT, name="local stack", key=settings.tracking_key)
 
 
-def _admin_url(settings: StackSettings) -> str:
-    return _url(settings, user=ADMIN, database=ADMIN)
+def admin_url(settings: StackSettings, *, database: str = ADMIN) -> str:
+    """Return the URL of a database for the server's superuser; it holds a secret."""
+    return _url(settings, user=ADMIN, database=database)
 
 
 def _url(settings: StackSettings, *, user: str, database: str) -> str:

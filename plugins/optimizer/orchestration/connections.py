@@ -1,4 +1,4 @@
-"""The three systems through Airflow's hooks; which database the control plane is, its connection's type says."""
+"""The systems through Airflow's hooks; which database the control plane is, its connection's type says."""
 
 from typing import Any
 
@@ -14,6 +14,7 @@ from optimizer.control_plane.engine import ANSWER_TIMEOUT_S, driver_options, ope
 from optimizer.errors import ConfigError
 from optimizer.names import CONTROL_PLANE_CONNECTION, OBJECTS_CONNECTION, WAREHOUSE_CONNECTION
 from optimizer.pipeline.systems import Systems
+from optimizer.tracking.client import is_configured, track_run
 
 MYSQL_CLIENT = "mysql-connector-python"
 
@@ -41,6 +42,7 @@ def connect_systems() -> Systems:
         engine=connect_control_plane(answer_timeout_s=ANSWER_TIMEOUT_S),
         store=ObjectStore(S3Hook(aws_conn_id=OBJECTS_CONNECTION).get_conn()),
         connect_warehouse=SnowflakeHook(snowflake_conn_id=WAREHOUSE_CONNECTION).get_conn,
+        track_run=track_run if is_configured() else None,
     )
 
 

@@ -7,20 +7,30 @@ from airflow.sdk import Param
 
 from optimizer.control_plane.records import EntityDefinition
 from optimizer.core.config import SECTIONS, ConfigKey, ConfigValue, parse_value
+from optimizer.core.settings import RunSettings
 from optimizer.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
 _JSON_TYPES = {"float": "number", "int": "integer", "bool": "boolean", "str": "string"}
+_ORDER = {name: position for position, name in enumerate(RunSettings.model_fields)}
 
 
 def build_params(definition: EntityDefinition) -> dict[str, Param]:
-    """Return the form's fields by key: the window first, then the version's keys section by section."""
-    keys = sorted(definition.config_keys, key=lambda key: (SECTIONS.index(key.config_section), key.config_key))
-    fields = {key.config_key: _field(key, definition) for key in keys if key.is_ui_visible}
+    """Return the form's fields by key: the window first, then the version's keys section by section.
+
+    Within a section the keys stand as RunSettings lists them, what people set most often first.
+    """
+    fields = {
+        key.config_key: _field(key, definition)
+        for key in sorted(definition.config_keys, key=_place)
+        if key.is_ui_visible
+    }
     return {
-        "data_start_dt": _day("Window start", "First day of the window, UTC. Empty: lookback_days before its end."),
-        "data_end_dt": _day("Window end", "The day after the window's last, UTC. Empty: the day of the run."),
+        "data_start_dt": _day(
+            "Window start", "Its first day, UTC. Empty: *lookback_days* before its end. *data_start_dt*"
+        ),
+        "data_end_dt": _day("Window end", "The day after its last, UTC. Empty: the day of the run. *data_end_dt*"),
         **fields,
     }
 
@@ -35,19 +45,43 @@ def effective_value(key: ConfigKey, definition: EntityDefinition) -> ConfigValue
         return None if key.default_value is None else parse_value(key, key.default_value)
 
 
+def _place(key: ConfigKey) -> tuple[int, int, str]:
+    return SECTIONS.index(key.config_section), _ORDER.get(key.config_key, len(_ORDER)), key.config_key
+
+
 def _field(key: ConfigKey, definition: EntityDefinition) -> Param:
+    bounds = _bounds(key)
     schema: dict[str, Any] = {
         "type": _JSON_TYPES[key.data_type] if key.is_required else ["null", _JSON_TYPES[key.data_type]],
         "title": key.display_name,
-        "description_md": f"{key.description} `{key.config_key}`",
+        # The key is set in italics: the box around code would cover the line above it.
+        "description_md": " ".join(filter(None, [key.description, _say(bounds), f"*{key.config_key}*"])),
         "section": key.config_section.capitalize(),
     }
-    for bound, name in ((key.min_value, "minimum"), (key.max_value, "maximum")):
-        if bound is not None and key.data_type in ("int", "float"):
-            schema[name] = int(float(bound)) if key.data_type == "int" else float(bound)
+    if bounds:
+        # Airflow's number field takes a value beyond a bound that it knows back to the bound, without a word; one that
+        # stands in allOf it leaves to Airflow's server, which refuses the value with the bound.
+        schema["allOf"] = [bounds]
     if key.allowed_values is not None:
         schema["enum"] = list(key.allowed_values)
     return Param(effective_value(key, definition), **schema)
+
+
+def _bounds(key: ConfigKey) -> dict[str, int | float]:
+    if key.data_type not in ("int", "float"):
+        return {}
+    named = {"minimum": key.min_value, "maximum": key.max_value}
+    return {
+        name: int(float(bound)) if key.data_type == "int" else float(bound)
+        for name, bound in named.items()
+        if bound is not None
+    }
+
+
+def _say(bounds: dict[str, int | float]) -> str:
+    words = {"minimum": "from", "maximum": "to"}
+    text = " ".join(f"{words[name]} {bound:,.10g}" for name, bound in bounds.items())
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
 def _day(title: str, description: str) -> Param:

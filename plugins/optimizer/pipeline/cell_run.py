@@ -107,6 +107,8 @@ def training_job(
         **_clicked_views(totals),
         seed=seed,
         threads=threads,
+        tuning_trials=settings.tuning_trials,
+        tuning_minutes=settings.tuning_minutes,
     )
 
 

@@ -11,6 +11,7 @@ from optimizer.errors import OptimizerError, RunCancelled, RunStateError
 from optimizer.pipeline.heartbeat import BEAT_S, beating
 from optimizer.pipeline.run import RunHandle
 from optimizer.pipeline.systems import Systems
+from optimizer.pipeline.tracking import track_end
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +84,7 @@ def close_run(
         message = row.error_message or unanswered
         transitions.fail_run(systems.engine, row.run_id, message=message, now=now)
         row = runs.read_run(systems.engine, row.run_id)
+    track_end(row, systems=systems)
     if row.status == "cancelled":
         return _close_cancelled(row, systems, now=now)
     if row.status != "completed":

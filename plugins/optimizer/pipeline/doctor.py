@@ -51,22 +51,28 @@ def examine(engine: Engine, *, store: ObjectStore, dag_run_state: DagRunState, n
 
 
 def _open_runs(engine: Engine, *, dag_run_state: DagRunState, now: datetime) -> Iterator[Finding]:
+    is_answering = True
     for run in oddities.list_open(engine, limit=MAX_OPEN):
         if run.dag_run_id is None:
             yield from _without_dag_run(run, now=now)
-            continue
-        try:
-            state = dag_run_state(run.dag_id or "", run.dag_run_id)
-        except (ConfigError, UnavailableError) as error:
-            todo = "make it answer, and ask again: the DAG runs of the open runs were not looked up"
-            yield Finding("Airflow", str(error), todo)
-            return
-        # A run that was just claimed has no DAG run yet, and one that just ended is being closed.
-        if last_sign(run) >= now - GRACE and (state is not None or run.status == "pending"):
-            continue
-        if reason := reason_of_death(run, state, now=now):
-            todo = f"the DAG `{PENDING_RUNS_DAG}` sets it failed: unpause it; or `optimizer cancel {run.run_id}`"
-            yield Finding(_name(run), f"{run.status}, but {reason}", todo)
+        elif is_answering:
+            try:
+                state = dag_run_state(run.dag_id or "", run.dag_run_id)
+            except (ConfigError, UnavailableError) as error:
+                is_answering = False
+                todo = "make it answer, and ask again: the DAG runs of the open runs were not looked up"
+                yield Finding("Airflow", str(error), todo)
+            else:
+                yield from _with_dag_run(run, state, now=now)
+
+
+def _with_dag_run(run: Run, state: str | None, *, now: datetime) -> Iterator[Finding]:
+    # A run that was just claimed has no DAG run yet, and one whose DAG run just ended is being closed.
+    if last_sign(run) >= now - GRACE and (state is not None or run.status == "pending"):
+        return
+    if reason := reason_of_death(run, state, now=now):
+        todo = f"the DAG `{PENDING_RUNS_DAG}` sets it failed: unpause it; or `optimizer cancel {run.run_id}`"
+        yield Finding(_name(run), f"{run.status}, but {reason}", todo)
 
 
 def _without_dag_run(run: Run, *, now: datetime) -> Iterator[Finding]:

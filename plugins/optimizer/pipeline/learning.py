@@ -20,6 +20,7 @@ from optimizer.pipeline.cell_run import choose_key, training_cells, training_job
 from optimizer.pipeline.earlier_runs import stage_planned_bids, with_planned_bids
 from optimizer.pipeline.run import RunHandle, read_settings, read_snapshot
 from optimizer.pipeline.systems import Systems
+from optimizer.pipeline.tracking import tracked_training
 from optimizer.training import job as training
 from optimizer.warehouse.connection import warehouse_errors
 from optimizer.warehouse.contract import check_contract
@@ -109,11 +110,14 @@ def train_models(run: RunHandle, *, systems: Systems, threads: int = 1) -> dict[
         (folder / training.JOB_FILE).write_text(job.model_dump_json())
         cells = training_cells(candidate_cells(stage, totals), features)
         cells.to_parquet(folder / training.CELLS_FILE, index=False)
-        report = training.run_training(folder)
+        with tracked_training(run, systems=systems) as tracked:
+            report = training.run_training(folder, on_trial=tracked.log_trial)
+            tracked.log_fit(report)
         for output in (training.WIN_MODEL_FILE, training.CLICK_MODEL_FILE, training.SEGMENTS_FILE):
             if (folder / output).exists():
                 stage.put_file(output, folder / output)
     stage.put_json(staging.TRAINING, report.model_dump())
+    stage.put_json(staging.TRACKING, tracked.figures)
     return {"wr_model_auc": report.wr_model_auc, "bid_coefficient": report.bid_coefficient}
 
 

@@ -124,6 +124,7 @@ class _Change:
             self.outcome.alerts.append(f"{refused} ({why})")
         else:
             self._make(plan.split, why=why, deployed_by=deployed_by)
+            self.outcome.actions += plan.skipped
 
     def _make(self, split: Mapping[str, int], *, why: str, deployed_by: str) -> None:
         try:

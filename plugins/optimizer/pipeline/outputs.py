@@ -134,6 +134,9 @@ def run_figures(stage: staging.Staging) -> list[Figure]:
         "wr_model_logloss",
         "wr_model_rounds",
         "largest_fall",
+        "half_life_days",
+        "half_life_gain",
+        "half_life_gain_lower",
     )
     click_model = (
         "ctr_model_auc",
@@ -173,11 +176,15 @@ def run_figures(stage: staging.Staging) -> list[Figure]:
         "jitter_spread",
         "step_limit",
     )
+    tracking = stage.get_json(staging.TRACKING) if stage.has(staging.TRACKING) else {}
+    tuning = {} if report.tuning is None else report.tuning.model_dump(exclude={"reason", "parameters"})
     checks = stage.get_json(staging.VALIDATION)["checks"]
     backtest = backtest_figures(stage.get_json(staging.BACKTEST))
     return [
         *_section("win_rate_model", {key: getattr(report, key) for key in win_rate_model}),
         *_section("ctr_model", {key: getattr(report, key) for key in click_model}),
+        *_section("tuning", tuning),
+        *_section("tracking", tracking),
         *_section("bid_landscape", landscape),
         *_section("global_stats", global_stats),
         *_section("data", {key: totals[key] for key in data}),

@@ -1,4 +1,4 @@
-"""What a step works with: the control plane, the object store and the warehouse."""
+"""What a step works with: the control plane, the object store, the warehouse, and tracking where there is any."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,8 +11,12 @@ from optimizer.artifacts.store import ObjectStore
 
 @dataclass(frozen=True, slots=True)
 class Systems:
-    """Connections of one step. `connect_warehouse` opens a connection of the Snowflake connector."""
+    """Connections of one step. `connect_warehouse` opens a connection of the Snowflake connector.
+
+    track_run: opens a run of the tracking service, as `optimizer.tracking.client.track_run` does; None without one.
+    """
 
     engine: Engine
     store: ObjectStore
     connect_warehouse: Callable[[], Any]
+    track_run: Callable[..., Any] | None = None

@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 
 from optimizer.core.cells import TimeSplit, split_by_time, weighted_quantile
+from optimizer.core.features import remove_price
+from optimizer.core.recency import HalfLife, choose_half_life
 from optimizer.core.second_price import add_shadow_bids
-from optimizer.core.slope import centre_bids, find_slope, randomised_rows
+from optimizer.core.slope import Slope, centre_bids, find_slope, randomised_rows
 from optimizer.training.boosting import Categories
 from optimizer.training.job import TrainingJob
 
@@ -24,6 +26,7 @@ class Context:
     categories: Categories
     reference_cpm: float
     is_randomised: bool
+    half_life: HalfLife
 
 
 def open_context(job: TrainingJob, cells: pd.DataFrame) -> Context:
@@ -38,6 +41,7 @@ def open_context(job: TrainingJob, cells: pd.DataFrame) -> Context:
     priced = add_shadow_bids(cells) if job.is_second_price else cells
     rows = randomised_rows(priced)
     slope = find_slope(rows, rows["segment"].to_numpy())
+    is_randomised = slope is not None and slope.is_identified
     return Context(
         job=job,
         cells=cells,
@@ -46,5 +50,12 @@ def open_context(job: TrainingJob, cells: pd.DataFrame) -> Context:
         split=split_by_time(cells),
         categories=Categories.of(cells, job.features),
         reference_cpm=float(np.exp(weighted_quantile(cells["log_bid"], cells["bids"], 0.5))),
-        is_randomised=slope is not None and slope.is_identified,
+        is_randomised=is_randomised,
+        half_life=_half_life(job, priced, slope if is_randomised else None),
     )
+
+
+def _half_life(job: TrainingJob, priced: pd.DataFrame, slope: Slope | None) -> HalfLife:
+    if job.half_life_days is not None:
+        return HalfLife(job.half_life_days)
+    return choose_half_life(remove_price(priced, slope=None if slope is None else slope.value))

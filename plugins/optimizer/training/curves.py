@@ -89,7 +89,7 @@ def _own_levels(context: Context, curve: Curve) -> SegmentLevels:
         group=priced["segment"].to_numpy(),
         size=len(context.segments),
         curve=curve.win_logit(priced),
-        weights=recency_weights(priced["day"], half_life_days=context.job.half_life_days),
+        weights=recency_weights(priced["day"], half_life_days=context.half_life.days),
         fit=curve.fit,
         variance_factor=context.job.parameters.level_variance,
     )

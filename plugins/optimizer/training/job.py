@@ -25,12 +25,15 @@ DATA_ERROR_STATUS = 3
 
 
 class TrainingJob(BaseModel):
-    """What to train. Views and clicks are totals of the window, those of views without a bid included."""
+    """What to train. Views and clicks are totals of the window, those of views without a bid included.
+
+    half_life_days: after so many days an auction counts half; None: walk-forward chooses (`optimizer.core.recency`).
+    """
 
     model_config = ConfigDict(frozen=True)
 
     features: tuple[str, ...]
-    half_life_days: float
+    half_life_days: float | None
     is_second_price: bool = False
     total_views: int
     total_clicks: int
@@ -86,6 +89,7 @@ class TrainingReport(BaseModel):
     wr_model_ece: calibration error with its interval and what it would be by chance alone; wr_model_anchor_bias: mean
     gap by anchor value; wr_model_lce: calibration error over the reach of the jitter, None without any.
     held_out: the segments with most bids on the test days, see `training.held_out`; tuning: None where it was off.
+    half_life_days: what was given or chosen; half_life_gain, half_life_gain_lower: see `optimizer.core.recency`.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -111,6 +115,9 @@ class TrainingReport(BaseModel):
     wr_model_logloss: float
     wr_model_rounds: int
     largest_fall: float
+    half_life_days: float
+    half_life_gain: float | None
+    half_life_gain_lower: float | None
     ctr_model_auc: float | None
     ctr_model_auc_error: float | None
     ctr_model_gain_lower: float | None

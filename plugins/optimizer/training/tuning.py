@@ -37,10 +37,10 @@ CONFIDENCE = 0.95
 SPACE: dict[str, optuna.distributions.BaseDistribution] = {
     "learning_rate": optuna.distributions.FloatDistribution(0.02, 0.3, log=True),
     "num_leaves": optuna.distributions.IntDistribution(3, 127, log=True),
-    "min_sum_hessian_in_leaf": optuna.distributions.FloatDistribution(2.0, 200.0, log=True),
+    "min_sum_hessian_in_leaf": optuna.distributions.FloatDistribution(2.0, 1000.0, log=True),
     "cat_smooth": optuna.distributions.FloatDistribution(1.0, 200.0, log=True),
     "cat_l2": optuna.distributions.FloatDistribution(1.0, 200.0, log=True),
-    "level_variance": optuna.distributions.FloatDistribution(0.1, 4.0, log=True),
+    "level_variance": optuna.distributions.FloatDistribution(0.01, 4.0, log=True),
 }
 
 

@@ -61,7 +61,7 @@ def fit_win_rate(context: Context) -> WinRate:
 
 
 def _fit_boosted(context: Context, cells: pd.DataFrame, **options) -> lgb.Booster:
-    weights = recency_weights(cells["day"], half_life_days=context.job.half_life_days)
+    weights = recency_weights(cells["day"], half_life_days=context.half_life.days)
     job = context.job
     return fit_win_model(
         cells,

@@ -49,7 +49,8 @@ def judge(world: World, suggestion: Suggestion, *, day: date, target_win_rate: f
     """Return the suggestion's errors on the requests of the week that starts on `day`."""
     requests, seen = meet_policy(world, suggestion.table, day=day, days=JUDGED_DAYS, count=REQUESTS, seed=seed)
     prices = suggestion.table.price(world, requests)
-    errors = {share: _curve_error(world, suggestion, requests, prices, share) for share in CURVE_SHARES}
+    keys = spell_keys(world, requests, suggestion.table)
+    errors = {share: _curve_error(world, suggestion, requests, prices, share, keys=keys) for share in CURVE_SHARES}
     won = request_win_probability(world, requests, bid_cpm=prices.bid_cpm)
     ideal = find_ideal_bids(
         world,
@@ -111,10 +112,11 @@ def spell_keys(world: World, requests: Requests, table: BidTable) -> np.ndarray:
     return np.array(spelled, dtype=object)[inverse]
 
 
-def _curve_error(world: World, suggestion: Suggestion, requests: Requests, prices: Prices, share: float) -> float:
+def _curve_error(
+    world: World, suggestion: Suggestion, requests: Requests, prices: Prices, share: float, *, keys: np.ndarray
+) -> float:
     """Mean |expected - true win rate| at a share of every suggested bid, over the requests whose key has one."""
     won = request_win_probability(world, requests, bid_cpm=share * prices.bid_cpm)
-    keys = spell_keys(world, requests, suggestion.table)
     true = (
         pd.DataFrame({"won": won, "bid": share * prices.base_bid_cpm})
         .groupby(keys)

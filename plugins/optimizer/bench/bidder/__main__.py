@@ -20,8 +20,8 @@ from optimizer.errors import OptimizerError
 from optimizer.local import LocalStack
 
 KEYS = 100_000
-CALLS = 250
-ROUNDS = 100
+CALLS = 100
+ROUNDS = 250
 SWITCHES = 3
 IDS = 1_000_000
 MEMORY_MB = 1_024

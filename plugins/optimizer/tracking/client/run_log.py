@@ -99,7 +99,8 @@ def track_run(
     token = uuid5(NAMESPACE_URL, f"{settings.base_url}#{client_id}").hex if client_id else uuid4().hex
     run = QueuedRun(settings.base_url, settings.destination, token, client_id, None, is_guarded=False)
     queue = _open_queue(settings, run, body)
-    return RunLog(queue, TrackingClient(settings, attempts=1), metadata=metadata, flush_s=flush_s)
+    client = TrackingClient(settings, attempts=1)
+    return RunLog(queue, client, client_id=client_id, metadata=metadata, flush_s=flush_s)
 
 
 def _open_queue(settings: ClientSettings, run: QueuedRun, body: str) -> DiskQueue:
@@ -113,7 +114,16 @@ def _open_queue(settings: ClientSettings, run: QueuedRun, body: str) -> DiskQueu
 class RunLog:
     """A run that is being logged; threads may share it."""
 
-    def __init__(self, queue: DiskQueue, client: TrackingClient, *, metadata: dict[str, Any], flush_s: float) -> None:
+    def __init__(
+        self,
+        queue: DiskQueue,
+        client: TrackingClient,
+        *,
+        client_id: str | None,
+        metadata: dict[str, Any],
+        flush_s: float,
+    ) -> None:
+        self._client_id = client_id
         self._queue, self._metadata, self._flush_s = queue, metadata, flush_s
         self._mutex = threading.Lock()
         self._dropped: Counter[str] = Counter()
@@ -136,8 +146,10 @@ class RunLog:
             self.log_sample(iteration, index, **sample)
 
     def update(self, **changes: Any) -> None:
-        """Change the run, as PATCH does. A status that ends it is taken for its end."""
-        self._metadata = changes.get("metadata", self._metadata)
+        """Change the run, as PATCH does. A status that ends it is taken for its end; metadata keep the client_id."""
+        if "metadata" in changes:
+            self._metadata = {**changes["metadata"], **({CLIENT_ID: self._client_id} if self._client_id else {})}
+            changes["metadata"] = self._metadata
         self._log("update", UpdateRun, changes)
         if changes.get("status") in ("completed", "failed", "cancelled"):
             self._has_ended = True

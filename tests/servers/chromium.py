@@ -1,7 +1,4 @@
-"""A headless Chromium that asks nobody outside for anything.
-
-from servers.browser import chromium   # fixture, in a conftest
-"""
+"""A real browser, without a window."""
 
 from collections.abc import Iterator
 
@@ -22,6 +19,7 @@ QUIET = (
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
+    """Start Debian's Chromium; a machine without it fails here."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         yield browser
