@@ -17,9 +17,12 @@ QUIET = (
 )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """Start Debian's Chromium; a machine without it fails here."""
+    """Start Debian's Chromium; a machine without it fails here.
+
+    For one module: as long as Playwright runs, no other test of the process can call asyncio.run.
+    """
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         yield browser
