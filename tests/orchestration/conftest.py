@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from orchestration.driving import finish, trigger
-from servers.chromium import chromium
+from servers.browser import chromium
 from sqlalchemy import Engine
 
 from optimizer.local import SYSTEMS, LocalStack, demo

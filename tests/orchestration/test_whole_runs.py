@@ -1,6 +1,7 @@
 """Whole runs through Airflow's scheduler, workers and API, on real servers."""
 
 import time
+from pathlib import Path
 
 import pytest
 from orchestration.definitions import TASKS
@@ -12,6 +13,8 @@ from optimizer.artifacts.store import ObjectStore
 from optimizer.control_plane import deployments, registry, tables
 from optimizer.control_plane.engine import transaction
 from optimizer.errors import ConfigError
+from optimizer.tracking.client import ClientSettings, TrackingClient
+from optimizer.tracking.client.abandoned import send_abandoned
 
 
 def parse_again(airflow, entity_code: str) -> None:
@@ -47,6 +50,19 @@ def test_two_entities_run_at_once_and_neither_touches_the_other(airflow, engine,
             *(item.name for item in manifest.objects),
         }
     assert spans[0][0] < spans[1][1] and spans[1][0] < spans[0][1], "the runs did not overlap"
+
+
+def test_every_run_stands_in_the_tracking_of_the_same_stack(engine, stack, first_runs):
+    variables = stack.environment()
+    names = ("OPTIMIZER_TRACKING_API_URL", "OPTIMIZER_TRACKING_KEY", "OPTIMIZER_TRACKING_QUEUE")
+    address, key, queue = (variables[name] for name in names)
+    with TrackingClient(ClientSettings(address, key, queue_folder=Path(queue))) as client:
+        list(send_abandoned(client))  # a task does not wait longer than some seconds for a busy service
+        tracked = {run.run_name: run for run in client.iterate_runs(optimizer_type=["rtb"])}
+        for entity, dag_run_id in first_runs.items():
+            run = tracked[f"{entity} {row_of(engine, entity, dag_run_id).run_code}"]
+            assert (run.status, run.iterations, run.metadata["validationStatus"]) == ("completed", 1, "passed")
+            assert next(client.iterate_samples(run.id)).expected_output.keys() == {"winRate"}
 
 
 def test_a_value_out_of_bounds_is_refused_by_the_trigger_form(airflow):

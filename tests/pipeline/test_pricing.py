@@ -18,6 +18,7 @@ REPORT = TrainingReport.model_validate(
         "slope": 2.0,
         "bid_coefficient": 2.0,
         "calibration": [],
+        "held_out": [],
         "served_bid_low_cpm": 1.0,
         "served_bid_high_cpm": 40.0,
     }

@@ -50,10 +50,12 @@ ONLY_IN = {
     "airflow": {"orchestration", "plugin.py"},
     "lightgbm": {"training", "bench"},
     "matplotlib": {"reporting"},
+    "optuna": {"training"},
     "fakesnow": {"local", "truth", "bench"},
     "fastapi": {"tracking", "plugin.py"},
     "psycopg": {"tracking"},
     "pymemcache": {"bidder"},
+    "tenacity": {"tracking"},
     "starlette": {"bidder", "local", "tracking"},
     "typer": {"cli", "truth", "bench", "bidder", "tracking"},
 }

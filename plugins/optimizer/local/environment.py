@@ -13,6 +13,7 @@ from optimizer.names import (
     OBJECTS_CONNECTION,
     TRACKING_API_URL_VARIABLE,
     TRACKING_KEY_VARIABLE,
+    TRACKING_QUEUE_VARIABLE,
     TRACKING_URL_VARIABLE,
     WAREHOUSE_CONNECTION,
 )
@@ -29,7 +30,7 @@ def build_environment(settings: StackSettings, *, home: StackHome, project: Path
     return {
         **_airflow_variables(settings, home, project),
         **_connection_variables(settings, home),
-        **_tracking_variables(settings),
+        **_tracking_variables(settings, home),
         "OPTIMIZER_HOME": str(home.path),
         "OPTIMIZER_STATE_DIR": str(home.state),
         "OPTIMIZER_CONTROL_PLANE_URL": f"sqlite:///{home.control_plane}",
@@ -89,12 +90,13 @@ def _connection_variables(settings: StackSettings, home: StackHome) -> dict[str,
     return {f"AIRFLOW_CONN_{name.upper()}": json.dumps(connection) for name, connection in connections.items()}
 
 
-def _tracking_variables(settings: StackSettings) -> dict[str, str]:
+def _tracking_variables(settings: StackSettings, home: StackHome) -> dict[str, str]:
     """Return what the api-server needs to serve tracking, and what a run needs to report there."""
     return {
         TRACKING_URL_VARIABLE: tracking_url(settings),
         TRACKING_API_URL_VARIABLE: f"http://127.0.0.1:{settings.airflow_port}",
         TRACKING_KEY_VARIABLE: settings.tracking_key,
+        TRACKING_QUEUE_VARIABLE: str(home.state / "tracking"),
     }
 
 

@@ -77,7 +77,7 @@ def test_a_repeated_creation_makes_one_run(client):
         ({"runName": "x"}, "runName: Extra inputs"),
         ({"config": {"secret": object()}}, "cannot be written as JSON"),
     ],
-    ids=str,
+    ids=["unknown", "nan", "camel_case", "no_json"],
 )
 def test_wrong_fields_are_refused_by_name_before_anything_is_sent(client, fields, message):
     with pytest.raises(TrackingRefused, match=message) as refused:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
-from servers.chromium import chromium
+from servers.browser import chromium
 from servers.tracking import Tracking
 
 __all__ = ["chromium"]

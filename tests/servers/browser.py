@@ -1,4 +1,7 @@
-"""A real browser, without a window."""
+"""A headless Chromium that asks nobody outside for anything.
+
+from servers.browser import chromium   # fixture, in a conftest
+"""
 
 from collections.abc import Iterator
 
@@ -19,9 +22,9 @@ QUIET = (
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """Start Debian's Chromium; a machine without it fails here.
+    """Start Debian's Chromium for one module; a machine without it fails here.
 
-    For one module: as long as Playwright runs, no other test of the process can call asyncio.run.
+    As long as Playwright runs, no other test of the process can call asyncio.run.
     """
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
