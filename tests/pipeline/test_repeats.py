@@ -54,7 +54,7 @@ def test_a_step_that_comes_late_changes_nothing_of_a_completed_run(first_run: Fi
 
 
 def test_a_dag_run_that_starts_again_after_its_run_completed_is_refused(after_first_run: Pipeline):
-    with pytest.raises(RunStateError, match="is completed, not running"):
+    with pytest.raises(RunStateError, match="is completed, not pending; its results stand"):
         after_first_run.open()
 
 
