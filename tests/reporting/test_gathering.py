@@ -60,7 +60,7 @@ def stage() -> staging.Staging:
     stage = staging.Staging(Objects(), RUN.staging_uri)
     blank = {name: BLANK.get(info.annotation) for name, info in TrainingReport.model_fields.items()}
     bins = [{"predicted": 0.2, "observed": 0.25, "bids": 400.0}]
-    stage.put_json(staging.TRAINING, blank | {"reference_cpm": REFERENCE_CPM, "calibration": bins})
+    stage.put_json(staging.TRAINING, blank | {"reference_cpm": REFERENCE_CPM, "calibration": bins, "held_out": []})
     table = bid_table().drop(columns=["mean_bid_cpm", "recent_win_rate"])
     stage.put_frame(staging.BIDS, table.assign(usual_bid_cpm=9.5))
     stage.put_json(staging.BID_FIGURES, {"win_price_cpm": 3.5, "link": LINK})
