@@ -139,7 +139,7 @@ def _airflow_variables(settings: StackSettings, home: StackHome, project: Path) 
         "API__SECRET_KEY": settings.airflow_session_secret,
         "API_AUTH__JWT_SECRET": settings.airflow_jwt_secret,
         # A row that is new in the control plane is a DAG within a minute.
-        "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 15,
+        "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 30,
         "DAG_PROCESSOR__REFRESH_INTERVAL": 30,
         "USAGE_DATA_COLLECTION__ENABLED": False,
     }
