@@ -1,7 +1,6 @@
 """Refusals, as RFC 9457 has them: a title, a detail, and for each wrong field its path and reason."""
 
 import logging
-import traceback
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
@@ -14,9 +13,9 @@ from psycopg import errors as pg
 from psycopg_pool import PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from optimizer.names import TRACKING_URL_VARIABLE
+from optimizer.tracking.faults import Faults, kind_of, log_fault
 from optimizer.tracking.models.answers import FieldError, Problem
 
 MEDIA_TYPE = "application/problem+json"
@@ -109,7 +108,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(psycopg.Error, _on_database_error)
     app.add_exception_handler(PoolTimeout, _on_database_error)
-    app.add_middleware(Faults)
+    app.add_middleware(Faults, answer=_fault)
 
 
 async def _on_refusal(request: Request, error: Refusal) -> Response:
@@ -138,52 +137,15 @@ async def _on_http_error(request: Request, error: HTTPException) -> Response:
 async def _on_database_error(request: Request, error: Exception) -> Response:
     refusal = explain(error)
     if refusal is None:
-        return _fault(request.method, request.url.path, error)
+        log_fault(request, error)
+        return _fault(request)
     if refusal.status >= 500:
-        _log.warning("%s %s: %s", request.method, request.url.path, _name(error))
+        _log.warning("%s %s: %s", request.method, request.url.path, kind_of(error))
     return answer(refusal, path=request.url.path)
 
 
-class Faults:
-    """ASGI middleware that answers 500 to a fault of ours.
-
-    Starlette's own handler would raise the error again, and the server would log its text.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        begun = False
-
-        async def noting_send(message: Message) -> None:
-            nonlocal begun
-            begun = True
-            await send(message)
-
-        try:
-            await self._app(scope, receive, noting_send)
-        except Exception as error:
-            if scope["type"] != "http":
-                raise
-            refusal = _fault(scope["method"], scope["path"], error)
-            if begun:
-                raise RuntimeError("the answer broke off; the line above says why") from None
-            await refusal(scope, receive, send)
-
-
-def _fault(method: str, path: str, error: Exception) -> Response:
-    frames = "".join(traceback.format_tb(error.__traceback__))
-    _log.error("%s %s failed: %s\n%s", method, path, _name(error), frames)
-    return answer(Refusal(500, "the service failed; its log has the reason"), path=path)
-
-
-def _name(error: Exception) -> str:
-    """Return what a log may hold of an error: its kind, never its text, which may hold the values of a row."""
-    if not isinstance(error, psycopg.Error):
-        return type(error).__name__
-    parts = (type(error).__name__, error.sqlstate, error.diag.constraint_name)
-    return " ".join(part for part in parts if part)
+def _fault(request: Request) -> Response:
+    return answer(Refusal(500, "the service failed; its log has the reason"), path=request.url.path)
 
 
 def _field(problem: Mapping[str, Any]) -> str:

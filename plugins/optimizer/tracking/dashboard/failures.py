@@ -1,7 +1,6 @@
 """What is shown instead of a page: the sign-in where there is no session, else the refusal in words."""
 
 import logging
-import traceback
 from http import HTTPStatus
 
 import psycopg
@@ -10,9 +9,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
 from psycopg_pool import PoolTimeout
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from optimizer.tracking.dashboard.rendering import render
+from optimizer.tracking.faults import Faults, kind_of, log_fault
 from optimizer.tracking.problems import Refusal, explain
 
 _log = logging.getLogger(__name__)
@@ -27,7 +26,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(psycopg.Error, _on_database_error)
     app.add_exception_handler(PoolTimeout, _on_database_error)
-    app.add_middleware(Faults)
+    app.add_middleware(Faults, answer=_fault)
 
 
 async def _on_refusal(request: Request, refusal: Refusal) -> HTMLResponse:
@@ -51,41 +50,14 @@ async def _on_invalid(request: Request, error: RequestValidationError) -> HTMLRe
 async def _on_database_error(request: Request, error: Exception) -> HTMLResponse:
     refusal = explain(error)
     if refusal is None:
-        return _fault(request, error)
+        log_fault(request, error)
+        return _fault(request)
     if refusal.status >= 500:
-        _log.warning("%s %s: %s", request.method, request.url.path, type(error).__name__)
+        _log.warning("%s %s: %s", request.method, request.url.path, kind_of(error))
     return _failure(request, refusal)
 
 
-class Faults:
-    """ASGI middleware that shows a page for a fault of ours.
-
-    Starlette's own handler would raise the error again, and the server would log its text.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        begun = False
-
-        async def noting_send(message: Message) -> None:
-            nonlocal begun
-            begun = True
-            await send(message)
-
-        try:
-            await self._app(scope, receive, noting_send)
-        except Exception as error:
-            if begun or scope["type"] != "http":
-                raise
-            await _fault(Request(scope), error)(scope, receive, send)
-
-
-def _fault(request: Request, error: Exception) -> HTMLResponse:
-    # The error's own text may hold the values of a row.
-    frames = "".join(traceback.format_tb(error.__traceback__))
-    _log.error("%s %s failed: %s\n%s", request.method, request.url.path, type(error).__name__, frames)
+def _fault(request: Request) -> HTMLResponse:
     return _failure(request, _FAULT)
 
 
