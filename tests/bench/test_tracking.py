@@ -65,7 +65,7 @@ def test_every_question_is_asked_of_so_many_runs_as_its_line_says(service: Servi
     lines = measure_reading(service, sizes=(50, 120), repeats=2, tell=told.append)
     assert service.client().get("/runs?limit=1")["pagination"]["total"] == 120
     names = {line.what.rpartition(",")[0] for line in lines}
-    assert len(lines) == 2 * len(names) == 2 * 14
+    assert len(lines) == 2 * len(names) == 2 * 16
     assert all(line.measured > 0 and line.floor is not None for line in lines)
     assert "reading at 120 runs" in told
 
