@@ -3,6 +3,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -19,10 +20,15 @@ from optimizer.local.supervision import is_living
 
 def processes_of(stack: LocalStack) -> dict[str, psutil.Process]:
     """Return the supervised main process of each program, and supervisord itself."""
-    pid = int((stack.home.path / "supervisord.pid").read_text())
-    supervisord = psutil.Process(pid)
-    named = {child.environ()["SUPERVISOR_PROCESS_NAME"]: child for child in supervisord.children()}
-    return {"supervisord": supervisord, **named}
+    supervisord = psutil.Process(int((stack.home.path / "supervisord.pid").read_text()))
+    # A child that supervisord has forked a moment ago, or that it has not waited for yet, names no program.
+    named = {name_of(child): child for child in supervisord.children()}
+    return {"supervisord": supervisord, **{name: child for name, child in named.items() if name}}
+
+
+def name_of(child: psutil.Process) -> str | None:
+    with suppress(psutil.NoSuchProcess):
+        return child.environ().get("SUPERVISOR_PROCESS_NAME")
 
 
 def write_both(stack: LocalStack, *, name: str) -> None:

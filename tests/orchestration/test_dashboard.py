@@ -3,6 +3,7 @@
 import httpx
 import pytest
 from playwright.sync_api import Browser, expect
+from servers.browser import press_enter
 from servers.tracking import ProjectClient, open_client
 
 from optimizer.names import DASHBOARD_PATH, TRACKING_API_URL_VARIABLE, TRACKING_KEY_VARIABLE, TRACKING_PREFIX
@@ -31,7 +32,7 @@ def test_the_ui_shows_the_dashboard_to_whom_it_knows_and_keeps_its_place(stack, 
         page.goto(address)
         page.locator("input[name=username]").fill(stack.settings.airflow_user)
         page.locator("input[name=password]").fill(stack.settings.airflow_password)
-        page.keyboard.press("Enter")
+        press_enter(page)
         page.get_by_role("button", name="Browse").click()
         page.get_by_role("menuitem", name="Optimization").click()
         frame = page.frame_locator("iframe[title=Optimization]")

@@ -1,12 +1,13 @@
 """A headless Chromium that asks nobody outside for anything.
 
 from servers.browser import chromium   # fixture, in a conftest
+press_enter(page)                      # where Enter leads to another page
 """
 
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
 QUIET = (
@@ -30,3 +31,13 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         yield browser
         browser.close()
+
+
+def press_enter(page: Page) -> None:
+    """Press Enter where that leads to another page, and let the key go there.
+
+    Chromium never answers for a key that is let go while its page goes away, and Playwright would wait for ever.
+    """
+    with page.expect_navigation():
+        page.keyboard.down("Enter")
+    page.keyboard.up("Enter")

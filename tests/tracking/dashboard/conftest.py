@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
 from servers.browser import chromium
 from servers.tracking import Tracking
 
@@ -36,10 +36,14 @@ class Watched:
             self.faults.append(message.text)
 
     def sign_in(self, key: str) -> Page:
-        """Return a tab that has just signed in."""
+        """Return a tab that has just signed in.
+
+        It may stay open: Chromium never closes one that is told to while it loads.
+        """
         page = self.open()
         page.get_by_label("API key").fill(key)
         page.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_role("button", name="Sign out")).to_be_visible()
         return page
 
 
@@ -65,5 +69,5 @@ def open_browser(chromium: Browser, tracking: Tracking) -> Iterator[Callable[...
 def browser(open_browser: Callable[..., Watched], tracking: Tracking) -> Watched:
     """A desktop's browser, signed in for the project shop."""
     browser = open_browser(viewport={"width": 1280, "height": 860})
-    browser.sign_in(tracking.keys["shop"]).close()
+    browser.sign_in(tracking.keys["shop"])
     return browser

@@ -5,6 +5,7 @@ import uuid
 
 import pytest
 from playwright.sync_api import Page, expect
+from servers.browser import press_enter
 
 ATTACK = "<img src=x onerror=\"document.title='taken'\"><script>document.title='taken'</script>"
 SCORES = [0.9, 0.5, 0.7, 0.4, 0.6]
@@ -59,11 +60,12 @@ def test_a_key_is_entered_once_and_kept_where_no_script_reads_it(open_browser, t
     key = tracking.keys["shop"]
     browser = open_browser()
     page = browser.open("/?search=nothing-of-the-kind")
+    expect(page.get_by_label("API key")).to_be_focused()
     page.keyboard.type("sk_live_wrong")
-    page.keyboard.press("Enter")
+    press_enter(page)
     expect(page.get_by_role("alert")).to_have_text("The key is unknown, revoked or expired.")
     page.get_by_label("API key").fill(key)
-    page.keyboard.press("Enter")
+    press_enter(page)
     expect(page.get_by_role("heading", name="No run matches")).to_be_visible()
     assert page.url.endswith("/dashboard/?search=nothing-of-the-kind")
     (cookie,) = browser.context.cookies()
@@ -143,7 +145,7 @@ def test_runs_are_chosen_compared_and_read_with_the_keyboard_alone(browser, mark
         tab_to(page, f"Compare {mark} {name}")
         page.keyboard.press("Space")
     tab_to(page, "Compare the chosen")
-    page.keyboard.press("Enter")
+    press_enter(page)
     expect(page.get_by_role("heading", name="Compare 2 runs")).to_be_visible()
     expect(page.locator("tr.differs th")).to_have_text("depth ≠ differs", use_inner_text=True)
     expect(page.locator("tr.differs td")).to_have_text(["8", "6"])
@@ -158,7 +160,7 @@ def test_runs_are_chosen_compared_and_read_with_the_keyboard_alone(browser, mark
         expect(page.get_by_role("status")).to_have_text(said)
     assert is_drawn(page)
     tab_to(page, "Show the differences only")
-    page.keyboard.press("Enter")
+    press_enter(page)
     expect(page.get_by_role("rowheader", name="learner.rate")).to_have_count(0)
 
 
@@ -205,7 +207,6 @@ def test_what_a_run_holds_is_shown_as_text_and_never_run(browser, shop):
         page = browser.open(path)
         expect(page.get_by_text("<img src=x onerror=").first).to_be_visible()
         assert page.locator("img[src=x]").count() == 0 and page.title() != "taken"
-        page.close()
     page = browser.open("/")
     # Even a script that got into a page would not run.
     page.evaluate("document.body.append(Object.assign(document.createElement('script'), {text: 'document.title=1'}))")
