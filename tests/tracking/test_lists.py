@@ -165,4 +165,14 @@ def test_a_leaderboard_a_cursor_page_and_a_search_read_their_indexes(tracking):
         assert "never executed" in plan, plan
         find = "SELECT optimization_find_runs('shop', '{\"bulk\": 777}', NULL, NULL, 10)"
         assert len(connection.execute(find).fetchall()) == 1
+        named = "SELECT optimization_find_named_runs(%s, %s, 10)"
+        # Every new run is called so: the list's own order finds them at once.
+        assert connection.execute(named, ["shop", "%BULK%"]).fetchall() == [(None,)]
+        # One run is called so; the names themselves stand in the index.
+        connection.execute("RESET ROLE")
+        connection.execute("SET LOCAL ROLE optimization_service")
+        connection.execute("UPDATE optimization_runs SET run_name = 'Rare_Name' WHERE config @> '{\"bulk\": 777}'")
+        connection.execute("SET LOCAL ROLE optimization_app")
+        assert len(connection.execute(named, ["shop", "%rare\\_n%"]).fetchall()) == 1
+        assert connection.execute(named, ["search", "%rare%"]).fetchall() == []
         connection.rollback()

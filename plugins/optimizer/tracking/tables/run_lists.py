@@ -14,8 +14,8 @@ from optimizer.tracking.queries import render_query
 from optimizer.tracking.tables.runs import as_json
 
 MAX_FOUND = 2000
-"""Runs that contain a config, metadata or tags: so many are looked up by id; where there are more, the list's own
-order finds a page of them sooner."""
+"""Runs that contain a config, metadata or tags, or a text in their name: so many are looked up by id; where there are
+more, the list's own order finds a page of them sooner."""
 
 _CONTAINED = ("config", "metadata", "tags")
 
@@ -75,16 +75,28 @@ async def _conditions(
     contained = {name: getattr(filters, name) or None for name in _CONTAINED}
     if any(contained.values()):
         conditions |= await _contained(connection, contained, project_id=project_id)
+    elif conditions["search"]:
+        conditions |= await _named(connection, conditions["search"], project_id=project_id)
     asked = {name for name, value in conditions.items() if value is not None}
     return asked, {name: conditions[name] for name in asked} | {"project_id": project_id}
 
 
 async def _contained(connection: Connection, wanted: dict[str, Any], *, project_id: str) -> dict[str, Any]:
     values = {name: value if name == "tags" else as_json(value) for name, value in wanted.items()}
-    query = render_query("find_run_ids")
+    ids = await _find(connection, "find_run_ids", values, project_id=project_id)
+    return values if ids is None else {"ids": ids}
+
+
+async def _named(connection: Connection, pattern: str, *, project_id: str) -> dict[str, Any]:
+    ids = await _find(connection, "find_named_run_ids", {"search": pattern}, project_id=project_id)
+    return {} if ids is None else {"ids": ids, "search": None}
+
+
+async def _find(connection: Connection, query: str, values: dict[str, Any], *, project_id: str) -> list[UUID] | None:
+    """Return the ids that one of the lookups finds, or None where there are so many that it is no help."""
     parameters = values | {"project_id": project_id, "row_cap": MAX_FOUND + 1}
-    rows = await (await connection.execute(query, parameters)).fetchall()
-    return values if len(rows) > MAX_FOUND else {"ids": [row[0] for row in rows]}
+    ids = [row[0] for row in await (await connection.execute(render_query(query), parameters)).fetchall()]
+    return None if len(ids) > MAX_FOUND or None in ids else ids
 
 
 async def _count(connection: Connection, asked: set[str], values: dict[str, Any]) -> int:
