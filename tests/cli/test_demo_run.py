@@ -93,23 +93,20 @@ def processes_of(home: Path) -> list[psutil.Process]:
     return [*supervisor.processes(), *named]
 
 
-def test_two_demos_on_an_own_log_print_what_they_left_keep_both_runs_and_leave_nothing_running(
-    tmp_path: Path, log: dict[str, Path]
-):
+def test_a_demo_on_an_own_log_prints_what_it_left_and_leaves_nothing_running(tmp_path: Path, log: dict[str, Path]):
     home = tmp_path / "home"
     options = [part for name, path in log.items() for part in (f"--{name}", str(path))]
-    printed = [optimizer("demo", "--entity", ENTITY, *options, home=home) for _ in range(2)]
+    printed = optimizer("demo", "--entity", ENTITY, *options, home=home)
     assert processes_of(home) == []
 
     engine = open_engine(f"sqlite:///{home}/control_plane.db")
-    found = runs.list_runs(engine)[::-1]
-    assert [(run.status, run.validation_status, run.total_bids) for run in found] == [("completed", "passed", BIDS)] * 2
-    assert [(d.run_id, d.traffic_pct) for d in deployments.read_active(engine, ENTITY)] == [(found[1].run_id, 100)]
-    for text, run in zip(printed, found, strict=True):
-        outputs = registry.read_outputs(engine, run.run_id)
-        files = {output.s3_key.rsplit("/", 1)[1]: (output.row_count, output.byte_count) for output in outputs}
-        check_printed(text, run, objects=home / "objects", files=files)
-        manifest = home / "objects" / run.s3_output_path.removeprefix("s3://") / "manifest.json"
-        assert Manifest.model_validate_json(manifest.read_bytes()).run_id == run.run_id
+    (run,) = runs.list_runs(engine)
+    assert (run.status, run.validation_status, run.total_bids) == ("completed", "passed", BIDS)
+    assert [(d.run_id, d.traffic_pct) for d in deployments.read_active(engine, ENTITY)] == [(run.run_id, 100)]
+    outputs = registry.read_outputs(engine, run.run_id)
+    files = {output.s3_key.rsplit("/", 1)[1]: (output.row_count, output.byte_count) for output in outputs}
+    check_printed(printed, run, objects=home / "objects", files=files)
+    manifest = home / "objects" / run.s3_output_path.removeprefix("s3://") / "manifest.json"
+    assert Manifest.model_validate_json(manifest.read_bytes()).run_id == run.run_id
     listed = json.loads(optimizer("runs", "--json", home=home))
-    assert [row["run_id"] for row in listed] == [found[1].run_id, found[0].run_id]
+    assert [row["run_id"] for row in listed] == [run.run_id]

@@ -28,6 +28,13 @@ def finish(airflow: AirflowApi, entity_code: str, dag_run_id: str) -> str:
     return airflow.wait_for_run(dag_of(entity_code), dag_run_id, timeout_s=RUN_TIMEOUT_S)
 
 
+def run_dag(airflow: AirflowApi, dag_id: str, **conf: Any) -> tuple[str, str]:
+    """Return the state in which a run of the DAG ended, and its dag_run_id."""
+    airflow.wait_for_dag(dag_id, timeout_s=90)
+    dag_run_id = airflow.trigger(dag_id, conf=conf)
+    return airflow.wait_for_run(dag_id, dag_run_id, timeout_s=RUN_TIMEOUT_S), dag_run_id
+
+
 def tasks_of(airflow: AirflowApi, entity_code: str, dag_run_id: str) -> dict[str, TaskState]:
     return {task.task_id: task for task in airflow.task_instances(dag_of(entity_code), dag_run_id)}
 

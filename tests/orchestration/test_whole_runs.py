@@ -4,15 +4,17 @@ import time
 from pathlib import Path
 
 import pytest
+from control_plane.catalog import NOW, open_sample, start_sample
 from orchestration.definitions import TASKS
-from orchestration.driving import dag_of, finish, row_count, row_of, tasks_of, trigger
+from orchestration.driving import dag_of, finish, row_count, row_of, run_dag, tasks_of, trigger
 from sqlalchemy import delete, insert, select, update
 
 from optimizer.artifacts.manifest import read_manifest, read_verified
 from optimizer.artifacts.store import ObjectStore
-from optimizer.control_plane import deployments, registry, tables
+from optimizer.control_plane import deployments, registry, runs, tables
 from optimizer.control_plane.engine import transaction
 from optimizer.errors import ConfigError
+from optimizer.names import PENDING_RUNS_DAG
 from optimizer.tracking.client import ClientSettings, TrackingClient
 from optimizer.tracking.client.abandoned import send_abandoned
 
@@ -127,12 +129,23 @@ def test_a_task_that_found_the_warehouse_away_tries_again_and_its_run_goes_on(ai
     assert row_count(engine, dag_run_id) == 1
 
 
-def test_a_run_that_a_person_marks_failed_leaves_no_running_row(airflow, engine):
+def test_a_silent_run_that_airflow_does_not_know_is_failed_and_one_that_works_is_left_until_a_person_fails_it(
+    airflow, engine
+):
     dag_run_id = trigger(airflow, "nativo_consumer")
     deadline = time.monotonic() + 120
     while (row := row_of(engine, "nativo_consumer", dag_run_id)) is None or row.status != "running":
         assert time.monotonic() < deadline
         time.sleep(0.2)
+    lost = start_sample(engine, open_sample(engine, "lost").run_id)
+    with transaction(engine) as connection:  # neither has given a sign of life for long
+        silent = update(tables.runs).where(tables.runs.c.run_id.in_([row.run_id, lost.run_id]))
+        connection.execute(silent.values(heartbeat_at=NOW))
+    assert run_dag(airflow, PENDING_RUNS_DAG)[0] == "success"
+    found = runs.read_run(engine, lost.run_id)
+    reason = f"Airflow has no DAG run lost of {dag_of('drugs_hcp')}; last sign of life {NOW:%Y-%m-%d %H:%M:%S} UTC"
+    assert found.status == "failed" and reason in found.error_message
+    assert row_of(engine, "nativo_consumer", dag_run_id).status == "running"
     airflow.mark_failed(dag_of("nativo_consumer"), dag_run_id)
     while (row := row_of(engine, "nativo_consumer", dag_run_id)).status == "running":
         assert time.monotonic() < deadline, "close_run did not run"

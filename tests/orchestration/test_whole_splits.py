@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from orchestration.driving import RUN_TIMEOUT_S, dag_of, finish, row_of, tasks_of, trigger
+from orchestration.driving import RUN_TIMEOUT_S, dag_of, finish, row_of, run_dag, tasks_of, trigger
 from sqlalchemy import Engine, update
 
 from optimizer.control_plane import deployments, registry, runs, tables
@@ -53,15 +53,10 @@ def request_path(dag_run_id: str) -> str:
     return f"/dags/{dag_of(ENTITY)}/dagRuns/{dag_run_id}/taskInstances/approve/-1/hitlDetails"
 
 
-def run_dag(airflow: AirflowApi, dag_id: str, **conf: Any) -> tuple[str, str]:
-    """Return the state in which a run of the DAG ended, and its dag_run_id."""
-    airflow.wait_for_dag(dag_id, timeout_s=90)
-    dag_run_id = airflow.trigger(dag_id, conf=conf)
-    return airflow.wait_for_run(dag_id, dag_run_id, timeout_s=RUN_TIMEOUT_S), dag_run_id
-
-
 def log_of(airflow: AirflowApi, dag_id: str, dag_run_id: str, task_id: str) -> str:
-    path = f"/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/logs/1"
+    """Return the log of the task's last try."""
+    (task,) = (task for task in airflow.task_instances(dag_id, dag_run_id) if task.task_id == task_id)
+    path = f"/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/logs/{task.try_number}"
     return str(airflow._request("GET", path, params={"full_content": True}))
 
 
