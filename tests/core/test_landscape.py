@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 
-from optimizer.core.landscape import Landscape, Link
+from optimizer.core.landscape import STEEPEST, Landscape, Link
 
 LANDSCAPE = Landscape(reference_cpm=8.0)
 MIXED = Link(np.array([-1.5, 0.2, 1.0]), np.array([0.3, 0.5, 0.2]))
@@ -44,13 +44,30 @@ def test_segments_of_different_slopes_are_solved_each_by_its_own():
     assert LANDSCAPE.best_response(level, slope, value) == pytest.approx(alone)
 
 
-def test_where_auctions_lack_rivals_the_bid_is_the_best_one_against_rivals_or_none():
+def test_where_auctions_lack_rivals_the_bid_is_the_best_one_against_rivals():
     landscape, level = Landscape(8.0, UNRIVALLED), np.array([0.0])
     bid = landscape.best_response(level, SLOPE, np.array([20.0]))[0]
     near = bid * np.array([0.98, 1.0, 1.02])
     surplus = (20.0 - near) * landscape.win_rate(level, SLOPE, near)
     assert surplus.argmax() == 1
-    assert landscape.best_response(level, SLOPE, np.array([1.0]))[0] == 0.0
+
+
+@pytest.mark.parametrize("share", [0.02, 0.05, 0.1])
+@pytest.mark.parametrize("slope", [1.5, 3.0, 6.0])
+def test_where_no_bid_against_rivals_is_best_the_bid_falls_by_degrees(share, slope):
+    landscape = Landscape(8.0, Link(unrivalled_share=share))
+    value = np.geomspace(0.01, 200.0, 4_000)
+    level, slopes = np.zeros(len(value)), np.full(len(value), slope)
+    bid = landscape.best_response(level, slopes, value)
+    surplus = [(value - bid * step) * landscape.win_rate(level, slopes, bid * step) for step in (0.99, 1.0, 1.01)]
+    bids = bid > 0
+    is_best = bids & (surplus[1] >= surplus[0]) & (surplus[1] >= surplus[2])
+    assert is_best[-1] and not is_best[0] and (np.diff(is_best.astype(int)) >= 0).all()
+    steepness = np.diff(np.log(bid[bids])) / np.diff(np.log(value[bids]))
+    assert (steepness > 0).all() and steepness.max() == pytest.approx(STEEPEST, abs=0.02)
+    # All the way down to where it matters no more, and never above the value.
+    last = bid[is_best].min()
+    assert bid[bids].min() < last / 100 and (bid <= value).all() and bid[0] == 0.0
 
 
 def test_nothing_is_bid_for_what_is_worth_nothing():

@@ -55,6 +55,12 @@ def test_backtest_intervals_hold_the_truth():
     assert np.mean([trial.backtest_covered for trial in trials]) >= 5 / 6
 
 
+def test_dirt_in_the_log_hardly_moves_the_bids():
+    change = {trial.scenario: trial.bid_change for trial in Job("dirt", 1, BIDS // 2).run()}
+    assert change.pop("dirt: null tokens") <= 0.01
+    assert len(change) == 4 and max(change.values()) <= 0.001
+
+
 def test_a_daily_loop_learns_from_its_own_bids():
     days = list(run_loop(Case(2, bids=BIDS), settings=TARGET_ONLY, live_days=3))
     assert [day.run.run_id[:8] for day in days] == ["20260306", "20260307", "20260308"]

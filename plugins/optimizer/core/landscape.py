@@ -17,6 +17,12 @@ _TABLE_POINTS = 4 * len(_LOGITS)
 _SLOPE_STEP = 0.01
 """Slopes are told apart this finely when bids are solved for: far finer than they are known."""
 
+STEEPEST = 2.0
+"""A bid falls at most so many times as fast as the value, in logs: what is known of a level never turns 12 into 2."""
+
+_DESCENT = 6.0
+"""So far, in logs, a bid is followed down from the last that pays against rivals: a four-hundredth of it."""
+
 
 @dataclass(frozen=True)
 class Link:
@@ -64,11 +70,13 @@ class Landscape:
         return self.reference_cpm * np.exp((wanted - level) / slope)
 
     def best_response(self, level: np.ndarray, slope: np.ndarray, value_cpm: np.ndarray) -> np.ndarray:
-        """Return the bid with the largest (value - bid) P(win | bid); 0 where no bid against rivals pays.
+        """Return the bid with the largest (value - bid) P(win | bid); 0 where no bid near it pays against rivals.
 
         With z the logit of the bid and scale the bid at z = 0, the first-order condition is value / scale = h(z),
         h(z) = exp(z / slope) (1 + G(z) / (slope G'(z))): an increasing function for each slope, inverted by a table.
-        With auctions without rivals h falls first; the bid is the solution on its rising branch.
+        With auctions without rivals h falls first; the bid is the solution on its rising branch. That ends where h is
+        least, ever more steeply, and the bid would fall to nothing there: where it is steeper than `STEEPEST` it
+        is the least curve above it that is not.
         Source: docs/optimizer.md, "From landscape to bid".
         """
         return self.solver(level, slope)(value_cpm)
@@ -105,7 +113,7 @@ class Solver:
     """Best responses of many segments, each by the table of its slope.
 
     log_scale: log of the bid at which the segment's logit is 0, CPM.
-    log_start: log of the least value that is worth a bid against rivals, CPM.
+    log_start: log of the least value that is worth more than nothing, CPM.
     points_per_log, first_point: the table's grid and where it begins in `log_bids`, which holds all tables in a row.
     """
 
@@ -146,7 +154,7 @@ class Solver:
 
 @dataclass(frozen=True)
 class _ResponseTable:
-    """log(best bid / scale) on an even grid of log(value / scale), for one slope."""
+    """log(best bid / scale) on an even grid of log(value / scale), for one slope; see `Landscape.best_response`."""
 
     start: float
     step: float
@@ -158,6 +166,8 @@ class _ResponseTable:
         log_h = _LOGITS / slope + np.log1p(won / (slope * rise))
         log_h = np.minimum.accumulate(log_h[::-1])[::-1]
         rising = slice(np.searchsorted(log_h, log_h[0], side="right") - 1, None)
-        log_values = np.linspace(log_h[0], log_h[-1], _TABLE_POINTS)
-        log_bids = np.interp(log_values, log_h[rising], _LOGITS[rising]) / slope
+        log_values = np.linspace(log_h[0] - _DESCENT / STEEPEST, log_h[-1], _TABLE_POINTS)
+        log_bids = np.interp(log_values, log_h[rising], _LOGITS[rising], left=-np.inf) / slope
+        steep = STEEPEST * log_values
+        log_bids = steep + np.maximum.accumulate((log_bids - steep)[::-1])[::-1]
         return cls(float(log_values[0]), float(log_values[1] - log_values[0]), log_bids)

@@ -20,9 +20,10 @@ from optimizer.errors import DataError
 from optimizer.training.boosting import win_scores
 from optimizer.training.context import Context
 
-UNRIVALLED_SHARES = (0.0, 0.02, 0.04, 0.06, 0.08, 0.10, 0.12)
-LIKELIHOOD_GAIN = 2.0
-"""A larger share of auctions without a rival has to be clearly likelier: by this much in log-likelihood."""
+STEP = 0.02
+UNRIVALLED_SHARES = tuple(round(STEP * number, 2) for number in range(7))
+COST_OF_SHARE = 100.0
+"""A hundredth more of the auctions without a rival has to be likelier by this hundredth, 1 in log-likelihood."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,26 +48,49 @@ class Curve:
 
 
 def fit_best_curve(context: Context, booster: lgb.Booster, cells: pd.DataFrame) -> tuple[Curve, SegmentLevels]:
-    """The curve with the share of auctions without a rival under which the whole log is likeliest.
+    """The curve with the share of auctions without a rival under which the whole log is likeliest, and its levels.
 
-    Only bids far apart on one segment tell it; while the log holds none, no share is clearly likelier than 0. The
-    largest of all is no answer: then plans followed the rivals closely, which makes every curve look too steep.
+    Only bids far apart on one segment tell it; while the log holds none, no share is worth its cost. The largest of
+    all is no answer: then plans followed the rivals closely, which makes every curve look too steep.
     """
-    best = logistic = None
+    tried: dict[float, tuple[Curve, SegmentLevels]] = {}
+    worth: list[float] = []
     for share in UNRIVALLED_SHARES:
         try:
-            curve = fit_curve(context, booster, cells, unrivalled_share=share)
+            tried[share] = _fit_whole(context, booster, cells, share)
         except DataError:
-            if best is None:
+            if not tried:
                 raise
             break  # more than the log bears: somewhere less is won than the share
-        levels = _own_levels(context, curve)
-        if best is not None and levels.log_likelihood < best[1].log_likelihood + LIKELIHOOD_GAIN:
+        worth.append(tried[share][1].log_likelihood - COST_OF_SHARE * share)
+        if len(worth) >= 3 and worth[-1] < worth[-2]:  # three make a parabola
             break
-        best = curve, levels
-        logistic = logistic or best
-    curve, levels = logistic if best[0].fit.unrivalled_share == UNRIVALLED_SHARES[-1] else best
+    best = 0.0 if len(worth) == len(UNRIVALLED_SHARES) == np.argmax(worth) + 1 else _summit(worth)
+    curve, levels = tried[best] if best in tried else _fit_whole(context, booster, cells, best)
     return _settle_intercept(context, curve, levels), levels
+
+
+def _fit_whole(
+    context: Context, booster: lgb.Booster, cells: pd.DataFrame, share: float
+) -> tuple[Curve, SegmentLevels]:
+    curve = fit_curve(context, booster, cells, unrivalled_share=share)
+    return curve, _own_levels(context, curve)
+
+
+def _summit(worth: list[float]) -> float:
+    """The share at the top of the parabola through the best of the shares that were tried and its neighbours.
+
+    Between two shares that are worth the same, a few bids more or less do not move it.
+    """
+    best = int(np.argmax(worth))
+    first = min(max(best - 1, 0), len(worth) - 3)
+    if first < 0:
+        return UNRIVALLED_SHARES[best]
+    shares = UNRIVALLED_SHARES[first : first + 3]
+    bend, rise, _ = np.polyfit(shares, worth[first : first + 3], 2)
+    if bend >= 0:
+        return UNRIVALLED_SHARES[best]
+    return float(np.clip(-rise / (2 * bend), max(0.0, UNRIVALLED_SHARES[best] - STEP), UNRIVALLED_SHARES[best] + STEP))
 
 
 def _settle_intercept(context: Context, curve: Curve, levels: SegmentLevels) -> Curve:
