@@ -75,6 +75,22 @@ def test_every_reason_is_met_by_these_policies_and_told_in_its_own_words():
     assert all(text.endswith(".") and "nan" not in text for text in texts.values())
 
 
+def test_a_bid_that_falls_by_degrees_is_not_called_the_best():
+    segments = segment_table().assign(value_cpm=np.nan, floor_cpm=np.nan, previous_bid_cpm=np.nan, trust_low_cpm=0.1)
+    run = price(segments.assign(level=np.linspace(-6.0, 2.0, len(segments)), level_shift=0.0), target_win_rate=0.2)
+    told = {True: 0, False: 0}
+    for (_, row), explanation in zip(run.bids.iterrows(), explain_all(run), strict=True):
+        if row["reason"] == "target":
+            bid = row["planned_bid_cpm"] * np.array([0.9, 1.0])
+            less, planned = (explanation.worth.worth_cpm - bid) * run.landscape.win_rate(
+                row["level"], row["slope"], bid
+            )
+            is_falling = "by degrees" in explanation.reason_text
+            assert is_falling == (less > planned * 1.005), explanation.reason_text
+            told[is_falling] += 1
+    assert min(told.values()) >= 5, told
+
+
 def test_a_bound_shows_its_edges_and_the_sentence_its_figures():
     run = price(segment_table())
     explanation = with_reason(run, "step")

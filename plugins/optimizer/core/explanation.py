@@ -20,6 +20,9 @@ WinRate = Callable[[float, float, float], float]
 UNEXPLAINED = "unexplained"
 """Name of a step that the numbers of the run do not account for; there should be none."""
 
+_FLAT = 1e-3
+"""Around the best bid the surplus is flatter than this, relative, where the bid moves by 2 %."""
+
 _BID_TOLERANCE = 1e-6
 
 
@@ -174,7 +177,7 @@ def explain_bid(
         is_served=bool(row["is_served"]),
         not_served_because=_not_served_because(row, values, pricing.settings, max_level_error),
         reason=row["reason"],
-        reason_text=_reason_text(row, pricing, worth),
+        reason_text=_reason_text(row, pricing, worth, win_rate),
     )
 
 
@@ -285,14 +288,20 @@ def _not_served_because(
     return tuple(problem for problem, holds in problems.items() if holds)
 
 
-def _reason_text(row: Mapping[str, Any] | pd.Series, pricing: RunPricing, worth: Worth) -> str:
+def _reason_text(row: Mapping[str, Any] | pd.Series, pricing: RunPricing, worth: Worth, win_rate: WinRate) -> str:
     """The reason as a sentence for a trader."""
     settings, wanted, planned = pricing.settings, row["wanted_bid_cpm"], row["planned_bid_cpm"]
     moved = f"from {wanted:.2f} to {planned:.2f} CPM"
     raised = "raised" if planned > wanted else "lowered"
+    why = _best_text(settings, planned, worth)
+    if _is_falling(row, settings, worth, win_rate):
+        why = (
+            f"at {worth.worth_cpm:.2f} CPM a win, no bid against rivals pays here; {planned:.2f} CPM is on the way, by "
+            "degrees, from the last that did to one for auctions without a rival"
+        )
     texts = {
-        "target": f"No bound touched it: {_best_text(settings, planned, worth)}.",
-        "value": f"No bound touched it: {_best_text(settings, planned, worth)}.",
+        "target": f"No bound touched it: {why}.",
+        "value": f"No bound touched it: {why}.",
         "shrinkage": f"No bound touched it, but only {100 * row['own_share']:.0f} % of its win rate is own evidence: "
         f"{planned:.2f} CPM is mostly what segments like it should bid.",
         "exploration": f"Raised {moved}: little is known of it, and aggressive exploration tries the upper end.",
@@ -308,6 +317,17 @@ def _reason_text(row: Mapping[str, Any] | pd.Series, pricing: RunPricing, worth:
         NO_BID: "No bid: its floor is above what margin and cap allow.",
     }
     return texts.get(row["reason"], f"Bound by {row['reason']}: {moved}.")
+
+
+def _is_falling(row: Mapping[str, Any] | pd.Series, settings: RunSettings, worth: Worth, win_rate: WinRate) -> bool:
+    """Whether the planned bid lies below the last that is best against rivals: a little less would pay more."""
+    if settings.auction_type == "second_price" or settings.win_rate_scope == "segment":
+        return False
+    less, planned = (
+        (worth.worth_cpm - bid) * win_rate(float(row["level"]), float(row["slope"]), bid)
+        for bid in (0.98 * row["planned_bid_cpm"], row["planned_bid_cpm"])
+    )
+    return bool(less > planned * (1 + _FLAT))
 
 
 def _best_text(settings: RunSettings, bid_cpm: float, worth: Worth) -> str:
