@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
-from airflow.sdk import DAG, DeltaTriggerTimetable, get_current_context, task
+from airflow.sdk import DAG, DeltaTriggerTimetable, TriggerRule, get_current_context, task
 
 from optimizer.names import PENDING_RUNS_DAG
 
@@ -53,16 +53,17 @@ def build_pending_runs_dag() -> DAG:
             """Return what to start, for TriggerDagRunOperator: one dict a claimed run."""
             return _claim(partial(_dag_run_state, get_current_context()["ti"]))
 
-        @task
+        # After the start: a run that was claimed long ago and never started is started, and not found dead.
+        @task(trigger_rule=TriggerRule.ALL_DONE)
         def fail_dead_runs() -> list[dict[str, str]]:
             """Return run_id and reason of each run that died."""
             return _fail_dead_runs(partial(_dag_run_state, get_current_context()["ti"]))
 
         # The dag_run_id is the claim's own: a start that is tried again finds what it started.
-        TriggerDagRunOperator.partial(
+        started = TriggerDagRunOperator.partial(
             task_id="start", logical_date=None, skip_when_already_exists=True, openlineage_inject_parent_info=False
         ).expand_kwargs(claim())
-        fail_dead_runs()
+        started >> fail_dead_runs()
     return dag
 
 
