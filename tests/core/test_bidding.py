@@ -123,6 +123,11 @@ def test_in_a_second_price_auction_the_bid_is_what_a_win_is_worth():
     assert second.expected_cpm < first.expected_cpm
 
 
+def test_where_every_segment_has_to_reach_the_target_that_is_the_reason_and_no_value():
+    result = plan(segments(value_cpm=np.nan), replace(POLICY, win_rate_scope="segment"))
+    assert "target" in set(result.table["reason"]) and "value" not in set(result.table["reason"])
+
+
 def test_a_segment_whose_slope_is_not_known_keeps_its_bid_with_jitter():
     frame = segments(is_held=np.arange(200) < 100, previous_bid_cpm=np.where(np.arange(200) < 50, 6.0, np.nan))
     table = plan(frame, replace(POLICY, step_limit=1.0)).table
@@ -193,4 +198,3 @@ def test_whatever_the_policy_bids_are_whole_cents_within_their_hard_bounds(
     assert np.allclose(bid[has_bid] * 100, np.round(bid[has_bid] * 100))
     if trusted:
         assert (bid[has_bid] <= np.maximum((1 - margin) * frame["value_cpm"][has_bid], 0.01) + 1e-9).all()
-    assert 0.01 <= result.fallback_bid_cpm <= max(cap, 0.01) + 1e-9

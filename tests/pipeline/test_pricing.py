@@ -68,6 +68,18 @@ def test_what_is_not_served_is_bid_the_fallback_and_says_so():
     assert run.figures["row_coverage"] == pytest.approx(run.bids["bids"][::2].sum() / run.bids["bids"].sum())
 
 
+@pytest.mark.parametrize("auction_type", ["first_price", "second_price"])
+def test_the_fallback_is_expected_to_cost_what_it_costs_and_not_what_its_jitter_would(auction_type):
+    report = REPORT.model_copy(update={"value_per_mille_views": 30.0})
+    settings = SETTINGS.model_copy(update={"auction_type": auction_type})
+    run = priced(learned(report=report, effective_bids=thin()), settings=settings)
+    others = run.bids[~run.bids["is_served"]]
+    level, slope, bid = (others[name].to_numpy() for name in ("level", "slope", "suggested_bid_cpm"))
+    cost = bid if auction_type == "first_price" else run.landscape.mean_price(level, slope, bid)
+    assert others["expected_cost_cpm"].to_numpy() == pytest.approx(cost)
+    assert others["expected_margin"].to_numpy() == pytest.approx(1 - cost / others["value_cpm"].to_numpy())
+
+
 def test_the_target_is_reached_with_the_fallback_on_what_is_not_served():
     run = priced(learned(effective_bids=thin()))
     won = run.landscape.win_rate(

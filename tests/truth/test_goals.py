@@ -1,5 +1,6 @@
 import io
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -33,6 +34,11 @@ def test_a_goal_is_met_within_its_bounds_over_all_seeds(figure, values, is_met):
     reached = BY_FIGURE[figure].reach(trials(**{figure: values}))
     assert reached.is_met is is_met and reached.seeds == len(values)
     assert (reached.missed_by == 0) is is_met
+
+
+def test_a_trial_that_came_out_without_the_figure_misses_the_line():
+    reached = BY_FIGURE["bid_change"].reach(trials(bid_change=[0.001, np.nan]))
+    assert not reached.is_met and reached.missed_by == np.inf and reached.seeds == 2
 
 
 def test_a_gap_counts_whether_above_or_below():

@@ -69,13 +69,11 @@ class BidPlan:
         jitter), jitter, suggested_bid_cpm (planned and suggested NaN where there is no bid), expected_win_rate,
         expected_cost_cpm (of a win), expected_margin and reason.
     win_price_cpm: lambda, what one more win is worth beyond its value so that the target is met.
-    fallback_bid_cpm: the bid on a segment that is not known.
     expected_win_rate, expected_cpm: over all requests, at the planned bids.
     """
 
     table: pd.DataFrame
     win_price_cpm: float
-    fallback_bid_cpm: float
     expected_win_rate: float
     expected_cpm: float
 
@@ -101,6 +99,7 @@ def plan_bids(segments: pd.DataFrame, *, landscape: Landscape, policy: BidPolicy
     can_bid = bounds.is_biddable
     cost = market.cost(suggested)
     value = segments["value_cpm"].to_numpy(float)
+    is_priced = win_price > 0 or policy.win_rate_scope == "segment"
     table = pd.DataFrame(
         {
             "wanted_bid_cpm": wanted,
@@ -110,7 +109,7 @@ def plan_bids(segments: pd.DataFrame, *, landscape: Landscape, policy: BidPolicy
             "expected_win_rate": np.where(can_bid, market.win_rate(suggested), 0.0),
             "expected_cost_cpm": np.where(can_bid, cost, np.nan),
             "expected_margin": np.where(can_bid, 1 - cost / np.where(value > 0, value, np.nan), np.nan),
-            "reason": _reasons(bound, segments, can_bid=can_bid, is_lifted=lifted > wanted, is_priced=win_price > 0),
+            "reason": _reasons(bound, segments, can_bid=can_bid, is_lifted=lifted > wanted, is_priced=is_priced),
         },
         index=segments.index,
         copy=False,
@@ -119,7 +118,6 @@ def plan_bids(segments: pd.DataFrame, *, landscape: Landscape, policy: BidPolicy
     return BidPlan(
         table=table,
         win_price_cpm=win_price,
-        fallback_bid_cpm=_fallback_bid(planned[can_bid], market.requests[can_bid], policy),
         expected_win_rate=float(won.sum() / market.requests.sum()),
         expected_cpm=float((won * market.cost(planned)).sum() / won.sum()) if won.sum() > 0 else 0.0,
     )
@@ -300,11 +298,3 @@ def _reasons(
     free[segments["is_held"].to_numpy(bool)] = number["held"]
     decided = np.where(bound < 0, free, bound)
     return pd.array(REASONS, dtype="str").take(np.where(can_bid, decided, number[NO_BID]))
-
-
-def _fallback_bid(planned: np.ndarray, requests: np.ndarray, policy: BidPolicy) -> float:
-    """The bid on what is not known: the request-weighted mean of the bids on what is, within the cap."""
-    if not len(planned):
-        return CENT
-    mean = np.exp(np.average(np.log(planned), weights=requests))
-    return float(max(CENT, np.floor(min(mean, policy.max_bid_cpm) / CENT + 1e-9) * CENT))

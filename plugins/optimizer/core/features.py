@@ -131,7 +131,10 @@ class _Forecast:
 
 @dataclass(frozen=True, slots=True)
 class _Halves:
-    """The log cut in two by time, for all features to be tried on; `both` has the earlier rows, then the later ones."""
+    """The first 40 % and the last 30 % of the days, for all features to be tried on; `both` has the rows of both.
+
+    What is learned on the earlier and holds on the later days has lasted over those between.
+    """
 
     earlier: pd.DataFrame
     later: pd.DataFrame

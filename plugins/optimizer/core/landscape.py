@@ -124,11 +124,11 @@ class Solver:
     log_bids: np.ndarray
 
     def __call__(self, value_cpm: np.ndarray) -> np.ndarray:
-        """Return the best bids, CPM; 0 where no bid against rivals pays."""
+        """Return the bids of `best_response`, CPM; 0 where a win is worth next to nothing."""
         return np.exp(self.log_scale + self.log_bid(value_cpm))
 
     def log_bid(self, value_cpm: np.ndarray) -> np.ndarray:
-        """Return log(best bid / scale); -inf where no bid against rivals pays."""
+        """Return log(bid / scale); -inf where a win is worth next to nothing."""
         with np.errstate(divide="ignore"):
             log_value = np.log(np.maximum(value_cpm, 0.0))
         position = (log_value - self.log_start) * self.points_per_log

@@ -82,7 +82,7 @@ def price_run(learned: Learned, *, settings: RunSettings, active: ActiveBids | N
     fallback = _fallback_bid(segments, first, active, policy)
     segments = _decide_service(segments, first, policy, fallback)
     plan = plan_bids(_as_bid(segments, fallback), landscape=landscape, policy=policy, seed=run_id)
-    bids = _bid_table(segments, plan, landscape, fallback)
+    bids = _bid_table(segments, plan, landscape, policy, fallback)
     figures = _figures(bids, plan, policy, landscape) | {
         "fallback_bid_cpm": fallback,
         "segment_scope_cpm_ratio": _segment_scope_ratio(segments, landscape, policy, run_id),
@@ -200,17 +200,23 @@ def _own_share(segments: pd.DataFrame) -> np.ndarray:
     )
 
 
-def _bid_table(segments: pd.DataFrame, plan: BidPlan, landscape: Landscape, fallback: float) -> pd.DataFrame:
+def _bid_table(
+    segments: pd.DataFrame, plan: BidPlan, landscape: Landscape, policy: BidPolicy, fallback: float
+) -> pd.DataFrame:
     """The segments with their bids and what is expected of them; where the fallback is bid, it says so."""
     table = pd.concat([segments, plan.table], axis=1)
     others = ~table["is_served"] & ~table["is_blocked"] & table["suggested_bid_cpm"].notna()
     level, slope = table["level"].to_numpy(float), table["slope"].to_numpy(float)
-    at_fallback = landscape.win_rate(level, slope, np.full(len(table), fallback))
+    bid = np.full(len(table), fallback)
+    cost = landscape.mean_price(level, slope, bid) if policy.is_second_price else bid
+    margin = 1 - cost / table["value_cpm"].where(table["value_cpm"] > 0)
     return table.assign(
         planned_bid_cpm=table["planned_bid_cpm"].mask(others, fallback),
         jitter=table["jitter"].mask(others, 1.0),
         suggested_bid_cpm=table["suggested_bid_cpm"].mask(others, fallback),
-        expected_win_rate=table["expected_win_rate"].mask(others, at_fallback),
+        expected_win_rate=table["expected_win_rate"].mask(others, landscape.win_rate(level, slope, bid)),
+        expected_cost_cpm=table["expected_cost_cpm"].mask(others, cost),
+        expected_margin=table["expected_margin"].mask(others, margin),
         reason=table["reason"].mask(others, FALLBACK),
         observed_win_rate=table["wins"] / table["bids"],
         modelled_win_rate=landscape.win_rate(level, slope, table["usual_bid_cpm"].to_numpy(float)),

@@ -1,5 +1,6 @@
 """Win-rate curves on a model's scores: of some days, or of the whole log."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import lightgbm as lgb
@@ -65,7 +66,7 @@ def fit_best_curve(context: Context, booster: lgb.Booster, cells: pd.DataFrame) 
         worth.append(tried[share][1].log_likelihood - COST_OF_SHARE * share)
         if len(worth) >= 3 and worth[-1] < worth[-2]:  # three make a parabola
             break
-    best = 0.0 if len(worth) == len(UNRIVALLED_SHARES) == np.argmax(worth) + 1 else _summit(worth)
+    best = 0.0 if len(worth) == len(UNRIVALLED_SHARES) == np.argmax(worth) + 1 else summit(worth)
     curve, levels = tried[best] if best in tried else _fit_whole(context, booster, cells, best)
     return _settle_intercept(context, curve, levels), levels
 
@@ -77,20 +78,23 @@ def _fit_whole(
     return curve, _own_levels(context, curve)
 
 
-def _summit(worth: list[float]) -> float:
-    """The share at the top of the parabola through the best of the shares that were tried and its neighbours.
+def summit(worth: Sequence[float]) -> float:
+    """Return the share at the top of the parabola through the best of the first shares and its neighbours.
 
-    Between two shares that are worth the same, a few bids more or less do not move it.
+    Between two shares that are worth the same, a few bids more or less do not move it. It lies among those tried.
+
+    Args:
+        worth: of the first of `UNRIVALLED_SHARES`, in their order.
     """
     best = int(np.argmax(worth))
     first = min(max(best - 1, 0), len(worth) - 3)
     if first < 0:
         return UNRIVALLED_SHARES[best]
-    shares = UNRIVALLED_SHARES[first : first + 3]
-    bend, rise, _ = np.polyfit(shares, worth[first : first + 3], 2)
+    bend, rise, _ = np.polyfit(UNRIVALLED_SHARES[first : first + 3], worth[first : first + 3], 2)
     if bend >= 0:
         return UNRIVALLED_SHARES[best]
-    return float(np.clip(-rise / (2 * bend), max(0.0, UNRIVALLED_SHARES[best] - STEP), UNRIVALLED_SHARES[best] + STEP))
+    low, high = (UNRIVALLED_SHARES[min(max(near, 0), len(worth) - 1)] for near in (best - 1, best + 1))
+    return float(np.clip(-rise / (2 * bend), low, high))
 
 
 def _settle_intercept(context: Context, curve: Curve, levels: SegmentLevels) -> Curve:

@@ -59,7 +59,7 @@ def training_report(context: Context, win_rate: WinRate, clicks: ClickModel) -> 
         DataError: the window has no views.
     """
     job, cells, fit = context.job, context.cells, win_rate.curve.fit
-    _, calibrate, test = context.split.slices(context.priced)
+    _, calibrate, test = context.split.slices(cells)
     recent = pd.concat([calibrate, test])
     served = recent["log_base"].fillna(recent["log_bid"])
     hits = cells["clicks"].sum()

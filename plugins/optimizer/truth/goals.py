@@ -51,10 +51,9 @@ class Goal:
     high: float
 
     def reach(self, trials: Sequence[TrialFigures]) -> "Reached | None":
-        """Return what the trials reached, None where none has the figure."""
+        """Return what the trials reached, None where none has the figure; NaN where only some have."""
         figures = np.array([getattr(trial, self.figure) for trial in trials], float)
-        figures = figures[~np.isnan(figures)]
-        return Reached(self, float(self.statistic(figures)), len(figures)) if len(figures) else None
+        return None if np.isnan(figures).all() else Reached(self, float(self.statistic(figures)), len(figures))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +71,8 @@ class Reached:
     @property
     def missed_by(self) -> float:
         """How far outside its bounds the figure is; 0 where it is met."""
+        if np.isnan(self.figure):
+            return np.inf
         return max(self.goal.low - self.figure, self.figure - self.goal.high, 0.0)
 
 
