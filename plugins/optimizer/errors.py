@@ -7,6 +7,7 @@ OptimizerError
 │   │   └── EmptyWindowError  the window holds no bids
 │   ├── DataError             the run's data cannot be learned from
 │   ├── ArtifactError         an object is missing, changed or incomplete
+│   │   └── AccessDenied      the object store denies access: the object may be good
 │   ├── RunStateError         the run is not in the state that the step needs
 │   │   └── RunCancelled      somebody cancelled the run: nothing failed, and nothing goes on
 │   ├── RequestError          a bid request that cannot be read
@@ -48,6 +49,10 @@ class DataError(PermanentError):
 
 class ArtifactError(PermanentError):
     """An object of a run is missing, changed or incomplete."""
+
+
+class AccessDenied(ArtifactError):
+    """The object store denies access, so nothing is known of the object."""
 
 
 class RunStateError(PermanentError):

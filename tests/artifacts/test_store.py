@@ -1,3 +1,4 @@
+import re
 import time
 from collections.abc import Iterator
 from hashlib import sha256
@@ -7,7 +8,7 @@ import pytest
 from servers.embedded import closed_port
 
 from optimizer.artifacts.store import ObjectStore, split_uri
-from optimizer.errors import ArtifactError, UnavailableError
+from optimizer.errors import AccessDenied, ArtifactError, UnavailableError
 from optimizer.local import LocalStack
 from optimizer.local.clients import connect_objects
 
@@ -85,16 +86,17 @@ def test_a_missing_bucket_is_an_artifact_error_with_the_address(store: ObjectSto
 
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("wrong", [{"objects_secret_key": "wrong"}, {"objects_access_key": "WRONG"}], ids=str)
-def test_wrong_keys_are_an_artifact_error_that_names_the_connection(
+def test_wrong_keys_are_denied_access_with_the_code_and_what_to_check(
     systems: LocalStack, prefix: str, file: Path, name: str, wrong: dict[str, str]
 ):
     client = connect_objects(systems.settings.model_copy(update=wrong))
-    with pytest.raises(ArtifactError) as raised:
+    with pytest.raises(AccessDenied) as raised:
         CALLS[name](ObjectStore(client), prefix + "a.csv", file)
     client.close()
-    assert prefix + "a.csv" in str(raised.value)
-    assert "access denied" in str(raised.value)
-    assert "check the connection optimizer_objects" in str(raised.value)
+    message = str(raised.value)
+    assert prefix + "a.csv: the" in message and client.meta.endpoint_url in message
+    assert re.search(r"denies access \(\w+(: .+)?\); check its credentials and their rights$", message)
+    assert "connection" not in message, "the bidder and the command line have no connection of Airflow's"
 
 
 @pytest.fixture

@@ -102,7 +102,12 @@ def test_a_split_is_read_from_text_json_and_mapping(given):
     assert read_split(given) == {"a": 80, "b": 20}
 
 
-@pytest.mark.parametrize("given", ["a", "a=80 a=20", "a=x", "{a: 80}", '{"a": 80'])
+@pytest.mark.parametrize("given", ["a", "a=80 a=20", "a=x", "{a: 80}", '{"a": 80', '{"a": 40, "a": 100}'])
 def test_what_is_no_split_is_refused_with_an_example(given):
     with pytest.raises(DeploymentError, match="write for example 20260203_150000=80"):
         read_split(given)
+
+
+def test_a_run_that_stands_twice_in_json_is_named():
+    with pytest.raises(DeploymentError, match="'a' stands twice"):
+        read_split('{"a": 40, "b": 60, "a": 100}')

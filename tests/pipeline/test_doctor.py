@@ -1,6 +1,7 @@
 """What does not fit together is found, each thing with what to do, and what fits is not."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from sqlalchemy import Engine, text
 from optimizer.artifacts.store import ObjectStore
 from optimizer.control_plane import deployments
 from optimizer.control_plane.engine import open_engine, transaction
-from optimizer.errors import ConfigError, UnavailableError
+from optimizer.errors import AccessDenied, ConfigError, UnavailableError
 from optimizer.local import LocalStack
 from optimizer.local.clients import connect_objects
 from optimizer.pipeline.dead_runs import GRACE
@@ -168,3 +169,42 @@ def test_an_object_store_that_is_away_is_a_finding_of_its_own(engine: Engine, sy
     subject, problem, _ = only(look(engine, ObjectStore(client)))
     client.close()
     assert subject == "object store" and "the object store did not answer" in problem
+
+
+LET_READ = "let this login read the objects, and ask again: their manifests were not looked up"
+
+
+def test_an_object_store_that_denies_access_is_one_finding_for_all_runs(engine: Engine, systems: LocalStack):
+    complete_sample(engine, "second")
+    client = connect_objects(systems.settings.model_copy(update={"objects_access_key": "WRONG"}))
+    subject, problem, todo = only(look(engine, ObjectStore(client)))
+    client.close()
+    assert (subject, todo) == ("object store", LET_READ)
+    assert problem.startswith("access was denied for 2 completed runs, first: listing s3://")
+    assert "check its credentials" in problem
+
+
+@dataclass
+class DenyingStore:
+    """A store whose login may read everything but what begins so."""
+
+    store: ObjectStore
+    denied: str
+
+    def exists(self, uri: str) -> bool:
+        if uri.startswith(self.denied):
+            raise AccessDenied(f"listing {uri}: denied")
+        return self.store.exists(uri)
+
+
+def test_runs_whose_objects_may_be_read_are_still_looked_up(engine: Engine, store: ObjectStore):
+    run_id = complete_sample(engine, "second")
+    change(engine, f"UPDATE opt_runs SET s3_output_path = 's3://{BUCKET}/gone/' WHERE run_id = '{run_id}'")
+    gone, denied = look(engine, DenyingStore(store, denied=PREFIX))
+    assert (gone.subject, gone.problem) == (
+        f"run {run_id}",
+        f"completed, but there is no manifest.json below s3://{BUCKET}/gone/",
+    )
+    assert denied == Finding(
+        "object store", f"access was denied for 1 completed run, first: listing {PREFIX}manifest.json: denied", LET_READ
+    )

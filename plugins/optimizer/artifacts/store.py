@@ -10,7 +10,7 @@ from typing import Any
 from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
 
-from optimizer.errors import ArtifactError, UnavailableError
+from optimizer.errors import AccessDenied, ArtifactError, UnavailableError
 
 _MISSING = {"404", "NoSuchKey", "NoSuchBucket", "NotFound"}
 _DENIED = {"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
@@ -40,14 +40,18 @@ def split_uri(uri: str) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class ObjectStore:
-    """Reads and writes whole objects. `client` is a boto3 S3 client."""
+    """Reads and writes whole objects. `client` is a boto3 S3 client.
+
+    Raises:
+        AccessDenied: the login is wrong, or may not do so; UnavailableError: the store does not answer.
+    """
 
     client: Any
 
     def put_file(self, uri: str, path: Path) -> StoredObject:
         """Write the file to the address, replacing what is there, and check that it arrived whole."""
         bucket, key = split_uri(uri)
-        with path.open("rb") as file, _errors(f"writing {uri}"):
+        with path.open("rb") as file, self._errors(f"writing {uri}"):
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             file.seek(0)
             # upload_file would hide the server's answer in an error of its own.
@@ -66,7 +70,7 @@ class ObjectStore:
             ArtifactError: there is no such object.
         """
         bucket, key = split_uri(uri)
-        with _errors(f"reading {uri}"):
+        with self._errors(f"reading {uri}"):
             self.client.download_file(bucket, key, str(path))
         return path
 
@@ -77,13 +81,13 @@ class ObjectStore:
             ArtifactError: there is no such object.
         """
         bucket, key = split_uri(uri)
-        with _errors(f"reading {uri}"):
+        with self._errors(f"reading {uri}"):
             return self.client.get_object(Bucket=bucket, Key=key)["Body"].read()
 
     def put_bytes(self, uri: str, content: bytes) -> StoredObject:
         """Write the content to the address, replacing what is there."""
         bucket, key = split_uri(uri)
-        with _errors(f"writing {uri}"):
+        with self._errors(f"writing {uri}"):
             self.client.put_object(Bucket=bucket, Key=key, Body=content)
         return StoredObject(bucket, key, len(content), hashlib.sha256(content).hexdigest())
 
@@ -105,27 +109,31 @@ class ObjectStore:
     def list_keys(self, prefix_uri: str) -> list[str]:
         """Return the keys below the address, sorted."""
         bucket, prefix = split_uri(prefix_uri)
-        with _errors(f"listing {prefix_uri}"):
+        with self._errors(f"listing {prefix_uri}"):
             pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
             return sorted(item["Key"] for page in pages for item in page.get("Contents", ()))
 
     def delete(self, uri: str) -> None:
         """Remove the object; no error where there is none."""
         bucket, key = split_uri(uri)
-        with _errors(f"removing {uri}"):
+        with self._errors(f"removing {uri}"):
             self.client.delete_object(Bucket=bucket, Key=key)
 
-
-@contextmanager
-def _errors(what: str) -> Iterator[None]:
-    try:
-        yield
-    except ClientError as error:
-        code = str(error.response.get("Error", {}).get("Code", ""))
-        if code in _MISSING:
-            raise ArtifactError(f"{what}: there is no such object or bucket ({code})") from error
-        if code in _DENIED:
-            raise ArtifactError(f"{what}: access denied ({code}); check the connection optimizer_objects") from error
-        raise UnavailableError(f"{what}: the object store answered {code or error}") from error
-    except (Boto3Error, BotoCoreError, OSError) as error:
-        raise UnavailableError(f"{what}: the object store did not answer: {error}") from error
+    @contextmanager
+    def _errors(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except ClientError as error:
+            answer = error.response.get("Error", {})
+            code = str(answer.get("Code", ""))
+            if code in _MISSING:
+                raise ArtifactError(f"{what}: there is no such object or bucket ({code})") from error
+            if code in _DENIED:
+                said = ": ".join(filter(None, (code, answer.get("Message"))))
+                raise AccessDenied(
+                    f"{what}: the object store at {self.client.meta.endpoint_url} denies access ({said}); "
+                    "check its credentials and their rights"
+                ) from error
+            raise UnavailableError(f"{what}: the object store answered {code or error}") from error
+        except (Boto3Error, BotoCoreError, OSError) as error:
+            raise UnavailableError(f"{what}: the object store did not answer: {error}") from error

@@ -61,7 +61,7 @@ def read_split(given: str | Mapping[str, int]) -> dict[str, int]:
     if isinstance(given, str) and not given.lstrip().startswith("{"):
         return parse_split(given.replace(",", " ").split())
     try:
-        return dict(json.loads(given) if isinstance(given, str) else given)
+        return dict(json.loads(given, object_pairs_hook=_refuse_twice) if isinstance(given, str) else given)
     except ValueError as error:
         raise DeploymentError(f"{given!r} is no JSON object ({error}); {_EXAMPLE}") from None
 
@@ -128,6 +128,15 @@ def with_canary(active: Mapping[str, int], *, run_id: str, canary_pct: int) -> d
     for other in by_remainder[: rest - sum(shares.values())]:
         shares[other] += 1
     return {**{other: share for other, share in shares.items() if share > 0}, run_id: canary_pct}
+
+
+def _refuse_twice(pairs: list[tuple[str, int]]) -> dict[str, int]:
+    split: dict[str, int] = {}
+    for run_id, percent in pairs:
+        if run_id in split:
+            raise DeploymentError(f"{run_id!r} stands twice in the JSON object; {_EXAMPLE}")
+        split[run_id] = percent
+    return split
 
 
 def _belongs(row: Deployment, split: list[Deployment]) -> bool:

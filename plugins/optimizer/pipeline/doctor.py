@@ -12,7 +12,7 @@ from optimizer.control_plane import entities, oddities
 from optimizer.control_plane.records import EntityDefinition, Run
 from optimizer.control_plane.schema import check_schema
 from optimizer.core.config import merge_config
-from optimizer.errors import ArtifactError, ConfigError, UnavailableError
+from optimizer.errors import AccessDenied, ArtifactError, ConfigError, UnavailableError
 from optimizer.names import PENDING_RUNS_DAG
 from optimizer.pipeline.checking import check_settings
 from optimizer.pipeline.claiming import DagRunState
@@ -86,15 +86,23 @@ def _without_dag_run(run: Run, *, now: datetime) -> Iterator[Finding]:
 
 
 def _completed_runs(engine: Engine, *, store: ObjectStore) -> Iterator[Finding]:
+    denied: list[AccessDenied] = []
     for run in oddities.list_completed(engine, limit=MAX_COMPLETED):
         try:
             problem = _problem_of_outputs(run, store)
+        except AccessDenied as error:
+            denied.append(error)
+            continue
         except UnavailableError as error:
             todo = "make it answer, and ask again: the manifests of the completed runs were not looked up"
             yield Finding("object store", str(error), todo)
-            return
+            break
         if problem:
             yield Finding(_name(run), problem, "do not deploy it: the bidder refuses it. Start a new run of the entity")
+    if denied:
+        whose = f"{len(denied)} completed run{'s' if len(denied) > 1 else ''}"
+        todo = "let this login read the objects, and ask again: their manifests were not looked up"
+        yield Finding("object store", f"access was denied for {whose}, first: {denied[0]}", todo)
 
 
 def _problem_of_outputs(run: Run, store: ObjectStore) -> str | None:
@@ -102,6 +110,8 @@ def _problem_of_outputs(run: Run, store: ObjectStore) -> str | None:
         return "completed without s3_output_path"
     try:
         is_there = store.exists(f"{run.s3_output_path.rstrip('/')}/{MANIFEST_NAME}")
+    except AccessDenied:
+        raise
     except ArtifactError as error:
         return f"completed, but its manifest cannot be looked up: {error}"
     return None if is_there else f"completed, but there is no {MANIFEST_NAME} below {run.s3_output_path}"

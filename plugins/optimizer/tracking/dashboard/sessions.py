@@ -2,7 +2,8 @@
 
 The cookie holds the key encrypted, so whoever steals it can read the dashboard for a while and never has the key. The
 key inside is checked with every request: revoked, it ends the session too. The sealing key follows from the database's
-URL, so all processes of a service open each other's cookies.
+URL where that holds a password, so all processes of a service open each other's cookies. Without one anybody could
+guess the URL: then each process has a random sealing key, and people sign in again after a restart.
 """
 
 import base64
@@ -10,6 +11,7 @@ import base64
 from cryptography.fernet import Fernet, InvalidToken
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from psycopg.conninfo import conninfo_to_dict
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -21,8 +23,7 @@ class Sessions:
     """Seals keys into cookies and opens them again."""
 
     def __init__(self, database_url: str) -> None:
-        derived = HKDF(SHA256(), length=32, salt=None, info=b"optimization dashboard session")
-        self._box = Fernet(base64.urlsafe_b64encode(derived.derive(database_url.encode())))
+        self._box = Fernet(_sealing_key(database_url))
 
     def begin(self, response: Response, *, key: str, path: str, is_secure: bool) -> None:
         """Give the browser a cookie for the pages under `path`; it forgets it when it is closed."""
@@ -42,6 +43,14 @@ class Sessions:
             return self._box.decrypt(sealed.encode(), ttl=LIFETIME_S).decode()
         except InvalidToken:
             return None
+
+
+def _sealing_key(database_url: str) -> bytes:
+    # PGPASSWORD and .pgpass are libpq's own affair, so the URL alone tells whether it is a secret.
+    if not conninfo_to_dict(database_url).get("password"):
+        return Fernet.generate_key()
+    derived = HKDF(SHA256(), length=32, salt=None, info=b"optimization dashboard session")
+    return base64.urlsafe_b64encode(derived.derive(database_url.encode()))
 
 
 def with_key(request: Request, key: str) -> Request:
