@@ -4,7 +4,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 from orchestration.driving import dag_of, finish, row_of, tasks_of
@@ -70,14 +70,6 @@ def with_own_values(ui: sqlite3.Connection) -> None:
         )
     set_value(ui.execute, "dry_run", "true")
     ui.execute("COMMIT")
-
-
-def test_a_request_of_the_ui_is_claimed_within_a_minute(engine: Engine, requested: str):
-    wait_until(lambda: runs.read_run(engine, RUN_ID).dag_run_id is not None, what="the request was not claimed")
-    # Seen from outside: heartbeat_at holds when the claim began to look, which is before the request had settled.
-    seen_at = datetime.now(UTC)
-    assert runs.read_run(engine, RUN_ID).dag_run_id == requested
-    assert seen_at - runs.read_run(engine, RUN_ID).created_at <= timedelta(minutes=1)
 
 
 def test_a_request_of_the_ui_is_claimed_and_its_dry_run_goes_to_its_end_and_is_not_red(
