@@ -5,8 +5,13 @@ import sys
 import uuid
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+from servers.tracking import serving
+from starlette.applications import Starlette
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.routing import Route
 
 from optimizer.tracking.client import ClientSettings, TrackingClient, track_run
 from optimizer.tracking.client.abandoned import send_abandoned
@@ -99,6 +104,30 @@ def test_a_block_that_ends_while_the_service_is_away_leaves_all_of_it_for_the_ne
         (resumed,) = send_abandoned(client)
         assert resumed.outcome.sent == {"create": 1, "iteration": 1, "update": 1}
         assert list(send_abandoned(client)) == []
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        HTMLResponse("<html>welcome</html>"),
+        RedirectResponse("/login", 301),
+        HTMLResponse("<html>nothing here</html>", 404),
+        JSONResponse({"detail": "Not Found"}, 404),
+    ],
+    ids=["page", "redirect", "page_404", "json_404"],
+)
+def test_what_is_logged_while_something_else_answers_waits_for_the_service(away, answer: Response):
+    settings, back = away
+    other = Starlette(routes=[Route("/{path:path}", lambda _: answer, methods=["GET", "POST", "PATCH"])])
+    with serving(other, port=urlsplit(settings.base_url).port):
+        with track_run("not the service", optimizer_type="custom", settings=settings, flush_s=0.5) as run:
+            run.log_iteration(0, score=1)
+        report = run.report()
+    assert (report.waiting, report.refused) == ({"create": 1, "iteration": 1, "update": 1}, {})
+    assert "the answer is not one of the tracking API" in report.reasons[-1]
+    with back(), TrackingClient(settings) as client:
+        (resumed,) = send_abandoned(client)
+        assert resumed.outcome.sent == {"create": 1, "iteration": 1, "update": 1}
 
 
 def test_a_batch_whose_answer_was_lost_is_sent_again_and_written_once(away):

@@ -121,10 +121,24 @@ def test_a_service_that_is_busy_is_asked_again_after_the_time_it_names(settings)
     assert next(answers, "none") == "none"
 
 
-def test_an_answer_of_another_server_is_named_as_such(settings):
-    transport = httpx.MockTransport(lambda _: httpx.Response(200, text="<html>welcome</html>"))
-    client = TrackingClient(settings, http=httpx.Client(transport=transport, base_url=settings.base_url))
-    with pytest.raises(TrackingRefused, match="the answer is not one of the tracking API"):
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(200, text="<html>welcome</html>"),
+        httpx.Response(200, json={"success": True}),
+        httpx.Response(301, headers={"Location": "https://tracking.example.com/"}),
+        httpx.Response(404, text="<html>nothing here</html>"),
+        httpx.Response(404, json={"detail": "Not Found"}),
+        httpx.Response(404, json={"title": "Bad Request", "status": 400, "detail": "of another request"}),
+        httpx.Response(501, text="<html>not implemented</html>"),
+    ],
+    ids=["page", "other_json", "redirect", "page_404", "json_404", "other_status", "page_501"],
+)
+def test_an_answer_of_another_server_is_no_refusal_and_names_what_to_check(settings, answer):
+    transport = httpx.MockTransport(lambda _: answer)
+    client = TrackingClient(settings, attempts=1, http=httpx.Client(transport=transport, base_url=settings.base_url))
+    message = f"{answer.status_code} .*the answer is not one of the tracking API; check OPTIMIZER_TRACKING_API_URL"
+    with pytest.raises(UnavailableError, match=message):
         client.list_projects()
 
 
