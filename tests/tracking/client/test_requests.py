@@ -152,5 +152,44 @@ def test_the_environment_names_the_service_or_the_error_says_what_is_missing(mon
     settings = ClientSettings.from_environment()
     assert settings.base_url == "https://tracking.example.com/api/optimization"
     assert (settings.key, settings.queue_folder) == ("sk_live_x", tmp_path)
-    with pytest.raises(ConfigError, match=r"must be an http\(s\) address"):
-        ClientSettings("tracking.example.com", "sk_live_x")
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("tracking.example.com", "tracking.example.com"),
+        ("ftp://tracking.example.com", "ftp://tracking.example.com"),
+        ("http://", "http://"),
+        ("http://:8400", "http://:8400"),
+        ("http://[bad", "http://[bad"),
+        ("http://host:abc", "http://host:abc"),
+        ("http://host:99999", "http://host:99999"),
+        ("http://host:0", "http://host:0"),
+        ("http://host..name", "http://host..name"),
+        ("http://ho st", "http://ho st"),
+        ("http://host/a\x01b", r"http://host/a\x01b"),
+        ("http://me:sk_live_x@host", "http://…@host"),
+        ("http://me:sk_live_x/y@host", "http://…@host"),
+        ("sk_live_x", "…"),
+    ],
+)
+def test_an_address_that_cannot_be_one_is_refused_by_its_variable_and_without_the_key(address, shown):
+    with pytest.raises(ConfigError) as refused:
+        ClientSettings(address, "sk_live_x")
+    message = str(refused.value)
+    assert message.startswith(f"OPTIMIZER_TRACKING_API_URL='{shown}' is no address of a service")
+    assert "set it to one like http://127.0.0.1:8400" in message and "sk_live" not in message
+
+
+@pytest.mark.parametrize(
+    ("address", "base_url"),
+    [
+        (" https://tracking.example.com/\n", "https://tracking.example.com/api/optimization"),
+        ("HTTP://[::1]:8400", "http://[::1]:8400/api/optimization"),
+        ("http://tracking_service:8080/airflow/api/", "http://tracking_service:8080/airflow/api"),
+        ("http://bücher.example", "http://bücher.example/api/optimization"),
+    ],
+)
+def test_an_address_ends_before_the_runs(address, base_url):
+    with TrackingClient(ClientSettings(address, "sk_live_x")) as client:
+        assert client.settings.base_url == base_url
