@@ -46,6 +46,8 @@ _log = logging.getLogger(__name__)
 class LogReport:
     """What became of what was logged, by kind (create, iteration, sample, update).
 
+    run_id: the service's, None until it has the run, and where the queue cannot be read.
+
     sent: the service has it; waiting: on disk, to be sent; repeated: the service had it already; dropped: the queue
     was full; refused: the service or the client will not have it. `reasons`: of the first refusals, and why it waits.
     """
@@ -184,7 +186,7 @@ class RunLog:
         outcome = self._sender.delivery.outcome
         waits = (self._sender.reason,) if self._sender.reason else ()
         return LogReport(
-            run_id=self._queue.run().run_id,
+            run_id=self._run_id(),
             sent=dict(outcome.sent),
             waiting=self._queue.waiting(),
             repeated=dict(outcome.repeated),
@@ -250,6 +252,12 @@ class RunLog:
         else:
             self._drop(kind)
         return is_kept
+
+    def _run_id(self) -> str | None:
+        try:
+            return self._queue.run().run_id
+        except sqlite3.Error:  # the disk fails, or the sender ended and closed its queue
+            return None
 
     def _refuse(self, kind: Kind, reason: str) -> None:
         with self._mutex:
