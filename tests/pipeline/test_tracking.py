@@ -110,11 +110,22 @@ def test_without_a_service_nothing_is_reported(first_run: FinishedRun):
     assert "optimizer.tracking" not in first_run.log_text
 
 
+@pytest.mark.parametrize(
+    ("environment", "why"),
+    [
+        ({}, "set OPTIMIZER_TRACKING_API_URL and OPTIMIZER_TRACKING_KEY"),
+        ({"OPTIMIZER_TRACKING_API_URL": "http://[bad", "OPTIMIZER_TRACKING_KEY": "sk_live_x"}, "'http://[bad' is no"),
+        ({"OPTIMIZER_TRACKING_API_URL": "http://h:abc", "OPTIMIZER_TRACKING_KEY": "sk_live_x"}, "'http://h:abc' is no"),
+    ],
+    ids=["none", "host", "port"],
+)
 def test_a_service_that_cannot_be_used_at_all_costs_the_run_nothing(
-    new_pipeline: Callable[..., Pipeline], settings, monkeypatch, caplog
+    new_pipeline: Callable[..., Pipeline], environment, why, tmp_path, monkeypatch, caplog
 ):
     for name in ("OPTIMIZER_TRACKING_KEY", "OPTIMIZER_TRACKING_API_URL"):
         monkeypatch.delenv(name, raising=False)
+    for name, value in {**environment, "OPTIMIZER_TRACKING_QUEUE": str(tmp_path / "queue")}.items():
+        monkeypatch.setenv(name, value)
     pipeline = new_pipeline()
     pipeline = Pipeline(replace(pipeline.systems, track_run=track_run))
     run = pipeline.open(data_start_dt="2020-01-01", data_end_dt="2020-02-01")
@@ -122,4 +133,4 @@ def test_a_service_that_cannot_be_used_at_all_costs_the_run_nothing(
         pipeline.step(run, "extract")
     with pytest.raises(RunStateError, match="failed: extract"):
         pipeline.close(failed_tasks=("extract",))
-    assert "is not tracked, it goes on: set OPTIMIZER_TRACKING_API_URL and OPTIMIZER_TRACKING_KEY" in caplog.text
+    assert "is not tracked, it goes on: " in caplog.text and why in caplog.text

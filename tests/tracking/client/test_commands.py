@@ -125,6 +125,9 @@ def test_an_export_without_rows_has_the_columns(command, tmp_path):
     [
         (["export", "runs.xlsx"], "runs.xlsx: the name must end in .csv or .parquet"),
         (["export", "nowhere/runs.csv"], "nowhere/runs.csv cannot be written"),
+        (["export", "runs.csv", "--run", "x", "--tag", "y", "--status", "failed"], "--run: leave out --status, --tag"),
+        (["export", "runs.csv", "--run", "x", "--type", "rtb", "--config", "{}"], "--run: leave out --type, --config"),
+        (["export", "runs.csv", "--run", "x", "--search", "y", "--metadata", "{}"], "leave out --search, --metadata"),
         (["show", "nobody"], "no run is called 'nobody'"),
         (["show", "00000000-0000-0000-0000-000000000000"], "404"),
         (["list", "--status", "done"], "status.0: Input should be 'pending'"),

@@ -2,12 +2,19 @@
 
 import subprocess
 import sys
+import threading
 import uuid
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+from servers.tracking import serving
+from starlette.applications import Starlette
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.routing import Route
 
+from optimizer.errors import UnavailableError
 from optimizer.tracking.client import ClientSettings, TrackingClient, track_run
 from optimizer.tracking.client.abandoned import send_abandoned
 from optimizer.tracking.client.calls import RunId
@@ -99,6 +106,103 @@ def test_a_block_that_ends_while_the_service_is_away_leaves_all_of_it_for_the_ne
         (resumed,) = send_abandoned(client)
         assert resumed.outcome.sent == {"create": 1, "iteration": 1, "update": 1}
         assert list(send_abandoned(client)) == []
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        HTMLResponse("<html>welcome</html>"),
+        RedirectResponse("/login", 301),
+        HTMLResponse("<html>nothing here</html>", 404),
+        JSONResponse({"detail": "Not Found"}, 404),
+    ],
+    ids=["page", "redirect", "page_404", "json_404"],
+)
+def test_what_is_logged_while_something_else_answers_waits_for_the_service(away, answer: Response):
+    settings, back = away
+    other = Starlette(routes=[Route("/{path:path}", lambda _: answer, methods=["GET", "POST", "PATCH"])])
+    with serving(other, port=urlsplit(settings.base_url).port):
+        with track_run("not the service", optimizer_type="custom", settings=settings, flush_s=0.5) as run:
+            run.log_iteration(0, score=1)
+        report = run.report()
+    assert (report.waiting, report.refused) == ({"create": 1, "iteration": 1, "update": 1}, {})
+    assert "the answer is not one of the tracking API" in report.reasons[-1]
+    with back(), TrackingClient(settings) as client:
+        (resumed,) = send_abandoned(client)
+        assert resumed.outcome.sent == {"create": 1, "iteration": 1, "update": 1}
+
+
+def break_sending(monkeypatch, error: BaseException):
+    def send(self, call):
+        raise error
+
+    monkeypatch.setattr(TrackingClient, "send", send)
+
+
+def test_a_fault_of_the_sender_costs_the_block_nothing_and_leaves_all_of_it_for_later(
+    settings, client, monkeypatch, caplog
+):
+    with monkeypatch.context() as patches:
+        break_sending(patches, LookupError("nobody thought of it"))
+        with track_run("faulty", optimizer_type="custom", settings=settings, flush_s=0.3) as run:
+            run.log_iteration(0, score=1)
+        report = run.report()
+    assert report.waiting == {"create": 1, "iteration": 1, "update": 1} and not report.dropped
+    assert "sending failed (LookupError: nobody thought of it)" in report.reasons[-1]
+    assert "Traceback" in caplog.text
+    (resumed,) = send_abandoned(client)
+    assert resumed.outcome.sent == {"create": 1, "iteration": 1, "update": 1}
+
+
+def test_a_sender_goes_on_after_a_fault_that_passes(settings, client, monkeypatch):
+    with track_run("recovered", optimizer_type="custom", settings=settings, flush_s=30) as run:
+        with monkeypatch.context() as patches:
+            break_sending(patches, LookupError("once"))
+            run.log_iteration(0, score=1)
+            assert not run.flush(0.3)
+        run.log_iteration(1, score=2)
+    report = run.report()
+    assert report.is_complete and report.reasons == ()
+    assert client.read_run(report.run_id).iterations == 2
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_ended_leaves_a_report_and_a_file(settings, client, monkeypatch):
+    with monkeypatch.context() as patches:
+        break_sending(patches, GeneratorExit())
+        with track_run("ended", optimizer_type="custom", settings=settings, flush_s=5) as run:
+            assert not run.flush()
+            run.log_iteration(0, score=1)
+            assert run.report().waiting == {"create": 1}
+        report = run.report()
+    assert (report.run_id, report.dropped) == (None, {"iteration": 1, "update": 1})
+    assert not report.is_complete
+    (resumed,) = send_abandoned(client)
+    assert resumed.outcome.sent["create"] == 1
+
+
+def test_a_fault_with_what_another_process_left_costs_that_alone(settings, client, monkeypatch):
+    real = TrackingClient.send
+    with monkeypatch.context() as patches:
+        break_sending(patches, UnavailableError("away"))
+        track_run("left", optimizer_type="custom", settings=settings, flush_s=0).close()
+    is_broken = threading.Event()
+
+    def break_at_the_left_run(self, call):
+        if "left" in (call.body or ""):
+            is_broken.set()
+            raise LookupError("an old file")
+        return real(self, call)
+
+    monkeypatch.setattr(TrackingClient, "send", break_at_the_left_run)
+    with track_run("following", optimizer_type="custom", settings=settings, flush_s=30) as run:
+        run.log_iteration(0, score=1)
+        assert is_broken.wait(30)
+        run.log_iteration(1, score=2)
+    assert run.report().is_complete
+    monkeypatch.setattr(TrackingClient, "send", real)
+    (resumed,) = send_abandoned(client)
+    assert resumed.outcome.sent == {"create": 1}
 
 
 def test_a_batch_whose_answer_was_lost_is_sent_again_and_written_once(away):

@@ -121,10 +121,24 @@ def test_a_service_that_is_busy_is_asked_again_after_the_time_it_names(settings)
     assert next(answers, "none") == "none"
 
 
-def test_an_answer_of_another_server_is_named_as_such(settings):
-    transport = httpx.MockTransport(lambda _: httpx.Response(200, text="<html>welcome</html>"))
-    client = TrackingClient(settings, http=httpx.Client(transport=transport, base_url=settings.base_url))
-    with pytest.raises(TrackingRefused, match="the answer is not one of the tracking API"):
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(200, text="<html>welcome</html>"),
+        httpx.Response(200, json={"success": True}),
+        httpx.Response(301, headers={"Location": "https://tracking.example.com/"}),
+        httpx.Response(404, text="<html>nothing here</html>"),
+        httpx.Response(404, json={"detail": "Not Found"}),
+        httpx.Response(404, json={"title": "Bad Request", "status": 400, "detail": "of another request"}),
+        httpx.Response(501, text="<html>not implemented</html>"),
+    ],
+    ids=["page", "other_json", "redirect", "page_404", "json_404", "other_status", "page_501"],
+)
+def test_an_answer_of_another_server_is_no_refusal_and_names_what_to_check(settings, answer):
+    transport = httpx.MockTransport(lambda _: answer)
+    client = TrackingClient(settings, attempts=1, http=httpx.Client(transport=transport, base_url=settings.base_url))
+    message = f"{answer.status_code} .*the answer is not one of the tracking API; check OPTIMIZER_TRACKING_API_URL"
+    with pytest.raises(UnavailableError, match=message):
         client.list_projects()
 
 
@@ -138,5 +152,44 @@ def test_the_environment_names_the_service_or_the_error_says_what_is_missing(mon
     settings = ClientSettings.from_environment()
     assert settings.base_url == "https://tracking.example.com/api/optimization"
     assert (settings.key, settings.queue_folder) == ("sk_live_x", tmp_path)
-    with pytest.raises(ConfigError, match=r"must be an http\(s\) address"):
-        ClientSettings("tracking.example.com", "sk_live_x")
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("tracking.example.com", "tracking.example.com"),
+        ("ftp://tracking.example.com", "ftp://tracking.example.com"),
+        ("http://", "http://"),
+        ("http://:8400", "http://:8400"),
+        ("http://[bad", "http://[bad"),
+        ("http://host:abc", "http://host:abc"),
+        ("http://host:99999", "http://host:99999"),
+        ("http://host:0", "http://host:0"),
+        ("http://host..name", "http://host..name"),
+        ("http://ho st", "http://ho st"),
+        ("http://host/a\x01b", r"http://host/a\x01b"),
+        ("http://me:sk_live_x@host", "http://…@host"),
+        ("http://me:sk_live_x/y@host", "http://…@host"),
+        ("sk_live_x", "…"),
+    ],
+)
+def test_an_address_that_cannot_be_one_is_refused_by_its_variable_and_without_the_key(address, shown):
+    with pytest.raises(ConfigError) as refused:
+        ClientSettings(address, "sk_live_x")
+    message = str(refused.value)
+    assert message.startswith(f"OPTIMIZER_TRACKING_API_URL='{shown}' is no address of a service")
+    assert "set it to one like http://127.0.0.1:8400" in message and "sk_live" not in message
+
+
+@pytest.mark.parametrize(
+    ("address", "base_url"),
+    [
+        (" https://tracking.example.com/\n", "https://tracking.example.com/api/optimization"),
+        ("HTTP://[::1]:8400", "http://[::1]:8400/api/optimization"),
+        ("http://tracking_service:8080/airflow/api/", "http://tracking_service:8080/airflow/api"),
+        ("http://bücher.example", "http://bücher.example/api/optimization"),
+    ],
+)
+def test_an_address_ends_before_the_runs(address, base_url):
+    with TrackingClient(ClientSettings(address, "sk_live_x")) as client:
+        assert client.settings.base_url == base_url

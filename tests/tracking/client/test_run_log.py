@@ -113,6 +113,52 @@ def test_what_cannot_be_logged_is_counted_with_its_reason_and_spoils_nothing(set
     assert (len(samples), found.status) == (1, "completed")
 
 
+def test_values_that_cannot_even_be_merged_are_refused_and_the_block_goes_on(settings, client):
+    def breaking():
+        yield {"score": 1}
+        raise LookupError("of the caller's own")
+
+    with tracked(settings, metadata={"by": "me"}, client_id=f"merged {uuid.uuid4()}") as run:
+        run.log_iteration(0)
+        run.log_iteration(1, score=float("nan"), metadata=None)
+        run.log_iteration(2, params={"nested": {1: 2}})
+        run.log_samples(0, [{"is_correct": True}, None, {"sample_index": 0}, {"iteration": 7}, {1: 2}, {}])
+        run.log_samples(0, None)
+        run.log_samples(0, breaking())
+        run.update(metadata=None)
+        run.update(metadata="text")
+        run.update(metadata={"by": "you"}, initial_score="low")
+    report = run.report()
+    assert report.refused == {"iteration": 2, "sample": 6, "update": 3}
+    told = " ".join(report.reasons)
+    for reason in (
+        "metadata: Input should be a valid dictionary",
+        "CreateIteration cannot be read (TypeError)",
+        "item 1 of the samples must be a mapping without iteration and sample_index",
+        "the samples cannot be read (TypeError)",
+        "the samples cannot be read (LookupError)",
+    ):
+        assert reason in told
+    found, iterations, samples = read_back(client, report.run_id)
+    assert (found.status, found.metadata["by"]) == ("completed", "me")
+    assert [step.iteration for step in iterations] == [0]
+    assert [sample.sample_index for sample in samples] == [0, 5] and report.repeated == {"sample": 1}
+
+
+def test_an_end_that_is_refused_is_none(settings, client):
+    with tracked(settings) as run:
+        run.end("failed", metadata=None)
+        run.update(status="cancelled", final_score="high")
+    assert run.report().refused == {"update": 2}
+    assert client.read_run(run.report().run_id).status == "completed"
+
+
+def test_metadata_that_are_none_are_refused_before_anything_happens(settings):
+    with pytest.raises(TrackingRefused, match="metadata: Input should be a valid dictionary"):
+        tracked(settings, metadata=None)
+    assert not settings.queue_folder.exists()
+
+
 def test_a_full_queue_drops_what_is_new_and_says_so_on_the_run_too(away, caplog):
     settings, back = away
     run = tracked(replace(settings, max_queue_bytes=4_000))

@@ -11,6 +11,7 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from optimizer.errors import TrackingRefused, UnavailableError
+from optimizer.names import TRACKING_API_URL_VARIABLE
 from optimizer.tracking.client.settings import ClientSettings
 from optimizer.tracking.models.analytics import Analytics, Project
 from optimizer.tracking.models.answers import Batch, Health, Many, One, Page, Problem
@@ -24,7 +25,10 @@ Model = TypeVar("Model", bound=BaseModel)
 RunId = UUID | str
 Fields = Mapping[str, Any]
 
-_SILENT = frozenset({408, 425, 429, 500, 502, 503, 504})
+_LATER = frozenset({408, 425, 429})
+"""Refusals of the moment: the same request may be taken later."""
+
+_FOREIGN = f"the answer is not one of the tracking API; check {TRACKING_API_URL_VARIABLE}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,30 +156,37 @@ def no_answer(settings: ClientSettings, error: httpx.HTTPError) -> UnavailableEr
 def read_answer(call: Call[Answer], response: httpx.Response) -> Answer:
     """Return the answer's model.
 
+    What is no answer of the API, such as a proxy's page, says nothing of the request: the service is then away.
+
     Raises:
-        UnavailableError: the service cannot work now, or the key asks too often.
+        UnavailableError: the service cannot work now, the key asks too often, or something else answers.
         TrackingRefused: it will not do this, with its own reasons.
     """
+    status = response.status_code
+    text = f"tracking: {call.method} {call.path}: {status}"
     if response.is_success:
         try:
             return call.answer.model_validate_json(response.content)
         except ValidationError:
-            raise TrackingRefused(
-                f"{call.method} {call.path}: the answer is not one of the tracking API; check its address"
-            ) from None
-    status = response.status_code
-    text = f"tracking: {call.method} {call.path}: {status} {_reasons(response)}"
-    if status in _SILENT:
-        after = response.headers.get("Retry-After", "")
-        raise UnavailableError(text, retry_after_s=float(after) if after.isdecimal() else None)
-    raise TrackingRefused(text, status=status)
+            raise UnavailableError(f"{text} {_FOREIGN}") from None
+    problem = _problem(response)
+    text = f"{text} {response.reason_phrase}: {_FOREIGN}" if problem is None else f"{text} {_reasons(problem)}"
+    if problem is not None and response.is_client_error and status not in _LATER:
+        raise TrackingRefused(text, status=status)
+    after = response.headers.get("Retry-After", "")
+    raise UnavailableError(text, retry_after_s=float(after) if after.isdecimal() else None)
 
 
-def _reasons(response: httpx.Response) -> str:
+def _problem(response: httpx.Response) -> Problem | None:
+    """Return the service's own problem, None where something else answered."""
     try:
         problem = Problem.model_validate_json(response.content)
     except ValidationError:
-        return response.reason_phrase
+        return None
+    return problem if problem.status == response.status_code else None
+
+
+def _reasons(problem: Problem) -> str:
     return "; ".join([problem.detail, *(f"{error.field}: {error.reason}" for error in problem.errors[:5])])
 
 

@@ -46,6 +46,8 @@ _log = logging.getLogger(__name__)
 class LogReport:
     """What became of what was logged, by kind (create, iteration, sample, update).
 
+    run_id: the service's, None until it has the run, and where the queue cannot be read.
+
     sent: the service has it; waiting: on disk, to be sent; repeated: the service had it already; dropped: the queue
     was full; refused: the service or the client will not have it. `reasons`: of the first refusals, and why it waits.
     """
@@ -91,7 +93,7 @@ def track_run(
         TrackingRefused: a field is wrong; nothing was sent.
     """
     settings = settings or ClientSettings.from_environment()
-    metadata = {**fields.pop("metadata", {}), **({CLIENT_ID: client_id} if client_id else {})}
+    metadata = _merged(fields.pop("metadata", {}), {CLIENT_ID: client_id} if client_id else {})
     given = {"status": "running", **fields, "run_name": run_name, "optimizer_type": optimizer_type}
     if client_id is None:
         given.setdefault("start_time", datetime.now(UTC))  # a named run is created by the same words each time
@@ -145,15 +147,24 @@ class RunLog:
 
     def log_samples(self, iteration: int, samples: Iterable[Mapping[str, Any]]) -> None:
         """Log samples of a step; their index is their place in the list."""
-        for index, sample in enumerate(samples):
-            self.log_sample(iteration, index, **sample)
+        try:
+            for index, sample in enumerate(samples):
+                if isinstance(sample, Mapping) and not sample.keys() & {"iteration", "sample_index"}:
+                    place = {"iteration": iteration, "sample_index": index}
+                    self._log("sample", CreateSample, {**place, **sample})
+                else:
+                    must = "must be a mapping without iteration and sample_index, which its place gives"
+                    self._refuse("sample", f"item {index} of the samples {must}")
+        except Exception as error:  # a caller's own list may raise anything
+            self._refuse("sample", f"the samples cannot be read ({type(error).__name__})")
 
     def update(self, **changes: Any) -> None:
         """Change the run, as PATCH does. A status that ends it is taken for its end; metadata keep the client_id."""
         if "metadata" in changes:
-            self._metadata = {**changes["metadata"], **({CLIENT_ID: self._client_id} if self._client_id else {})}
-            changes["metadata"] = self._metadata
-        self._log("update", UpdateRun, changes)
+            changes["metadata"] = _merged(changes["metadata"], {CLIENT_ID: self._client_id} if self._client_id else {})
+        if not self._log("update", UpdateRun, changes):
+            return
+        self._metadata = changes.get("metadata", self._metadata)
         if changes.get("status") in ("completed", "failed", "cancelled"):
             self._has_ended = True
             self._guard(False)
@@ -163,7 +174,7 @@ class RunLog:
         if self._has_ended:
             return
         if self._dropped:
-            changes["metadata"] = {**self._metadata, **changes.get("metadata", {}), "dropped": dict(self._dropped)}
+            changes["metadata"] = _merged(self._metadata, changes.get("metadata", {}), {"dropped": dict(self._dropped)})
         if self._has_start:  # else the service sets both times: it may learn of the run after this moment
             changes["end_time"] = datetime.now(UTC)
         self.update(status=status, **changes)
@@ -175,7 +186,7 @@ class RunLog:
         outcome = self._sender.delivery.outcome
         waits = (self._sender.reason,) if self._sender.reason else ()
         return LogReport(
-            run_id=self._queue.run().run_id,
+            run_id=self._run_id(),
             sent=dict(outcome.sent),
             waiting=self._queue.waiting(),
             repeated=dict(outcome.repeated),
@@ -221,13 +232,16 @@ class RunLog:
     async def __aexit__(self, *ending: Any) -> None:
         await asyncio.to_thread(self.__exit__, *ending)
 
-    def _log(self, kind: Kind, model: type[BaseModel], fields: dict[str, Any]) -> None:
+    def _log(self, kind: Kind, model: type[BaseModel], fields: dict[str, Any]) -> bool:
+        """Return whether the entry is in the queue; where it is not, it is counted."""
         try:
             body = calls.write(calls.given(model, _finite(fields)))
         except TrackingRefused as refused:
-            with self._mutex:
-                self._invalid.refuse(kind, 1, str(refused))
-            return
+            self._refuse(kind, str(refused))
+            return False
+        except Exception as error:  # a caller's own value may raise anything
+            self._refuse(kind, f"{model.__name__} cannot be read ({type(error).__name__})")
+            return False
         try:
             is_kept = not self._is_closed and self._queue.put(kind, body)
         except (OSError, sqlite3.Error) as error:
@@ -237,6 +251,17 @@ class RunLog:
             self._sender.nudge()
         else:
             self._drop(kind)
+        return is_kept
+
+    def _run_id(self) -> str | None:
+        try:
+            return self._queue.run().run_id
+        except sqlite3.Error:  # the disk fails, or the sender ended and closed its queue
+            return None
+
+    def _refuse(self, kind: Kind, reason: str) -> None:
+        with self._mutex:
+            self._invalid.refuse(kind, 1, reason)
 
     def _drop(self, kind: str) -> None:
         with self._mutex:
@@ -258,7 +283,13 @@ def _finite(fields: dict[str, Any]) -> dict[str, Any]:
     if not odd:
         return fields
     rest = {name: value for name, value in fields.items() if name not in odd}
-    return {**rest, "metadata": {**fields.get("metadata", {}), "notFinite": odd}}
+    return {**rest, "metadata": _merged(fields.get("metadata", {}), {"notFinite": odd})}
+
+
+def _merged(*parts: Any) -> Any:
+    """Return the mappings as one; where a part is none, that part, which the model then refuses by its name."""
+    odd = [part for part in parts if not isinstance(part, Mapping)]
+    return odd[0] if odd else {name: value for part in parts for name, value in part.items()}
 
 
 def _text(text: str) -> str:

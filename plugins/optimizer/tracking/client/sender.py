@@ -17,6 +17,8 @@ from optimizer.tracking.client.retrying import wait_s
 CHECKPOINT_EVERY = 50
 """Batches after which a queue's write-ahead log is folded into its file."""
 
+FAULT_PAUSE_S = 1.0
+
 JOIN_S = 1.0
 """A thread that waits for an answer ends by itself soon after: nobody waits for it longer than this."""
 
@@ -78,10 +80,13 @@ class Sender:
                 return
             except (OSError, sqlite3.Error) as error:
                 self._tell(f"a queue cannot be used: {error}")
-                self._pause(1.0)
-                continue
-            if not self._stopping.is_set():
-                self._nudged.wait()
+                self._pause(FAULT_PAUSE_S)
+            except Exception as error:  # a fault of ours: the thread lives on, and with it the queue that is logged to
+                self._tell(f"sending failed ({type(error).__name__}: {error}) and is tried again", with_trace=True)
+                self._pause(FAULT_PAUSE_S)
+            else:
+                if not self._stopping.is_set():
+                    self._nudged.wait()
 
     def _empty(self) -> None:
         batches = 0
@@ -122,7 +127,7 @@ class Sender:
         if state.outcome is not None:
             self._tell(str(state.outcome.exception()))
 
-    def _tell(self, reason: str) -> None:
+    def _tell(self, reason: str, *, with_trace: bool = False) -> None:
         if reason != self.reason:
-            _log.warning("tracking has to wait, the run goes on: %s", reason)
+            _log.warning("tracking has to wait, the run goes on: %s", reason, exc_info=with_trace)
         self.reason = reason

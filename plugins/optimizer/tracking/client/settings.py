@@ -2,9 +2,12 @@
 
 import hashlib
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
+
+import httpx
 
 from optimizer.errors import ConfigError
 from optimizer.names import TRACKING_API_URL_VARIABLE, TRACKING_KEY_VARIABLE, TRACKING_PREFIX, TRACKING_QUEUE_VARIABLE
@@ -24,9 +27,7 @@ class ClientSettings:
     max_queue_bytes: int = MAX_QUEUE_BYTES
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.base_url)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise ConfigError(f"{TRACKING_API_URL_VARIABLE} must be an http(s) address, as http://127.0.0.1:8400")
+        parts = _parts(self.base_url.strip())
         if not self.key.isascii() or not self.key.strip():
             raise ConfigError(f"{TRACKING_KEY_VARIABLE} holds no key; `keys create` makes one")
         path = parts.path.rstrip("/") or TRACKING_PREFIX
@@ -49,6 +50,27 @@ class ClientSettings:
     def destination(self) -> str:
         """Address and key as one digest: what waits for one destination is never sent to another."""
         return hashlib.sha256(f"{self.base_url}\n{self.key}".encode()).hexdigest()
+
+
+def _parts(address: str) -> SplitResult:
+    """Return the address in its parts.
+
+    Raises:
+        ConfigError: its scheme, host or port is none, or it holds a login, which would be sent in place of the key.
+    """
+    try:
+        parts = urlsplit(address)
+        host, _ = (parts.hostname or "").encode("idna"), httpx.URL(address)
+        is_usable = host and b" " not in host and parts.port != 0 and "@" not in parts.netloc
+    except (ValueError, httpx.InvalidURL):
+        is_usable = False
+    if not is_usable or parts.scheme not in ("http", "https"):
+        shown = re.sub(r"(?<=//).*(?=@)|sk_live_\S*", "…", address)  # a login, or the key where the key should not be
+        raise ConfigError(
+            f"{TRACKING_API_URL_VARIABLE}={shown!r} is no address of a service; set it to one like "
+            "http://127.0.0.1:8400: http or https, a host, and its port, without a login"
+        )
+    return parts
 
 
 def is_configured() -> bool:

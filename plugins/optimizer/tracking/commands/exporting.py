@@ -33,6 +33,9 @@ _TYPES = {
     float: pa.float64(),
 }
 
+_OPTIONS = {"optimizer_type": "--type", "tags": "--tag"}
+"""Filters whose option has another name."""
+
 _AS_JSON = {b"content": b"application/json"}
 
 Writer = parquet.ParquetWriter | arrow_csv.CSVWriter
@@ -53,9 +56,12 @@ def export(
     chosen = asking.filters(
         status=status, optimizer_type=optimizer_type, tags=tag, search=search, config=config, metadata=metadata
     )
+    if run is not None and chosen:
+        options = ", ".join(_OPTIONS.get(name, f"--{name}") for name in chosen)
+        raise ConfigError(f"one run is exported with --run: leave out {options}, or --run to filter all runs")
     schema = schema_of(MODELS[what])
     with asking.connect() as client, open_writer(file, schema) as writer:
-        runs = [asking.find_run(client, run)] if run else client.iterate_runs(**chosen)
+        runs = [asking.find_run(client, run)] if run is not None else client.iterate_runs(**chosen)
         rows = 0
         for table in _tables(_rows(client, runs, what), schema):
             writer.write_table(table)
