@@ -22,8 +22,9 @@ REASONS = {
     "trust_band": "the edge of the bids that the log knows",
     "step": "the daily step from the active run's bid",
     "shrinkage": "thin evidence: close to segments like it",
-    "exploration": "varied to learn its curve",
+    "exploration": "thin, below the target: lifted to the upper end of what may be right",
     "held": "kept as it was: the log cannot tell what a change does",
+    "fallback": "not served: the bidder finds no key and bids the fallback",
     "no_bid_floor": "no bid: the floor is above what may be bid",
 }
 """What the page says of each reason of a bid."""
