@@ -84,6 +84,7 @@ def test_the_printed_explanation_shows_every_step_the_reason_and_whether_it_is_s
         key = biddable.loc[biddable["is_served"] == is_served, "segment_key"].iloc[0]
         shown, text = optimizer_json("explain", run_id, key), optimizer("explain", run_id, key).stdout
         assert f"Segment {key} of run {run_id}" in text
+        assert "From the wanted bid to the suggested bid" in text and "best before" not in text
         for step in shown["steps"]:
             line = next(line for line in text.splitlines() if line.startswith(f"│ {step['name']} "))
             bid, _, moved = (cell.strip() for cell in line.split("│")[4:7])
