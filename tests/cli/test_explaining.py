@@ -107,6 +107,16 @@ def test_a_wrong_key_is_one_line_with_the_nearest_keys(publish: Callable[..., st
         assert THICK in result.stderr
 
 
+def test_a_blocked_key_says_that_it_is_blocked_and_what_to_compare(publish: Callable[..., str], optimizer: Command):
+    priced = price(segment_table())
+    blocked = priced.bids[priced.bids["suggested_bid_cpm"].isna() & priced.bids["region"].notna()]
+    run_id, key = publish(priced), blocked["segment_key"].iloc[0]
+    result = optimizer("explain", run_id, key)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert f"run {run_id} blocks segment {key!r}" in result.stderr and "nearest" not in result.stderr
+    assert "compare its floor, max_bid_cpm and target_margin" in result.stderr
+
+
 def test_diff_attributes_each_bid_so_that_the_parts_add_up(publish: Callable[..., str], optimizer_json: Any):
     first = publish(price(segment_table(0)), 1)
     second = publish(price(segment_table(1), run_id="x", target_win_rate=0.5), 2)

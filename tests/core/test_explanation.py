@@ -211,3 +211,11 @@ def test_an_unknown_key_names_the_nearest_keys_and_how_many_there_are():
         find_segment(bids, "a0|r 3", run_id="20260203_150000")
     with pytest.raises(DataError, match=r"run 20260203_150000 has no bid for segment 'ZZZZ' among its 120 keys; write"):
         find_segment(bids, "ZZZZ", run_id="20260203_150000")
+
+
+def test_a_blocked_key_is_told_from_a_wrong_one():
+    bids, key = price(segment_table()).bids.iloc[1:], "a0|r%200%7C"
+    with pytest.raises(DataError, match=r"run x blocks segment 'a0\|r%200%7C': .* bid of 0.*; compare its floor, max_"):
+        find_segment(bids, key, run_id="x", blocked={key})
+    with pytest.raises(DataError, match="run x has no bid for segment 'a0' among"):
+        find_segment(bids, "a0", run_id="x", blocked={key})

@@ -51,7 +51,7 @@ def explain(run: RunId, segment: SegmentKey, as_json: AsJson = False) -> None:
     """Tell how the bid of one segment came about, number by number."""
     published = _read(run)[0]
     explanation = explain_bid(
-        find_segment(published.bids, segment, run_id=run),
+        find_segment(published.bids, segment, run_id=run, blocked=published.blocked),
         features=published.features,
         pricing=published.pricing,
         win_rate=published.landscape.win_rate,

@@ -1,7 +1,7 @@
 """How one bid came about: every number between a segment's evidence and the bid that the bidder finds."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -126,15 +126,23 @@ class Explanation:
     reason_text: str
 
 
-def find_segment(bids: pd.DataFrame, key: str, *, run_id: str) -> pd.Series:
+def find_segment(bids: pd.DataFrame, key: str, *, run_id: str, blocked: Container[str] = frozenset()) -> pd.Series:
     """Return the row of the segment.
 
+    Args:
+        blocked: keys that the run says not to bid on; they have no row.
+
     Raises:
-        DataError: no such key; names the nearest ones.
+        DataError: the key is blocked; or there is no such key, and the nearest ones are named.
     """
     rows = bids[bids["segment_key"] == key]
     if len(rows) == 1:
         return rows.iloc[0]
+    if key in blocked:
+        raise DataError(
+            f"run {run_id} blocks segment {key!r}: memcache.csv has it with a bid of 0, as nothing is left between its "
+            "floor and what margin and cap allow; compare its floor, max_bid_cpm and target_margin"
+        )
     near = get_close_matches(key, bids["segment_key"].tolist(), n=3, cutoff=0.5)
     hint = f"; nearest are {', '.join(near)}" if near else ""
     raise DataError(
