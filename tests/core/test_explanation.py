@@ -122,6 +122,13 @@ def test_a_bound_on_a_bid_that_falls_moved_what_was_wanted_not_the_best(reason: 
     assert all(text.startswith("The wanted bid was ") for text in told[False])
 
 
+def test_without_a_floor_no_bid_is_not_put_down_to_one():
+    run = price(segment_table().assign(floor_cpm=np.nan, value_cpm=0.005))
+    assert set(run.bids["reason"]) == {NO_BID}
+    told = {explanation.reason_text for explanation in explain_all(run)}
+    assert told == {"No bid: nothing is left between its floor and what margin and cap allow."}
+
+
 def test_a_bound_shows_its_edges_and_the_sentence_its_figures():
     run = price(segment_table())
     explanation = with_reason(run, "step")

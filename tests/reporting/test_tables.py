@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from reporting.stories import backtest, bid_table, check, story, without_active_run
+from reporting.stories import backtest, bid_table, check, story, without_active_run, without_bids
 
 from optimizer.core import bidding
 from optimizer.reporting import tables
@@ -76,6 +76,11 @@ def test_every_reason_that_a_bid_can_have_is_explained():
 def test_an_explored_bid_is_told_as_lifted_for_jitter_varies_all_bids():
     told = tables.reason_rows(story(bids=bid_table(4).assign(reason="exploration")))
     assert [row.meaning for row in told] == ["thin, below the target: lifted to the upper end of what may be right"]
+
+
+def test_no_bid_is_not_put_down_to_a_floor_alone():
+    told = tables.reason_rows(story(bids=without_bids(bid_table(4))))
+    assert [row.meaning for row in told] == ["no bid: nothing is left between its floor and what margin and cap allow"]
 
 
 def test_reasons_are_counted_and_weighed():

@@ -324,7 +324,7 @@ def _reason_text(row: Mapping[str, Any] | pd.Series, pricing: RunPricing, worth:
         f"{worth.value_cpm or 0:.2f} CPM that its views are worth.",
         "cap": f"Lowered {moved}: max_bid_cpm allows no more.",
         FALLBACK: f"It is not served: the bidder finds no key and bids the run's fallback, {planned:.2f} CPM.",
-        NO_BID: "No bid: its floor is above what margin and cap allow.",
+        NO_BID: "No bid: nothing is left between its floor and what margin and cap allow.",
     }
     return texts.get(row["reason"], f"Bound by {row['reason']}: {moved}.")
 

@@ -25,7 +25,7 @@ REASONS = {
     "exploration": "thin, below the target: lifted to the upper end of what may be right",
     "held": "kept as it was: the log cannot tell what a change does",
     "fallback": "not served: the bidder finds no key and bids the fallback",
-    "no_bid_floor": "no bid: the floor is above what may be bid",
+    "no_bid_floor": "no bid: nothing is left between its floor and what margin and cap allow",
 }
 """What the page says of each reason of a bid."""
 
