@@ -85,6 +85,13 @@ def test_what_the_target_would_cost_segment_by_segment_is_said():
     assert "would make the CPM 1.38 times what it is" in compared.section("")
 
 
+def test_where_each_segment_has_the_target_no_price_of_a_win_is_looked_for():
+    free = {**story().figures, "win_price_cpm": 0.0}
+    alone = read(story(figures=free, win_rate_scope="segment")).section("")
+    assert "Each segment is bid to the target by itself, so no price is put on winning: λ is 0." in alone
+    assert "λ is 0: no price was put on winning beyond" in read(story(figures=free)).section("")
+
+
 def test_a_backtest_that_refused_says_why():
     refused = read(story(backtest=backtest(is_supported=False, reason="only 12 auctions tell anything", rows=[])))
     assert "refused to judge: only 12 auctions tell anything" in refused.section("backtest")

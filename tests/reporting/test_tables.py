@@ -78,6 +78,13 @@ def test_an_explored_bid_is_told_as_lifted_for_jitter_varies_all_bids():
     assert [row.meaning for row in told] == ["thin, below the target: lifted to the upper end of what may be right"]
 
 
+def test_a_bid_that_no_bound_touched_wins_the_target_where_each_segment_has_it():
+    bids = bid_table(4).assign(reason="value")
+    told = {scope: tables.reason_rows(story(bids=bids, win_rate_scope=scope)) for scope in ("portfolio", "segment")}
+    assert [row.meaning for row in told["portfolio"]] == ["no bound: the value alone reaches the target"]
+    assert [row.meaning for row in told["segment"]] == ["no bound: wins the target of its segment"]
+
+
 def test_no_bid_is_not_put_down_to_a_floor_alone():
     told = tables.reason_rows(story(bids=without_bids(bid_table(4))))
     assert [row.meaning for row in told] == ["no bid: nothing is left between its floor and what margin and cap allow"]

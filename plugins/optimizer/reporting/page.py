@@ -76,6 +76,8 @@ def headline(story: RunStory) -> list[dict[str, Any]]:
 
 def win_price_sentence(story: RunStory) -> str:
     """Return what the run's price of a win says."""
+    if story.win_rate_scope == "segment":
+        return "Each segment is bid to the target by itself, so no price is put on winning: λ is 0."
     price = story.figures.get("win_price_cpm")
     if not price:
         return "λ is 0: no price was put on winning beyond what the impressions are worth."

@@ -29,6 +29,9 @@ REASONS = {
 }
 """What the page says of each reason of a bid."""
 
+SEGMENT_REASONS = REASONS | {"value": "no bound: wins the target of its segment"}
+"""The same where each segment has the target by itself, and winning no price."""
+
 QUANTITIES = {
     "win_rate": ("Win rate", percent, points),
     "spend": ("Spend", amount, signed_amount),
@@ -152,10 +155,11 @@ def reason_rows(story: RunStory) -> list[ReasonRow]:
     grouped = story.bids.groupby("reason")["bids"]
     shares = pd.DataFrame({"segments": grouped.size(), "requests": grouped.sum()})
     shares = shares.sort_values("requests", ascending=False, kind="stable")
+    meanings = SEGMENT_REASONS if story.win_rate_scope == "segment" else REASONS
     return [
         ReasonRow(
             reason_name(row.Index),
-            REASONS.get(row.Index, ""),
+            meanings.get(row.Index, ""),
             count(row.segments),
             percent(row.requests / shares["requests"].sum()),
         )
