@@ -84,6 +84,7 @@ def test_the_printed_explanation_shows_every_step_the_reason_and_whether_it_is_s
         key = biddable.loc[biddable["is_served"] == is_served, "segment_key"].iloc[0]
         shown, text = optimizer_json("explain", run_id, key), optimizer("explain", run_id, key).stdout
         assert f"Segment {key} of run {run_id}" in text
+        assert "From the wanted bid to the suggested bid" in text and "best before" not in text
         for step in shown["steps"]:
             line = next(line for line in text.splitlines() if line.startswith(f"│ {step['name']} "))
             bid, _, moved = (cell.strip() for cell in line.split("│")[4:7])
@@ -104,6 +105,16 @@ def test_a_wrong_key_is_one_line_with_the_nearest_keys(publish: Callable[..., st
         assert len(result.stderr.splitlines()) == 1
         assert f"no bid for segment 'a0|r 3|' among its {count} keys" in result.stderr
         assert THICK in result.stderr
+
+
+def test_a_blocked_key_says_that_it_is_blocked_and_what_to_compare(publish: Callable[..., str], optimizer: Command):
+    priced = price(segment_table())
+    blocked = priced.bids[priced.bids["suggested_bid_cpm"].isna() & priced.bids["region"].notna()]
+    run_id, key = publish(priced), blocked["segment_key"].iloc[0]
+    result = optimizer("explain", run_id, key)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert f"run {run_id} blocks segment {key!r}" in result.stderr and "nearest" not in result.stderr
+    assert "compare its floor, max_bid_cpm and target_margin" in result.stderr
 
 
 def test_diff_attributes_each_bid_so_that_the_parts_add_up(publish: Callable[..., str], optimizer_json: Any):

@@ -1,4 +1,4 @@
-"""Every published number of a bid is told, and the steps lead from the best bid to the suggested one."""
+"""Every published number of a bid is told, and the steps lead from the wanted bid to the suggested one."""
 
 from dataclasses import asdict
 
@@ -75,20 +75,58 @@ def test_every_reason_is_met_by_these_policies_and_told_in_its_own_words():
     assert all(text.endswith(".") and "nan" not in text for text in texts.values())
 
 
-def test_a_bid_that_falls_by_degrees_is_not_called_the_best():
-    segments = segment_table().assign(value_cpm=np.nan, floor_cpm=np.nan, previous_bid_cpm=np.nan, trust_low_cpm=0.1)
-    run = price(segments.assign(level=np.linspace(-6.0, 2.0, len(segments)), level_shift=0.0), target_win_rate=0.2)
-    told = {True: 0, False: 0}
+def falling_market(**values: float) -> pd.DataFrame:
+    """Segments from those that hardly any bid wins to those that are won by low ones, bound by nothing."""
+    segments = segment_table().assign(value_cpm=np.nan, floor_cpm=np.nan, previous_bid_cpm=np.nan, trust_low_cpm=0.01)
+    levels = np.linspace(-10.0, 2.0, len(segments))
+    return segments.assign(**{"level": levels, "level_shift": 0.0, "trust_high_cpm": 200.0} | values)
+
+
+def is_falling(run: PricedRun, row: pd.Series, worth_cpm: float) -> bool:
+    """Whether some lower bid nearby earns more than the wanted one, and not by a hair."""
+    bid = max(row["wanted_bid_cpm"], 1e-3) * np.array([0.97, 1.0])
+    win_rate = run.landscape.win_rate(row["level"], row["slope"], bid)
+    less, wanted = (worth_cpm - bid) * win_rate
+    return less - wanted > 0.015 * (bid[1] - bid[0]) * win_rate[1]
+
+
+def tell_by_falling(run: PricedRun, reason: str, *, own_share: float | None = None) -> dict[bool, list[str]]:
+    """Return the sentences of a reason, of bids that fall by degrees and of those that do not."""
+    told: dict[bool, list[str]] = {True: [], False: []}
     for (_, row), explanation in zip(run.bids.iterrows(), explain_all(run), strict=True):
-        if row["reason"] == "target":
-            bid = row["planned_bid_cpm"] * np.array([0.9, 1.0])
-            less, planned = (explanation.worth.worth_cpm - bid) * run.landscape.win_rate(
-                row["level"], row["slope"], bid
-            )
-            is_falling = "by degrees" in explanation.reason_text
-            assert is_falling == (less > planned * 1.005), explanation.reason_text
-            told[is_falling] += 1
-    assert min(told.values()) >= 5, told
+        if row["reason"] == reason:
+            told[is_falling(run, row, explanation.worth.worth_cpm)].append(explanation.reason_text)
+    assert min(map(len, told.values())) >= 5
+    return told
+
+
+def test_a_bid_that_falls_by_degrees_is_not_called_the_best():
+    told = tell_by_falling(price(falling_market(own_share=1.0), target_win_rate=0.2), "target")
+    assert all("by degrees" in text and "best" not in text for text in told[True])
+    assert all("is best where" in text and "by degrees" not in text for text in told[False])
+
+
+def test_a_small_segment_whose_bid_falls_says_so():
+    told = tell_by_falling(price(falling_market(own_share=0.2), target_win_rate=0.2), "shrinkage")
+    assert all("no bid against rivals pays" in text for text in told[True])
+    assert not any("rivals" in text for text in told[False])
+
+
+@pytest.mark.parametrize(
+    ("reason", "bounds"),
+    [("trust_band", {"trust_low_cpm": 7.0, "trust_high_cpm": 9.0}), ("step", {"previous_bid_cpm": 8.0})],
+)
+def test_a_bound_on_a_bid_that_falls_moved_what_was_wanted_not_the_best(reason: str, bounds: dict[str, float]):
+    told = tell_by_falling(price(falling_market(**bounds), target_win_rate=0.2), reason)
+    assert all(text.startswith("No bid against rivals pays here, and the wanted one was ") for text in told[True])
+    assert all(text.startswith("The wanted bid was ") for text in told[False])
+
+
+def test_without_a_floor_no_bid_is_not_put_down_to_one():
+    run = price(segment_table().assign(floor_cpm=np.nan, value_cpm=0.005))
+    assert set(run.bids["reason"]) == {NO_BID}
+    told = {explanation.reason_text for explanation in explain_all(run)}
+    assert told == {"No bid: nothing is left between its floor and what margin and cap allow."}
 
 
 def test_a_bound_shows_its_edges_and_the_sentence_its_figures():
@@ -180,3 +218,11 @@ def test_an_unknown_key_names_the_nearest_keys_and_how_many_there_are():
         find_segment(bids, "a0|r 3", run_id="20260203_150000")
     with pytest.raises(DataError, match=r"run 20260203_150000 has no bid for segment 'ZZZZ' among its 120 keys; write"):
         find_segment(bids, "ZZZZ", run_id="20260203_150000")
+
+
+def test_a_blocked_key_is_told_from_a_wrong_one():
+    bids, key = price(segment_table()).bids.iloc[1:], "a0|r%200%7C"
+    with pytest.raises(DataError, match=r"run x blocks segment 'a0\|r%200%7C': .* bid of 0.*; compare its floor, max_"):
+        find_segment(bids, key, run_id="x", blocked={key})
+    with pytest.raises(DataError, match="run x has no bid for segment 'a0' among"):
+        find_segment(bids, "a0", run_id="x", blocked={key})

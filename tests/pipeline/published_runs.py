@@ -94,7 +94,12 @@ def write_files(priced: PricedRun, folder: Path, snapshot: dict[str, Any]) -> Fi
     folder.mkdir(parents=True, exist_ok=True)
     bids = priced.bids.dropna(subset="suggested_bid_cpm")
     bids.to_csv(folder / "suggested_bids.csv", index=False, lineterminator="\n", float_format="%.10g")
+    known = priced.bids[priced.bids["region"].notna()] if "region" in priced.bids else priced.bids
+    held = known[known["is_served"] | known["suggested_bid_cpm"].isna()]
+    memcache = held[["segment_key"]].assign(bid=held["suggested_bid_cpm"].fillna(0))
+    memcache.to_csv(folder / "memcache.csv", index=False, lineterminator="\n", float_format="%.10g")
     (folder / "metrics.json").write_text(json.dumps(metrics_of(priced), allow_nan=False))
     (folder / "config.json").write_text(json.dumps(snapshot))
     files: Files = {name: (name.split(".")[0], folder / name, None) for name in ("metrics.json", "config.json")}
-    return {"suggested_bids.csv": ("suggested_bids", folder / "suggested_bids.csv", len(bids)), **files}
+    tables = {"suggested_bids": len(bids), "memcache": len(memcache)}
+    return {f"{name}.csv": (name, folder / f"{name}.csv", rows) for name, rows in tables.items()} | files

@@ -88,6 +88,14 @@ def test_the_bids_come_back_as_they_were_priced(publisher: Publisher):
     np.testing.assert_allclose(read[numbers].astype(float), written[numbers].astype(float), rtol=1e-9)
 
 
+def test_the_keys_that_a_run_blocks_are_read_from_what_the_bidder_reads(publisher: Publisher):
+    bids = price(segment_table()).bids
+    blocked = bids.loc[bids["suggested_bid_cpm"].isna() & bids["region"].notna(), "segment_key"]
+    published = publisher.read(publisher.publish())
+    assert published.blocked == set(blocked) != set()
+    assert not published.blocked & set(published.bids["segment_key"])
+
+
 def test_pricing_settings_and_features_are_those_of_the_run(publisher: Publisher):
     priced = price(segment_table(), target_margin=0.2, value_trust=0.95)
     published = publisher.read(publisher.publish(target_margin=0.2, value_trust=0.95))
@@ -174,7 +182,7 @@ def test_a_completed_run_without_an_address_is_refused(publisher: Publisher):
         publisher.read(run.run_id)
 
 
-@pytest.mark.parametrize("name", ["suggested_bids.csv", "metrics.json", "config.json"])
+@pytest.mark.parametrize("name", ["suggested_bids.csv", "memcache.csv", "metrics.json", "config.json"])
 def test_a_file_that_changed_since_is_refused(publisher: Publisher, name: str):
     run_id = publisher.publish()
     publisher.store.put_bytes(f"{publisher.base_uri}{run_id}/{name}", b"{}")

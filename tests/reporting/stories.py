@@ -110,6 +110,7 @@ def story(**changes: Any) -> RunStory:
         created_at=datetime(2026, 3, 7, 6, tzinfo=UTC),
         active_run_id="20260306_060000",
         target_win_rate=0.30,
+        win_rate_scope="portfolio",
         target_margin=0.25,
         max_bid_cpm=30.0,
         bids=bid_table(),

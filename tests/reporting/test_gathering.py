@@ -92,7 +92,8 @@ def test_the_story_tells_what_was_staged(stage):
     told = gather(stage)
     assert (told.run_id, told.entity_code, told.active_run_id) == (RUN.run_id, RUN.entity_code, "20260306_060000")
     assert (told.window_start.date().isoformat(), told.window_end.date().isoformat()) == ("2026-01-06", "2026-03-07")
-    assert told.target_win_rate == 0.4
+    assert (told.target_win_rate, told.win_rate_scope) == (0.4, "portfolio")
+    assert gather(stage, win_rate_scope="segment").win_rate_scope == "segment"
     assert told.figures["win_price_cpm"] == 3.5
     assert [feature["feature_name"] for feature in told.features] == ["os_code"]
     assert told.calibration == [{"predicted": 0.2, "observed": 0.25, "bids": 400.0}]

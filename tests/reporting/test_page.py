@@ -85,10 +85,27 @@ def test_what_the_target_would_cost_segment_by_segment_is_said():
     assert "would make the CPM 1.38 times what it is" in compared.section("")
 
 
+def test_where_each_segment_has_the_target_no_price_of_a_win_is_looked_for():
+    free = {**story().figures, "win_price_cpm": 0.0}
+    alone = read(story(figures=free, win_rate_scope="segment")).section("")
+    assert "Each segment is bid to the target by itself, so no price is put on winning: λ is 0." in alone
+    assert "λ is 0: no price was put on winning beyond" in read(story(figures=free)).section("")
+
+
 def test_a_backtest_that_refused_says_why():
     refused = read(story(backtest=backtest(is_supported=False, reason="only 12 auctions tell anything", rows=[])))
     assert "refused to judge: only 12 auctions tell anything" in refused.section("backtest")
-    assert "No backtest was made" in read(story(backtest=None)).section("backtest")
+
+
+def test_without_a_backtest_the_page_says_why():
+    figures = story().figures
+    first = read(story(backtest=None, active_run_id=None, bids=without_active_run(bid_table())))
+    assert "No backtest was made: there is nothing to hold this run against yet." in first.section("backtest")
+    problem = "the key of the active run has os_code; one of them is no candidate feature now"
+    incomparable = read(story(backtest=None, figures={**figures, "active_run_problem": problem}))
+    assert f"No backtest was made: {problem}." in incomparable.section("backtest")
+    second_price = read(story(backtest=None, figures={**figures, "active_run_problem": None}))
+    assert "No backtest was made: it is for first-price auctions only." in second_price.section("backtest")
 
 
 def test_every_picture_has_a_name_and_a_sentence(page: Page):

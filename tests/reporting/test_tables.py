@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from reporting.stories import backtest, bid_table, check, story, without_active_run
+from reporting.stories import backtest, bid_table, check, story, without_active_run, without_bids
 
-from optimizer.core.bidding import BOUNDS, NO_BID
+from optimizer.core import bidding
 from optimizer.reporting import tables
 from optimizer.reporting.formats import amount, change, count, percent
 
@@ -68,7 +68,26 @@ def test_failed_checks_come_first_then_warnings_and_only_they_say_what_to_do():
 
 
 def test_every_reason_that_a_bid_can_have_is_explained():
-    assert {*BOUNDS, NO_BID, "target", "value", "shrinkage", "exploration", "held"} == set(tables.REASONS)
+    assert {*bidding.REASONS, bidding.FALLBACK} == set(tables.REASONS)
+    told = tables.reason_rows(story(bids=bid_table(4).assign(reason=bidding.FALLBACK)))
+    assert [row.meaning for row in told] == ["not served: the bidder finds no key and bids the fallback"]
+
+
+def test_an_explored_bid_is_told_as_lifted_for_jitter_varies_all_bids():
+    told = tables.reason_rows(story(bids=bid_table(4).assign(reason="exploration")))
+    assert [row.meaning for row in told] == ["thin, below the target: lifted to the upper end of what may be right"]
+
+
+def test_a_bid_that_no_bound_touched_wins_the_target_where_each_segment_has_it():
+    bids = bid_table(4).assign(reason="target")
+    told = {scope: tables.reason_rows(story(bids=bids, win_rate_scope=scope)) for scope in ("portfolio", "segment")}
+    assert [row.meaning for row in told["portfolio"]] == ["no bound: what is wanted at the price of a win"]
+    assert [row.meaning for row in told["segment"]] == ["no bound: wins the target of its segment"]
+
+
+def test_no_bid_is_not_put_down_to_a_floor_alone():
+    told = tables.reason_rows(story(bids=without_bids(bid_table(4))))
+    assert [row.meaning for row in told] == ["no bid: nothing is left between its floor and what margin and cap allow"]
 
 
 def test_reasons_are_counted_and_weighed():

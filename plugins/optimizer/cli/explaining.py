@@ -27,7 +27,7 @@ Top = Annotated[int, typer.Option(min=1, max=1000, help="How many changed bids t
 Row = tuple[str, ...]
 
 STEP_NOTES = {
-    "wanted": "best before any bound",
+    "wanted": "before any bound",
     "exploration": "the upper end of what is plausible",
     "trust_band": "bids that the log knows",
     "step": "around the active run's bid",
@@ -51,7 +51,7 @@ def explain(run: RunId, segment: SegmentKey, as_json: AsJson = False) -> None:
     """Tell how the bid of one segment came about, number by number."""
     published = _read(run)[0]
     explanation = explain_bid(
-        find_segment(published.bids, segment, run_id=run),
+        find_segment(published.bids, segment, run_id=run, blocked=published.blocked),
         features=published.features,
         pricing=published.pricing,
         win_rate=published.landscape.win_rate,
@@ -89,7 +89,7 @@ def _print_explanation(explanation: Explanation, run_id: str) -> None:
         ],
     )
     _print_sections(
-        "From the best bid to the suggested bid",
+        "From the wanted bid to the suggested bid",
         ["step", ">lowest", ">highest", ">bid CPM", ">win rate", "moved", "what it is"],
         [[_step_row(step) for step in explanation.steps]],
     )

@@ -11,7 +11,7 @@ from optimizer.core.landscape import Landscape, Solver
 from optimizer.core.win_price import WinCurve, find_win_price
 
 NO_BID = "no_bid_floor"
-"""Reason of a segment without a bid: its floor is above what may be bid."""
+"""Reason of a segment without a bid: nothing is left between its floor and what margin and cap allow."""
 
 FALLBACK = "fallback"
 """Reason of a segment that is not served: the bidder finds no key and bids the fallback."""
@@ -65,7 +65,7 @@ class BidPolicy:
 class BidPlan:
     """The bids of a run.
 
-    table: one row a segment of the input, same order: wanted_bid_cpm (best before any bound), planned_bid_cpm (before
+    table: one row a segment of the input, same order: wanted_bid_cpm (before any bound), planned_bid_cpm (before
         jitter), jitter, suggested_bid_cpm (planned and suggested NaN where there is no bid), expected_win_rate,
         expected_cost_cpm (of a win), expected_margin and reason.
     win_price_cpm: lambda, what one more win is worth beyond its value so that the target is met.
@@ -181,7 +181,7 @@ class _Market:
         return self.landscape.mean_price(self.level, self.slope, bid) if self.policy.is_second_price else bid
 
     def wanted(self, win_price: float) -> np.ndarray:
-        """Return the best bids before any bound, CPM."""
+        """Return the bids before any bound, CPM."""
         if self.policy.win_rate_scope == "segment":
             best = self.landscape.bid_for_win_rate(self.level, self.slope, self.policy.target_win_rate)
         elif self.policy.is_second_price:

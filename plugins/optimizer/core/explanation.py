@@ -1,7 +1,7 @@
 """How one bid came about: every number between a segment's evidence and the bid that the bidder finds."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -20,8 +20,8 @@ WinRate = Callable[[float, float, float], float]
 UNEXPLAINED = "unexplained"
 """Name of a step that the numbers of the run do not account for; there should be none."""
 
-_FLAT = 1e-3
-"""Around the best bid the surplus is flatter than this, relative, where the bid moves by 2 %."""
+_FLAT = 0.02
+"""At the best bid a slightly lower one saves no more than it loses; it gains no more than this share of the saving."""
 
 _BID_TOLERANCE = 1e-6
 
@@ -91,7 +91,7 @@ class Worth:
 
 @dataclass(frozen=True, slots=True)
 class BidStep:
-    """The bid after one step from what is best to what is suggested; an absent bound is None.
+    """The bid after one step from what is wanted to what is suggested; an absent bound is None.
 
     win_rate: expected at this bid, None where there is no bid.
     """
@@ -126,15 +126,23 @@ class Explanation:
     reason_text: str
 
 
-def find_segment(bids: pd.DataFrame, key: str, *, run_id: str) -> pd.Series:
+def find_segment(bids: pd.DataFrame, key: str, *, run_id: str, blocked: Container[str] = frozenset()) -> pd.Series:
     """Return the row of the segment.
 
+    Args:
+        blocked: keys that the run says not to bid on; they have no row.
+
     Raises:
-        DataError: no such key; names the nearest ones.
+        DataError: the key is blocked; or there is no such key, and the nearest ones are named.
     """
     rows = bids[bids["segment_key"] == key]
     if len(rows) == 1:
         return rows.iloc[0]
+    if key in blocked:
+        raise DataError(
+            f"run {run_id} blocks segment {key!r}: memcache.csv has it with a bid of 0, as nothing is left between its "
+            "floor and what margin and cap allow; compare its floor, max_bid_cpm and target_margin"
+        )
     near = get_close_matches(key, bids["segment_key"].tolist(), n=3, cutoff=0.5)
     hint = f"; nearest are {', '.join(near)}" if near else ""
     raise DataError(
@@ -292,42 +300,43 @@ def _reason_text(row: Mapping[str, Any] | pd.Series, pricing: RunPricing, worth:
     """The reason as a sentence for a trader."""
     settings, wanted, planned = pricing.settings, row["wanted_bid_cpm"], row["planned_bid_cpm"]
     moved = f"from {wanted:.2f} to {planned:.2f} CPM"
-    raised = "raised" if planned > wanted else "lowered"
-    why = _best_text(settings, planned, worth)
+    moved_to = f"{'raised' if planned > wanted else 'lowered'} {moved}"
+    why, bound = _best_text(settings, planned, worth), f"The wanted bid was {moved_to}"
+    alike = f"{planned:.2f} CPM is mostly what is wanted on segments like it"
     if _is_falling(row, settings, worth, win_rate):
         why = (
             f"at {worth.worth_cpm:.2f} CPM a win, no bid against rivals pays here; {planned:.2f} CPM is on the way, by "
             "degrees, from the last that did to one for auctions without a rival"
         )
+        bound = f"No bid against rivals pays here, and the wanted one was {moved_to}"
+        alike += ", where no bid against rivals pays"
     texts = {
         "target": f"No bound touched it: {why}.",
         "value": f"No bound touched it: {why}.",
         "shrinkage": f"No bound touched it, but only {100 * row['own_share']:.0f} % of its win rate is own evidence: "
-        f"{planned:.2f} CPM is mostly what segments like it should bid.",
+        f"{alike}.",
         "exploration": f"Raised {moved}: little is known of it, and aggressive exploration tries the upper end.",
         "held": f"Held at {planned:.2f} CPM: the log does not say what a higher or lower bid would win here.",
-        "trust_band": f"The best bid was {raised} {moved}: the log knows nothing of bids beyond that.",
-        "step": f"The best bid was {raised} {moved}: no bid moves more than {100 * pricing.step_limit:.0f} % a day "
-        "from the active run's.",
+        "trust_band": f"{bound}: the log knows nothing of bids beyond that.",
+        "step": f"{bound}: no bid moves more than {100 * pricing.step_limit:.0f} % a day from the active run's.",
         "floor": f"Raised {moved}: the SSP takes nothing below its floor.",
         "margin": f"Lowered {moved}: more would keep less than {100 * settings.target_margin:.0f} % of the "
         f"{worth.value_cpm or 0:.2f} CPM that its views are worth.",
         "cap": f"Lowered {moved}: max_bid_cpm allows no more.",
         FALLBACK: f"It is not served: the bidder finds no key and bids the run's fallback, {planned:.2f} CPM.",
-        NO_BID: "No bid: its floor is above what margin and cap allow.",
+        NO_BID: "No bid: nothing is left between its floor and what margin and cap allow.",
     }
     return texts.get(row["reason"], f"Bound by {row['reason']}: {moved}.")
 
 
 def _is_falling(row: Mapping[str, Any] | pd.Series, settings: RunSettings, worth: Worth, win_rate: WinRate) -> bool:
-    """Whether the planned bid lies below the last that is best against rivals: a little less would pay more."""
-    if settings.auction_type == "second_price" or settings.win_rate_scope == "segment":
+    """Whether the wanted bid lies below the last that is best against rivals: a little less would pay more."""
+    if settings.auction_type == "second_price" or settings.win_rate_scope == "segment" or worth.worth_cpm <= CENT:
         return False
-    less, planned = (
-        (worth.worth_cpm - bid) * win_rate(float(row["level"]), float(row["slope"]), bid)
-        for bid in (0.98 * row["planned_bid_cpm"], row["planned_bid_cpm"])
-    )
-    return bool(less > planned * (1 + _FLAT))
+    wanted = max(float(row["wanted_bid_cpm"]), CENT)
+    won, won_for_less = (win_rate(float(row["level"]), float(row["slope"]), bid) for bid in (wanted, 0.98 * wanted))
+    gain = (worth.worth_cpm - 0.98 * wanted) * won_for_less - (worth.worth_cpm - wanted) * won
+    return bool(gain > _FLAT * 0.02 * wanted * won)
 
 
 def _best_text(settings: RunSettings, bid_cpm: float, worth: Worth) -> str:

@@ -22,7 +22,8 @@ from optimizer.core.settings import RunSettings
 from optimizer.errors import ArtifactError, RunStateError
 from optimizer.pipeline.run import read_settings
 
-BIDS_FILE, METRICS_FILE, CONFIG_FILE = "suggested_bids.csv", "metrics.json", "config.json"
+BIDS_FILE, MEMCACHE_FILE = "suggested_bids.csv", "memcache.csv"
+METRICS_FILE, CONFIG_FILE = "metrics.json", "config.json"
 
 NUMBER_COLUMNS = (
     "bids",
@@ -68,6 +69,7 @@ class PublishedRun:
     """A run's row and what it published, checksums verified.
 
     bids: suggested_bids.csv; metrics: metrics.json; snapshot: config.json.
+    blocked: keys that memcache.csv has with a bid of 0, which says not to bid.
     """
 
     row: Run
@@ -75,6 +77,7 @@ class PublishedRun:
     bids: pd.DataFrame
     metrics: Mapping[str, Any]
     snapshot: Mapping[str, Any]
+    blocked: frozenset[str]
 
     @property
     def run_id(self) -> str:
@@ -152,7 +155,7 @@ def read_published(run_id: str, *, engine: Engine, store: ObjectStore) -> Publis
         manifest = read_manifest(store, output_uri)
         files = {
             name: read_verified(store, output_uri=output_uri, manifest=manifest, name=name)
-            for name in (BIDS_FILE, METRICS_FILE, CONFIG_FILE)
+            for name in (BIDS_FILE, MEMCACHE_FILE, METRICS_FILE, CONFIG_FILE)
         }
     except ArtifactError as error:
         raise ArtifactError(f"run {run_id}: {error}; restore the objects, or look at another run") from error
@@ -162,7 +165,8 @@ def read_published(run_id: str, *, engine: Engine, store: ObjectStore) -> Publis
     if missing:
         raise _too_old(run_id, METRICS_FILE, missing)
     bids = _read_bids(files[BIDS_FILE], manifest)
-    return PublishedRun(row, manifest, bids, metrics, json.loads(files[CONFIG_FILE]))
+    blocked = _read_blocked(files[MEMCACHE_FILE])
+    return PublishedRun(row, manifest, bids, metrics, json.loads(files[CONFIG_FILE]), blocked)
 
 
 def _output_uri(row: Run) -> str:
@@ -190,6 +194,11 @@ def _read_bids(content: bytes, manifest: Manifest) -> pd.DataFrame:
         keep_default_na=False,
         na_values={name: [""] for name in NUMBER_COLUMNS},
     )
+
+
+def _read_blocked(content: bytes) -> frozenset[str]:
+    memcache = pd.read_csv(io.BytesIO(content), dtype={"segment_key": str}, keep_default_na=False)
+    return frozenset(memcache.loc[memcache["bid"] == 0, "segment_key"])
 
 
 def _too_old(run_id: str, name: str, missing: list[str]) -> ArtifactError:

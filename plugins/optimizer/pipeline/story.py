@@ -29,6 +29,7 @@ def gather_story(
         created_at=started_at,
         active_run_id=inputs["active_run_id"],
         target_win_rate=settings.target_win_rate,
+        win_rate_scope=settings.win_rate_scope,
         target_margin=settings.target_margin,
         max_bid_cpm=settings.max_bid_cpm,
         bids=_bid_table(stage.get_frame(staging.BIDS)),

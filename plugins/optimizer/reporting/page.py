@@ -37,6 +37,7 @@ def render_report(story: RunStory) -> str:
         model_panels=[model_figures.calibration(story), model_figures.feature_signals(story)],
         features=tables.feature_rows(story),
         backtest=story.backtest,
+        no_backtest_because=no_backtest_because(story),
         backtest_rows=tables.backtest_rows(story),
         multipliers=bid_figures.multiplier_distributions(story),
         segments=tables.segment_rows(story),
@@ -75,6 +76,8 @@ def headline(story: RunStory) -> list[dict[str, Any]]:
 
 def win_price_sentence(story: RunStory) -> str:
     """Return what the run's price of a win says."""
+    if story.win_rate_scope == "segment":
+        return "Each segment is bid to the target by itself, so no price is put on winning: λ is 0."
     price = story.figures.get("win_price_cpm")
     if not price:
         return "λ is 0: no price was put on winning beyond what the impressions are worth."
@@ -86,6 +89,13 @@ def win_price_sentence(story: RunStory) -> str:
     if ratio is None:
         return sentence
     return f"{sentence} To ask the target of every segment by itself would make the CPM {ratio:.2f} times what it is."
+
+
+def no_backtest_because(story: RunStory) -> str:
+    """Return why a run without a backtest has none."""
+    if story.active_run_id is None:
+        return "there is nothing to hold this run against yet"
+    return story.figures.get("active_run_problem") or "it is for first-price auctions only"
 
 
 def _is_below(share: float | None, target: float) -> bool:

@@ -17,6 +17,7 @@ class RunStory:
     """A run, ready to be shown. Money is CPM, rates are shares of one, times are UTC.
 
     active_run_id: the run that carried the traffic before this one, None where there was none.
+    win_rate_scope: portfolio or segment, what has to reach the target.
     bids: the bid table, one row a segment: segment_key, bids, wins, level, slope, trust_low_cpm, trust_high_cpm,
         mean_bid_cpm, recent_bids and recent_win_rate (of the latest days), previous_bid_cpm (NaN where the active run
         has none), planned_bid_cpm and suggested_bid_cpm (NaN: no bid), expected_win_rate, observed_win_rate, reason and
@@ -41,6 +42,7 @@ class RunStory:
     created_at: datetime
     active_run_id: str | None
     target_win_rate: float
+    win_rate_scope: str
     target_margin: float
     max_bid_cpm: float
     bids: pd.DataFrame

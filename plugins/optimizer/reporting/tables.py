@@ -14,7 +14,7 @@ MOST_CHANGES = 15
 MOST_SEGMENTS = 50
 
 REASONS = {
-    "target": "no bound: best at the price of a win",
+    "target": "no bound: what is wanted at the price of a win",
     "value": "no bound: the value alone reaches the target",
     "margin": "the target margin of the value",
     "cap": "the highest bid allowed",
@@ -22,11 +22,15 @@ REASONS = {
     "trust_band": "the edge of the bids that the log knows",
     "step": "the daily step from the active run's bid",
     "shrinkage": "thin evidence: close to segments like it",
-    "exploration": "varied to learn its curve",
+    "exploration": "thin, below the target: lifted to the upper end of what may be right",
     "held": "kept as it was: the log cannot tell what a change does",
-    "no_bid_floor": "no bid: the floor is above what may be bid",
+    "fallback": "not served: the bidder finds no key and bids the fallback",
+    "no_bid_floor": "no bid: nothing is left between its floor and what margin and cap allow",
 }
 """What the page says of each reason of a bid."""
+
+SEGMENT_REASONS = REASONS | {"target": "no bound: wins the target of its segment"}
+"""The same where each segment has the target by itself, and winning no price."""
 
 QUANTITIES = {
     "win_rate": ("Win rate", percent, points),
@@ -151,10 +155,11 @@ def reason_rows(story: RunStory) -> list[ReasonRow]:
     grouped = story.bids.groupby("reason")["bids"]
     shares = pd.DataFrame({"segments": grouped.size(), "requests": grouped.sum()})
     shares = shares.sort_values("requests", ascending=False, kind="stable")
+    meanings = SEGMENT_REASONS if story.win_rate_scope == "segment" else REASONS
     return [
         ReasonRow(
             reason_name(row.Index),
-            REASONS.get(row.Index, ""),
+            meanings.get(row.Index, ""),
             count(row.segments),
             percent(row.requests / shares["requests"].sum()),
         )
