@@ -9,14 +9,18 @@ import ssl
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 from servers.embedded import systems
-from servers.mariadb import mariadb_server
-from sqlalchemy import make_url
+from servers.mariadb import MariadbServer, mariadb_server
+from servers.tracking import ProjectClient, open_client, serving
+from sqlalchemy import Engine, make_url
 from typer.main import get_command
 
 from optimizer.bidder.__main__ import app
@@ -24,6 +28,18 @@ from optimizer.bidder.settings import read_settings
 from optimizer.control_plane.engine import open_engine
 from optimizer.control_plane.entities import read_definition
 from optimizer.errors import ConfigError
+from optimizer.local import LocalStack
+from optimizer.names import (
+    TRACKING_API_URL_VARIABLE,
+    TRACKING_KEY_VARIABLE,
+    TRACKING_PREFIX,
+    TRACKING_PROJECT,
+    TRACKING_QUEUE_VARIABLE,
+    TRACKING_URL_VARIABLE,
+)
+from optimizer.tracking.app import create_app
+from optimizer.tracking.connections import connect
+from optimizer.tracking.keys import KEY_PREFIX, list_keys, new_key
 
 __all__ = ["mariadb_server", "systems"]
 
@@ -122,6 +138,25 @@ def test_every_airflow_service_and_the_tools_have_the_same_connections_and_setti
         assert {key: environment.get(key) for key in shared} == {key: WORKER[key] for key in shared}, name
 
 
+def test_runs_report_to_the_tracking_that_the_api_server_serves_with_a_key_of_the_environment():
+    settings, server = WORKER, SERVICES["airflow-api-server"]
+    address = urlsplit(settings[TRACKING_API_URL_VARIABLE])
+    assert server is SERVICES[address.hostname] and server["ports"][0].endswith(f":{address.port}")
+    assert (
+        server["environment"][TRACKING_URL_VARIABLE] == SERVICES["optimizer-init"]["environment"][TRACKING_URL_VARIABLE]
+    )
+    assert settings[TRACKING_KEY_VARIABLE] == KEY_PREFIX + VALUES["TRACKING_KEY"]
+    kept = [mount.split(":")[1] for mount in SERVICES["airflow-worker"]["volumes"]]
+    assert any(Path(settings[TRACKING_QUEUE_VARIABLE]).is_relative_to(folder) for folder in kept)
+
+
+def test_the_documentation_names_every_setting_of_airflow_and_its_tasks():
+    names = {*WORKER, *SERVICES["airflow-api-server"]["environment"]}
+    settings = {name for name in names if name.startswith("OPTIMIZER_")}
+    documented_rows = set(re.findall(r"^\| `(\w+)` \|", PRODUCTION.read_text(), re.MULTILINE))
+    assert settings - documented_rows == set()
+
+
 def test_the_bidder_has_its_own_account_and_finds_its_bids_objects_and_memcached():
     bidder, objects = SERVICES["bidder"], SERVICES["objects"]["environment"]
     settings = read_settings(bidder["environment"])
@@ -175,6 +210,8 @@ def test_no_secret_stands_in_the_file():
                 assert json.loads(value)["password"] in VALUES.values(), f"{name}: {key}"
             for password in re.findall(r"//\w*:([^@/]+)@", str(value)):
                 assert password in VALUES.values(), f"{name}: {key}"
+            if key == TRACKING_KEY_VARIABLE:
+                assert value.removeprefix(KEY_PREFIX) in VALUES.values(), name
 
 
 def test_ports_are_published_on_the_loopback_only():
@@ -240,31 +277,67 @@ def test_the_connections_of_the_documentation_are_json_of_the_types_that_the_fil
     assert types == used
 
 
-def test_the_preparation_makes_accounts_tables_rights_bucket_and_event_tables_and_can_be_repeated(request):
+@dataclass(frozen=True)
+class Prepared:
+    """What docker/prepare.py prepared: servers, the control plane's database, and the environment it had."""
+
+    server: MariadbServer
+    stack: LocalStack
+    database: str
+    environment: dict[str, str]
+
+    def prepare(self, **changes: str) -> None:
+        command = [sys.executable, PROJECT / "docker/prepare.py"]
+        subprocess.run(command, env={**self.environment, **changes}, check=True)
+
+    def open_engine(self, user: str, password: str, driver: str = "mysql+pymysql") -> Engine:
+        return open_engine(self.server.url(self.database, user=user, password=password, driver=driver))
+
+
+@pytest.fixture(scope="module")
+def prepared(request) -> Iterator[Prepared]:
+    """The systems after the script has run twice, as at a second `docker compose up`."""
     server, stack = request.getfixturevalue("mariadb_server"), request.getfixturevalue("systems")
     passwords = {name: value for name, value in VALUES.items() if name.startswith("OPTIMIZER_")}
     with server.database() as database:
-        url = {"OPTIMIZER_CONTROL_PLANE_URL": server.url(database)}
-        environment = {**os.environ, **stack.environment(), **url, **passwords}
-        for _ in range(2):
-            subprocess.run([sys.executable, PROJECT / "docker/prepare.py"], env=environment, check=True)
-        login = json.loads(WORKER["AIRFLOW_CONN_OPTIMIZER_CONTROL_PLANE"])
-        account = {"user": login["login"], "password": login["password"], "driver": "mysql+mysqlconnector"}
-        engine = open_engine(server.url(database, **account))
-        definition = read_definition(engine, "drugs_hcp")
-        (added,) = (block for block in documented("sql") if "INSERT INTO opt_entities" in block)
-        server.execute(*filter(str.strip, added.split(";")), database=database)
-        assert read_definition(engine, "new_client").entity_values["promotion"] == "none"
-        engine.dispose()
-        denied = open_engine(server.url(database, **account | {"password": "wrong"}))
-        with pytest.raises(ConfigError):
-            read_definition(denied, "drugs_hcp")
-        denied.dispose()
+        own = {"OPTIMIZER_CONTROL_PLANE_URL": server.url(database), TRACKING_KEY_VARIABLE: new_key()}
+        found = Prepared(server, stack, database, {**os.environ, **stack.environment(), **passwords, **own})
+        found.prepare()
+        found.prepare()
+        yield found
         server.execute(*(f"DROP USER '{name}'@'%'" for name in ("optimizer_ui", "optimizer_app", "optimizer_bidder")))
+
+
+def test_the_preparation_makes_accounts_tables_rights_bucket_and_event_tables_and_can_be_repeated(prepared):
+    login = json.loads(WORKER["AIRFLOW_CONN_OPTIMIZER_CONTROL_PLANE"])
+    engine = prepared.open_engine(login["login"], login["password"], driver="mysql+mysqlconnector")
+    definition = read_definition(engine, "drugs_hcp")
+    (added,) = (block for block in documented("sql") if "INSERT INTO opt_entities" in block)
+    prepared.server.execute(*filter(str.strip, added.split(";")), database=prepared.database)
+    assert read_definition(engine, "new_client").entity_values["promotion"] == "none"
+    engine.dispose()
+    denied = prepared.open_engine(login["login"], "wrong", driver="mysql+mysqlconnector")
+    with pytest.raises(ConfigError):
+        read_definition(denied, "drugs_hcp")
+    denied.dispose()
     bucket = definition.entity.s3_base_path.split("/")[2]
-    assert bucket in [found["Name"] for found in stack.connect_objects().list_buckets()["Buckets"]]
-    with stack.connect_warehouse() as connection, connection.cursor() as cursor:
+    assert bucket in [found["Name"] for found in prepared.stack.connect_objects().list_buckets()["Buckets"]]
+    with prepared.stack.connect_warehouse() as connection, connection.cursor() as cursor:
         assert cursor.execute("SELECT COUNT(*) FROM BIDS").fetchone() is not None
+
+
+def test_the_preparation_makes_the_project_and_the_key_that_runs_report_with(prepared):
+    first = prepared.environment[TRACKING_KEY_VARIABLE]
+    changed = first[:-1] + ("a" if first[-1] != "a" else "b")
+    prepared.prepare(**{TRACKING_KEY_VARIABLE: changed})
+    url = prepared.environment[TRACKING_URL_VARIABLE]
+    service = create_app(database_url=url, prefix=TRACKING_PREFIX, refresh_s=None)
+    with serving(service) as address, open_client(address + TRACKING_PREFIX) as http:
+        for key in (first, changed):
+            assert ProjectClient(http, key).create_run()["projectId"] == TRACKING_PROJECT
+    with connect(url) as connection:
+        prefixes = [key.prefix for key in list_keys(connection, project_id=TRACKING_PROJECT)]
+    assert prefixes.count(first[: len(prefixes[0])]) == 2
 
 
 def test_the_warehouse_answers_under_its_host_name_and_those_who_trust_its_bundle(tmp_path):
