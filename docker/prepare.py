@@ -1,6 +1,6 @@
 """Prepare the systems of the containers for the optimizer; every part can be repeated.
 
-Makes the three accounts of the control plane, its tables, their rights and the example entities; the bucket; the
+Makes the accounts of the control plane, its tables, their rights and the example entities; the bucket; the
 warehouse's event tables; tracking's tables, and the project and key of the optimizer's own runs; with --demo-log also a
 generated log of the 60 days before today.
 """
@@ -31,7 +31,9 @@ PASSWORD_VARIABLES = {
     "optimizer_ui": "OPTIMIZER_UI_PASSWORD",
     "optimizer_app": "OPTIMIZER_APP_PASSWORD",
     "optimizer_bidder": "OPTIMIZER_BIDDER_PASSWORD",
+    "optimizer_operator": "OPTIMIZER_OPERATOR_PASSWORD",
 }
+OPERATOR_READS_METRICS = "GRANT SELECT ON opt_run_metrics TO 'optimizer_operator'@'%'"
 
 
 def prepare_control_plane(engine: Engine) -> None:
@@ -43,9 +45,17 @@ def prepare_control_plane(engine: Engine) -> None:
                 connection.execute(text(f"{statement} '{account}'@'%' IDENTIFIED BY :password"), login)
     migrate(engine)
     with transaction(engine) as connection:
-        for statement in read_statements(GRANTS):
+        for statement in read_grants():
             connection.execute(text(statement))
     load_catalogue(engine)
+
+
+def read_grants() -> list[str]:
+    """Return the rights of the accounts; the command line's has those of the tasks' account, and reads metrics."""
+    grants = read_statements(GRANTS)
+    of_tasks = [grant for grant in grants if "'optimizer_app'@" in grant]
+    operator = [grant.replace("'optimizer_app'@", "'optimizer_operator'@") for grant in of_tasks]
+    return [*grants, *operator, OPERATOR_READS_METRICS]
 
 
 def read_statements(path: Path) -> list[str]:

@@ -11,21 +11,28 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from control_plane.catalog import NOW, complete_sample
 from servers.embedded import systems
 from servers.mariadb import MariadbServer, mariadb_server
 from servers.tracking import ProjectClient, open_client, serving
-from sqlalchemy import Engine, make_url
+from sqlalchemy import make_url, text
 from typer.main import get_command
+from typer.testing import CliRunner
 
 from optimizer.bidder.__main__ import app
 from optimizer.bidder.settings import read_settings
-from optimizer.control_plane.engine import open_engine
+from optimizer.cli.control_plane import URL_VARIABLE as CONTROL_PLANE_VARIABLE
+from optimizer.cli.main import app as command_line
+from optimizer.cli.objects import open_store
+from optimizer.control_plane.deployments import read_active
+from optimizer.control_plane.engine import open_engine, transaction
 from optimizer.control_plane.entities import read_definition
 from optimizer.errors import ConfigError
 from optimizer.local import LocalStack
@@ -131,9 +138,9 @@ def test_the_connections_are_those_that_the_code_asks_for(airflow_view):
     assert extra["endpoint_url"] == "http://objects:8333"
 
 
-def test_every_airflow_service_and_the_tools_have_the_same_connections_and_settings():
+def test_every_airflow_service_and_what_prepares_it_have_the_same_connections_and_settings():
     shared = {name for name in WORKER if name.startswith(("AIRFLOW_CONN_", "OPTIMIZER_", "REQUESTS_"))}
-    for name in [*(f"airflow-{name}" for name in AIRFLOW_SERVICES), *ONE_SHOT]:
+    for name in [*(f"airflow-{name}" for name in AIRFLOW_SERVICES), *(ONE_SHOT - {"optimizer"})]:
         environment = SERVICES[name]["environment"]
         assert {key: environment.get(key) for key in shared} == {key: WORKER[key] for key in shared}, name
 
@@ -150,10 +157,11 @@ def test_runs_report_to_the_tracking_that_the_api_server_serves_with_a_key_of_th
     assert any(Path(settings[TRACKING_QUEUE_VARIABLE]).is_relative_to(folder) for folder in kept)
 
 
-def test_the_documentation_names_every_setting_of_airflow_and_its_tasks():
-    names = {*WORKER, *SERVICES["airflow-api-server"]["environment"]}
+def test_the_documentation_names_every_setting_of_airflow_its_tasks_and_the_command_line():
+    names = {*WORKER, *SERVICES["airflow-api-server"]["environment"], *SERVICES["optimizer"]["environment"]}
     settings = {name for name in names if name.startswith("OPTIMIZER_")}
-    documented_rows = set(re.findall(r"^\| `(\w+)` \|", PRODUCTION.read_text(), re.MULTILINE))
+    rows = re.findall(r"^\| (`.*?) \|", PRODUCTION.read_text(), re.MULTILINE)
+    documented_rows = set(re.findall(r"`(OPTIMIZER_\w+)`", "".join(rows)))
     assert settings - documented_rows == set()
 
 
@@ -170,6 +178,24 @@ def test_the_bidder_has_its_own_account_and_finds_its_bids_objects_and_memcached
     assert bidder["ports"] == [f"127.0.0.1:{port}:{port}"]
     assert f"http://127.0.0.1:{port}/ready" in bidder["healthcheck"]["test"]
     assert {parameter.opts[0] for parameter in get_command(app).commands["serve"].params} >= {"--host", "--port"}
+
+
+def test_the_command_line_has_its_own_account_and_finds_objects_and_airflow(monkeypatch):
+    environment, objects = SERVICES["optimizer"]["environment"], SERVICES["objects"]["environment"]
+    account = make_url(environment[CONTROL_PLANE_VARIABLE])
+    assert (account.username, account.password) == ("optimizer_operator", VALUES["OPTIMIZER_OPERATOR_PASSWORD"])
+    assert (account.host, account.database) == ("mysql", SERVICES["mysql"]["environment"]["MYSQL_DATABASE"])
+    assert VALUES["MYSQL_ROOT_PASSWORD"] not in "".join(environment.values())
+    assert environment.items() >= objects.items()
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with open_store() as store:
+        address = store.client.generate_presigned_url("get_object", Params={"Bucket": "bucket", "Key": "key"})
+    assert address.startswith("http://objects:8333/bucket/key?")
+    assert environment["OPTIMIZER_AIRFLOW_URL"] == WORKER[TRACKING_API_URL_VARIABLE]
+    assert f"{environment['OPTIMIZER_AIRFLOW_USER']}:admin" == WORKER["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS"]
+    administrator = SERVICES["airflow-init"]["environment"]["ADMIN_PASSWORD"]
+    assert environment["OPTIMIZER_AIRFLOW_PASSWORD"] == administrator
 
 
 def test_every_variable_of_the_optimizer_is_read_by_the_code():
@@ -290,8 +316,8 @@ class Prepared:
         command = [sys.executable, PROJECT / "docker/prepare.py"]
         subprocess.run(command, env={**self.environment, **changes}, check=True)
 
-    def open_engine(self, user: str, password: str, driver: str = "mysql+pymysql") -> Engine:
-        return open_engine(self.server.url(self.database, user=user, password=password, driver=driver))
+    def url(self, user: str, password: str, driver: str = "mysql+pymysql") -> str:
+        return self.server.url(self.database, user=user, password=password, driver=driver)
 
 
 @pytest.fixture(scope="module")
@@ -305,18 +331,19 @@ def prepared(request) -> Iterator[Prepared]:
         found.prepare()
         found.prepare()
         yield found
-        server.execute(*(f"DROP USER '{name}'@'%'" for name in ("optimizer_ui", "optimizer_app", "optimizer_bidder")))
+        accounts = ("optimizer_ui", "optimizer_app", "optimizer_bidder", "optimizer_operator")
+        server.execute(*(f"DROP USER '{name}'@'%'" for name in accounts))
 
 
 def test_the_preparation_makes_accounts_tables_rights_bucket_and_event_tables_and_can_be_repeated(prepared):
     login = json.loads(WORKER["AIRFLOW_CONN_OPTIMIZER_CONTROL_PLANE"])
-    engine = prepared.open_engine(login["login"], login["password"], driver="mysql+mysqlconnector")
+    engine = open_engine(prepared.url(login["login"], login["password"], driver="mysql+mysqlconnector"))
     definition = read_definition(engine, "drugs_hcp")
     (added,) = (block for block in documented("sql") if "INSERT INTO opt_entities" in block)
     prepared.server.execute(*filter(str.strip, added.split(";")), database=prepared.database)
     assert read_definition(engine, "new_client").entity_values["promotion"] == "none"
     engine.dispose()
-    denied = prepared.open_engine(login["login"], "wrong", driver="mysql+mysqlconnector")
+    denied = open_engine(prepared.url(login["login"], "wrong", driver="mysql+mysqlconnector"))
     with pytest.raises(ConfigError):
         read_definition(denied, "drugs_hcp")
     denied.dispose()
@@ -324,6 +351,37 @@ def test_the_preparation_makes_accounts_tables_rights_bucket_and_event_tables_an
     assert bucket in [found["Name"] for found in prepared.stack.connect_objects().list_buckets()["Buckets"]]
     with prepared.stack.connect_warehouse() as connection, connection.cursor() as cursor:
         assert cursor.execute("SELECT COUNT(*) FROM BIDS").fetchone() is not None
+
+
+def test_the_account_of_the_command_line_does_all_that_operators_do_but_makes_no_tables(prepared):
+    url = prepared.url("optimizer_operator", VALUES["OPTIMIZER_OPERATOR_PASSWORD"])
+    engine, settings = open_engine(url), prepared.stack.settings
+    entity = read_definition(engine, "drugs_hcp").entity
+    given = {"entity_id": entity.entity_id, "version_id": entity.current_version_id}
+    first, second = (complete_sample(engine, f"run {n}", now=NOW + timedelta(minutes=n), **given) for n in (1, 2))
+    environment = {
+        CONTROL_PLANE_VARIABLE: url,
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{settings.objects_port}",
+        "AWS_ACCESS_KEY_ID": settings.objects_access_key,
+        "AWS_SECRET_ACCESS_KEY": settings.objects_secret_key,
+    }
+
+    def optimizer(*arguments: str, status: int = 0) -> str:
+        done = CliRunner().invoke(command_line, arguments, env=environment)
+        assert done.exit_code == status, done.output
+        return done.output
+
+    for run in (first, second):
+        optimizer("deploy", "drugs_hcp", f"{run}=100", "--unchecked", "--by=sara")
+    optimizer("rollback", "drugs_hcp", "--unchecked", "--by=sara")
+    assert [row.run_id for row in read_active(engine, "drugs_hcp")] == [first]
+    for arguments in (("runs",), ("show", first), ("live", "drugs_hcp"), ("config", "drugs_hcp"), ("entities",)):
+        optimizer(*arguments)
+    findings = json.loads(optimizer("doctor", "--json", status=1))
+    assert {f"run {first}", f"run {second}"} <= {finding["subject"] for finding in findings}
+    with pytest.raises(ConfigError, match="forbids"), transaction(engine) as connection:
+        connection.execute(text("CREATE TABLE its_own (id INT)"))
+    engine.dispose()
 
 
 def test_the_preparation_makes_the_project_and_the_key_that_runs_report_with(prepared):
