@@ -37,6 +37,7 @@ from optimizer.control_plane.entities import read_definition
 from optimizer.errors import ConfigError
 from optimizer.local import LocalStack
 from optimizer.names import (
+    PENDING_RUNS_DAG,
     TRACKING_API_URL_VARIABLE,
     TRACKING_KEY_VARIABLE,
     TRACKING_PREFIX,
@@ -44,6 +45,7 @@ from optimizer.names import (
     TRACKING_QUEUE_VARIABLE,
     TRACKING_URL_VARIABLE,
 )
+from optimizer.orchestration.monitor_dag import MONITOR_DAG
 from optimizer.tracking.app import create_app
 from optimizer.tracking.connections import connect
 from optimizer.tracking.keys import KEY_PREFIX, list_keys, new_key
@@ -333,6 +335,16 @@ def prepared(request) -> Iterator[Prepared]:
         yield found
         accounts = ("optimizer_ui", "optimizer_app", "optimizer_bidder", "optimizer_operator")
         server.execute(*(f"DROP USER '{name}'@'%'" for name in accounts))
+
+
+def test_the_documentation_has_every_file_of_dags_installed_and_the_scheduled_ones_watched():
+    text = PRODUCTION.read_text()
+    needed, watched = (
+        text.split(f"\n## {title}\n")[1].split("\n## ")[0] for title in ("What Airflow needs", "What to watch")
+    )
+    rows = re.findall(r"^\| `(dags/\w+\.py)` \|", needed, re.MULTILINE)
+    assert sorted(rows) == sorted(f"dags/{file.name}" for file in (PROJECT / "dags").glob("*.py"))
+    assert f"`{PENDING_RUNS_DAG}`" in watched and f"`{MONITOR_DAG}`" in watched
 
 
 def test_the_preparation_makes_accounts_tables_rights_bucket_and_event_tables_and_can_be_repeated(prepared):
