@@ -1,7 +1,8 @@
 """Prepare the systems of the containers for the optimizer; every part can be repeated.
 
-Makes the three accounts of the control plane, its tables, their rights and the example entities; the bucket; the
-warehouse's event tables; tracking's tables; with --demo-log also a generated log of the 60 days before today.
+Makes the accounts of the control plane, its tables, their rights and the example entities; the bucket; the
+warehouse's event tables; tracking's tables, and the project and key of the optimizer's own runs; with --demo-log also a
+generated log of the 60 days before today.
 """
 
 import argparse
@@ -18,8 +19,10 @@ from optimizer.control_plane.engine import open_engine, transaction
 from optimizer.control_plane.schema import migrate
 from optimizer.local.catalogue import BUCKET, load_catalogue
 from optimizer.local.event_log import LOG_BIDS, create_tables, load_generated_log
+from optimizer.names import TRACKING_KEY_VARIABLE, TRACKING_PROJECT
 from optimizer.orchestration.connections import connect_systems
-from optimizer.tracking.connections import require_url
+from optimizer.tracking.connections import connect, require_url
+from optimizer.tracking.keys import ensure_key, ensure_project
 from optimizer.tracking.schema import migrate as migrate_tracking
 from optimizer.warehouse.queries import SQL_FOLDER
 
@@ -28,7 +31,9 @@ PASSWORD_VARIABLES = {
     "optimizer_ui": "OPTIMIZER_UI_PASSWORD",
     "optimizer_app": "OPTIMIZER_APP_PASSWORD",
     "optimizer_bidder": "OPTIMIZER_BIDDER_PASSWORD",
+    "optimizer_operator": "OPTIMIZER_OPERATOR_PASSWORD",
 }
+OPERATOR_READS_METRICS = "GRANT SELECT ON opt_run_metrics TO 'optimizer_operator'@'%'"
 
 
 def prepare_control_plane(engine: Engine) -> None:
@@ -40,15 +45,31 @@ def prepare_control_plane(engine: Engine) -> None:
                 connection.execute(text(f"{statement} '{account}'@'%' IDENTIFIED BY :password"), login)
     migrate(engine)
     with transaction(engine) as connection:
-        for statement in read_statements(GRANTS):
+        for statement in read_grants():
             connection.execute(text(statement))
     load_catalogue(engine)
+
+
+def read_grants() -> list[str]:
+    """Return the rights of the accounts; the command line's has those of the tasks' account, and reads metrics."""
+    grants = read_statements(GRANTS)
+    of_tasks = [grant for grant in grants if "'optimizer_app'@" in grant]
+    operator = [grant.replace("'optimizer_app'@", "'optimizer_operator'@") for grant in of_tasks]
+    return [*grants, *operator, OPERATOR_READS_METRICS]
 
 
 def read_statements(path: Path) -> list[str]:
     """Return the statements of a script that has semicolons and double hyphens in its comments and ends only."""
     script = re.sub(r"--.*", "", path.read_text(encoding="utf-8"))
     return [statement.strip() for statement in script.split(";") if statement.strip()]
+
+
+def prepare_tracking(url: str, *, key: str) -> None:
+    """Tables, then the project of the optimizer's own runs and the key that they report with."""
+    migrate_tracking(url)
+    with connect(url) as connection:
+        ensure_project(connection, TRACKING_PROJECT)
+        ensure_key(connection, TRACKING_PROJECT, name="optimizer runs", key=key)
 
 
 def ensure_bucket(client: Any) -> None:
@@ -65,7 +86,7 @@ def main() -> None:
     engine = open_engine(os.environ["OPTIMIZER_CONTROL_PLANE_URL"])
     prepare_control_plane(engine)
     engine.dispose()
-    migrate_tracking(require_url())
+    prepare_tracking(require_url(), key=os.environ[TRACKING_KEY_VARIABLE])
     systems = connect_systems()
     ensure_bucket(systems.store.client)
     with closing(systems.connect_warehouse()) as connection:

@@ -9,21 +9,46 @@ import ssl
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from control_plane.catalog import NOW, complete_sample
 from servers.embedded import systems
-from servers.mariadb import mariadb_server
-from sqlalchemy import make_url
+from servers.mariadb import MariadbServer, mariadb_server
+from servers.tracking import ProjectClient, open_client, serving
+from sqlalchemy import make_url, text
 from typer.main import get_command
+from typer.testing import CliRunner
 
 from optimizer.bidder.__main__ import app
 from optimizer.bidder.settings import read_settings
-from optimizer.control_plane.engine import open_engine
+from optimizer.cli.control_plane import URL_VARIABLE as CONTROL_PLANE_VARIABLE
+from optimizer.cli.main import app as command_line
+from optimizer.cli.objects import open_store
+from optimizer.control_plane.deployments import read_active
+from optimizer.control_plane.engine import open_engine, transaction
 from optimizer.control_plane.entities import read_definition
 from optimizer.errors import ConfigError
+from optimizer.local import LocalStack
+from optimizer.names import (
+    PENDING_RUNS_DAG,
+    TRACKING_API_URL_VARIABLE,
+    TRACKING_KEY_VARIABLE,
+    TRACKING_PREFIX,
+    TRACKING_PROJECT,
+    TRACKING_QUEUE_VARIABLE,
+    TRACKING_URL_VARIABLE,
+)
+from optimizer.orchestration.monitor_dag import MONITOR_DAG
+from optimizer.tracking.app import create_app
+from optimizer.tracking.connections import connect
+from optimizer.tracking.keys import KEY_PREFIX, list_keys, new_key
 
 __all__ = ["mariadb_server", "systems"]
 
@@ -115,11 +140,31 @@ def test_the_connections_are_those_that_the_code_asks_for(airflow_view):
     assert extra["endpoint_url"] == "http://objects:8333"
 
 
-def test_every_airflow_service_and_the_tools_have_the_same_connections_and_settings():
+def test_every_airflow_service_and_what_prepares_it_have_the_same_connections_and_settings():
     shared = {name for name in WORKER if name.startswith(("AIRFLOW_CONN_", "OPTIMIZER_", "REQUESTS_"))}
-    for name in [*(f"airflow-{name}" for name in AIRFLOW_SERVICES), *ONE_SHOT]:
+    for name in [*(f"airflow-{name}" for name in AIRFLOW_SERVICES), *(ONE_SHOT - {"optimizer"})]:
         environment = SERVICES[name]["environment"]
         assert {key: environment.get(key) for key in shared} == {key: WORKER[key] for key in shared}, name
+
+
+def test_runs_report_to_the_tracking_that_the_api_server_serves_with_a_key_of_the_environment():
+    settings, server = WORKER, SERVICES["airflow-api-server"]
+    address = urlsplit(settings[TRACKING_API_URL_VARIABLE])
+    assert server is SERVICES[address.hostname] and server["ports"][0].endswith(f":{address.port}")
+    assert (
+        server["environment"][TRACKING_URL_VARIABLE] == SERVICES["optimizer-init"]["environment"][TRACKING_URL_VARIABLE]
+    )
+    assert settings[TRACKING_KEY_VARIABLE] == KEY_PREFIX + VALUES["TRACKING_KEY"]
+    kept = [mount.split(":")[1] for mount in SERVICES["airflow-worker"]["volumes"]]
+    assert any(Path(settings[TRACKING_QUEUE_VARIABLE]).is_relative_to(folder) for folder in kept)
+
+
+def test_the_documentation_names_every_setting_of_airflow_its_tasks_and_the_command_line():
+    names = {*WORKER, *SERVICES["airflow-api-server"]["environment"], *SERVICES["optimizer"]["environment"]}
+    settings = {name for name in names if name.startswith("OPTIMIZER_")}
+    rows = re.findall(r"^\| (`.*?) \|", PRODUCTION.read_text(), re.MULTILINE)
+    documented_rows = set(re.findall(r"`(OPTIMIZER_\w+)`", "".join(rows)))
+    assert settings - documented_rows == set()
 
 
 def test_the_bidder_has_its_own_account_and_finds_its_bids_objects_and_memcached():
@@ -135,6 +180,24 @@ def test_the_bidder_has_its_own_account_and_finds_its_bids_objects_and_memcached
     assert bidder["ports"] == [f"127.0.0.1:{port}:{port}"]
     assert f"http://127.0.0.1:{port}/ready" in bidder["healthcheck"]["test"]
     assert {parameter.opts[0] for parameter in get_command(app).commands["serve"].params} >= {"--host", "--port"}
+
+
+def test_the_command_line_has_its_own_account_and_finds_objects_and_airflow(monkeypatch):
+    environment, objects = SERVICES["optimizer"]["environment"], SERVICES["objects"]["environment"]
+    account = make_url(environment[CONTROL_PLANE_VARIABLE])
+    assert (account.username, account.password) == ("optimizer_operator", VALUES["OPTIMIZER_OPERATOR_PASSWORD"])
+    assert (account.host, account.database) == ("mysql", SERVICES["mysql"]["environment"]["MYSQL_DATABASE"])
+    assert VALUES["MYSQL_ROOT_PASSWORD"] not in "".join(environment.values())
+    assert environment.items() >= objects.items()
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with open_store() as store:
+        address = store.client.generate_presigned_url("get_object", Params={"Bucket": "bucket", "Key": "key"})
+    assert address.startswith("http://objects:8333/bucket/key?")
+    assert environment["OPTIMIZER_AIRFLOW_URL"] == WORKER[TRACKING_API_URL_VARIABLE]
+    assert f"{environment['OPTIMIZER_AIRFLOW_USER']}:admin" == WORKER["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS"]
+    administrator = SERVICES["airflow-init"]["environment"]["ADMIN_PASSWORD"]
+    assert environment["OPTIMIZER_AIRFLOW_PASSWORD"] == administrator
 
 
 def test_every_variable_of_the_optimizer_is_read_by_the_code():
@@ -175,6 +238,8 @@ def test_no_secret_stands_in_the_file():
                 assert json.loads(value)["password"] in VALUES.values(), f"{name}: {key}"
             for password in re.findall(r"//\w*:([^@/]+)@", str(value)):
                 assert password in VALUES.values(), f"{name}: {key}"
+            if key == TRACKING_KEY_VARIABLE:
+                assert value.removeprefix(KEY_PREFIX) in VALUES.values(), name
 
 
 def test_ports_are_published_on_the_loopback_only():
@@ -240,31 +305,109 @@ def test_the_connections_of_the_documentation_are_json_of_the_types_that_the_fil
     assert types == used
 
 
-def test_the_preparation_makes_accounts_tables_rights_bucket_and_event_tables_and_can_be_repeated(request):
+@dataclass(frozen=True)
+class Prepared:
+    """What docker/prepare.py prepared: servers, the control plane's database, and the environment it had."""
+
+    server: MariadbServer
+    stack: LocalStack
+    database: str
+    environment: dict[str, str]
+
+    def prepare(self, **changes: str) -> None:
+        command = [sys.executable, PROJECT / "docker/prepare.py"]
+        subprocess.run(command, env={**self.environment, **changes}, check=True)
+
+    def url(self, user: str, password: str, driver: str = "mysql+pymysql") -> str:
+        return self.server.url(self.database, user=user, password=password, driver=driver)
+
+
+@pytest.fixture(scope="module")
+def prepared(request) -> Iterator[Prepared]:
+    """The systems after the script has run twice, as at a second `docker compose up`."""
     server, stack = request.getfixturevalue("mariadb_server"), request.getfixturevalue("systems")
     passwords = {name: value for name, value in VALUES.items() if name.startswith("OPTIMIZER_")}
     with server.database() as database:
-        url = {"OPTIMIZER_CONTROL_PLANE_URL": server.url(database)}
-        environment = {**os.environ, **stack.environment(), **url, **passwords}
-        for _ in range(2):
-            subprocess.run([sys.executable, PROJECT / "docker/prepare.py"], env=environment, check=True)
-        login = json.loads(WORKER["AIRFLOW_CONN_OPTIMIZER_CONTROL_PLANE"])
-        account = {"user": login["login"], "password": login["password"], "driver": "mysql+mysqlconnector"}
-        engine = open_engine(server.url(database, **account))
-        definition = read_definition(engine, "drugs_hcp")
-        (added,) = (block for block in documented("sql") if "INSERT INTO opt_entities" in block)
-        server.execute(*filter(str.strip, added.split(";")), database=database)
-        assert read_definition(engine, "new_client").entity_values["promotion"] == "none"
-        engine.dispose()
-        denied = open_engine(server.url(database, **account | {"password": "wrong"}))
-        with pytest.raises(ConfigError):
-            read_definition(denied, "drugs_hcp")
-        denied.dispose()
-        server.execute(*(f"DROP USER '{name}'@'%'" for name in ("optimizer_ui", "optimizer_app", "optimizer_bidder")))
+        own = {"OPTIMIZER_CONTROL_PLANE_URL": server.url(database), TRACKING_KEY_VARIABLE: new_key()}
+        found = Prepared(server, stack, database, {**os.environ, **stack.environment(), **passwords, **own})
+        found.prepare()
+        found.prepare()
+        yield found
+        accounts = ("optimizer_ui", "optimizer_app", "optimizer_bidder", "optimizer_operator")
+        server.execute(*(f"DROP USER '{name}'@'%'" for name in accounts))
+
+
+def test_the_documentation_has_every_file_of_dags_installed_and_the_scheduled_ones_watched():
+    text = PRODUCTION.read_text()
+    needed, watched = (
+        text.split(f"\n## {title}\n")[1].split("\n## ")[0] for title in ("What Airflow needs", "What to watch")
+    )
+    rows = re.findall(r"^\| `(dags/\w+\.py)` \|", needed, re.MULTILINE)
+    assert sorted(rows) == sorted(f"dags/{file.name}" for file in (PROJECT / "dags").glob("*.py"))
+    assert f"`{PENDING_RUNS_DAG}`" in watched and f"`{MONITOR_DAG}`" in watched
+
+
+def test_the_preparation_makes_accounts_tables_rights_bucket_and_event_tables_and_can_be_repeated(prepared):
+    login = json.loads(WORKER["AIRFLOW_CONN_OPTIMIZER_CONTROL_PLANE"])
+    engine = open_engine(prepared.url(login["login"], login["password"], driver="mysql+mysqlconnector"))
+    definition = read_definition(engine, "drugs_hcp")
+    (added,) = (block for block in documented("sql") if "INSERT INTO opt_entities" in block)
+    prepared.server.execute(*filter(str.strip, added.split(";")), database=prepared.database)
+    assert read_definition(engine, "new_client").entity_values["promotion"] == "none"
+    engine.dispose()
+    denied = open_engine(prepared.url(login["login"], "wrong", driver="mysql+mysqlconnector"))
+    with pytest.raises(ConfigError):
+        read_definition(denied, "drugs_hcp")
+    denied.dispose()
     bucket = definition.entity.s3_base_path.split("/")[2]
-    assert bucket in [found["Name"] for found in stack.connect_objects().list_buckets()["Buckets"]]
-    with stack.connect_warehouse() as connection, connection.cursor() as cursor:
+    assert bucket in [found["Name"] for found in prepared.stack.connect_objects().list_buckets()["Buckets"]]
+    with prepared.stack.connect_warehouse() as connection, connection.cursor() as cursor:
         assert cursor.execute("SELECT COUNT(*) FROM BIDS").fetchone() is not None
+
+
+def test_the_account_of_the_command_line_does_all_that_operators_do_but_makes_no_tables(prepared):
+    url = prepared.url("optimizer_operator", VALUES["OPTIMIZER_OPERATOR_PASSWORD"])
+    engine, settings = open_engine(url), prepared.stack.settings
+    entity = read_definition(engine, "drugs_hcp").entity
+    given = {"entity_id": entity.entity_id, "version_id": entity.current_version_id}
+    first, second = (complete_sample(engine, f"run {n}", now=NOW + timedelta(minutes=n), **given) for n in (1, 2))
+    environment = {
+        CONTROL_PLANE_VARIABLE: url,
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{settings.objects_port}",
+        "AWS_ACCESS_KEY_ID": settings.objects_access_key,
+        "AWS_SECRET_ACCESS_KEY": settings.objects_secret_key,
+    }
+
+    def optimizer(*arguments: str, status: int = 0) -> str:
+        done = CliRunner().invoke(command_line, arguments, env=environment)
+        assert done.exit_code == status, done.output
+        return done.output
+
+    for run in (first, second):
+        optimizer("deploy", "drugs_hcp", f"{run}=100", "--unchecked", "--by=sara")
+    optimizer("rollback", "drugs_hcp", "--unchecked", "--by=sara")
+    assert [row.run_id for row in read_active(engine, "drugs_hcp")] == [first]
+    for arguments in (("runs",), ("show", first), ("live", "drugs_hcp"), ("config", "drugs_hcp"), ("entities",)):
+        optimizer(*arguments)
+    findings = json.loads(optimizer("doctor", "--json", status=1))
+    assert {f"run {first}", f"run {second}"} <= {finding["subject"] for finding in findings}
+    with pytest.raises(ConfigError, match="forbids"), transaction(engine) as connection:
+        connection.execute(text("CREATE TABLE its_own (id INT)"))
+    engine.dispose()
+
+
+def test_the_preparation_makes_the_project_and_the_key_that_runs_report_with(prepared):
+    first = prepared.environment[TRACKING_KEY_VARIABLE]
+    changed = first[:-1] + ("a" if first[-1] != "a" else "b")
+    prepared.prepare(**{TRACKING_KEY_VARIABLE: changed})
+    url = prepared.environment[TRACKING_URL_VARIABLE]
+    service = create_app(database_url=url, prefix=TRACKING_PREFIX, refresh_s=None)
+    with serving(service) as address, open_client(address + TRACKING_PREFIX) as http:
+        for key in (first, changed):
+            assert ProjectClient(http, key).create_run()["projectId"] == TRACKING_PROJECT
+    with connect(url) as connection:
+        prefixes = [key.prefix for key in list_keys(connection, project_id=TRACKING_PROJECT)]
+    assert prefixes.count(first[: len(prefixes[0])]) == 2
 
 
 def test_the_warehouse_answers_under_its_host_name_and_those_who_trust_its_bundle(tmp_path):

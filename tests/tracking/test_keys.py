@@ -7,10 +7,11 @@ from click.testing import Result
 from servers.tracking import ProjectClient, Tracking, open_client, serving
 from typer.testing import CliRunner
 
+from optimizer.errors import ConfigError
 from optimizer.names import TRACKING_PREFIX, TRACKING_URL_VARIABLE
 from optimizer.tracking.app import create_app
 from optimizer.tracking.commands.main import app
-from optimizer.tracking.keys import list_keys
+from optimizer.tracking.keys import ensure_key, list_keys
 from optimizer.tracking.schema import head_revision
 
 
@@ -102,6 +103,12 @@ def test_a_key_above_its_rate_is_told_when_to_come_again(tracking: Tracking):
 )
 def test_a_wrong_command_says_what_to_do(tracking: Tracking, arguments, message):
     assert message in command(tracking, "keys", *arguments, expect=1).stderr
+
+
+@pytest.mark.parametrize("text", ["a-password-of-the-operator-s-own-choice", "sk_live_too-short"])
+def test_a_key_that_is_kept_elsewhere_must_be_one_that_the_api_takes_and_nobody_guesses(tracking: Tracking, text):
+    with tracking.connect() as connection, pytest.raises(ConfigError, match="must be sk_live_ and 32 random"):
+        ensure_key(connection, "shop", name="kept", key=text)
 
 
 def test_the_migration_may_be_repeated(tracking: Tracking):

@@ -21,6 +21,8 @@ from optimizer.tracking.queries import render_query
 KEY_PREFIX = "sk_live_"
 SCOPES = ("read", "write")
 DEFAULT_RATE_PER_S = 1000
+MIN_SECRET_CHARACTERS = 32
+"""Of a key that is chosen elsewhere, after its beginning."""
 
 _SHOWN_CHARACTERS = len(KEY_PREFIX) + 6
 
@@ -109,8 +111,19 @@ def create_key(
 
 
 def ensure_key(connection: psycopg.Connection[Any], project_id: str, *, name: str, key: str) -> None:
-    """Make a key whose text is kept elsewhere, unless it is there; a revoked one stays revoked."""
-    if key[:_SHOWN_CHARACTERS] in [known.prefix for known in list_keys(connection, project_id=project_id)]:
+    """Make a key whose text is kept elsewhere, unless it is there; a revoked one stays revoked.
+
+    Raises:
+        ConfigError: the text is none that the API would take, or is short enough to be guessed.
+    """
+    if not key.startswith(KEY_PREFIX) or len(key) < len(KEY_PREFIX) + MIN_SECRET_CHARACTERS:
+        raise ConfigError(
+            f"the key for project {project_id!r} must be {KEY_PREFIX} and {MIN_SECRET_CHARACTERS} random characters or "
+            "more; `keys create` makes one"
+        )
+    with _as_service(connection):
+        known = connection.execute("SELECT 1 FROM optimization_api_keys WHERE sha256 = %s", [hash_key(key)]).fetchone()
+    if known:
         return
     with suppress(pg.UniqueViolation):  # another process made it just now
         create_key(connection, project_id, name=name, key=key)

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, NullPool, create_engine, text
 from optimizer.errors import ConfigError
 from optimizer.tracking.connections import connect
 from optimizer.tracking.migrations.statements import VERSION_TABLE
+from optimizer.tracking.queries import require_sql
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 MIN_SERVER_VERSION = 150_000
@@ -29,7 +30,7 @@ def migrate(url: str) -> str:
     for the first time roles.
 
     Raises:
-        ConfigError: Postgres is older than 15, refuses the login or forbids a statement.
+        ConfigError: Postgres is older than 15, refuses the login or forbids a statement; the SQL is missing.
         UnavailableError: it does not answer.
     """
     with _migrating(url) as connection:
@@ -64,6 +65,7 @@ def _config(connection: Connection) -> Config:
 @contextmanager
 def _migrating(url: str) -> Iterator[Connection]:
     """Give a transaction that no other migration of this database runs beside."""
+    require_sql()
     engine = create_engine("postgresql+psycopg://", creator=lambda: connect(url), poolclass=NullPool)
     try:
         with engine.begin() as connection:

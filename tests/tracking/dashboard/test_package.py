@@ -1,4 +1,4 @@
-"""What an installed package has of the dashboard: its templates, its styles and scripts, and what others wrote."""
+"""What an installed package has of the dashboard, what others wrote in it, and what it says of its missing SQL."""
 
 import base64
 import hashlib
@@ -9,6 +9,10 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
+
+from optimizer.errors import ConfigError
+from optimizer.tracking import queries
 from optimizer.tracking.dashboard.rendering import VENDOR
 
 PROJECT = Path(__file__).parents[3]
@@ -27,17 +31,43 @@ with serving(app.create_app(database_url=away, refresh_s=None)) as address, open
 """
 
 
-def test_an_installed_package_serves_the_pages_with_their_files(tmp_path):
-    source, installed = tmp_path / "source", tmp_path / "installed"
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory) -> Path:
+    """The folder of an installed wheel."""
+    folder = tmp_path_factory.mktemp("package")
+    source, installed = folder / "source", folder / "installed"
     shutil.copytree(PROJECT / "plugins", source / "plugins", ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
     for name in ("pyproject.toml", "README.md", "requirements.in", "requirements-bidder.in"):
         shutil.copy(PROJECT / name, source)
-    wheel = run(BUILD, str(tmp_path), cwd=source).splitlines()[-1]
-    shutil.unpack_archive(tmp_path / wheel, installed, "zip")
+    wheel = run(BUILD, str(folder), cwd=source).splitlines()[-1]
+    shutil.unpack_archive(folder / wheel, installed, "zip")
+    return installed
+
+
+def test_an_installed_package_serves_the_pages_with_their_files(installed, tmp_path):
     files = [file.relative_to(VENDOR.parent) for file in VENDOR.parent.rglob("*.*") if file.is_file()]
     said = run(SERVE, str(installed), *map(str, files), cwd=tmp_path, path=f"{installed}:{PROJECT / 'tests'}")
     assert len(files) >= 6
     assert said.splitlines() == ["401 True", *(f"200 {file}" for file in files)]
+
+
+@pytest.mark.parametrize("command", ["serve", "migrate"])
+def test_an_installed_package_says_that_the_service_runs_from_a_checkout(installed, tmp_path, command):
+    environment = {"PYTHONPATH": str(installed), "OPTIMIZER_TRACKING_URL": "postgresql://nobody@127.0.0.1:9/none"}
+    arguments = [sys.executable, "-m", "optimizer.tracking", command]
+    done = subprocess.run(
+        arguments, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False, timeout=60
+    )
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert f"{installed.parent}/include/sql/postgres is missing; run it from a checkout" in done.stderr.replace(
+        "\n", ""
+    )
+
+
+def test_a_statement_that_is_not_beside_the_code_is_no_missing_template(monkeypatch, tmp_path):
+    monkeypatch.setattr(queries, "SQL_FOLDER", tmp_path / "none")
+    with pytest.raises(ConfigError, match="run it from a checkout"):
+        queries.render_query.__wrapped__("read_run")
 
 
 def test_what_others_wrote_stands_unchanged_with_its_licence_and_is_all_there_is():

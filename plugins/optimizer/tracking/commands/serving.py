@@ -6,6 +6,7 @@ import typer
 
 from optimizer.names import TRACKING_PREFIX
 from optimizer.tracking.connections import DEFAULT_POOL_SIZE, connect, require_url
+from optimizer.tracking.queries import require_sql
 from optimizer.tracking.refreshing import REFRESH_S
 
 DEFAULT_PORT = 8400
@@ -22,6 +23,7 @@ def serve(
 
     from optimizer.tracking.app import create_app
 
+    require_sql()
     app = create_app(database_url=require_url(), prefix=TRACKING_PREFIX, pool_size=pool_size, refresh_s=refresh_s)
     uvicorn.run(app, host=host, port=port, access_log=False, timeout_graceful_shutdown=5)
 

@@ -1,12 +1,12 @@
 """The SQL of a migration, from include/sql/postgres/migrations/."""
 
-from pathlib import Path
-
 from alembic import op
+
+from optimizer.tracking.queries import SQL_FOLDER
 
 VERSION_TABLE = "optimization_schema_version"
 
-_FOLDER = Path(__file__).resolve().parents[4] / "include" / "sql" / "postgres" / "migrations"
+_FOLDER = SQL_FOLDER / "migrations"
 
 
 def run_script(name: str) -> None:
