@@ -20,7 +20,7 @@ def open_store() -> Iterator[ObjectStore]:
     embedded stack's server, which runs only meanwhile if it is down.
     """
     if os.environ.get(URL_VARIABLE):
-        client = boto3.client("s3")
+        client = boto3.Session().client("s3")  # what the environment says now, not what it said first
         try:
             yield ObjectStore(client)
         finally:
