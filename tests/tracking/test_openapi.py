@@ -15,13 +15,13 @@ def test_the_service_keeps_what_its_description_says(tracking: Tracking, shop, t
     command = [sys.executable, "-c", "from schemathesis.cli import schemathesis; schemathesis()", "run"]
     command += [f"{tracking.base_url}/openapi.json", f"--url={tracking.base_url.removesuffix(TRACKING_PREFIX)}"]
     command += [f"--header=Authorization: Bearer {tracking.keys['shop']}", "--seed=1"]
-    # Fuzzing would cost as much again for a tenth of the cases, most of it to think them up.
     # A schema cannot say that a cursor must be one of ours or that an end follows its start.
     command += [
         "--checks=all",
         "--exclude-checks=positive_data_acceptance",
         "--no-color",
-        "--phases=examples,coverage",
+        "--phases=examples,coverage,fuzzing,stateful",
+        "--max-examples=30",
     ]
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, cwd=tmp_path, env={**os.environ, "NO_PROXY": "127.0.0.1"}
