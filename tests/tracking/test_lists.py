@@ -83,6 +83,22 @@ def test_filters_narrow_the_list_and_its_total(shop, mark, filters, count):
     assert (len(page["data"]), page["pagination"]["total"]) == (count, count)
 
 
+@pytest.mark.parametrize("runs", [5, 105], ids=["few are called so", "the newest runs fill a page"])
+def test_a_name_is_searched_alone_and_with_filters_and_orders_however_many_have_it(shop, runs):
+    name = f"Sought {uuid.uuid4()}"
+    for number in range(runs):
+        ended = {"status": "completed", "finalScore": number} if number % 5 == 0 else {}
+        shop.create_run(runName=f"{name} {number}", **ended)
+    found = shop.get("/runs", search=name.upper(), limit=100).json()
+    assert found["pagination"]["total"] == runs
+    newest_first = [f"{name} {number}" for number in reversed(range(runs))]
+    assert [run["runName"] for run in found["data"]] == newest_first[:100]
+    order = {"orderBy": "final_score", "orderDirection": "asc"}
+    completed = shop.get("/runs", search=name, status="completed", limit=100, **order).json()["data"]
+    assert [run["finalScore"] for run in completed] == list(range(0, runs, 5))
+    assert shop.get("/runs", search=f"{name} nowhere").json()["pagination"]["total"] == 0
+
+
 def test_several_tags_must_all_be_there(shop, mark):
     assert shop.get("/runs", tags=[mark, "n3"]).json()["pagination"]["total"] == 1
     assert shop.get("/runs", tags=["n3", "n4", mark]).json()["pagination"]["total"] == 0

@@ -21,8 +21,7 @@ from optimizer.errors import DataError
 from optimizer.training.boosting import win_scores
 from optimizer.training.context import Context
 
-STEP = 0.02
-UNRIVALLED_SHARES = tuple(round(STEP * number, 2) for number in range(7))
+UNRIVALLED_SHARES = (0.0, 0.02, 0.04, 0.06, 0.08, 0.10, 0.12)
 COST_OF_SHARE = 100.0
 """A hundredth more of the auctions without a rival has to be likelier by this hundredth, 1 in log-likelihood."""
 
