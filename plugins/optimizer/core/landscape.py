@@ -113,7 +113,7 @@ class Solver:
     """Best responses of many segments, each by the table of its slope.
 
     log_scale: log of the bid at which the segment's logit is 0, CPM.
-    log_start: log of the least value that is worth more than nothing, CPM.
+    log_start: log of the value below which nothing is bid, CPM.
     points_per_log, first_point: the table's grid and where it begins in `log_bids`, which holds all tables in a row.
     """
 
