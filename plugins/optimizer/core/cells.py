@@ -32,6 +32,9 @@ COUNTS = ("bids", "wins", "clicks", "bid_cpm_sum", "base_bid_cpm_sum", "cost_cpm
 SHADOW_WINS = "wins_at_"
 """Second-price cells count with wins_at_<percent> what this percentage of the bid would have won."""
 
+OWN_JITTER = "is_own_jitter"
+"""Whether this optimizer drew the jitter of a cell's bids; see `optimizer.core.jitter`."""
+
 MISSING = "\x1f"
 """Stands for a null feature value while cells are grouped; the warehouse never returns it."""
 
@@ -68,7 +71,8 @@ def prepare_cells(cells: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
 
 def group_cells(cells: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
     """Return the cells on a coarser grain: day, the given features and price bucket."""
-    by = ["day", *features, "price_bucket", "base_price_bucket"]
+    own = [OWN_JITTER] if OWN_JITTER in cells else []
+    by = ["day", *features, "price_bucket", "base_price_bucket", *own]
     weighed = cells.assign(log_planned=cells["log_planned"] * cells["bids"])
     groups = weighed.groupby(by, observed=True, sort=True, dropna=False)
     shadow_wins = [name for name in cells.columns if name.startswith(SHADOW_WINS)]
