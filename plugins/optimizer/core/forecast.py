@@ -34,7 +34,8 @@ LEAST_DAY_BIDS = 500.0
 
 MAX_CORRECTION = 0.5
 
-COVERAGES = (80, 95)
+COVERAGES = {80: "_80", 95: ""}
+"""Coverage of each interval, %, and the end of its figures' names: `expected_cpm_low_80`, `expected_cpm_low`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,7 @@ def forecast_figures(
     value_sd = click_share * np.sqrt(1 / max(clicks_seen, 1.0) + 1 / max(clicks_ahead, 1.0)) if click_share else 0.0
     spend = outlook.bids_per_day * middle.win_rate * middle.cpm / 1000
     figures: dict[str, float | None] = {"expected_spend_per_day": float(spend), "forecast_level_sd": float(spread)}
-    for coverage in COVERAGES:
+    for coverage, tail in COVERAGES.items():
         z = float(student_t.ppf(0.5 + coverage / 200, outlook.freedom))
         low, high = expect(-z * spread), expect(z * spread)
         cpm_room = z * 0.01 * middle.cpm
@@ -131,19 +132,19 @@ def forecast_figures(
         rate_low, rate_high = low.win_rate / middle.win_rate - 1, high.win_rate / middle.win_rate - 1
         cpms = (low.cpm, middle.cpm, high.cpm)
         figures |= {
-            f"expected_win_rate_low_{coverage}": low.win_rate,
-            f"expected_win_rate_high_{coverage}": high.win_rate,
-            f"expected_cpm_low_{coverage}": min(cpms) - cpm_room,
-            f"expected_cpm_high_{coverage}": max(cpms) + cpm_room,
-            f"expected_spend_low_{coverage}": float(spend * np.exp(-np.hypot(np.log1p(rate_low), volume))),
-            f"expected_spend_high_{coverage}": float(spend * np.exp(np.hypot(np.log1p(rate_high), volume))),
+            f"expected_win_rate_low{tail}": low.win_rate,
+            f"expected_win_rate_high{tail}": high.win_rate,
+            f"expected_cpm_low{tail}": min(cpms) - cpm_room,
+            f"expected_cpm_high{tail}": max(cpms) + cpm_room,
+            f"expected_spend_per_day_low{tail}": float(spend * np.exp(-np.hypot(np.log1p(rate_low), volume))),
+            f"expected_spend_per_day_high{tail}": float(spend * np.exp(np.hypot(np.log1p(rate_high), volume))),
         }
         if middle.margin is not None and low.margin is not None and high.margin is not None:
             cost_share = 1 - middle.margin
             room = cost_share * np.expm1(z * value_sd)
             figures |= {
-                f"expected_margin_low_{coverage}": float(min(low.margin, high.margin) - room),
-                f"expected_margin_high_{coverage}": float(
+                f"expected_margin_low{tail}": float(min(low.margin, high.margin) - room),
+                f"expected_margin_high{tail}": float(
                     max(low.margin, high.margin) + cost_share * -np.expm1(-z * value_sd)
                 ),
             }

@@ -77,9 +77,9 @@ class Variation:
     slope: Slope | None
     own_days: int
     own_bids: float
-    logged_bids: float
-    logged_key: tuple[str, ...]
-    tests: tuple[RandomnessTest, ...]
+    logged_bids: float = 0.0
+    logged_key: tuple[str, ...] = ()
+    tests: tuple[RandomnessTest, ...] = ()
 
     @property
     def failed(self) -> tuple[RandomnessTest, ...]:
@@ -99,19 +99,24 @@ def learn_variation(cells: pd.DataFrame, candidates: Sequence[str]) -> tuple[pd.
     own_slope = find_slope(own, _groups(own, candidates))
     cells = cells.assign(is_own_jitter=cells["log_planned"].notna())
     counts = {"own_days": int(own["day"].nunique()), "own_bids": float(own["bids"].sum())}
-    if logged.empty or (own_slope is not None and own_slope.is_identified):
-        source = "own" if own_slope is not None and own_slope.is_identified else "none"
-        return cells, Variation(source, own_slope, **counts, logged_bids=0.0, logged_key=(), tests=())
+    is_own_known = own_slope is not None and own_slope.is_identified
+    if logged.empty:
+        return cells, Variation("own" if is_own_known else "none", own_slope, **counts)
     key = find_bid_key(logged, candidates)
     centred, tests = _test_logged(logged, key)
     known = {**counts, "logged_bids": float(logged["bids"].sum()), "logged_key": key, "tests": tests}
-    if not all(test.is_passed for test in tests):
-        return cells, Variation("none", own_slope, **known)
-    cells = cells.assign(log_planned=cells["log_planned"].fillna(centred))
-    both = cells.loc[rows.index]
-    slope = find_slope(both, _groups(both, key))
-    is_identified = slope is not None and slope.is_identified
-    return cells, Variation("logged" if is_identified else "none", slope, **known)
+    if all(test.is_passed for test in tests):
+        both = cells.assign(log_planned=cells["log_planned"].fillna(centred))
+        rows = both.loc[rows.index]
+        slope = find_slope(rows, _groups(rows, key))
+        if slope is not None and slope.is_identified and _agree(own_slope, slope):
+            return both, Variation("logged", slope, **known)
+    return cells, Variation("own" if is_own_known else "none", own_slope, **known)
+
+
+def _agree(own: Slope | None, together: Slope) -> bool:
+    """Whether this optimizer's jitter, which is known to be random, does not contradict the slope of all variation."""
+    return own is None or abs(own.value - together.value) <= TEST_Z * own.error
 
 
 def find_bid_key(cells: pd.DataFrame, candidates: Sequence[str]) -> tuple[str, ...]:

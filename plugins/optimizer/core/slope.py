@@ -72,13 +72,15 @@ def price_moves(
     Args:
         cells: where `is_randomised`, a cell without a base bid counts with its final bid.
         group: shape (n_cells,), the segment of each cell, 0..n-1.
-        usual: shape (n,), usual price of each segment; the mean over these cells by default.
+        usual: shape (n,), usual price of each segment; the mean planned price over these cells by default, or the mean
+            price where no plan is known.
     """
     final = cells["log_bid"].to_numpy(float)
     price = np.where(cells["log_base"].notna(), cells["log_base"], final) if is_randomised else final
-    if usual is None:
-        usual = mean_by_group(price, group, weights=cells["bids"].to_numpy(float), size=int(group.max()) + 1)
     planned = cells["log_planned"].to_numpy(float) if is_randomised else np.full(len(cells), np.nan)
+    if usual is None:
+        centre = np.where(np.isnan(planned), price, planned)
+        usual = mean_by_group(centre, group, weights=cells["bids"].to_numpy(float), size=int(group.max()) + 1)
     drift = np.nan_to_num(planned - usual[group], nan=0.0)
     is_exact = cells["is_own_jitter"].to_numpy(bool) if is_randomised and "is_own_jitter" in cells else False
     return PriceMoves(usual[group], drift, price - usual[group] - drift, is_randomised, is_exact)

@@ -19,7 +19,7 @@ from optimizer.training.held_out import judge, segment_samples
 from optimizer.training.job import TrainingJob, TrainingReport
 from optimizer.training.win_rate import WinRate
 
-RECENT_DAYS = 7
+RECENT_DAYS = 21
 TRAFFIC_HALF_LIFE_DAYS = 14.0
 """Traffic of the next days is expected to be that of the log, faded by this half-life."""
 
