@@ -1,6 +1,6 @@
 """Auctions that took place: bids on requests, and what the log shows of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 
@@ -62,9 +62,18 @@ def log_auctions(market: Market) -> Auctions:
     """Return the market's log: the days before the first run."""
     s = market.settings
     requests = draw_requests(market, days=range(s.log_days), per_day=s.bids_a_day)
-    bid, ones = logged_bids(market, requests), np.ones(s.log_bids)
-    run_ids = {day: f"old_{FIRST_DAY + timedelta(days=day):%Y%m%d}" for day in range(s.log_days)}
-    return settle(market, requests, Bids(bid, bid, ones, ones), run_ids=run_ids)
+    return settle(market, requests, old_bids(market, requests), run_ids=old_run_ids(range(s.log_days)))
+
+
+def old_bids(market: Market, requests: Requests) -> Bids:
+    """Return the bids of the log's policy, which knows no multipliers."""
+    bid, ones = logged_bids(market, requests), np.ones(len(requests))
+    return Bids(bid, bid, ones, ones)
+
+
+def old_run_ids(days: Iterable[int]) -> dict[int, str]:
+    """Return the run ids of the log's policy by day number; nobody knows what those runs planned."""
+    return {day: f"old_{FIRST_DAY + timedelta(days=day):%Y%m%d}" for day in days}
 
 
 def concat_auctions(parts: Sequence[Auctions]) -> Auctions:

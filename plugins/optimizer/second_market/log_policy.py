@@ -4,38 +4,43 @@ import numpy as np
 
 from optimizer.second_market.market import Market
 from optimizer.second_market.prices import win_probability
-from optimizer.second_market.requests import Requests
+from optimizer.second_market.requests import Requests, draw_requests
 from optimizer.second_market.streams import stream
 
-CALIBRATION_ROWS = 40_000
+CALIBRATION_REQUESTS = 40_000
+_HALVINGS = 40
 
 
 def logged_bids(market: Market, requests: Requests) -> np.ndarray:
-    """Return the bids of the log on these requests, CPM in cents, scaled to the win rate that the log is to show."""
-    raw = _raw_bids(market, requests)
-    rows = np.linspace(0, len(requests) - 1, min(len(requests), CALIBRATION_ROWS)).astype(int)
-    some = requests.pick(rows)
+    """Return what the policy bids on these requests, CPM in cents; log days show `logged_win_rate`."""
+    return np.maximum(np.round(np.exp(_log_bids(market, requests) + _log_scale(market)), 2), 0.01)
+
+
+def _log_scale(market: Market) -> float:
+    s = market.settings
+    per_day = -(-CALIBRATION_REQUESTS // s.log_days)
+    requests = draw_requests(market, days=range(s.log_days), per_day=per_day, purpose="scale of the log")
+    log_bid = _log_bids(market, requests)
     low, high = -4.0, 4.0
-    for _ in range(40):
+    for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        is_below = win_probability(market, some, raw[rows] * np.exp(middle)).mean() < market.settings.logged_win_rate
+        is_below = win_probability(market, requests, np.exp(log_bid + middle)).mean() < s.logged_win_rate
         low, high = (middle, high) if is_below else (low, middle)
-    return np.maximum(np.round(raw * np.exp(high), 2), 0.01)
+    return high
 
 
-def _raw_bids(market: Market, requests: Requests) -> np.ndarray:
+def _log_bids(market: Market, requests: Requests) -> np.ndarray:
     s = market.settings
     if s.is_flat:
-        return np.full(len(requests), s.median_cpm)
+        return np.full(len(requests), np.log(s.median_cpm))
     noise = stream(market.seed, "plan").normal(0, s.plan_noise_sd, len(market.level))
-    plan = s.plan_power * (market.level - np.log(s.median_cpm)) + noise
+    fine = s.fine_plan_power * (market.level - market.adspace_level)
+    plan = s.plan_power * market.adspace_level + fine + noise
     followed = s.follow_power * market.shock[requests.day, requests.segment]
-    return s.median_cpm * np.exp(plan[requests.segment] + followed + _jitter(market, requests))
+    return plan[requests.segment] + followed + s.jitter_sd * _jitter(market, requests)
 
 
 def _jitter(market: Market, requests: Requests) -> np.ndarray:
-    s = market.settings
-    chance = stream(market.seed, "jitter of the log")
-    if s.is_jittered_by_request:
-        return s.jitter_sd * chance.normal(size=len(requests))
-    return s.jitter_sd * chance.normal(size=market.shock.shape)[requests.day, requests.segment]
+    if market.settings.is_jittered_by_request:
+        return stream(market.seed, "jitter of requests", int(requests.day[0]), len(requests)).normal(size=len(requests))
+    return stream(market.seed, "jitter").normal(size=market.shock.shape)[requests.day, requests.segment]

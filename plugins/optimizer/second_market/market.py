@@ -24,8 +24,9 @@ class Market:
     """One market; everything follows from settings and seed.
 
     adspace, region, system: shape (segments,), codes. share: shape (segments,), of requests.
-    level: shape (segments,), log CPM. drift: shape (days,), common to all. shock: shape (days, segments), what bids
-    may follow. day_part_shift: shape (DAY_PARTS,). floor_cpm: shape (segments,), 0 without a floor.
+    level: shape (segments,), log CPM; adspace_level: the adspace's part of it. drift: shape (days,), common to all.
+    shock: shape (days, segments), what bids may follow. day_part_shift: shape (DAY_PARTS,). floor_cpm: shape
+    (segments,), 0 without a floor.
     """
 
     settings: MarketSettings
@@ -35,6 +36,7 @@ class Market:
     system: np.ndarray = field(repr=False)
     share: np.ndarray = field(repr=False)
     level: np.ndarray = field(repr=False)
+    adspace_level: np.ndarray = field(repr=False)
     drift: np.ndarray = field(repr=False)
     shock: np.ndarray = field(repr=False)
     day_part_shift: np.ndarray = field(repr=False)
@@ -46,7 +48,8 @@ class Market:
         shape = (settings.adspaces, settings.regions, settings.systems)
         adspace, region, system = (codes.ravel() for codes in np.indices(shape))
         ranks = (adspace + 1.0) * (region + 1.0) * (system + 1.0)
-        level = _levels(settings, seed, adspace, region, system)
+        adspace_level, others = _levels(settings, seed, adspace, region, system)
+        level = adspace_level + others
         return cls(
             settings=settings,
             seed=seed,
@@ -55,6 +58,7 @@ class Market:
             system=system,
             share=_shares(ranks, settings.traffic_exponent),
             level=level,
+            adspace_level=adspace_level,
             drift=_drift(settings, seed),
             shock=_shocks(settings, seed, adspace, region),
             day_part_shift=_day_part_shift(settings, seed),
@@ -74,13 +78,14 @@ def _shares(ranks: np.ndarray, exponent: float) -> np.ndarray:
 
 def _levels(
     settings: MarketSettings, seed: int, adspace: np.ndarray, region: np.ndarray, system: np.ndarray
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the part of the adspace and all others, log CPM, shape (segments,) each."""
     chance = stream(seed, "levels")
     by_adspace = chance.normal(0, settings.adspace_sd, settings.adspaces)
     by_region = chance.normal(0, settings.region_sd, settings.regions)
     by_system = chance.normal(0, settings.system_sd, settings.systems)
     own = chance.normal(0, settings.segment_sd, len(adspace))
-    return np.log(settings.median_cpm) + by_adspace[adspace] + by_region[region] + by_system[system] + own
+    return np.log(settings.median_cpm) + by_adspace[adspace], by_region[region] + by_system[system] + own
 
 
 def _drift(settings: MarketSettings, seed: int) -> np.ndarray:

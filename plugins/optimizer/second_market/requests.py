@@ -16,7 +16,10 @@ NOISE = "noise_code"
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """Columns of requests, shape (n,), codes; `npi` is -1 for visitors that are not identified."""
+    """Columns of requests, shape (n,), codes; `npi` is -1 for visitors that are not identified.
+
+    hides_region: the region is null in request and log.
+    """
 
     day: np.ndarray
     day_part: np.ndarray
@@ -25,6 +28,7 @@ class Requests:
     noise: np.ndarray
     domain: np.ndarray
     npi: np.ndarray
+    hides_region: np.ndarray
 
     def __len__(self) -> int:
         return len(self.day)
@@ -50,11 +54,12 @@ def concat_requests(parts: Sequence[Requests]) -> Requests:
 
 
 def feature_codes(market: Market, requests: Requests, feature: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the code of each request and the names of the codes, sorted as text."""
+    """Return the code of each request and the names of the codes, None first, the others sorted as text."""
     s = market.settings
+    region = np.where(requests.hides_region, 0, market.region[requests.segment] + 1)
     columns = {
         "internal_adspace_id": (market.adspace[requests.segment], _names("ad", s.adspaces)),
-        "geo_region_name": (market.region[requests.segment], _names("region ", s.regions)),
+        "geo_region_name": (region, np.append([None], _names("region ", s.regions))),
         "os_code": (market.system[requests.segment], _names("os", s.systems)),
         "browser_code": (requests.browser, _names("browser", s.browsers)),
         NOISE: (requests.noise, _names("n", max(1, s.noise_values))),
@@ -83,6 +88,7 @@ def _draw_day(market: Market, day: int, count: int, purpose: str) -> Requests:
         noise=chance.integers(0, max(1, s.noise_values), count, dtype=np.int32),
         domain=draw(_zipf(s.domains)),
         npi=np.where(is_known, draw(_zipf(s.professionals)), -1),
+        hides_region=chance.random(count) < s.hidden_region_share,
     )
 
 

@@ -18,7 +18,8 @@ class MarketSettings:
     """One market and the policy that made its log. Prices are CPM; sd are of log prices.
 
     Traffic: a segment is adspace x region x os; shares fall with rank to the power of minus traffic_exponent.
-    Browser, domain, NPI and the noise column (no_values: none) have no effect on anything.
+    Browser, domain, NPI and the noise column (noise_values 0: none) have no effect on anything.
+    hidden_region_share: share of requests whose region is null; rivals know it all the same.
 
     Best rival: log price = level of the segment + day + part of the day + one of `modes`. The day's part is a drift
     common to all segments, shocks by adspace, region or segment, all AR(1), and a trend: trend_log in total over the
@@ -26,8 +27,9 @@ class MarketSettings:
     round_share: share of prices moved to the nearest round price; has_floors: hidden floors by adspace, never passed.
     lost_share: share of auctions that no bid wins; lost_notices: share of wins whose view never reaches the log.
 
-    Log policy: log bid = level^plan_power + N(0, plan_noise_sd) by segment + follow_power x the day's shocks + jitter,
-    scaled so that logged_win_rate is won; is_flat: one bid for all.
+    Log policy: log bid = plan_power x effect of the adspace + fine_plan_power x all other effects of the segment
+    + N(0, plan_noise_sd) by segment + follow_power x the day's shocks + jitter, scaled so that logged_win_rate is won.
+    The cheapest bids follow the levels with a power of about a third. is_flat: one bid for all.
 
     cap_win_rate, margin_win_rate: one bid at the cap, or at the highest bid that keeps the margin, wins this; None:
     neither binds, and nothing is earned.
@@ -41,14 +43,15 @@ class MarketSettings:
     professionals: int = 1_500
     identified_share: float = 0.1
     noise_values: int = 0
+    hidden_region_share: float = 0.0
     traffic_exponent: float = 0.7
     log_days: int = 60
     bids_a_day: int = 5_000
 
     median_cpm: float = 10.0
-    adspace_sd: float = 0.28
-    region_sd: float = 0.14
-    system_sd: float = 0.12
+    adspace_sd: float = 0.34
+    region_sd: float = 0.16
+    system_sd: float = 0.14
     segment_sd: float = 0.08
     modes: tuple[Mode, ...] = ((1.0, 0.0, 0.8),)
     drift_sd: float = 0.05
@@ -67,7 +70,8 @@ class MarketSettings:
     lost_notices: float = 0.0
     is_second_price: bool = False
 
-    plan_power: float = 0.6
+    plan_power: float = 0.5
+    fine_plan_power: float = 0.5
     plan_noise_sd: float = 0.05
     follow_power: float = 0.0
     jitter_sd: float = 0.10

@@ -16,7 +16,7 @@ from optimizer.truth.auction_log import run_auction_log
 from optimizer.truth.goals import TrialFigures
 from optimizer.truth.saved import SavedTrials
 from optimizer.truth.second_trials import SECOND_LOOP_DAYS, SECOND_NAMES
-from optimizer.truth.table import lines_of, print_goals, print_methods
+from optimizer.truth.table import lines_of, print_goals, print_methods, print_second
 from optimizer.truth.trials import SCENARIO_NAMES, Job
 
 PRINTED_WIDTH = 110
@@ -59,6 +59,7 @@ def run(
     print_goals(lines, console=console)
     if "steady" in names:
         print_methods(trials, console=console)
+    print_second(trials, console=console)
     missed = [line for line in lines if not line.reached.is_met]
     console.print(f"{len(lines) - len(missed)} of {len(lines)} lines are met")
     sys.exit(1 if missed else 0)
