@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from optimizer.core.bidding import CENT
+from optimizer.core.bidding import CENT, LEAST_JITTER_SD
 from optimizer.core.settings import RunSettings
 from optimizer.core.validation import Check, Verdict, judge
 from optimizer.pipeline import staging
@@ -19,7 +19,7 @@ from optimizer.training.job import TrainingReport
 MIN_JOIN_RATE = 0.001
 MIN_WIN_RATE_SHARE = 0.9
 MAX_BOUND_SHARE = 0.5
-MIN_JITTER_SHARE = 0.5
+MIN_JITTER_SHARE = 0.25
 LATEST_DAYS_CHECKED = 3
 MIN_COVERAGE_SHARE = 0.8
 MAX_STABILITY_INDEX = 0.25
@@ -255,7 +255,7 @@ def _bid_checks(bids: pd.DataFrame, figures: dict[str, Any], settings: RunSettin
             "hard",
             figures["jitter_spread"],
             ">=",
-            MIN_JITTER_SHARE * figures["jitter_sd"],
+            MIN_JITTER_SHARE * LEAST_JITTER_SD,
             "the suggested bids hardly vary around the planned ones (a cap, or cents that are too coarse?), so that "
             "tomorrow's run cannot learn from them",
         ),
