@@ -24,7 +24,7 @@ def try_second(name: str, seed: int, *, bids: int, loop_days: int) -> TrialFigur
     said_right: learning or held where the log tells no slope, a shortfall where the target is out of reach, bids on an
         identified slope elsewhere. overbid_promoted: it would go live by itself, above 1.15 times the ideal bid.
     cpm_over_flat, cpm_over_ideal: where it moved its bids. promise_gap: where the target is out of reach. loop_...: of
-        the days of the closed loop.
+        the days of the closed loop; runs that hold at first have learned the slope from their own jitter by then.
     """
     scenario = _scaled(SCENARIOS[name], bids)
     judged = judge_open_loop(scenario, seed)
@@ -68,7 +68,7 @@ def _loop_figures(scenario: Scenario, loop: ClosedLoop) -> dict[str, float]:
     has_moved = any(day.said in ("naive", "bids") for day in loop.days)
     overbid = [_is_overbid(day.is_promoted, day.outcome.bid_over_ideal) for day in loop.days]
     return {
-        "loop_gap": loop.gap if scenario.expected == "reach" else np.nan,
+        "loop_gap": loop.gap if scenario.expected in ("reach", "hold") else np.nan,
         "loop_cpm_over_flat": loop.cpm_over_flat if has_moved and _is_flat_beatable(scenario) else np.nan,
         "loop_promise_covered": loop.promise_covered,
         "loop_overbid_promoted": max(overbid),
