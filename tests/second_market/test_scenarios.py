@@ -83,7 +83,7 @@ def test_noise_columns_have_their_values_and_no_effect():
 
 def test_prices_rise_by_a_fifth_and_go_on_only_where_the_scenario_says_so():
     def rise(name: str, day: int) -> float:
-        plain, moved = SCENARIOS["base"].create(1), SCENARIOS[name].create(1)
+        plain, moved = (Market.create(SCENARIOS[each].market, seed=1) for each in ("base", name))
         return float(np.exp(moved.drift - plain.drift)[day])
 
     assert [rise("drift_up_20", day) for day in (45, 59, 66)] == pytest.approx([1.0, 1.2, 1.2], abs=0.001)

@@ -19,13 +19,13 @@ JOB = Job("no_jitter", 1, 60_000, "second", loop_days=0)
 
 @pytest.fixture(scope="module")
 def held() -> TrialFigures:
-    (figures,) = JOB.run()
+    _, figures = JOB.run()
     return figures
 
 
 @pytest.fixture(scope="module")
 def base() -> TrialFigures:
-    (figures,) = Job("base", 1, 60_000, "second", loop_days=1).run()
+    _, figures = Job("base", 1, 60_000, "second", loop_days=1).run()
     return figures
 
 
@@ -35,7 +35,7 @@ def lines(*trials: TrialFigures) -> set[str]:
 
 def test_a_world_in_which_the_target_can_be_reached_is_judged_by_it(base):
     assert base.scenario == "second: base" and base.second.said == "bids"
-    expected = {"gap", "said_right", "cpm_over_flat", "cpm_over_ideal", "overbid_promoted", "false_feature"}
+    expected = {"gap", "said_right", "cpm_over_flat", "cpm_over_ideal", "overbid_promoted"}
     assert expected | {"largest_move", "loop_gap", "loop_cpm_over_flat", "loop_largest_move"} <= lines(base)
     assert not {"promise_gap", "margin_broken"} & lines(base)
 
@@ -43,6 +43,13 @@ def test_a_world_in_which_the_target_can_be_reached_is_judged_by_it(base):
 def test_a_world_that_tells_no_slope_is_judged_by_what_was_said(held):
     assert "said_right" in lines(held)
     assert not {"gap", "cpm_over_flat", "cpm_over_ideal", "loop_gap"} & lines(held)
+
+
+def test_false_features_are_judged_over_all_worlds_together():
+    for name in ("base", "no_jitter"):
+        together, own = Job(name, 1, 30_000, "second", loop_days=0).run()
+        assert together.scenario == "second: all worlds" and lines(together) == {"false_feature"}
+        assert "false_feature" not in lines(own)
 
 
 def test_a_figure_that_some_seeds_lack_is_the_mean_of_the_others(base):
