@@ -17,8 +17,7 @@ from optimizer.truth.trial import TrialRun
 
 Said = Literal["learning", "held", "naive", "bids"]
 
-KEPT = 0.02
-"""A bid that moved by less than this share was kept, apart from jitter."""
+ENDS = ("low", "high")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +29,14 @@ class Promise:
     high: float = math.nan
 
     @classmethod
-    def of(cls, figures: Mapping[str, Any], name: str) -> "Promise":
-        """Return what the run's figures hold under `name`, `name_low` and `name_high`."""
-        return cls(*(_number(figures.get(key)) for key in (name, f"{name}_low", f"{name}_high")))
+    def of(cls, figures: Mapping[str, Any], name: str, *, horizon: str = "") -> "Promise":
+        """Return what the run's figures hold under `name`, with the interval of `name_low` and `name_high`.
+
+        Args:
+            horizon: `day` prefers `name_day_low` and `name_day_high`, the interval of a single day.
+        """
+        ends = (f"{name}_{horizon}_{end}" if f"{name}_{horizon}_{end}" in figures else f"{name}_{end}" for end in ENDS)
+        return cls(*(_number(figures.get(key)) for key in (name, *ends)))
 
     def covers(self, truth: float) -> float:
         """Return 1 where the interval holds the truth, 0 where it does not, NaN where there is none."""
