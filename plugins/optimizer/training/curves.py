@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 
 from optimizer.core.cells import recency_weights
+from optimizer.core.drift import latest_level
+from optimizer.core.logit import weigh_evidence
 from optimizer.core.slope import PriceMoves, price_moves
 from optimizer.core.win_rate import (
     LATEST_DAYS,
@@ -99,14 +101,29 @@ def summit(worth: Sequence[float]) -> float:
 def _settle_intercept(context: Context, curve: Curve, levels: SegmentLevels) -> Curve:
     """The curve whose segments, each with its own shift, win on the latest days as many as they did.
 
-    A whole week, so that no weekday counts more than another.
+    A whole week, so that no weekday counts more than another. Where the log has no whole week, it
+    is the level that the market has drifted to (`optimizer.core.drift`).
     """
     priced = context.priced
     latest = priced[priced["day"] > priced["day"].max() - pd.Timedelta(days=LATEST_DAYS)]
     z = curve.win_logit(latest) + levels.shift[latest["segment"]]
     wins, bids = latest["wins"].to_numpy(float), latest["bids"].to_numpy(float)
-    missing = common_shift(z, wins=wins, bids=bids, unrivalled_share=curve.fit.unrivalled_share)
+    share = curve.fit.unrivalled_share
+    missing = common_shift(z, wins=wins, bids=bids, unrivalled_share=share)
+    if priced["day"].nunique() < LATEST_DAYS:
+        missing += _drifted(latest["block"].to_numpy(), z + missing, wins=wins, bids=bids, unrivalled_share=share)
     return replace(curve, fit=replace(curve.fit, intercept=curve.fit.intercept + missing))
+
+
+def _drifted(
+    block: np.ndarray, logit: np.ndarray, *, wins: np.ndarray, bids: np.ndarray, unrivalled_share: float
+) -> float:
+    """How far the level of these rows has moved away from their mean, logit units."""
+    number = np.unique(block, return_inverse=True)[1]
+    evidence = weigh_evidence(logit, wins=wins, trials=bids, unrivalled_share=unrivalled_share)
+    score, information = np.bincount(number, evidence.score), np.bincount(number, evidence.information)
+    known = information > 0
+    return latest_level(score[known] / information[known], information[known] ** -0.5)[0]
 
 
 def _own_levels(context: Context, curve: Curve) -> SegmentLevels:

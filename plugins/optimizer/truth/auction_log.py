@@ -15,7 +15,7 @@ from rich.table import Table
 from sklearn.metrics import log_loss
 
 from optimizer.core.calibration import expected_calibration_error, weighted_auc
-from optimizer.core.cells import MISSING, PRICE_BUCKET_WIDTH, group_cells, prepare_cells
+from optimizer.core.cells import MISSING, PRICE_BUCKET_WIDTH, block_hours, group_cells, prepare_cells
 from optimizer.core.features import remove_price, signal_score
 from optimizer.core.landscape import Landscape, Link
 from optimizer.core.settings import RunSettings
@@ -34,9 +34,6 @@ CURVE_SHARES = (0.5, 0.6, 0.7, 0.85, 1.0, 1.2, 1.4, 1.7, 2.0)
 
 MIN_GROUP_ROWS = 100
 """Anchor values with fewer test rows are judged together."""
-
-MIN_TRAINING_DAYS, BLOCKS = 3, 10
-"""Training splits days by time; with fewer days, blocks of equally many rows take their place."""
 
 _LEAST_PROBABILITY = 1e-4
 
@@ -228,7 +225,7 @@ def _curves_table(judgement: LogJudgement) -> Table:
 
 
 def _split(log: AuctionLog) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The first and the last rows, each with the `day` that training goes by."""
+    """The first and the last rows, each with its `day`, and with the `block` of time that training goes by."""
     rows = log.rows.assign(day=log.rows["time"].dt.floor("D"))
     days = rows["day"].unique()
     if len(days) > 1:
@@ -242,16 +239,25 @@ def _split(log: AuctionLog) -> tuple[pd.DataFrame, pd.DataFrame]:
                 f"{log.name}: the {name} days have {wins} wins in {len(part)} auctions; both wins and losses are "
                 "needed: write a longer log, losses included"
             )
-    if train["day"].nunique() < MIN_TRAINING_DAYS:
-        block = np.arange(len(train)) * BLOCKS // len(train)
-        train = train.assign(day=days[0] - pd.to_timedelta(BLOCKS - 1 - block, unit="D"))
-    return train, test
+    return train.assign(block=_blocks(train)), test.assign(block=test["day"])
+
+
+def _blocks(rows: pd.DataFrame) -> pd.Series:
+    """When the block of each row began, as a run divides its window. A log of dates alone has its rows spread over them."""
+    hours = block_hours(rows["time"].iloc[0], rows["time"].iloc[-1])
+    if hours is None:
+        return rows["day"]
+    time = rows["time"]
+    if (time == rows["day"]).all():
+        day = rows.groupby("day")["time"]
+        time = time + pd.to_timedelta(24 * day.cumcount() / day.transform("size"), unit="h")
+    return time.dt.floor(f"{hours}h")
 
 
 def _as_cells(rows: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
     """One cell an auction; what was earned is unknown."""
     prices = {"price_bucket": rows["bid_cpm"], "base_price_bucket": rows["base_bid_cpm"]}
-    return rows[["day", *features]].assign(
+    return rows[["day", "block", *features]].assign(
         **{column: np.round(np.log(price) / PRICE_BUCKET_WIDTH) for column, price in prices.items()},
         bids=1,
         wins=rows["won"].astype(int),
