@@ -123,8 +123,7 @@ def select_features(cells: pd.DataFrame, *, candidates: Sequence[str], limits: S
     return Selection(
         tuple(selected),
         tuple(
-            _score(f, selected, signal, gains, notes, limits, least_gain)
-            for f in _ranked(candidates, selected, signal)
+            _score(f, selected, signal, gains, notes, limits, least_gain) for f in _ranked(candidates, selected, signal)
         ),
     )
 
