@@ -24,6 +24,9 @@ from optimizer.training.boosting import win_scores
 from optimizer.training.context import Context
 
 UNRIVALLED_SHARES = (0.0, 0.02, 0.04, 0.06, 0.08, 0.10, 0.12)
+LEAST_DRIFT_DAYS = 3
+"""With fewer days a drift is looked for between blocks of hours, although those also differ by the time of day."""
+
 COST_OF_SHARE = 100.0
 """A hundredth more of the auctions without a rival has to be likelier by this hundredth, 1 in log-likelihood."""
 
@@ -110,16 +113,17 @@ def _settle_intercept(context: Context, curve: Curve, levels: SegmentLevels) -> 
     wins, bids = latest["wins"].to_numpy(float), latest["bids"].to_numpy(float)
     share = curve.fit.unrivalled_share
     missing = common_shift(z, wins=wins, bids=bids, unrivalled_share=share)
-    if priced["day"].nunique() < LATEST_DAYS:
-        missing += _drifted(latest["block"].to_numpy(), z + missing, wins=wins, bids=bids, unrivalled_share=share)
+    if (days := priced["day"].nunique()) < LATEST_DAYS:
+        time = latest["day" if days >= LEAST_DRIFT_DAYS else "block"].to_numpy()
+        missing += _drifted(time, z + missing, wins=wins, bids=bids, unrivalled_share=share)
     return replace(curve, fit=replace(curve.fit, intercept=curve.fit.intercept + missing))
 
 
 def _drifted(
-    block: np.ndarray, logit: np.ndarray, *, wins: np.ndarray, bids: np.ndarray, unrivalled_share: float
+    time: np.ndarray, logit: np.ndarray, *, wins: np.ndarray, bids: np.ndarray, unrivalled_share: float
 ) -> float:
     """How far the level of these rows has moved away from their mean, logit units."""
-    number = np.unique(block, return_inverse=True)[1]
+    number = np.unique(time, return_inverse=True)[1]
     evidence = weigh_evidence(logit, wins=wins, trials=bids, unrivalled_share=unrivalled_share)
     score, information = np.bincount(number, evidence.score), np.bincount(number, evidence.information)
     known = information > 0
