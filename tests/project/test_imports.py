@@ -26,6 +26,7 @@ FORBIDDEN = {
     "core": OUTSIDE
     | {"lightgbm", "os", "random", "time", "optimizer.control_plane", "optimizer.warehouse", "optimizer.artifacts"},
     "simulation": OUTSIDE,
+    "second_market": OUTSIDE | {"lightgbm", "optimizer.simulation", "optimizer.warehouse", "optimizer.pipeline"},
     "training": OUTSIDE,
     "reporting": OUTSIDE
     | {"lightgbm", "os", "random", "time", "matplotlib.pyplot"}

@@ -11,7 +11,7 @@ import pandas as pd
 from optimizer.bench.extracting import CELLS_FILE
 from optimizer.bench.figures import Figure, best_seconds
 from optimizer.core.cells import group_cells, prepare_cells, recency_weights, unmask
-from optimizer.core.slope import centre_bids
+from optimizer.core.jitter import learn_variation
 from optimizer.training.boosting import Categories
 from optimizer.training.fitting import FittedModels, fit
 from optimizer.training.job import TrainingJob
@@ -53,7 +53,7 @@ def measure_training(folder: Path, *, repeats: int) -> list[Figure]:
 
 def training_input(extracted: pd.DataFrame) -> tuple[TrainingJob, pd.DataFrame]:
     """Return the job and the cells as the pipeline hands them to the training process."""
-    cells = group_cells(centre_bids(prepare_cells(extracted, CANDIDATES), CANDIDATES), FEATURES)
+    cells = group_cells(learn_variation(prepare_cells(extracted, CANDIDATES), CANDIDATES)[0], FEATURES)
     job = TrainingJob(
         features=FEATURES,
         half_life_days=HALF_LIFE_DAYS,

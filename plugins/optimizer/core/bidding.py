@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -32,6 +33,13 @@ THIN_EVIDENCE = 0.5
 """A segment is thin where less than this share of its level is its own evidence."""
 
 JITTER_TRUNCATION_SD = 2.0
+
+LEAST_JITTER_SD = 0.02
+"""Bids always vary by at least this, so that a later run can learn from them."""
+
+JITTER_ROOM = 1 + JITTER_TRUNCATION_SD * LEAST_JITTER_SD
+"""Planned bids keep this factor away from the bounds, so that served bids keep them with jitter and in cents."""
+
 HASHED_TOGETHER = 8_192
 """So many keys become Python texts at a time: few enough to stay in the processor's cache, twice as fast."""
 
@@ -43,8 +51,8 @@ class BidPolicy:
     """What bounds the bids. Money is CPM.
 
     is_second_price: the winner pays the best rival's bid, so the best bid is what a win is worth.
-    jitter_sd: standard deviation of the random factor on each bid, truncated at two.
-    step_limit: largest relative change against the active run's planned bid.
+    jitter_sd: standard deviation of the random factor on each bid, truncated at two; less where a bound is near.
+    step_limit: largest relative change of a served bid a day, against what was served before (`step_from_cpm`).
     value_trust: theta, 0 to 1, how far the value estimate may raise or bound bids.
     is_aggressive: thin segments below the target bid the upper end of what is plausible.
     """
@@ -69,23 +77,25 @@ class BidPlan:
         jitter), jitter, suggested_bid_cpm (planned and suggested NaN where there is no bid), expected_win_rate,
         expected_cost_cpm (of a win), expected_margin and reason.
     win_price_cpm: lambda, what one more win is worth beyond its value so that the target is met.
-    expected_win_rate, expected_cpm: over all requests, at the planned bids.
+    expected_win_rate, expected_cpm: over all requests, at the suggested bids.
+    reachable_win_rate: with every bid as high as its bounds allow.
     """
 
     table: pd.DataFrame
     win_price_cpm: float
     expected_win_rate: float
     expected_cpm: float
+    reachable_win_rate: float
 
 
 def plan_bids(segments: pd.DataFrame, *, landscape: Landscape, policy: BidPolicy, seed: str) -> BidPlan:
     """Return the bids that reach the target win rate at the lowest price.
 
     Args:
-        segments: segment_key, bids (requests), level, level_error, own_share (of the evidence, 0 to 1), slope,
-            is_held (no slope is known: the bid stays what it was), usual_bid_cpm, previous_bid_cpm (the active run's
-            planned bid, NaN where it has none), trust_low_cpm, trust_high_cpm, value_cpm (NaN where unknown), floor_cpm
-            (NaN where none).
+        segments: segment_key, requests (expected, any unit), level, level_error, own_share (of the evidence, 0 to 1),
+            slope, is_held (no slope is known: the bid stays what it was), usual_bid_cpm, previous_bid_cpm (the active
+            run's planned bid, NaN where it has none), step_from_cpm (what was served before, NaN where unknown),
+            trust_low_cpm, trust_high_cpm, value_cpm (NaN where unknown), floor_cpm (NaN where none).
         seed: makes the jitter repeatable; the run_id.
     """
     market = _Market.of(segments, landscape, policy)
@@ -94,7 +104,7 @@ def plan_bids(segments: pd.DataFrame, *, landscape: Landscape, policy: BidPolicy
     wanted = market.wanted(win_price)
     lifted = _explore(wanted, segments, market, policy)
     planned, bound = bounds.clamp(lifted)
-    jitter = jitter_factors(segments["segment_key"], seed=seed, sd=policy.jitter_sd)
+    jitter = jitter_factors(segments["segment_key"], seed=seed, sd=bounds.jitter_sd(planned, policy.jitter_sd))
     suggested = bounds.to_cents(planned * jitter)
     can_bid = bounds.is_biddable
     cost = market.cost(suggested)
@@ -114,17 +124,24 @@ def plan_bids(segments: pd.DataFrame, *, landscape: Landscape, policy: BidPolicy
         index=segments.index,
         copy=False,
     )
-    won = market.requests * np.where(can_bid, market.win_rate(planned), 0.0)
+    won = market.requests * np.where(can_bid, market.win_rate(suggested), 0.0)
+    reachable = market.requests * np.where(can_bid, market.win_rate(bounds.planned_high(market)), 0.0)
     return BidPlan(
         table=table,
         win_price_cpm=win_price,
         expected_win_rate=float(won.sum() / market.requests.sum()),
-        expected_cpm=float((won * market.cost(planned)).sum() / won.sum()) if won.sum() > 0 else 0.0,
+        expected_cpm=float((won * cost).sum() / won.sum()) if won.sum() > 0 else 0.0,
+        reachable_win_rate=float(reachable.sum() / market.requests.sum()),
     )
 
 
-def jitter_factors(keys: pd.Series, *, seed: str, sd: float) -> np.ndarray:
-    """Return a random factor for each key: normal around 1, truncated at two sd, repeatable by seed."""
+def jitter_factors(keys: pd.Series, *, seed: str, sd: np.ndarray | float) -> np.ndarray:
+    """Return a random factor for each key: normal around 1, truncated at two sd, repeatable by seed.
+
+    Args:
+        sd: one for all, or one a key, shape (n,).
+    """
+    spread = np.broadcast_to(np.asarray(sd, float), len(keys))
     hash_key = blake2b(seed.encode(), digest_size=8).hexdigest()
     low, high = 0.02275013194817921, 0.9772498680518208  # normal distribution function at -2 and 2
     factors = np.empty(len(keys))
@@ -132,7 +149,7 @@ def jitter_factors(keys: pd.Series, *, seed: str, sd: float) -> np.ndarray:
         part = slice(first, first + HASHED_TOGETHER)
         drawn = pd.util.hash_array(keys.iloc[part].to_numpy(object), hash_key=hash_key, categorize=False)
         uniform = (drawn.astype(float) + 0.5) / 2.0**64
-        factors[part] = 1.0 + sd * ndtri(low + uniform * (high - low))
+        factors[part] = 1.0 + spread[part] * ndtri(low + uniform * (high - low))
     return factors
 
 
@@ -163,7 +180,7 @@ class _Market:
         return cls(
             policy=policy,
             landscape=landscape,
-            requests=segments["bids"].to_numpy(float),
+            requests=segments["requests"].to_numpy(float),
             level=level,
             slope=slope,
             own_value=np.where(np.isnan(own_value), 0.0, own_value),
@@ -193,16 +210,22 @@ class _Market:
 
 @dataclass(frozen=True, slots=True)
 class _Bounds:
-    """The bounds by name, each with its lowest and highest bid (one, or one a segment), and what they make together."""
+    """The bounds by name, each with its lowest and highest bid (one, or one a segment), and what they make together.
+
+    named: of served bids. low, high: of planned bids, which leave room for jitter; served_low, served_high: of the
+        bids that the bidder finds, shape (n_segments,).
+    """
 
     named: dict[str, tuple[np.ndarray | float, np.ndarray | float]]
     low: np.ndarray
     high: np.ndarray
+    served_low: np.ndarray
+    served_high: np.ndarray
     is_biddable: np.ndarray
 
     @classmethod
     def of(cls, segments: pd.DataFrame, policy: BidPolicy) -> "_Bounds":
-        previous = segments["previous_bid_cpm"].to_numpy(float)
+        before = segments["step_from_cpm"].to_numpy(float)
         value = segments["value_cpm"].to_numpy(float)
         margin = np.fmin((1 - policy.target_margin) * value, np.inf)
         is_held = segments["is_held"].to_numpy(bool)
@@ -212,8 +235,8 @@ class _Bounds:
                 np.where(is_held, np.inf, segments["trust_high_cpm"]),
             ),
             "step": (
-                np.fmax(previous * (1 - policy.step_limit), 0.0),
-                np.fmin(previous * (1 + policy.step_limit), np.inf),
+                np.fmax(before * (1 - policy.step_limit), 0.0),
+                np.fmin(before * (1 + policy.step_limit), np.inf),
             ),
             "floor": (
                 np.fmax(segments["floor_cpm"].to_numpy(float), 0.0) if policy.floor_available else 0.0,
@@ -222,13 +245,22 @@ class _Bounds:
             "margin": (0.0, margin if policy.value_trust >= MIN_VALUE_TRUST else np.inf),
             "cap": (0.0, policy.max_bid_cpm),
         }
-        low, high = np.full(len(segments), CENT), np.full(len(segments), np.inf)
+        served = cls._together(named, len(segments))
+        planned = cls._together({name: with_room(name, *edges) for name, edges in named.items()}, len(segments))
+        ceiling = np.minimum(named["margin"][1], policy.max_bid_cpm)
+        is_biddable = np.broadcast_to((named["floor"][0] <= ceiling) & (ceiling >= CENT), len(segments))
+        return cls(named, *(np.clip(edge, *served) for edge in planned), *served, is_biddable)
+
+    @staticmethod
+    def _together(
+        named: dict[str, tuple[np.ndarray | float, np.ndarray | float]], size: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Lowest and highest bid within all bounds, the later ones harder."""
+        low, high = np.full(size, CENT), np.full(size, np.inf)
         for lowest, highest in (named[name] for name in BOUNDS):
             for edge in (low, high):
                 np.clip(edge, lowest, highest, out=edge)
-        ceiling = np.minimum(named["margin"][1], policy.max_bid_cpm)
-        is_biddable = np.broadcast_to((named["floor"][0] <= ceiling) & (ceiling >= CENT), len(segments))
-        return cls(named, np.maximum(low, CENT), np.maximum(high, CENT), is_biddable)
+        return np.maximum(low, CENT), np.maximum(high, CENT)
 
     def apply(self, bid: np.ndarray) -> np.ndarray:
         """Return the bids within all bounds."""
@@ -238,20 +270,35 @@ class _Bounds:
         """Return the bids within all bounds, and the place in `BOUNDS` of what moved each last, -1 where none did."""
         bound = np.full(len(bid), -1, dtype=np.int8)
         for number, name in enumerate(BOUNDS):
-            low, high = self.named[name]
-            moved = np.clip(bid, low, high)
+            moved = np.clip(bid, *with_room(name, *self.named[name]))
             bound[moved != bid] = number
             bid = moved
-        return np.maximum(bid, CENT), bound
+        return np.clip(bid, self.served_low, self.served_high), bound
+
+    def planned_high(self, market: "_Market") -> np.ndarray:
+        """Return the highest planned bids; what is held stays."""
+        return np.where(market.is_held, self.apply(market.held_bid), self.high)
+
+    def jitter_sd(self, planned: np.ndarray, sd: float) -> np.ndarray:
+        """Return the spread of each bid's random factor: what leaves it within the bounds of served bids."""
+        above, below = self.served_high / planned - 1, 1 - self.served_low / planned
+        room = np.minimum(above, below) / JITTER_TRUNCATION_SD
+        return np.clip(room, 0.0, sd)
 
     def to_cents(self, bid: np.ndarray) -> np.ndarray:
-        """Return the bids in whole cents that still keep the hard bounds: floors rounded up, ceilings down."""
+        """Return the bids in whole cents that still keep the bounds: floors rounded up, ceilings down."""
         cents = np.maximum(np.round(bid / CENT), 1)
-        for name in ("floor", "margin", "cap"):
+        for name in ("step", "floor", "margin", "cap"):
             low, high = self.named[name]
             lowest, highest = np.ceil(low / CENT - 1e-9), np.floor(high / CENT + 1e-9)
-            np.clip(cents, lowest, np.maximum(highest, 1), out=cents)
+            highest = np.maximum(highest, 1)
+            np.clip(cents, np.minimum(lowest, highest) if name == "step" else lowest, highest, out=cents)
         return cents / 100
+
+
+def with_room(name: str, low: np.ndarray | float, high: np.ndarray | float) -> tuple[Any, Any]:
+    """Return a bound of planned bids: the served one with room for jitter; the trust band is one of planned bids."""
+    return (low, high) if name == "trust_band" else (low * JITTER_ROOM, high / JITTER_ROOM)
 
 
 def _win_price(market: _Market, bounds: _Bounds) -> float:

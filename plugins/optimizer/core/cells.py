@@ -43,6 +43,9 @@ LEAST_BLOCKS = 12
 SPLIT_DAYS = 5
 """With fewer days, whole days are too coarse a grain to divide a log for training, calibration and test."""
 
+OWN_JITTER = "is_own_jitter"
+"""Whether this optimizer drew the jitter of a cell's bids; see `optimizer.core.jitter`."""
+
 MISSING = "\x1f"
 """Stands for a null feature value while cells are grouped; the warehouse never returns it."""
 
@@ -95,7 +98,8 @@ def prepare_cells(cells: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
 
 def group_cells(cells: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
     """Return the cells on a coarser grain: block of time, the given features and price bucket."""
-    by = ["day", "block", *features, "price_bucket", "base_price_bucket"]
+    own = [OWN_JITTER] if OWN_JITTER in cells else []
+    by = ["day", "block", *features, "price_bucket", "base_price_bucket", *own]
     weighed = cells.assign(log_planned=cells["log_planned"] * cells["bids"])
     groups = weighed.groupby(by, observed=True, sort=True, dropna=False)
     shadow_wins = [name for name in cells.columns if name.startswith(SHADOW_WINS)]

@@ -4,7 +4,6 @@ Across segments, and by multipliers, earlier bids were high where rivals bid hig
 flat. Jitter moves a base bid away from its planned price by chance alone: that movement identifies the slope.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,12 +30,6 @@ LEAST_INFORMATION = 0.1
 MIN_JITTER_SD = 0.015
 """Below this spread of log base bids around their planned prices nothing was varied."""
 
-SAME_PRICE_SPREAD = 0.01
-"""Base bids whose logs differ by less than this, within a day, were set alike; buckets and cents differ by as much."""
-
-DAYS_PLANNED_ALIKE = 7
-"""For so many days the bids of an unknown run are taken to be planned alike."""
-
 RANDOMISED_DAYS = 21
 """So many of the latest days tell the slope: markets change."""
 
@@ -52,12 +45,14 @@ class PriceMoves:
     drift: planned price - usual: where earlier runs went, which may have followed the market.
     move: price - planned price: the jitter. Without planned prices drift is 0 and the move counts from the usual price.
     is_randomised: whether the moves are those of base bids, and not of whatever was bid.
+    is_exact: which moves were drawn by this optimizer and so have a mean of zero whatever the segment and day.
     """
 
     usual: np.ndarray
     drift: np.ndarray
     move: np.ndarray
     is_randomised: bool
+    is_exact: np.ndarray | bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +72,18 @@ def price_moves(
     Args:
         cells: where `is_randomised`, a cell without a base bid counts with its final bid.
         group: shape (n_cells,), the segment of each cell, 0..n-1.
-        usual: shape (n,), usual price of each segment; the mean over these cells by default.
+        usual: shape (n,), usual price of each segment; the mean planned price over these cells by default, or the mean
+            price where no plan is known.
     """
     final = cells["log_bid"].to_numpy(float)
     price = np.where(cells["log_base"].notna(), cells["log_base"], final) if is_randomised else final
-    if usual is None:
-        usual = mean_by_group(price, group, weights=cells["bids"].to_numpy(float), size=int(group.max()) + 1)
     planned = cells["log_planned"].to_numpy(float) if is_randomised else np.full(len(cells), np.nan)
+    if usual is None:
+        centre = np.where(np.isnan(planned), price, planned)
+        usual = mean_by_group(centre, group, weights=cells["bids"].to_numpy(float), size=int(group.max()) + 1)
     drift = np.nan_to_num(planned - usual[group], nan=0.0)
-    return PriceMoves(usual[group], drift, price - usual[group] - drift, is_randomised)
+    is_exact = cells["is_own_jitter"].to_numpy(bool) if is_randomised and "is_own_jitter" in cells else False
+    return PriceMoves(usual[group], drift, price - usual[group] - drift, is_randomised, is_exact)
 
 
 def mean_by_group(values: np.ndarray, group: np.ndarray, *, weights: np.ndarray, size: int) -> np.ndarray:
@@ -94,53 +92,16 @@ def mean_by_group(values: np.ndarray, group: np.ndarray, *, weights: np.ndarray,
     return np.divide(np.bincount(group, weights * values, minlength=size), mass, out=np.zeros(size), where=mass > 0)
 
 
-def randomised_rows(cells: pd.DataFrame, *, days: int = RANDOMISED_DAYS) -> pd.DataFrame:
+def recent_priced_rows(cells: pd.DataFrame, *, days: int = RANDOMISED_DAYS) -> pd.DataFrame:
     """Return the cells of the latest days whose base bid is known."""
     recent = cells["day"] > cells["day"].max() - pd.Timedelta(days=days)
     return cells[recent & cells["log_base"].notna()]
 
 
-def find_jitter_key(cells: pd.DataFrame, candidates: Sequence[str]) -> tuple[str, ...]:
-    """Return the features that the base bids of the cells were set by: with them, a day's bids hardly differ.
-
-    Greedy: the feature joins that explains most of the base bids within a day, until the rest is cents.
-    """
-    log_base, bids = cells["log_base"].to_numpy(float), cells["bids"].to_numpy(float)
-    days = cells["day"].factorize()[0]
-
-    def spread(features: Sequence[str]) -> float:
-        group = cells.assign(day=days).groupby(["day", *features], observed=True).ngroup().to_numpy()
-        mean = mean_by_group(log_base, group, weights=bids, size=int(group.max()) + 1)
-        return float(np.sqrt(np.average((log_base - mean[group]) ** 2, weights=bids)))
-
-    key, left = [], spread([])
-    while left > SAME_PRICE_SPREAD and len(key) < len(candidates):
-        spreads = {feature: spread([*key, feature]) for feature in candidates if feature not in key}
-        best = min(spreads, key=lambda feature: spreads[feature])
-        if spreads[best] > 0.99 * left:
-            break
-        key, left = [*key, best], spreads[best]
-    return tuple(key)
-
-
-def centre_bids(cells: pd.DataFrame, candidates: Sequence[str]) -> pd.DataFrame:
-    """Return the cells with `log_planned` on all randomised rows.
-
-    Where no run tells what it planned, it is a week's mean base bid of what was bid alike (`find_jitter_key`), moved as
-    the bids of that day moved together: a planner that follows the market moves many segments, jitter each by itself.
-    """
-    rows = randomised_rows(cells)
-    rows = rows[rows["log_planned"].isna()]
-    if rows.empty:
-        return cells
-    key = find_jitter_key(rows, candidates)
-    week = (rows["day"].max() - rows["day"]).dt.days // DAYS_PLANNED_ALIKE
-    group = rows.assign(week=week).groupby(["week", *key], observed=True).ngroup().to_numpy()
-    together = rows.groupby(["day", *key[:1]], observed=True).ngroup().to_numpy()
-    weights, log_base = rows["bids"].to_numpy(float), rows["log_base"].to_numpy(float)
-    planned = mean_by_group(log_base, group, weights=weights, size=int(group.max()) + 1)[group]
-    moved = mean_by_group(log_base - planned, together, weights=weights, size=int(together.max()) + 1)[together]
-    return cells.assign(log_planned=cells["log_planned"].fillna(pd.Series(planned + moved, index=rows.index)))
+def randomised_rows(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return the cells of the latest days that varied at random (`optimizer.core.jitter`): those with a planned bid."""
+    rows = recent_priced_rows(cells)
+    return rows[rows["log_planned"].notna()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,10 +121,10 @@ def fit_jitter(
 ) -> JitterFit:
     """Return the slope within segments.
 
-    Days have levels of their own, so a market that moves from day to day is not taken for an effect of the bid, and
-    jitter is counted from its mean in the segment, so that a segment's own level is not either. All bids of a segment
-    and day share one jitter and one market: the standard error is clustered by them (Liang and Zeger, 1986). Recent
-    bids count more (`slope_counts`).
+    Days have levels of their own, so a market that moves from day to day is not taken for an effect of the bid. Jitter
+    that was estimated is counted from its mean in the segment, so that a segment's own level is not either; jitter that
+    this optimizer drew depends on neither. All bids of a segment and day share one jitter and one market: the standard
+    error is clustered by them (Liang and Zeger, 1986). Recent bids count more (`slope_counts`).
 
     Args:
         segment: shape (n_cells,), 0..n-1.
@@ -173,14 +134,15 @@ def fit_jitter(
     """
     bids, wins = slope_counts(cells)
     size = int(segment.max()) + 1
-    move = moves.move - mean_by_group(moves.move, segment, weights=bids, size=size)[segment]
+    mean = mean_by_group(moves.move, segment, weights=bids, size=size)[segment]
+    move = moves.move - np.where(moves.is_exact, np.average(moves.move, weights=bids), mean)
     drift = [moves.drift] if np.average(moves.drift**2, weights=bids) > 1e-8 else []
     design = np.column_stack([move, score, *drift, day_levels(cells)])
     fit = fit_logit(design, wins=wins, trials=bids, unrivalled_share=unrivalled_share)
     logit = design @ fit.coefficients
     evidence = weigh_evidence(logit, wins=wins, trials=bids, unrivalled_share=unrivalled_share)
+    error = clustered_error(design, 0, evidence, cluster=segment_days(cells, segment))
     own = _without(move, design[:, 1:], weights=evidence.information)
-    error = _clustered_error(own, evidence, cluster=segment_days(cells, segment))
     return JitterFit(judge_slope(float(fit.coefficients[0]), error), logit, own)
 
 
@@ -203,9 +165,15 @@ def _without(move: np.ndarray, others: np.ndarray, *, weights: np.ndarray) -> np
     return move - others @ explained
 
 
-def _clustered_error(move: np.ndarray, evidence: Evidence, *, cluster: np.ndarray) -> float:
-    information = (evidence.information * move**2).sum()
-    scores = np.bincount(cluster, evidence.score * move)
+def clustered_error(design: np.ndarray, column: int, evidence: Evidence, *, cluster: np.ndarray) -> float:
+    """Return the standard error of one column's coefficient; infinite where the rows hardly tell it.
+
+    Args:
+        design: shape (n_rows, n_columns); cluster: shape (n_rows,), 0..n-1: rows that share what is not modelled.
+    """
+    own = _without(design[:, column], np.delete(design, column, axis=1), weights=evidence.information)
+    information = (evidence.information * own**2).sum()
+    scores = np.bincount(cluster, evidence.score * own)
     return float(np.sqrt((scores**2).sum()) / information) if information > LEAST_INFORMATION else np.inf
 
 

@@ -2,11 +2,13 @@
 
 from typing import Any
 
+import pandas as pd
+
+from optimizer.core.forecast import EarlierForecast, correct_level
 from optimizer.errors import ArtifactError, RunStateError
 from optimizer.pipeline import staging
 from optimizer.pipeline.cell_run import active_bids, bid_on_cells
 from optimizer.pipeline.earlier_runs import PlannedBids, read_planned_bids
-from optimizer.pipeline.learning import candidate_cells
 from optimizer.pipeline.pricing import Learned
 from optimizer.pipeline.run import RunHandle, read_settings, read_snapshot
 from optimizer.pipeline.systems import Systems
@@ -17,9 +19,9 @@ def compute_bids(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
     """Leave bids, multipliers, backtest and their figures in the staging prefix; return the headline figures."""
     snapshot = read_snapshot(run, systems)
     settings, stage = read_settings(snapshot), run.staging(systems)
-    learned = _learned(stage)
-    cells = candidate_cells(stage, stage.get_json(staging.TOTALS))
-    plan, problem = _active_run(snapshot["inputs"]["active_run_id"], systems)
+    cells = stage.get_frame(staging.CELLS)
+    learned = _learned(stage, cells)
+    plan, problem = _active_run(snapshot["inputs"]["active_run_id"], run, systems)
     active = active_bids(plan, cells, learned.features)
     if plan is not None and active is None:
         problem = f"the key of the active run has {', '.join(plan.features)}; one of them is no candidate feature now"
@@ -33,7 +35,7 @@ def compute_bids(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
     return {"segments_count": priced.figures["segments_count"], "bid_median": priced.figures["bid_median"]}
 
 
-def _learned(stage: staging.Staging) -> Learned:
+def _learned(stage: staging.Staging, cells: pd.DataFrame) -> Learned:
     totals = stage.get_json(staging.TOTALS)
     cells = {
         name: stage.get_frame(totals["files"][name]) if name in totals["files"] else None
@@ -46,15 +48,18 @@ def _learned(stage: staging.Staging) -> Learned:
         domain_cells=cells[staging.DOMAIN_CELLS],
         npi_totals=cells[staging.NPI_TOTALS],
         total_clicks=totals["joined_clicks"],
+        level_correction=correct_level(
+            cells, {run_id: EarlierForecast(**known) for run_id, known in totals["earlier_forecasts"].items()}
+        ),
     )
 
 
-def _active_run(active_run_id: str | None, systems: Systems) -> tuple[PlannedBids | None, str | None]:
+def _active_run(active_run_id: str | None, run: RunHandle, systems: Systems) -> tuple[PlannedBids | None, str | None]:
     """What the active run planned, and why it cannot be read; nothing of both before there is such a run."""
     if active_run_id is None:
         return None, None
     try:
-        return read_planned_bids(active_run_id, systems), None
+        return read_planned_bids(active_run_id, systems, next_run_id=run.run_id), None
     except (ArtifactError, RunStateError) as error:
         return None, f"the bids of the active run {active_run_id} cannot be read: {error}"
 

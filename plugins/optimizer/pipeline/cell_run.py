@@ -12,6 +12,8 @@ import pandas as pd
 from optimizer.core.backtest import Backtest
 from optimizer.core.cells import group_cells, unmask
 from optimizer.core.features import Selection, SelectionLimits, select_features
+from optimizer.core.forecast import EarlierForecast, correct_level
+from optimizer.core.jitter import Variation, learn_variation
 from optimizer.core.settings import RunSettings
 from optimizer.pipeline.backtesting import backtest_bids
 from optimizer.pipeline.earlier_runs import PlannedBids, previous_bids
@@ -43,6 +45,7 @@ class CellRun:
     """All that a run found and suggests; the backtest is None where there is nothing to compare with."""
 
     selection: Selection
+    variation: Variation
     report: TrainingReport
     priced: PricedRun
     backtest: Backtest | None
@@ -57,6 +60,7 @@ def run_on_cells(
     run_id: str,
     train: Train,
     find_plan: Callable[[Sequence[str]], PlannedBids | None],
+    forecasts: Mapping[str, EarlierForecast] | None = None,
     seed: int,
     threads: int = 1,
 ) -> CellRun:
@@ -65,7 +69,9 @@ def run_on_cells(
     Args:
         cells: prepared, by every candidate feature, with what earlier runs planned.
         find_plan: the chosen features -> what the active run plans, None before there is one.
+        forecasts: what earlier runs forecast, by run_id.
     """
+    cells, variation = learn_variation(cells, candidates)
     selection = choose_key(cells, candidates=candidates, settings=settings)
     features = selection.features
     job = training_job(features, settings=settings, totals=window.totals, seed=seed, threads=threads)
@@ -77,11 +83,12 @@ def run_on_cells(
         domain_cells=window.domain_cells,
         npi_totals=window.npi_totals,
         total_clicks=window.totals["joined_clicks"],
+        level_correction=correct_level(cells, forecasts or {}),
     )
     plan = find_plan(features)
     active = active_bids(plan, cells, features)
     priced, backtest = bid_on_cells(cells, learned, plan=plan, active=active, settings=settings, run_id=run_id)
-    return CellRun(selection, report, priced, backtest)
+    return CellRun(selection, variation, report, priced, backtest)
 
 
 def choose_key(cells: pd.DataFrame, *, candidates: Sequence[str], settings: RunSettings) -> Selection:
@@ -151,8 +158,11 @@ def bid_on_cells(
 
 def active_bids(plan: PlannedBids | None, cells: pd.DataFrame, features: Sequence[str]) -> ActiveBids | None:
     """Return the active run's bids by the new run's keys; None without one, or if its key cannot be built any more."""
-    planned = None if plan is None else previous_bids(plan, cells, features)
-    return None if planned is None else ActiveBids(planned, plan.fallback_cpm)
+    if plan is None:
+        return None
+    planned = previous_bids(plan, cells, features)
+    served = previous_bids(plan, cells, features, bids_cpm=plan.step_from_cpm)
+    return None if planned is None or served is None else ActiveBids(planned, served, plan.fallback_cpm)
 
 
 def orphan_view_share(totals: Mapping[str, Any]) -> float:

@@ -14,7 +14,8 @@ from zlib import crc32
 import pandas as pd
 
 from optimizer.core.cells import prepare_cells
-from optimizer.core.slope import RANDOMISED_DAYS, centre_bids
+from optimizer.core.jitter import learn_variation
+from optimizer.core.slope import RANDOMISED_DAYS
 from optimizer.pipeline import staging
 from optimizer.pipeline.cell_run import choose_key, training_cells, training_job
 from optimizer.pipeline.earlier_runs import stage_planned_bids, with_planned_bids
@@ -46,7 +47,9 @@ def extract(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
     if not stage.has(staging.TOTALS):
         found = _read_log(read_snapshot(run, systems), systems, stage)
         found["days"] = _daily_counts(stage, found)
-        found["earlier_runs"] = stage_planned_bids(_runs_that_bid(stage, found), stage=stage, systems=systems)
+        found["earlier_runs"], found["earlier_forecasts"] = stage_planned_bids(
+            _runs_that_bid(stage, found), stage=stage, systems=systems
+        )
         if not stage.has(staging.TOTALS):
             stage.put_json(staging.TOTALS, found)
     totals = stage.get_json(staging.TOTALS)
@@ -91,11 +94,17 @@ def _read_log(snapshot: dict[str, Any], systems: Systems, stage: staging.Staging
 
 
 def choose_features(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
-    """Leave the chosen features and every candidate's score in the staging prefix; return the features."""
+    """Leave the chosen features, every candidate's score and what varied at random in the staging prefix.
+
+    Returns:
+        The features.
+    """
     settings, stage = read_settings(read_snapshot(run, systems)), run.staging(systems)
     totals = stage.get_json(staging.TOTALS)
     candidates = totals["candidate_features"]
-    cells = candidate_cells(stage, totals)
+    cells, variation = learn_variation(candidate_cells(stage, totals), candidates)
+    stage.put_frame(staging.CELLS, cells)
+    stage.put_json(staging.VARIATION, asdict(variation))
     selection = choose_key(cells, candidates=candidates, settings=settings)
     stage.put_json(staging.SELECTION, asdict(selection))
     return {"features": list(selection.features)}
@@ -113,7 +122,7 @@ def train_models(run: RunHandle, *, systems: Systems, threads: int = 1) -> dict[
     with TemporaryDirectory(prefix="optimizer-") as name:
         folder = Path(name)
         (folder / training.JOB_FILE).write_text(job.model_dump_json())
-        cells = training_cells(candidate_cells(stage, totals), features)
+        cells = training_cells(stage.get_frame(staging.CELLS), features)
         cells.to_parquet(folder / training.CELLS_FILE, index=False)
         with tracked_training(run, systems=systems) as tracked:
             report = training.run_training(folder, on_trial=tracked.log_trial)
@@ -130,8 +139,7 @@ def candidate_cells(stage: staging.Staging, totals: dict[str, Any]) -> pd.DataFr
     """Return the extracted cells by every candidate feature, with what earlier runs planned."""
     raw = stage.get_frame(totals["files"][staging.SEGMENT_CELLS])
     cells = prepare_cells(raw, totals["candidate_features"])
-    cells = with_planned_bids(cells, features_by_run=totals["earlier_runs"], stage=stage)
-    return centre_bids(cells, totals["candidate_features"])
+    return with_planned_bids(cells, features_by_run=totals["earlier_runs"], stage=stage)
 
 
 def _daily_counts(stage: staging.Staging, totals: dict[str, Any]) -> list[dict[str, int]]:

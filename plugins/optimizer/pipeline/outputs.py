@@ -45,6 +45,8 @@ BID_COLUMNS = {
     "floor_cpm": "floor_cpm",
     "usual_bid_cpm": "usual_bid_cpm",
     "previous_bid_cpm": "previous_bid_cpm",
+    "step_from_cpm": "step_from_cpm",
+    "requests": "requests",
     "trust_low_cpm": "trust_low_cpm",
     "trust_high_cpm": "trust_high_cpm",
     "wanted_bid_cpm": "wanted_bid_cpm",

@@ -8,18 +8,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from optimizer.core.bidding import CENT, FALLBACK, MIN_VALUE_TRUST, BidPlan, BidPolicy, plan_bids
+from optimizer.core.bidding import CENT, LEAST_JITTER_SD, MIN_VALUE_TRUST, BidPlan, BidPolicy, plan_bids
+from optimizer.core.forecast import WEEK_DAYS, DayLevel, Expected, forecast_figures, read_outlook
 from optimizer.core.keys import segment_key
 from optimizer.core.landscape import Landscape
 from optimizer.core.multipliers import BidResponse, bid_response, domain_multipliers, multiplier_link, npi_multipliers
 from optimizer.core.settings import RunSettings
+from optimizer.core.slope import IDENTIFIED_ERROR_SHARE
 from optimizer.core.stability import stability_index
 from optimizer.training.job import TrainingReport
 
 MAX_LEVEL_ERROR = 0.5
 """A segment is served where the standard error of its level, in logit units, is at most this."""
 
-JITTER_SD = {"off": 0.02, "on": 0.10, "aggressive": 0.15}
+JITTER_SD = {"off": LEAST_JITTER_SD, "on": 0.10, "aggressive": 0.15}
+LEAST_JITTER_SHARE = 0.3
+"""Jitter shrinks as the slope is known, to no less than this share: markets change, and learning must go on."""
+
 TRUST_WIDENING = {"on": 0.25, "aggressive": 0.50}
 AGGRESSIVE_STEP_FACTOR = 2.0
 
@@ -29,6 +34,7 @@ class Learned:
     """What a run knows when it prices: the segments and report of training, the cells of domains and NPIs.
 
     total_clicks: of the window; how far the value of a click-paid impression can be trusted depends on it.
+    level_correction: what the last days' wins say of the forecasts that earlier runs made, logit units.
     """
 
     segments: pd.DataFrame
@@ -37,6 +43,7 @@ class Learned:
     domain_cells: pd.DataFrame | None
     npi_totals: pd.DataFrame | None
     total_clicks: int
+    level_correction: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +59,20 @@ class PricedRun:
 
 @dataclass(frozen=True, slots=True)
 class ActiveBids:
-    """What the active run bids: its plan by the new run's segment keys, CPM, and its fallback."""
+    """What the active run bids, by the new run's segment keys, CPM, and its fallback.
+
+    step_from_cpm: the served bids that the daily step is measured from.
+    """
 
     planned_cpm: Mapping[str, float]
+    step_from_cpm: Mapping[str, float]
     fallback_cpm: float
 
 
 def price_run(learned: Learned, *, settings: RunSettings, active: ActiveBids | None, run_id: str) -> PricedRun:
     """Return bids and multipliers; `active` is None before a run was live.
 
-    What is not served gets the fallback bid, so the price of a win is found with those requests at the fallback.
+    Every key of the window has a bid of its own; keys that the bidder has never seen get the fallback.
     """
     report = learned.report
     policy = bid_policy(settings, report, total_clicks=learned.total_clicks)
@@ -79,19 +90,23 @@ def price_run(learned: Learned, *, settings: RunSettings, active: ActiveBids | N
     )
     landscape = Landscape(report.reference_cpm, link)
     segments = _priceable(learned, settings, active)
-    first = plan_bids(segments, landscape=landscape, policy=policy, seed=run_id)
-    fallback = _fallback_bid(segments, first, active, policy)
-    segments = _decide_service(segments, first, policy, fallback)
-    plan = plan_bids(_as_bid(segments, fallback), landscape=landscape, policy=policy, seed=run_id)
-    bids = _bid_table(segments, plan, landscape, policy, fallback)
-    figures = _figures(bids, plan, policy, landscape) | {
-        "fallback_bid_cpm": fallback,
-        "segment_scope_cpm_ratio": _segment_scope_ratio(segments, landscape, policy, run_id),
-        "link": {name: getattr(link, name).tolist() for name in ("shifts", "shares")}
-        | {"unrivalled_share": link.unrivalled_share},
-        "domains_count": 0 if domains is None else len(domains),
-        "npis_count": 0 if npis is None else len(npis),
-    }
+    plan = plan_bids(segments, landscape=landscape, policy=policy, seed=run_id)
+    fallback = _fallback_bid(segments, plan, active, policy)
+    bids = _bid_table(segments, plan, landscape)
+    figures = (
+        _figures(bids, plan, policy, landscape)
+        | _forecast(bids, learned, policy, landscape)
+        | {
+            "level_correction": learned.level_correction,
+            "is_learning": report.is_slope_naive,
+            "fallback_bid_cpm": fallback,
+            "segment_scope_cpm_ratio": _segment_scope_ratio(segments, landscape, policy, run_id),
+            "link": {name: getattr(link, name).tolist() for name in ("shifts", "shares")}
+            | {"unrivalled_share": link.unrivalled_share},
+            "domains_count": 0 if domains is None else len(domains),
+            "npis_count": 0 if npis is None else len(npis),
+        }
+    )
     return PricedRun(bids, domains, npis, landscape, figures)
 
 
@@ -119,7 +134,7 @@ def bid_policy(settings: RunSettings, report: TrainingReport, *, total_clicks: i
         target_margin=settings.target_margin,
         max_bid_cpm=settings.max_bid_cpm,
         floor_available=settings.floor_available,
-        jitter_sd=JITTER_SD[mode if settings.exploration_mode else "off"],
+        jitter_sd=_jitter_sd(mode if settings.exploration_mode else "off", report),
         step_limit=settings.daily_step_limit * (AGGRESSIVE_STEP_FACTOR if settings.aggressive_exploration else 1.0),
         value_trust=value_trust(report, total_clicks=total_clicks),
         is_second_price=settings.auction_type == "second_price",
@@ -139,73 +154,58 @@ def value_trust(report: TrainingReport, *, total_clicks: int) -> float:
     return 1.0 - total_clicks**-0.5 * by_clicks / value
 
 
+def _jitter_sd(mode: str, report: TrainingReport) -> float:
+    """Full where the slope is barely known, less in proportion to its relative error: the cost falls by the square."""
+    if mode != "on" or report.is_slope_naive or report.is_held:
+        return JITTER_SD[mode]
+    known = report.slope_error / (IDENTIFIED_ERROR_SHARE * report.slope)
+    return JITTER_SD[mode] * float(np.clip(known, LEAST_JITTER_SHARE, 1.0))
+
+
 def _priceable(learned: Learned, settings: RunSettings, active: ActiveBids | None) -> pd.DataFrame:
-    """The segments with all that `plan_bids` needs, and whether their evidence is enough to be served."""
+    """The segments with all that `plan_bids` needs."""
     report, segments = learned.report, learned.segments
     values = segments[list(learned.features)].astype("object").where(segments[list(learned.features)].notna(), None)
     keys = pd.Series([segment_key(row) for row in values.itertuples(index=False, name=None)], index=segments.index)
-    previous = keys.map({} if active is None else dict(active.planned_cpm)).astype(float)
+    planned, served = ({}, {}) if active is None else (dict(active.planned_cpm), dict(active.step_from_cpm))
     value_cpm = 1000 * segments["click_rate"] * report.value_per_click + report.value_per_mille_views
     widening = TRUST_WIDENING["aggressive" if settings.aggressive_exploration else "on"]
-    widening = 0.0 if report.is_slope_naive else widening
-    is_known = segments[list(learned.features)].notna().all(axis=1)
-    has_level = (segments["effective_bids"] >= settings.min_segment_bids) & (segments["level_error"] <= MAX_LEVEL_ERROR)
-    # A naive slope moves no bid of a live run; the first run may try it, within the band of what was bid.
-    is_doubted = report.is_slope_naive if active is not None else False
+    usual = segments["recent_bid_cpm"]
+    flatness = np.sqrt(1 + np.pi / 8 * segments["level_error"] ** 2)
     return segments.assign(
         segment_key=keys,
-        previous_bid_cpm=previous,
+        requests=segments["recent_requests"],
+        usual_bid_cpm=usual,
+        previous_bid_cpm=keys.map(planned).astype(float),
+        step_from_cpm=usual if active is None else keys.map(served).astype(float).fillna(active.fallback_cpm),
+        level=(segments["level"] + learned.level_correction) / flatness,
+        slope=segments["slope"] / flatness,
         value_cpm=np.where(value_cpm > 0, value_cpm, np.nan),
         trust_low_cpm=report.served_bid_low_cpm * (1 - widening),
         trust_high_cpm=report.served_bid_high_cpm * (1 + widening),
-        is_held=report.is_held | is_doubted | (~segments["is_slope_identified"] & (not report.is_slope_naive)),
+        is_held=report.is_held | report.is_slope_naive | ~segments["is_slope_identified"],
         own_share=_own_share(segments),
-        is_known=is_known,
-        has_evidence=is_known & has_level,
+        has_evidence=(segments["effective_bids"] >= settings.min_segment_bids)
+        & (segments["level_error"] <= MAX_LEVEL_ERROR),
     )
 
 
 def _fallback_bid(segments: pd.DataFrame, plan: BidPlan, active: ActiveBids | None, policy: BidPolicy) -> float:
-    """The bid on what is not served: the geometric mean, by requests, of the bids on what has evidence.
-
-    It keeps the cap and the daily step, as all bids do.
-    """
+    """The bid on keys never seen: the geometric mean, by requests, of all bids; it keeps cap, margin and daily step."""
     planned = plan.table["planned_bid_cpm"]
-    rows = planned.notna() & (segments["has_evidence"] if segments["has_evidence"].any() else True)
+    rows = planned.notna() & (segments["requests"] > 0)
     if not rows.any():
-        return CENT
-    bid = float(np.exp(np.average(np.log(planned[rows]), weights=segments["bids"][rows])))
-    if active is not None:
+        return 0.0
+    requests = segments["requests"][rows]
+    bid = float(np.exp(np.average(np.log(planned[rows]), weights=requests)))
+    if active is not None and active.fallback_cpm > 0:
         step = policy.step_limit
         bid = min(max(bid, active.fallback_cpm * (1 - step)), active.fallback_cpm * (1 + step))
-    return max(CENT, math.floor(min(bid, policy.max_bid_cpm) / CENT + 1e-9) * CENT)
-
-
-def _decide_service(segments: pd.DataFrame, plan: BidPlan, policy: BidPolicy, fallback: float) -> pd.DataFrame:
-    """With `is_blocked`, keys that must not be bid on, and `is_served`, keys that have a bid of their own.
-
-    Those are the ones with evidence, and those on which the fallback would break floor or margin.
-    """
-    floor = segments["floor_cpm"].fillna(0.0) if policy.floor_available else 0.0
-    is_margin_kept = policy.value_trust >= MIN_VALUE_TRUST
-    ceiling = ((1 - policy.target_margin) * segments["value_cpm"]).fillna(np.inf) if is_margin_kept else np.inf
-    can_bid = plan.table["planned_bid_cpm"].notna()
-    breaks = (fallback < floor) | (fallback > ceiling)
-    return segments.assign(
-        is_blocked=segments["is_known"] & ~can_bid,
-        is_served=segments["is_known"] & can_bid & (segments["has_evidence"] | breaks),
-    )
-
-
-def _as_bid(segments: pd.DataFrame, fallback: float) -> pd.DataFrame:
-    """The segments as they will be bid: those that are neither served nor blocked stay at the fallback."""
-    others = ~segments["is_served"] & ~segments["is_blocked"]
-    return segments.assign(
-        is_held=segments["is_held"] | others,
-        usual_bid_cpm=segments["usual_bid_cpm"].mask(others, fallback),
-        previous_bid_cpm=segments["previous_bid_cpm"].mask(others, np.nan),
-        floor_cpm=segments["floor_cpm"].mask(others, np.nan),
-    )
+    value = segments["value_cpm"][rows]
+    if policy.value_trust >= MIN_VALUE_TRUST and value.notna().all():
+        bid = min(bid, (1 - policy.target_margin) * float(np.average(value, weights=requests)))
+    cents = math.floor(min(bid, policy.max_bid_cpm) / CENT + 1e-9)
+    return cents * CENT if cents >= 1 else 0.0
 
 
 def _own_share(segments: pd.DataFrame) -> np.ndarray:
@@ -216,24 +216,14 @@ def _own_share(segments: pd.DataFrame) -> np.ndarray:
     )
 
 
-def _bid_table(
-    segments: pd.DataFrame, plan: BidPlan, landscape: Landscape, policy: BidPolicy, fallback: float
-) -> pd.DataFrame:
-    """The segments with their bids and what is expected of them; where the fallback is bid, it says so."""
+def _bid_table(segments: pd.DataFrame, plan: BidPlan, landscape: Landscape) -> pd.DataFrame:
+    """The segments with their bids and what is expected of them."""
     table = pd.concat([segments, plan.table], axis=1)
-    others = ~table["is_served"] & ~table["is_blocked"] & table["suggested_bid_cpm"].notna()
+    can_bid = table["suggested_bid_cpm"].notna()
     level, slope = table["level"].to_numpy(float), table["slope"].to_numpy(float)
-    bid = np.full(len(table), fallback)
-    cost = landscape.mean_price(level, slope, bid) if policy.is_second_price else bid
-    margin = 1 - cost / table["value_cpm"].where(table["value_cpm"] > 0)
     return table.assign(
-        planned_bid_cpm=table["planned_bid_cpm"].mask(others, fallback),
-        jitter=table["jitter"].mask(others, 1.0),
-        suggested_bid_cpm=table["suggested_bid_cpm"].mask(others, fallback),
-        expected_win_rate=table["expected_win_rate"].mask(others, landscape.win_rate(level, slope, bid)),
-        expected_cost_cpm=table["expected_cost_cpm"].mask(others, cost),
-        expected_margin=table["expected_margin"].mask(others, margin),
-        reason=table["reason"].mask(others, FALLBACK),
+        is_served=can_bid,
+        is_blocked=~can_bid,
         observed_win_rate=table["wins"] / table["bids"],
         modelled_win_rate=landscape.win_rate(level, slope, table["usual_bid_cpm"].to_numpy(float)),
         observed_ctr=(table["clicks"] / table["wins"]).where(table["wins"] > 0),
@@ -260,20 +250,22 @@ def _segment_scope_ratio(segments: pd.DataFrame, landscape: Landscape, policy: B
 def _figures(bids: pd.DataFrame, plan: BidPlan, policy: BidPolicy, landscape: Landscape) -> dict[str, Any]:
     biddable = bids[bids["suggested_bid_cpm"].notna()]
     suggested = biddable["suggested_bid_cpm"]
-    step = (biddable["planned_bid_cpm"] / biddable["previous_bid_cpm"] - 1).abs()
-    bound_by_step = step[biddable["is_served"] & ~biddable["reason"].isin(["margin", "cap", "floor"])]
-    won = biddable["bids"] * biddable["expected_win_rate"]
+    step = (biddable["suggested_bid_cpm"] / biddable["step_from_cpm"] - 1).abs()
+    is_finer_than_cents = biddable["step_from_cpm"] * policy.step_limit < CENT
+    bound_by_step = step[~biddable["reason"].isin(["margin", "cap", "floor"]) & ~is_finer_than_cents]
+    won = biddable["requests"] * biddable["expected_win_rate"]
     value = (won * biddable["value_cpm"]).sum()
     return {
         "total_segments": len(bids),
         "segments_count": len(biddable),
         "segments_in_memcache": int((bids["is_served"] | bids["is_blocked"]).sum()),
-        "row_coverage": float(bids.loc[bids["is_served"] | bids["is_blocked"], "bids"].sum() / bids["bids"].sum()),
+        "row_coverage": float(bids.loc[bids["is_served"], "bids"].sum() / bids["bids"].sum()),
         "bid_median": float(suggested.median()) if len(suggested) else None,
         "bid_min": float(suggested.min()) if len(suggested) else None,
         "bid_max": float(suggested.max()) if len(suggested) else None,
         "win_price_cpm": plan.win_price_cpm,
         "expected_win_rate": plan.expected_win_rate,
+        "reachable_win_rate": plan.reachable_win_rate,
         "target_shortfall": max(0.0, policy.target_win_rate - plan.expected_win_rate),
         "expected_cpm": plan.expected_cpm,
         "expected_margin": float(1 - (won * biddable["expected_cost_cpm"]).sum() / value) if value > 0 else None,
@@ -290,12 +282,46 @@ def _figures(bids: pd.DataFrame, plan: BidPlan, policy: BidPolicy, landscape: La
     }
 
 
+def _forecast(bids: pd.DataFrame, learned: Learned, policy: BidPolicy, landscape: Landscape) -> dict[str, float | None]:
+    """What the suggested bids will bring in the next days, with intervals; empty where nothing is bid."""
+    rows = bids[bids["suggested_bid_cpm"].notna() & (bids["requests"] > 0)]
+    if rows.empty:
+        return {}
+    report, all_requests = learned.report, float(bids["requests"].sum())
+    level, slope, bid, requests, value = (
+        rows[name].to_numpy(float) for name in ("level", "slope", "suggested_bid_cpm", "requests", "value_cpm")
+    )
+
+    def expect(shift: float) -> Expected:
+        won = requests * landscape.win_rate(level + shift, slope, bid)
+        cost = won * (landscape.mean_price(level + shift, slope, bid) if policy.is_second_price else bid)
+        worth = float((won * value).sum())
+        margin = 1 - float(cost.sum()) / worth if worth > 0 else None
+        return Expected(float(won.sum() / all_requests), float(cost.sum() / won.sum()), margin)
+
+    moves = np.log(bid / rows["usual_bid_cpm"].to_numpy(float))
+    outlook = read_outlook([DayLevel(**day) for day in report.day_levels])
+    clicks_ahead = WEEK_DAYS * outlook.bids_per_day * expect(0.0).win_rate * report.global_click_rate
+    by_clicks = 1000 * report.global_click_rate * report.value_per_click
+    worth = by_clicks + report.value_per_mille_views
+    return forecast_figures(
+        expect,
+        outlook=outlook,
+        slope_error=report.slope_error if np.isfinite(report.slope_error) else report.slope,
+        mean_move=float(np.average(moves, weights=requests)),
+        mean_change=float(np.average(np.abs(slope * moves), weights=requests)),
+        click_share=by_clicks / worth if worth > 0 else 0.0,
+        clicks_ahead=clicks_ahead,
+        clicks_seen=float(learned.total_clicks),
+    )
+
+
 def _jitter_spread(bids: pd.DataFrame) -> float:
     """Standard deviation of log(suggested / planned) over the requests that are served; 0 where nothing is."""
     served = bids[bids["is_served"]]
     if served.empty:
         return 0.0
-    moves, weights = np.log(served["suggested_bid_cpm"] / served["planned_bid_cpm"]), served["bids"]
+    moves, weights = np.log(served["suggested_bid_cpm"] / served["planned_bid_cpm"]), served["requests"]
     return float(np.sqrt(np.average((moves - np.average(moves, weights=weights)) ** 2, weights=weights)))
 
 
@@ -309,7 +335,7 @@ def _changes(biddable: pd.DataFrame, landscape: Landscape, policy: BidPolicy) ->
     if both.empty:
         return {"expected_spend_change": None, "bid_stability_index": None}
     level, slope = both["level"].to_numpy(float), both["slope"].to_numpy(float)
-    requests = both["bids"].to_numpy(float)
+    requests = both["requests"].to_numpy(float)
 
     def spend(bid: np.ndarray) -> float:
         cost = landscape.mean_price(level, slope, bid) if policy.is_second_price else bid

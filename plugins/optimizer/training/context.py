@@ -5,11 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from optimizer.core.cells import TimeSplit, split_by_time, weighted_quantile
+from optimizer.core.cells import OWN_JITTER, TimeSplit, split_by_time, weighted_quantile
 from optimizer.core.features import remove_price
+from optimizer.core.jitter import learn_variation
 from optimizer.core.recency import HalfLife, choose_half_life
 from optimizer.core.second_price import add_shadow_bids
-from optimizer.core.slope import Slope, centre_bids, find_slope, randomised_rows
+from optimizer.core.slope import Slope, find_slope, randomised_rows
 from optimizer.training.boosting import Categories
 from optimizer.training.job import TrainingJob
 
@@ -35,7 +36,7 @@ def open_context(job: TrainingJob, cells: pd.DataFrame) -> Context:
     Raises:
         DataError: too few days, or a slice of them without a win or a loss.
     """
-    cells = centre_bids(cells, job.features)
+    cells = cells.copy() if OWN_JITTER in cells else learn_variation(cells, job.features)[0]
     cells["segment"] = cells.groupby(list(job.features), observed=True, sort=True).ngroup()
     cells["anchor"] = cells.groupby(job.features[0], observed=True, sort=True).ngroup()
     priced = add_shadow_bids(cells) if job.is_second_price else cells

@@ -173,9 +173,18 @@ def _usual_prices(rows: pd.DataFrame, *, segments: int, is_randomised: bool) -> 
     """
     bids = rows["bids"]
     base = rows["log_base"].fillna(rows["log_bid"])
-    means = pd.DataFrame({"bid": rows["log_bid"] * bids, "base": base * bids, "bids": bids, "wins": rows["wins"]})
+    planned = rows["log_planned"].fillna(base) if is_randomised else base
+    means = pd.DataFrame(
+        {
+            "bid": rows["log_bid"] * bids,
+            "base": base * bids,
+            "planned": planned * bids,
+            "bids": bids,
+            "wins": rows["wins"],
+        }
+    )
     sums = means.groupby(rows["segment"]).sum().reindex(range(segments))
     overall = means.sum()
-    usual = {name: (sums[name] / sums["bids"]).fillna(overall[name] / overall["bids"]) for name in ("bid", "base")}
+    usual = {name: (sums[name] / sums["bids"]).fillna(overall[name] / overall["bids"]) for name in ("bid", "base", "planned")}
     counts = {"recent_bids": sums["bids"].fillna(0.0), "recent_wins": sums["wins"].fillna(0.0)}
-    return pd.DataFrame({**usual, "price": usual["base" if is_randomised else "bid"], **counts})
+    return pd.DataFrame({**usual, "price": usual["planned" if is_randomised else "bid"], **counts})

@@ -89,6 +89,7 @@ class TrainingReport(BaseModel):
     wr_model_ece: calibration error with its interval and what it would be by chance alone; wr_model_anchor_bias: mean
     gap by anchor value; wr_model_lce: calibration error over the reach of the jitter, None without any.
     held_out: the segments with most bids on the test days, see `training.held_out`; tuning: None where it was off.
+    day_levels: how far each of the latest days lay from the curve, see `optimizer.core.forecast.DayLevel`.
     half_life_days: what was given or chosen; half_life_gain, half_life_gain_lower: see `optimizer.core.recency`.
     """
 
@@ -132,6 +133,7 @@ class TrainingReport(BaseModel):
     test_until: str
     held_out: list[dict[str, Any]] = []
     tuning: TuningReport | None = None
+    day_levels: list[dict[str, Any]] = []
 
 
 def run_training(folder: Path, *, on_trial: Callable[[Trial], None] | None = None) -> TrainingReport:

@@ -1,10 +1,16 @@
 """What a training job leaves for pricing: one row a segment, and the report."""
 
+from dataclasses import asdict
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
 from optimizer.core.cells import unmask, weighted_quantile
 from optimizer.core.click_rate import estimate_click_rates
+from optimizer.core.forecast import HISTORY_DAYS, DayLevel
+from optimizer.core.slope import mean_by_group
+from optimizer.core.win_rate import common_shift
 from optimizer.errors import DataError
 from optimizer.training.boosting import click_rates
 from optimizer.training.clicks import ClickModel
@@ -12,6 +18,10 @@ from optimizer.training.context import Context
 from optimizer.training.held_out import judge, segment_samples
 from optimizer.training.job import TrainingJob, TrainingReport
 from optimizer.training.win_rate import WinRate
+
+RECENT_DAYS = 21
+TRAFFIC_HALF_LIFE_DAYS = 14.0
+"""Traffic of the next days is expected to be that of the log, faded by this half-life."""
 
 
 def segment_rows(context: Context, win_rate: WinRate, clicks: ClickModel) -> pd.DataFrame:
@@ -24,6 +34,7 @@ def segment_rows(context: Context, win_rate: WinRate, clicks: ClickModel) -> pd.
     segments = segments.assign(level_shift=own.shift, level_error=own.error, effective_bids=own.effective_bids)
     anchor = segments["anchor"].to_numpy()
     segments["usual_bid_cpm"] = np.exp(usual["base"].to_numpy())
+    segments["recent_bid_cpm"], segments["recent_requests"] = _recent(cells, segments["usual_bid_cpm"].to_numpy())
     segments["recent_bids"] = usual["recent_bids"].to_numpy()
     segments["recent_wins"] = usual["recent_wins"].to_numpy()
     segments["model_level"] = fit.level(curve.scores, usual["price"].to_numpy(), anchor)
@@ -40,6 +51,26 @@ def segment_rows(context: Context, win_rate: WinRate, clicks: ClickModel) -> pd.
     for feature in features:
         segments[feature] = unmask(segments[feature])
     return segments.drop(columns=["segment", "anchor"])
+
+
+def _recent(cells: pd.DataFrame, usual_bid_cpm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What was usually bid on each segment lately, CPM, and how many bids a day it may expect.
+
+    The bid is the geometric mean of the latest days, or where they have none, of all days; segments that had no bid for
+    long keep a small share of their traffic.
+    """
+    weights = cells["bids"].to_numpy(float)
+    base = cells["log_base"].fillna(cells["log_bid"]).to_numpy(float)
+    group, size = cells["segment"].to_numpy(), len(usual_bid_cpm)
+    age = (cells["day"].max() - cells["day"]).dt.days.to_numpy()
+    bid_cpm = usual_bid_cpm.copy()
+    for days in (age.max() + 1, RECENT_DAYS):
+        mass = np.where(age < days, weights, 0.0)
+        known = np.bincount(group, mass, minlength=size) > 0
+        bid_cpm[known] = np.exp(mean_by_group(base, group, weights=mass, size=size)[known])
+    faded = weights * np.exp2(-age / TRAFFIC_HALF_LIFE_DAYS)
+    total = np.exp2(-np.arange(age.max() + 1) / TRAFFIC_HALF_LIFE_DAYS).sum()
+    return bid_cpm, np.bincount(group, faded, minlength=size) / total
 
 
 def _floors(cells: pd.DataFrame, group: np.ndarray, size: int) -> np.ndarray:
@@ -91,8 +122,22 @@ def training_report(context: Context, win_rate: WinRate, clicks: ClickModel) -> 
         served_bid_high_cpm=float(np.exp(weighted_quantile(served, recent["bids"], 0.99))),
         train_until=_date(context.split.calibrate_from),
         calibrate_until=_date(context.split.test_from),
+        day_levels=_day_levels(context, win_rate),
         test_until=_date(cells["day"].max() + pd.Timedelta(days=1)),
     )
+
+
+def _day_levels(context: Context, win_rate: WinRate) -> list[dict[str, Any]]:
+    """How far each of the latest days lay from the curve in use, logit units, in order."""
+    priced, curve = context.priced, win_rate.curve
+    latest = priced[priced["day"] > priced["day"].max() - pd.Timedelta(days=HISTORY_DAYS)]
+    z = curve.win_logit(latest) + win_rate.levels.shift[latest["segment"]]
+    found = []
+    for day, rows in latest.reset_index(drop=True).groupby("day", sort=True).indices.items():
+        bids, wins = (latest[name].to_numpy(float)[rows] for name in ("bids", "wins"))
+        level = common_shift(z[rows], wins=wins, bids=bids, unrivalled_share=curve.fit.unrivalled_share)
+        found.append(asdict(DayLevel(_date(pd.Timestamp(day)), float(level), float(bids.sum()))))
+    return found
 
 
 def _global_click_rate(job: TrainingJob) -> float:

@@ -20,8 +20,8 @@ import optuna
 import pandas as pd
 from scipy.stats import t as student_t
 
-from optimizer.core.cells import split_by_time
-from optimizer.core.slope import centre_bids
+from optimizer.core.cells import OWN_JITTER, split_by_time
+from optimizer.core.jitter import learn_variation
 from optimizer.errors import DataError
 from optimizer.training.context import Context, open_context
 from optimizer.training.held_out import HeldOut, predict_days, segment_samples
@@ -66,7 +66,7 @@ def tune(job: TrainingJob, cells: pd.DataFrame, *, on_trial: Callable[[Trial], N
         cells: prepared by the job's features.
         on_trial: hears of each trial as it ends.
     """
-    cells = centre_bids(cells, job.features)
+    cells = cells if OWN_JITTER in cells else learn_variation(cells, job.features)[0]
     final_from = split_by_time(cells).test_from
     folds = [fold.open(job) for fold in walk_forward(cells[cells["block"] < final_from])]
     if not folds:

@@ -5,7 +5,7 @@ import sys
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -15,7 +15,8 @@ from optimizer.errors import DataError, OptimizerError
 from optimizer.truth.auction_log import run_auction_log
 from optimizer.truth.goals import TrialFigures
 from optimizer.truth.saved import SavedTrials
-from optimizer.truth.table import lines_of, print_goals, print_methods
+from optimizer.truth.second_trials import SECOND_LOOP_DAYS, SECOND_NAMES
+from optimizer.truth.table import lines_of, print_goals, print_methods, print_second
 from optimizer.truth.trials import SCENARIO_NAMES, Job
 
 PRINTED_WIDTH = 110
@@ -29,7 +30,13 @@ def run(
     data: Annotated[Path | None, typer.Option(help="An auction log of your own (CSV) in place of the worlds.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many worlds of each scenario.")] = 20,
     bids: Annotated[int, typer.Option(min=20_000, help="Bids of each log.")] = 300_000,
+    family: Annotated[
+        Literal["first", "second", "both"], typer.Option(help="Which family of worlds, docs/simulation.md.")
+    ] = "both",
     scenario: Annotated[list[str] | None, typer.Option(help="Only these scenarios.")] = None,
+    loop_days: Annotated[
+        int, typer.Option(min=0, max=14, help="Daily runs of the second family's closed loop; 0: none.")
+    ] = SECOND_LOOP_DAYS,
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = os.cpu_count() or 1,
     save: Annotated[
         Path | None,
@@ -41,15 +48,18 @@ def run(
     if data is not None:
         run_auction_log(data, console=console)
         return
-    names = scenario or list(SCENARIO_NAMES)
-    if unknown := sorted(set(names) - set(SCENARIO_NAMES)):
-        raise typer.BadParameter(f"{', '.join(unknown)}: choose among {', '.join(SCENARIO_NAMES)}")
-    wanted = [Job(name, seed, bids) for name in names for seed in range(1, seeds + 1)]
+    known = {name: ("first" if name in SCENARIO_NAMES else "second") for name in (*SCENARIO_NAMES, *SECOND_NAMES)}
+    known = {name: of for name, of in known.items() if family in (of, "both")}
+    names = scenario or list(known)
+    if unknown := sorted(set(names) - set(known)):
+        raise typer.BadParameter(f"{', '.join(unknown)}: choose among {', '.join(known)}")
+    wanted = [Job(name, seed, bids, known[name], loop_days) for name in names for seed in range(1, seeds + 1)]
     trials = run_jobs(wanted, processes=jobs, saved=None if save is None else SavedTrials(save))
     lines = lines_of(trials)
     print_goals(lines, console=console)
     if "steady" in names:
         print_methods(trials, console=console)
+    print_second(trials, console=console)
     missed = [line for line in lines if not line.reached.is_met]
     console.print(f"{len(lines) - len(missed)} of {len(lines)} lines are met")
     sys.exit(1 if missed else 0)

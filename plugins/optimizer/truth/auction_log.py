@@ -17,9 +17,9 @@ from sklearn.metrics import log_loss
 from optimizer.core.calibration import expected_calibration_error, weighted_auc
 from optimizer.core.cells import MISSING, PRICE_BUCKET_WIDTH, block_hours, group_cells, prepare_cells
 from optimizer.core.features import remove_price, signal_score
+from optimizer.core.jitter import learn_variation
 from optimizer.core.landscape import Landscape, Link
 from optimizer.core.settings import RunSettings
-from optimizer.core.slope import centre_bids
 from optimizer.errors import DataError
 from optimizer.pipeline.cell_run import choose_key, training_cells, training_job
 from optimizer.training.fitting import FittedModels, fit
@@ -155,7 +155,7 @@ class OptimizerCurve:
     @classmethod
     def fit(cls, cells: pd.DataFrame, candidates: Sequence[str], *, anchor: str) -> "OptimizerCurve":
         settings = RunSettings(anchor_feature=anchor)
-        cells = centre_bids(cells, candidates)
+        cells, _ = learn_variation(cells, candidates)
         features = choose_key(cells, candidates=candidates, settings=settings).features
         totals = {"joined_views": int(cells["wins"].sum()), "joined_clicks": 0, "orphan_views": 0, "orphan_clicks": 0}
         job = training_job(features, settings=settings, totals=totals, seed=1, threads=1)

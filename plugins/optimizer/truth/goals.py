@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from optimizer.truth.second_figures import SecondFigures
+
 
 @dataclass(frozen=True, slots=True)
 class TrialFigures:
@@ -14,6 +16,7 @@ class TrialFigures:
     slope_covered, backtest_covered: share of its intervals that hold the truth.
     bid_change: mean relative change of bids against the same log without dirt.
     promise_held, canary_held, halved_found, halved_canary_found, early_told: see optimizer.truth.living.
+    said_right and all below: of the second family, see optimizer.truth.second_trials.
     """
 
     scenario: str
@@ -38,6 +41,21 @@ class TrialFigures:
     halved_found: float = np.nan
     halved_canary_found: float = np.nan
     early_told: float = np.nan
+    said_right: float = np.nan
+    cpm_over_flat: float = np.nan
+    cpm_over_ideal: float = np.nan
+    overbid_promoted: float = np.nan
+    promise_covered: float = np.nan
+    false_feature: float = np.nan
+    largest_move: float = np.nan
+    loop_gap: float = np.nan
+    loop_cpm_over_flat: float = np.nan
+    loop_promise_covered: float = np.nan
+    loop_overbid_promoted: float = np.nan
+    loop_largest_move: float = np.nan
+    promise_gap: float = np.nan
+    margin_broken: float = np.nan
+    second: SecondFigures | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +98,11 @@ def _mean_size(figures: np.ndarray) -> float:
     return float(np.abs(figures).mean())
 
 
+def _mean_known(figures: np.ndarray) -> float:
+    """The mean over the seeds that have the figure, e.g. in which bids moved at all."""
+    return float(np.nanmean(figures))
+
+
 GOALS = (
     Goal("|achieved - target win rate|", "gap", _mean_size, 0.0, 0.03),
     Goal("segment error", "segment_error", np.mean, 0.0, 0.05),
@@ -94,4 +117,18 @@ GOALS = (
     Goal("halved bids are worse than promised", "halved_found", np.mean, 0.90, 1.0),
     Goal("halved bids are worse than the rival's", "halved_canary_found", np.mean, 0.90, 1.0),
     Goal("after two days it is too early", "early_told", np.mean, 1.0, 1.0),
+    Goal("the run says what is right here", "said_right", np.mean, 0.90, 1.0),
+    Goal("CPM over one flat bid's", "cpm_over_flat", _mean_known, 0.0, 1.0),
+    Goal("CPM over ideal", "cpm_over_ideal", _mean_known, 0.0, 1.025),
+    Goal("|achieved - promised win rate|", "promise_gap", _mean_size, 0.0, 0.03),
+    Goal("bids that break the margin", "margin_broken", np.mean, 0.0, 0.0),
+    Goal("goes live by itself above 1.15 x ideal", "overbid_promoted", np.mean, 0.0, 0.0),
+    Goal("95 % promise of the week covers", "promise_covered", np.mean, 0.90, 1.0),
+    Goal("a false feature is chosen", "false_feature", np.mean, 0.0, 0.02),
+    Goal("largest served move of a first run", "largest_move", np.max, 0.0, 0.16),
+    Goal("days 3 to 7: |achieved - target|", "loop_gap", _mean_size, 0.0, 0.02),
+    Goal("days 3 to 7: CPM over one flat bid's", "loop_cpm_over_flat", _mean_known, 0.0, 1.0),
+    Goal("daily 95 % promises cover", "loop_promise_covered", np.mean, 0.90, 1.0),
+    Goal("a day's run does, above 1.15 x ideal", "loop_overbid_promoted", np.mean, 0.0, 0.0),
+    Goal("largest served move in a day", "loop_largest_move", np.max, 0.0, 0.16),
 )

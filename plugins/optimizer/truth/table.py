@@ -1,5 +1,6 @@
 """The benchmark's tables: what was to be reached, what was, and what simpler methods reach."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from optimizer.truth.goals import GOALS, Reached, TrialFigures
+from optimizer.truth.second_figures import SecondFigures
 
 OPTIMIZER = "optimizer"
 
@@ -62,6 +64,29 @@ def print_methods(trials: Sequence[TrialFigures], *, console: Console) -> None:
         digits = (3, 3, 3, 3, 2, 2, 2)
         table.add_row(method, *(f"{mean:.{places}f}" for mean, places in zip(means, digits, strict=True)))
     console.print(table)
+
+
+def print_second(trials: Sequence[TrialFigures], *, console: Console) -> None:
+    """Print what the optimizer reached in each world of the second family, and whether it said what is right there."""
+    columns = ("won", "said", "days 3-7", "CPM / flat", "days 3-7", "CPM / ideal", "bid / ideal", "the run", "right")
+    table = Table(title="The second family: one run, and daily runs fed back; means over the seeds")
+    table.add_column("world", no_wrap=True)
+    for column in (*columns, "live"):
+        table.add_column(column)
+    shown = [trial for trial in trials if trial.second is not None]
+    for scenario in dict.fromkeys(trial.scenario for trial in shown):
+        rows = [trial.second for trial in shown if trial.scenario == scenario and trial.second is not None]
+        names = ("win_rate", "promised", "loop_win_rate", "cpm_over_flat", "loop_cpm_over_flat", "cpm_over_ideal")
+        means = [float(np.mean([getattr(row, name) for row in rows])) for name in (*names, "bid_over_ideal")]
+        said = ", ".join(f"{count} {word}" for word, count in Counter(row.said for row in rows).most_common())
+        right, live = (f"{sum(flags)}/{len(rows)}" for flags in _flags(rows))
+        table.add_row(scenario.removeprefix("second: "), *(f"{mean:.3f}" for mean in means), said, right, live)
+    if shown:
+        console.print(table)
+
+
+def _flags(rows: Sequence[SecondFigures]) -> tuple[list[bool], list[bool]]:
+    return [row.is_right for row in rows], [row.is_promoted for row in rows]
 
 
 def _bounds(low: float, high: float) -> str:

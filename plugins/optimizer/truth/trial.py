@@ -9,11 +9,11 @@ import pandas as pd
 from optimizer.core.backtest import Backtest
 from optimizer.core.cells import MISSING, group_cells, know_planned, prepare_cells
 from optimizer.core.features import Selection
+from optimizer.core.jitter import Variation
 from optimizer.core.keys import segment_key
 from optimizer.core.settings import RunSettings
-from optimizer.core.slope import centre_bids
 from optimizer.pipeline.cell_run import WindowFacts, run_on_cells
-from optimizer.pipeline.earlier_runs import PlannedBids
+from optimizer.pipeline.earlier_runs import PlannedBids, forecast_of
 from optimizer.pipeline.pricing import PricedRun
 from optimizer.training.fitting import fit
 from optimizer.training.job import TrainingJob, TrainingReport
@@ -37,13 +37,18 @@ class TrialRun:
     report: TrainingReport
     priced: PricedRun
     backtest: Backtest | None = None
+    variation: Variation | None = None
 
     @property
     def as_earlier(self) -> EarlierRun:
         served = self.priced.bids[self.priced.bids["is_served"]]
-        planned = dict(zip(served["segment_key"], served["planned_bid_cpm"], strict=True))
+        planned, suggested = (
+            dict(zip(served["segment_key"], served[column], strict=True))
+            for column in ("planned_bid_cpm", "suggested_bid_cpm")
+        )
+        figures = {"bidding": self.priced.figures}
         fallback = self.priced.figures["fallback_bid_cpm"]
-        return EarlierRun(self.run_id, PlannedBids(self.selection.features, planned, fallback, {}))
+        return EarlierRun(self.run_id, PlannedBids(self.selection.features, planned, fallback, figures, suggested))
 
 
 def run_trial(
@@ -65,7 +70,6 @@ def run_trial(
     for run in earlier:
         plan = run.plan
         cells = know_planned(cells, run_id=run.run_id, features=plan.features, planned_cpm=plan.planned_cpm)
-    cells = centre_bids(cells, candidates)
 
     def find_plan(features: Sequence[str]) -> PlannedBids | None:
         if has_logged_active:
@@ -80,10 +84,11 @@ def run_trial(
         run_id=run_id,
         train=_train,
         find_plan=find_plan,
+        forecasts={run.run_id: known for run in earlier if (known := forecast_of(run.plan)) is not None},
         seed=1,
         threads=threads,
     )
-    return TrialRun(run_id, run.selection, run.report, run.priced, run.backtest)
+    return TrialRun(run_id, run.selection, run.report, run.priced, run.backtest, run.variation)
 
 
 def _train(job: TrainingJob, cells: pd.DataFrame) -> tuple[pd.DataFrame, TrainingReport]:

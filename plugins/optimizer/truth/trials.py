@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from optimizer.truth.judgement import REQUESTS, judge
 from optimizer.truth.living import judge_live
 from optimizer.truth.log import ExtractedLog
 from optimizer.truth.loop import run_loop
+from optimizer.truth.second_trials import SECOND_LOOP_DAYS, try_second
 from optimizer.truth.suggestion import suggestion_of
 from optimizer.truth.trial import TrialRun, run_trial
 
@@ -40,14 +42,21 @@ DIRT_SWITCHES: Mapping[str, Dirt] = {
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One piece of the benchmark: a scenario of the table with one seed."""
+    """One piece of the benchmark: a scenario of the table with one seed.
+
+    loop_days: daily runs of the second family's closed loop; 0: none.
+    """
 
     scenario: str
     seed: int
     bids: int = 300_000
+    family: Literal["first", "second"] = "first"
+    loop_days: int = SECOND_LOOP_DAYS
 
     def run(self) -> list[TrialFigures]:
         """Return the figures of the trial, one row a method."""
+        if self.family == "second":
+            return [try_second(self.scenario, self.seed, bids=self.bids, loop_days=self.loop_days)]
         return list(_SCENARIOS[self.scenario](Case(self.seed, bids=self.bids)))
 
 
