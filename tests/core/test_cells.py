@@ -1,4 +1,4 @@
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -54,11 +54,11 @@ def test_a_log_of_a_few_days_is_divided_between_blocks_of_hours(days):
 
 
 def test_a_log_of_two_days_without_hours_is_refused_with_what_to_do():
-    with pytest.raises(DataError, match="bids in 2 blocks of time; at least 3 are needed .* raise lookback_days"):
+    with pytest.raises(DataError, match=r"bids in 2 blocks of time; at least 3 are needed .* raise lookback_days"):
         split_by_time(prepare_cells(logistic_cells(1, days=2), ["adspace"]))
 
 
 @pytest.mark.parametrize(("days", "hours"), [(1, 2), (2, 4), (3, 6), (4, 8), (5, 8), (9, 12), (10, None), (60, None)])
 def test_a_short_window_has_a_dozen_blocks_or_more_and_a_long_one_its_days(days, hours):
-    first = datetime(2026, 1, 5, 13, 30)
+    first = datetime(2026, 1, 5, 13, 30, tzinfo=UTC)
     assert block_hours(first, first.replace(hour=1) + timedelta(days=days - 1)) == hours

@@ -108,7 +108,7 @@ def test_a_log_of_a_few_days_is_trained_on_by_blocks_of_hours(new_job, days):
 
 
 def test_a_log_that_no_blocks_divide_is_refused_with_what_to_do(new_job):
-    with pytest.raises(DataError, match="bids in 1 blocks of time; at least 3 are needed .*raise lookback_days"):
+    with pytest.raises(DataError, match=r"bids in 1 blocks of time; at least 3 are needed .*raise lookback_days"):
         run_training(new_job(logistic_cells(7, bids=2_000, days=1)))
 
 

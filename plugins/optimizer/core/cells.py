@@ -62,7 +62,7 @@ def block_hours(first_bid_at: datetime, last_bid_at: datetime) -> int | None:
 
 
 def prepare_cells(cells: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
-    """Return the cells with `block`, `log_bid`, `log_base` and `log_planned`, and with null features that can be grouped.
+    """Return the cells with `block`, `log_bid`, `log_base` and `log_planned`, and null features that can be grouped.
 
     block: when the block of hours began that the bids are in, or the day; logs are NaN where the price is unknown.
 
@@ -76,7 +76,7 @@ def prepare_cells(cells: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
         )
     prepared["day"] = pd.to_datetime(prepared["day"])
     if "block" not in prepared:
-        hours = prepared["block_hour"] if "block_hour" in prepared else 0
+        hours = prepared.get("block_hour", 0)
         prepared["block"] = prepared["day"] + pd.to_timedelta(hours, unit="h")
     with np.errstate(divide="ignore", invalid="ignore"):
         prepared["log_bid"] = np.log(prepared["bid_cpm_sum"].to_numpy(float) / prepared["bids"].to_numpy(float))

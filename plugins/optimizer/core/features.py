@@ -25,14 +25,14 @@ LEAST_BLOCKS = 6
 
 FALSE_CHOICE_RATE = 0.01
 COUNTED_CANDIDATES = 20
-"""The rate of false choices holds for this many candidates together, or for all where there are more (Bonferroni). Below
-that the number of candidates does not matter, so that one more column does not change whether another is chosen.
+"""The rate of false choices holds for this many candidates together, or for all where there are more (Bonferroni).
+Below that the number of candidates does not matter: one more column does not change whether another is chosen.
 """
 
 LEAST_SHARE_EXPLAINED = 0.0005
-"""A feature must reduce the Brier score by this share of the variance of won or lost. A win rate of .3 that differs by .01
-between values is about as much. Below that, what a chosen feature's shrunk effects leave over is found in any feature that
-goes along with it.
+"""A feature must reduce the Brier score by this share of the variance of won or lost: about as much as a win rate of .3
+that differs by .01 between values. Smaller gains are what the shrunk effects of a chosen feature leave over, and they
+show in any feature that is correlated with it.
 """
 
 TYPICAL_SLOPE = 2.0
@@ -90,7 +90,8 @@ def select_features(cells: pd.DataFrame, *, candidates: Sequence[str], limits: S
     """
     if limits.anchor_feature not in candidates:
         raise DataError(
-            f"anchor_feature={limits.anchor_feature!r} is not a candidate; choose one of {', '.join(sorted(candidates))}"
+            f"anchor_feature={limits.anchor_feature!r} is not a candidate; "
+            f"choose one of {', '.join(sorted(candidates))}"
         )
     slope = _identified_slope(cells, limits.anchor_feature)
     prices = [remove_price(cells, slope=slope)]

@@ -1,7 +1,7 @@
 """Multipliers of domains and of identified professionals (NPI): how far a bid is certain to gain by moving.
 
-What is not certain moves no bid: an effect counts as far as the bound of its posterior that is nearest to no effect, and
-only where effects clearly differ at all. A multiplier then moves the bid as far as the best bid moves with the effect.
+What is not certain moves no bid: an effect counts as far as the bound of its posterior that is nearest to no effect,
+and only where effects clearly differ at all. A multiplier then moves the bid as far as the best bid follows the effect.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ CLEAR_Z = 2.33
 """Effects of domains on the win rate count where their variance is this many standard errors above 0 (1 %)."""
 
 CLEAR_LIKELIHOOD_RATIO = 5.41
-"""Click rates count as different where twice the gain in log-likelihood exceeds this (1 % of a variance at its boundary)."""
+"""Click rates count as different where twice the gain in log-likelihood exceeds this: 1 % of a variance at 0."""
 
 DAYS_APART = 3
 """Only what is alike on days this far apart is a lasting effect."""
@@ -70,9 +70,10 @@ def bid_response(
 ) -> BidResponse:
     """Return how the bid b that maximizes (worth - b) F(b) follows a request's price and click rate.
 
-    With F logistic in log b, worth = b (1 + 1 / (slope (1 - F))). Its derivatives give the exponents slope F / (slope + 1)
-    for the price and (slope (1 - F) + 1) / (slope + 1) for the worth. A click rate changes the worth only by the share that
-    clicks have of it. In a second-price auction the best bid is the worth, whatever the price.
+    With F logistic in log b, worth = b (1 + 1 / (slope (1 - F))). Its derivatives give the exponents
+    slope F / (slope + 1) for the price and (slope (1 - F) + 1) / (slope + 1) for the worth. A click rate changes the
+    worth only by the share that clicks have of it. In a second-price auction the best bid is the worth, whatever the
+    price.
 
     Args:
         slope: logit units per unit of log bid; win_rate, bid_cpm: as usual so far, which tells what a win is worth.
@@ -117,8 +118,8 @@ def domain_multipliers(domains: pd.DataFrame, *, slope: float, response: BidResp
 def certain_win_effects(priced: pd.DataFrame) -> np.ndarray:
     """Return how much each domain is certain to raise or lower the logit of the win rate, in the order of the domains.
 
-    Chance and what befalls a domain for a day or two is noise: the variance of effects is the covariance of days that lie
-    `DAYS_APART`, and it has to be clearly above 0. Days have levels of their own.
+    Chance and shocks of a day or two are noise: the variance of effects is the covariance of days at least `DAYS_APART`
+    days apart, and it has to be clearly above 0. Days have levels of their own.
 
     Args:
         priced: cells of `remove_price` by day and domain.

@@ -185,6 +185,8 @@ def _usual_prices(rows: pd.DataFrame, *, segments: int, is_randomised: bool) -> 
     )
     sums = means.groupby(rows["segment"]).sum().reindex(range(segments))
     overall = means.sum()
-    usual = {name: (sums[name] / sums["bids"]).fillna(overall[name] / overall["bids"]) for name in ("bid", "base", "planned")}
+    usual = {
+        name: (sums[name] / sums["bids"]).fillna(overall[name] / overall["bids"]) for name in ("bid", "base", "planned")
+    }
     counts = {"recent_bids": sums["bids"].fillna(0.0), "recent_wins": sums["wins"].fillna(0.0)}
     return pd.DataFrame({**usual, "price": usual["planned" if is_randomised else "bid"], **counts})
