@@ -1,7 +1,10 @@
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
 import pytest
 from core.worlds import logistic_cells
 
-from optimizer.core.cells import group_cells, prepare_cells, split_by_time, unmask
+from optimizer.core.cells import block_hours, group_cells, prepare_cells, split_by_time, unmask
 from optimizer.errors import DataError
 
 
@@ -39,6 +42,23 @@ def test_slices_follow_each_other_in_time():
     assert len(train) + len(calibrate) + len(test) == len(cells)
 
 
-def test_a_window_of_two_days_is_refused():
-    with pytest.raises(DataError, match="bids on 2 days; at least 3 are needed"):
+@pytest.mark.parametrize("days", [1, 2, 3, 4])
+def test_a_log_of_a_few_days_is_divided_between_blocks_of_hours(days):
+    log = logistic_cells(1, bids=20_000, days=days)
+    log["block_hour"] = np.random.default_rng(1).integers(0, 6, len(log)) * 4
+    cells = group_cells(prepare_cells(log, ["adspace"]), ["adspace"])
+    train, calibrate, test = split_by_time(cells).slices(cells)
+    assert train["block"].max() < calibrate["block"].min() <= calibrate["block"].max() < test["block"].min()
+    assert 0.05 < test["bids"].sum() / 20_000 < 0.35
+    assert (cells["day"] == cells["block"].dt.floor("D")).all()
+
+
+def test_a_log_of_two_days_without_hours_is_refused_with_what_to_do():
+    with pytest.raises(DataError, match=r"bids in 2 blocks of time; at least 3 are needed .* raise lookback_days"):
         split_by_time(prepare_cells(logistic_cells(1, days=2), ["adspace"]))
+
+
+@pytest.mark.parametrize(("days", "hours"), [(1, 2), (2, 4), (3, 6), (4, 8), (5, 8), (9, 12), (10, None), (60, None)])
+def test_a_short_window_has_a_dozen_blocks_or_more_and_a_long_one_its_days(days, hours):
+    first = datetime(2026, 1, 5, 13, 30, tzinfo=UTC)
+    assert block_hours(first, first.replace(hour=1) + timedelta(days=days - 1)) == hours

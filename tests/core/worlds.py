@@ -37,6 +37,48 @@ def logistic_cells(
     )
 
 
+def misleading_cells(seed: int, *, bids: int = 40_000, days: int = 15, slope: float = 2.0) -> pd.DataFrame:
+    """Cells of a log in which region and os matter, and four features seem to.
+
+    The market drifts and moves by adspace and day, visitors differ in what nobody logs, and no bid has jitter.
+
+    browser: goes with the os. set_bids: an earlier run set its bids by it. version: its mix moves with the time.
+    noise: 5,000 random values.
+    """
+    rng = np.random.default_rng(seed)
+    adspace, region, day = rng.integers(0, 8, bids), rng.integers(0, 6, bids), rng.integers(0, days, bids)
+    os = rng.choice(4, bids, p=[0.5, 0.3, 0.15, 0.05])
+    browser = np.where(rng.random(bids) < 0.6, 2 * os, rng.integers(0, 8, bids))
+    set_bids, version = rng.integers(0, 8, bids), (rng.random(bids) < (day + 1) / (days + 1)).astype(int)
+    shocks = rng.normal(0, 0.15, (8, days)).cumsum(axis=1)[adspace, day] / 2 + np.linspace(0, 0.4, days)[day]
+    rivals = (
+        rng.normal(0, 0.4, 8)[adspace] + rng.normal(0, 0.3, 6)[region] + rng.permutation([-0.4, -0.1, 0.1, 0.4])[os]
+    )
+    bid = 8 * np.exp(0.7 * rng.normal(0, 0.4, 8)[adspace] + rng.normal(0, 0.2, (8, 8))[adspace, set_bids])
+    quality = rng.normal(0, 0.4, bids)
+    won = rng.random(bids) < 0.97 * expit(-0.4 + slope * (np.log(bid / 8) - rivals - shocks - quality))
+    features = {"adspace": adspace, "region": region, "os": os, "browser": browser}
+    features |= {"set_bids": set_bids, "version": version, "noise": rng.integers(0, 5_000, bids)}
+    bucket = np.round(np.log(bid) / 0.05).astype(int)
+    return pd.DataFrame(
+        {
+            "day": pd.Timestamp("2026-01-05") + pd.to_timedelta(day, unit="D"),
+            **{name: name[0] + pd.Series(values).astype(str) for name, values in features.items()},
+            "price_bucket": bucket,
+            "base_price_bucket": bucket,
+            "bids": 1,
+            "wins": won.astype(int),
+            "clicks": 0,
+            "bid_cpm_sum": bid,
+            "base_bid_cpm_sum": bid,
+            "cost_cpm_sum": bid * won,
+            "view_revenue": 0.0,
+            "click_revenue": 0.0,
+            "floor_cpm_max": np.nan,
+        }
+    )
+
+
 def confounded_cells(seed: int, *, bids: int = 150_000, jitter_sd: float = 0.1, slope: float = 2.0) -> pd.DataFrame:
     """Cells of a log that bid high where rivals do: base bids follow the adspace, multipliers follow the visitor.
 

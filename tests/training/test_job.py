@@ -96,6 +96,22 @@ def test_the_predicted_win_rates_are_calibrated_on_days_that_were_not_trained_on
     assert trained[1].train_until < trained[1].calibrate_until < trained[1].test_until
 
 
+@pytest.mark.parametrize("days", [1, 2, 3, 4])
+def test_a_log_of_a_few_days_is_trained_on_by_blocks_of_hours(new_job, days):
+    cells = logistic_cells(7, bids=20_000, days=days)
+    cells["block_hour"] = np.random.default_rng(1).integers(0, 6, len(cells)) * 4
+    folder = new_job(cells)
+    report = run_training(folder)
+    assert report.wr_model_auc > 0.7 and report.wr_model_ece < 0.05
+    assert report.train_until < report.calibrate_until < report.test_until
+    assert np.isfinite(pd.read_parquet(folder / SEGMENTS_FILE)["level"]).all()
+
+
+def test_a_log_that_no_blocks_divide_is_refused_with_what_to_do(new_job):
+    with pytest.raises(DataError, match=r"bids in 1 blocks of time; at least 3 are needed .*raise lookback_days"):
+        run_training(new_job(logistic_cells(7, bids=2_000, days=1)))
+
+
 def test_no_clicks_give_no_click_model_and_no_error(trained):
     folder, report = trained
     assert not (folder / CLICK_MODEL_FILE).exists()

@@ -131,6 +131,38 @@ def test_of_one_day_the_last_30_percent_of_the_auctions_are_judged(written):
     assert figures["optimizer"].landscape_error < 0.05
 
 
+def test_a_log_of_dates_alone_is_divided_evenly_over_their_hours(written):
+    log = auctions(2, days=2, count=12_000)
+    dates = log.assign(Timestamp=log["Timestamp"].dt.strftime("%Y-%m-%d"))
+    judgement, figures = judged(written(dates))
+    assert judgement.segment_features == ("Segment", 'geo:"{region}"')
+    assert figures["optimizer"].landscape_error < 0.06
+
+
+def test_the_optimizer_predicts_about_as_well_as_lightgbm_on_a_log_of_a_few_days(written):
+    judgement, figures = judged(written(auctions(3, days=5, count=12_000)))
+    assert judgement.segment_features == ("Segment", 'geo:"{region}"')
+    assert figures["optimizer"].auc > figures["LightGBM, monotone"].auc - 0.01
+    assert figures["optimizer"].log_loss < figures["LightGBM, monotone"].log_loss + 0.01
+
+
+def test_jittered_bids_are_moved_to_the_target_for_less_than_a_flat_bid_pays(written):
+    judgement, _ = judged(written(confounded_auctions(1)))
+    (made,) = judgement.outcomes
+    assert made.held_share == 0.0
+    assert made.win_rate == pytest.approx(0.30, abs=0.03)
+    assert made.cpm < made.flat_cpm
+
+
+def test_without_an_identified_slope_bids_are_held_and_the_table_says_what_trusting_it_would_do(written):
+    log = auctions(1)
+    held, trusted = judged(written(log))[0].outcomes
+    assert (held.held_share, trusted.held_share) == (1.0, 0.0)
+    assert held.win_rate == pytest.approx(log["Won"].mean(), abs=0.06)
+    assert trusted.win_rate == pytest.approx(0.30, abs=0.03)
+    assert trusted.cpm < trusted.flat_cpm
+
+
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_jittered_base_bids_show_a_curve_that_bids_high_where_rivals_do_hide(written, seed):
     judgement, figures = judged(written(confounded_auctions(seed)))
@@ -175,7 +207,7 @@ def test_without_every_market_price_no_curve_is_called_the_best(written, change,
     judgement, figures = judged(written(change(auctions(4, count=8_000))))
     assert reason in judgement.obstacle and reason in judgement.verdict
     assert "cannot be said" in judgement.verdict
-    assert judgement.market is None
+    assert judgement.market is None and judgement.outcomes == ()
     assert {method.landscape_error for method in figures.values()} == {None}
     assert judgement.best.log_loss == min(method.log_loss for method in figures.values())
 

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from warehouse.reference import END, FEATURES, START, WINDOW, assert_same_cells, auctions, cells_of
 
+from optimizer.core.cells import prepare_cells
 from optimizer.simulation.tables import Events
 from optimizer.warehouse.extraction import (
     Window,
@@ -42,6 +43,20 @@ def test_segment_cells_hold_what_pandas_counts(cells: pd.DataFrame, expected: pd
         {name: "max" if name == "floor_cpm_max" else (lambda sums: sums.sum(min_count=1)) for name in cells.columns[6:]}
     )
     assert_same_cells(merged, cells_of(said, by), by)
+
+
+def test_cells_of_a_short_window_are_by_blocks_of_hours(connection: Any, expected: pd.DataFrame, tmp_path: Path):
+    hours = read_totals(connection, window=WINDOW).block_hours
+    assert hours == 8  # four days
+    path = tmp_path / "cells.parquet"
+    extract_segment_cells(connection, window=WINDOW, features=["os_code"], path=path, block_hours=hours)
+    cells = pd.read_parquet(path).groupby(["day", "block_hour"], as_index=False)[["bids", "wins"]].sum()
+    hour = expected["bid_ts"].dt.hour // 8 * 8
+    counts = expected.groupby([expected["day"], hour])["wins"].agg(["size", "sum"])
+    assert len(cells) == 12
+    assert cells[["bids", "wins"]].to_numpy().tolist() == counts.to_numpy().tolist()
+    blocks = prepare_cells(pd.read_parquet(path), ["os_code"])["block"]
+    assert sorted(blocks.dt.hour.unique()) == [0, 8, 16]
 
 
 def test_no_empty_text_leaves_the_warehouse_as_a_feature_value_since_a_key_spells_it_as_null(cells: pd.DataFrame):

@@ -1,13 +1,17 @@
 -- Cells of an entity's window by candidate features.
--- Grain: one row a UTC day, candidate features, bid price bucket, base bid price bucket and the run that priced the bids
+-- Grain: one row a UTC day (a block of hours where `block_hours` is given), candidate features, bid price bucket, base bid price bucket and the run that priced the bids
 -- (both NULL before an optimizer bid).
 -- Empty text is NULL: a segment key spells both alike, so they must not be two segments.
 -- Parameters: object_id, data_start_dt, data_end_dt (half open), bucket_width (log CPM). Template: features, column names;
+-- block_hours: a column block_hour, the UTC hour at which the bid's block of so many hours began (24 is a multiple of it);
 -- shadow_percents: a column wins_at_<percent> for each, wins that this percentage of the bid would have won too. Only where
 -- the winner pays the best rival's bid does the log tell.
 WITH {% include "_auctions.sql" %}
 SELECT
     TO_DATE(bid_ts)                            AS day,
+    {% if block_hours -%}
+    FLOOR(HOUR(bid_ts) / {{ block_hours }}) * {{ block_hours }} AS block_hour,
+    {% endif -%}
     {% for feature in features -%}
     NULLIF(CAST({{ feature }} AS VARCHAR), '') AS {{ feature }},
     {% endfor -%}
@@ -20,4 +24,4 @@ SELECT
 {% include "_cell_sums.sql" %}
 FROM auctions
 GROUP BY ALL
-ORDER BY day, {% for feature in features %}{{ feature }}, {% endfor %}price_bucket, base_price_bucket, run_id
+ORDER BY day, {% if block_hours %}block_hour, {% endif %}{% for feature in features %}{{ feature }}, {% endfor %}price_bucket, base_price_bucket, run_id

@@ -3,6 +3,7 @@
 One row a day, feature values, bid price bucket and run that priced. Columns beside the features:
 
 day                 datetime64, UTC day of the bid
+block_hour          first hour of the block of hours that the bid is in; only in cells of a short window (`block_hours`)
 price_bucket        bid price on a log scale, `PRICE_BUCKET_WIDTH` wide
 base_price_bucket   the same of the base bid, before multipliers; null where no optimizer priced the bid
 run_id              the run that priced the bids; null before there was one
@@ -17,6 +18,7 @@ floor_cpm_max       highest floor seen in the cell, NaN where the SSP passes non
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 import pandas as pd
@@ -32,6 +34,15 @@ COUNTS = ("bids", "wins", "clicks", "bid_cpm_sum", "base_bid_cpm_sum", "cost_cpm
 SHADOW_WINS = "wins_at_"
 """Second-price cells count with wins_at_<percent> what this percentage of the bid would have won."""
 
+ENOUGH_DAYS = 10
+"""A window with bids on fewer days is divided into blocks of hours."""
+
+BLOCK_HOURS = (12, 8, 6, 4, 3, 2, 1)
+LEAST_BLOCKS = 12
+
+SPLIT_DAYS = 5
+"""With fewer days, whole days are too coarse a grain to divide a log for training, calibration and test."""
+
 OWN_JITTER = "is_own_jitter"
 """Whether this optimizer drew the jitter of a cell's bids; see `optimizer.core.jitter`."""
 
@@ -39,8 +50,21 @@ MISSING = "\x1f"
 """Stands for a null feature value while cells are grouped; the warehouse never returns it."""
 
 
+def block_hours(first_bid_at: datetime, last_bid_at: datetime) -> int | None:
+    """Return the length of the blocks that a window's time is divided into, hours; None where its days are enough.
+
+    Slices of time and standard errors need about a dozen blocks. A short window has them only within its days.
+    """
+    days = (last_bid_at.date() - first_bid_at.date()).days + 1
+    if days >= ENOUGH_DAYS:
+        return None
+    return next((hours for hours in BLOCK_HOURS if days * 24 // hours >= LEAST_BLOCKS), BLOCK_HOURS[-1])
+
+
 def prepare_cells(cells: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
-    """Return the cells with `log_bid`, `log_base` and `log_planned` (NaN where unknown) and groupable null features.
+    """Return the cells with `block`, `log_bid`, `log_base` and `log_planned`, and null features that can be grouped.
+
+    block: when the block of hours began that the bids are in, or the day; logs are NaN where the price is unknown.
 
     Raises:
         DataError: counts that cannot be: more wins than bids, clicks without wins, no bids, unusable prices.
@@ -51,6 +75,9 @@ def prepare_cells(cells: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
             prepared[feature].astype("object").where(prepared[feature].notna(), MISSING).astype("category")
         )
     prepared["day"] = pd.to_datetime(prepared["day"])
+    if "block" not in prepared:
+        hours = prepared.get("block_hour", 0)
+        prepared["block"] = prepared["day"] + pd.to_timedelta(hours, unit="h")
     with np.errstate(divide="ignore", invalid="ignore"):
         prepared["log_bid"] = np.log(prepared["bid_cpm_sum"].to_numpy(float) / prepared["bids"].to_numpy(float))
         base_sum = prepared["base_bid_cpm_sum"].astype(float)
@@ -70,9 +97,9 @@ def prepare_cells(cells: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
 
 
 def group_cells(cells: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
-    """Return the cells on a coarser grain: day, the given features and price bucket."""
+    """Return the cells on a coarser grain: block of time, the given features and price bucket."""
     own = [OWN_JITTER] if OWN_JITTER in cells else []
-    by = ["day", *features, "price_bucket", "base_price_bucket", *own]
+    by = ["day", "block", *features, "price_bucket", "base_price_bucket", *own]
     weighed = cells.assign(log_planned=cells["log_planned"] * cells["bids"])
     groups = weighed.groupby(by, observed=True, sort=True, dropna=False)
     shadow_wins = [name for name in cells.columns if name.startswith(SHADOW_WINS)]
@@ -107,39 +134,45 @@ def unmask(values: pd.Series) -> pd.Series:
 
 @dataclass(frozen=True, slots=True)
 class TimeSplit:
-    """Days in the order of time: fit on `train`, calibrate on `calibrate`, judge on `test`. Bounds are half open."""
+    """Slices in the order of time: fit on `train`, calibrate on `calibrate`, judge on `test`. Bounds are half open."""
 
     calibrate_from: pd.Timestamp
     test_from: pd.Timestamp
 
     def slices(self, cells: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-        """Return the cells of the train, calibrate and test days."""
-        day = cells["day"]
-        before, after = day < self.calibrate_from, day >= self.test_from
+        """Return the train, calibrate and test cells."""
+        block = cells["block"]
+        before, after = block < self.calibrate_from, block >= self.test_from
         return cells[before], cells[~before & ~after], cells[after]
 
 
 def split_by_time(cells: pd.DataFrame, *, share: float = 0.15, min_wins: int = 200) -> TimeSplit:
-    """Return the split that gives test and calibrate `share` of the days each, wider where wins are few.
+    """Return the split that gives test and calibrate `share` of the time each, more where wins are few.
+
+    It divides between days, or between blocks of hours where there are fewer than `SPLIT_DAYS` days.
 
     Raises:
-        DataError: fewer than three days with bids, or a split in which a slice has no win or no loss.
+        DataError: fewer than three blocks with bids, or a split in which a slice has no win or no loss.
     """
-    days = cells.groupby("day")[["bids", "wins"]].sum().sort_index()
-    if len(days) < 3:
-        raise DataError(f"the window has bids on {len(days)} days; at least 3 are needed: raise lookback_days")
-    length = max(1, round(share * len(days)))
+    unit = "day" if cells["day"].nunique() >= SPLIT_DAYS else "block"
+    sums = cells.groupby(unit)[["bids", "wins"]].sum().sort_index()
+    if len(sums) < 3:
+        raise DataError(
+            f"the window has bids in {len(sums)} blocks of time; at least 3 are needed to train, calibrate and test: "
+            "raise lookback_days, or wait for more bids"
+        )
+    length = max(1, round(share * len(sums)))
     while (
-        length < len(days) // 3
-        and min(days["wins"].iloc[-length:].sum(), days["wins"].iloc[-2 * length : -length].sum()) < min_wins
+        length < len(sums) // 3
+        and min(sums["wins"].iloc[-length:].sum(), sums["wins"].iloc[-2 * length : -length].sum()) < min_wins
     ):
         length += 1
-    split = TimeSplit(days.index[-2 * length], days.index[-length])
+    split = TimeSplit(sums.index[-2 * length], sums.index[-length])
     for name, part in zip(("train", "calibrate", "test"), split.slices(cells), strict=True):
         bids, wins = int(part["bids"].sum()), int(part["wins"].sum())
         if not 0 < wins < bids:
             raise DataError(
-                f"the {name} days have {wins} wins in {bids} bids; both wins and losses are needed: raise lookback_days"
+                f"the {name} slice has {wins} wins in {bids} bids; both wins and losses are needed: raise lookback_days"
             )
     return split
 

@@ -73,7 +73,12 @@ def _read_log(snapshot: dict[str, Any], systems: Systems, stage: staging.Staging
         totals = read_totals(connection, window=window)
         is_second_price = settings.auction_type == "second_price"
         extractions = {
-            staging.SEGMENT_CELLS: partial(extract_segment_cells, features=features, is_second_price=is_second_price)
+            staging.SEGMENT_CELLS: partial(
+                extract_segment_cells,
+                features=features,
+                is_second_price=is_second_price,
+                block_hours=totals.block_hours,
+            )
         }
         if settings.domain_enabled:
             extractions[staging.DOMAIN_CELLS] = extract_domain_cells

@@ -12,7 +12,7 @@ from optimizer.core.bidding import CENT, LEAST_JITTER_SD, MIN_VALUE_TRUST, BidPl
 from optimizer.core.forecast import WEEK_DAYS, DayLevel, Expected, forecast_figures, read_outlook
 from optimizer.core.keys import segment_key
 from optimizer.core.landscape import Landscape
-from optimizer.core.multipliers import domain_multipliers, multiplier_link, npi_multipliers
+from optimizer.core.multipliers import BidResponse, bid_response, domain_multipliers, multiplier_link, npi_multipliers
 from optimizer.core.settings import RunSettings
 from optimizer.core.slope import IDENTIFIED_ERROR_SHARE
 from optimizer.core.stability import stability_index
@@ -75,11 +75,13 @@ def price_run(learned: Learned, *, settings: RunSettings, active: ActiveBids | N
     Every key of the window has a bid of its own; keys that the bidder has never seen get the fallback.
     """
     report = learned.report
+    policy = bid_policy(settings, report, total_clicks=learned.total_clicks)
     domains = npis = None
+    response = _bid_response(learned, policy)
     if settings.domain_enabled and learned.domain_cells is not None:
-        domains = domain_multipliers(learned.domain_cells, slope=report.bid_coefficient)
+        domains = domain_multipliers(learned.domain_cells, slope=report.bid_coefficient, response=response)
     if settings.npi_enabled and learned.npi_totals is not None:
-        npis = npi_multipliers(learned.npi_totals)
+        npis = npi_multipliers(learned.npi_totals, response=response)
     link = multiplier_link(
         [table for table in (domains, npis) if table is not None and len(table)],
         requests=float(learned.segments["bids"].sum()),
@@ -87,7 +89,6 @@ def price_run(learned: Learned, *, settings: RunSettings, active: ActiveBids | N
         unrivalled_share=report.unrivalled_share,
     )
     landscape = Landscape(report.reference_cpm, link)
-    policy = bid_policy(settings, report, total_clicks=learned.total_clicks)
     segments = _priceable(learned, settings, active)
     plan = plan_bids(segments, landscape=landscape, policy=policy, seed=run_id)
     fallback = _fallback_bid(segments, plan, active, policy)
@@ -107,6 +108,21 @@ def price_run(learned: Learned, *, settings: RunSettings, active: ActiveBids | N
         }
     )
     return PricedRun(bids, domains, npis, landscape, figures)
+
+
+def _bid_response(learned: Learned, policy: BidPolicy) -> BidResponse:
+    """How far the bids on single requests follow rivals' prices and click rates."""
+    report, segments = learned.report, learned.segments
+    spendable = policy.value_trust * (1 - policy.target_margin)
+    return bid_response(
+        slope=report.bid_coefficient,
+        win_rate=float(segments["wins"].sum() / segments["bids"].sum()),
+        bid_cpm=float(np.average(segments["usual_bid_cpm"], weights=segments["bids"])),
+        click_value_cpm=spendable * 1000 * report.global_click_rate * report.value_per_click,
+        view_value_cpm=spendable * report.value_per_mille_views,
+        is_slope_known=not (report.is_slope_naive or report.is_held),
+        is_second_price=policy.is_second_price,
+    )
 
 
 def bid_policy(settings: RunSettings, report: TrainingReport, *, total_clicks: int) -> BidPolicy:

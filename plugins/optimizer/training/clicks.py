@@ -55,9 +55,9 @@ def _shrunk_rates(train: pd.DataFrame, later: pd.DataFrame, *, features: Sequenc
 
 
 def _gain_lower(later: pd.DataFrame, modelled: np.ndarray, shrunk: np.ndarray) -> float:
-    """Lower 95 % bound of the log-likelihood gain a day of the model over the shrunk rates."""
+    """Lower 95 % bound of the log-likelihood gain a block of time of the model over the shrunk rates."""
     views, hits = later["wins"].to_numpy(float), later["clicks"].to_numpy(float)
     new, old = np.clip(modelled, 1e-7, 1 - 1e-7), np.clip(shrunk, 1e-7, 1 - 1e-7)
     gain = hits * np.log(new / old) + (views - hits) * np.log((1 - new) / (1 - old))
-    daily = pd.Series(gain).groupby(later["day"].to_numpy()).sum()
+    daily = pd.Series(gain).groupby(later["block"].to_numpy()).sum()
     return float(daily.mean() - ONE_SIDED_95 * daily.std(ddof=1) / np.sqrt(len(daily)))

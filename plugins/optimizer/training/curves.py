@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 
 from optimizer.core.cells import recency_weights
+from optimizer.core.drift import latest_level
+from optimizer.core.logit import weigh_evidence
 from optimizer.core.slope import PriceMoves, price_moves
 from optimizer.core.win_rate import (
     LATEST_DAYS,
@@ -22,6 +24,9 @@ from optimizer.training.boosting import win_scores
 from optimizer.training.context import Context
 
 UNRIVALLED_SHARES = (0.0, 0.02, 0.04, 0.06, 0.08, 0.10, 0.12)
+LEAST_DRIFT_DAYS = 3
+"""With fewer days a drift is looked for between blocks of hours, although those also differ by the time of day."""
+
 COST_OF_SHARE = 100.0
 """A hundredth more of the auctions without a rival has to be likelier by this hundredth, 1 in log-likelihood."""
 
@@ -99,14 +104,30 @@ def summit(worth: Sequence[float]) -> float:
 def _settle_intercept(context: Context, curve: Curve, levels: SegmentLevels) -> Curve:
     """The curve whose segments, each with its own shift, win on the latest days as many as they did.
 
-    A whole week, so that no weekday counts more than another.
+    A whole week, so that no weekday counts more than another. Where the log has no whole week, it
+    is the level that the market has drifted to (`optimizer.core.drift`).
     """
     priced = context.priced
     latest = priced[priced["day"] > priced["day"].max() - pd.Timedelta(days=LATEST_DAYS)]
     z = curve.win_logit(latest) + levels.shift[latest["segment"]]
     wins, bids = latest["wins"].to_numpy(float), latest["bids"].to_numpy(float)
-    missing = common_shift(z, wins=wins, bids=bids, unrivalled_share=curve.fit.unrivalled_share)
+    share = curve.fit.unrivalled_share
+    missing = common_shift(z, wins=wins, bids=bids, unrivalled_share=share)
+    if (days := priced["day"].nunique()) < LATEST_DAYS:
+        time = latest["day" if days >= LEAST_DRIFT_DAYS else "block"].to_numpy()
+        missing += _drifted(time, z + missing, wins=wins, bids=bids, unrivalled_share=share)
     return replace(curve, fit=replace(curve.fit, intercept=curve.fit.intercept + missing))
+
+
+def _drifted(
+    time: np.ndarray, logit: np.ndarray, *, wins: np.ndarray, bids: np.ndarray, unrivalled_share: float
+) -> float:
+    """How far the level of these rows has moved away from their mean, logit units."""
+    number = np.unique(time, return_inverse=True)[1]
+    evidence = weigh_evidence(logit, wins=wins, trials=bids, unrivalled_share=unrivalled_share)
+    score, information = np.bincount(number, evidence.score), np.bincount(number, evidence.information)
+    known = information > 0
+    return latest_level(score[known] / information[known], information[known] ** -0.5)[0]
 
 
 def _own_levels(context: Context, curve: Curve) -> SegmentLevels:

@@ -23,7 +23,7 @@ _LEAST_RATE = 1e-9
 class HeldOut:
     """What was predicted of later days.
 
-    cells: one row a cell with its day, bids, wins, predicted win rate and loss (nats, all bids of the cell).
+    cells: one row a cell with its block of time, bids, wins, predicted win rate and loss (nats, all bids of the cell).
     unknown_share: share of the bids whose segment the model had not seen; they are left out.
     """
 
@@ -36,8 +36,8 @@ class HeldOut:
         return float(self.cells["loss"].sum() / self.cells["bids"].sum())
 
     def daily(self) -> pd.DataFrame:
-        """Return loss and bids of each day, in order."""
-        return self.cells.groupby("day", sort=True)[["loss", "bids"]].sum()
+        """Return loss and bids of each day, or block of hours in a short window, in order."""
+        return self.cells.groupby("block", sort=True)[["loss", "bids"]].sum()
 
 
 def predict_days(context: Context, win_rate: WinRate, cells: pd.DataFrame) -> HeldOut:
@@ -52,7 +52,7 @@ def predict_days(context: Context, win_rate: WinRate, cells: pd.DataFrame) -> He
     logit = win_rate.curve.win_logit(later) + win_rate.levels.shift[later["segment"]]
     predicted = win_rate.curve.fit.win_rate(logit)
     unknown_share = 1 - float(later["bids"].sum() / cells["bids"].sum())
-    return HeldOut(judge(later, predicted)[[*features, "day", "bids", "wins", "predicted", "loss"]], unknown_share)
+    return HeldOut(judge(later, predicted)[[*features, "block", "bids", "wins", "predicted", "loss"]], unknown_share)
 
 
 def judge(cells: pd.DataFrame, predicted: np.ndarray) -> pd.DataFrame:

@@ -146,5 +146,6 @@ def _global_click_rate(job: TrainingJob) -> float:
     return job.total_clicks / job.total_views
 
 
-def _date(day: pd.Timestamp) -> str:
-    return day.date().isoformat()
+def _date(moment: pd.Timestamp) -> str:
+    """The day or, where a slice begins within it, the minute."""
+    return moment.date().isoformat() if moment == moment.normalize() else moment.isoformat(timespec="minutes")

@@ -68,27 +68,27 @@ def tune(job: TrainingJob, cells: pd.DataFrame, *, on_trial: Callable[[Trial], N
     """
     cells = cells if OWN_JITTER in cells else learn_variation(cells, job.features)[0]
     final_from = split_by_time(cells).test_from
-    folds = [fold.open(job) for fold in walk_forward(cells[cells["day"] < final_from])]
+    folds = [fold.open(job) for fold in walk_forward(cells[cells["block"] < final_from])]
     if not folds:
         return TuningReport(trials=0, reason="too few days with bids for a walk-forward fold: raise lookback_days")
     trials = list(_trials(job, folds, on_trial=on_trial))
-    return _judge(trials, *Fold(cells[cells["day"] < final_from], cells[cells["day"] >= final_from]).open(job))
+    return _judge(trials, *Fold(cells[cells["block"] < final_from], cells[cells["block"] >= final_from]).open(job))
 
 
 def walk_forward(cells: pd.DataFrame, *, folds: int = FOLDS) -> Iterator[Fold]:
-    """Yield the folds, the earliest first: each has all days before it to learn from, where they are enough."""
-    days = np.sort(cells["day"].unique())
-    length = max(1, round(FOLD_SHARE * len(days)))
+    """Yield the folds, the earliest first: each learns from all days, or blocks of hours, before it that are enough."""
+    blocks = np.sort(cells["block"].unique())
+    length = max(1, round(FOLD_SHARE * len(blocks)))
     for number in range(folds, 0, -1):
-        first, end = len(days) - number * length, len(days) - (number - 1) * length
+        first, end = len(blocks) - number * length, len(blocks) - (number - 1) * length
         if first < 3:
             continue
-        train = cells[cells["day"] < days[first]]
+        train = cells[cells["block"] < blocks[first]]
         try:
             split_by_time(train)
         except DataError:
             continue  # too little was won or lost before this fold
-        yield Fold(train, cells[(cells["day"] >= days[first]) & (cells["day"] <= days[end - 1])])
+        yield Fold(train, cells[(cells["block"] >= blocks[first]) & (cells["block"] <= blocks[end - 1])])
 
 
 def _trials(job: TrainingJob, folds: list[OpenFold], *, on_trial: Callable[[Trial], None]) -> Iterator[Trial]:

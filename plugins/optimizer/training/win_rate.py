@@ -77,7 +77,7 @@ def _fit_boosted(context: Context, cells: pd.DataFrame, **options) -> lgb.Booste
 def _calibration(curve: Curve, predicted: np.ndarray, test: pd.DataFrame) -> dict[str, float | None]:
     """How well predictions agree with the test days: over bins, over anchor values and, with jitter, over its reach."""
     counts = {"successes": test["wins"].to_numpy(float), "trials": test["bids"].to_numpy(float)}
-    error = calibration_error(predicted, **counts, day=test["day"].to_numpy())
+    error = calibration_error(predicted, **counts, day=test["block"].to_numpy())
     found = {
         "wr_model_ece": error.value,
         "wr_model_ece_low": error.low,
@@ -89,6 +89,6 @@ def _calibration(curve: Curve, predicted: np.ndarray, test: pd.DataFrame) -> dic
     is_varied = test["log_planned"].notna().to_numpy()
     if curve.is_randomised and is_varied.any():
         varied = {name: values[is_varied] for name, values in counts.items()}
-        day, by = test["day"].to_numpy()[is_varied], curve.moves(test).move[is_varied]
+        day, by = test["block"].to_numpy()[is_varied], curve.moves(test).move[is_varied]
         found["wr_model_lce"] = calibration_error(predicted[is_varied], **varied, day=day, by=by).value
     return found

@@ -15,13 +15,15 @@ from rich.table import Table
 from sklearn.metrics import log_loss
 
 from optimizer.core.calibration import expected_calibration_error, weighted_auc
-from optimizer.core.cells import MISSING, PRICE_BUCKET_WIDTH, group_cells, prepare_cells
+from optimizer.core.cells import MISSING, PRICE_BUCKET_WIDTH, block_hours, group_cells, prepare_cells
 from optimizer.core.features import remove_price, signal_score
 from optimizer.core.jitter import learn_variation
+from optimizer.core.keys import segment_key
 from optimizer.core.landscape import Landscape, Link
 from optimizer.core.settings import RunSettings
 from optimizer.errors import DataError
 from optimizer.pipeline.cell_run import choose_key, training_cells, training_job
+from optimizer.pipeline.pricing import Learned, price_run
 from optimizer.training.fitting import FittedModels, fit
 from optimizer.truth.auction_csv import AuctionLog, read_auction_log
 from optimizer.truth.baselines import BoostedCurve, IsotonicCurve, OneHotLogit, WinModel
@@ -32,11 +34,14 @@ TEST_SHARE = 0.3
 CURVE_SHARES = (0.5, 0.6, 0.7, 0.85, 1.0, 1.2, 1.4, 1.7, 2.0)
 """Where curves are judged: at these multiples of every logged bid."""
 
+TARGET_WIN_RATE = 0.30
+"""What the optimizer's bids are for where market prices tell what they would have won."""
+
 MIN_GROUP_ROWS = 100
 """Anchor values with fewer test rows are judged together."""
 
-MIN_TRAINING_DAYS, BLOCKS = 3, 10
-"""Training splits days by time; with fewer days, blocks of equally many rows take their place."""
+MOST_STEP, MOST_BID_CPM = 1.0, 1000.0
+"""Neither the daily step nor a cap bounds the bids that are judged: a run takes several days to get as far."""
 
 _LEAST_PROBABILITY = 1e-4
 
@@ -60,11 +65,28 @@ class MethodFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class BidOutcome:
+    """What bids for TARGET_WIN_RATE would have won on the test rows, and paid where the winner pays its bid.
+
+    name: whose bids; held_share: of the test rows, whose bid stays what it was as the log does not identify a slope.
+    flat_cpm: the one bid for all that wins as many.
+    """
+
+    name: str
+    win_rate: float
+    cpm: float
+    flat_cpm: float
+    held_share: float
+
+
+@dataclass(frozen=True, slots=True)
 class LogJudgement:
     """What the log says of the methods.
 
     features, anchor, segment_features: names in the file; the last are those that the optimizer's segments are made of.
     market: share of market prices up to each of CURVE_SHARES times the bid; None where `obstacle` says why not.
+    outcomes: of the optimizer's bids, and of what it would bid if it trusted a slope that is not identified; empty
+        where market prices are unknown.
     """
 
     name: str
@@ -77,6 +99,7 @@ class LogJudgement:
     methods: tuple[MethodFigures, ...]
     market: tuple[float, ...] | None
     obstacle: str | None
+    outcomes: tuple[BidOutcome, ...] = ()
 
     @property
     def best(self) -> MethodFigures:
@@ -142,6 +165,7 @@ def judge_auction_log(log: AuctionLog) -> LogJudgement:
         methods=tuple(_judge(name, model, rows, market, groups) for name, model in models.items()),
         market=None if market is None else tuple(float((market <= share).mean()) for share in CURVE_SHARES),
         obstacle=obstacle,
+        outcomes=() if obstacle else _bid_for_target(optimizer, rows, test["market_cpm"].to_numpy()),
     )
 
 
@@ -176,6 +200,31 @@ class OptimizerCurve:
         price_cpm = bid_cpm if report.is_slope_naive else bid_cpm / np.exp(log_multiplier)
         return landscape.win_rate(curves["level"].to_numpy(), curves["slope"].to_numpy(), price_cpm)
 
+    def bids(self, rows: pd.DataFrame, *, target_win_rate: float, is_slope_trusted: bool) -> pd.DataFrame:
+        """Return `bid_cpm` of each row, NaN where the optimizer does not bid, and whether it `is_held`.
+
+        After as many daily steps as it takes. A row of a segment that the log does not have gets the fallback bid.
+        """
+        report, segments = self.fitted.report, self.fitted.segments
+        if is_slope_trusted:
+            report = report.model_copy(update={"is_slope_naive": False})
+            segments = segments.assign(is_slope_identified=True)
+        learned = Learned(segments, report, self.features, None, None, 0)
+        settings = RunSettings(
+            anchor_feature=self.features[0],
+            target_win_rate=target_win_rate,
+            daily_step_limit=MOST_STEP,
+            max_bid_cpm=MOST_BID_CPM,
+        )
+        priced = price_run(learned, settings=settings, active=None, run_id="auction log")
+        values = rows[list(self.features)].astype(str).to_numpy(object)
+        keys = [segment_key([None if value == MISSING else value for value in row]) for row in values]
+        table = priced.bids.set_index("segment_key")
+        bid = pd.Series(keys).map(table["suggested_bid_cpm"])
+        unknown = ~pd.Series(keys).isin(table.index)
+        is_held = pd.Series(keys).map(table["is_held"].astype(float)).fillna(0.0)
+        return pd.DataFrame({"bid_cpm": bid.mask(unknown, priced.figures["fallback_bid_cpm"]), "is_held": is_held > 0})
+
     def _curves(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Level and slope of each row."""
         features, curve = list(self.features), ["level", "slope"]
@@ -204,6 +253,7 @@ def print_judgement(judgement: LogJudgement, *, console: Console) -> None:
     console.print("An AFT with log-logistic errors on won or lost is the logit in log bid: see there.", highlight=False)
     if judgement.market is not None:
         console.print(_curves_table(judgement))
+        console.print(_outcomes_table(judgement))
     console.print(judgement.verdict, markup=False, highlight=False)
 
 
@@ -227,8 +277,19 @@ def _curves_table(judgement: LogJudgement) -> Table:
     return table
 
 
+def _outcomes_table(judgement: LogJudgement) -> Table:
+    title = f"Bids for a win rate of {TARGET_WIN_RATE:g}, at first price"
+    table = Table("bids", title=title, title_justify="left")
+    for column in ("win rate", "CPM", "one flat bid that wins as many", "held"):
+        table.add_column(column, justify="right")
+    for made in judgement.outcomes:
+        held = f"{made.held_share:.0%}"
+        table.add_row(made.name, f"{made.win_rate:.3f}", f"{made.cpm:.2f}", f"{made.flat_cpm:.2f}", held)
+    return table
+
+
 def _split(log: AuctionLog) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The first and the last rows, each with the `day` that training goes by."""
+    """The first and the last rows, each with its `day`, and with the `block` of time that training goes by."""
     rows = log.rows.assign(day=log.rows["time"].dt.floor("D"))
     days = rows["day"].unique()
     if len(days) > 1:
@@ -242,16 +303,25 @@ def _split(log: AuctionLog) -> tuple[pd.DataFrame, pd.DataFrame]:
                 f"{log.name}: the {name} days have {wins} wins in {len(part)} auctions; both wins and losses are "
                 "needed: write a longer log, losses included"
             )
-    if train["day"].nunique() < MIN_TRAINING_DAYS:
-        block = np.arange(len(train)) * BLOCKS // len(train)
-        train = train.assign(day=days[0] - pd.to_timedelta(BLOCKS - 1 - block, unit="D"))
-    return train, test
+    return train.assign(block=_blocks(train)), test.assign(block=test["day"])
+
+
+def _blocks(rows: pd.DataFrame) -> pd.Series:
+    """When the block of each row began, as a run divides its window; dates alone have their rows spread over a day."""
+    hours = block_hours(rows["time"].iloc[0], rows["time"].iloc[-1])
+    if hours is None:
+        return rows["day"]
+    time = rows["time"]
+    if (time == rows["day"]).all():
+        day = rows.groupby("day")["time"]
+        time = time + pd.to_timedelta(24 * day.cumcount() / day.transform("size"), unit="h")
+    return time.dt.floor(f"{hours}h")
 
 
 def _as_cells(rows: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
     """One cell an auction; what was earned is unknown."""
     prices = {"price_bucket": rows["bid_cpm"], "base_price_bucket": rows["base_bid_cpm"]}
-    return rows[["day", *features]].assign(
+    return rows[["day", "block", *features]].assign(
         **{column: np.round(np.log(price) / PRICE_BUCKET_WIDTH) for column, price in prices.items()},
         bids=1,
         wins=rows["won"].astype(int),
@@ -281,6 +351,23 @@ def _find_obstacle(test: pd.DataFrame) -> str | None:
     if (below := (lost["market_cpm"] <= lost["bid_cpm"]).mean()) > 0.5:
         return f"{below:.0%} of the losses have a market price up to the bid, so it is not the best rival's"
     return None
+
+
+def _bid_for_target(optimizer: OptimizerCurve, rows: pd.DataFrame, market_cpm: np.ndarray) -> tuple[BidOutcome, ...]:
+    """What the optimizer's bids win and pay, and those with the slope trusted where the log does not identify it."""
+    report = optimizer.fitted.report
+    names = {"optimizer": False}
+    if report.is_slope_naive and not report.is_held:
+        names["optimizer, if the slope of all bids were right"] = True
+    found = []
+    for name, is_slope_trusted in names.items():
+        bids = optimizer.bids(rows, target_win_rate=TARGET_WIN_RATE, is_slope_trusted=is_slope_trusted)
+        bid_cpm = bids["bid_cpm"].fillna(0.0).to_numpy()
+        won = market_cpm <= bid_cpm
+        flat_cpm = float(np.quantile(market_cpm, won.mean(), method="inverted_cdf"))
+        cpm = float(bid_cpm[won].mean()) if won.any() else 0.0
+        found.append(BidOutcome(name, float(won.mean()), cpm, flat_cpm, float(bids["is_held"].mean())))
+    return tuple(found)
 
 
 def _group_rows(anchor: pd.Series) -> np.ndarray:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from optimizer.core.cells import PRICE_BUCKET_WIDTH
+from optimizer.core.cells import PRICE_BUCKET_WIDTH, block_hours
 from optimizer.core.second_price import SHADOW_PERCENTS, wins_column
 from optimizer.core.win_rate import LATEST_DAYS
 from optimizer.errors import EmptyWindowError
@@ -70,6 +70,11 @@ class WindowTotals:
     orphan_clicks: int
 
     @property
+    def block_hours(self) -> int | None:
+        """The length of the blocks that the cells of this window need, hours; None where days are enough."""
+        return block_hours(datetime.fromisoformat(self.first_bid_ts), datetime.fromisoformat(self.last_bid_ts))
+
+    @property
     def duplicate_bids(self) -> int:
         return self.bid_rows - self.distinct_bids
 
@@ -99,18 +104,29 @@ def read_totals(connection: Any, *, window: Window) -> WindowTotals:
 
 
 def extract_segment_cells(
-    connection: Any, *, window: Window, features: Sequence[str], path: Path, is_second_price: bool = False
+    connection: Any,
+    *,
+    window: Window,
+    features: Sequence[str],
+    path: Path,
+    is_second_price: bool = False,
+    block_hours: int | None = None,
 ) -> int:
-    """Write the cells by candidate features to `path` (Parquet) and return their number."""
+    """Write the cells by candidate features to `path` (Parquet) and return their number.
+
+    Args:
+        block_hours: of the window's totals; with it cells are by blocks of so many hours instead of days.
+    """
     percents = SHADOW_PERCENTS if is_second_price else ()
     schema = {
         "day": pa.date32(),
+        **({"block_hour": pa.int32()} if block_hours else {}),
         **dict.fromkeys(features, pa.string()),
         **{"price_bucket": pa.int32(), "base_price_bucket": pa.int32(), "run_id": pa.string()},
         **{wins_column(percent): pa.int64() for percent in percents},
         **_SUM_COLUMNS,
     }
-    query = render_query("segment_cells", features=features, shadow_percents=percents)
+    query = render_query("segment_cells", features=features, shadow_percents=percents, block_hours=block_hours)
     return _extract(connection, query, {**window.binds(), **_BUCKETS}, schema, path)
 
 

@@ -16,7 +16,9 @@ _environment = Environment(  # noqa: S701 - SQL, not HTML; values are bound, ide
 )
 
 
-def render_query(name: str, *, features: Sequence[str] = (), shadow_percents: Sequence[int] = ()) -> str:
+def render_query(
+    name: str, *, features: Sequence[str] = (), shadow_percents: Sequence[int] = (), block_hours: int | None = None
+) -> str:
     """Return include/sql/snowflake/<name>.sql with the feature columns in place; values stay bind parameters.
 
     Raises:
@@ -26,5 +28,7 @@ def render_query(name: str, *, features: Sequence[str] = (), shadow_percents: Se
         if not _IDENTIFIER.fullmatch(feature):
             raise WarehouseError(f"feature_name={feature!r} is no column name; correct its row in opt_feature_macros")
     return _environment.get_template(f"{name}.sql").render(
-        features=list(features), shadow_percents=[int(percent) for percent in shadow_percents]
+        features=list(features),
+        shadow_percents=[int(percent) for percent in shadow_percents],
+        block_hours=None if block_hours is None else int(block_hours),
     )
