@@ -40,5 +40,25 @@ def test_slices_follow_each_other_in_time():
 
 
 def test_a_window_of_two_days_is_refused():
-    with pytest.raises(DataError, match="bids on 2 days; at least 3 are needed"):
+    with pytest.raises(
+        DataError, match="bids on 2 days, at least 3 are needed; raise lookback_days if the log goes back"
+    ):
         split_by_time(prepare_cells(logistic_cells(1, days=2), ["adspace"]))
+
+
+@pytest.mark.parametrize(
+    ("share_won", "what", "advice"),
+    [
+        (1, "all 2,400 bids of the train days", "check that BIDS holds the lost bids"),
+        (0, "none of the", "check that VIEWS"),
+    ],
+)
+def test_days_without_losses_or_wins_are_refused_with_advice_that_fits(share_won: int, what: str, advice: str):
+    raw = logistic_cells(1, bids=4_000, days=20)
+    raw["wins"] = share_won * raw["bids"]
+    raw["clicks"] = 0
+    with pytest.raises(DataError) as refused:
+        split_by_time(prepare_cells(raw, ["adspace"]))
+    message = str(refused.value)
+    assert what.split(" bids")[0].split("2,400")[0].strip() in message and advice in message
+    assert "lookback_days" not in message

@@ -67,7 +67,8 @@ def select_features(cells: pd.DataFrame, *, candidates: Sequence[str], limits: S
     """
     if limits.anchor_feature not in candidates:
         raise DataError(
-            f"anchor_feature={limits.anchor_feature!r} is no candidate; choose one of {', '.join(sorted(candidates))}"
+            f"anchor_feature={limits.anchor_feature!r} is not a candidate feature; set it to one of "
+            f"{', '.join(sorted(candidates))}, or give it an active row in opt_feature_macros"
         )
     priced = remove_price(cells, slope=_identified_slope(cells, candidates))
     signal = {feature: signal_score(priced, feature) for feature in candidates}
