@@ -80,14 +80,12 @@ class BidPlan:
         expected_cost_cpm (of a win), expected_margin and reason.
     win_price_cpm: lambda, what one more win is worth beyond its value so that the target is met.
     expected_win_rate, expected_cpm: over all requests, at the suggested bids.
-    reachable_win_rate: with every bid as high as its bounds allow.
     """
 
     table: pd.DataFrame
     win_price_cpm: float
     expected_win_rate: float
     expected_cpm: float
-    reachable_win_rate: float
 
 
 def plan_bids(segments: pd.DataFrame, *, landscape: Landscape, policy: BidPolicy, seed: str) -> BidPlan:
@@ -129,13 +127,11 @@ def plan_bids(segments: pd.DataFrame, *, landscape: Landscape, policy: BidPolicy
         copy=False,
     )
     won = market.requests * np.where(can_bid, market.win_rate(suggested), 0.0)
-    reachable = market.requests * np.where(can_bid, market.win_rate(bounds.planned_high(market)), 0.0)
     return BidPlan(
         table=table,
         win_price_cpm=win_price,
         expected_win_rate=float(won.sum() / market.requests.sum()),
         expected_cpm=float((won * cost).sum() / won.sum()) if won.sum() > 0 else 0.0,
-        reachable_win_rate=float(reachable.sum() / market.requests.sum()),
     )
 
 
@@ -294,10 +290,6 @@ class _Bounds:
             bound[moved != bid] = number
             bid = moved
         return np.clip(bid, self.served_low, self.served_high), bound
-
-    def planned_high(self, market: "_Market") -> np.ndarray:
-        """Return the highest planned bids; what is held stays."""
-        return np.where(market.is_held, self.apply(market.held_bid), self.high)
 
     def jitter_reach(self, planned: np.ndarray, sd: float, *, is_held: np.ndarray) -> JitterReach:
         """Return how far jitter goes so that served bids stay within their bounds.
