@@ -8,6 +8,7 @@ import pandas as pd
 from optimizer.bench.figures import Figure, best_seconds
 from optimizer.core.bidding import BidPolicy, plan_bids
 from optimizer.core.landscape import Landscape, Link
+from optimizer.core.logit import Tails
 from optimizer.core.multipliers import LINK_ATOMS
 
 MAX_EVALUATIONS = 50.0
@@ -31,7 +32,7 @@ POLICY = BidPolicy(
 LINKS: Mapping[str, Link] = {
     "plain link": Link(),
     f"link of {LINK_ATOMS} shifts": Link(
-        np.linspace(-0.6, 0.6, LINK_ATOMS), np.full(LINK_ATOMS, 1 / LINK_ATOMS), unrivalled_share=0.05
+        np.linspace(-0.6, 0.6, LINK_ATOMS), np.full(LINK_ATOMS, 1 / LINK_ATOMS), tails=Tails(0.05)
     ),
 }
 

@@ -1,8 +1,9 @@
 """The bid landscape: the chance to win as a function of the bid, and its inverses.
 
 P(win | base bid b) = G(level + slope log(b / reference)), a level and a slope for each segment, and one link for all,
-G(z) = u + (1 - u) sum of share_k sigmoid(z + shift_k). Any bid wins the share u of auctions without a rival. The shifts
-are what multipliers make of a base bid on single requests; without them, and with u = 0, G is the logistic function.
+G(z) = u + (c - u) sum of share_k sigmoid(z + shift_k). Any bid wins the share u of auctions without a rival, and no bid
+more than the ceiling c. The shifts are what multipliers make of a base bid on single requests; without them, and with
+u = 0 and c = 1, G is the logistic function.
 """
 
 from dataclasses import dataclass, field, replace
@@ -11,6 +12,8 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 from scipy.special import expit
+
+from optimizer.core.logit import FULL_RANGE, Tails
 
 _LOGITS = np.linspace(-30.0, 30.0, 6001)
 _TABLE_POINTS = 4 * len(_LOGITS)
@@ -30,19 +33,19 @@ class Link:
 
     shifts: np.ndarray = field(default_factory=lambda: np.zeros(1))
     shares: np.ndarray = field(default_factory=lambda: np.ones(1))
-    unrivalled_share: float = 0.0
+    tails: Tails = FULL_RANGE
 
     def __call__(self, logit: np.ndarray) -> np.ndarray:
         """Return the win rate at each logit."""
-        rivalled = sum(share * expit(logit + shift) for share, shift in zip(self.shares, self.shifts, strict=True))
-        return self.unrivalled_share + (1 - self.unrivalled_share) * rivalled
+        shares = zip(self.shares, self.shifts, strict=True)
+        return self.tails(sum(share * expit(logit + shift) for share, shift in shares))
 
     @cached_property
     def table(self) -> tuple[np.ndarray, np.ndarray]:
         """Win rate and its derivative on the grid of logits."""
         each = expit(_LOGITS + self.shifts[:, None])
-        rivalled, rise = self.shares @ each, self.shares @ (each * (1 - each))
-        return self.unrivalled_share + (1 - self.unrivalled_share) * rivalled, (1 - self.unrivalled_share) * rise
+        contested, rise = self.shares @ each, self.shares @ (each * (1 - each))
+        return self.tails(contested), self.tails.width * rise
 
 
 @dataclass(frozen=True)

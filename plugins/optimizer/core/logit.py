@@ -18,6 +18,29 @@ MOST_HALVINGS = 30
 
 
 @dataclass(frozen=True, slots=True)
+class Tails:
+    """The ends of a win-rate curve: P = floor + (ceiling - floor) sigmoid(logit).
+
+    floor: share of auctions without a rival, which any bid wins; ceiling: 1 less the share that no bid wins (time-outs,
+    creatives that are refused, win notices that are lost).
+    """
+
+    floor: float = 0.0
+    ceiling: float = 1.0
+
+    @property
+    def width(self) -> float:
+        return self.ceiling - self.floor
+
+    def __call__(self, contested: np.ndarray) -> np.ndarray:
+        """Return the win rate where this share of the contested auctions is won."""
+        return self.floor + self.width * contested
+
+
+FULL_RANGE = Tails()
+
+
+@dataclass(frozen=True, slots=True)
 class LogitFit:
     """Coefficients, shape (n_columns,), and their covariance, shape (n_columns, n_columns), in logit units."""
 
@@ -37,13 +60,11 @@ class Evidence:
     information: np.ndarray
 
 
-def weigh_evidence(
-    logit: np.ndarray, *, wins: np.ndarray, trials: np.ndarray, unrivalled_share: float = 0.0
-) -> Evidence:
-    """Return the evidence of wins out of trials where P = unrivalled_share + (1 - unrivalled_share) sigmoid(logit)."""
-    rivalled = expit(logit)
-    probability = unrivalled_share + (1 - unrivalled_share) * rivalled
-    rise = (1 - unrivalled_share) * rivalled * (1 - rivalled)
+def weigh_evidence(logit: np.ndarray, *, wins: np.ndarray, trials: np.ndarray, tails: Tails = FULL_RANGE) -> Evidence:
+    """Return the evidence of wins out of trials where P = tails(sigmoid(logit))."""
+    contested = expit(logit)
+    probability = tails(contested)
+    rise = tails.width * contested * (1 - contested)
     per_variance = rise / np.maximum(probability * (1 - probability), 1e-12)
     return Evidence((wins - trials * probability) * per_variance, trials * rise * per_variance)
 
@@ -54,7 +75,7 @@ def fit_logit(
     wins: np.ndarray,
     trials: np.ndarray,
     prior_sd: np.ndarray | float = PRIOR_SD,
-    unrivalled_share: float = 0.0,
+    tails: Tails = FULL_RANGE,
     offset: np.ndarray | float = 0.0,
     max_steps: int = 100,
 ) -> LogitFit:
@@ -63,7 +84,7 @@ def fit_logit(
     Args:
         design: shape (n_rows, n_columns), with a column of ones for an intercept.
         wins, trials: shape (n_rows,), counts or weighted counts.
-        unrivalled_share: share of auctions that any price wins; the logit is that of the others.
+        tails: ends of the curve; the logit is that of the auctions between them.
         offset: shape (n_rows,), a part of the logit that is known.
         prior_sd: standard deviation of each coefficient's normal prior around 0.
     Raises:
@@ -73,14 +94,14 @@ def fit_logit(
 
     def log_posterior(coefficients: np.ndarray) -> float:
         logit = offset + design @ coefficients
-        likelihood = log_likelihood(logit, wins=wins, trials=trials, unrivalled_share=unrivalled_share)
+        likelihood = log_likelihood(logit, wins=wins, trials=trials, tails=tails)
         return likelihood - float(penalty @ coefficients**2) / 2
 
     coefficients = np.zeros(design.shape[1])
     reached = log_posterior(coefficients)
     for _ in range(max_steps):
         logit = offset + design @ coefficients
-        evidence = weigh_evidence(logit, wins=wins, trials=trials, unrivalled_share=unrivalled_share)
+        evidence = weigh_evidence(logit, wins=wins, trials=trials, tails=tails)
         gradient = design.T @ evidence.score - penalty * coefficients
         information = (design.T * evidence.information) @ design + np.diag(penalty)
         step = np.linalg.solve(information, gradient)
@@ -97,10 +118,11 @@ def fit_logit(
     )
 
 
-def log_likelihood(logit: np.ndarray, *, wins: np.ndarray, trials: np.ndarray, unrivalled_share: float = 0.0) -> float:
+def log_likelihood(logit: np.ndarray, *, wins: np.ndarray, trials: np.ndarray, tails: Tails = FULL_RANGE) -> float:
     """Return the log-likelihood of wins out of trials at each row's logit, without the binomial constant."""
     won, lost = log_expit(logit), log_expit(-logit)
-    if unrivalled_share:
-        won = np.logaddexp(np.log(unrivalled_share), np.log1p(-unrivalled_share) + won)
-        lost = lost + np.log1p(-unrivalled_share)
+    if tails.floor > 0 or tails.ceiling < 1:
+        with np.errstate(divide="ignore"):
+            won = np.logaddexp(np.log(tails.floor), np.log(tails.width) + won)
+            lost = np.logaddexp(np.log1p(-tails.ceiling), np.log(tails.width) + lost)
     return float(wins @ won + (trials - wins) @ lost)

@@ -16,6 +16,7 @@ from scipy.stats import gamma
 from optimizer.core.cells import prepare_cells
 from optimizer.core.features import ONE_SIDED_95, remove_price
 from optimizer.core.landscape import Link
+from optimizer.core.logit import Tails
 
 LINK_ATOMS = 9
 """The number of values that stand for the distribution of what multipliers do to the logit of a request."""
@@ -165,7 +166,7 @@ def certain_click_effects(clicks: np.ndarray, views: np.ndarray) -> np.ndarray:
     return np.maximum(low, 0.0) + np.minimum(high, 0.0)
 
 
-def multiplier_link(tables: Sequence[pd.DataFrame], *, requests: float, slope: float, unrivalled_share: float) -> Link:
+def multiplier_link(tables: Sequence[pd.DataFrame], *, requests: float, slope: float, tails: Tails) -> Link:
     """Return what new multipliers make of base bids, as shifts of the logit on single requests.
 
     A segment's curve is that of its base bid with the multipliers of the latest days. The bid on a request changes by
@@ -175,14 +176,14 @@ def multiplier_link(tables: Sequence[pd.DataFrame], *, requests: float, slope: f
         tables: of domains and NPIs with `MULTIPLIER_COLUMNS`; each factor is independent of the others.
         requests: all bids of the window; those in no row of a table keep the multiplier 1.
         slope: logit units per unit of log bid.
-        unrivalled_share: share of auctions that any bid wins.
+        tails: ends of the win-rate curve.
     """
     shifts, shares = np.zeros(1), np.ones(1)
     for table in tables:
         own, weight = _condense(*_request_shifts(table, requests, slope), LINK_ATOMS)
         shifts, shares = np.add.outer(shifts, own).ravel(), np.multiply.outer(shares, weight).ravel()
         shifts, shares = _condense(shifts, shares, LINK_ATOMS)
-    return Link(shifts, shares, unrivalled_share)
+    return Link(shifts, shares, tails)
 
 
 def _request_shifts(table: pd.DataFrame, requests: float, slope: float) -> tuple[np.ndarray, np.ndarray]:

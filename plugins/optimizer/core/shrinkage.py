@@ -4,7 +4,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import betaln
 
-from optimizer.core.logit import weigh_evidence
+from optimizer.core.logit import FULL_RANGE, Tails, weigh_evidence
 
 _NEWTON_STEPS = 8
 
@@ -39,7 +39,7 @@ def posterior_shifts(
     bids: np.ndarray,
     group: np.ndarray,
     size: int,
-    unrivalled_share: float = 0.0,
+    tails: Tails = FULL_RANGE,
     variance_factor: float = 1.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return each group's shift of a win-rate curve and its standard error, in logit units, shape (size,).
@@ -50,12 +50,12 @@ def posterior_shifts(
         curve: shape (n_cells,), logit of the win rate that is expected of each cell.
         wins, bids: shape (n_cells,), counts or weighted counts.
         group: shape (n_cells,), the group of each cell, 0..size-1.
-        unrivalled_share: share of auctions that any price wins; the curve is that of the others.
+        tails: ends of the curve; the logit is that of the auctions between them.
         variance_factor: the variance between the groups counts as so many times what was estimated.
     """
 
     def evidence(shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        cells = weigh_evidence(curve + shift[group], wins=wins, trials=bids, unrivalled_share=unrivalled_share)
+        cells = weigh_evidence(curve + shift[group], wins=wins, trials=bids, tails=tails)
         return np.bincount(group, cells.score, minlength=size), np.bincount(group, cells.information, minlength=size)
 
     shift = np.zeros(size)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from optimizer.core.cells import recency_weights
-from optimizer.core.logit import Evidence, fit_logit, weigh_evidence
+from optimizer.core.logit import FULL_RANGE, Evidence, Tails, fit_logit, weigh_evidence
 from optimizer.core.shrinkage import between_group_variance
 from optimizer.errors import DataError
 
@@ -121,7 +121,7 @@ class JitterFit:
 
 
 def fit_jitter(
-    cells: pd.DataFrame, *, moves: PriceMoves, segment: np.ndarray, score: np.ndarray, unrivalled_share: float = 0.0
+    cells: pd.DataFrame, *, moves: PriceMoves, segment: np.ndarray, score: np.ndarray, tails: Tails = FULL_RANGE
 ) -> JitterFit:
     """Return the slope within segments.
 
@@ -142,9 +142,9 @@ def fit_jitter(
     move = moves.move - np.where(moves.is_exact, np.average(moves.move, weights=bids), mean)
     drift = [moves.drift] if np.average(moves.drift**2, weights=bids) > 1e-8 else []
     design = np.column_stack([move, score, *drift, day_levels(cells)])
-    fit = fit_logit(design, wins=wins, trials=bids, unrivalled_share=unrivalled_share)
+    fit = fit_logit(design, wins=wins, trials=bids, tails=tails)
     logit = design @ fit.coefficients
-    evidence = weigh_evidence(logit, wins=wins, trials=bids, unrivalled_share=unrivalled_share)
+    evidence = weigh_evidence(logit, wins=wins, trials=bids, tails=tails)
     error = clustered_error(design, 0, evidence, cluster=segment_days(cells, segment))
     own = _without(move, design[:, 1:], weights=evidence.information)
     return JitterFit(judge_slope(float(fit.coefficients[0]), error), logit, own)
@@ -219,7 +219,7 @@ def pool_slopes(
     group: np.ndarray,
     size: int,
     segment: np.ndarray,
-    unrivalled_share: float = 0.0,
+    tails: Tails = FULL_RANGE,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the slope of each group and its standard error, shape (size,), pulled towards the overall slope.
 
@@ -230,7 +230,7 @@ def pool_slopes(
         group: shape (n_cells,), 0..size-1; segment: shape (n_cells,), the segment of each cell.
     """
     bids, wins = slope_counts(cells)
-    evidence = weigh_evidence(fit.logit, wins=wins, trials=bids, unrivalled_share=unrivalled_share)
+    evidence = weigh_evidence(fit.logit, wins=wins, trials=bids, tails=tails)
     information = np.bincount(group, evidence.information * fit.move**2, minlength=size)
     score = np.bincount(group, evidence.score * fit.move, minlength=size)
     cluster = segment_days(cells, segment)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from optimizer.core.logit import fit_logit, weigh_evidence
+from optimizer.core.logit import FULL_RANGE, Tails, fit_logit, weigh_evidence
 from optimizer.core.shrinkage import posterior_shifts
 from optimizer.core.slope import (
     POOLED_ERROR_SHARE,
@@ -27,7 +27,7 @@ LATEST_DAYS = 7
 
 @dataclass(frozen=True, slots=True)
 class LandscapeFit:
-    """P(win) = unrivalled_share + (1 - unrivalled_share) sigmoid(z), with
+    """P(win) = tails(sigmoid(z)), with
     z = intercept + score_weight * score + slope * move.
 
     The score is a model's logit of the win rate at a segment's usual price; the move is the log price less the usual.
@@ -37,7 +37,7 @@ class LandscapeFit:
     group_slopes, group_errors: shape (n_groups,), the same by anchor value, partially pooled; a group whose own slope
         does not pass the identifiability gate (`is_group_identified`) has the overall one.
     bid_coefficient, bid_coefficient_error: the slope of logit P(win) in log bid, at the bids that it was fitted on.
-    unrivalled_share: share of auctions that any bid wins.
+    tails: the ends of the curve.
     is_naive: the bids were not varied at random, so the slope may be far too flat.
     is_held: not even a naive slope is positive, or it is a step: the log says nothing about other prices.
     """
@@ -52,7 +52,7 @@ class LandscapeFit:
     is_group_identified: np.ndarray
     bid_coefficient: float
     bid_coefficient_error: float
-    unrivalled_share: float
+    tails: Tails
     is_naive: bool
     is_held: bool = False
 
@@ -63,7 +63,7 @@ class LandscapeFit:
 
     def win_rate(self, logit: np.ndarray) -> np.ndarray:
         """Return P(win) at each z."""
-        return self.unrivalled_share + (1 - self.unrivalled_share) * expit(logit)
+        return self.tails(expit(logit))
 
     def win_logit(self, score: np.ndarray, moves: PriceMoves, group: np.ndarray) -> np.ndarray:
         """Return z of cells as they were bid."""
@@ -79,7 +79,7 @@ def fit_landscape(
     group: np.ndarray,
     groups: int,
     reference_cpm: float,
-    unrivalled_share: float = 0.0,
+    tails: Tails = FULL_RANGE,
 ) -> LandscapeFit:
     """Return the curve that fits the cells best; the intercept is that of their latest days.
 
@@ -97,20 +97,18 @@ def fit_landscape(
     slope, by_group = Slope(1.0, 1.0, is_identified=False), (np.ones(groups), np.ones(groups))
     is_held = True
     if is_varied(moves, bids):
-        jitter = fit_jitter(cells, moves=moves, segment=segment, score=score, unrivalled_share=unrivalled_share)
+        jitter = fit_jitter(cells, moves=moves, segment=segment, score=score, tails=tails)
         is_held = jitter.slope.value - 1.96 * jitter.slope.error <= 0 or jitter.slope.value > STEEPEST_SLOPE
         if not is_held:
             slope, by_group = jitter.slope, (np.full(groups, jitter.slope.value), np.full(groups, jitter.slope.error))
             if moves.is_randomised:
-                by_group = pool_slopes(
-                    jitter, cells, group=group, size=groups, segment=segment, unrivalled_share=unrivalled_share
-                )
+                by_group = pool_slopes(jitter, cells, group=group, size=groups, segment=segment, tails=tails)
     is_known = slope.is_identified and not is_held
     is_told = is_identified(*by_group, share=POOLED_ERROR_SHARE) & is_known
     by_price = np.where(is_told, by_group[0], slope.value)[group] * (moves.move + moves.drift)
     design = np.column_stack([score, day_levels(cells)])
-    fit = fit_logit(design, wins=wins, trials=bids, unrivalled_share=unrivalled_share, offset=by_price)
-    steepness = _steepness(design @ fit.coefficients + by_price, slope_counts(cells)[0], unrivalled_share)
+    fit = fit_logit(design, wins=wins, trials=bids, tails=tails, offset=by_price)
+    steepness = _steepness(design @ fit.coefficients + by_price, slope_counts(cells)[0], tails)
     days = min(LATEST_DAYS, cells["day"].nunique())
     return LandscapeFit(
         reference_cpm=reference_cpm,
@@ -123,17 +121,16 @@ def fit_landscape(
         is_group_identified=is_told,
         bid_coefficient=steepness * slope.value,
         bid_coefficient_error=steepness * slope.error,
-        unrivalled_share=unrivalled_share,
+        tails=tails,
         is_naive=not (moves.is_randomised and slope.is_identified),
         is_held=is_held,
     )
 
 
-def _steepness(z: np.ndarray, bids: np.ndarray, unrivalled_share: float) -> float:
+def _steepness(z: np.ndarray, bids: np.ndarray, tails: Tails) -> float:
     """Return d logit P / dz, as a logistic regression weighs rows."""
-    rivalled = expit(z)
-    won = unrivalled_share + (1 - unrivalled_share) * rivalled
-    rise = (1 - unrivalled_share) * rivalled * (1 - rivalled)
+    contested = expit(z)
+    won, rise = tails(contested), tails.width * contested * (1 - contested)
     return float((bids * rise).sum() / (bids * won * (1 - won)).sum())
 
 
@@ -169,16 +166,16 @@ def segment_levels(
         variance_factor: see `posterior_shifts`.
     """
     bids, wins = cells["bids"].to_numpy(float) * weights, cells["wins"].to_numpy(float) * weights
-    share = fit.unrivalled_share
+    tails = fit.tails
     # The cells' overall level may be older than the intercept: only differences between segments are taken from them.
-    centred = curve + common_shift(curve, wins=wins, bids=bids, unrivalled_share=share)
+    centred = curve + common_shift(curve, wins=wins, bids=bids, tails=tails)
     shift, error = posterior_shifts(
         centred,
         wins=wins,
         bids=bids,
         group=group,
         size=size,
-        unrivalled_share=share,
+        tails=tails,
         variance_factor=variance_factor,
     )
     won = np.clip(fit.win_rate(centred + shift[group]), 1e-9, 1 - 1e-9)
@@ -190,10 +187,10 @@ def segment_levels(
     )
 
 
-def common_shift(curve: np.ndarray, *, wins: np.ndarray, bids: np.ndarray, unrivalled_share: float = 0.0) -> float:
+def common_shift(curve: np.ndarray, *, wins: np.ndarray, bids: np.ndarray, tails: Tails = FULL_RANGE) -> float:
     """Return what has to be added to z, shape (n_cells,), so that as many are won as were."""
     shift = 0.0
     for _ in range(8):
-        evidence = weigh_evidence(curve + shift, wins=wins, trials=bids, unrivalled_share=unrivalled_share)
+        evidence = weigh_evidence(curve + shift, wins=wins, trials=bids, tails=tails)
         shift += float(np.clip(evidence.score.sum() / evidence.information.sum(), -1, 1))
     return shift

@@ -54,8 +54,7 @@ def backtest_bids(
     log_reference = np.log(report.reference_cpm)
 
     def outcome(segment: np.ndarray, log_base: np.ndarray, log_multiplier: np.ndarray) -> np.ndarray:
-        rivalled = expit(level[segment] + slope[segment] * (log_base - log_reference))
-        return report.unrivalled_share + (1 - report.unrivalled_share) * rivalled
+        return report.tails(expit(level[segment] + slope[segment] * (log_base - log_reference)))
 
     return run_backtest(
         latest,

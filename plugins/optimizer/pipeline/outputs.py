@@ -155,6 +155,7 @@ def run_figures(stage: staging.Staging) -> list[Figure]:
         "slope": report.slope,
         "slope_error": report.slope_error,
         "unrivalled_share": report.unrivalled_share,
+        "lost_share": report.lost_share,
         "reference_cpm": report.reference_cpm,
         "trust_low_cpm": bids["trust_low_cpm"],
         "trust_high_cpm": bids["trust_high_cpm"],

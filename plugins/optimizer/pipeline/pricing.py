@@ -86,7 +86,7 @@ def price_run(learned: Learned, *, settings: RunSettings, active: ActiveBids | N
         [table for table in (domains, npis) if table is not None and len(table)],
         requests=float(learned.segments["bids"].sum()),
         slope=report.slope,
-        unrivalled_share=report.unrivalled_share,
+        tails=report.tails,
     )
     landscape = Landscape(report.reference_cpm, link)
     segments = _priceable(learned, settings, active)
@@ -102,7 +102,7 @@ def price_run(learned: Learned, *, settings: RunSettings, active: ActiveBids | N
             "fallback_bid_cpm": fallback,
             "segment_scope_cpm_ratio": _segment_scope_ratio(segments, landscape, policy, run_id),
             "link": {name: getattr(link, name).tolist() for name in ("shifts", "shares")}
-            | {"unrivalled_share": link.unrivalled_share},
+            | {"unrivalled_share": report.unrivalled_share, "lost_share": report.lost_share},
             "domains_count": 0 if domains is None else len(domains),
             "npis_count": 0 if npis is None else len(npis),
         }

@@ -18,6 +18,7 @@ from optimizer.core.comparison import BestResponse, ComparedRun, find_figure
 from optimizer.core.config import snapshot_values
 from optimizer.core.explanation import RunPricing
 from optimizer.core.landscape import Landscape, Link
+from optimizer.core.logit import Tails
 from optimizer.core.settings import RunSettings
 from optimizer.errors import ArtifactError, RunStateError
 from optimizer.pipeline.run import read_settings
@@ -102,7 +103,11 @@ class PublishedRun:
         """The win-rate curves that the run was priced on: the one place where they are made again from its files."""
         link = self.metrics[LINK]
         shifts, shares = (np.asarray(link[name], float) for name in ("shifts", "shares"))
-        return Landscape(self.pricing.reference_cpm, Link(shifts, shares, link["unrivalled_share"]))
+        tails = Tails(link["unrivalled_share"], 1 - link.get("lost_share", 0.0))
+        return Landscape(
+            self.pricing.reference_cpm,
+            Link(shifts, shares, tails),
+        )
 
     @property
     def best_response(self) -> BestResponse:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from optimizer.core.landscape import Landscape, Link
+from optimizer.core.logit import Tails
 from optimizer.core.settings import RunSettings
 from optimizer.pipeline import staging
 from optimizer.pipeline.run import RunHandle
@@ -55,7 +56,10 @@ def landscape_of(report: TrainingReport, figures: dict[str, Any]) -> Landscape:
     """Return the win-rate curves on which the staged bids were priced."""
     link = figures["link"]
     shifts, shares = (np.asarray(link[name], float) for name in ("shifts", "shares"))
-    return Landscape(report.reference_cpm, Link(shifts, shares, link["unrivalled_share"]))
+    tails = Tails(link["unrivalled_share"], 1 - link.get("lost_share", 0.0))
+    return Landscape(
+        report.reference_cpm, Link(shifts, shares, tails)
+    )
 
 
 def _npi_multipliers(stage: staging.Staging) -> np.ndarray:

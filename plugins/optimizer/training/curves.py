@@ -1,6 +1,6 @@
 """Win-rate curves on a model's scores: of some days, or of the whole log."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import lightgbm as lgb
@@ -9,7 +9,7 @@ import pandas as pd
 
 from optimizer.core.cells import recency_weights
 from optimizer.core.drift import latest_level
-from optimizer.core.logit import weigh_evidence
+from optimizer.core.logit import FULL_RANGE, Tails, weigh_evidence
 from optimizer.core.slope import PriceMoves, price_moves
 from optimizer.core.win_rate import (
     LATEST_DAYS,
@@ -29,6 +29,13 @@ LEAST_DRIFT_DAYS = 3
 
 COST_OF_SHARE = 100.0
 """A hundredth more of the auctions without a rival has to be likelier by this hundredth, 1 in log-likelihood."""
+
+USUAL_LOST_SHARE, LOST_SHARE_SD = 0.03, 0.02
+"""Share of auctions that no bid wins, as far as the log does not tell: time-outs, refused creatives, lost notices."""
+
+OTHER_LOST_SHARES = (0.0, 0.06, 0.10, 0.15)
+LEAST_CEILING_GAIN = 2.0
+"""Another ceiling has to be likelier by this, log-likelihood after its prior."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,32 +60,55 @@ class Curve:
 
 
 def fit_best_curve(context: Context, booster: lgb.Booster, cells: pd.DataFrame) -> tuple[Curve, SegmentLevels]:
-    """The curve with the share of auctions without a rival under which the whole log is likeliest, and its levels.
+    """The curve whose ends make the whole log likeliest, and the segments' levels on it.
 
-    Only bids far apart on one segment tell it; while the log holds none, no share is worth its cost. The largest of
-    all is no answer: then plans followed the rivals closely, which makes every curve look too steep.
+    The floor, the share of auctions without a rival, shows only in bids far apart on one segment; while the log holds
+    none, no share is worth its cost. The largest of all is no answer: then plans followed the rivals closely, which
+    makes every curve look too steep. The ceiling shows only in bids that nearly always win; until there are some, it
+    is what auctions usually lose to other causes.
     """
-    tried: dict[float, tuple[Curve, SegmentLevels]] = {}
-    worth: list[float] = []
-    for share in UNRIVALLED_SHARES:
-        try:
-            tried[share] = _fit_whole(context, booster, cells, share)
-        except DataError:
-            if not tried:
-                raise
-            break  # more than the log bears: somewhere less is won than the share
-        worth.append(tried[share][1].log_likelihood - COST_OF_SHARE * share)
-        if len(worth) >= 3 and worth[-1] < worth[-2]:  # three make a parabola
-            break
-    best = 0.0 if len(worth) == len(UNRIVALLED_SHARES) == np.argmax(worth) + 1 else summit(worth)
-    curve, levels = tried[best] if best in tried else _fit_whole(context, booster, cells, best)
+    tried: dict[Tails, tuple[Curve, SegmentLevels]] = {}
+
+    def worth_of(tails: Tails) -> float | None:
+        """Penalized log-likelihood; None where the log does not bear these ends."""
+        if tails not in tried:
+            try:
+                tried[tails] = _fit_whole(context, booster, cells, tails)
+            except DataError:
+                if not tried:
+                    raise
+                return None
+        unusual = (1 - tails.ceiling - USUAL_LOST_SHARE) / LOST_SHARE_SD
+        return tried[tails][1].log_likelihood - COST_OF_SHARE * tails.floor - unusual**2 / 2
+
+    floor = _likeliest_floor(lambda share: worth_of(Tails(share, 1 - USUAL_LOST_SHARE)))
+    best = Tails(floor, 1 - USUAL_LOST_SHARE)
+    reached = worth_of(best)
+    for lost in OTHER_LOST_SHARES:
+        worth = worth_of(Tails(floor, 1 - lost))
+        if worth is not None and (reached is None or worth > reached + LEAST_CEILING_GAIN):
+            best, reached = Tails(floor, 1 - lost), worth
+    curve, levels = tried[best]
     return _settle_intercept(context, curve, levels), levels
 
 
+def _likeliest_floor(worth_of: Callable[[float], float | None]) -> float:
+    worth: list[float] = []
+    for share in UNRIVALLED_SHARES:
+        found = worth_of(share)
+        if found is None:
+            break  # more than the log bears: somewhere less is won than the share
+        worth.append(found)
+        if len(worth) >= 3 and worth[-1] < worth[-2]:  # three make a parabola
+            break
+    best = 0.0 if len(worth) == len(UNRIVALLED_SHARES) == np.argmax(worth) + 1 else summit(worth)
+    return best if worth_of(best) is not None else UNRIVALLED_SHARES[int(np.argmax(worth))]
+
+
 def _fit_whole(
-    context: Context, booster: lgb.Booster, cells: pd.DataFrame, share: float
+    context: Context, booster: lgb.Booster, cells: pd.DataFrame, tails: Tails
 ) -> tuple[Curve, SegmentLevels]:
-    curve = fit_curve(context, booster, cells, unrivalled_share=share)
+    curve = fit_curve(context, booster, cells, tails=tails)
     return curve, _own_levels(context, curve)
 
 
@@ -111,20 +141,18 @@ def _settle_intercept(context: Context, curve: Curve, levels: SegmentLevels) -> 
     latest = priced[priced["day"] > priced["day"].max() - pd.Timedelta(days=LATEST_DAYS)]
     z = curve.win_logit(latest) + levels.shift[latest["segment"]]
     wins, bids = latest["wins"].to_numpy(float), latest["bids"].to_numpy(float)
-    share = curve.fit.unrivalled_share
-    missing = common_shift(z, wins=wins, bids=bids, unrivalled_share=share)
+    tails = curve.fit.tails
+    missing = common_shift(z, wins=wins, bids=bids, tails=tails)
     if (days := priced["day"].nunique()) < LATEST_DAYS:
         time = latest["day" if days >= LEAST_DRIFT_DAYS else "block"].to_numpy()
-        missing += _drifted(time, z + missing, wins=wins, bids=bids, unrivalled_share=share)
+        missing += _drifted(time, z + missing, wins=wins, bids=bids, tails=tails)
     return replace(curve, fit=replace(curve.fit, intercept=curve.fit.intercept + missing))
 
 
-def _drifted(
-    time: np.ndarray, logit: np.ndarray, *, wins: np.ndarray, bids: np.ndarray, unrivalled_share: float
-) -> float:
+def _drifted(time: np.ndarray, logit: np.ndarray, *, wins: np.ndarray, bids: np.ndarray, tails: Tails) -> float:
     """How far the level of these rows has moved away from their mean, logit units."""
     number = np.unique(time, return_inverse=True)[1]
-    evidence = weigh_evidence(logit, wins=wins, trials=bids, unrivalled_share=unrivalled_share)
+    evidence = weigh_evidence(logit, wins=wins, trials=bids, tails=tails)
     score, information = np.bincount(number, evidence.score), np.bincount(number, evidence.information)
     known = information > 0
     return latest_level(score[known] / information[known], information[known] ** -0.5)[0]
@@ -143,7 +171,7 @@ def _own_levels(context: Context, curve: Curve) -> SegmentLevels:
     )
 
 
-def fit_curve(context: Context, booster: lgb.Booster, cells: pd.DataFrame, *, unrivalled_share: float = 0.0) -> Curve:
+def fit_curve(context: Context, booster: lgb.Booster, cells: pd.DataFrame, *, tails: Tails = FULL_RANGE) -> Curve:
     """The curve of these days: of the rows that jitter moved, if the log has a slope and these days such rows."""
     varied = cells[cells["log_planned"].notna()]
     is_randomised = context.is_randomised and 0 < varied["wins"].sum() < varied["bids"].sum()
@@ -160,7 +188,7 @@ def fit_curve(context: Context, booster: lgb.Booster, cells: pd.DataFrame, *, un
         group=rows["anchor"].to_numpy(),
         groups=int(context.cells["anchor"].max()) + 1,
         reference_cpm=context.reference_cpm,
-        unrivalled_share=unrivalled_share,
+        tails=tails,
     )
     return Curve(fit, usual, scores, is_randomised)
 

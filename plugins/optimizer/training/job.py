@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 import optimizer
+from optimizer.core.logit import Tails
 from optimizer.errors import DataError, PermanentError, UnavailableError
 from optimizer.training.parameters import ModelParameters
 
@@ -95,6 +96,11 @@ class TrainingReport(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
+    @property
+    def tails(self) -> Tails:
+        """The ends of the win-rate curve."""
+        return Tails(self.unrivalled_share, 1 - self.lost_share)
+
     reference_cpm: float
     intercept: float
     score_weight: float
@@ -103,6 +109,7 @@ class TrainingReport(BaseModel):
     bid_coefficient: float
     bid_coefficient_error: float
     unrivalled_share: float
+    lost_share: float = 0.0
     is_slope_naive: bool
     is_held: bool
     calibration: list[dict[str, float]]

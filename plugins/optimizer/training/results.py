@@ -102,7 +102,8 @@ def training_report(context: Context, win_rate: WinRate, clicks: ClickModel) -> 
         slope_error=fit.slope_error,
         bid_coefficient=fit.bid_coefficient,
         bid_coefficient_error=fit.bid_coefficient_error,
-        unrivalled_share=fit.unrivalled_share,
+        unrivalled_share=fit.tails.floor,
+        lost_share=1 - fit.tails.ceiling,
         is_slope_naive=fit.is_naive,
         is_held=fit.is_held,
         calibration=win_rate.calibration,
@@ -135,7 +136,7 @@ def _day_levels(context: Context, win_rate: WinRate) -> list[dict[str, Any]]:
     found = []
     for day, rows in latest.reset_index(drop=True).groupby("day", sort=True).indices.items():
         bids, wins = (latest[name].to_numpy(float)[rows] for name in ("bids", "wins"))
-        level = common_shift(z[rows], wins=wins, bids=bids, unrivalled_share=curve.fit.unrivalled_share)
+        level = common_shift(z[rows], wins=wins, bids=bids, tails=curve.fit.tails)
         found.append(asdict(DayLevel(_date(pd.Timestamp(day)), float(level), float(bids.sum()))))
     return found
 

@@ -195,7 +195,7 @@ class OptimizerCurve:
         log shows no random variation of base bids.
         """
         report, curves = self.fitted.report, self._curves(rows)
-        landscape = Landscape(report.reference_cpm, Link(unrivalled_share=report.unrivalled_share))
+        landscape = Landscape(report.reference_cpm, Link(tails=report.tails))
         log_multiplier = (rows["log_bid"] - rows["log_base"]).fillna(0.0).to_numpy()
         price_cpm = bid_cpm if report.is_slope_naive else bid_cpm / np.exp(log_multiplier)
         return landscape.win_rate(curves["level"].to_numpy(), curves["slope"].to_numpy(), price_cpm)

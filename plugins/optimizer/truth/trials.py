@@ -16,7 +16,7 @@ from optimizer.simulation.policies import BidTable
 from optimizer.simulation.world import World
 from optimizer.truth.backtesting import share_covered
 from optimizer.truth.baselines import BASELINES
-from optimizer.truth.cases import TARGET_ONLY, Case
+from optimizer.truth.cases import DAILY, TARGET_ONLY, Case
 from optimizer.truth.goals import TrialFigures
 from optimizer.truth.judgement import REQUESTS, judge
 from optimizer.truth.living import judge_live
@@ -126,7 +126,7 @@ def _try_live(case: Case) -> Iterator[TrialFigures]:
 
 def _try_loop(name: str, scenario: str) -> Callable[[Case], Iterator[TrialFigures]]:
     def try_case(case: Case) -> Iterator[TrialFigures]:
-        days = list(run_loop(replace(case, scenario=scenario), settings=TARGET_ONLY, live_days=LOOP_DAYS))
+        days = list(run_loop(replace(case, scenario=scenario), settings=DAILY, live_days=LOOP_DAYS))
         achieved = float(np.mean([day.win_rate for day in days[SETTLED_DAYS:]]))
         gap = achieved - TARGET_ONLY.target_win_rate
         yield TrialFigures(name, "optimizer", case.seed, achieved=achieved, gap=gap)
