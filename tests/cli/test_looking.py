@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from cli.conftest import Command, run
+from control_plane.catalog import NOW, open_sample, sample_results, start_sample
 from sqlalchemy import Engine, update
 
 from optimizer.control_plane import entities, registry, runs, tables
@@ -31,6 +32,57 @@ def test_the_table_of_runs_shows_what_its_json_says(engine: Engine, optimizer: C
         line = next(line for line in lines if row.run_id in line)
         assert "drugs_hcp" in line and row.status in line
         assert row.total_bids is None or f"{row.total_bids:,}" in line
+
+
+@pytest.fixture
+def warned(engine: Engine) -> str:
+    """Return a run that passed with two warnings, one of which holds it, and misses its target."""
+    metrics = [
+        ("validation", "expected_win_rate", 0.36),
+        ("validation_limits", "expected_win_rate", 0.58),
+        ("validation_verdicts", "expected_win_rate", 2),
+        ("validation", "bid_stability_index", 0.09),
+        ("validation_limits", "bid_stability_index", 0.07),
+        ("validation_verdicts", "bid_stability_index", 1),
+        ("validation_verdicts", "join_rate", 0),
+        ("target", "target_win_rate", 0.65),
+        ("target", "expected_win_rate", 0.36),
+        ("target", "reachable_win_rate", 0.37),
+        ("target", "share_cap", 0.78),
+    ]
+    run = open_sample(engine, "warned", now=NOW.replace(hour=18))
+    start_sample(engine, run.run_id)
+    results = sample_results(validation_warnings=2, metrics=metrics)
+    registry.register_results(engine, run.run_id, results=results, now=NOW)
+    return run.run_id
+
+
+def test_a_run_with_warnings_says_so_in_every_list(warned: str, optimizer: Command, optimizer_json: Any):
+    printed = optimizer("runs").stdout.splitlines()
+    row = next(number for number, line in enumerate(printed) if warned in line)
+    assert "passed with 2 warnings" in " ".join(line.split("│")[4].strip() for line in printed[row : row + 3])
+    assert optimizer_json("runs")[0]["validation"] == "passed with 2 warnings"
+    assert optimizer_json("runs")[0]["validation_status"] == "passed"
+    assert optimizer_json("entities")["entities"][0]["validation"] == "passed"
+
+
+def test_show_says_the_missed_target_first_then_the_outcome_and_each_warning(warned: str, optimizer: Command):
+    first, second, *rest = optimizer("show", warned).stdout.splitlines()
+    assert first.startswith("target_win_rate 0.65 cannot be reached: at most 0.37 (limited by max_bid_cpm=30 on 78%")
+    assert second.startswith("Validation passed with 2 warnings. The run does not go live automatically")
+    text = "\n".join(rest)
+    assert text.index("expected_win_rate") < text.index("bid_stability_index")
+    assert "join_rate" not in text.split("Run ")[0]
+
+
+def test_show_gives_programs_the_same(warned: str, optimizer_json: Any):
+    shown = optimizer_json("show", warned)["validation"]
+    assert shown["outcome"] == "passed with 2 warnings" and shown["target"].startswith("target_win_rate 0.65")
+    assert [(check["check"], check["verdict"]) for check in shown["checks"]] == [
+        ("expected_win_rate", "holds"),
+        ("bid_stability_index", "warning"),
+    ]
+    assert all(check["message"] for check in shown["checks"])
 
 
 @pytest.mark.parametrize(("arguments", "count"), [(("drugs_hcp",), 3), (("drugs_com",), 0), (("--limit", "2"), 2)])

@@ -47,6 +47,14 @@ def test_a_run_whose_validation_failed_is_completed_and_says_why(engine, running
     )
 
 
+def test_the_number_of_warnings_is_written_with_the_results(engine):
+    run = open_sample(engine)
+    start_sample(engine, run.run_id)
+    registered = register_results(engine, run.run_id, results=sample_results(validation_warnings=2), now=LATER)
+    assert (registered.validation_status, registered.validation_warnings) == ("passed", 2)
+    assert registered.outcome == "passed with 2 warnings"
+
+
 def test_results_with_an_unknown_field_are_refused():
     with pytest.raises(ValidationError, match="total_bid"):
         sample_results(total_bid=1)

@@ -58,6 +58,15 @@ def test_an_older_database_with_rows_in_it_is_migrated(engine):
         assert connection.scalar(text("SELECT COUNT(*) FROM opt_entities")) == 2
 
 
+def test_runs_that_were_validated_before_have_no_number_of_warnings(engine):
+    revert(engine, revision="0003")
+    insert_run(engine, "old")
+    migrate(engine)
+    with reading(engine) as connection:
+        assert connection.scalar(text("SELECT validation_warnings FROM opt_runs")) is None
+        assert connection.scalar(text("SELECT run_code FROM opt_runs")) == "old"
+
+
 def test_the_migrations_make_the_tables_that_the_code_declares(empty_engine):
     migrate(empty_engine)
     with reading(empty_engine) as connection:

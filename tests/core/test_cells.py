@@ -62,3 +62,21 @@ def test_a_log_of_two_days_without_hours_is_refused_with_what_to_do():
 def test_a_short_window_has_a_dozen_blocks_or_more_and_a_long_one_its_days(days, hours):
     first = datetime(2026, 1, 5, 13, 30, tzinfo=UTC)
     assert block_hours(first, first.replace(hour=1) + timedelta(days=days - 1)) == hours
+
+
+@pytest.mark.parametrize(
+    ("share_won", "what", "advice"),
+    [
+        (1, "all 2,400 bids of the train days", "check that BIDS holds the lost bids"),
+        (0, "none of the", "check that VIEWS"),
+    ],
+)
+def test_days_without_losses_or_wins_are_refused_with_advice_that_fits(share_won: int, what: str, advice: str):
+    raw = logistic_cells(1, bids=4_000, days=20)
+    raw["wins"] = share_won * raw["bids"]
+    raw["clicks"] = 0
+    with pytest.raises(DataError) as refused:
+        split_by_time(prepare_cells(raw, ["adspace"]))
+    message = str(refused.value)
+    assert what.split(" bids")[0].split("2,400")[0].strip() in message and advice in message
+    assert "lookback_days" not in message

@@ -105,6 +105,6 @@ def test_limits_keep_a_feature_out_and_say_so():
 
 def test_an_anchor_that_is_no_candidate_is_refused_with_the_choices():
     with pytest.raises(
-        DataError, match="anchor_feature='colour' is not a candidate; choose one of adspace, noise, region"
+        DataError, match="anchor_feature='colour' is not a candidate feature; set it to one of adspace, noise, region"
     ):
         select_features(cells(1), candidates=FEATURES, limits=SelectionLimits("colour", 3, 10, 20, 0.5))

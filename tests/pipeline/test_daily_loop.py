@@ -4,15 +4,16 @@ import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from pipeline.conftest import FinishedRun
-from pipeline.driver import BIDS, DAYS, NOW, Pipeline
+from pipeline.driver import BIDS, DAYS, ENTITY, NOW, Pipeline
 from servers.embedded import connect_schema, load_events
 
+from optimizer.control_plane import deployments
 from optimizer.local import LocalStack
 from optimizer.pipeline.run import RunHandle
 from optimizer.simulation.auctions import draw_requests
@@ -58,11 +59,20 @@ def days(
             with connect_schema(systems, "daily") as connection:
                 load_events(connection, events, folder=tmp_path_factory.mktemp("log"))
             run = pipeline.complete(f"day{number}", now=now)
-            assert pipeline.promote(run, now=now)["is_promoted"], pipeline.row(run).error_message
+            go_live(pipeline, run, now)
         found.append(LiveDay(run, fetch(run, pipeline, tmp_path_factory.mktemp(run.run_code))))
         requests = draw_requests(world, start_day=now.date(), days=1, count=BIDS // DAYS, seed=7)
         events = concat_events([events, serve(world, requests, policy=read_bid_table(found[-1].folder))])
     return found
+
+
+def go_live(pipeline: Pipeline, run: RunHandle, now: datetime) -> None:
+    """Promote the run, or deploy it by hand where its warnings hold it: so short a log gives a backtest no support."""
+    promotion = pipeline.promote(run, now=now)
+    assert promotion["is_promoted"] or "backtest_supported" in promotion["reason"], promotion["reason"]
+    if not promotion["is_promoted"]:
+        split = {run.run_id: 100}
+        deployments.deploy(pipeline.systems.engine, entity_code=ENTITY, split=split, deployed_by="test", now=now)
 
 
 def fetch(run: RunHandle, pipeline: Pipeline, folder: Path) -> Path:
@@ -96,6 +106,12 @@ def test_every_run_keeps_an_identified_slope(days):
         landscape = day.json("metrics.json")["bid_landscape"]
         assert landscape["bid_coefficient_is_naive"] == 0.0
         assert 1.0 < landscape["bid_coefficient"] < 3.0
+
+
+def test_the_stability_index_does_not_warn_on_ordinary_days(days):
+    for day in days[1:]:
+        checks = {check["name"]: check for check in day.json("metrics.json")["checks"]}
+        assert checks["bid_stability_index"]["is_passed"], checks["bid_stability_index"]
 
 
 def test_a_run_with_an_active_one_is_backtested_against_it_or_says_why_not(days):

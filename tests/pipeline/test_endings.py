@@ -41,8 +41,9 @@ def test_a_run_whose_validation_fails_is_completed_and_keeps_its_outputs(unvalid
     pipeline, run = unvalidated
     row = pipeline.row(run)
     assert (row.status, row.validation_status) == ("completed", "failed")
-    assert row.error_message.startswith("row_coverage: 0.")
-    assert ">= 1 failed; too few bids would find their key; lower min_segment_bids" in row.error_message
+    assert row.error_message.startswith("row_coverage is 0.")
+    assert "must be at least 1: too few requests would find a bid of their own" in row.error_message
+    assert "lower min_segment_bids" in row.error_message
     assert run.output_uri.removeprefix("s3://pipeline/") + "manifest.json" in pipeline.checksums(run.output_uri)
 
 
@@ -68,7 +69,7 @@ def test_without_automatic_promotion_a_person_deploys(
     register_sample(pipeline, run.run_id)
     assert pipeline.promote(run) == {
         "is_promoted": False,
-        "reason": f"promotion={promotion}: `optimizer deploy` gives run {run.run_id} traffic by hand",
+        "reason": f"promotion={promotion}: `optimizer deploy drugs_hcp {run.run_id}=100` gives it the traffic by hand",
     }
     active = deployments.read_active(pipeline.systems.engine, "drugs_hcp")
     assert [item.run_id for item in active] == [first_run.handle.run_id]
@@ -181,7 +182,12 @@ def test_a_dry_run_is_a_success_where_its_validation_passed(pipeline: Pipeline, 
     with pytest.raises(RunCancelled, match="nothing was uploaded or deployed"):
         pipeline.step(run, "register")
     if validation_status == "passed":
-        assert pipeline.close() == {"run_id": run.run_id, "status": "cancelled", "validation_status": "passed"}
+        assert pipeline.close() == {
+            "run_id": run.run_id,
+            "status": "cancelled",
+            "validation_status": "passed",
+            "validation": "passed",
+        }
     else:
         with pytest.raises(RunStateError, match=f"run {run.run_id}: dry run: validation failed"):
             pipeline.close()

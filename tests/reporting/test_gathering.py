@@ -66,10 +66,8 @@ def stage() -> staging.Staging:
     stage.put_json(staging.BID_FIGURES, {"win_price_cpm": 3.5, "link": LINK})
     stage.put_json(staging.SELECTION, {"features": ["os_code"], "scores": [feature("os_code")]})
     checks = [check("join_rate"), check("calibration_error", is_passed=False)]
-    for item in checks:
-        del item["message"]
-    failure = "calibration_error: 0.0321 <= 0.03 failed; look for a market change; then run again"
-    validation = {"is_passed": False, "failures": [failure], "warnings": [], "checks": checks}
+    checks[1]["message"] = "look for a market change; then run again"
+    validation = {"is_passed": False, "checks": checks, "target_sentence": "target_win_rate 0.4 cannot be reached"}
     stage.put_json(staging.VALIDATION, validation)
     stage.put_json(staging.BACKTEST, None)
     stage.put_frame(staging.DOMAINS, pd.DataFrame({"domain": ["a.example"], "multiplier": [1.0], "bids": [5]}))
@@ -105,9 +103,13 @@ def test_a_failed_check_brings_what_to_do_next(stage):
     told = gather(stage)
     assert not told.is_passed
     assert {item["name"]: item["message"] for item in told.checks} == {
-        "join_rate": "",
+        "join_rate": check("join_rate")["message"],
         "calibration_error": "look for a market change; then run again",
     }
+
+
+def test_a_target_that_cannot_be_reached_is_told(stage):
+    assert gather(stage).target_sentence == "target_win_rate 0.4 cannot be reached"
 
 
 def test_of_professionals_only_the_distribution_is_told(stage):

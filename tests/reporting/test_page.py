@@ -70,8 +70,21 @@ def test_a_failed_check_fails_the_headline_and_stands_first():
 
 def test_a_warning_alone_leaves_the_run_passed():
     warned = read(story(checks=[check("ctr_auc_lower", severity="soft", is_passed=False, message="too few clicks")]))
-    assert "validation passed" in warned.section("")
+    assert "validation passed with 1 warning" in warned.section("")
+    assert "Validation passed with 1 warning. The run can go live; read its warnings." in warned.section("validation")
     assert "too few clicks" in warned.section("validation")
+
+
+def test_a_warning_that_holds_the_run_is_said_with_what_it_means():
+    held = read(story(checks=[check("expected_win_rate", severity="hold", is_passed=False, message="raise the cap")]))
+    assert "does not go live automatically (expected_win_rate)" in held.section("validation")
+    assert held.rows_of("validation")[1][3] == "holds"
+
+
+def test_a_target_that_cannot_be_reached_is_said_above_the_numbers():
+    sentence = "target_win_rate 0.5 cannot be reached: at most 0.37; raise max_bid_cpm"
+    page = read(story(target_sentence=sentence))
+    assert page.section("").index(sentence) < page.section("").index("Expected win rate")
 
 
 def test_a_target_out_of_reach_is_said():

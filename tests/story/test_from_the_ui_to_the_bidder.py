@@ -75,7 +75,8 @@ def it_learns_and_is_validated(systems: StorySystems, run_id: str, *, now: datet
     pipeline, dag_run_id = Pipeline(systems.pipeline), f"ui__{run_id}"
     handle = pipeline.complete(dag_run_id, now=now, run_id=run_id)
     assert pipeline.promote(handle, now=now)["is_promoted"] is False, "the entity's promotion is none"
-    assert pipeline.close(dag_run_id) == {"run_id": run_id, "status": "completed", "validation_status": "passed"}
+    closed = pipeline.close(dag_run_id)
+    assert (closed["run_id"], closed["status"], closed["validation_status"]) == (run_id, "completed", "passed")
     row = pipeline.row(handle)
     asked = {"target_win_rate": 0.65, "max_bid_cpm": 30.0, "exploration_mode": True, "aggressive_exploration": True}
     config = {**row.config_snapshot["business"], **row.config_snapshot["technical"]}

@@ -144,6 +144,7 @@ CREATE TABLE opt_runs (
     bid_max              DECIMAL(12, 4) NULL,
     s3_output_path       VARCHAR(700)   NULL,
     validation_status    VARCHAR(20)    NULL,               -- only runs that passed can be deployed
+    validation_warnings  INTEGER        NULL,               -- how many checks warned; NULL for runs of older versions
     error_message        TEXT           NULL,
     created_at           DATETIME(6)    NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
     started_at           DATETIME(6)    NULL,
@@ -272,4 +273,4 @@ CREATE TABLE opt_schema_version (
     version_num VARCHAR(32) NOT NULL,
     CONSTRAINT opt_schema_version_pkc PRIMARY KEY (version_num)
 );
-INSERT INTO opt_schema_version (version_num) VALUES ('0003');
+INSERT INTO opt_schema_version (version_num) VALUES ('0004');

@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 from optimizer.cli.control_plane import connect
 from optimizer.cli.looking import AsJson, EntityCode
 from optimizer.cli.rendering import console, print_json, print_table
-from optimizer.control_plane import deployments, entities, registry
+from optimizer.control_plane import deployments, entities, registry, runs
 from optimizer.control_plane.records import Deployment
 from optimizer.core.live import FIGURES, LIVE, VERDICT_NUMBERS, say, say_difference
 
@@ -21,12 +21,13 @@ def live(entity: EntityCode, as_json: AsJson = False) -> None:
     entities.require_entity(engine, entity)
     active = deployments.read_active(engine, entity)
     measured = {row.run_id: _read(engine, row) for row in active}
+    outcomes = {row.run_id: runs.read_run(engine, row.run_id).outcome for row in active}
     if as_json:
         return print_json(measured)
     if not active:
         return console.print(Text(f"Nothing of {entity} is live."))
     for row in active:
-        _print_run(row, measured[row.run_id])
+        _print_run(row, measured[row.run_id], outcomes[row.run_id])
 
 
 def _read(engine: Engine, row: Deployment) -> dict[str, float | None]:
@@ -34,7 +35,7 @@ def _read(engine: Engine, row: Deployment) -> dict[str, float | None]:
     return {metric.metric_key: metric.metric_value for metric in metrics if metric.metric_section == LIVE}
 
 
-def _print_run(row: Deployment, metrics: dict[str, float | None]) -> None:
+def _print_run(row: Deployment, metrics: dict[str, float | None], outcome: str | None) -> None:
     if not metrics:
         console.print(Text(f"Run {row.run_id} ({row.traffic_pct} %) was not measured yet; the DAG `monitor` does so."))
         return
@@ -43,7 +44,7 @@ def _print_run(row: Deployment, metrics: dict[str, float | None]) -> None:
     bids, wins, clicks = (f"{metrics[name] or 0:,.0f} {name}" for name in ("bids", "wins", "clicks"))
     title = f"Run {row.run_id}, {row.traffic_pct} % of the traffic: {metrics['days']:.0f} days{until}"
     print_table(
-        f"{title}; {bids}, {wins}, {clicks}",
+        f"{title}; {bids}, {wins}, {clicks}; validation {outcome}",
         ["figure", "live", "95 % interval", "promised", "verdict", "rival", "difference", "beside rival"],
         (_line(figure, metrics) for figure in FIGURES),
     )

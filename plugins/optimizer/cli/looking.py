@@ -8,6 +8,7 @@ from rich.text import Text
 from optimizer.cli.control_plane import connect
 from optimizer.cli.rendering import console, print_json, print_table
 from optimizer.cli.run_columns import RUN_FACTS
+from optimizer.cli.validation import print_validation, validation_document
 from optimizer.control_plane import deployments, registry
 from optimizer.control_plane import entities as entity_rows
 from optimizer.control_plane import runs as run_rows
@@ -32,7 +33,9 @@ def runs(
         raise ConfigError(f"entity {entity!r} is not in opt_entities; known are {', '.join(known) or 'none'}")
     found = run_rows.list_runs(engine, entity_code=entity, limit=limit)
     if as_json:
-        return print_json([run.model_dump(mode="json", exclude={"config_snapshot"}) for run in found])
+        return print_json(
+            [{**run.model_dump(mode="json", exclude={"config_snapshot"}), "validation": run.outcome} for run in found]
+        )
     columns = ["run", "entity", "status", "validation", "by", "bids", "segments", "served", "median bid", "started UTC"]
     print_table(
         f"Runs of {entity}" if entity else "Runs",
@@ -42,7 +45,7 @@ def runs(
                 run.run_id,
                 codes.get(run.entity_id, str(run.entity_id)),
                 run.status,
-                run.validation_status,
+                run.outcome,
                 run.triggered_by,
                 run.total_bids,
                 run.segments_count,
@@ -60,6 +63,7 @@ def show(run: RunId, as_json: AsJson = False) -> None:
     document = run_document(connect(), run)
     if as_json:
         return print_json(document)
+    print_validation(document["validation"])
     print_table(f"Run {run}", ["fact", "value"], ((key, document["run"][key]) for key in RUN_FACTS))
     columns = ("feature_order", "feature_name", "is_anchor", "signal_score", "macro_id")
     print_table("Features", columns, ([feature[column] for column in columns] for feature in document["features"]))
@@ -70,14 +74,15 @@ def show(run: RunId, as_json: AsJson = False) -> None:
 
 
 def run_document(engine: Any, run_id: str) -> dict[str, Any]:
-    """Return all that the control plane knows of a run."""
+    """Return all that the control plane knows of a run, and what its validation found."""
     row = run_rows.read_run(engine, run_id)
-    macro = registry.read_macro(engine, run_id)
+    macro, metrics = registry.read_macro(engine, run_id), registry.read_metrics(engine, run_id)
     return {
         "run": row.model_dump(),
+        "validation": validation_document(row, metrics),
         "macro_combination": macro.macro_combination if macro else None,
         "features": [feature.model_dump() for feature in registry.read_features(engine, run_id)],
-        "metrics": [metric.model_dump() for metric in registry.read_metrics(engine, run_id)],
+        "metrics": [metric.model_dump() for metric in metrics],
         "outputs": [output.model_dump() for output in registry.read_outputs(engine, run_id)],
     }
 
@@ -111,6 +116,7 @@ def entities(as_json: AsJson = False) -> None:
             "version": d.version_code,
             "active_run_id": d.entity.active_run_id,
             "traffic": {x.run_id: x.traffic_pct for x in deployments.read_active(engine, d.entity.entity_code)},
+            "validation": _active_outcome(engine, d.entity.active_run_id),
             "s3_base_path": d.entity.s3_base_path,
         }
         for d in good
@@ -120,7 +126,7 @@ def entities(as_json: AsJson = False) -> None:
         return print_json({"entities": rows, "broken": wrong})
     print_table(
         "Entities",
-        ["entity", "object", "status", "version", "live traffic", "outputs"],
+        ["entity", "object", "status", "version", "live traffic", "validation", "outputs"],
         (
             [
                 r["entity_code"],
@@ -128,6 +134,7 @@ def entities(as_json: AsJson = False) -> None:
                 r["status"],
                 r["version"],
                 ", ".join(f"{run} {share}%" for run, share in r["traffic"].items()) or None,
+                r["validation"],
                 r["s3_base_path"],
             ]
             for r in rows
@@ -135,6 +142,10 @@ def entities(as_json: AsJson = False) -> None:
     )
     if wrong:
         print_table("Set aside", ["entity", "problem"], (row.values() for row in wrong))
+
+
+def _active_outcome(engine: Any, run_id: str | None) -> str | None:
+    return None if run_id is None else run_rows.read_run(engine, run_id).outcome
 
 
 def config(entity: EntityCode, as_json: AsJson = False) -> None:

@@ -24,6 +24,7 @@ RUN_FACTS = (
     "run_code",
     "status",
     "validation_status",
+    "validation_warnings",
     "triggered_by",
     "trigger_type",
     "data_start_dt",

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.panel import Panel
@@ -13,6 +13,8 @@ from rich.panel import Panel
 from optimizer.cli.control_plane import connect
 from optimizer.cli.rendering import console, format_value, print_table
 from optimizer.cli.run_columns import RUN_NUMBERS
+from optimizer.cli.validation import print_validation, validation_document
+from optimizer.control_plane.records import Run
 from optimizer.control_plane.schema import migrate as migrate_schema
 from optimizer.control_plane.version_rows import load_version
 from optimizer.errors import ConfigError, RunStateError
@@ -148,8 +150,9 @@ def _follow(progress: Iterable[list[TaskState]], dag_id: str) -> list[TaskState]
 
 def _print_result(result: local.DemoResult, stack: LocalStack) -> None:
     run = result.run
+    print_validation(validation_document(run, result.metrics))
     print_table(
-        f"Run {run.run_id}", ["number", "value"], ((name, format_value(getattr(run, name))) for name in RUN_NUMBERS)
+        f"Run {run.run_id}", ["number", "value"], ((name, format_value(_number_of(run, name))) for name in RUN_NUMBERS)
     )
     names = ((output, output.s3_key.rsplit("/", 1)[1]) for output in result.outputs)
     print_table("Files", ["file", "rows", "bytes"], ([name, o.row_count, o.byte_count] for o, name in names))
@@ -158,6 +161,11 @@ def _print_result(result: local.DemoResult, stack: LocalStack) -> None:
     rows = ([_number(row[column]) for column in BID_COLUMNS.values()] for row in result.first_bids)
     print_table("The first ten bids", list(BID_COLUMNS), rows)
     print_table("Tasks", ["task", "state", "seconds"], ([t.task_id, t.state, t.duration_s] for t in result.tasks))
+
+
+def _number_of(run: Run, name: str) -> Any:
+    """A number of the run; its validation_status with the warnings that stand in another column."""
+    return run.outcome if name == "validation_status" else getattr(run, name)
 
 
 def _number(text: str) -> int | float | str | None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict
 
 from optimizer.core.config import ConfigKey
+from optimizer.core.validation import outcome_text
 
 OLD_STATUS_WORDS = {"queued": "pending", "success": "completed"}
 
@@ -83,7 +84,10 @@ class BrokenEntity(Record):
 
 
 class Run(Record):
-    """A row of opt_runs; the window is [data_start_dt, data_end_dt), bids are CPM."""
+    """A row of opt_runs; the window is [data_start_dt, data_end_dt), bids are CPM.
+
+    validation_warnings: number of checks that warned; None where nobody counted them.
+    """
 
     run_id: str
     run_code: str
@@ -111,11 +115,17 @@ class Run(Record):
     bid_max: float | None
     s3_output_path: str | None
     validation_status: ValidationStatus | None
+    validation_warnings: int | None
     error_message: str | None
     created_at: UtcMoment
     started_at: UtcMoment | None
     heartbeat_at: UtcMoment | None
     completed_at: UtcMoment | None
+
+    @property
+    def outcome(self) -> str | None:
+        """`passed`, `passed with n warnings` or `failed`; None before its validation."""
+        return outcome_text(self.validation_status, self.validation_warnings)
 
 
 class SelectedFeature(Record):

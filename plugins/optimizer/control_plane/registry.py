@@ -30,7 +30,8 @@ _LISTS = ("features", "macro_combination", "macro_format", "metrics", "outputs")
 class RunFigures(Record):
     """What a run found out, written or not; bids are CPM, metrics are (section, key, value).
 
-    `error_message` says why the validation failed; without one the run's earlier messages are cleared.
+    `validation_warnings` counts the checks that warned; `error_message` says why the validation failed, and without one
+    the run's earlier messages are cleared.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -48,6 +49,7 @@ class RunFigures(Record):
     bid_min: Measure
     bid_max: Measure
     validation_status: ValidationStatus
+    validation_warnings: int = 0
     error_message: Annotated[str, AfterValidator(fit_message)] | None = None
     features: tuple[SelectedFeature, ...]
     macro_combination: str

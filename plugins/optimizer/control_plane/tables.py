@@ -168,6 +168,7 @@ runs = _table(
     Column("bid_max", Price),
     _text("s3_output_path", 700, nullable=True),
     _text("validation_status", 20, nullable=True),
+    Column("validation_warnings", Integer),
     Column("error_message", Text),
     _created_at(),
     Column("started_at", UtcDateTime),

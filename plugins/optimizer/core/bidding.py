@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtri
+from scipy.special import ndtr, ndtri
 
 from optimizer.core.landscape import Landscape, Solver
 from optimizer.core.win_price import WinCurve, find_win_price
@@ -37,8 +37,10 @@ JITTER_TRUNCATION_SD = 2.0
 LEAST_JITTER_SD = 0.02
 """Bids always vary by at least this, so that a later run can learn from them."""
 
-JITTER_ROOM = 1 + JITTER_TRUNCATION_SD * LEAST_JITTER_SD
-"""Planned bids keep this factor away from the bounds, so that served bids keep them with jitter and in cents."""
+JITTER_ROOM = {"trust_band": 1.0, "step": 1.04, "floor": 1.02, "margin": 1.02, "cap": 1.02}
+"""Planned bids stay this factor within each bound, so that served bids keep it with jitter (of at least 2 sd of .02 or
+.01) and in cents. The trust band is one of planned bids.
+"""
 
 HASHED_TOGETHER = 8_192
 """So many keys become Python texts at a time: few enough to stay in the processor's cache, twice as fast."""
@@ -78,14 +80,12 @@ class BidPlan:
         expected_cost_cpm (of a win), expected_margin and reason.
     win_price_cpm: lambda, what one more win is worth beyond its value so that the target is met.
     expected_win_rate, expected_cpm: over all requests, at the suggested bids.
-    reachable_win_rate: with every bid as high as its bounds allow.
     """
 
     table: pd.DataFrame
     win_price_cpm: float
     expected_win_rate: float
     expected_cpm: float
-    reachable_win_rate: float
 
 
 def plan_bids(segments: pd.DataFrame, *, landscape: Landscape, policy: BidPolicy, seed: str) -> BidPlan:
@@ -104,8 +104,10 @@ def plan_bids(segments: pd.DataFrame, *, landscape: Landscape, policy: BidPolicy
     wanted = market.wanted(win_price)
     lifted = _explore(wanted, segments, market, policy)
     planned, bound = bounds.clamp(lifted)
-    jitter = jitter_factors(segments["segment_key"], seed=seed, sd=bounds.jitter_sd(planned, policy.jitter_sd))
-    suggested = bounds.to_cents(planned * jitter)
+    reach = bounds.jitter_reach(planned, policy.jitter_sd, is_held=market.is_held)
+    factor = jitter_factors(segments["segment_key"], seed=seed, reach=reach)
+    suggested, planned = bounds.to_cents(planned * factor), planned * reach.mean
+    jitter = factor / reach.mean
     can_bid = bounds.is_biddable
     cost = market.cost(suggested)
     value = segments["value_cpm"].to_numpy(float)
@@ -125,31 +127,45 @@ def plan_bids(segments: pd.DataFrame, *, landscape: Landscape, policy: BidPolicy
         copy=False,
     )
     won = market.requests * np.where(can_bid, market.win_rate(suggested), 0.0)
-    reachable = market.requests * np.where(can_bid, market.win_rate(bounds.planned_high(market)), 0.0)
     return BidPlan(
         table=table,
         win_price_cpm=win_price,
         expected_win_rate=float(won.sum() / market.requests.sum()),
         expected_cpm=float((won * cost).sum() / won.sum()) if won.sum() > 0 else 0.0,
-        reachable_win_rate=float(reachable.sum() / market.requests.sum()),
     )
 
 
-def jitter_factors(keys: pd.Series, *, seed: str, sd: np.ndarray | float) -> np.ndarray:
-    """Return a random factor for each key: normal around 1, truncated at two sd, repeatable by seed.
+@dataclass(frozen=True, slots=True)
+class JitterReach:
+    """How far each bid's random factor goes: normal around 1 with this sd, cut off at low and high, in units of sd.
 
-    Args:
-        sd: one for all, or one a key, shape (n,).
+    Each is one for all keys, or one a key, shape (n,).
     """
-    spread = np.broadcast_to(np.asarray(sd, float), len(keys))
+
+    sd: np.ndarray | float
+    low: np.ndarray | float = -JITTER_TRUNCATION_SD
+    high: np.ndarray | float = JITTER_TRUNCATION_SD
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Mean of the factor: 1 where it is cut off alike on both sides."""
+        mass = np.maximum(ndtr(self.high) - ndtr(self.low), 1e-12)
+        density = [np.exp(-(np.asarray(edge) ** 2) / 2) / np.sqrt(2 * np.pi) for edge in (self.low, self.high)]
+        return 1 + self.sd * (density[0] - density[1]) / mass
+
+
+def jitter_factors(keys: pd.Series, *, seed: str, reach: JitterReach) -> np.ndarray:
+    """Return a random factor for each key, repeatable by seed."""
+    spread, low, high = (
+        np.broadcast_to(np.asarray(edge, float), len(keys)) for edge in (reach.sd, ndtr(reach.low), ndtr(reach.high))
+    )
     hash_key = blake2b(seed.encode(), digest_size=8).hexdigest()
-    low, high = 0.02275013194817921, 0.9772498680518208  # normal distribution function at -2 and 2
     factors = np.empty(len(keys))
     for first in range(0, len(keys), HASHED_TOGETHER):
         part = slice(first, first + HASHED_TOGETHER)
         drawn = pd.util.hash_array(keys.iloc[part].to_numpy(object), hash_key=hash_key, categorize=False)
         uniform = (drawn.astype(float) + 0.5) / 2.0**64
-        factors[part] = 1.0 + spread[part] * ndtri(low + uniform * (high - low))
+        factors[part] = 1.0 + spread[part] * ndtri(low[part] + uniform * (high[part] - low[part]))
     return factors
 
 
@@ -275,15 +291,17 @@ class _Bounds:
             bid = moved
         return np.clip(bid, self.served_low, self.served_high), bound
 
-    def planned_high(self, market: "_Market") -> np.ndarray:
-        """Return the highest planned bids; what is held stays."""
-        return np.where(market.is_held, self.apply(market.held_bid), self.high)
+    def jitter_reach(self, planned: np.ndarray, sd: float, *, is_held: np.ndarray) -> JitterReach:
+        """Return how far jitter goes so that served bids stay within their bounds.
 
-    def jitter_sd(self, planned: np.ndarray, sd: float) -> np.ndarray:
-        """Return the spread of each bid's random factor: what leaves it within the bounds of served bids."""
+        Near a bound the spread shrinks, alike on both sides. Where the slope is not known, jitter is what matters: its
+        spread stays, and the side of the bound is cut off.
+        """
         above, below = self.served_high / planned - 1, 1 - self.served_low / planned
-        room = np.minimum(above, below) / JITTER_TRUNCATION_SD
-        return np.clip(room, 0.0, sd)
+        spread = np.where(is_held, sd, np.clip(np.minimum(above, below) / JITTER_TRUNCATION_SD, 0.0, sd))
+        unit = np.maximum(spread, 1e-9)
+        low = np.maximum(-JITTER_TRUNCATION_SD, -np.maximum(below, 0.0) / unit)
+        return JitterReach(spread, low, np.minimum(JITTER_TRUNCATION_SD, np.maximum(above, 0.0) / unit))
 
     def to_cents(self, bid: np.ndarray) -> np.ndarray:
         """Return the bids in whole cents that still keep the bounds: floors rounded up, ceilings down."""
@@ -297,8 +315,8 @@ class _Bounds:
 
 
 def with_room(name: str, low: np.ndarray | float, high: np.ndarray | float) -> tuple[Any, Any]:
-    """Return a bound of planned bids: the served one with room for jitter; the trust band is one of planned bids."""
-    return (low, high) if name == "trust_band" else (low * JITTER_ROOM, high / JITTER_ROOM)
+    """Return a bound of planned bids: the served one with room for jitter."""
+    return low * JITTER_ROOM[name], high / JITTER_ROOM[name]
 
 
 def _win_price(market: _Market, bounds: _Bounds) -> float:

@@ -171,10 +171,23 @@ def split_by_time(cells: pd.DataFrame, *, share: float = 0.15, min_wins: int = 2
     for name, part in zip(("train", "calibrate", "test"), split.slices(cells), strict=True):
         bids, wins = int(part["bids"].sum()), int(part["wins"].sum())
         if not 0 < wins < bids:
-            raise DataError(
-                f"the {name} slice has {wins} wins in {bids} bids; both wins and losses are needed: raise lookback_days"
-            )
+            raise DataError(_one_sided(name, part, wins=wins, bids=bids))
     return split
+
+
+def _one_sided(name: str, part: pd.DataFrame, *, wins: int, bids: int) -> str:
+    """What is wrong with days on which all bids were won, or none, and what to do."""
+    first, last = part["day"].min(), part["day"].max()
+    days = f"the {name} days ({first:%Y-%m-%d} to {last:%Y-%m-%d})"
+    if wins:
+        return (
+            f"all {bids:,} bids of {days} were won, so there is no loss to learn from; check that BIDS holds the lost "
+            "bids too, or bid lower for some days"
+        )
+    return (
+        f"none of the {bids:,} bids of {days} were won, so there is no win to learn from; check that VIEWS is loaded "
+        "for these days and carries the bid_id of BIDS, or bid higher for some days"
+    )
 
 
 def recency_weights(days: pd.Series, *, half_life_days: float) -> np.ndarray:

@@ -90,8 +90,8 @@ def select_features(cells: pd.DataFrame, *, candidates: Sequence[str], limits: S
     """
     if limits.anchor_feature not in candidates:
         raise DataError(
-            f"anchor_feature={limits.anchor_feature!r} is not a candidate; "
-            f"choose one of {', '.join(sorted(candidates))}"
+            f"anchor_feature={limits.anchor_feature!r} is not a candidate feature; set it to one of "
+            f"{', '.join(sorted(candidates))}, or give it an active row in opt_feature_macros"
         )
     slope = _identified_slope(cells, limits.anchor_feature)
     prices = [remove_price(cells, slope=slope)]

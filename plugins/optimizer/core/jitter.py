@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from optimizer.core.cells import MISSING, OWN_JITTER
 from optimizer.core.logit import fit_logit, weigh_evidence
 from optimizer.core.shrinkage import posterior_shifts
 from optimizer.core.slope import (
@@ -20,6 +21,7 @@ from optimizer.core.slope import (
     day_levels,
     find_slope,
     mean_by_group,
+    randomised_rows,
     recent_priced_rows,
     segment_days,
     slope_counts,
@@ -97,17 +99,21 @@ def learn_variation(cells: pd.DataFrame, candidates: Sequence[str]) -> tuple[pd.
     is_own = rows["log_planned"].notna()
     own, logged = rows[is_own], rows[~is_own]
     own_slope = find_slope(own, _groups(own, candidates))
-    cells = cells.assign(is_own_jitter=cells["log_planned"].notna())
+    cells = cells.assign(**{OWN_JITTER: cells["log_planned"].notna()})
     counts = {"own_days": int(own["day"].nunique()), "own_bids": float(own["bids"].sum())}
     is_own_known = own_slope is not None and own_slope.is_identified
     if logged.empty:
         return cells, Variation("own" if is_own_known else "none", own_slope, **counts)
     key = find_bid_key(logged, candidates)
+    # What was bid on a null value may depend on what was null: its plan is not known.
+    logged = logged[~(logged[list(key)] == MISSING).any(axis=1)]
+    if logged.empty:
+        return cells, Variation("own" if is_own_known else "none", own_slope, **counts)
     centred, tests = _test_logged(logged, key)
     known = {**counts, "logged_bids": float(logged["bids"].sum()), "logged_key": key, "tests": tests}
     if all(test.is_passed for test in tests):
         both = cells.assign(log_planned=cells["log_planned"].fillna(centred))
-        rows = both.loc[rows.index]
+        rows = randomised_rows(both)
         slope = find_slope(rows, _groups(rows, key))
         if slope is not None and slope.is_identified and _agree(own_slope, slope):
             return both, Variation("logged", slope, **known)

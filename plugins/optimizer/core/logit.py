@@ -91,7 +91,10 @@ def fit_logit(
         coefficients, reached = coefficients + step, climbed
         if np.abs(step).max() < 1e-9:
             return LogitFit(coefficients, np.linalg.inv(information))
-    raise DataError(f"the win-rate curve does not converge in {max_steps} steps; widen the window")
+    raise DataError(
+        f"the win-rate curve does not converge in {max_steps} steps, as where wins and losses are almost separated; "
+        "check for a feature that knows the outcome (opt_feature_macros) and for days on which all or no bids were won"
+    )
 
 
 def log_likelihood(logit: np.ndarray, *, wins: np.ndarray, trials: np.ndarray, unrivalled_share: float = 0.0) -> float:

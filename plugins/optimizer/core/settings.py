@@ -147,7 +147,7 @@ class RunSettings(BaseModel):
         "technical",
         0.5,
         "Least row coverage",
-        "Validation fails if a smaller share of the bids finds its key.",
+        "Validation fails if a smaller share of the requests finds a bid of its own; blocked keys do not count.",
         ge=0.0,
         le=1.0,
     )
@@ -155,6 +155,23 @@ class RunSettings(BaseModel):
         "technical", 0.5, "Least volume", "Validation fails below this share of the bids a day of recent runs.",
         ge=0.0, le=1.0,
     )  # fmt: skip
+    min_win_share: float = _key(
+        "technical",
+        0.5,
+        "Least share of wins",
+        "Validation fails if the bids would win less than this share of what is won now (0.5: 50 %).",
+        ge=0.0,
+        le=1.0,
+    )
+    min_spend_share: float = _key(
+        "technical",
+        0.25,
+        "Least share of spend",
+        "Validation fails if the bids would spend less than this share of what is spent now (0.25: 25 %); winning as "
+        "much for half the price is no failure.",
+        ge=0.0,
+        le=1.0,
+    )
     max_spend_change: float = _key(
         "technical",
         0.5,

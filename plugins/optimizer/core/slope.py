@@ -19,6 +19,10 @@ IDENTIFIED_ERROR_SHARE = 0.25
 step (`STEEPEST_SLOPE`).
 """
 
+POOLED_ERROR_SHARE = 0.5
+"""The slope of one anchor value, pooled with the overall one that is identified, counts where its error is at most this
+share of it: so far it may differ from the others without moving its bid the wrong way."""
+
 STEEPEST_SLOPE = 10.0
 """A steeper curve (a tenth more lifts 27 % to half) is a step, such as a floor just below the bids: it says where the
 step was, not what is won elsewhere. The slopes of real and simulated markets are 1 to 4.
@@ -200,10 +204,12 @@ def judge_slope(value: float, error: float) -> Slope:
     return Slope(value, error, bool(is_identified(value, error)))
 
 
-def is_identified(value: np.ndarray | float, error: np.ndarray | float) -> np.ndarray:
-    """Return the verdict of the identifiability gate on each slope."""
+def is_identified(
+    value: np.ndarray | float, error: np.ndarray | float, *, share: float = IDENTIFIED_ERROR_SHARE
+) -> np.ndarray:
+    """Return the verdict of the identifiability gate on each slope; `share` is the largest relative error."""
     value, error = np.asarray(value), np.asarray(error)
-    return (value - 1.96 * error > 0) & (error <= IDENTIFIED_ERROR_SHARE * value) & (value <= STEEPEST_SLOPE)
+    return (value - 1.96 * error > 0) & (error <= share * value) & (value <= STEEPEST_SLOPE)
 
 
 def pool_slopes(

@@ -1,30 +1,24 @@
-"""How far a distribution has moved: the population stability index."""
+"""How far a distribution of bids has moved."""
 
 import numpy as np
+from scipy.stats import wasserstein_distance
 
-BINS = 10
-LEAST_SHARE = 1e-4
-"""An empty bin counts as this share, so that the index stays finite."""
+MAX_STABILITY_INDEX = 0.07
+"""Above this index the bids have changed.
+
+Calibrated on 30 to 1,000 segments with traffic by Zipf's law (`tests/core/test_stability.py`): bids that move by 3 %
+each at random exceed .035 once in 100 times, and a common shift of 10 % stays below .073 once in 100 times.
+"""
 
 
-def stability_index(old: np.ndarray, new: np.ndarray, *, weights: np.ndarray) -> float:
-    """Return the population stability index: sum of (p - q) ln(p / q) over bins of equal old mass; 0 if nothing moved.
+def stability_index(old_cpm: np.ndarray, new_cpm: np.ndarray, *, weights: np.ndarray) -> float:
+    """Return the Wasserstein-1 distance between two distributions of log bids: a shift of all by 10 % gives .095.
 
-    Below .1 little has changed, above .25 much has.
+    Unlike an index over bins, it does not jump where many requests share one bid, such as the fallback, that moves by a
+    cent; and moves of single segments that leave the distribution alone cancel out.
 
     Args:
-        old, new: shape (n,), the same items' values before and after.
-        weights: shape (n,), what an item counts.
-    Source: Siddiqi, Credit Risk Scorecards, 2006.
+        old_cpm, new_cpm: shape (n,), the same segments' planned bids before and after, positive.
+        weights: shape (n,), the requests of each segment.
     """
-    order = np.argsort(old, kind="stable")
-    mass = np.cumsum(weights[order]) / weights.sum()
-    inner = old[order][np.searchsorted(mass, np.arange(1, BINS) / BINS)]
-    edges = np.unique(inner)
-
-    def shares(values: np.ndarray) -> np.ndarray:
-        counts = np.bincount(np.searchsorted(edges, values, side="left"), weights, minlength=len(edges) + 1)
-        return np.maximum(counts / weights.sum(), LEAST_SHARE)
-
-    before, after = shares(old), shares(new)
-    return float(((after - before) * np.log(after / before)).sum())
+    return float(wasserstein_distance(np.log(old_cpm), np.log(new_cpm), weights, weights))

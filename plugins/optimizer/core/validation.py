@@ -1,31 +1,53 @@
-"""Whether a run's bids may go live. A hard check that fails fails the run; a soft one warns."""
+"""The outcome of a run's checks, and what it means for going live.
 
-from collections.abc import Iterable
+A check that fails has one of three effects, its severity: `hard` fails the run, `hold` keeps it from going live
+automatically, `soft` only warns.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+Severity = Literal["hard", "hold", "soft"]
+Relation = Literal["<=", ">="]
+
+VERDICT_CODES = {"passed": 0, "warning": 1, "holds": 2, "failed": 3}
+"""Verdict on one check: its number in opt_run_metrics, section `validation_verdicts`."""
+
+_FAILED_VERDICTS = {"hard": "failed", "hold": "holds", "soft": "warning"}
+_RELATION_WORDS = {"<=": "at most", ">=": "at least"}
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One check with its figure and its limit, both in the figure's own unit."""
+    """One check with its figure and its limit, both in the figure's own unit.
+
+    problem: what is wrong where it fails; next_step: what to do about it.
+    """
 
     name: str
-    severity: Literal["hard", "soft"]
+    severity: Severity
     figure: float
-    relation: Literal["<=", ">="]
+    relation: Relation
     limit: float
+    problem: str
     next_step: str
 
     @property
     def is_passed(self) -> bool:
-        """Whether the figure keeps the limit; a figure that is no number never does."""
-        return self.figure <= self.limit if self.relation == "<=" else self.figure >= self.limit
+        """Whether the figure keeps the limit; NaN never does."""
+        return bool(self.figure <= self.limit if self.relation == "<=" else self.figure >= self.limit)
+
+    @property
+    def verdict(self) -> str:
+        """One of VERDICT_CODES."""
+        return "passed" if self.is_passed else _FAILED_VERDICTS[self.severity]
 
     @property
     def message(self) -> str:
-        verdict = "ok" if self.is_passed else "failed"
-        text = f"{self.name}: {self.figure:.6g} {self.relation} {self.limit:.6g} {verdict}"
-        return text if self.is_passed else f"{text}; {self.next_step}"
+        """Figure, limit, problem and next step; without the last two where it passed."""
+        text = f"{self.name} is {self.figure:.6g}, must be {_RELATION_WORDS[self.relation]} {self.limit:.6g}"
+        return text if self.is_passed else f"{text}: {self.problem}; {self.next_step}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +58,78 @@ class Verdict:
 
     @property
     def is_passed(self) -> bool:
-        return all(check.is_passed for check in self.checks if check.severity == "hard")
+        return not self.failures
 
     @property
     def failures(self) -> list[str]:
         """Messages of the hard checks that failed."""
-        return [check.message for check in self.checks if check.severity == "hard" and not check.is_passed]
+        return [check.message for check in self.checks if check.verdict == "failed"]
 
     @property
     def warnings(self) -> list[str]:
-        """Messages of the soft checks that failed."""
-        return [check.message for check in self.checks if check.severity == "soft" and not check.is_passed]
+        """Messages of all other checks that failed; those that hold the run come first."""
+        return [check.message for verdict in ("holds", "warning") for check in self.checks if check.verdict == verdict]
+
+    @property
+    def holds(self) -> list[str]:
+        """Names of the checks that keep the run from going live automatically."""
+        return [check.name for check in self.checks if check.verdict == "holds"]
+
+    @property
+    def outcome(self) -> str:
+        """See `outcome_text`."""
+        return outcome_text("passed" if self.is_passed else "failed", len(self.warnings))
 
 
 def judge(checks: Iterable[Check]) -> Verdict:
     """Return the verdict over the checks."""
     return Verdict(tuple(checks))
+
+
+def outcome_text(status: str | None, warnings: int | None) -> str | None:
+    """Return `passed`, `passed with n warnings` or `failed`; None before a run was validated.
+
+    Args:
+        status: opt_runs.validation_status.
+        warnings: opt_runs.validation_warnings; None for a run of an older version, which did not count them.
+    """
+    if status != "passed" or not warnings:
+        return status
+    return f"passed with {warnings} warning{'' if warnings == 1 else 's'}"
+
+
+def going_live(status: str | None, warnings: int | None, *, holds: Sequence[str] | None = None) -> str:
+    """Return what the outcome means for going live, as one sentence.
+
+    Args:
+        holds: names of the checks that hold the run; None where they are not known.
+    """
+    if status is None:
+        return "The run was not validated, so it cannot go live."
+    if status != "passed":
+        return "The run can never go live; its outputs are kept for inspection."
+    if holds:
+        return (
+            f"The run does not go live automatically ({', '.join(holds)}); it can still be approved, or deployed with "
+            "`optimizer deploy`."
+        )
+    if warnings and holds is None:
+        return "The run can be deployed; a warning that holds keeps it from going live automatically."
+    return "The run can go live; read its warnings." if warnings else "The run can go live."
+
+
+def failed_checks(checks: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the checks of metrics.json that did not pass, the gravest first."""
+    gravest = ("hard", "hold", "soft")
+    failed = [check for check in checks if not check.get("is_passed", True)]
+    return sorted(failed, key=lambda check: gravest.index(check.get("severity", "soft")))
+
+
+def verdict_of(check: Mapping[str, Any]) -> str:
+    """Return the verdict on a check of metrics.json: one of VERDICT_CODES."""
+    return "passed" if check["is_passed"] else _FAILED_VERDICTS[check["severity"]]
+
+
+def held_by(checks: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the names of the checks of metrics.json that hold the run."""
+    return [check["name"] for check in checks if verdict_of(check) == "holds"]

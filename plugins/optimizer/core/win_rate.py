@@ -9,6 +9,7 @@ from scipy.special import expit
 from optimizer.core.logit import fit_logit, weigh_evidence
 from optimizer.core.shrinkage import posterior_shifts
 from optimizer.core.slope import (
+    POOLED_ERROR_SHARE,
     STEEPEST_SLOPE,
     PriceMoves,
     Slope,
@@ -104,7 +105,8 @@ def fit_landscape(
                 by_group = pool_slopes(
                     jitter, cells, group=group, size=groups, segment=segment, unrivalled_share=unrivalled_share
                 )
-    is_told = is_identified(*by_group) & (not is_held)
+    is_known = slope.is_identified and not is_held
+    is_told = is_identified(*by_group, share=POOLED_ERROR_SHARE) & is_known
     by_price = np.where(is_told, by_group[0], slope.value)[group] * (moves.move + moves.drift)
     design = np.column_stack([score, day_levels(cells)])
     fit = fit_logit(design, wins=wins, trials=bids, unrivalled_share=unrivalled_share, offset=by_price)

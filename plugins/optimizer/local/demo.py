@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from optimizer.artifacts.store import ObjectStore
 from optimizer.control_plane import registry, runs
 from optimizer.control_plane.engine import open_engine
-from optimizer.control_plane.records import Run, RunOutput
+from optimizer.control_plane.records import Run, RunMetric, RunOutput
 from optimizer.control_plane.schema import migrate
 from optimizer.errors import RunStateError, UnavailableError
 from optimizer.local import event_log
@@ -33,6 +33,7 @@ class DemoResult:
     """What a person wants to see of a finished run."""
 
     run: Run
+    metrics: list[RunMetric]
     outputs: list[RunOutput]
     first_bids: list[dict[str, str]]
     tasks: list[TaskState]
@@ -134,7 +135,11 @@ def read_result(stack: LocalStack, engine: Engine, *, run: Run, tasks: list[Task
     content = ObjectStore(stack.connect_objects()).get_bytes(f"{run.s3_output_path}suggested_bids.csv")
     rows = csv.DictReader(io.StringIO(content.decode()))
     return DemoResult(
-        run, registry.read_outputs(engine, run.run_id), [row for row, _ in zip(rows, range(10), strict=False)], tasks
+        run=run,
+        metrics=registry.read_metrics(engine, run.run_id),
+        outputs=registry.read_outputs(engine, run.run_id),
+        first_bids=[row for row, _ in zip(rows, range(10), strict=False)],
+        tasks=tasks,
     )
 
 

@@ -52,8 +52,11 @@ system was away retries by itself; clearing a task of a run whose row is finishe
 **Approval** where `promotion` is `approval`, the task `approve` waits for a person: Required Actions in this UI. While
 it waits no other run of this DAG starts.
 
-**Red** means that nothing was promoted: the reason stands in the log of `close_run` and on the run
-(`optimizer show RUN`).
+**Validation** ends `passed` (the run can go live), `passed with n warnings` (a warning that holds the run skips
+`promote`, whose log says what to do; the run can still be approved or deployed by hand) or `failed` (it can never go
+live). The log of `validate` and `optimizer show RUN` list the checks.
+
+**Red** means that nothing was promoted: the reason is in the log of `close_run` and on the run (`optimizer show RUN`).
 """
 
 

@@ -10,9 +10,11 @@ from optimizer.control_plane import deployments, runs
 from optimizer.control_plane.records import Deployment
 from optimizer.core.comparison import find_figure
 from optimizer.core.live import promise_of
+from optimizer.core.target_reach import target_sentence
+from optimizer.core.validation import failed_checks, held_by
 from optimizer.errors import ArtifactError, RunStateError
+from optimizer.pipeline.holding import reason_to_hold
 from optimizer.pipeline.published import PublishedRun, read_published
-from optimizer.pipeline.publishing import reason_to_hold
 from optimizer.pipeline.run import RunHandle, read_settings
 from optimizer.pipeline.systems import Systems
 from optimizer.reporting.formats import amount, change, count, measure, percent, points, signed_amount
@@ -76,6 +78,7 @@ def request_of(run: RunHandle, *, systems: Systems) -> ApprovalRequest | str:
     active = deployments.read_active(systems.engine, run.entity_code)
     rival, problem = _read_active_run(active, run.run_id, systems)
     parts = [
+        *([] if (target := target_sentence(published.metrics, published.settings)) is None else [f"**{target}**"]),
         _opening(published, active),
         *([] if problem is None else [problem]),
         _comparison(published, rival),
@@ -106,8 +109,8 @@ def _opening(published: PublishedRun, active: list[Deployment]) -> str:
         f"{row.data_start_dt:%Y-%m-%d} to {row.data_end_dt:%Y-%m-%d}" if row.data_start_dt and row.data_end_dt else "?"
     )
     return (
-        f"Run `{published.run_id}` of **{published.manifest.entity_code}** passed its validation (log of {window}, "
-        f"started by {row.triggered_by}). Approved, it gets all of the traffic. Live now: {live or 'no run'}."
+        f"Run `{published.run_id}` of **{published.manifest.entity_code}**: validation **{row.outcome}** (log of "
+        f"{window}, started by {row.triggered_by}). Approved, it gets all of the traffic. Live now: {live or 'no run'}."
     )
 
 
@@ -177,14 +180,18 @@ def _with_interval(figures: dict[str, Any], name: str, write: Callable[[Any], st
 
 
 def _checks(checks: list[dict[str, Any]]) -> str:
-    failed = [check for check in checks if not check.get("is_passed", True)]
+    """The checks that warn, those that hold the run first, each with its figure and what to do."""
+    failed = failed_checks(checks)
     if not failed:
         return f"**Validation:** {len(checks)} checks, all passed."
-    warnings = "\n".join(
-        f"- `{check['name']}` is {measure(check['figure'])}, should be {check['relation']} {measure(check['limit'])}"
-        for check in failed
-    )
-    return f"**Validation:** {len(checks)} checks, {len(failed)} of them warn:\n\n{warnings}"
+    held = held_by(checks)
+    meaning = f" {len(held)} would keep it from going live without approval." if held else ""
+    return f"**Validation:** {len(checks)} checks, {len(failed)} warn.{meaning}\n\n" + "\n".join(map(_warning, failed))
+
+
+def _warning(check: dict[str, Any]) -> str:
+    text = f"- `{check['name']}` is {measure(check['figure'])}, must be {check['relation']} {measure(check['limit'])}"
+    return f"{text}: {check['message']}" if check.get("message") else text
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

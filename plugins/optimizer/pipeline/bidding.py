@@ -14,6 +14,9 @@ from optimizer.pipeline.run import RunHandle, read_settings, read_snapshot
 from optimizer.pipeline.systems import Systems
 from optimizer.training.job import TrainingReport
 
+ACTIVE_FIGURES = ("row_coverage", "segments_in_memcache", "expected_win_rate", "expected_cpm")
+"""Figures of the active run that the checks compare with."""
+
 
 def compute_bids(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
     """Leave bids, multipliers, backtest and their figures in the staging prefix; return the headline figures."""
@@ -27,11 +30,10 @@ def compute_bids(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
         problem = f"the key of the active run has {', '.join(plan.features)}; one of them is no candidate feature now"
     priced, backtest = bid_on_cells(cells, learned, plan=plan, active=active, settings=settings, run_id=run.run_id)
     stage.put_json(staging.BACKTEST, None if backtest is None else backtest.to_record())
-    stage.put_frame(staging.BIDS, priced.bids)
-    for name, table in ((staging.DOMAINS, priced.domains), (staging.NPIS, priced.npis)):
-        if table is not None:
-            stage.put_frame(name, table)
-    stage.put_json(staging.BID_FIGURES, priced.figures | _active_figures(plan) | {"active_run_problem": problem})
+    tables = {staging.BIDS: priced.bids, staging.DOMAINS: priced.domains, staging.NPIS: priced.npis}
+    checksums = {name: stage.put_frame(name, table).sha256 for name, table in tables.items() if table is not None}
+    noted = {"active_run_problem": problem, "checksums": checksums}
+    stage.put_json(staging.BID_FIGURES, priced.figures | _active_figures(plan) | noted)
     return {"segments_count": priced.figures["segments_count"], "bid_median": priced.figures["bid_median"]}
 
 
@@ -67,4 +69,4 @@ def _active_run(active_run_id: str | None, run: RunHandle, systems: Systems) -> 
 def _active_figures(active: PlannedBids | None) -> dict[str, float | None]:
     """What the new run is compared with; None where there is no active run, or one that did not tell."""
     bidding = {} if active is None else active.metrics.get("bidding", {})
-    return {f"active_{name}": bidding.get(name) for name in ("row_coverage", "segments_in_memcache")}
+    return {f"active_{name}": bidding.get(name) for name in ACTIVE_FIGURES}

@@ -112,4 +112,5 @@ def _close_cancelled(row: Run, systems: Systems, *, now: datetime) -> dict[str, 
 
 
 def _end_of(row: Run) -> dict[str, Any]:
-    return {"run_id": row.run_id, "status": row.status, "validation_status": row.validation_status}
+    states = {"run_id": row.run_id, "status": row.status, "validation_status": row.validation_status}
+    return {**states, "validation": row.outcome}

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from optimizer.core.settings import RunSettings
+from optimizer.core.validation import VERDICT_CODES
 from optimizer.pipeline import staging
 from optimizer.pipeline.run import RunHandle
 from optimizer.pipeline.story import gather_story
@@ -180,7 +181,8 @@ def run_figures(stage: staging.Staging) -> list[Figure]:
     )
     tracking = stage.get_json(staging.TRACKING) if stage.has(staging.TRACKING) else {}
     tuning = {} if report.tuning is None else report.tuning.model_dump(exclude={"reason", "parameters"})
-    checks = stage.get_json(staging.VALIDATION)["checks"]
+    validation = stage.get_json(staging.VALIDATION)
+    checks = validation["checks"]
     backtest = backtest_figures(stage.get_json(staging.BACKTEST))
     return [
         *_section("win_rate_model", {key: getattr(report, key) for key in win_rate_model}),
@@ -194,6 +196,8 @@ def run_figures(stage: staging.Staging) -> list[Figure]:
         *_section("backtest", backtest),
         *_section("validation", {check["name"]: check["figure"] for check in checks}),
         *_section("validation_limits", {check["name"]: check["limit"] for check in checks}),
+        *_section("validation_verdicts", {check["name"]: VERDICT_CODES[check["verdict"]] for check in checks}),
+        *_section("target", validation["target"]),
     ]
 
 

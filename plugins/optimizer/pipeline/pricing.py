@@ -265,7 +265,6 @@ def _figures(bids: pd.DataFrame, plan: BidPlan, policy: BidPolicy, landscape: La
         "bid_max": float(suggested.max()) if len(suggested) else None,
         "win_price_cpm": plan.win_price_cpm,
         "expected_win_rate": plan.expected_win_rate,
-        "reachable_win_rate": plan.reachable_win_rate,
         "target_shortfall": max(0.0, policy.target_win_rate - plan.expected_win_rate),
         "expected_cpm": plan.expected_cpm,
         "expected_margin": float(1 - (won * biddable["expected_cost_cpm"]).sum() / value) if value > 0 else None,

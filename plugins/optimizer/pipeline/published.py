@@ -133,7 +133,7 @@ class PublishedRun:
         return {
             "entity": self.manifest.entity_code,
             "window (UTC)": " .. ".join(window),
-            "validation": row.validation_status,
+            "validation": row.outcome,
             "features": ", ".join(self.features),
             "total_bids": row.total_bids,
             "segments_count": row.segments_count,

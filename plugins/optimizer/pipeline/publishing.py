@@ -1,6 +1,7 @@
 """upload, register and promote: from staged results to a live run."""
 
-from datetime import datetime, timedelta
+import logging
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,19 +13,29 @@ from optimizer.control_plane.records import Run
 from optimizer.control_plane.registry import RunFigures, RunResults
 from optimizer.control_plane.splits import WHOLE_PCT, percents_of
 from optimizer.core.keys import SEPARATOR
+from optimizer.core.validation import outcome_text
 from optimizer.errors import PromotionRefused
 from optimizer.pipeline import staging
+from optimizer.pipeline.holding import by_hand, reason_of_warnings, reason_to_hold
 from optimizer.pipeline.outputs import run_figures, write_outputs
 from optimizer.pipeline.run import RunHandle, read_settings, read_snapshot
 from optimizer.pipeline.systems import Systems
+
+log = logging.getLogger(__name__)
+
+AUTOMATIC = ("auto", "canary")
+"""Values of `promotion` with which a run goes live without a person."""
 
 
 def upload(run: RunHandle, *, systems: Systems, now: datetime) -> dict[str, Any]:
     """Write the run's files to its output prefix, the manifest last; return their number.
 
     A dry run ends here instead: its row is cancelled, with its figures and what its validation said.
+
+    Raises:
+        ArtifactError: a staged file is not what was validated.
     """
-    snapshot, stage = read_snapshot(run, systems), run.staging(systems)
+    snapshot, stage = read_snapshot(run, systems), _validated(run, systems)
     settings = read_settings(snapshot)
     if settings.dry_run:
         return _end_dry_run(run, systems, now=now)
@@ -63,7 +74,7 @@ def register(run: RunHandle, *, systems: Systems, now: datetime) -> dict[str, An
     manifest = read_manifest(systems.store, run.output_uri)
     results = _results(run, systems, manifest)
     registered = registry.register_results(systems.engine, run.run_id, results=results, now=now)
-    return {"status": registered.status, "validation_status": registered.validation_status}
+    return _states(registered)
 
 
 def promote(
@@ -80,8 +91,11 @@ def promote(
     settings = read_settings(dict(row.config_snapshot or {}))
     if reason := reason_to_hold(row):
         return {"is_promoted": False, "reason": reason}
+    if settings.promotion in AUTOMATIC and (reason := reason_of_warnings(row, systems=systems)):
+        log.warning("%s", reason)
+        return {"is_promoted": False, "reason": reason}
     if settings.promotion == "none" or (settings.promotion == "approval" and approved_by is None):
-        return {"is_promoted": False, "reason": f"promotion={settings.promotion}: {_by_hand(row.run_id)}"}
+        return {"is_promoted": False, "reason": f"promotion={settings.promotion}: {by_hand(row)}"}
     try:
         if settings.promotion == "canary":
             active = deployments.start_canary(
@@ -106,34 +120,24 @@ def promote(
     return {"is_promoted": True, "reason": f"promotion={settings.promotion}{said}", "split": percents_of(active)}
 
 
-def reason_to_hold(row: Run) -> str | None:
-    """Return why the run does not go live, whatever its `promotion`, or None where it may."""
-    if row.status != "completed":
-        return f"run {row.run_id} is {row.status}; only a completed run can be promoted"
-    if row.validation_status != "passed":
-        return f"validation of run {row.run_id} failed: {row.error_message}"
-    settings = read_settings(dict(row.config_snapshot or {}))
-    age = row.started_at - row.data_end_dt
-    if age > timedelta(days=settings.max_data_age_days) and not settings.promote_old_window:
-        return (
-            f"the window of run {row.run_id} ended {row.data_end_dt:%Y-%m-%d}, {age.days} days before it started, more "
-            f"than max_data_age_days={settings.max_data_age_days}; {_by_hand(row.run_id)}, "
-            "promote_old_window=true does so at once"
-        )
-    return None
-
-
-def _by_hand(run_id: str) -> str:
-    return f"`optimizer deploy` gives run {run_id} traffic by hand"
-
-
 def _end_dry_run(run: RunHandle, systems: Systems, *, now: datetime) -> dict[str, Any]:
     figures = RunFigures.model_validate(_figures(run, systems))
     noted = f": {figures.error_message}" if figures.error_message else ""
-    message = f"dry run: validation {figures.validation_status}{noted}; nothing was uploaded or deployed"
+    outcome = outcome_text(figures.validation_status, figures.validation_warnings)
+    message = f"dry run: validation {outcome}{noted}; nothing was uploaded or deployed"
     figures = figures.model_copy(update={"error_message": message})
     row = registry.register_dry_run(systems.engine, run.run_id, figures=figures, now=now)
-    return {"status": row.status, "validation_status": row.validation_status}
+    return _states(row)
+
+
+def _states(row: Run) -> dict[str, Any]:
+    return {"status": row.status, "validation_status": row.validation_status, "validation": row.outcome}
+
+
+def _validated(run: RunHandle, systems: Systems) -> staging.Staging:
+    """The staging prefix, from which files can only be read as they were validated."""
+    stage = run.staging(systems)
+    return stage.pinned(stage.get_json(staging.VALIDATION)["checksums"])
 
 
 def _results(run: RunHandle, systems: Systems, manifest: Manifest) -> RunResults:
@@ -143,7 +147,7 @@ def _results(run: RunHandle, systems: Systems, manifest: Manifest) -> RunResults
 
 def _figures(run: RunHandle, systems: Systems) -> dict[str, Any]:
     """The fields of RunFigures, from what the run's steps left in its staging prefix."""
-    snapshot, stage = read_snapshot(run, systems), run.staging(systems)
+    snapshot, stage = read_snapshot(run, systems), _validated(run, systems)
     totals, figures = stage.get_json(staging.TOTALS), stage.get_json(staging.BID_FIGURES)
     selection, validation = stage.get_json(staging.SELECTION), stage.get_json(staging.VALIDATION)
     counts = ("total_segments", "segments_count", "segments_in_memcache", "domains_count", "npis_count")
@@ -154,6 +158,7 @@ def _figures(run: RunHandle, systems: Systems) -> dict[str, Any]:
         **{key: figures[key] for key in (*counts, "bid_median", "bid_min", "bid_max")},
         "features_used": ",".join(selection["features"]),
         "validation_status": "passed" if validation["is_passed"] else "failed",
+        "validation_warnings": len(validation["warnings"]),
         "error_message": "; ".join(validation["failures"]) or None,
         "features": _feature_rows(selection, snapshot),
         **_key_template(selection["features"], snapshot),

@@ -20,6 +20,7 @@ def gather_story(
     """Return the story of a run whose bids were validated; of professionals it holds the multipliers alone."""
     inputs, figures = snapshot["inputs"], stage.get_json(staging.BID_FIGURES)
     report = TrainingReport.model_validate(stage.get_json(staging.TRAINING))
+    validation = stage.get_json(staging.VALIDATION)
     return RunStory(
         run_id=run.run_id,
         run_code=run.run_code,
@@ -33,10 +34,11 @@ def gather_story(
         target_margin=settings.target_margin,
         max_bid_cpm=settings.max_bid_cpm,
         bids=_bid_table(stage.get_frame(staging.BIDS)),
-        win_rate=_landscape(report, figures).win_rate,
+        win_rate=landscape_of(report, figures).win_rate,
         features=stage.get_json(staging.SELECTION)["scores"],
         figures=figures,
-        checks=_checks(stage.get_json(staging.VALIDATION)),
+        checks=validation["checks"],
+        target_sentence=validation["target_sentence"],
         calibration=report.calibration,
         backtest=stage.get_json(staging.BACKTEST),
         domains=stage.get_frame(staging.DOMAINS) if settings.domain_enabled else None,
@@ -49,17 +51,11 @@ def _bid_table(bids: pd.DataFrame) -> pd.DataFrame:
     return bids.assign(mean_bid_cpm=bids["usual_bid_cpm"], recent_win_rate=recent)
 
 
-def _landscape(report: TrainingReport, figures: dict[str, Any]) -> Landscape:
+def landscape_of(report: TrainingReport, figures: dict[str, Any]) -> Landscape:
+    """Return the win-rate curves on which the staged bids were priced."""
     link = figures["link"]
     shifts, shares = (np.asarray(link[name], float) for name in ("shifts", "shares"))
     return Landscape(report.reference_cpm, Link(shifts, shares, link["unrivalled_share"]))
-
-
-def _checks(validation: dict[str, Any]) -> list[dict[str, Any]]:
-    """The checks, each with what to do next where it failed."""
-    spoken = [text.split(": ", 1) for text in (*validation["failures"], *validation["warnings"])]
-    next_steps = {name: text.partition("; ")[2] for name, text in spoken}
-    return [{"message": next_steps.get(check["name"], ""), **check} for check in validation["checks"]]
 
 
 def _npi_multipliers(stage: staging.Staging) -> np.ndarray:

@@ -104,6 +104,7 @@ def track_end(row: Run, *, systems: Systems) -> None:
     try:
         outcome = {
             "validationStatus": row.validation_status,
+            "validationWarnings": row.validation_warnings,
             "segments": row.segments_count,
             "bidMedian": row.bid_median,
         }

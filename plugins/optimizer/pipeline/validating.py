@@ -1,353 +1,221 @@
 """validate: the checks between a run's bids and live traffic."""
 
+import logging
 import math
-import statistics
-from datetime import datetime
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from optimizer.core.bidding import CENT
+from optimizer.core.checks.backtest import backtest_checks
+from optimizer.core.checks.bids import bid_checks
+from optimizer.core.checks.data import data_checks
+from optimizer.core.checks.measures import BidMeasures, measure_bids
+from optimizer.core.checks.model import model_checks, outcome_check
+from optimizer.core.checks.multipliers import multiplier_checks
+from optimizer.core.checks.tables import StagedTables, table_checks
+from optimizer.core.checks.units import unit_checks
+from optimizer.core.checks.volume import volume_checks
+from optimizer.core.landscape import Landscape
+from optimizer.core.multipliers import DOMAIN_BOUNDS, NPI_BOUNDS
 from optimizer.core.settings import RunSettings
-from optimizer.core.validation import Check, Verdict, judge
+from optimizer.core.target_reach import TargetReach, limiting_shares, reachable_win_rate
+from optimizer.core.validation import Check, Verdict, going_live, judge
 from optimizer.pipeline import staging
-from optimizer.pipeline.cell_run import MAX_ORPHAN_VIEW_SHARE, orphan_view_share
 from optimizer.pipeline.run import RunHandle, read_settings, read_snapshot
+from optimizer.pipeline.story import landscape_of
 from optimizer.pipeline.systems import Systems
-from optimizer.training.job import TrainingReport
+from optimizer.training.job import CLICK_MODEL_FILE, WIN_MODEL_FILE, TrainingReport
 
-MIN_JOIN_RATE = 0.001
-MIN_WIN_RATE_SHARE = 0.9
-MAX_BOUND_SHARE = 0.5
-MIN_JITTER_SHARE = 0.5
-LATEST_DAYS_CHECKED = 3
-MIN_COVERAGE_SHARE = 0.8
-MAX_STABILITY_INDEX = 0.25
-MAX_KEY_COUNT_CHANGE = 0.5
-MEMCACHED_KEY_BYTES = 250
+log = logging.getLogger(__name__)
+
+PUBLISHED = (
+    staging.TOTALS,
+    staging.SELECTION,
+    staging.TRAINING,
+    staging.TRACKING,
+    staging.BIDS,
+    staging.DOMAINS,
+    staging.NPIS,
+    staging.BID_FIGURES,
+    staging.BACKTEST,
+    WIN_MODEL_FILE,
+    CLICK_MODEL_FILE,
+)
+"""Staged files that the run's objects are written from: upload publishes them only as they were validated."""
 
 
 def validate(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
-    """Leave the verdict in the staging prefix and return whether it passed. A run that fails keeps its outputs."""
+    """Leave the verdict in the staging prefix and return the outcome. A run that fails keeps its outputs."""
     snapshot = read_snapshot(run, systems)
-    settings, stage = read_settings(snapshot), run.staging(systems)
-    report = TrainingReport.model_validate(stage.get_json(staging.TRAINING))
-    figures, bids = stage.get_json(staging.BID_FIGURES), stage.get_frame(staging.BIDS)
+    found = _Staged.read(run.staging(systems), snapshot)
     verdict = judge(
         [
-            *_data_checks(stage.get_json(staging.TOTALS), snapshot["inputs"], settings),
-            *_model_checks(report, settings),
-            *_bid_checks(bids, figures, settings),
-            *_backtest_checks(stage.get_json(staging.BACKTEST), snapshot["inputs"], settings),
+            *data_checks(found.totals, snapshot["inputs"], found.settings),
+            *unit_checks(found.cells, by=found.features[0], settings=found.settings),
+            outcome_check(found.cells, found.totals["candidate_features"], selected=found.features),
+            *model_checks(found.training, found.settings),
+            *found.bid_checks(),
+            *found.backtest_checks(has_active_run=snapshot["inputs"]["active_run_id"] is not None),
         ]
     )
-    stage.put_json(staging.VALIDATION, _verdict_record(verdict))
-    return {"is_passed": verdict.is_passed, "failures": verdict.failures, "warnings": verdict.warnings}
+    run.staging(systems).put_json(staging.VALIDATION, _verdict_record(verdict) | found.record())
+    _log(run, verdict, found.reach.sentence(found.settings))
+    return {
+        "is_passed": verdict.is_passed,
+        "outcome": verdict.outcome,
+        "going_live": _going_live(verdict),
+        "target": found.reach.sentence(found.settings),
+        "failures": verdict.failures,
+        "warnings": verdict.warnings,
+    }
 
 
-def _data_checks(totals: dict[str, Any], inputs: dict[str, Any], settings: RunSettings) -> list[Check]:
-    newest, end = pd.Timestamp(totals["last_bid_ts"], tz="UTC"), datetime.fromisoformat(inputs["data_end_dt"])
-    age_days = (pd.Timestamp(end) - newest) / pd.Timedelta(days=1)
-    recent = inputs["recent_bids_per_day"]
-    days = (datetime.fromisoformat(inputs["data_end_dt"]) - datetime.fromisoformat(inputs["data_start_dt"])).days
-    volume = totals["usable_bids"] / max(1, days) / statistics.median(recent) if recent else None
-    return [
-        *_if_known(
-            "bid_volume_share",
-            "hard",
-            volume,
-            ">=",
-            settings.min_volume_share,
-            "the log has far fewer bids a day than those of recent runs; wait for the load of BIDS, or lower "
-            "min_volume_share",
-        ),
-        Check(
-            "join_rate",
-            "hard",
-            totals["joined_views"] / totals["usable_bids"],
-            ">=",
-            MIN_JOIN_RATE,
-            "hardly any view joins a bid; check that VIEWS is loaded and carries the bid_id of BIDS",
-        ),
-        *_latest_day_checks(totals["days"], settings),
-        Check(
-            "data_age_days",
-            "hard",
-            age_days,
-            "<=",
-            settings.max_data_age_days,
-            "the log ends too early; wait for the load of BIDS or raise max_data_age_days",
-        ),
-        Check(
-            "duplicate_bid_share",
-            "soft",
-            totals["duplicate_bids"] / totals["bid_rows"],
-            "<=",
-            0.01,
-            "BIDS holds the same bid_id more than once; check its load",
-        ),
-        Check(
-            "orphan_view_share",
-            "soft",
-            orphan_view_share(totals),
-            "<=",
-            MAX_ORPHAN_VIEW_SHARE,
-            "views without a bid are too many to count for the click rate; check the loads of BIDS and VIEWS",
-        ),
-    ]
+@dataclass(frozen=True, slots=True)
+class _Staged:
+    """What the earlier steps left, read as of `checksums`, and what is measured from it."""
 
+    checksums: dict[str, str]
+    settings: RunSettings
+    totals: dict[str, Any]
+    features: list[str]
+    training: dict[str, Any]
+    figures: dict[str, Any]
+    backtest: dict[str, Any] | None
+    cells: pd.DataFrame
+    segments: pd.DataFrame
+    bids: pd.DataFrame
+    domains: pd.DataFrame | None
+    npis: pd.DataFrame | None
+    measured: BidMeasures
+    reach: TargetReach
 
-def _latest_day_checks(days: list[dict[str, Any]], settings: RunSettings) -> list[Check]:
-    """The latest days beside the earlier ones: a load that is missing in part changes bids long before it is seen."""
-    latest, earlier = days[-LATEST_DAYS_CHECKED:], days[:-LATEST_DAYS_CHECKED]
-    if len(earlier) < LATEST_DAYS_CHECKED:
-        return []
-    bids = statistics.median(day["bids"] for day in earlier)
-    win_rate = statistics.median(day["wins"] / day["bids"] for day in earlier)
-    checks = [
-        Check(
-            "latest_bids_share",
-            "hard",
-            min(day["bids"] for day in latest) / bids,
-            ">=",
-            settings.min_volume_share,
-            "one of the latest days has far fewer bids than those before; wait for the load of BIDS, or lower "
-            "min_volume_share",
+    @classmethod
+    def read(cls, stage: staging.Staging, snapshot: dict[str, Any]) -> "_Staged":
+        checksums = stage.checksums_of(PUBLISHED)
+        stage, settings = stage.pinned(checksums), read_settings(snapshot)
+        totals, training, figures = (
+            stage.get_json(name) for name in (staging.TOTALS, staging.TRAINING, staging.BID_FIGURES)
         )
-    ]
-    return checks + _if_known(
-        "latest_win_rate_share",
-        "hard",
-        _ratio(min(day["wins"] / day["bids"] for day in latest), win_rate),
-        ">=",
-        settings.min_volume_share,
-        "one of the latest days has far fewer views a bid than those before; wait for the load of VIEWS, or lower "
-        "min_volume_share",
+        bids = stage.get_frame(staging.BIDS)
+        landscape = landscape_of(TrainingReport.model_validate(training), figures)
+        measured = measure_bids(
+            bids,
+            landscape=landscape,
+            is_second_price=settings.auction_type == "second_price",
+            step_limit=figures["step_limit"],
+        )
+        return cls(
+            checksums=checksums,
+            settings=settings,
+            totals=totals,
+            features=stage.get_json(staging.SELECTION)["features"],
+            training=training,
+            figures=figures,
+            backtest=stage.get_json(staging.BACKTEST),
+            cells=stage.get_frame(totals["files"][staging.SEGMENT_CELLS]),
+            segments=stage.get_frame(staging.SEGMENTS),
+            bids=bids,
+            domains=stage.get_frame(staging.DOMAINS) if settings.domain_enabled else None,
+            npis=stage.get_frame(staging.NPIS) if settings.npi_enabled else None,
+            measured=measured,
+            reach=_reach(bids, measured, figures, landscape, settings),
+        )
+
+    def bid_checks(self) -> list[Check]:
+        """The checks of the tables that will be published."""
+        noted = self.figures["checksums"]
+        tables = StagedTables(
+            bids=self.bids,
+            segments=self.segments,
+            features=self.features,
+            noted=self.figures,
+            changed=[name for name, sha256 in noted.items() if self.checksums.get(name) != sha256],
+        )
+        multipliers = {"domain": (self.domains, DOMAIN_BOUNDS), "npi": (self.npis, NPI_BOUNDS)}
+        return [
+            *table_checks(tables, self.measured),
+            *multiplier_checks({key: pair for key, pair in multipliers.items() if pair[0] is not None}),
+            *volume_checks(self.measured, figures=self.figures, cells=self.cells, settings=self.settings),
+            *bid_checks(self.bids, self.measured, figures=self.figures, reach=self.reach, settings=self.settings),
+        ]
+
+    def backtest_checks(self, *, has_active_run: bool) -> list[Check]:
+        """The checks against the active run on the log's last days; none without one."""
+        if not has_active_run:
+            return []
+        move = max(abs(self.measured.spend_change or 0.0), self.measured.mean_move or 0.0)
+        return backtest_checks(self.backtest, move=move, settings=self.settings)
+
+    def record(self) -> dict[str, Any]:
+        """What validation.json holds beside the checks."""
+        return {
+            "checksums": self.checksums,
+            "target": {
+                "target_win_rate": self.reach.target_win_rate,
+                "expected_win_rate": self.reach.expected_win_rate,
+                "reachable_win_rate": self.reach.reachable_win_rate,
+                **{f"share_{reason}": share for reason, share in self.reach.limiting_shares.items()},
+            },
+            "target_sentence": self.reach.sentence(self.settings),
+        }
+
+
+def _reach(
+    bids: pd.DataFrame, measured: BidMeasures, figures: dict[str, Any], landscape: Landscape, settings: RunSettings
+) -> TargetReach:
+    """How far the target is reached; what compute_bids noted of it comes first."""
+    reachable = figures.get("reachable_win_rate")
+    if reachable is None:
+        reachable = reachable_win_rate(bids, landscape=landscape, settings=settings, value_trust=figures["value_trust"])
+    return TargetReach(
+        target_win_rate=settings.target_win_rate,
+        expected_win_rate=measured.win_rate,
+        reachable_win_rate=reachable,
+        limiting_shares=figures.get("limiting_shares") or limiting_shares(bids),
     )
 
 
-def _model_checks(report: TrainingReport, settings: RunSettings) -> list[Check]:
-    checks = [
-        Check(
-            "largest_fall",
-            "hard",
-            report.largest_fall,
-            "<=",
-            1e-9,
-            "the modelled win rate falls as the bid rises; do not use this model",
-        ),
-        Check(
-            "calibration_error",
-            "hard",
-            report.wr_model_ece,
-            "<=",
-            settings.max_calibration_error,
-            "predicted and observed win rates differ on the latest days; look for a market change",
-        ),
-    ]
-    if report.ctr_model_auc is not None:
-        lower = report.ctr_model_auc - 1.96 * (report.ctr_model_auc_error or 0.0)
-        checks.append(
-            Check(
-                "ctr_auc_lower",
-                "soft",
-                lower,
-                ">=",
-                0.5,
-                "the click model tells nothing yet; shrunk rates are used instead",
-            )
-        )
-    return checks
+def _going_live(verdict: Verdict) -> str:
+    status = "passed" if verdict.is_passed else "failed"
+    return going_live(status, len(verdict.warnings), holds=verdict.holds)
 
 
-def _bid_checks(bids: pd.DataFrame, figures: dict[str, Any], settings: RunSettings) -> list[Check]:
-    suggested = bids["suggested_bid_cpm"]
-    biddable = bids[suggested.notna()]
-    outside = (
-        (biddable["suggested_bid_cpm"] < CENT) | (biddable["suggested_bid_cpm"] > settings.max_bid_cpm + 1e-9)
-    ).sum()
-    keys = bids.loc[bids["is_served"], "segment_key"]
-    bound = biddable["reason"].isin(["cap", "floor"]).sum() / max(1, len(biddable))
-    problem = figures["active_run_problem"]
-    return [
-        Check(
-            "incomparable_active_runs",
-            "hard" if settings.require_comparison else "soft",
-            0 if problem is None else 1,
-            "<=",
-            0,
-            f"{problem}; the daily step cannot be kept: deploy another run and run again, or set "
-            "require_comparison=false for one run",
-        ),
-        Check(
-            "bids_count",
-            "hard",
-            len(biddable),
-            ">=",
-            1,
-            "no segment can be bid on; compare floors, max_bid_cpm, target_margin",
-        ),
-        Check(
-            "bids_outside_bounds", "hard", int(outside), "<=", 0, "bids leave [0.01, max_bid_cpm]; do not use this run"
-        ),
-        Check(
-            "duplicate_keys", "hard", int(bids["segment_key"].duplicated().sum()), "<=", 0, "two segments share a key"
-        ),
-        Check(
-            "longest_key_bytes",
-            "hard",
-            int(keys.str.len().max()) if len(keys) else 0,
-            "<=",
-            MEMCACHED_KEY_BYTES,
-            "memcached refuses longer keys; drop a feature with long values",
-        ),
-        Check(
-            "row_coverage",
-            "hard",
-            figures["row_coverage"],
-            ">=",
-            settings.min_row_coverage,
-            "too few bids would find their key; lower min_segment_bids or max_features, or lengthen lookback_days",
-        ),
-        Check(
-            "largest_step",
-            "hard",
-            figures["largest_step"],
-            "<=",
-            figures["step_limit"] + 1e-9,
-            "a bid moves further against the active run than daily_step_limit allows",
-        ),
-        *_if_known(
-            "row_coverage_share_of_active",
-            "hard",
-            _ratio(figures["row_coverage"], figures["active_row_coverage"]),
-            ">=",
-            MIN_COVERAGE_SHARE,
-            "far fewer bids would find their key than with the active run; compare the features of both runs",
-        ),
-        *_if_known(
-            "spend_change",
-            "hard",
-            None if (change := figures["expected_spend_change"]) is None else abs(change),
-            "<=",
-            settings.max_spend_change,
-            "the predicted spend differs too much from that of the active run's bids; look at the largest changes in "
-            "report.html, or raise max_spend_change",
-        ),
-        *_if_known(
-            "bid_stability_index",
-            "soft",
-            figures["bid_stability_index"],
-            "<=",
-            MAX_STABILITY_INDEX,
-            "the distribution of bids moved far from the active run's",
-        ),
-        *_if_known(
-            "key_count_change",
-            "soft",
-            None if (kept := _ratio(len(keys), figures["active_segments_in_memcache"])) is None else abs(kept - 1),
-            "<=",
-            MAX_KEY_COUNT_CHANGE,
-            "the number of served keys changed much against the active run",
-        ),
-        Check(
-            "jitter_spread",
-            "hard",
-            figures["jitter_spread"],
-            ">=",
-            MIN_JITTER_SHARE * figures["jitter_sd"],
-            "the suggested bids hardly vary around the planned ones (a cap, or cents that are too coarse?), so that "
-            "tomorrow's run cannot learn from them",
-        ),
-        Check(
-            "expected_win_rate",
-            "soft",
-            figures["expected_win_rate"],
-            ">=",
-            MIN_WIN_RATE_SHARE * settings.target_win_rate,
-            "the target is out of reach within margin, cap, trust band and step; see the reasons of the bids",
-        ),
-        Check(
-            "share_at_cap_or_floor",
-            "soft",
-            float(bound),
-            "<=",
-            MAX_BOUND_SHARE,
-            "most bids sit at the cap or the floor",
-        ),
-    ]
-
-
-def _backtest_checks(backtest: dict[str, Any] | None, inputs: dict[str, Any], settings: RunSettings) -> list[Check]:
-    if inputs["active_run_id"] is None:
-        return []
-    backtest = backtest or {"is_supported": False, "reason": "no backtest was made (second price, or another key)"}
-    supported = Check(
-        "backtest_supported",
-        "soft",
-        int(backtest["is_supported"]),
-        ">=",
-        1,
-        f"the log does not tell what these bids would have brought: {backtest['reason']}",
+def _log(run: RunHandle, verdict: Verdict, target_sentence: str | None) -> None:
+    """Say the outcome in the task's log, what matters most first."""
+    name = f"run {run.run_id} of {run.entity_code}"
+    if target_sentence:
+        log.warning("%s: %s", name, target_sentence)
+    log.log(
+        logging.INFO if verdict.is_passed else logging.ERROR,
+        "%s: validation %s. %s",
+        name,
+        verdict.outcome,
+        _going_live(verdict),
     )
-    if not backtest["is_supported"]:
-        return [supported]
-    rows = {row["quantity"]: row for row in backtest["rows"]}
-    won, cpm, surplus = rows["win_rate"], rows["cpm"], rows["surplus"]
-    wins_no_more = won["difference_high"] <= 0
-    return [
-        supported,
-        Check(
-            "backtest_win_rate_high",
-            "hard",
-            won["new_high"],
-            ">=",
-            MIN_WIN_RATE_SHARE * min(settings.target_win_rate, won["active"]),
-            "on the last days these bids would have won less than asked and than the active run's; do not use this run",
-        ),
-        *_if_known(
-            "backtest_cpm_rise_low",
-            "hard",
-            cpm["difference_low"] / cpm["active"] if wins_no_more else None,
-            "<=",
-            0.0,
-            "on the last days these bids would have paid more for a win and won no more; do not use this run",
-        ),
-        *_if_known(
-            "backtest_surplus_difference_high",
-            "soft",
-            surplus["difference_high"],
-            ">=",
-            0.0,
-            "on the last days these bids would have earned less than the active run's; look at the price of a win",
-        ),
-    ]
-
-
-def _if_known(
-    name: str, severity: str, figure: float | None, relation: str, limit: float, next_step: str
-) -> list[Check]:
-    """The check, where there is something to compare with."""
-    return [] if figure is None else [Check(name, severity, figure, relation, limit, next_step)]
-
-
-def _ratio(new: float, old: float | None) -> float | None:
-    return new / old if old else None
+    for message in verdict.failures:
+        log.error("%s: %s", name, message)
+    for message in verdict.warnings:
+        log.warning("%s: %s", name, message)
 
 
 def _verdict_record(verdict: Verdict) -> dict[str, Any]:
     return {
         "is_passed": verdict.is_passed,
+        "outcome": verdict.outcome,
         "failures": verdict.failures,
         "warnings": verdict.warnings,
+        "holds": verdict.holds,
         "checks": [
             {
                 "name": check.name,
                 "severity": check.severity,
-                "figure": None if math.isnan(check.figure) else float(check.figure),
+                "figure": float(check.figure) if math.isfinite(check.figure) else None,
                 "relation": check.relation,
                 "limit": float(check.limit),
                 "is_passed": check.is_passed,
+                "verdict": check.verdict,
+                "message": "" if check.is_passed else f"{check.problem}; {check.next_step}",
             }
             for check in verdict.checks
         ],

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from optimizer.core.validation import going_live, held_by, outcome_text
+
 WinRate = Callable[[Any, Any, Any], np.ndarray]
 """(level, slope, bid_cpm) -> P(win); shapes broadcast."""
 
@@ -26,7 +28,8 @@ class RunStory:
     features: every candidate in key order, the chosen ones first: feature_name, signal_score, gain, gain_lower,
         is_selected, is_anchor, reason.
     figures: the run's figures, as staged by compute_bids; None for what could not be computed.
-    checks: name, severity (hard or soft), figure, relation, limit, is_passed, message.
+    checks: name, severity (hard, hold or soft), figure, relation, limit, is_passed, message.
+    target_sentence: what can be reached and what limits it, None where the target is reached.
     calibration: predicted, observed (win rates) and bids of each bin of the test days; empty where unknown.
     backtest: is_supported, reason, days, effective_sample_size and rows of {quantity, active, new, difference, each
         also with _low and _high}; None where none was made.
@@ -54,8 +57,25 @@ class RunStory:
     backtest: Mapping[str, Any] | None = None
     domains: pd.DataFrame | None = None
     npi_multipliers: np.ndarray | None = None
+    target_sentence: str | None = None
 
     @property
     def is_passed(self) -> bool:
-        """Whether every hard check passed: a soft one only warns."""
+        """Whether every hard check passed."""
         return all(check["is_passed"] for check in self.checks if check["severity"] == "hard")
+
+    @property
+    def outcome(self) -> str:
+        """`passed`, `passed with n warnings` or `failed`."""
+        warnings = sum(not check["is_passed"] for check in self.checks)
+        return outcome_text(self._status, warnings) or ""
+
+    @property
+    def going_live(self) -> str:
+        """What the outcome means for going live."""
+        holds = held_by(self.checks)
+        return going_live(self._status, sum(not check["is_passed"] for check in self.checks), holds=holds)
+
+    @property
+    def _status(self) -> str:
+        return "passed" if self.is_passed else "failed"

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from optimizer.core.validation import verdict_of
 from optimizer.reporting.formats import amount, change, count, measure, percent, points, segments, signed_amount
 from optimizer.reporting.story import RunStory
 
@@ -46,7 +47,7 @@ RELATIONS = {"<=": "≤", ">=": "≥"}
 
 @dataclass(frozen=True, slots=True)
 class CheckRow:
-    """A validation check; verdict is failed (hard), warning (soft) or passed."""
+    """A validation check; verdict is failed, holds, warning or passed."""
 
     name: str
     verdict: str
@@ -97,12 +98,12 @@ class BacktestRow:
 
 
 def check_rows(story: RunStory) -> list[CheckRow]:
-    """Return the checks: failed ones first, then warnings, then those that passed."""
-    order = ("failed", "warning", "passed")
+    """Return the checks: failed ones first, then those that hold the run, warnings, and those that passed."""
+    order = ("failed", "holds", "warning", "passed")
     rows = [
         CheckRow(
             name=check["name"],
-            verdict=_verdict(check),
+            verdict=verdict_of(check),
             figure=measure(check["figure"]),
             limit=f"{RELATIONS[check['relation']]} {measure(check['limit'])}",
             message="" if check["is_passed"] else check["message"],
@@ -215,12 +216,6 @@ def figure_rows(story: RunStory) -> list[tuple[str, str]]:
         for name, value in sorted(story.figures.items())
         if value is None or isinstance(value, bool | int | float | str)
     ]
-
-
-def _verdict(check: Mapping[str, Any]) -> str:
-    if check["is_passed"]:
-        return "passed"
-    return "failed" if check["severity"] == "hard" else "warning"
 
 
 def _backtest_row(row: Mapping[str, Any]) -> BacktestRow:

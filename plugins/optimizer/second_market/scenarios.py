@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
+from zlib import crc32
 
 from optimizer.second_market.market import Market
 from optimizer.second_market.settings import MarketSettings
@@ -29,7 +30,8 @@ class Scenario:
     is_base: bool = False
 
     def create(self, seed: int) -> Market:
-        return Market.create(self.market, seed=seed)
+        """Return the market of this seed; the markets of two scenarios have nothing in common."""
+        return Market.create(self.market, seed=crc32(f"{self.name} {seed}".encode()))
 
 
 _COARSE = MarketSettings(regions=40, region_sd=0.05, system_sd=0.08, segment_sd=0.12, fine_plan_power=1.0)

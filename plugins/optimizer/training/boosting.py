@@ -78,7 +78,10 @@ def fit_win_model(
         rounds=rounds,
     )
     if (fall := largest_fall(booster, train, categories=categories)) > 1e-9:
-        raise DataError(f"the win-rate model falls by {fall:.3g} as the bid rises; monotone constraints do not hold")
+        raise DataError(
+            f"the win-rate model falls by {fall:.3g} as the bid rises: the monotone constraint does not hold; report "
+            "it to the optimizer team, with the staging prefix of the run"
+        )
     return booster
 
 
@@ -169,5 +172,8 @@ def _fit(
 def _checked(weights: np.ndarray) -> np.ndarray:
     """LightGBM trains without a word on weights that are negative or not finite; we do not."""
     if not np.isfinite(weights).all() or (weights < 0).any() or weights.sum() <= 0:
-        raise DataError("the training weights are not all finite, non-negative and somewhere positive; check the cells")
+        raise DataError(
+            "the training weights are not all finite, non-negative and somewhere positive; check the bid counts and "
+            "timestamps of BIDS"
+        )
     return weights

@@ -142,7 +142,7 @@ def _day_levels(context: Context, win_rate: WinRate) -> list[dict[str, Any]]:
 
 def _global_click_rate(job: TrainingJob) -> float:
     if job.total_views < 1:
-        raise DataError("the window has no views, so no win can be learned from; check the VIEWS table")
+        raise DataError("the window has no views, so there is no win to learn from; check that VIEWS is loaded for it")
     return job.total_clicks / job.total_views
 
 

@@ -3,22 +3,27 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Literal
 
 import pandas as pd
 
 from optimizer.core.bidding import FALLBACK
+from optimizer.core.checks.backtest import backtest_checks
+from optimizer.core.checks.bids import bid_checks
+from optimizer.core.checks.data import data_checks
+from optimizer.core.checks.measures import measure_bids
+from optimizer.core.checks.model import model_checks
+from optimizer.core.checks.volume import volume_checks
 from optimizer.core.settings import RunSettings
+from optimizer.core.target_reach import TargetReach, limiting_shares, reachable_win_rate
 from optimizer.core.validation import Verdict, judge
-from optimizer.pipeline import validating
 from optimizer.truth.log import ExtractedLog
 from optimizer.truth.trial import TrialRun
 
 Said = Literal["learning", "held", "naive", "bids"]
 
-KEPT = 0.02
-"""A bid that moved by less than this share was kept, apart from jitter."""
+ENDS = ("low", "high")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +35,14 @@ class Promise:
     high: float = math.nan
 
     @classmethod
-    def of(cls, figures: Mapping[str, Any], name: str) -> "Promise":
-        """Return what the run's figures hold under `name`, `name_low` and `name_high`."""
-        return cls(*(_number(figures.get(key)) for key in (name, f"{name}_low", f"{name}_high")))
+    def of(cls, figures: Mapping[str, Any], name: str, *, horizon: str = "") -> "Promise":
+        """Return what the run's figures hold under `name`, with the interval of `name_low` and `name_high`.
+
+        Args:
+            horizon: `day` prefers `name_day_low` and `name_day_high`, the interval of a single day.
+        """
+        ends = (f"{name}_{horizon}_{end}" if f"{name}_{horizon}_{end}" in figures else f"{name}_{end}" for end in ENDS)
+        return cls(*(_number(figures.get(key)) for key in (name, *ends)))
 
     def covers(self, truth: float) -> float:
         """Return 1 where the interval holds the truth, 0 where it does not, NaN where there is none."""
@@ -61,11 +71,11 @@ def verdict_of(run: TrialRun, log: ExtractedLog, *, settings: RunSettings, activ
         "active_run_problem": None,
         **{
             f"active_{name}": None if active is None else active.priced.figures[name]
-            for name in ("row_coverage", "segments_in_memcache")
+            for name in ("row_coverage", "segments_in_memcache", "expected_win_rate", "expected_cpm")
         },
     }
+    end = pd.Timestamp(log.cells["day"].max()).tz_localize("UTC") + timedelta(days=1)
     days = log.cells.groupby("day", sort=True)[["bids", "wins"]].sum()
-    end = datetime.fromisoformat(str(pd.Timestamp(days.index[-1]) + timedelta(days=1)) + "+00:00")
     inputs = {
         "data_start_dt": (end - timedelta(days=len(days))).isoformat(),
         "data_end_dt": end.isoformat(),
@@ -73,13 +83,30 @@ def verdict_of(run: TrialRun, log: ExtractedLog, *, settings: RunSettings, activ
         "active_run_id": None if active is None else active.run_id,
     }
     found = {**log.totals.as_dict(), "days": days.to_dict("records")}
+    bids, landscape = run.priced.bids, run.priced.landscape
+    measured = measure_bids(
+        bids,
+        landscape=landscape,
+        is_second_price=settings.auction_type == "second_price",
+        step_limit=figures["step_limit"],
+    )
+    reach = TargetReach(
+        target_win_rate=settings.target_win_rate,
+        expected_win_rate=measured.win_rate,
+        reachable_win_rate=reachable_win_rate(
+            bids, landscape=landscape, settings=settings, value_trust=figures["value_trust"]
+        ),
+        limiting_shares=limiting_shares(bids),
+    )
     backtest = None if run.backtest is None else run.backtest.to_record()
+    move = max(abs(measured.spend_change or 0.0), measured.mean_move or 0.0)
     return judge(
         [
-            *validating._data_checks(found, inputs, settings),
-            *validating._model_checks(run.report, settings),
-            *validating._bid_checks(run.priced.bids, figures, settings),
-            *validating._backtest_checks(backtest, inputs, settings),
+            *data_checks(found, inputs, settings),
+            *model_checks(run.report.model_dump(), settings),
+            *volume_checks(measured, figures=figures, cells=log.cells, settings=settings),
+            *bid_checks(bids, measured, figures=figures, reach=reach, settings=settings),
+            *(backtest_checks(backtest, move=move, settings=settings) if active is not None else []),
         ]
     )
 

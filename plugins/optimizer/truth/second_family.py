@@ -162,7 +162,7 @@ def judge_closed_loop(scenario: str | Scenario, seed: int, *, days: int = 7) -> 
             LoopDay(
                 day=number,
                 outcome=case.judge(requests, bids),
-                win_rate=Promise.of(run.priced.figures, "expected_win_rate"),
+                win_rate=Promise.of(run.priced.figures, "expected_win_rate", horizon="day"),
                 said=said_by(run),
                 is_promoted=verdict.is_passed,
                 failures=_names(verdict.failures),

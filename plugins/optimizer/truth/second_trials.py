@@ -18,19 +18,29 @@ MOST_OVER_IDEAL = 1.15
 SECOND_NAMES = tuple(SCENARIOS)
 
 
-def try_second(name: str, seed: int, *, bids: int, loop_days: int) -> TrialFigures:
-    """Return the figures of one seed of a scenario; those that are not to be judged in it are NaN.
+ALL_WORLDS = "second: all worlds"
+
+
+def try_second(name: str, seed: int, *, bids: int, loop_days: int) -> list[TrialFigures]:
+    """Return the figures of one seed of a scenario, and those that are judged over all worlds together.
+
+    Figures that are not to be judged in a scenario are NaN:
 
     said_right: learning or held where the log tells no slope, a shortfall where the target is out of reach, bids on an
         identified slope elsewhere. overbid_promoted: it would go live by itself, above 1.15 times the ideal bid.
     cpm_over_flat, cpm_over_ideal: where it moved its bids. promise_gap: where the target is out of reach. loop_...: of
-        the days of the closed loop.
+        the days of the closed loop; runs that hold at first have learned the slope from their own jitter by then.
     """
     scenario = _scaled(SCENARIOS[name], bids)
     judged = judge_open_loop(scenario, seed)
     loop = judge_closed_loop(scenario, seed, days=loop_days) if loop_days else None
     figures = replace(_open_figures(scenario, judged), second=_shown(scenario, judged, loop))
-    return figures if loop is None else replace(figures, **_loop_figures(scenario, loop))
+    if loop is not None:
+        figures = replace(figures, **_loop_figures(scenario, loop))
+    return [
+        TrialFigures(ALL_WORLDS, "optimizer", seed, false_feature=float(judged.has_false_feature)),
+        figures,
+    ]
 
 
 def _scaled(scenario: Scenario, bids: int) -> Scenario:
@@ -57,9 +67,9 @@ def _open_figures(scenario: Scenario, judged: OpenLoop) -> TrialFigures:
         cpm_over_ideal=outcome.cpm_over_ideal if has_moved and scenario.is_base else np.nan,
         overbid_promoted=_is_overbid(judged.is_promoted, outcome.bid_over_ideal),
         promise_covered=judged.win_rate.covers(outcome.achieved),
+        cpm_promise_covered=judged.cpm.covers(outcome.cpm),
         promise_gap=outcome.achieved - judged.win_rate.value if scenario.expected == "shortfall" else np.nan,
         margin_broken=outcome.margin_broken if has_margin else np.nan,
-        false_feature=float(judged.has_false_feature),
         largest_move=judged.largest_move,
     )
 
@@ -68,7 +78,7 @@ def _loop_figures(scenario: Scenario, loop: ClosedLoop) -> dict[str, float]:
     has_moved = any(day.said in ("naive", "bids") for day in loop.days)
     overbid = [_is_overbid(day.is_promoted, day.outcome.bid_over_ideal) for day in loop.days]
     return {
-        "loop_gap": loop.gap if scenario.expected == "reach" else np.nan,
+        "loop_gap": loop.gap if scenario.expected in ("reach", "hold") else np.nan,
         "loop_cpm_over_flat": loop.cpm_over_flat if has_moved and _is_flat_beatable(scenario) else np.nan,
         "loop_promise_covered": loop.promise_covered,
         "loop_overbid_promoted": max(overbid),

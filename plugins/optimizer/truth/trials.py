@@ -56,7 +56,7 @@ class Job:
     def run(self) -> list[TrialFigures]:
         """Return the figures of the trial, one row a method."""
         if self.family == "second":
-            return [try_second(self.scenario, self.seed, bids=self.bids, loop_days=self.loop_days)]
+            return try_second(self.scenario, self.seed, bids=self.bids, loop_days=self.loop_days)
         return list(_SCENARIOS[self.scenario](Case(self.seed, bids=self.bids)))
 
 

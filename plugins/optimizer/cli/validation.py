@@ -1,0 +1,80 @@
+"""What a run's validation found, from the rows of the control plane: outcome, target, and the checks that failed."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from rich.text import Text
+
+from optimizer.cli.rendering import console, print_table
+from optimizer.control_plane.records import Run, RunMetric
+from optimizer.core.checks.catalogue import RULES
+from optimizer.core.config import snapshot_values
+from optimizer.core.settings import RunSettings
+from optimizer.core.target_reach import target_sentence
+from optimizer.core.validation import VERDICT_CODES, going_live
+
+_VERDICTS = {code: verdict for verdict, code in VERDICT_CODES.items()}
+_ORDER = ("failed", "holds", "warning")
+
+
+def validation_document(row: Run, metrics: Iterable[RunMetric]) -> dict[str, Any]:
+    """Return the outcome of a run, what it means, its target where that is missed, and the checks that failed.
+
+    Details of a single run, such as the value of a feature, stand in its metrics.json and report.html.
+    """
+    sections: dict[str, dict[str, float | None]] = {}
+    for metric in metrics:
+        sections.setdefault(metric.metric_section, {})[metric.metric_key] = metric.metric_value
+    checks = _failed_checks(sections)
+    holds = [check["check"] for check in checks if check["verdict"] == "holds"]
+    is_known = "validation_verdicts" in sections
+    settings = (
+        RunSettings.model_validate(snapshot_values(row.config_snapshot)) if row.config_snapshot else RunSettings()
+    )
+    return {
+        "outcome": row.outcome,
+        "going_live": going_live(row.validation_status, row.validation_warnings, holds=holds if is_known else None),
+        "target": target_sentence(sections, settings),
+        "checks": checks,
+    }
+
+
+def print_validation(document: dict[str, Any]) -> None:
+    """Print what `validation_document` returned: the target first, then the outcome, then the checks."""
+    if document["target"]:
+        console.print(Text(f"{document['target']}.", style="bold"), soft_wrap=True)
+    if document["outcome"]:
+        console.print(Text(f"Validation {document['outcome']}. {document['going_live']}"), soft_wrap=True)
+    if document["checks"]:
+        print_table(
+            "Checks that did not pass",
+            ["check", "verdict", "figure", "limit", "what to do"],
+            (
+                [check["check"], check["verdict"], check["figure"], _limit(check), check["message"]]
+                for check in document["checks"]
+            ),
+        )
+
+
+def _failed_checks(sections: dict[str, dict[str, float | None]]) -> list[dict[str, Any]]:
+    figures, limits = sections.get("validation", {}), sections.get("validation_limits", {})
+    found = []
+    for name, code in sections.get("validation_verdicts", {}).items():
+        verdict, rule = _VERDICTS.get(code, "passed"), RULES.get(name)
+        if verdict != "passed":
+            found.append(
+                {
+                    "check": name,
+                    "verdict": verdict,
+                    "figure": figures.get(name),
+                    "relation": None if rule is None else rule.relation,
+                    "limit": limits.get(name),
+                    "message": None if rule is None else f"{rule.problem}; {rule.next_step}",
+                }
+            )
+    return sorted(found, key=lambda check: _ORDER.index(check["verdict"]))
+
+
+def _limit(check: dict[str, Any]) -> str | None:
+    limit = check["limit"]
+    return None if limit is None else f"{check['relation'] or ''} {limit:.6g}".strip()

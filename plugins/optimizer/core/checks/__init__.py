@@ -1,0 +1,1 @@
+"""The checks between a run's bids and live traffic: what each means (`rules`), and how its figure is measured."""

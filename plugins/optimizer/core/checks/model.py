@@ -1,0 +1,126 @@
+"""Can the model be trusted, and does no feature know the outcome?"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from optimizer.core.checks.rules import Rule, by_name
+from optimizer.core.settings import RunSettings
+from optimizer.core.validation import Check
+
+MAX_OUTCOME_AUC = 0.98
+"""Above this AUC on later days a feature is not a trait of the request but a trace of the outcome."""
+
+MAX_FALL = 1e-9
+
+MODEL = (
+    Rule(
+        "outcome_features",
+        "hard",
+        "<=",
+        "0",
+        "a feature knows whether the bid won",
+        "remove its row from opt_feature_macros: the bidder cannot know its value before the auction",
+    ),
+    Rule(
+        "largest_fall",
+        "hard",
+        "<=",
+        "1e-9",
+        "the modeled win rate falls as the bid rises",
+        "do not use this run; report it to the optimizer team",
+    ),
+    Rule(
+        "calibration_error",
+        "hard",
+        "<=",
+        "max_calibration_error",
+        "predicted and observed win rates differ on the latest days",
+        "look for a market change or an incomplete load of VIEWS",
+    ),
+    Rule(
+        "ctr_auc_lower",
+        "soft",
+        ">=",
+        "0.5",
+        "the click model may rank no better than chance, and it is used",
+        "check the load of CLICKS; a longer lookback_days brings more clicks",
+    ),
+)
+
+_RULES = by_name(MODEL)
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeFeature:
+    """How well a feature alone tells won from lost: AUC on later days of the win rates of earlier ones."""
+
+    name: str
+    auc: float
+
+
+def model_checks(report: Mapping[str, Any], settings: RunSettings) -> list[Check]:
+    """Return the checks of the models; the report is that of training."""
+    checks = [
+        _RULES["largest_fall"].check(report["largest_fall"], MAX_FALL),
+        _RULES["calibration_error"].check(report["wr_model_ece"], settings.max_calibration_error),
+    ]
+    if report["ctr_model_used"] and report["ctr_model_auc"] is not None:
+        lower = report["ctr_model_auc"] - 1.96 * (report["ctr_model_auc_error"] or 0.0)
+        checks.append(_RULES["ctr_auc_lower"].check(lower, 0.5))
+    return checks
+
+
+def outcome_check(cells: pd.DataFrame, candidates: Sequence[str], *, selected: Sequence[str]) -> Check:
+    """Return the check that no candidate feature knows whether the bid won.
+
+    Args:
+        cells: of `optimizer.core.cells`, as extracted, by these candidates.
+        selected: those that make up the segment key.
+    """
+    found = [OutcomeFeature(name, outcome_auc(cells, name)) for name in candidates]
+    wrong = [feature for feature in found if feature.auc > MAX_OUTCOME_AUC]
+    if not wrong:
+        return _RULES["outcome_features"].check(0, 0)
+    names = ", ".join(
+        f"{feature.name}{' (in the segment key)' if feature.name in selected else ''}" for feature in wrong
+    )
+    problem = (
+        f"{names} knows whether the bid won: its values alone rank won above lost bids with an AUC of "
+        f"{max(feature.auc for feature in wrong):.3f}"
+    )
+    removed = ", ".join(feature.name for feature in wrong)
+    next_step = (
+        f"set status='I' on {removed} in opt_feature_macros, or load the value that the bid request had: the bidder "
+        "cannot know it before the auction"
+    )
+    return _RULES["outcome_features"].check(len(wrong), 0, problem=problem, next_step=next_step)
+
+
+def outcome_auc(cells: pd.DataFrame, feature: str) -> float:
+    """Return the AUC with which the win rates of a feature's values on earlier days rank the bids of later days.
+
+    Values of a single request, such as an ID, are new on later days and have the overall win rate there: on the days
+    that they were learned from, they would rank everything.
+    """
+    value = cells[feature].astype("object").where(cells[feature].notna(), "")
+    day = pd.to_datetime(cells["day"])
+    days = np.sort(day.unique())
+    if len(days) < 2:
+        return 0.5
+    is_later = (day >= days[len(days) // 2]).to_numpy()
+    rows = pd.DataFrame({"value": value, "bids": cells["bids"].astype(float), "wins": cells["wins"].astype(float)})
+    earlier = rows[~is_later].groupby("value")[["bids", "wins"]].sum()
+    overall = earlier["wins"].sum() / earlier["bids"].sum()
+    rate = (earlier["wins"] + overall) / (earlier["bids"] + 1)
+    later = rows[is_later]
+    ranked = later.assign(rate=later["value"].map(rate).astype(float).fillna(overall))
+    by_rate = ranked.groupby("rate", sort=True)[["bids", "wins"]].sum()
+    wins, losses = by_rate["wins"].to_numpy(), (by_rate["bids"] - by_rate["wins"]).to_numpy()
+    if not wins.sum() or not losses.sum():
+        return 0.5
+    beaten = np.cumsum(losses) - losses / 2
+    return float((wins * beaten).sum() / (wins.sum() * losses.sum()))

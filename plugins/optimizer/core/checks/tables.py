@@ -1,0 +1,159 @@
+"""Are the staged tables, from which the files are written, whole and what compute_bids wrote?"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from optimizer.core.bidding import NO_BID
+from optimizer.core.checks.measures import BidMeasures
+from optimizer.core.checks.rules import Rule, by_name
+from optimizer.core.keys import segment_key
+from optimizer.core.validation import Check
+
+MEMCACHED_KEY_BYTES = 250
+MAX_WIN_RATE_MISMATCH = 0.03
+NOTED = ("total_segments", "segments_count", "segments_in_memcache", "bid_median", "bid_min", "bid_max")
+"""Figures that compute_bids noted and that the bid table must confirm."""
+
+TABLES = (
+    Rule(
+        "changed_tables",
+        "hard",
+        "<=",
+        "0",
+        "staged tables are not what compute_bids wrote",
+        "clear compute_bids and the tasks after it, and find out who changed the staging prefix",
+    ),
+    Rule(
+        "segment_rows_missing",
+        "hard",
+        "<=",
+        "0",
+        "the bid table does not have exactly the segments that were trained",
+        "clear compute_bids and the tasks after it",
+    ),
+    Rule(
+        "bids_missing",
+        "hard",
+        "<=",
+        "0",
+        "segments have no usable bid and no reason for it",
+        "do not use this run; clear compute_bids and the tasks after it",
+    ),
+    Rule(
+        "noted_figures_wrong",
+        "hard",
+        "<=",
+        "0",
+        "the figures of the run do not fit its bid table",
+        "clear compute_bids and the tasks after it",
+    ),
+    Rule(
+        "win_rate_mismatch",
+        "hard",
+        "<=",
+        "0.03",
+        "the served bids do not win what the run expects of them",
+        "clear compute_bids and the tasks after it",
+    ),
+    Rule(
+        "duplicate_keys",
+        "hard",
+        "<=",
+        "0",
+        "two segments share a key",
+        "do not use this run; report it to the optimizer team",
+    ),
+    Rule(
+        "keys_unlike_features",
+        "hard",
+        "<=",
+        "0",
+        "keys are not those that the bidder builds from the features",
+        "do not use this run; clear compute_bids and the tasks after it",
+    ),
+    Rule(
+        "longest_key_bytes",
+        "hard",
+        "<=",
+        "250",
+        "memcached refuses longer keys",
+        "remove a feature with long values from opt_feature_macros",
+    ),
+)
+
+_RULES = by_name(TABLES)
+
+
+@dataclass(frozen=True, slots=True)
+class StagedTables:
+    """What a run is about to publish, as staged.
+
+    bids, segments: one row a segment; segments is what training left.
+    features: of the segment key, in order.
+    noted: the figures that compute_bids noted.
+    changed: names of staged tables that are not what compute_bids wrote.
+    """
+
+    bids: pd.DataFrame
+    segments: pd.DataFrame
+    features: Sequence[str]
+    noted: Mapping[str, Any]
+    changed: Sequence[str]
+
+
+def table_checks(staged: StagedTables, measured: BidMeasures) -> list[Check]:
+    """Return the checks that the tables are whole; `measured` are the figures of its bid table."""
+    bids = staged.bids
+    keys, own_keys = bids["segment_key"], _keys(bids, staged.features)
+    served = keys[bids["is_served"].to_numpy(bool) | bids["is_blocked"].to_numpy(bool)]
+    wrong = [name for name in NOTED if not _is_same(getattr(measured, name), staged.noted[name])]
+    mismatch = abs(measured.win_rate - staged.noted["expected_win_rate"])
+    return [
+        _named("changed_tables", staged.changed, "are not what compute_bids wrote"),
+        _RULES["segment_rows_missing"].check(_missing_rows(staged), 0),
+        _RULES["bids_missing"].check(_missing_bids(bids), 0),
+        _named("noted_figures_wrong", wrong, "do not fit the bid table"),
+        _RULES["win_rate_mismatch"].check(mismatch, MAX_WIN_RATE_MISMATCH),
+        _RULES["duplicate_keys"].check(int(keys.duplicated().sum()), 0),
+        _RULES["keys_unlike_features"].check(int((keys.to_numpy() != own_keys).sum()), 0),
+        _RULES["longest_key_bytes"].check(
+            max((len(str(key).encode()) for key in served), default=0), MEMCACHED_KEY_BYTES
+        ),
+    ]
+
+
+def _named(rule: str, names: Sequence[str], what: str) -> Check:
+    return _RULES[rule].check(len(names), 0, problem=f"{', '.join(names)} {what}")
+
+
+def _is_same(measured: float | None, noted: float | None) -> bool:
+    if measured is None or noted is None:
+        return measured is noted
+    return bool(np.isclose(measured, noted, rtol=1e-9, atol=0))
+
+
+def _keys(table: pd.DataFrame, features: Sequence[str]) -> np.ndarray:
+    values = table[list(features)].astype("object")
+    rows = values.where(values.notna(), None).itertuples(index=False, name=None)
+    return np.array([segment_key(row) for row in rows], dtype=object)
+
+
+def _missing_rows(staged: StagedTables) -> int:
+    """Segments in one table alone, and those whose requests differ."""
+    columns = [table.set_index(_keys(table, staged.features))["bids"] for table in (staged.bids, staged.segments)]
+    joined = pd.concat([column.groupby(level=0).sum() for column in columns], axis=1, join="outer")
+    return int((joined.iloc[:, 0] != joined.iloc[:, 1]).sum())
+
+
+def _missing_bids(bids: pd.DataFrame) -> int:
+    """Rows without a finite bid that nothing explains, and blocked keys with a bid."""
+    is_without_reason = bids["reason"] != NO_BID
+    prices = bids[["suggested_bid_cpm", "planned_bid_cpm"]].to_numpy(float)
+    is_missing = ~np.isfinite(prices).all(axis=1) & is_without_reason
+    is_served_without = bids["is_served"].to_numpy(bool) & ~np.isfinite(prices[:, 0])
+    is_blocked_with = bids["is_blocked"].to_numpy(bool) & np.isfinite(prices[:, 0])
+    return int((is_missing | is_served_without | is_blocked_with).sum())

@@ -1,0 +1,114 @@
+"""Would the run all but stop the bidding, or spend far more? Coverage, wins and spend against what is live."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from optimizer.core.checks.measures import BidMeasures
+from optimizer.core.checks.rules import Rule, by_name
+from optimizer.core.settings import RunSettings
+from optimizer.core.validation import Check
+
+MIN_COVERAGE_SHARE = 0.8
+RECENT_DAYS = 7
+
+VOLUME = (
+    Rule(
+        "row_coverage",
+        "hard",
+        ">=",
+        "min_row_coverage",
+        "too few requests would find a bid of their own (blocked keys do not count)",
+        "lower min_segment_bids or max_features, raise lookback_days, or compare floors with max_bid_cpm",
+    ),
+    Rule(
+        "row_coverage_share_of_active",
+        "hard",
+        ">=",
+        "0.8",
+        "far fewer requests would find a bid of their own than with the active run",
+        "compare the features of both runs, and their blocked keys",
+    ),
+    Rule(
+        "win_share",
+        "hard",
+        ">=",
+        "min_win_share",
+        "the bids would win far less than now",
+        "look at the largest changes and the blocked keys in report.html, or lower min_win_share for one run",
+    ),
+    Rule(
+        "spend_share",
+        "hard",
+        ">=",
+        "min_spend_share",
+        "the bids would spend far less than now",
+        "look at the largest changes and the blocked keys in report.html, or lower min_spend_share for one run",
+    ),
+    Rule(
+        "spend_change",
+        "hard",
+        "<=",
+        "max_spend_change",
+        "the predicted spend differs too much from that of the active run's bids",
+        "look at the largest changes in report.html, or raise max_spend_change",
+    ),
+)
+
+_RULES = by_name(VOLUME)
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What is won and spent now: by the active run's own forecast, or on the log's latest days before there is one.
+
+    spend_cpm: per thousand requests.
+    """
+
+    win_rate: float
+    spend_cpm: float
+
+    @classmethod
+    def of(cls, figures: Mapping[str, Any], cells: pd.DataFrame) -> "Baseline":
+        """Return the baseline; cells are those of the window, as extracted."""
+        win_rate, cpm = figures.get("active_expected_win_rate"), figures.get("active_expected_cpm")
+        if win_rate is not None and cpm is not None:
+            return cls(win_rate, win_rate * cpm)
+        day = pd.to_datetime(cells["day"])
+        latest = cells[day > day.max() - pd.Timedelta(days=RECENT_DAYS)]
+        requests = float(latest["bids"].sum())
+        return cls(float(latest["wins"].sum()) / requests, float(latest["cost_cpm_sum"].sum()) / requests)
+
+    def for_target(self, target_win_rate: float) -> "Baseline":
+        """Return what is left of it where the target is lower than what is won now."""
+        share = min(1.0, target_win_rate / self.win_rate) if self.win_rate > 0 else 1.0
+        return Baseline(share * self.win_rate, share * self.spend_cpm)
+
+
+def volume_checks(
+    measured: BidMeasures, *, figures: Mapping[str, Any], cells: pd.DataFrame, settings: RunSettings
+) -> list[Check]:
+    """Return the checks of how many requests find a bid, and of what they win and spend.
+
+    Args:
+        figures: what compute_bids noted, the active run's figures among them.
+        cells: of the window, as extracted.
+    """
+    baseline = Baseline.of(figures, cells).for_target(settings.target_win_rate)
+    return [
+        _RULES["row_coverage"].check(measured.row_coverage, settings.min_row_coverage),
+        *_RULES["row_coverage_share_of_active"].check_known(
+            _ratio(measured.row_coverage, figures["active_row_coverage"]), MIN_COVERAGE_SHARE
+        ),
+        *_RULES["win_share"].check_known(_ratio(measured.win_rate, baseline.win_rate), settings.min_win_share),
+        *_RULES["spend_share"].check_known(_ratio(measured.spend_cpm, baseline.spend_cpm), settings.min_spend_share),
+        *_RULES["spend_change"].check_known(
+            None if measured.spend_change is None else abs(measured.spend_change), settings.max_spend_change
+        ),
+    ]
+
+
+def _ratio(new: float, old: float | None) -> float | None:
+    return new / old if old else None

@@ -1,0 +1,251 @@
+"""validate, upload and promote on staged files that were changed, on logs with wrong units, and on runs that warn."""
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from pipeline.conftest import FinishedRun
+from pipeline.driver import ENTITY, NOW, Pipeline
+
+from optimizer.control_plane import deployments
+from optimizer.errors import ArtifactError
+from optimizer.pipeline import staging
+from optimizer.pipeline.run import RunHandle
+
+PRICED = ("extract", "select_features", "train_models", "compute_bids")
+LATER = NOW + timedelta(hours=1)
+
+
+class Staged:
+    """A priced run whose staged files a test may change."""
+
+    def __init__(self, pipeline: Pipeline, run: RunHandle) -> None:
+        self.pipeline, self.run, self.stage = pipeline, run, run.staging(pipeline.systems)
+        self.kept = {
+            name: pipeline.systems.store.get_bytes(run.staging_uri + name)
+            for name in (staging.BIDS, staging.BID_FIGURES, staging.DOMAINS, staging.NPIS)
+        }
+
+    def restore(self) -> None:
+        for name, content in self.kept.items():
+            self.pipeline.systems.store.put_bytes(self.run.staging_uri + name, content)
+
+    def change(self, name: str, change: Callable[[pd.DataFrame], pd.DataFrame], *, note_checksum: bool) -> None:
+        stored = self.stage.put_frame(name, change(self.stage.get_frame(name)))
+        if note_checksum:
+            figures = self.stage.get_json(staging.BID_FIGURES)
+            figures["checksums"][name] = stored.sha256
+            self.stage.put_json(staging.BID_FIGURES, figures)
+
+    def validate(self) -> list[str]:
+        """Return the names of the checks that fail the run."""
+        self.pipeline.step(self.run, "validate")
+        checks = self.stage.get_json(staging.VALIDATION)["checks"]
+        return [check["name"] for check in checks if check["verdict"] == "failed"]
+
+
+@pytest.fixture(scope="module")
+def priced(new_pipeline: Callable[..., Pipeline]) -> Staged:
+    pipeline = new_pipeline()
+    run = pipeline.open()
+    for name in PRICED:
+        pipeline.step(run, name)
+    return Staged(pipeline, run)
+
+
+@pytest.fixture
+def staged(priced: Staged) -> Iterator[Staged]:
+    """Return the priced run with its files as they were computed."""
+    yield priced
+    priced.restore()
+
+
+def test_files_as_they_were_computed_pass(staged: Staged):
+    assert staged.validate() == []
+    validation = staged.stage.get_json(staging.VALIDATION)
+    assert (
+        validation["checksums"][staging.BIDS] == staged.stage.get_json(staging.BID_FIGURES)["checksums"][staging.BIDS]
+    )
+
+
+def scale(column: str, factor: float) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    return lambda table: table.assign(**{column: factor * table[column]})
+
+
+TAMPERED = {
+    "ten times": (staging.BIDS, scale("suggested_bid_cpm", 10), "bids_outside_bounds"),
+    "all equal": (staging.BIDS, lambda bids: bids.assign(suggested_bid_cpm=10.0), "jitter_excess"),
+    "a tenth": (staging.BIDS, lambda bids: bids.iloc[::10], "segment_rows_missing"),
+    "nine tenths missing": (
+        staging.BIDS,
+        lambda bids: bids.assign(suggested_bid_cpm=bids["suggested_bid_cpm"].where(np.arange(len(bids)) % 10 == 0)),
+        "bids_missing",
+    ),
+    "domains doubled": (staging.DOMAINS, scale("multiplier", 2), "multipliers_outside_bounds"),
+    "NPIs without multiplier": (staging.NPIS, scale("multiplier", np.nan), "multipliers_outside_bounds"),
+}
+
+
+@pytest.mark.parametrize(("name", "change", "check"), TAMPERED.values(), ids=TAMPERED)
+def test_changed_files_fail_by_their_checksum(staged: Staged, name: str, change: Callable, check: str):
+    staged.change(name, change, note_checksum=False)
+    assert {"changed_tables", check} <= set(staged.validate())
+
+
+@pytest.mark.parametrize(("name", "change", "check"), TAMPERED.values(), ids=TAMPERED)
+def test_changed_files_fail_though_their_checksum_was_changed_too(
+    staged: Staged, name: str, change: Callable, check: str
+):
+    staged.change(name, change, note_checksum=True)
+    failed = staged.validate()
+    assert check in failed and "changed_tables" not in failed
+
+
+def test_upload_publishes_what_was_validated_and_nothing_else(staged: Staged):
+    assert staged.validate() == []
+    staged.change(staging.BIDS, scale("suggested_bid_cpm", 1.01), note_checksum=False)
+    with pytest.raises(ArtifactError, match=r"bids\.parquet changed after it was validated .* clear the task validate"):
+        staged.pipeline.step(staged.run, "upload")
+    assert staged.pipeline.systems.store.list_keys(staged.run.output_uri) == []
+
+
+def change_cells(pipeline: Pipeline, run: RunHandle, change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
+    """Replace the extracted cells, as if the warehouse had held others."""
+    stage = run.staging(pipeline.systems)
+    name = stage.get_json(staging.TOTALS)["files"][staging.SEGMENT_CELLS]
+    stage.put_frame(name, change(stage.get_frame(name)))
+
+
+def finish(pipeline: Pipeline, run: RunHandle, change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
+    pipeline.step(run, "extract")
+    change_cells(pipeline, run, change)
+    for name in (*PRICED[1:], "validate", "upload", "register"):
+        pipeline.step(run, name)
+
+
+def test_floors_in_micros_fail_the_run_and_are_named(pipeline: Pipeline):
+    def in_micros(cells: pd.DataFrame) -> pd.DataFrame:
+        adspaces = sorted(cells["internal_adspace_id"].dropna().unique())
+        rows = cells["internal_adspace_id"].isin(adspaces[: round(0.9 * len(adspaces))])
+        return cells.assign(floor_cpm_max=np.where(rows, 2_500_000.0, 1.0))
+
+    run = pipeline.open(floor_available=True)
+    finish(pipeline, run, in_micros)
+    row = pipeline.row(run)
+    assert row.outcome == "failed"
+    assert "floor_cpm of internal_adspace_id" in row.error_message
+    assert "looks like micros: divide by 1,000,000 in the load of BIDS" in row.error_message
+    for name in ("row_coverage", "win_share", "spend_share"):
+        assert f"{name} is 0." in row.error_message
+    assert not pipeline.promote(run)["is_promoted"]
+
+
+def test_a_feature_that_knows_the_outcome_fails_the_run_and_is_named(pipeline: Pipeline):
+    run = pipeline.open()
+    finish(pipeline, run, told_by_device)
+    row = pipeline.row(run)
+    assert row.outcome == "failed"
+    assert "device_type" in row.error_message and "knows whether the bid won" in row.error_message
+    assert "set status='I' on device_type in opt_feature_macros" in row.error_message
+
+
+def told_by_device(cells: pd.DataFrame) -> pd.DataFrame:
+    """Cells whose device_type says which bids were won."""
+    share = cells["wins"] / cells["bids"]
+    sums = ("bid_cpm_sum", "base_bid_cpm_sum")
+    won = cells.assign(device_type="won", bids=cells["wins"], **{name: cells[name] * share for name in sums})
+    empty = {"wins": 0, "clicks": 0, "cost_cpm_sum": 0.0, "view_revenue": 0.0, "click_revenue": 0.0}
+    lost = cells.assign(
+        device_type="lost",
+        bids=cells["bids"] - cells["wins"],
+        **{name: cells[name] * (1 - share) for name in sums},
+        **empty,
+    )
+    both = pd.concat([won, lost], ignore_index=True)
+    return both[both["bids"] > 0]
+
+
+@pytest.mark.parametrize("promotion", ["auto", "canary"])
+def test_a_warning_that_holds_keeps_the_run_from_going_live_automatically(
+    after_first_run: Pipeline, first_run: FinishedRun, promotion: str
+):
+    pipeline = after_first_run
+    run = warned_run(pipeline, promotion=promotion)
+    row = pipeline.row(run)
+    assert (row.validation_status, row.validation_warnings) == ("passed", 1)
+    result = pipeline.promote(run, now=LATER)
+    assert not result["is_promoted"]
+    for part in (
+        "passed with 1 warning and is not promoted automatically",
+        "orphan_view_share: too many views",
+        "BIDS",
+    ):
+        assert part in result["reason"]
+    assert f"`optimizer deploy {ENTITY} {run.run_id}=100` gives it the traffic by hand" in result["reason"]
+    active = deployments.read_active(pipeline.systems.engine, ENTITY)
+    assert [item.run_id for item in active] == [first_run.handle.run_id]
+    assert pipeline.close(f"warned {promotion}")["validation"] == "passed with 1 warning"
+    by_hand = deployments.deploy(
+        pipeline.systems.engine, entity_code=ENTITY, split={run.run_id: 100}, deployed_by="anna", now=LATER
+    )
+    assert [item.run_id for item in by_hand] == [run.run_id]
+
+
+def test_a_person_may_approve_a_run_that_warnings_hold(after_first_run: Pipeline):
+    from optimizer.pipeline import approval, publishing
+
+    run = warned_run(after_first_run, promotion="approval")
+    request = approval.request_of(run, systems=after_first_run.systems)
+    assert "validation **passed with 1 warning**" in request.body
+    assert "1 would keep it from going live without approval" in request.body
+    assert "`orphan_view_share`" in request.body and "check that BIDS and VIEWS are loaded" in request.body
+    promoted = publishing.promote(
+        run, systems=after_first_run.systems, deployed_by="airflow", now=LATER, approved_by="anna"
+    )
+    assert promoted["is_promoted"]
+
+
+def warned_run(pipeline: Pipeline, *, promotion: str) -> RunHandle:
+    """Return a registered run on a log in which too many views match no bid; its bids are the active run's."""
+    run = pipeline.open(f"warned {promotion}", now=LATER, promotion=promotion, daily_step_limit=0.01)
+    pipeline.step(run, "extract", now=LATER)
+    stage = run.staging(pipeline.systems)
+    totals = stage.get_json(staging.TOTALS)
+    stage.put_json(staging.TOTALS, totals | {"orphan_views": totals["orphan_views"] + 2_000})
+    for name in (*PRICED[1:], "validate"):
+        pipeline.step(run, name, now=LATER)
+    keep_only_warning(stage, "orphan_view_share")
+    for name in ("upload", "register"):
+        pipeline.step(run, name, now=LATER)
+    return run
+
+
+def keep_only_warning(stage: staging.Staging, name: str) -> None:
+    """Let every other check pass, whatever so short a log makes of it."""
+    validation = stage.get_json(staging.VALIDATION)
+    held = next(check for check in validation["checks"] if check["name"] == name)
+    assert held["verdict"] == "holds"
+    others = [check | {"verdict": "passed", "is_passed": True} for check in validation["checks"] if check is not held]
+    warnings = [text for text in validation["warnings"] if text.startswith(name)]
+    stage.put_json(staging.VALIDATION, validation | {"checks": [*others, held], "warnings": warnings})
+
+
+def test_the_verdicts_stand_in_the_figures_of_the_run(first_run: FinishedRun):
+    document = first_run.read_json("metrics.json")
+    assert set(document["validation_verdicts"]) == {check["name"] for check in document["checks"]}
+    assert document["target"]["target_win_rate"] == pytest.approx(0.3)
+    assert document["target"]["reachable_win_rate"] >= document["target"]["expected_win_rate"]
+
+
+def test_staged_files_are_only_read_as_they_were_pinned(staged: Staged, tmp_path: Path):
+    checksums = staged.stage.checksums_of([staging.BIDS, staging.BID_FIGURES, "missing.json"])
+    assert set(checksums) == {staging.BIDS, staging.BID_FIGURES}
+    pinned = staged.stage.pinned(checksums)
+    assert json.dumps(pinned.get_json(staging.BID_FIGURES)) == json.dumps(staged.stage.get_json(staging.BID_FIGURES))
+    staged.stage.put_json(staging.BID_FIGURES, {})
+    with pytest.raises(ArtifactError, match=r"bids\.json changed after it was validated"):
+        pinned.get_json(staging.BID_FIGURES)
