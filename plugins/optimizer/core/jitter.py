@@ -280,7 +280,7 @@ def _test_outcomes(logged: _Logged, key: Sequence[str]) -> list[RandomnessTest]:
     tests = []
     if (lead := _placebo(logged)) is not None:
         effect, lead_error = lead
-        is_passed = abs(effect) <= TEST_Z * lead_error or abs(effect) <= MAX_BIAS_SHARE * abs(value)
+        is_passed = bool(abs(effect) <= TEST_Z * lead_error or abs(effect) <= MAX_BIAS_SHARE * abs(value))
         tests.append(
             RandomnessTest(
                 "placebo",
@@ -295,7 +295,7 @@ def _test_outcomes(logged: _Logged, key: Sequence[str]) -> list[RandomnessTest]:
         other, other_error = finer
         difference = other - value
         spread = np.sqrt(abs(other_error**2 - error**2)) + 1e-12
-        is_passed = abs(difference) <= TEST_Z * spread or abs(difference) <= MAX_BIAS_SHARE * abs(other)
+        is_passed = bool(abs(difference) <= TEST_Z * spread or abs(difference) <= MAX_BIAS_SHARE * abs(other))
         tests.append(
             RandomnessTest(
                 "hausman",
