@@ -17,7 +17,7 @@ NO_BID = "no_bid_floor"
 FALLBACK = "fallback"
 """Reason of a segment that is not served: the bidder finds no key and bids the fallback."""
 
-BOUNDS = ("trust_band", "step", "floor", "margin", "cap")
+BOUNDS = ("trust_band", "hidden_floor", "step", "floor", "margin", "cap")
 """What may move a bid from what is best, in the order in which it is applied: later ones win."""
 
 REASONS = (*BOUNDS, "target", "value", "shrinkage", "exploration", "held", NO_BID)
@@ -37,7 +37,7 @@ JITTER_TRUNCATION_SD = 2.0
 LEAST_JITTER_SD = 0.02
 """Bids always vary by at least this, so that a later run can learn from them."""
 
-JITTER_ROOM = {"trust_band": 1.0, "step": 1.04, "floor": 1.02, "margin": 1.02, "cap": 1.02}
+JITTER_ROOM = {"trust_band": 1.0, "hidden_floor": 1.02, "step": 1.04, "floor": 1.02, "margin": 1.02, "cap": 1.02}
 """Planned bids stay this factor within each bound, so that served bids keep it with jitter (of at least 2 sd of .02 or
 .01) and in cents. The trust band is one of planned bids.
 """
@@ -95,7 +95,8 @@ def plan_bids(segments: pd.DataFrame, *, landscape: Landscape, policy: BidPolicy
         segments: segment_key, requests (expected, any unit), level, level_error, own_share (of the evidence, 0 to 1),
             slope, is_held (no slope is known: the bid stays what it was), usual_bid_cpm, previous_bid_cpm (the active
             run's planned bid, NaN where it has none), step_from_cpm (what was served before, NaN where unknown),
-            trust_low_cpm, trust_high_cpm, value_cpm (NaN where unknown), floor_cpm (NaN where none).
+            trust_low_cpm, trust_high_cpm, value_cpm (NaN where unknown), floor_cpm (NaN where none), hidden_floor_cpm
+            (0 where none): a bid below it wins nothing.
         seed: makes the jitter repeatable; the run_id.
     """
     market = _Market.of(segments, landscape, policy)
@@ -242,6 +243,7 @@ class _Bounds:
     @classmethod
     def of(cls, segments: pd.DataFrame, policy: BidPolicy) -> "_Bounds":
         before = segments["step_from_cpm"].to_numpy(float)
+        hidden = segments["hidden_floor_cpm"].to_numpy(float)
         value = segments["value_cpm"].to_numpy(float)
         margin = np.fmin((1 - policy.target_margin) * value, np.inf)
         is_held = segments["is_held"].to_numpy(bool)
@@ -250,6 +252,7 @@ class _Bounds:
                 np.where(is_held, 0.0, segments["trust_low_cpm"]),
                 np.where(is_held, np.inf, segments["trust_high_cpm"]),
             ),
+            "hidden_floor": (np.where(hidden > 0, hidden + CENT, 0.0), np.inf),
             "step": (
                 np.fmax(before * (1 - policy.step_limit), 0.0),
                 np.fmin(before * (1 + policy.step_limit), np.inf),
@@ -306,7 +309,7 @@ class _Bounds:
     def to_cents(self, bid: np.ndarray) -> np.ndarray:
         """Return the bids in whole cents that still keep the bounds: floors rounded up, ceilings down."""
         cents = np.maximum(np.round(bid / CENT), 1)
-        for name in ("step", "floor", "margin", "cap"):
+        for name in ("hidden_floor", "step", "floor", "margin", "cap"):
             low, high = self.named[name]
             lowest, highest = np.ceil(low / CENT - 1e-9), np.floor(high / CENT + 1e-9)
             highest = np.maximum(highest, 1)

@@ -25,6 +25,9 @@ JITTER_SD = {"off": LEAST_JITTER_SD, "on": 0.10, "aggressive": 0.15}
 LEAST_JITTER_SHARE = 0.3
 """Jitter shrinks as the slope is known, to no less than this share: markets change, and learning must go on."""
 
+HOPELESS_LEVEL = -30.0
+"""Level of a segment whose bid cannot win, logit units."""
+
 TRUST_WIDENING = {"on": 0.25, "aggressive": 0.50}
 AGGRESSIVE_STEP_FACTOR = 2.0
 
@@ -170,15 +173,20 @@ def _priceable(learned: Learned, settings: RunSettings, active: ActiveBids | Non
     planned, served = ({}, {}) if active is None else (dict(active.planned_cpm), dict(active.step_from_cpm))
     value_cpm = 1000 * segments["click_rate"] * report.value_per_click + report.value_per_mille_views
     widening = TRUST_WIDENING["aggressive" if settings.aggressive_exploration else "on"]
-    usual = segments["recent_bid_cpm"]
     flatness = np.sqrt(1 + np.pi / 8 * segments["level_error"] ** 2)
+    usual = segments["recent_bid_cpm"]
+    step_from = usual if active is None else keys.map(served).astype(float).fillna(active.fallback_cpm)
+    step = settings.daily_step_limit * (AGGRESSIVE_STEP_FACTOR if settings.aggressive_exploration else 1.0)
+    # A bid that the daily step keeps below a hidden floor wins nothing.
+    cannot_win = segments["hidden_floor_cpm"] > np.minimum(step_from * (1 + step), settings.max_bid_cpm)
+    level = ((segments["level"] + learned.level_correction) / flatness).mask(cannot_win, HOPELESS_LEVEL)
     return segments.assign(
         segment_key=keys,
         requests=segments["recent_requests"],
         usual_bid_cpm=usual,
         previous_bid_cpm=keys.map(planned).astype(float),
-        step_from_cpm=usual if active is None else keys.map(served).astype(float).fillna(active.fallback_cpm),
-        level=(segments["level"] + learned.level_correction) / flatness,
+        step_from_cpm=step_from,
+        level=level,
         slope=segments["slope"] / flatness,
         value_cpm=np.where(value_cpm > 0, value_cpm, np.nan),
         trust_low_cpm=report.served_bid_low_cpm * (1 - widening),

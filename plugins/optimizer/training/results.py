@@ -42,6 +42,7 @@ def segment_rows(context: Context, win_rate: WinRate, clicks: ClickModel) -> pd.
     segments["slope"] = fit.group_slopes[anchor]
     segments["slope_error"] = fit.group_errors[anchor]
     segments["is_slope_identified"] = fit.is_group_identified[anchor]
+    segments["hidden_floor_cpm"] = context.hidden_floors[anchor]
     segments["floor_cpm"] = _floors(cells, cells["segment"].to_numpy(), len(segments))
     segments["click_rate"] = (
         click_rates(clicks.booster, segments, categories=context.categories)
