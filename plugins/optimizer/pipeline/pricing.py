@@ -91,7 +91,10 @@ def price_run(learned: Learned, *, settings: RunSettings, active: ActiveBids | N
         slope=report.slope,
         tails=report.tails,
     )
-    landscape = Landscape(report.reference_cpm, link)
+    # Multipliers differ by request: with them no base bid is above a round price for all.
+    is_multiplied = any((table["multiplier"] != 1.0).any() for table in (domains, npis) if table is not None)
+    steps = None if is_multiplied else report.price_steps
+    landscape = Landscape(report.reference_cpm, link, steps)
     segments = _priceable(learned, settings, active)
     plan = plan_bids(segments, landscape=landscape, policy=policy, seed=run_id)
     fallback = _fallback_bid(segments, plan, active, policy)
@@ -105,7 +108,12 @@ def price_run(learned: Learned, *, settings: RunSettings, active: ActiveBids | N
             "fallback_bid_cpm": fallback,
             "segment_scope_cpm_ratio": _segment_scope_ratio(segments, landscape, policy, run_id),
             "link": {name: getattr(link, name).tolist() for name in ("shifts", "shares")}
-            | {"unrivalled_share": report.unrivalled_share, "lost_share": report.lost_share},
+            | {
+                "unrivalled_share": report.unrivalled_share,
+                "lost_share": report.lost_share,
+                "price_ladder": None if steps is None else steps.ladder,
+                "price_ladder_share": 0.0 if steps is None else steps.share,
+            },
             "domains_count": 0 if domains is None else len(domains),
             "npis_count": 0 if npis is None else len(npis),
         }

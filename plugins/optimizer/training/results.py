@@ -124,6 +124,8 @@ def training_report(context: Context, win_rate: WinRate, clicks: ClickModel) -> 
         served_bid_high_cpm=float(np.exp(weighted_quantile(served, recent["bids"], 0.99))),
         train_until=_date(context.split.calibrate_from),
         calibrate_until=_date(context.split.test_from),
+        price_ladder=None if win_rate.steps is None else win_rate.steps.ladder,
+        price_ladder_share=0.0 if win_rate.steps is None else win_rate.steps.share,
         day_levels=_day_levels(context, win_rate),
         test_until=_date(cells["day"].max() + pd.Timedelta(days=1)),
     )
