@@ -27,7 +27,7 @@ REASONS = (*BOUNDS, "target", "value", "shrinkage", "exploration", "held", NO_BI
 ROUND_PRICE_CODE = REASONS.index("round_price")
 
 SNAPPED_JITTER_SHARE, SNAPPED_JITTER_SD = 0.2, 0.06
-"""Of the bids a cent above a round price this share of keys, drawn anew by each run, has jitter of at least this spread;
+"""This share of the keys a cent above a round price, drawn anew by each run, has jitter of at least this spread;
 with jitter the others would lose the step that they were moved for.
 """
 
