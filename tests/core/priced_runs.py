@@ -11,10 +11,11 @@ from optimizer.core.comparison import ComparedRun
 from optimizer.core.explanation import RunPricing
 from optimizer.core.keys import segment_key
 from optimizer.core.landscape import Landscape, Link
+from optimizer.core.logit import Tails
 from optimizer.core.settings import RunSettings
 
 FEATURES = ("adspace", "region")
-LINK = Link(np.array([-0.2, 0.1, 0.4]), np.array([0.3, 0.5, 0.2]), unrivalled_share=0.05)
+LINK = Link(np.array([-0.2, 0.1, 0.4]), np.array([0.3, 0.5, 0.2]), tails=Tails(0.05))
 REFERENCE_CPM = 8.0
 
 
