@@ -93,7 +93,7 @@ def test_clicks_that_earn_nothing_move_no_bid():
     assert set(domain_multipliers(cells, slope=2.0, response=WORTHLESS_CLICKS)["multiplier"]) == {1.0}
 
 
-def test_a_few_clicks_are_no_difference_between_npis():
+def test_a_few_clicks_do_not_make_npis_different():
     npis = pd.DataFrame({"npi": ["9000000001", "9000000002"], "bids": 9_000, "wins": 3_000, "clicks": [9, 4]})
     table = npi_multipliers(npis.assign(**NO_PAST), response=ONLY_CLICKS)
     assert set(table["multiplier"]) == {1.0}
@@ -124,7 +124,7 @@ def test_a_domain_that_is_harder_to_win_gets_a_higher_multiplier_but_moves_no_fu
     assert table["multiplier"].between(DOMAIN_BOUNDS.low, DOMAIN_BOUNDS.high).all()
 
 
-def test_domains_without_an_effect_hardly_move_a_bid_whatever_befalls_them_for_days():
+def test_domains_without_an_effect_hardly_move_a_bid_despite_shocks_of_a_few_days():
     moved = [
         domain_multipliers(domain_cells(seed, effect_sd=0.0)[0], slope=2.0, response=ONLY_CLICKS)["multiplier"]
         for seed in range(12)
@@ -134,7 +134,7 @@ def test_domains_without_an_effect_hardly_move_a_bid_whatever_befalls_them_for_d
 
 
 @pytest.mark.parametrize("days", [1, 4])
-def test_a_few_days_tell_no_lasting_effect_of_domains(days):
+def test_a_few_days_show_no_lasting_effect_of_domains(days):
     cells, _ = domain_cells(3, effect_sd=0.3, days=days, bids=30_000)
     assert set(domain_multipliers(cells, slope=2.0, response=WORTHLESS_CLICKS)["multiplier"]) == {1.0}
 

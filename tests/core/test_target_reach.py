@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from core.checks.tables import LANDSCAPE, SETTINGS, bid_table
 
-from optimizer.core.target_reach import TargetReach, limiting_shares, reachable_win_rate, target_sentence
+from optimizer.core.target_reach import TargetReach, measure_reach, target_sentence
 
 SENTENCES = [
     (TargetReach(0.5, 0.498, 0.6, {}), None),
@@ -52,17 +52,38 @@ def test_the_sentence_comes_back_from_the_figures_of_a_run(reach: TargetReach, s
     assert target_sentence({}, SETTINGS) is None
 
 
-def test_what_can_be_reached_is_the_win_rate_at_the_cap():
-    settings = SETTINGS.model_copy(update={"max_bid_cpm": 10.0})
-    bids = bid_table(level=0.0)
-    reached = reachable_win_rate(bids, landscape=LANDSCAPE, settings=settings, value_trust=0.0)
-    assert reached == pytest.approx(0.5, abs=0.05)
-    capped = reachable_win_rate(bids.assign(value_cpm=5.0), landscape=LANDSCAPE, settings=settings, value_trust=1.0)
-    assert capped <= reached
+def reach_of(bids, **settings) -> TargetReach:
+    return measure_reach(
+        bids,
+        landscape=LANDSCAPE,
+        settings=SETTINGS.model_copy(update=settings),
+        value_trust=1.0,
+        expected_win_rate=0.5,
+    )
 
 
-def test_shares_count_requests():
-    bids = bid_table(4).assign(bids=[1.0, 2.0, 3.0, 4.0], reason=["cap", "cap", "step", "target"])
-    shares = limiting_shares(bids)
+def test_what_can_be_reached_is_the_win_rate_at_cap_or_margin_with_the_share_that_each_ends():
+    bids = bid_table(level=0.0, planned_bid_cpm=5.0)
+    assert reach_of(bids, max_bid_cpm=10.0, target_win_rate=0.8).reachable_win_rate == pytest.approx(0.5)
+    assert reach_of(bids, max_bid_cpm=10.0, target_win_rate=0.8).limiting_shares["cap"] == 1
+    by_margin = reach_of(bids.assign(value_cpm=10.0), target_win_rate=0.8)
+    assert by_margin.reachable_win_rate == pytest.approx(7**2 / (7**2 + 10**2))
+    assert by_margin.limiting_shares["margin"] == 1
+
+
+def test_where_bids_are_held_nobody_knows_what_can_be_reached_and_learning_goes_on():
+    held = reach_of(bid_table(reason="held"), target_win_rate=0.8)
+    assert held.reachable_win_rate is None and held.limiting_shares["held"] == 1
+    assert held.is_on_its_way
+
+
+def test_blocked_segments_win_nothing():
+    bids = bid_table(level=0.0, planned_bid_cpm=10.0)
+    blocked = reach_of(bids.assign(planned_bid_cpm=np.nan, reason="no_bid_floor"))
+    assert blocked.reachable_win_rate == 0 and blocked.limiting_shares["no_bid_floor"] == 1
+
+
+def test_where_the_target_can_be_reached_only_reasons_of_bids_count():
+    bids = bid_table(4, bids=[1.0, 2.0, 3.0, 4.0], reason=["cap", "cap", "step", "target"])
+    shares = reach_of(bids).limiting_shares
     assert (shares["cap"], shares["step"], shares["margin"]) == (pytest.approx(0.3), pytest.approx(0.3), 0.0)
-    assert np.isclose(sum(shares.values()), 0.6)

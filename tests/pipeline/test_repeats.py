@@ -13,6 +13,7 @@ from pipeline.driver import NOW, STEPS, Pipeline
 
 from optimizer.control_plane import deployments, registry
 from optimizer.errors import RunStateError
+from optimizer.pipeline import publishing
 
 TOMORROW = NOW + timedelta(days=1)
 SLACK = 1 + 1e-6
@@ -71,7 +72,12 @@ def test_a_second_run_of_the_same_log_bids_on_the_same_segments_with_a_jitter_of
 def second_run(new_pipeline: Callable[..., Pipeline], first_run: FinishedRun) -> tuple[Pipeline, Any]:
     """Return a run of the next day, which wants to win far more than the active one and may move 5 % a day."""
     pipeline = new_pipeline(copy_of=first_run.pipeline)
-    values = {"daily_step_limit": 0.05, "target_win_rate": 0.6, "data_end_dt": NOW.date().isoformat()}
+    values = {
+        "daily_step_limit": 0.05,
+        "target_win_rate": 0.6,
+        "data_end_dt": NOW.date().isoformat(),
+        "promotion": "approval",
+    }
     return pipeline, pipeline.complete("second", now=TOMORROW, **values)
 
 
@@ -100,7 +106,10 @@ def test_promoting_the_second_run_takes_all_traffic_and_keeps_the_history(
     second_run: tuple[Pipeline, Any], new_pipeline: Callable[..., Pipeline]
 ):
     pipeline = new_pipeline(copy_of=second_run[0])
-    assert pipeline.promote(second_run[1], now=TOMORROW)["is_promoted"]
+    promoted = publishing.promote(
+        second_run[1], systems=pipeline.systems, deployed_by="test", now=TOMORROW, approved_by="anna"
+    )
+    assert promoted["is_promoted"], promoted["reason"]
     history = deployments.read_history(pipeline.systems.engine, "drugs_hcp")
     assert [(item.run_id, item.is_active) for item in history] == [
         (second_run[1].run_id, True),

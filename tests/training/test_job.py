@@ -145,7 +145,7 @@ def test_flat_bids_are_held(new_job):
 
 
 BROKEN = {
-    "no wins": (lambda cells: cells.assign(wins=0, clicks=0), "both wins and losses are needed"),
+    "no wins": (lambda cells: cells.assign(wins=0, clicks=0), "so there is no win to learn from"),
     "more wins than bids": (lambda cells: cells.assign(wins=cells["bids"] + 1), "check BIDS, VIEWS and CLICKS"),
 }
 

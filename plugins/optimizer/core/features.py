@@ -80,10 +80,16 @@ class Selection:
     scores: tuple[FeatureScore, ...]
 
 
-def select_features(cells: pd.DataFrame, *, candidates: Sequence[str], limits: SelectionLimits) -> Selection:
+def select_features(
+    cells: pd.DataFrame, *, candidates: Sequence[str], limits: SelectionLimits, held_key: Sequence[str] = ()
+) -> Selection:
     """Return the anchor and, greedily, the features that reduce the error on unseen days most.
 
     A candidate that is not chosen changes nothing: neither how the price is removed nor what is required of the others.
+
+    Args:
+        held_key: features that the logged bids depend on, where these bids are held: they join first, as far as
+            max_features and max_segments allow, so that every request keeps the bid it had.
 
     Raises:
         DataError: the anchor is not a candidate of this log.
@@ -103,6 +109,12 @@ def select_features(cells: pd.DataFrame, *, candidates: Sequence[str], limits: S
     win_rate = cells["wins"].sum() / cells["bids"].sum()
     least_gain = 1e4 * LEAST_SHARE_EXPLAINED * win_rate * (1 - win_rate)
     selected, notes, gains = [limits.anchor_feature], {}, {}
+    for feature in held_key:
+        longer = [*selected, feature]
+        is_new = feature in candidates and feature not in selected and len(selected) < limits.max_features
+        if is_new and cells.groupby(longer, observed=True).ngroups <= limits.max_segments:
+            forecasts = [trial.join(old, longer) for trial, old in zip(trials, forecasts, strict=True)]
+            selected, notes[feature] = longer, "the logged bids depend on it, and they are held"
     while len(selected) < limits.max_features:
         rivals = {}
         for feature in candidates:
@@ -322,7 +334,7 @@ def _score(
     if is_anchor:
         reason = "anchor"
     elif is_selected:
-        reason = "reduces the error on unseen days"
+        reason = notes.get(feature) or "reduces the error on unseen days"
     elif notes.get(feature) is not None:
         reason = notes[feature]
     elif lower is not None and lower <= 0:

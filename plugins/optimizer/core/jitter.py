@@ -108,7 +108,7 @@ def learn_variation(cells: pd.DataFrame, candidates: Sequence[str]) -> tuple[pd.
     # What was bid on a null value may depend on what was null: its plan is not known.
     logged = logged[~(logged[list(key)] == MISSING).any(axis=1)]
     if logged.empty:
-        return cells, Variation("own" if is_own_known else "none", own_slope, **counts)
+        return cells, Variation("own" if is_own_known else "none", own_slope, **counts, logged_key=key)
     centred, tests = _test_logged(logged, key)
     known = {**counts, "logged_bids": float(logged["bids"].sum()), "logged_key": key, "tests": tests}
     if all(test.is_passed for test in tests):
@@ -256,7 +256,10 @@ def _test_serial(logged: _Logged) -> RandomnessTest:
     variance = pairs["squares"] / (pairs["size"] - 1)
     # Two deviations from the mean of n independent draws correlate by -1/(n - 1): taken back.
     scored = pairs["product"] + pairs["pairs"] * variance / pairs["size"]
-    mass = float((pairs["pairs"] * variance).sum())
+    # Where bids vary within a segment and day too, what days share is a part of the variation, and counts as that.
+    daily = float((pairs["pairs"] * variance).sum())
+    all_of_it = float(np.average(logged.jitter**2, weights=weights)) * float(pairs["pairs"].sum())
+    mass = max(daily, all_of_it)
     figure = float(scored.sum() / mass) if mass > 0 else 0.0
     error = float(np.sqrt(((scored - figure * pairs["pairs"] * variance) ** 2).sum()) / mass) if mass > 0 else np.inf
     is_passed = figure <= MAX_SERIAL_CORRELATION or figure - TEST_Z * error <= 0
@@ -280,7 +283,7 @@ def _test_outcomes(logged: _Logged, key: Sequence[str]) -> list[RandomnessTest]:
     tests = []
     if (lead := _placebo(logged)) is not None:
         effect, lead_error = lead
-        is_passed = abs(effect) <= TEST_Z * lead_error or abs(effect) <= MAX_BIAS_SHARE * abs(value)
+        is_passed = bool(abs(effect) <= TEST_Z * lead_error or abs(effect) <= MAX_BIAS_SHARE * abs(value))
         tests.append(
             RandomnessTest(
                 "placebo",
@@ -295,7 +298,7 @@ def _test_outcomes(logged: _Logged, key: Sequence[str]) -> list[RandomnessTest]:
         other, other_error = finer
         difference = other - value
         spread = np.sqrt(abs(other_error**2 - error**2)) + 1e-12
-        is_passed = abs(difference) <= TEST_Z * spread or abs(difference) <= MAX_BIAS_SHARE * abs(other)
+        is_passed = bool(abs(difference) <= TEST_Z * spread or abs(difference) <= MAX_BIAS_SHARE * abs(other))
         tests.append(
             RandomnessTest(
                 "hausman",

@@ -16,6 +16,9 @@ TOLERANCE = 0.005
 MIN_SHARE_NAMED = 0.01
 """What limits a smaller share of the requests is not named."""
 
+MOST_HELD = 0.5
+"""Where bids are held on this share of the requests or more, what can be reached is not known."""
+
 LASTING = ("cap", "margin", "floor", NO_BID)
 """Reasons that stay until the configuration or the market changes."""
 
@@ -88,34 +91,43 @@ def target_sentence(metrics: Mapping[str, Mapping[str, float | None]], settings:
     return reach.sentence(settings)
 
 
-def limiting_shares(bids: pd.DataFrame) -> dict[str, float]:
-    """Return the share of requests whose bid each limiting reason decided.
+def measure_reach(
+    bids: pd.DataFrame, *, landscape: Landscape, settings: RunSettings, value_trust: float, expected_win_rate: float
+) -> TargetReach:
+    """Return how far a bid table reaches the target, and what would limit the highest bids that are allowed.
+
+    Where the highest bids still miss the target, cap, margin and floors count wherever they end them, elsewhere
+    only where they decided a bid. Where most requests are held, nobody knows what can be reached.
 
     Args:
-        bids: requests and reason, one row a segment.
+        bids: requests, level, slope, value_cpm, planned_bid_cpm (NaN: no bid) and reason, one row a segment.
     """
-    shares = bids.groupby("reason")["requests"].sum() / bids["requests"].sum()
-    return {reason: float(shares.get(reason, 0.0)) for reason in (*LASTING, *PASSING)}
+    requests, reason = bids["requests"].to_numpy(float), bids["reason"].to_numpy(object)
+    highest, limit = _highest_bids(bids, settings, value_trust)
+    level, slope = bids["level"].to_numpy(float), bids["slope"].to_numpy(float)
+    can_bid = np.isfinite(highest)
+    won = np.where(can_bid, landscape.win_rate(level, slope, np.where(can_bid, highest, 1.0)), 0.0)
+    reachable: float | None = float(requests @ won / requests.sum())
+    passing = {name: float(requests[reason == name].sum() / requests.sum()) for name in PASSING}
+    if passing["held"] >= MOST_HELD:
+        reachable = None
+    if reachable is not None and reachable < settings.target_win_rate - TOLERANCE:
+        lasting = {name: float(requests[limit == name].sum() / requests.sum()) for name in LASTING}
+    else:
+        lasting = {name: float(requests[reason == name].sum() / requests.sum()) for name in LASTING}
+    return TargetReach(settings.target_win_rate, expected_win_rate, reachable, lasting | passing)
 
 
-def reachable_win_rate(bids: pd.DataFrame, *, landscape: Landscape, settings: RunSettings, value_trust: float) -> float:
-    """Return the win rate of the highest bids that cap and margin allow; held bids stay where they are.
-
-    Args:
-        bids: requests, level, slope, value_cpm, planned_bid_cpm (NaN: no bid) and is_held, one row a segment.
-    """
-    value = bids["value_cpm"].to_numpy(float)
-    ceiling = np.full(len(bids), settings.max_bid_cpm)
-    if value_trust >= MIN_VALUE_TRUST:
-        ceiling = np.fmin(ceiling, (1 - settings.target_margin) * value)
+def _highest_bids(bids: pd.DataFrame, settings: RunSettings, value_trust: float) -> tuple[np.ndarray, np.ndarray]:
+    """The highest bid that is allowed on each segment, NaN where none is, and what ends it there."""
     planned = bids["planned_bid_cpm"].to_numpy(float)
-    bid = np.where(bids["is_held"].to_numpy(bool), planned, np.fmax(ceiling, planned))
-    can_bid = np.isfinite(planned) & (planned > 0)
-    won = landscape.win_rate(
-        bids["level"].to_numpy(float), bids["slope"].to_numpy(float), np.where(can_bid, bid, settings.max_bid_cpm)
-    )
-    requests = bids["requests"].to_numpy(float)
-    return float(requests @ np.where(can_bid, won, 0.0) / requests.sum())
+    margin = np.full(len(bids), np.inf)
+    if value_trust >= MIN_VALUE_TRUST:
+        margin = np.nan_to_num((1 - settings.target_margin) * bids["value_cpm"].to_numpy(float), nan=np.inf)
+    limit = np.where(margin < settings.max_bid_cpm, "margin", "cap").astype(object)
+    highest = np.fmax(np.minimum(margin, settings.max_bid_cpm), planned)
+    is_blocked = ~np.isfinite(planned)
+    return np.where(is_blocked, np.nan, highest), np.where(is_blocked, NO_BID, limit)
 
 
 def _passing(main: tuple[str | None, float], settings: RunSettings) -> tuple[str, str]:

@@ -72,7 +72,7 @@ def run_on_cells(
         forecasts: what earlier runs forecast, by run_id.
     """
     cells, variation = learn_variation(cells, candidates)
-    selection = choose_key(cells, candidates=candidates, settings=settings)
+    selection = choose_key(cells, candidates=candidates, settings=settings, variation=variation)
     features = selection.features
     job = training_job(features, settings=settings, totals=window.totals, seed=seed, threads=threads)
     segments, report = train(job, training_cells(cells, features))
@@ -91,8 +91,14 @@ def run_on_cells(
     return CellRun(selection, variation, report, priced, backtest)
 
 
-def choose_key(cells: pd.DataFrame, *, candidates: Sequence[str], settings: RunSettings) -> Selection:
-    """Return the features that segments are made of, the anchor first."""
+def choose_key(
+    cells: pd.DataFrame, *, candidates: Sequence[str], settings: RunSettings, variation: Variation | None = None
+) -> Selection:
+    """Return the features that segments are made of, the anchor first.
+
+    Args:
+        variation: where it identifies no slope, the key has the features that the logged bids depend on.
+    """
     limits = SelectionLimits(
         anchor_feature=settings.anchor_feature.lower(),
         max_features=settings.max_features,
@@ -100,7 +106,8 @@ def choose_key(cells: pd.DataFrame, *, candidates: Sequence[str], settings: RunS
         min_segment_bids=settings.min_segment_bids,
         min_evidence_share=settings.min_evidence_share,
     )
-    return select_features(cells, candidates=candidates, limits=limits)
+    held_key = variation.logged_key if variation is not None and variation.source == "none" else ()
+    return select_features(cells, candidates=candidates, limits=limits, held_key=held_key)
 
 
 def training_job(

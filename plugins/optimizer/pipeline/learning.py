@@ -105,7 +105,7 @@ def choose_features(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
     cells, variation = learn_variation(candidate_cells(stage, totals), candidates)
     stage.put_frame(staging.CELLS, cells)
     stage.put_json(staging.VARIATION, asdict(variation))
-    selection = choose_key(cells, candidates=candidates, settings=settings)
+    selection = choose_key(cells, candidates=candidates, settings=settings, variation=variation)
     stage.put_json(staging.SELECTION, asdict(selection))
     return {"features": list(selection.features)}
 

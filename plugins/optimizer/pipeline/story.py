@@ -57,9 +57,7 @@ def landscape_of(report: TrainingReport, figures: dict[str, Any]) -> Landscape:
     link = figures["link"]
     shifts, shares = (np.asarray(link[name], float) for name in ("shifts", "shares"))
     tails = Tails(link["unrivalled_share"], 1 - link.get("lost_share", 0.0))
-    return Landscape(
-        report.reference_cpm, Link(shifts, shares, tails)
-    )
+    return Landscape(report.reference_cpm, Link(shifts, shares, tails))
 
 
 def _npi_multipliers(stage: staging.Staging) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -19,7 +19,7 @@ from optimizer.core.checks.volume import volume_checks
 from optimizer.core.landscape import Landscape
 from optimizer.core.multipliers import DOMAIN_BOUNDS, NPI_BOUNDS
 from optimizer.core.settings import RunSettings
-from optimizer.core.target_reach import TargetReach, limiting_shares, reachable_win_rate
+from optimizer.core.target_reach import TargetReach, measure_reach
 from optimizer.core.validation import Check, Verdict, going_live, judge
 from optimizer.pipeline import staging
 from optimizer.pipeline.run import RunHandle, read_settings, read_snapshot
@@ -165,15 +165,15 @@ def _reach(
     bids: pd.DataFrame, measured: BidMeasures, figures: dict[str, Any], landscape: Landscape, settings: RunSettings
 ) -> TargetReach:
     """How far the target is reached; what compute_bids noted of it comes first."""
-    reachable = figures.get("reachable_win_rate")
-    if reachable is None:
-        reachable = reachable_win_rate(bids, landscape=landscape, settings=settings, value_trust=figures["value_trust"])
-    return TargetReach(
-        target_win_rate=settings.target_win_rate,
+    own = measure_reach(
+        bids,
+        landscape=landscape,
+        settings=settings,
+        value_trust=figures["value_trust"],
         expected_win_rate=measured.win_rate,
-        reachable_win_rate=reachable,
-        limiting_shares=figures.get("limiting_shares") or limiting_shares(bids),
     )
+    noted = {name: figures[name] for name in ("reachable_win_rate", "limiting_shares") if figures.get(name) is not None}
+    return replace(own, **noted)
 
 
 def _going_live(verdict: Verdict) -> str:

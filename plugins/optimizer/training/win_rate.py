@@ -1,6 +1,6 @@
 """The win-rate model: fitted on early days, its curve on later ones, judged on the latest, then refitted for use."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import lightgbm as lgb
 import numpy as np
@@ -10,6 +10,7 @@ from sklearn.metrics import log_loss
 from optimizer.core.calibration import calibration_bins, calibration_error, group_bias, weighted_auc
 from optimizer.core.cells import recency_weights
 from optimizer.core.win_rate import SegmentLevels
+from optimizer.errors import DataError
 from optimizer.training.boosting import fit_win_model, largest_fall
 from optimizer.training.context import Context
 from optimizer.training.curves import Curve, fit_best_curve, fit_curve
@@ -55,9 +56,25 @@ def fit_win_rate(context: Context) -> WinRate:
     }
     booster = _fit_boosted(context, pd.concat([train, calibrate]), rounds=metrics["wr_model_rounds"])
     metrics["largest_fall"] = largest_fall(booster, context.cells, categories=context.categories)
-    curve, levels = fit_best_curve(context, booster, pd.concat([calibrate, test]))
+    recent = pd.concat([calibrate, test])
+    curve, levels = fit_best_curve(_with_identified_slope(context, booster, recent), booster, recent)
     bins = calibration_bins(predicted, successes=wins, trials=bids)
     return WinRate(booster, curve, levels, metrics, bins.to_dict("records"), test, predicted)
+
+
+def _with_identified_slope(context: Context, booster: lgb.Booster, cells: pd.DataFrame) -> Context:
+    """The context, which learns from the rows that varied at random as soon as they identify a slope.
+
+    The model knows the segments' levels from the whole log, so some days of jitter tell more beside its scores than
+    alone.
+    """
+    if context.is_randomised or cells["log_planned"].isna().all():
+        return context
+    varied = replace(context, is_randomised=True)
+    try:
+        return context if fit_curve(varied, booster, cells).fit.is_naive else varied
+    except DataError:
+        return context
 
 
 def _fit_boosted(context: Context, cells: pd.DataFrame, **options) -> lgb.Booster:

@@ -16,7 +16,7 @@ from optimizer.core.checks.measures import measure_bids
 from optimizer.core.checks.model import model_checks
 from optimizer.core.checks.volume import volume_checks
 from optimizer.core.settings import RunSettings
-from optimizer.core.target_reach import TargetReach, limiting_shares, reachable_win_rate
+from optimizer.core.target_reach import measure_reach
 from optimizer.core.validation import Verdict, judge
 from optimizer.truth.log import ExtractedLog
 from optimizer.truth.trial import TrialRun
@@ -90,13 +90,12 @@ def verdict_of(run: TrialRun, log: ExtractedLog, *, settings: RunSettings, activ
         is_second_price=settings.auction_type == "second_price",
         step_limit=figures["step_limit"],
     )
-    reach = TargetReach(
-        target_win_rate=settings.target_win_rate,
+    reach = measure_reach(
+        bids,
+        landscape=landscape,
+        settings=settings,
+        value_trust=figures["value_trust"],
         expected_win_rate=measured.win_rate,
-        reachable_win_rate=reachable_win_rate(
-            bids, landscape=landscape, settings=settings, value_trust=figures["value_trust"]
-        ),
-        limiting_shares=limiting_shares(bids),
     )
     backtest = None if run.backtest is None else run.backtest.to_record()
     move = max(abs(measured.spend_change or 0.0), measured.mean_move or 0.0)

@@ -68,7 +68,17 @@ def print_methods(trials: Sequence[TrialFigures], *, console: Console) -> None:
 
 def print_second(trials: Sequence[TrialFigures], *, console: Console) -> None:
     """Print what the optimizer reached in each world of the second family, and whether it said what is right there."""
-    columns = ("won", "said", "days 3-7", "CPM / flat", "days 3-7", "CPM / ideal", "bid / ideal", "the run", "right")
+    columns = (
+        "won",
+        "promised",
+        "days 3-7",
+        "CPM / flat",
+        "days 3-7",
+        "CPM / ideal",
+        "bid / ideal",
+        "the run",
+        "right",
+    )
     table = Table(title="The second family: one run, and daily runs fed back; means over the seeds")
     table.add_column("world", no_wrap=True)
     for column in (*columns, "live"):
