@@ -18,9 +18,6 @@ from optimizer.core.slope import IDENTIFIED_ERROR_SHARE
 from optimizer.core.stability import stability_index
 from optimizer.training.job import TrainingReport
 
-MAX_LEVEL_ERROR = 0.5
-"""A segment is served where the standard error of its level, in logit units, is at most this."""
-
 JITTER_SD = {"off": LEAST_JITTER_SD, "on": 0.10, "aggressive": 0.15}
 LEAST_JITTER_SHARE = 0.3
 """Jitter shrinks as the slope is known, to no less than this share: markets change, and learning must go on."""
@@ -172,12 +169,15 @@ def _priceable(learned: Learned, settings: RunSettings, active: ActiveBids | Non
     widening = TRUST_WIDENING["aggressive" if settings.aggressive_exploration else "on"]
     usual = segments["recent_bid_cpm"]
     flatness = np.sqrt(1 + np.pi / 8 * segments["level_error"] ** 2)
+    # A bid of 0 was none at all: nothing can be measured from it.
+    before = keys.map(served).astype(float).fillna(0.0 if active is None else active.fallback_cpm)
     return segments.assign(
         segment_key=keys,
         requests=segments["recent_requests"],
         usual_bid_cpm=usual,
-        previous_bid_cpm=keys.map(planned).astype(float),
-        step_from_cpm=usual if active is None else keys.map(served).astype(float).fillna(active.fallback_cpm),
+        previous_bid_cpm=keys.map({key: bid for key, bid in planned.items() if bid > 0}).astype(float),
+        step_from_cpm=before.where(before > 0, usual),
+        flatness=flatness,
         level=(segments["level"] + learned.level_correction) / flatness,
         slope=segments["slope"] / flatness,
         value_cpm=np.where(value_cpm > 0, value_cpm, np.nan),
@@ -185,8 +185,6 @@ def _priceable(learned: Learned, settings: RunSettings, active: ActiveBids | Non
         trust_high_cpm=report.served_bid_high_cpm * (1 + widening),
         is_held=report.is_held | report.is_slope_naive | ~segments["is_slope_identified"],
         own_share=_own_share(segments),
-        has_evidence=(segments["effective_bids"] >= settings.min_segment_bids)
-        & (segments["level_error"] <= MAX_LEVEL_ERROR),
     )
 
 
