@@ -1,21 +1,23 @@
 """Runs that were priced with known numbers, as their published tables."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from optimizer.core.bidding import BidPolicy, plan_bids
+from optimizer.core.bidding import plan_bids
 from optimizer.core.comparison import ComparedRun
 from optimizer.core.explanation import RunPricing
 from optimizer.core.keys import segment_key
 from optimizer.core.landscape import Landscape, Link
+from optimizer.core.logit import Tails
 from optimizer.core.settings import RunSettings
 
 FEATURES = ("adspace", "region")
-LINK = Link(np.array([-0.2, 0.1, 0.4]), np.array([0.3, 0.5, 0.2]), unrivalled_share=0.05)
+LINK = Link(np.array([-0.2, 0.1, 0.4]), np.array([0.3, 0.5, 0.2]), tails=Tails(0.05))
 REFERENCE_CPM = 8.0
+LEVEL_CORRECTION = -0.07
 
 
 @dataclass(frozen=True)
@@ -49,30 +51,36 @@ def segment_table(seed: int = 0, *, adspaces: int = 10, regions: int = 12) -> pd
     own_share = effective / (effective + 60)
     shift = rng.normal(0, 0.6, size) * own_share
     model_level = rng.normal(-0.5, 0.8, size)
+    level_error = 0.6 * np.sqrt(1 - own_share)
+    flatness = np.sqrt(1 + np.pi / 8 * level_error**2)
     views = rng.binomial(np.ceil(effective).astype(int), 0.3)
     sometimes = rng.random((3, size))
+    previous = np.where(sometimes[2] < 0.7, rng.uniform(4, 16, size), np.nan)
     return pd.DataFrame(
         {
             "adspace": [adspace for adspace, _ in values],
             "region": [region for _, region in values],
             "segment_key": [segment_key(value) for value in values],
             "bids": np.ceil(1.5 * effective).astype(int),
+            "requests": np.ceil(effective),
             "wins": views,
             "clicks": rng.binomial(views, 0.02),
             "effective_bids": effective,
             "model_level": model_level,
             "level_shift": shift,
-            "level_error": 0.6 * np.sqrt(1 - own_share),
-            "level": model_level + shift,
+            "level_error": level_error,
+            "flatness": flatness,
+            "level": (model_level + shift + LEVEL_CORRECTION) / flatness,
             "own_share": own_share,
-            "slope": np.repeat(rng.uniform(1.4, 2.6, adspaces), regions),
+            "slope": np.repeat(rng.uniform(1.4, 2.6, adspaces), regions) / flatness,
             "slope_error": 0.2,
             "is_slope_identified": True,
             "is_held": False,
             "click_rate": rng.uniform(0.005, 0.02, size),
             "value_cpm": np.where(sometimes[0] < 0.9, rng.uniform(4, 40, size), np.nan),
             "floor_cpm": np.where(sometimes[1] < 0.4, rng.uniform(1, 12, size), np.nan),
-            "previous_bid_cpm": np.where(sometimes[2] < 0.7, rng.uniform(4, 16, size), np.nan),
+            "previous_bid_cpm": previous,
+            "step_from_cpm": np.round(previous * np.exp(rng.normal(0, 0.08, size)), 2),
             "usual_bid_cpm": rng.uniform(5, 14, size),
             "trust_low_cpm": 3.0,
             "trust_high_cpm": 22.0,
@@ -91,30 +99,18 @@ def price(
 ) -> PricedRun:
     """Return the run that these segments and config values make."""
     settings = RunSettings.model_validate({"floor_available": True, **values})
-    policy = BidPolicy(
-        target_win_rate=settings.target_win_rate,
-        win_rate_scope=settings.win_rate_scope,
-        target_margin=settings.target_margin,
-        max_bid_cpm=settings.max_bid_cpm,
-        floor_available=settings.floor_available,
-        jitter_sd=0.1,
-        step_limit=settings.daily_step_limit,
-        value_trust=value_trust,
-        is_second_price=settings.auction_type == "second_price",
-        is_aggressive=settings.aggressive_exploration,
-    )
+    pricing = RunPricing(settings, reference_cpm, 0.0, value_trust, settings.daily_step_limit, 0.1, LEVEL_CORRECTION)
     landscape = Landscape(reference_cpm, link)
-    plan = plan_bids(segments, landscape=landscape, policy=policy, seed=run_id)
-    known = segments["region"].notna()
+    plan = plan_bids(segments, landscape=landscape, policy=pricing.policy, seed=run_id)
     table = pd.concat([segments, plan.table], axis=1).assign(
         observed_win_rate=segments["wins"] / segments["bids"],
         observed_ctr=(segments["clicks"] / segments["wins"]).where(segments["wins"] > 0),
         modelled_win_rate=landscape.win_rate(segments["level"], segments["slope"], segments["usual_bid_cpm"]),
-        is_served=known & (segments["effective_bids"] >= settings.min_segment_bids) & (segments["level_error"] <= 0.5),
+        is_served=plan.table["suggested_bid_cpm"].notna(),
     )
     return PricedRun(
         bids=table.rename(columns={"wins": "views", "click_rate": "modelled_ctr"}),
-        pricing=RunPricing(settings, reference_cpm, plan.win_price_cpm, value_trust, settings.daily_step_limit),
+        pricing=replace(pricing, win_price_cpm=plan.win_price_cpm),
         landscape=landscape,
         expected_win_rate=plan.expected_win_rate,
     )

@@ -110,6 +110,17 @@ def test_the_parts_add_up_to_the_change_of_the_planned_bid_and_jitter_to_that_of
     assert sum(found.segments.mean_parts.values()) == pytest.approx(found.segments.mean_log_change, abs=1e-12)
 
 
+def test_where_both_runs_hold_a_bid_no_curve_or_price_explains_its_change():
+    bids = {"is_held": True, "floor_cpm": np.nan, "value_cpm": np.nan, "step_from_cpm": np.nan}
+    before = price(segment_table().assign(previous_bid_cpm=8.0, **bids))
+    after = price(segment_table(3).assign(previous_bid_cpm=8.8, **bids), target_win_rate=0.6)
+    changes = compare(before, after).segments.largest_changes
+    assert len(changes) == 120
+    for change in changes:
+        assert change.parts["bounds"] == pytest.approx(np.log(8.8 / 8.0))
+        assert {change.parts[part] for part in PARTS if part != "bounds"} == {0.0}
+
+
 def test_a_cap_that_fell_alone_is_a_change_of_the_bounds_and_of_what_the_others_must_win():
     before, after = price(segment_table()), price(segment_table(), max_bid_cpm=7.0)
     changes = compare(before, after).segments.largest_changes

@@ -3,10 +3,11 @@ import pytest
 from scipy.optimize import minimize_scalar
 
 from optimizer.core.landscape import STEEPEST, Landscape, Link
+from optimizer.core.logit import Tails
 
 LANDSCAPE = Landscape(reference_cpm=8.0)
 MIXED = Link(np.array([-1.5, 0.2, 1.0]), np.array([0.3, 0.5, 0.2]))
-UNRIVALLED = Link(unrivalled_share=0.05)
+UNRIVALLED = Link(tails=Tails(0.05))
 SLOPE = np.array([3.0])
 
 
@@ -55,7 +56,7 @@ def test_where_auctions_lack_rivals_the_bid_is_the_best_one_against_rivals():
 @pytest.mark.parametrize("share", [0.02, 0.05, 0.1])
 @pytest.mark.parametrize("slope", [1.5, 3.0, 6.0])
 def test_where_no_bid_against_rivals_is_best_the_bid_falls_by_degrees(share, slope):
-    landscape = Landscape(8.0, Link(unrivalled_share=share))
+    landscape = Landscape(8.0, Link(tails=Tails(share)))
     value = np.geomspace(0.01, 200.0, 4_000)
     level, slopes = np.zeros(len(value)), np.full(len(value), slope)
     bid = landscape.best_response(level, slopes, value)

@@ -5,7 +5,7 @@ from core.worlds import confounded_cells
 from scipy.special import expit
 
 from optimizer.core.cells import prepare_cells
-from optimizer.core.logit import fit_logit, log_likelihood
+from optimizer.core.logit import Tails, fit_logit, log_likelihood
 from optimizer.core.slope import PriceMoves, find_slope, fit_jitter, judge_slope
 from optimizer.core.win_rate import fit_landscape
 
@@ -30,7 +30,7 @@ def test_the_truth_is_found_however_far_offsets_throw_the_first_steps(share: flo
         design = np.column_stack([rng.normal(size=8), np.ones(8)])
         offset, true = rng.normal(0, 4, 8), rng.normal(0, 3, 2)
         wins = 100 * (share + (1 - share) * expit(offset + design @ true))
-        known = {"wins": wins, "trials": np.full(8, 100.0), "unrivalled_share": share, "offset": offset}
+        known = {"wins": wins, "trials": np.full(8, 100.0), "tails": Tails(share), "offset": offset}
         fit = fit_logit(design, **known, prior_sd=1e4, max_steps=1_000)
         assert fit.coefficients == pytest.approx(true, abs=1e-3)
 
@@ -39,7 +39,7 @@ def test_the_log_likelihood_is_that_of_the_counts():
     logit, wins, trials = np.array([-1.0, 0.5]), np.array([1.0, 3.0]), np.array([4.0, 3.0])
     won = 0.1 + 0.9 * expit(logit)
     expected = (wins * np.log(won) + (trials - wins) * np.log(1 - won)).sum()
-    assert log_likelihood(logit, wins=wins, trials=trials, unrivalled_share=0.1) == pytest.approx(expected)
+    assert log_likelihood(logit, wins=wins, trials=trials, tails=Tails(0.1)) == pytest.approx(expected)
 
 
 def test_the_prior_hardly_moves_what_a_log_knows():

@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from optimizer.core.logit import FULL_RANGE
 from optimizer.core.multipliers import (
     DOMAIN_BOUNDS,
     MULTIPLIER_COLUMNS,
@@ -186,7 +187,7 @@ def test_the_link_tells_what_new_multipliers_win_where_old_ones_followed_the_riv
     )
     level = np.linspace(-3, 2, 6)
     single = 1 / (1 + np.exp(-(level[:, None] + 2.0 * (np.log(new) - effect))))
-    link = multiplier_link([table], requests=float(bids.sum()), slope=2.0, unrivalled_share=0.0)
+    link = multiplier_link([table], requests=float(bids.sum()), slope=2.0, tails=FULL_RANGE)
     assert link(level) == pytest.approx(single @ (bids / bids.sum()), abs=0.003)
 
 
@@ -194,7 +195,7 @@ def test_multipliers_that_stay_change_nothing():
     table = pd.DataFrame(
         {"bids": [400], "multiplier": [1.5], "multiplied_bids": [300], "log_multiplier_sum": [300 * np.log(1.5)]}
     )
-    link = multiplier_link([table], requests=400.0, slope=2.0, unrivalled_share=0.0)
+    link = multiplier_link([table], requests=400.0, slope=2.0, tails=FULL_RANGE)
     assert link(np.array([-1.0, 0.5])) == pytest.approx(1 / (1 + np.exp([1.0, -0.5])))
 
 
@@ -202,7 +203,7 @@ def test_only_the_requests_with_a_multiplier_are_moved_by_it():
     npis = pd.DataFrame(
         {"bids": [400], "multiplier": [1.0], "multiplied_bids": [400], "log_multiplier_sum": [400 * 0.5]}
     )
-    link = multiplier_link([npis], requests=1_000.0, slope=2.0, unrivalled_share=0.0)
+    link = multiplier_link([npis], requests=1_000.0, slope=2.0, tails=FULL_RANGE)
     assert sorted(zip(link.shares.round(3), link.shifts.round(3), strict=True)) == [(0.4, -1.0), (0.6, 0.0)]
 
 
@@ -210,6 +211,6 @@ def test_a_row_that_was_not_met_lately_counts_as_unchanged_and_a_new_factor_as_n
     rows = {"bids": [500, 500], "multiplier": [1.5, 1.5]}
     met = pd.DataFrame(rows | {"multiplied_bids": [10, 0], "log_multiplier_sum": [0.0, 0.0]})
     new = pd.DataFrame(rows | {"multiplied_bids": [0, 0], "log_multiplier_sum": [0.0, 0.0]})
-    links = [multiplier_link([table], requests=1_000.0, slope=2.0, unrivalled_share=0.0) for table in (met, new)]
+    links = [multiplier_link([table], requests=1_000.0, slope=2.0, tails=FULL_RANGE) for table in (met, new)]
     assert sorted(links[0].shifts) == pytest.approx([0.0, 2 * np.log(1.5)])
     assert links[1](np.zeros(1)) == pytest.approx(1 / (1 + 1.5**-2.0))

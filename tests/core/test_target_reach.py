@@ -84,6 +84,6 @@ def test_blocked_segments_win_nothing():
 
 
 def test_where_the_target_can_be_reached_only_reasons_of_bids_count():
-    bids = bid_table(4, bids=[1.0, 2.0, 3.0, 4.0], reason=["cap", "cap", "step", "target"])
+    bids = bid_table(4, requests=[1.0, 2.0, 3.0, 4.0], reason=["cap", "cap", "step", "target"])
     shares = reach_of(bids).limiting_shares
     assert (shares["cap"], shares["step"], shares["margin"]) == (pytest.approx(0.3), pytest.approx(0.3), 0.0)

@@ -7,11 +7,12 @@ import pytest
 from scipy.optimize import brentq
 
 from optimizer.core.landscape import Landscape, Link
+from optimizer.core.logit import Tails
 from optimizer.core.win_price import SAMPLE, WinCurve, find_win_price
 
 SIZE = 10 * SAMPLE
 START_CPM = 9.0
-LINKS = [Link(), Link(np.linspace(-0.6, 0.6, 9), np.full(9, 1 / 9), unrivalled_share=0.05)]
+LINKS = [Link(), Link(np.linspace(-0.6, 0.6, 9), np.full(9, 1 / 9), tails=Tails(0.05))]
 
 
 def curve(link: Link, *, is_second_price: bool = False, size: int = SIZE) -> WinCurve:

@@ -3,6 +3,7 @@ import pytest
 from core.worlds import logistic_cells, true_level
 
 from optimizer.core.cells import prepare_cells
+from optimizer.core.logit import Tails
 from optimizer.core.slope import PriceMoves, price_moves
 from optimizer.core.win_rate import fit_landscape, segment_levels
 
@@ -87,7 +88,7 @@ def test_auctions_without_rivals_are_likelier_where_there_are_some():
     lost = (cells["bids"] - cells["wins"]).to_numpy()
     cells = cells.assign(wins=cells["wins"] + rng.binomial(lost, 0.15))
     group = cells["adspace"].cat.codes.to_numpy()
-    fits = {share: curve(cells, score, unrivalled_share=share) for share in (0.0, 0.15)}
+    fits = {share: curve(cells, score, tails=Tails(share)) for share in (0.0, 0.15)}
     likely = {share: levels_of(cells, score, fit, group).log_likelihood for share, fit in fits.items()}
     assert likely[0.15] > likely[0.0] + 10
     assert fits[0.15].slope == pytest.approx(3.0, abs=0.2)

@@ -43,7 +43,7 @@ def test_a_run_whose_validation_fails_is_completed_and_keeps_its_outputs(unvalid
     assert (row.status, row.validation_status) == ("completed", "failed")
     assert row.error_message.startswith("row_coverage is 0.")
     assert "must be at least 1: too few requests would find a bid of their own" in row.error_message
-    assert "lower min_segment_bids" in row.error_message
+    assert "or lower max_features" in row.error_message
     assert run.output_uri.removeprefix("s3://pipeline/") + "manifest.json" in pipeline.checksums(run.output_uri)
 
 

@@ -105,7 +105,7 @@ def run_that(reasons: list[str], **figures: object) -> SimpleNamespace:
     ("run", "said"),
     [
         (run_that(["target", "held"]), "bids"),
-        (run_that(["held", "fallback"]), "held"),
+        (run_that(["held", "held"]), "held"),
         (run_that(["target"], is_naive=True), "naive"),
         (run_that(["target"], is_learning=True), "learning"),
     ],

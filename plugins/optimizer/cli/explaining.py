@@ -14,7 +14,6 @@ from optimizer.cli.objects import open_store
 from optimizer.cli.rendering import console, format_value, print_json, print_table
 from optimizer.core.comparison import PARTS, BidChange, Comparison, OneSided, SegmentComparison, compare_runs
 from optimizer.core.explanation import BidStep, Explanation, explain_bid, find_segment
-from optimizer.pipeline.pricing import MAX_LEVEL_ERROR
 from optimizer.pipeline.published import PublishedRun, read_published
 
 SegmentKey = Annotated[
@@ -30,15 +29,17 @@ STEP_NOTES = {
     "wanted": "before any bound",
     "exploration": "the upper end of what is plausible",
     "trust_band": "bids that the log knows",
-    "step": "around the active run's bid",
+    "step": "the daily step, around what was served before",
     "floor": "the SSP's 90 % floor",
     "margin": "what keeps the target margin",
     "cap": "max_bid_cpm",
+    "bounds": "bounds too close together for jitter",
+    "jitter_mean": "mean of jitter that a bound cuts off",
     "jitter": "random factor, whole cents",
 }
 ABSENT_NOTES = {
     "trust_band": "a held bid stays as it was",
-    "step": "the active run has no such bid",
+    "step": "not known what was served before",
     "floor": "no floor is known",
     "margin": "value unknown, or not trusted enough",
 }
@@ -55,7 +56,6 @@ def explain(run: RunId, segment: SegmentKey, as_json: AsJson = False) -> None:
         features=published.features,
         pricing=published.pricing,
         win_rate=published.landscape.win_rate,
-        max_level_error=MAX_LEVEL_ERROR,
     )
     if as_json:
         return print_json({"run_id": run, **asdict(explanation)})
@@ -104,9 +104,8 @@ def _closing_lines(explanation: Explanation) -> list[str]:
         kept = "" if margin is None else f" at a margin of {_percent(margin)}"
         wins = f"which is expected to win {_percent(explanation.expected_win_rate)}{kept}"
         lines.append(f"It bids {_money(explanation.suggested_bid_cpm)} CPM, {wins}.")
-    problems = "; ".join(explanation.not_served_because)
-    served = "It is served." if explanation.is_served else f"It is not served, the fallback bid is: {problems}."
-    return [*lines, served]
+    problem = explanation.not_served_because
+    return [*lines, "It is served." if problem is None else f"It is not served: {problem}."]
 
 
 def _print_sections(title: str, columns: Sequence[str], sections: Iterable[Sequence[Sequence[str]]]) -> None:
@@ -148,13 +147,19 @@ def _curve_rows(explanation: Explanation) -> list[Row]:
             f"logit of winning against rivals at {curve.reference_cpm:.2f} CPM",
         ),
         ("own shift", f"{curve.level_shift:+.3f}", own),
+        ("correction", f"{curve.level_correction:+.3f}", "what the last days won beyond earlier forecasts"),
+        (
+            "flatness",
+            f"{curve.flatness:.3f}",
+            "the less a level is known, the flatter the curve; level and slope ÷ this",
+        ),
         (
             "level",
             f"{curve.level:+.3f}",
             f"± {curve.level_error:.3f}; wins {_percent(curve.win_rate_at_reference)} at {curve.reference_cpm:.2f} CPM",
         ),
         ("win rate", _percent(curve.modelled_win_rate), "modelled at its mean logged bid"),
-        ("slope", f"{curve.slope:.3f}", f"± {error:.3f} logit per log bid; {verdict}"),
+        ("slope", f"{curve.slope:.3f}", f"{curve.model_slope:.3f} ± {error:.3f} logit per log bid before; {verdict}"),
     ]
 
 

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,9 +13,6 @@ from optimizer.core.win_price import WinCurve, find_win_price
 
 NO_BID = "no_bid_floor"
 """Reason of a segment without a bid: nothing is left between its floor and what margin and cap allow."""
-
-FALLBACK = "fallback"
-"""Reason of a segment that is not served: the bidder finds no key and bids the fallback."""
 
 BOUNDS = ("trust_band", "hidden_floor", "step", "floor", "margin", "cap")
 """What may move a bid from what is best, in the order in which it is applied: later ones win."""
@@ -109,7 +105,7 @@ def plan_bids(segments: pd.DataFrame, *, landscape: Landscape, policy: BidPolicy
         seed: makes the jitter repeatable; the run_id.
     """
     market = _Market.of(segments, landscape, policy)
-    bounds = _Bounds.of(segments, policy)
+    bounds = Bounds.of(segments, policy)
     win_price = _win_price(market, bounds)
     wanted = market.wanted(win_price)
     lifted = _explore(wanted, segments, market, policy)
@@ -240,7 +236,7 @@ class _Market:
         """Return what a win costs at the bid, CPM."""
         return self.landscape.mean_price(self.level, self.slope, bid) if self.policy.is_second_price else bid
 
-    def above_round_price(self, planned: np.ndarray, win_price: float, bounds: "_Bounds") -> np.ndarray:
+    def above_round_price(self, planned: np.ndarray, win_price: float, bounds: "Bounds") -> np.ndarray:
         """Return the planned bids, moved to a cent above a round price near them where that brings more."""
         best, worth = planned, self.own_value + win_price
         gain = (worth - planned) * self.win_rate(planned)
@@ -263,7 +259,7 @@ class _Market:
 
 
 @dataclass(frozen=True, slots=True)
-class _Bounds:
+class Bounds:
     """The bounds by name, each with its lowest and highest bid (one, or one a segment), and what they make together.
 
     named: of served bids. low, high: of planned bids, which leave room for jitter; served_low, served_high: of the
@@ -278,7 +274,7 @@ class _Bounds:
     is_biddable: np.ndarray
 
     @classmethod
-    def of(cls, segments: pd.DataFrame, policy: BidPolicy) -> "_Bounds":
+    def of(cls, segments: pd.DataFrame, policy: BidPolicy) -> "Bounds":
         before = segments["step_from_cpm"].to_numpy(float)
         hidden = segments["hidden_floor_cpm"].to_numpy(float)
         value = segments["value_cpm"].to_numpy(float)
@@ -290,10 +286,7 @@ class _Bounds:
                 np.where(is_held, np.inf, segments["trust_high_cpm"]),
             ),
             "hidden_floor": (np.where(hidden > 0, hidden + CENT, 0.0), np.inf),
-            "step": (
-                np.fmax(before * (1 - policy.step_limit), 0.0),
-                np.fmin(before * (1 + policy.step_limit), np.inf),
-            ),
+            "step": step_bounds(before, policy.step_limit),
             "floor": (
                 np.fmax(segments["floor_cpm"].to_numpy(float), 0.0) if policy.floor_available else 0.0,
                 np.inf,
@@ -329,7 +322,11 @@ class _Bounds:
             moved = np.clip(bid, *with_room(name, *self.named[name]))
             bound[moved != bid] = number
             bid = moved
-        return np.clip(bid, self.served_low, self.served_high), bound
+        return self.settle(bid), bound
+
+    def settle(self, bid: np.ndarray) -> np.ndarray:
+        """Return the bids within all bounds of served bids, where those with room for jitter contradict each other."""
+        return np.clip(bid, self.served_low, self.served_high)
 
     def jitter_reach(self, planned: np.ndarray, sd: np.ndarray | float, *, is_held: np.ndarray) -> JitterReach:
         """Return how far jitter goes so that served bids stay within their bounds.
@@ -354,12 +351,21 @@ class _Bounds:
         return cents / 100
 
 
-def with_room(name: str, low: np.ndarray | float, high: np.ndarray | float) -> tuple[Any, Any]:
-    """Return a bound of planned bids: the served one with room for jitter."""
-    return low * JITTER_ROOM[name], high / JITTER_ROOM[name]
+def step_bounds(before_cpm: np.ndarray, limit: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return how far served bids may move in a day: by this share, or by a cent; any distance from NaN."""
+    step = np.maximum(before_cpm * limit, CENT)
+    return np.fmax(before_cpm - step, 0.0), np.fmin(before_cpm + step, np.inf)
 
 
-def _win_price(market: _Market, bounds: _Bounds) -> float:
+def with_room(name: str, low: np.ndarray | float, high: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
+    """Return a bound of planned bids: the served one with room for jitter, at most half of its range."""
+    low, high = np.broadcast_arrays(np.asarray(low, float), np.asarray(high, float))
+    ratio = np.divide(high, low, out=np.full(low.shape, np.inf), where=low > 0)
+    room = np.minimum(JITTER_ROOM[name], ratio**0.25)
+    return low * room, high / room
+
+
+def _win_price(market: _Market, bounds: Bounds) -> float:
     """Return lambda, CPM."""
     if market.policy.win_rate_scope == "segment":
         return 0.0
@@ -382,7 +388,7 @@ def _win_price(market: _Market, bounds: _Bounds) -> float:
     )
 
 
-def _stepped_win_price(market: _Market, bounds: _Bounds, start_cpm: float) -> float:
+def _stepped_win_price(market: _Market, bounds: Bounds, start_cpm: float) -> float:
     """Return lambda, CPM, on the curves with their steps: wins rise with it but for rounding."""
     total = market.requests.sum()
 

@@ -14,7 +14,7 @@ from optimizer.core.keys import split_key
 PARTS = ("level", "slope", "win_price", "value", "rule", "bounds")
 """Parts of the change of a planned bid, in the order in which the earlier run's inputs give way to the later one's.
 
-level      the win rate that is expected at the earlier run's bid
+level      the win rate that is expected at the earlier run's bid, level corrections included
 slope      how much more is won for a higher bid
 win_price  lambda, what one more win is worth
 value      what views are worth: their value, the trust in it, the target margin
@@ -36,6 +36,8 @@ FIGURES = (
     "bid_coefficient_error",
     "bid_coefficient_is_naive",
     "unrivalled_share",
+    "lost_share",
+    "level_correction",
     "value_trust",
     "value_per_click",
     "value_per_mille_views",
@@ -183,7 +185,7 @@ def attribute_changes(rows: pd.DataFrame, *, before: ComparedRun, after: Compare
     The earlier run's inputs give way to the later one's one after the other, in the order of PARTS, and the best bid is
     computed anew each time. Two runs may measure levels at different reference bids, and a level turns with the slope,
     so the curve is moved and turned at the earlier run's planned bid. What happens to best bids beyond both runs' trust
-    bands could never be bid, and counts nothing.
+    bands could never be bid, and counts nothing; neither does it where both runs hold the bid.
 
     Args:
         rows: one segment a row, with the columns of suggested_bids.csv as `<column>_before` and `<column>_after`.
@@ -211,6 +213,7 @@ def attribute_changes(rows: pd.DataFrame, *, before: ComparedRun, after: Compare
 
     inputs = len(PARTS) - 1
     chain = np.array([log_best(*([1] * swapped + [0] * (inputs - swapped))) for swapped in range(inputs + 1)])
+    chain[:, (rows["is_held_before"] & rows["is_held_after"]).to_numpy(bool)] = 0.0
     parts = pd.DataFrame(np.diff(chain, axis=0).T, columns=list(PARTS[:-1]), index=rows.index)
     return parts.assign(bounds=_log_change(rows, "planned_bid_cpm") - (chain[-1] - chain[0]))
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
-from optimizer.core.bidding import AGGRESSIVE_QUANTILE, CENT, FALLBACK, MIN_VALUE_TRUST, NO_BID, THIN_EVIDENCE
+from optimizer.core.bidding import AGGRESSIVE_QUANTILE, CENT, NO_BID, THIN_EVIDENCE, BidPolicy, Bounds, with_room
 from optimizer.core.keys import split_key
 from optimizer.core.settings import RunSettings
 from optimizer.errors import DataError
@@ -19,6 +20,12 @@ WinRate = Callable[[float, float, float], float]
 
 UNEXPLAINED = "unexplained"
 """Name of a step that the numbers of the run do not account for; there should be none."""
+
+SETTLED = "bounds"
+"""Name of a step back between bounds that leave no room for jitter between them."""
+
+JITTER_MEAN = "jitter_mean"
+"""Name of a step to the mean of a held bid's jitter, where a bound cuts one side of it off."""
 
 _FLAT = 0.02
 """At the best bid a slightly lower one saves no more than it loses; it gains no more than this share of the saving."""
@@ -33,7 +40,9 @@ class RunPricing:
     reference_cpm: the bid at which levels are measured, CPM.
     win_price_cpm: lambda, what one more win is worth beyond its value, CPM.
     value_trust: theta, 0 to 1, how far the value estimate is believed.
-    step_limit: largest relative change against the active run's planned bid.
+    step_limit: largest relative change of a served bid a day.
+    jitter_sd: standard deviation of the random factor on each bid.
+    level_correction: what the last days' wins add to all levels, logit units.
     """
 
     settings: RunSettings
@@ -41,6 +50,25 @@ class RunPricing:
     win_price_cpm: float
     value_trust: float
     step_limit: float
+    jitter_sd: float
+    level_correction: float = 0.0
+
+    @property
+    def policy(self) -> BidPolicy:
+        """What bounds the bids."""
+        settings = self.settings
+        return BidPolicy(
+            target_win_rate=settings.target_win_rate,
+            win_rate_scope=settings.win_rate_scope,
+            target_margin=settings.target_margin,
+            max_bid_cpm=settings.max_bid_cpm,
+            floor_available=settings.floor_available,
+            jitter_sd=self.jitter_sd,
+            step_limit=self.step_limit,
+            value_trust=self.value_trust,
+            is_second_price=settings.auction_type == "second_price",
+            is_aggressive=settings.aggressive_exploration,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,20 +86,27 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """The win-rate curve, in logit units: level = model_level + level_shift at the reference bid.
+    """The win-rate curve, in logit units at the reference bid.
+
+    level = (model_level + level_shift + level_correction) / flatness and slope = model_slope / flatness: a curve is
+    flatter the less its level is known.
 
     own_share: share of the level that is the segment's own evidence, 0 to 1; the rest is the model's.
+    slope_error: standard error of model_slope.
     modelled_win_rate: at the segment's mean logged bid.
     """
 
     reference_cpm: float
     model_level: float
     level_shift: float
+    level_correction: float
     own_share: float
     level_error: float
+    flatness: float
     level: float
     win_rate_at_reference: float
     modelled_win_rate: float
+    model_slope: float
     slope: float
     slope_error: float
     is_slope_identified: bool
@@ -93,6 +128,7 @@ class Worth:
 class BidStep:
     """The bid after one step from what is wanted to what is suggested; an absent bound is None.
 
+    low_cpm, high_cpm: of planned bids: the bound of served ones less room for jitter.
     win_rate: expected at this bid, None where there is no bid.
     """
 
@@ -106,7 +142,10 @@ class BidStep:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """All that made one bid. `steps` lead from the wanted bid through the bounds, in order, to the suggested one."""
+    """All that made one bid. `steps` lead from the wanted bid through the bounds, in order, to the suggested one.
+
+    not_served_because: why the bidder finds no bid of this segment; None where it finds one.
+    """
 
     segment_key: str
     features: dict[str, str | None]
@@ -121,7 +160,7 @@ class Explanation:
     expected_win_rate: float
     expected_margin: float | None
     is_served: bool
-    not_served_because: tuple[str, ...]
+    not_served_because: str | None
     reason: str
     reason_text: str
 
@@ -157,7 +196,6 @@ def explain_bid(
     features: Sequence[str],
     pricing: RunPricing,
     win_rate: WinRate,
-    max_level_error: float,
 ) -> Explanation:
     """Return how the bid of one segment came about.
 
@@ -165,7 +203,6 @@ def explain_bid(
         row: the segment's row of suggested_bids.csv.
         features: of the segment key, in order.
         win_rate: P(win) at (level, slope, bid CPM) on the run's curves.
-        max_level_error: a segment is served where the error of its level, in logit units, is at most this.
     """
     values = dict(zip(features, split_key(row["segment_key"]), strict=True))
     worth = _worth(row, pricing)
@@ -183,7 +220,9 @@ def explain_bid(
         expected_win_rate=float(row["expected_win_rate"]),
         expected_margin=_known(row["expected_margin"]),
         is_served=bool(row["is_served"]),
-        not_served_because=_not_served_because(row, values, pricing.settings, max_level_error),
+        not_served_because=None
+        if row["is_served"]
+        else "nothing is left between its floor and what margin and cap allow",
         reason=row["reason"],
         reason_text=_reason_text(row, pricing, worth, win_rate),
     )
@@ -207,11 +246,14 @@ def _curve(row: Mapping[str, Any] | pd.Series, pricing: RunPricing, win_rate: Wi
         reference_cpm=pricing.reference_cpm,
         model_level=float(row["model_level"]),
         level_shift=float(row["level_shift"]),
+        level_correction=pricing.level_correction,
         own_share=float(row["own_share"]),
         level_error=float(row["level_error"]),
+        flatness=float(row["flatness"]),
         level=level,
         win_rate_at_reference=float(win_rate(level, slope, pricing.reference_cpm)),
         modelled_win_rate=float(row["modelled_win_rate"]),
+        model_slope=slope * float(row["flatness"]),
         slope=slope,
         slope_error=float(row["slope_error"]),
         is_slope_identified=bool(row["is_slope_identified"]),
@@ -232,40 +274,42 @@ def _steps(row: Mapping[str, Any] | pd.Series, pricing: RunPricing, win_rate: Wi
         return BidStep(name, low, high, bid, expected, has_moved=bid != before)
 
     before: float | None = float(row["wanted_bid_cpm"])
-    if row["reason"] == FALLBACK:
-        yield step(FALLBACK, float(row["planned_bid_cpm"]))
-        return
     yield step("wanted", before)
     lifted = before * _exploration_factor(row, before, pricing.settings, win_rate)
     if lifted != before:
         yield step("exploration", lifted)
     before = lifted
-    for name, (low, high) in _bounds(row, pricing).items():
-        bid = min(max(before, low or 0.0), math.inf if high is None else high)
-        yield step(name, bid, low=low, high=high)
+    bounds = Bounds.of(pd.DataFrame([dict(row)]), pricing.policy)
+    for name, edges in bounds.named.items():
+        low, high = (float(np.broadcast_to(edge, 1)[0]) for edge in with_room(name, *edges))
+        bid = min(max(before, low), high)
+        yield step(name, bid, low=_edge(low, 0.0), high=_edge(high, math.inf))
         before = bid
     planned, suggested = _known(row["planned_bid_cpm"]), _known(row["suggested_bid_cpm"])
     if planned is None or suggested is None:
         yield step(row["reason"], None)
         return
-    if not math.isclose(planned, max(before, CENT), rel_tol=_BID_TOLERANCE):
+    for name, bid in _after_bounds(before, row, bounds, pricing).items():
+        if not math.isclose(bid, before, rel_tol=_BID_TOLERANCE):
+            yield step(name, bid)
+            before = bid
+    if not math.isclose(planned, before, rel_tol=_BID_TOLERANCE):
         yield step(UNEXPLAINED, planned)
     before = planned
     yield step("jitter", suggested)
 
 
-def _bounds(row: Mapping[str, Any] | pd.Series, pricing: RunPricing) -> dict[str, tuple[float | None, float | None]]:
-    """The bounds of `optimizer.core.bidding.BOUNDS`, each with its lowest and highest bid, None where it has none."""
-    settings, previous, value = pricing.settings, _known(row["previous_bid_cpm"]), _known(row["value_cpm"])
-    limit, is_valued = pricing.step_limit, value is not None and pricing.value_trust >= MIN_VALUE_TRUST
-    band = (None, None) if row["is_held"] else (float(row["trust_low_cpm"]), float(row["trust_high_cpm"]))
-    return {
-        "trust_band": band,
-        "step": (None, None) if previous is None else (previous * (1 - limit), previous * (1 + limit)),
-        "floor": (_known(row["floor_cpm"]) if settings.floor_available else None, None),
-        "margin": (None, (1 - settings.target_margin) * value if value is not None and is_valued else None),
-        "cap": (None, settings.max_bid_cpm),
-    }
+def _after_bounds(
+    bid: float, row: Mapping[str, Any] | pd.Series, bounds: Bounds, pricing: RunPricing
+) -> dict[str, float]:
+    """The bid after each step between the last bound and the planned bid."""
+    settled = bounds.settle(np.array([bid]))
+    reach = bounds.jitter_reach(settled, pricing.jitter_sd, is_held=np.array([bool(row["is_held"])]))
+    return {SETTLED: float(settled[0]), JITTER_MEAN: float((settled * reach.mean)[0])}
+
+
+def _edge(value: float, absent: float) -> float | None:
+    return None if value == absent else float(value)
 
 
 def _exploration_factor(
@@ -276,24 +320,6 @@ def _exploration_factor(
     if not is_thin or win_rate(float(row["level"]), float(row["slope"]), wanted) >= settings.target_win_rate:
         return 1.0
     return math.exp(ndtri(AGGRESSIVE_QUANTILE) * row["level_error"] / row["slope"])
-
-
-def _not_served_because(
-    row: Mapping[str, Any] | pd.Series, values: Mapping[str, str | None], settings: RunSettings, max_level_error: float
-) -> tuple[str, ...]:
-    if row["is_served"]:
-        return ()
-    unknown = [feature for feature, value in values.items() if value is None]
-    effective, error = float(row["effective_bids"]), float(row["level_error"])
-    problems = {
-        f"{' and '.join(unknown)} without a value: only keys of known values are served": bool(unknown),
-        f"{effective:.1f} effective bids are under min_segment_bids={settings.min_segment_bids}": (
-            effective < settings.min_segment_bids
-        ),
-        f"the error of its level, {error:.2f}, is above {max_level_error}": error > max_level_error,
-        "it has no bid": _known(row["suggested_bid_cpm"]) is None,
-    }
-    return tuple(problem for problem, holds in problems.items() if holds)
 
 
 def _reason_text(row: Mapping[str, Any] | pd.Series, pricing: RunPricing, worth: Worth, win_rate: WinRate) -> str:
@@ -316,22 +342,38 @@ def _reason_text(row: Mapping[str, Any] | pd.Series, pricing: RunPricing, worth:
         "shrinkage": f"No bound touched it, but only {100 * row['own_share']:.0f} % of its win rate is own evidence: "
         f"{alike}.",
         "exploration": f"Raised {moved}: little is known of it, and aggressive exploration tries the upper end.",
-        "held": f"Held at {planned:.2f} CPM: the log does not say what a higher or lower bid would win here.",
+        "held": f"Held at {_held_text(row)}: the log does not show what a higher or lower bid would win here.",
         "trust_band": f"{bound}: the log knows nothing of bids beyond that.",
-        "step": f"{bound}: no bid moves more than {100 * pricing.step_limit:.0f} % a day from the active run's.",
+        "step": f"{bound}: no served bid moves more than {100 * pricing.step_limit:.0f} % a day, jitter included, from "
+        f"{_before_text(row)}.",
         "floor": f"Raised {moved}: the SSP takes nothing below its floor.",
         "margin": f"Lowered {moved}: more would keep less than {100 * settings.target_margin:.0f} % of the "
         f"{worth.value_cpm or 0:.2f} CPM that its views are worth.",
         "cap": f"Lowered {moved}: max_bid_cpm allows no more.",
-        FALLBACK: f"It is not served: the bidder finds no key and bids the run's fallback, {planned:.2f} CPM.",
         NO_BID: "No bid: nothing is left between its floor and what margin and cap allow.",
     }
     return texts.get(row["reason"], f"Bound by {row['reason']}: {moved}.")
 
 
+def _before_text(row: Mapping[str, Any] | pd.Series) -> str:
+    """What the daily step is measured from: on a first run nothing was served before."""
+    before = _known(row["step_from_cpm"]) or 0.0
+    is_first = _known(row["previous_bid_cpm"]) is None
+    return f"the {before:.2f} CPM that {'was usually bid' if is_first else 'was served before'}"
+
+
+def _held_text(row: Mapping[str, Any] | pd.Series) -> str:
+    wanted, planned = float(row["wanted_bid_cpm"]), float(row["planned_bid_cpm"])
+    kept = "what was usually bid" if _known(row["previous_bid_cpm"]) is None else "the active run's bid"
+    if math.isclose(wanted, planned, rel_tol=_BID_TOLERANCE):
+        return f"{planned:.2f} CPM, {kept}"
+    return f"{wanted:.2f} CPM, {kept}, and {planned:.2f} CPM on average, since a bound cuts its jitter off on one side"
+
+
 def _is_falling(row: Mapping[str, Any] | pd.Series, settings: RunSettings, worth: Worth, win_rate: WinRate) -> bool:
     """Whether the wanted bid lies below the last that is best against rivals: a little less would pay more."""
-    if settings.auction_type == "second_price" or settings.win_rate_scope == "segment" or worth.worth_cpm <= CENT:
+    is_best_response = settings.auction_type == "first_price" and settings.win_rate_scope == "portfolio"
+    if row["is_held"] or not is_best_response or worth.worth_cpm <= CENT:
         return False
     wanted = max(float(row["wanted_bid_cpm"]), CENT)
     won, won_for_less = (win_rate(float(row["level"]), float(row["slope"]), bid) for bid in (wanted, 0.98 * wanted))

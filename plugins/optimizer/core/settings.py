@@ -115,7 +115,7 @@ class RunSettings(BaseModel):
         "technical",
         30,
         "Evidence needed (bids)",
-        "Effective bids from which a segment counts as known.",
+        "Bids from which a segment counts as known by itself when features are chosen; smaller ones are served too.",
         ge=1,
         le=100_000,
     )
@@ -123,7 +123,7 @@ class RunSettings(BaseModel):
         "technical",
         0.7,
         "Least evidence share",
-        "Least share of bids in segments with evidence enough.",
+        "Least share of bids in segments of min_segment_bids; a feature that leaves less does not join the key.",
         ge=0.0,
         le=1.0,
     )
@@ -131,7 +131,7 @@ class RunSettings(BaseModel):
         "technical",
         0.15,
         "Largest daily step",
-        "Most that a segment's bid may move against the active run (0.15: 15 %).",
+        "Most that a served bid may move in a day, jitter included (0.15: 15 %).",
         ge=0.01,
         le=1.0,
     )

@@ -37,6 +37,7 @@ BID_COLUMNS = {
     "level_error": "level_error",
     "own_share": "own_share",
     "level": "level",
+    "flatness": "flatness",
     "slope": "slope",
     "slope_error": "slope_error",
     "is_slope_identified": "is_slope_identified",
@@ -181,6 +182,7 @@ def run_figures(stage: staging.Staging) -> list[Figure]:
         "jitter_sd",
         "jitter_spread",
         "step_limit",
+        "level_correction",
     )
     tracking = stage.get_json(staging.TRACKING) if stage.has(staging.TRACKING) else {}
     tuning = {} if report.tuning is None else report.tuning.model_dump(exclude={"reason", "parameters"})

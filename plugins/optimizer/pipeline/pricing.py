@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from optimizer.core.bidding import CENT, LEAST_JITTER_SD, MIN_VALUE_TRUST, BidPlan, BidPolicy, plan_bids
+from optimizer.core.bidding import CENT, LEAST_JITTER_SD, MIN_VALUE_TRUST, BidPlan, BidPolicy, plan_bids, step_bounds
 from optimizer.core.forecast import WEEK_DAYS, DayLevel, Expected, forecast_figures, read_outlook
 from optimizer.core.keys import segment_key
 from optimizer.core.landscape import Landscape
@@ -17,9 +17,6 @@ from optimizer.core.settings import RunSettings
 from optimizer.core.slope import IDENTIFIED_ERROR_SHARE
 from optimizer.core.stability import stability_index
 from optimizer.training.job import TrainingReport
-
-MAX_LEVEL_ERROR = 0.5
-"""A segment is served where the standard error of its level, in logit units, is at most this."""
 
 JITTER_SD = {"off": LEAST_JITTER_SD, "on": 0.10, "aggressive": 0.15}
 LEAST_JITTER_SHARE = 0.3
@@ -183,17 +180,22 @@ def _priceable(learned: Learned, settings: RunSettings, active: ActiveBids | Non
     widening = TRUST_WIDENING["aggressive" if settings.aggressive_exploration else "on"]
     flatness = np.sqrt(1 + np.pi / 8 * segments["level_error"] ** 2)
     usual = segments["recent_bid_cpm"]
-    step_from = usual if active is None else keys.map(served).astype(float).fillna(active.fallback_cpm)
-    step = settings.daily_step_limit * (AGGRESSIVE_STEP_FACTOR if settings.aggressive_exploration else 1.0)
+    # A bid of 0 was none at all: nothing can be measured from it.
+    before = keys.map(served).astype(float).fillna(0.0 if active is None else active.fallback_cpm)
+    step_from = before.where(before > 0, usual)
+    limit = settings.daily_step_limit * (AGGRESSIVE_STEP_FACTOR if settings.aggressive_exploration else 1.0)
     # A bid that the daily step keeps below a hidden floor wins nothing.
-    cannot_win = segments["hidden_floor_cpm"] > np.minimum(step_from * (1 + step), settings.max_bid_cpm)
-    level = ((segments["level"] + learned.level_correction) / flatness).mask(cannot_win, HOPELESS_LEVEL)
+    highest = np.minimum(step_bounds(step_from.to_numpy(float), limit)[1], settings.max_bid_cpm)
+    level = ((segments["level"] + learned.level_correction) / flatness).mask(
+        segments["hidden_floor_cpm"] > highest, HOPELESS_LEVEL
+    )
     return segments.assign(
         segment_key=keys,
         requests=segments["recent_requests"],
         usual_bid_cpm=usual,
-        previous_bid_cpm=keys.map(planned).astype(float),
+        previous_bid_cpm=keys.map({key: bid for key, bid in planned.items() if bid > 0}).astype(float),
         step_from_cpm=step_from,
+        flatness=flatness,
         level=level,
         slope=segments["slope"] / flatness,
         value_cpm=np.where(value_cpm > 0, value_cpm, np.nan),
@@ -201,8 +203,6 @@ def _priceable(learned: Learned, settings: RunSettings, active: ActiveBids | Non
         trust_high_cpm=report.served_bid_high_cpm * (1 + widening),
         is_held=report.is_held | report.is_slope_naive | ~segments["is_slope_identified"],
         own_share=_own_share(segments),
-        has_evidence=(segments["effective_bids"] >= settings.min_segment_bids)
-        & (segments["level_error"] <= MAX_LEVEL_ERROR),
     )
 
 

@@ -36,6 +36,7 @@ NUMBER_COLUMNS = (
     "level_shift",
     "level_error",
     "level",
+    "flatness",
     "own_share",
     "slope",
     "slope_error",
@@ -45,6 +46,7 @@ NUMBER_COLUMNS = (
     "trust_low_cpm",
     "trust_high_cpm",
     "previous_bid_cpm",
+    "step_from_cpm",
     "wanted_bid_cpm",
     "planned_bid_cpm",
     "jitter",
@@ -59,7 +61,7 @@ FLAG_COLUMNS = ("is_slope_identified", "is_held", "is_served")
 TEXT_COLUMNS = ("segment_key", "reason")
 """Columns of suggested_bids.csv that an explanation is made of; an empty number is one that is not known."""
 
-PRICING_FIGURES = ("reference_cpm", "win_price_cpm", "value_trust", "step_limit")
+PRICING_FIGURES = ("reference_cpm", "win_price_cpm", "value_trust", "step_limit", "jitter_sd", "level_correction")
 """Figures of metrics.json that all segments of a run share."""
 
 LINK = "link"

@@ -21,11 +21,10 @@ REASONS = {
     "cap": "the highest bid allowed",
     "floor": "raised to the floor",
     "trust_band": "the edge of the bids that the log knows",
-    "step": "the daily step from the active run's bid",
+    "step": "the daily step from what was served before",
     "shrinkage": "thin evidence: close to segments like it",
     "exploration": "thin, below the target: lifted to the upper end of what may be right",
     "held": "kept as it was: the log cannot tell what a change does",
-    "fallback": "not served: the bidder finds no key and bids the fallback",
     "no_bid_floor": "no bid: nothing is left between its floor and what margin and cap allow",
 }
 """What the page says of each reason of a bid."""

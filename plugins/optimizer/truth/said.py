@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from optimizer.core.bidding import FALLBACK
 from optimizer.core.checks.backtest import backtest_checks
 from optimizer.core.checks.bids import bid_checks
 from optimizer.core.checks.data import data_checks
@@ -55,7 +54,7 @@ def said_by(run: TrialRun) -> Said:
     if figures.get("is_learning"):
         return "learning"
     decided = run.priced.bids.loc[run.priced.bids["suggested_bid_cpm"].notna(), "reason"]
-    if run.report.is_held or decided.isin(["held", FALLBACK]).all():
+    if run.report.is_held or (decided == "held").all():
         return "held"
     return "naive" if run.report.is_slope_naive else "bids"
 

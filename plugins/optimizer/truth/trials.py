@@ -6,7 +6,6 @@ from typing import Literal
 
 import numpy as np
 
-from optimizer.core.bidding import FALLBACK
 from optimizer.core.keys import segment_key
 from optimizer.core.settings import RunSettings
 from optimizer.pipeline.backtesting import BACKTEST_DAYS
@@ -90,10 +89,7 @@ def _try_flat_bids(case: Case) -> Iterator[TrialFigures]:
     flat = replace(case, scenario="flat_bids")
     _, log = _open(flat)
     bids = _run(flat, log).priced.bids
-    # Held, and the fallback of what is held, which is the flat bid too.
-    is_kept = bids["reason"].isin(["held", FALLBACK]) & (bids["planned_bid_cpm"] / bids["usual_bid_cpm"] - 1).abs().le(
-        0.01
-    )
+    is_kept = (bids["reason"] == "held") & (bids["planned_bid_cpm"] / bids["usual_bid_cpm"] - 1).abs().le(0.01)
     yield TrialFigures("flat bids", "optimizer", case.seed, is_refused=float(is_kept.all()))
 
 

@@ -1,5 +1,6 @@
 """Targets that are missed, and what holds a run."""
 
+import numpy as np
 import pytest
 from core.checks.tables import SETTINGS, bid_table, figures_of, measured
 
@@ -51,9 +52,39 @@ def test_a_fallback_bid_above_the_cap_is_outside_the_bounds():
     assert next(check for check in checks if check.name == "bids_outside_bounds").figure == 1
 
 
-@pytest.mark.parametrize(("served_limit", "verdict"), [(None, "passed"), (0.15, "failed")])
-def test_a_served_bid_keeps_the_daily_step_where_the_run_says_so(served_limit: float | None, verdict: str):
+def verdicts(bids, **figures):
+    noted = figures_of(bid_table()) | figures
+    reach = TargetReach(0.5, 0.5, 0.9, {})
+    checks = bid_checks(bids, measured(bids), figures=noted, reach=reach, settings=SETTINGS)
+    return {check.name: check.verdict for check in checks}
+
+
+@pytest.mark.parametrize(
+    ("move", "reason", "verdict"),
+    [(1.14, "target", "passed"), (1.16, "target", "failed"), (0.84, "held", "failed"), (1.16, "cap", "passed")],
+)
+def test_a_served_bid_keeps_the_daily_step_unless_a_hard_bound_moved_it(move: float, reason: str, verdict: str):
     bids = bid_table()
-    figures = figures_of(bids) | {"served_step_limit": served_limit}
-    checks = bid_checks(bids, measured(bids), figures=figures, reach=TargetReach(0.5, 0.5, 0.9, {}), settings=SETTINGS)
-    assert next(check for check in checks if check.name == "largest_served_step").verdict == verdict
+    first = np.arange(len(bids)) == 0
+    served = bids["suggested_bid_cpm"].mask(first, move * bids["step_from_cpm"])
+    moved = bids.assign(suggested_bid_cpm=served, reason=bids["reason"].mask(first, reason))
+    assert verdicts(moved)["largest_step"] == verdict
+
+
+def test_where_a_whole_step_is_less_than_a_cent_a_cent_is_no_breach():
+    bids = bid_table(suggested_bid_cpm=0.06, planned_bid_cpm=0.05, step_from_cpm=0.05)
+    assert verdicts(bids)["largest_step"] == "passed"
+
+
+@pytest.mark.parametrize(("move", "verdict"), [(1.0, "passed"), (1.3, "failed"), (0.7, "failed")])
+def test_a_bid_that_moves_where_no_slope_is_known_fails_the_run(move: float, verdict: str):
+    bids = bid_table(is_held=True, reason="held")
+    moved = bids.assign(planned_bid_cpm=move * bids["previous_bid_cpm"])
+    assert verdicts(moved)["unidentified_move"] == verdict
+
+
+def test_a_held_bid_of_a_first_run_is_compared_with_what_was_usual():
+    bids = bid_table(is_held=True, reason="held", previous_bid_cpm=np.nan)
+    assert verdicts(bids)["unidentified_move"] == "passed"
+    lower = 0.6 * bids["planned_bid_cpm"]
+    assert verdicts(bids.assign(usual_bid_cpm=lower, step_from_cpm=lower))["unidentified_move"] == "failed"

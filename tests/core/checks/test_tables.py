@@ -47,7 +47,7 @@ def long_keys(bids: pd.DataFrame) -> pd.DataFrame:
 
 
 TAMPERED = {
-    ten_times: {"noted_figures_wrong", "bids_outside_bounds", "largest_served_step"},
+    ten_times: {"noted_figures_wrong", "bids_outside_bounds", "largest_step"},
     all_equal: {"noted_figures_wrong", "jitter_excess"},
     a_tenth: {"segment_rows_missing", "noted_figures_wrong"},
     nearly_all_missing: {"bids_missing", "noted_figures_wrong"},

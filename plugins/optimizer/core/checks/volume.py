@@ -21,7 +21,7 @@ VOLUME = (
         ">=",
         "min_row_coverage",
         "too few requests would find a bid of their own (blocked keys do not count)",
-        "lower min_segment_bids or max_features, raise lookback_days, or compare floors with max_bid_cpm",
+        "compare floors with max_bid_cpm and target_margin, or lower max_features",
     ),
     Rule(
         "row_coverage_share_of_active",
