@@ -12,6 +12,7 @@ from scipy.special import expit
 
 from optimizer.core.bidding import BOUNDS, NO_BID, REASONS
 from optimizer.core.explanation import JITTER_MEAN, SETTLED, UNEXPLAINED, Explanation, explain_bid, find_segment
+from optimizer.core.price_steps import PriceSteps
 from optimizer.errors import DataError
 
 POLICIES = {
@@ -27,6 +28,7 @@ POLICIES = {
     "a large margin": {"target_margin": 0.6},
     "a small step": {"daily_step_limit": 0.02},
     "a large step": {"daily_step_limit": 1.0},
+    "round prices": {"daily_step_limit": 1.0, "steps": PriceSteps("0.50", 0.4)},
 }
 
 
@@ -40,6 +42,9 @@ def some_held(**columns: Any) -> pd.DataFrame:
 TABLES = {
     "known slopes": segment_table(adspaces=5, regions=8),
     "some held": some_held(),
+    "hidden floors": segment_table(adspaces=5, regions=8).assign(
+        hidden_floor_cpm=lambda frame: np.where(frame["adspace"] == frame["adspace"].iloc[0], 12.0, 0.0)
+    ),
     "a first run": some_held(
         previous_bid_cpm=np.nan, step_from_cpm=segment_table(adspaces=5, regions=8)["usual_bid_cpm"]
     ),
@@ -85,8 +90,9 @@ def test_the_steps_lead_from_the_wanted_over_the_planned_to_the_suggested_bid(po
 @pytest.mark.parametrize("policy", POLICIES)
 def test_the_reason_is_the_last_step_that_moved_the_bid(policy, table):
     for explanation in explained(policy, table)[1]:
-        moving = [step.name for step in explanation.steps if step.has_moved and step.name in (*BOUNDS, "exploration")]
-        if explanation.reason in (*BOUNDS, "exploration"):
+        movers = (*BOUNDS, "exploration", "round_price")
+        moving = [step.name for step in explanation.steps if step.has_moved and step.name in movers]
+        if explanation.reason in movers:
             assert moving[-1] == explanation.reason
         elif explanation.reason != NO_BID:
             assert moving == []

@@ -305,6 +305,8 @@ def _after_bounds(
     """The bid after each step between the last bound and the planned bid."""
     settled = bounds.settle(np.array([bid]))
     reach = bounds.jitter_reach(settled, pricing.jitter_sd, is_held=np.array([bool(row["is_held"])]))
+    if (above := _known(row["round_price_cpm"])) is not None:
+        return {SETTLED: float(settled[0]), "round_price": above}
     return {SETTLED: float(settled[0]), JITTER_MEAN: float((settled * reach.mean)[0])}
 
 
@@ -347,6 +349,10 @@ def _reason_text(row: Mapping[str, Any] | pd.Series, pricing: RunPricing, worth:
         "step": f"{bound}: no served bid moves more than {100 * pricing.step_limit:.0f} % a day, jitter included, from "
         f"{_before_text(row)}.",
         "floor": f"Raised {moved}: the SSP takes nothing below its floor.",
+        "hidden_floor": f"Raised {moved}: the log shows no win below {row['hidden_floor_cpm']:.2f} CPM on its "
+        f"{settings.anchor_feature}, a floor that the SSP does not pass.",
+        "round_price": f"Moved {moved}, a cent above a round price: many rivals bid round prices, and a bid just below "
+        "one loses to all of them.",
         "margin": f"Lowered {moved}: more would keep less than {100 * settings.target_margin:.0f} % of the "
         f"{worth.value_cpm or 0:.2f} CPM that its views are worth.",
         "cap": f"Lowered {moved}: max_bid_cpm allows no more.",
