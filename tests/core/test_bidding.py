@@ -35,6 +35,7 @@ def segments(seed=0, size=200, **columns) -> pd.DataFrame:
             "trust_high_cpm": 60.0,
             "value_cpm": 20.0,
             "floor_cpm": np.nan,
+            "hidden_floor_cpm": 0.0,
         }
     )
     return frame.assign(**columns)

@@ -46,6 +46,7 @@ def learned(size=40, report=REPORT, clicks=0, **columns) -> Learned:
             "usual_bid_cpm": 8.0,
             "click_rate": 0.001,
             "floor_cpm": np.nan,
+            "hidden_floor_cpm": 0.0,
         }
     ).assign(**columns)
     return Learned(segments, report, ["adspace"], None, None, clicks)

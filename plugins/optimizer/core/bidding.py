@@ -5,6 +5,7 @@ from hashlib import blake2b
 
 import numpy as np
 import pandas as pd
+from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri
 
 from optimizer.core.landscape import Landscape, Solver
@@ -13,11 +14,18 @@ from optimizer.core.win_price import WinCurve, find_win_price
 NO_BID = "no_bid_floor"
 """Reason of a segment without a bid: nothing is left between its floor and what margin and cap allow."""
 
-BOUNDS = ("trust_band", "step", "floor", "margin", "cap")
+BOUNDS = ("trust_band", "hidden_floor", "step", "floor", "margin", "cap")
 """What may move a bid from what is best, in the order in which it is applied: later ones win."""
 
-REASONS = (*BOUNDS, "target", "value", "shrinkage", "exploration", "held", NO_BID)
+REASONS = (*BOUNDS, "target", "value", "shrinkage", "exploration", "held", NO_BID, "round_price")
 """What may have decided a bid; the bounds come first."""
+
+ROUND_PRICE_CODE = REASONS.index("round_price")
+
+SNAPPED_JITTER_SHARE, SNAPPED_JITTER_SD = 0.2, 0.06
+"""This share of the keys a cent above a round price, drawn anew by each run, has jitter of at least this spread;
+with jitter the others would lose the step that they were moved for.
+"""
 
 MIN_VALUE_TRUST = 0.8
 """From this trust in the value on, it bounds bids (target_margin)."""
@@ -33,7 +41,7 @@ JITTER_TRUNCATION_SD = 2.0
 LEAST_JITTER_SD = 0.02
 """Bids always vary by at least this, so that a later run can learn from them."""
 
-JITTER_ROOM = {"trust_band": 1.0, "step": 1.04, "floor": 1.02, "margin": 1.02, "cap": 1.02}
+JITTER_ROOM = {"trust_band": 1.0, "hidden_floor": 1.02, "step": 1.04, "floor": 1.02, "margin": 1.02, "cap": 1.02}
 """Planned bids stay this factor within each bound, so that served bids keep it with jitter (of at least 2 sd of .02 or
 .01) and in cents. The trust band is one of planned bids.
 """
@@ -73,7 +81,8 @@ class BidPlan:
 
     table: one row a segment of the input, same order: wanted_bid_cpm (before any bound), planned_bid_cpm (before
         jitter), jitter, suggested_bid_cpm (planned and suggested NaN where there is no bid), expected_win_rate,
-        expected_cost_cpm (of a win), expected_margin and reason.
+        expected_cost_cpm (of a win), expected_margin, round_price_cpm (NaN unless the bid was moved to a cent above a
+        round price) and reason.
     win_price_cpm: lambda, what one more win is worth beyond its value so that the target is met.
     expected_win_rate, expected_cpm: over all requests, at the suggested bids.
     """
@@ -91,7 +100,8 @@ def plan_bids(segments: pd.DataFrame, *, landscape: Landscape, policy: BidPolicy
         segments: segment_key, requests (expected, any unit), level, level_error, own_share (of the evidence, 0 to 1),
             slope, is_held (no slope is known: the bid stays what it was), usual_bid_cpm, previous_bid_cpm (the active
             run's planned bid, NaN where it has none), step_from_cpm (what was served before, NaN where unknown),
-            trust_low_cpm, trust_high_cpm, value_cpm (NaN where unknown), floor_cpm (NaN where none).
+            trust_low_cpm, trust_high_cpm, value_cpm (NaN where unknown), floor_cpm (NaN where none), hidden_floor_cpm
+            (0 where none): a bid below it wins nothing.
         seed: makes the jitter repeatable; the run_id.
     """
     market = _Market.of(segments, landscape, policy)
@@ -100,8 +110,18 @@ def plan_bids(segments: pd.DataFrame, *, landscape: Landscape, policy: BidPolicy
     wanted = market.wanted(win_price)
     lifted = _explore(wanted, segments, market, policy)
     planned, bound = bounds.clamp(lifted)
-    reach = bounds.jitter_reach(planned, policy.jitter_sd, is_held=market.is_held)
+    smooth = planned
+    if landscape.steps is not None and policy.win_rate_scope == "portfolio":
+        win_price = _stepped_win_price(market, bounds, win_price)
+        wanted = market.wanted(win_price)
+        lifted = _explore(wanted, segments, market, policy)
+        smooth, bound = bounds.clamp(lifted)
+        planned = market.above_round_price(smooth, win_price, bounds)
+    is_snapped = planned != smooth
+    spread = np.where(is_snapped, max(policy.jitter_sd, SNAPPED_JITTER_SD), policy.jitter_sd)
+    reach = bounds.jitter_reach(planned, spread, is_held=market.is_held)
     factor = jitter_factors(segments["segment_key"], seed=seed, reach=reach)
+    factor = np.where(is_snapped & ~_is_drawn(segments["segment_key"], seed, SNAPPED_JITTER_SHARE), 1.0, factor)
     suggested, planned = bounds.to_cents(planned * factor), planned * reach.mean
     jitter = factor / reach.mean
     can_bid = bounds.is_biddable
@@ -117,7 +137,14 @@ def plan_bids(segments: pd.DataFrame, *, landscape: Landscape, policy: BidPolicy
             "expected_win_rate": np.where(can_bid, market.win_rate(suggested), 0.0),
             "expected_cost_cpm": np.where(can_bid, cost, np.nan),
             "expected_margin": np.where(can_bid, 1 - cost / np.where(value > 0, value, np.nan), np.nan),
-            "reason": _reasons(bound, segments, can_bid=can_bid, is_lifted=lifted > wanted, is_priced=is_priced),
+            "round_price_cpm": np.where(is_snapped & can_bid, planned, np.nan),
+            "reason": _reasons(
+                np.where(is_snapped, ROUND_PRICE_CODE, bound),
+                segments,
+                can_bid=can_bid,
+                is_lifted=lifted > wanted,
+                is_priced=is_priced,
+            ),
         },
         index=segments.index,
         copy=False,
@@ -209,6 +236,17 @@ class _Market:
         """Return what a win costs at the bid, CPM."""
         return self.landscape.mean_price(self.level, self.slope, bid) if self.policy.is_second_price else bid
 
+    def above_round_price(self, planned: np.ndarray, win_price: float, bounds: "Bounds") -> np.ndarray:
+        """Return the planned bids, moved to a cent above a round price near them where that brings more."""
+        best, worth = planned, self.own_value + win_price
+        gain = (worth - planned) * self.win_rate(planned)
+        for other in self.landscape.steps.around(planned):
+            is_allowed = (other >= bounds.low) & (other <= bounds.high) & ~self.is_held
+            found = (worth - other) * self.win_rate(other)
+            is_better = is_allowed & (found > gain + 1e-12)
+            best, gain = np.where(is_better, other, best), np.where(is_better, found, gain)
+        return best
+
     def wanted(self, win_price: float) -> np.ndarray:
         """Return the bids before any bound, CPM."""
         if self.policy.win_rate_scope == "segment":
@@ -238,6 +276,7 @@ class Bounds:
     @classmethod
     def of(cls, segments: pd.DataFrame, policy: BidPolicy) -> "Bounds":
         before = segments["step_from_cpm"].to_numpy(float)
+        hidden = segments["hidden_floor_cpm"].to_numpy(float)
         value = segments["value_cpm"].to_numpy(float)
         margin = np.fmin((1 - policy.target_margin) * value, np.inf)
         is_held = segments["is_held"].to_numpy(bool)
@@ -246,6 +285,7 @@ class Bounds:
                 np.where(is_held, 0.0, segments["trust_low_cpm"]),
                 np.where(is_held, np.inf, segments["trust_high_cpm"]),
             ),
+            "hidden_floor": (np.where(hidden > 0, hidden + CENT, 0.0), np.inf),
             "step": step_bounds(before, policy.step_limit),
             "floor": (
                 np.fmax(segments["floor_cpm"].to_numpy(float), 0.0) if policy.floor_available else 0.0,
@@ -288,7 +328,7 @@ class Bounds:
         """Return the bids within all bounds of served bids, where those with room for jitter contradict each other."""
         return np.clip(bid, self.served_low, self.served_high)
 
-    def jitter_reach(self, planned: np.ndarray, sd: float, *, is_held: np.ndarray) -> JitterReach:
+    def jitter_reach(self, planned: np.ndarray, sd: np.ndarray | float, *, is_held: np.ndarray) -> JitterReach:
         """Return how far jitter goes so that served bids stay within their bounds.
 
         Near a bound the spread shrinks, alike on both sides. Where the slope is not known, jitter is what matters: its
@@ -303,7 +343,7 @@ class Bounds:
     def to_cents(self, bid: np.ndarray) -> np.ndarray:
         """Return the bids in whole cents that still keep the bounds: floors rounded up, ceilings down."""
         cents = np.maximum(np.round(bid / CENT), 1)
-        for name in ("step", "floor", "margin", "cap"):
+        for name in ("hidden_floor", "step", "floor", "margin", "cap"):
             low, high = self.named[name]
             lowest, highest = np.ceil(low / CENT - 1e-9), np.floor(high / CENT + 1e-9)
             highest = np.maximum(highest, 1)
@@ -346,6 +386,28 @@ def _win_price(market: _Market, bounds: Bounds) -> float:
         target_wins=market.policy.target_win_rate * market.requests.sum(),
         start_cpm=float(np.average(market.usual_bid, weights=market.requests)),
     )
+
+
+def _stepped_win_price(market: _Market, bounds: Bounds, start_cpm: float) -> float:
+    """Return lambda, CPM, on the curves with their steps: wins rise with it but for rounding."""
+    total = market.requests.sum()
+
+    def missing(win_price: float) -> float:
+        planned = market.above_round_price(bounds.clamp(market.wanted(win_price))[0], win_price, bounds)
+        won = np.where(bounds.is_biddable, market.win_rate(planned), 0.0)
+        return float((market.requests * won).sum() / total) - market.policy.target_win_rate
+
+    low, high = start_cpm / 2, 2 * start_cpm + CENT
+    if missing(low) >= 0 or missing(high) <= 0:
+        return start_cpm
+    return float(brentq(missing, low, high, xtol=1e-3, rtol=1e-4))
+
+
+def _is_drawn(keys: pd.Series, seed: str, share: float) -> np.ndarray:
+    """Whether each key is among this share of all, by chance but repeatable."""
+    hash_key = blake2b(f"{seed} drawn".encode(), digest_size=8).hexdigest()
+    drawn = pd.util.hash_array(keys.to_numpy(object), hash_key=hash_key, categorize=False)
+    return drawn < share * 2.0**64
 
 
 def _explore(wanted: np.ndarray, segments: pd.DataFrame, market: _Market, policy: BidPolicy) -> np.ndarray:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from optimizer.core.cells import MISSING, OWN_JITTER
+from optimizer.core.hidden_floors import above_hidden_floors, find_hidden_floors
 from optimizer.core.logit import fit_logit, weigh_evidence
 from optimizer.core.shrinkage import posterior_shifts
 from optimizer.core.slope import (
@@ -88,14 +89,21 @@ class Variation:
         return tuple(test for test in self.tests if not test.is_passed)
 
 
-def learn_variation(cells: pd.DataFrame, candidates: Sequence[str]) -> tuple[pd.DataFrame, Variation]:
+def learn_variation(
+    cells: pd.DataFrame, candidates: Sequence[str], *, anchor: str | None = None
+) -> tuple[pd.DataFrame, Variation]:
     """Return the cells with `log_planned` on the bids that varied at random, and what is known of that variation.
 
     Args:
         cells: prepared; `log_planned` is known of the bids of this optimizer's runs and NaN elsewhere.
         candidates: features that the logged base bids may depend on. One that they do not depend on changes nothing.
+        anchor: the feature by which hidden floors are looked for; bids below one say nothing of the rivals.
     """
     rows = recent_priced_rows(cells)
+    if anchor in cells.columns and len(rows):
+        group = _groups(rows, [anchor])
+        floors = find_hidden_floors(rows, group=group, size=int(group.max()) + 1)
+        rows = rows[above_hidden_floors(rows, group=group, floors=floors)]
     is_own = rows["log_planned"].notna()
     own, logged = rows[is_own], rows[~is_own]
     own_slope = find_slope(own, _groups(own, candidates))
@@ -113,7 +121,7 @@ def learn_variation(cells: pd.DataFrame, candidates: Sequence[str]) -> tuple[pd.
     known = {**counts, "logged_bids": float(logged["bids"].sum()), "logged_key": key, "tests": tests}
     if all(test.is_passed for test in tests):
         both = cells.assign(log_planned=cells["log_planned"].fillna(centred))
-        rows = randomised_rows(both)
+        rows = randomised_rows(both.loc[rows.index])
         slope = find_slope(rows, _groups(rows, key))
         if slope is not None and slope.is_identified and _agree(own_slope, slope):
             return both, Variation("logged", slope, **known)

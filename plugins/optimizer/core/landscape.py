@@ -14,6 +14,7 @@ import pandas as pd
 from scipy.special import expit
 
 from optimizer.core.logit import FULL_RANGE, Tails
+from optimizer.core.price_steps import PriceSteps
 
 _LOGITS = np.linspace(-30.0, 30.0, 6001)
 _TABLE_POINTS = 4 * len(_LOGITS)
@@ -52,11 +53,13 @@ class Link:
 class Landscape:
     """Win-rate curves. Bids are base bids, CPM; slopes are in logit units per unit of log bid and positive.
 
-    `level` and `slope` are arrays of the shape (n_segments,); bids have the same shape or broadcast with it.
+    `level` and `slope` are arrays of the shape (n_segments,); bids have the same shape or broadcast with it. Win rates
+    have the steps of round prices, where there are any; inverses and best responses are those of the smooth curve.
     """
 
     reference_cpm: float
     link: Link = field(default_factory=Link)
+    steps: PriceSteps | None = None
 
     def __post_init__(self) -> None:
         if not self.reference_cpm > 0:
@@ -64,6 +67,12 @@ class Landscape:
 
     def win_rate(self, level: np.ndarray, slope: np.ndarray, bid_cpm: np.ndarray) -> np.ndarray:
         """Return P(win) at the bids; 0 at a bid of 0."""
+        smooth = self._smooth(level, slope, bid_cpm)
+        if self.steps is None:
+            return smooth
+        return smooth + self.steps.share * (self._smooth(level, slope, self.steps.edge(bid_cpm)) - smooth)
+
+    def _smooth(self, level: np.ndarray, slope: np.ndarray, bid_cpm: np.ndarray) -> np.ndarray:
         with np.errstate(divide="ignore"):
             return self.link(level + slope * np.log(bid_cpm / self.reference_cpm))
 

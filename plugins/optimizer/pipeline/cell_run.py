@@ -71,7 +71,7 @@ def run_on_cells(
         find_plan: the chosen features -> what the active run plans, None before there is one.
         forecasts: what earlier runs forecast, by run_id.
     """
-    cells, variation = learn_variation(cells, candidates)
+    cells, variation = learn_variation(cells, candidates, anchor=settings.anchor_feature.lower())
     selection = choose_key(cells, candidates=candidates, settings=settings, variation=variation)
     features = selection.features
     job = training_job(features, settings=settings, totals=window.totals, seed=seed, threads=threads)

@@ -102,7 +102,9 @@ def choose_features(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
     settings, stage = read_settings(read_snapshot(run, systems)), run.staging(systems)
     totals = stage.get_json(staging.TOTALS)
     candidates = totals["candidate_features"]
-    cells, variation = learn_variation(candidate_cells(stage, totals), candidates)
+    cells, variation = learn_variation(
+        candidate_cells(stage, totals), candidates, anchor=settings.anchor_feature.lower()
+    )
     stage.put_frame(staging.CELLS, cells)
     stage.put_json(staging.VARIATION, asdict(variation))
     selection = choose_key(cells, candidates=candidates, settings=settings, variation=variation)

@@ -45,6 +45,8 @@ BID_COLUMNS = {
     "value_cpm": "value_cpm",
     "expected_cost_cpm": "expected_cost_cpm",
     "floor_cpm": "floor_cpm",
+    "hidden_floor_cpm": "hidden_floor_cpm",
+    "round_price_cpm": "round_price_cpm",
     "usual_bid_cpm": "usual_bid_cpm",
     "previous_bid_cpm": "previous_bid_cpm",
     "step_from_cpm": "step_from_cpm",

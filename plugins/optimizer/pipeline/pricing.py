@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from optimizer.core.bidding import CENT, LEAST_JITTER_SD, MIN_VALUE_TRUST, BidPlan, BidPolicy, plan_bids
+from optimizer.core.bidding import CENT, LEAST_JITTER_SD, MIN_VALUE_TRUST, BidPlan, BidPolicy, plan_bids, step_bounds
 from optimizer.core.forecast import WEEK_DAYS, DayLevel, Expected, forecast_figures, read_outlook
 from optimizer.core.keys import segment_key
 from optimizer.core.landscape import Landscape
@@ -21,6 +21,9 @@ from optimizer.training.job import TrainingReport
 JITTER_SD = {"off": LEAST_JITTER_SD, "on": 0.10, "aggressive": 0.15}
 LEAST_JITTER_SHARE = 0.3
 """Jitter shrinks as the slope is known, to no less than this share: markets change, and learning must go on."""
+
+HOPELESS_LEVEL = -30.0
+"""Level of a segment whose bid cannot win, logit units."""
 
 TRUST_WIDENING = {"on": 0.25, "aggressive": 0.50}
 AGGRESSIVE_STEP_FACTOR = 2.0
@@ -85,7 +88,10 @@ def price_run(learned: Learned, *, settings: RunSettings, active: ActiveBids | N
         slope=report.slope,
         tails=report.tails,
     )
-    landscape = Landscape(report.reference_cpm, link)
+    # Multipliers differ by request: with them no base bid is above a round price for all.
+    is_multiplied = any((table["multiplier"] != 1.0).any() for table in (domains, npis) if table is not None)
+    steps = None if is_multiplied else report.price_steps
+    landscape = Landscape(report.reference_cpm, link, steps)
     segments = _priceable(learned, settings, active)
     plan = plan_bids(segments, landscape=landscape, policy=policy, seed=run_id)
     fallback = _fallback_bid(segments, plan, active, policy)
@@ -99,7 +105,12 @@ def price_run(learned: Learned, *, settings: RunSettings, active: ActiveBids | N
             "fallback_bid_cpm": fallback,
             "segment_scope_cpm_ratio": _segment_scope_ratio(segments, landscape, policy, run_id),
             "link": {name: getattr(link, name).tolist() for name in ("shifts", "shares")}
-            | {"unrivalled_share": report.unrivalled_share, "lost_share": report.lost_share},
+            | {
+                "unrivalled_share": report.unrivalled_share,
+                "lost_share": report.lost_share,
+                "price_ladder": None if steps is None else steps.ladder,
+                "price_ladder_share": 0.0 if steps is None else steps.share,
+            },
             "domains_count": 0 if domains is None else len(domains),
             "npis_count": 0 if npis is None else len(npis),
         }
@@ -167,18 +178,25 @@ def _priceable(learned: Learned, settings: RunSettings, active: ActiveBids | Non
     planned, served = ({}, {}) if active is None else (dict(active.planned_cpm), dict(active.step_from_cpm))
     value_cpm = 1000 * segments["click_rate"] * report.value_per_click + report.value_per_mille_views
     widening = TRUST_WIDENING["aggressive" if settings.aggressive_exploration else "on"]
-    usual = segments["recent_bid_cpm"]
     flatness = np.sqrt(1 + np.pi / 8 * segments["level_error"] ** 2)
+    usual = segments["recent_bid_cpm"]
     # A bid of 0 was none at all: nothing can be measured from it.
     before = keys.map(served).astype(float).fillna(0.0 if active is None else active.fallback_cpm)
+    step_from = before.where(before > 0, usual)
+    limit = settings.daily_step_limit * (AGGRESSIVE_STEP_FACTOR if settings.aggressive_exploration else 1.0)
+    # A bid that the daily step keeps below a hidden floor wins nothing.
+    highest = np.minimum(step_bounds(step_from.to_numpy(float), limit)[1], settings.max_bid_cpm)
+    level = ((segments["level"] + learned.level_correction) / flatness).mask(
+        segments["hidden_floor_cpm"] > highest, HOPELESS_LEVEL
+    )
     return segments.assign(
         segment_key=keys,
         requests=segments["recent_requests"],
         usual_bid_cpm=usual,
         previous_bid_cpm=keys.map({key: bid for key, bid in planned.items() if bid > 0}).astype(float),
-        step_from_cpm=before.where(before > 0, usual),
+        step_from_cpm=step_from,
         flatness=flatness,
-        level=(segments["level"] + learned.level_correction) / flatness,
+        level=level,
         slope=segments["slope"] / flatness,
         value_cpm=np.where(value_cpm > 0, value_cpm, np.nan),
         trust_low_cpm=report.served_bid_low_cpm * (1 - widening),

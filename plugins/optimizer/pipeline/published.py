@@ -19,6 +19,7 @@ from optimizer.core.config import snapshot_values
 from optimizer.core.explanation import RunPricing
 from optimizer.core.landscape import Landscape, Link
 from optimizer.core.logit import Tails
+from optimizer.core.price_steps import PriceSteps
 from optimizer.core.settings import RunSettings
 from optimizer.errors import ArtifactError, RunStateError
 from optimizer.pipeline.run import read_settings
@@ -106,10 +107,8 @@ class PublishedRun:
         link = self.metrics[LINK]
         shifts, shares = (np.asarray(link[name], float) for name in ("shifts", "shares"))
         tails = Tails(link["unrivalled_share"], 1 - link.get("lost_share", 0.0))
-        return Landscape(
-            self.pricing.reference_cpm,
-            Link(shifts, shares, tails),
-        )
+        steps = PriceSteps(link["price_ladder"], link["price_ladder_share"]) if link.get("price_ladder") else None
+        return Landscape(self.pricing.reference_cpm, Link(shifts, shares, tails), steps)
 
     @property
     def best_response(self) -> BestResponse:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from optimizer.core.landscape import Landscape, Link
 from optimizer.core.logit import Tails
+from optimizer.core.price_steps import PriceSteps
 from optimizer.core.settings import RunSettings
 from optimizer.pipeline import staging
 from optimizer.pipeline.run import RunHandle
@@ -57,7 +58,8 @@ def landscape_of(report: TrainingReport, figures: dict[str, Any]) -> Landscape:
     link = figures["link"]
     shifts, shares = (np.asarray(link[name], float) for name in ("shifts", "shares"))
     tails = Tails(link["unrivalled_share"], 1 - link.get("lost_share", 0.0))
-    return Landscape(report.reference_cpm, Link(shifts, shares, tails))
+    steps = PriceSteps(link["price_ladder"], link["price_ladder_share"]) if link.get("price_ladder") else None
+    return Landscape(report.reference_cpm, Link(shifts, shares, tails), steps)
 
 
 def _npi_multipliers(stage: staging.Staging) -> np.ndarray:

@@ -7,6 +7,7 @@ import pandas as pd
 
 from optimizer.core.cells import OWN_JITTER, TimeSplit, split_by_time, weighted_quantile
 from optimizer.core.features import remove_price
+from optimizer.core.hidden_floors import above_hidden_floors, find_hidden_floors
 from optimizer.core.jitter import learn_variation
 from optimizer.core.recency import HalfLife, choose_half_life
 from optimizer.core.second_price import add_shadow_bids
@@ -17,11 +18,16 @@ from optimizer.training.job import TrainingJob
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What is learned from: the cells as they were bid, and what they say about winning (the same in first price)."""
+    """What is learned from: the cells as they were bid, and what they say about winning.
+
+    priced: the cells of bids above hidden floors; in second price with shadow bids.
+    hidden_floors: of each anchor value, CPM, 0 where there is none.
+    """
 
     job: TrainingJob
     cells: pd.DataFrame
     priced: pd.DataFrame
+    hidden_floors: np.ndarray
     segments: pd.DataFrame
     split: TimeSplit
     categories: Categories
@@ -36,10 +42,13 @@ def open_context(job: TrainingJob, cells: pd.DataFrame) -> Context:
     Raises:
         DataError: too few days, or a slice of them without a win or a loss.
     """
-    cells = cells.copy() if OWN_JITTER in cells else learn_variation(cells, job.features)[0]
+    cells = cells.copy() if OWN_JITTER in cells else learn_variation(cells, job.features, anchor=job.features[0])[0]
     cells["segment"] = cells.groupby(list(job.features), observed=True, sort=True).ngroup()
     cells["anchor"] = cells.groupby(job.features[0], observed=True, sort=True).ngroup()
-    priced = add_shadow_bids(cells) if job.is_second_price else cells
+    floors = find_hidden_floors(cells, group=cells["anchor"].to_numpy(), size=int(cells["anchor"].max()) + 1)
+    is_above = above_hidden_floors(cells, group=cells["anchor"].to_numpy(), floors=floors)
+    above = cells[is_above].reset_index(drop=True)
+    priced = add_shadow_bids(above) if job.is_second_price else above
     rows = randomised_rows(priced)
     slope = find_slope(rows, rows["segment"].to_numpy())
     is_randomised = slope is not None and slope.is_identified
@@ -47,6 +56,7 @@ def open_context(job: TrainingJob, cells: pd.DataFrame) -> Context:
         job=job,
         cells=cells,
         priced=priced,
+        hidden_floors=floors,
         segments=cells.groupby("segment", sort=True)[list(job.features)].first().reset_index(),
         split=split_by_time(cells),
         categories=Categories.of(cells, job.features),

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 import optimizer
 from optimizer.core.logit import Tails
+from optimizer.core.price_steps import PriceSteps
 from optimizer.errors import DataError, PermanentError, UnavailableError
 from optimizer.training.parameters import ModelParameters
 
@@ -97,6 +98,11 @@ class TrainingReport(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     @property
+    def price_steps(self) -> PriceSteps | None:
+        """The steps of the win-rate curve at round prices."""
+        return None if self.price_ladder is None else PriceSteps(self.price_ladder, self.price_ladder_share)
+
+    @property
     def tails(self) -> Tails:
         """The ends of the win-rate curve."""
         return Tails(self.unrivalled_share, 1 - self.lost_share)
@@ -110,6 +116,8 @@ class TrainingReport(BaseModel):
     bid_coefficient_error: float
     unrivalled_share: float
     lost_share: float = 0.0
+    price_ladder: str | None = None
+    price_ladder_share: float = 0.0
     is_slope_naive: bool
     is_held: bool
     calibration: list[dict[str, float]]

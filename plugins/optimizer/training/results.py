@@ -42,6 +42,7 @@ def segment_rows(context: Context, win_rate: WinRate, clicks: ClickModel) -> pd.
     segments["slope"] = fit.group_slopes[anchor]
     segments["slope_error"] = fit.group_errors[anchor]
     segments["is_slope_identified"] = fit.is_group_identified[anchor]
+    segments["hidden_floor_cpm"] = context.hidden_floors[anchor]
     segments["floor_cpm"] = _floors(cells, cells["segment"].to_numpy(), len(segments))
     segments["click_rate"] = (
         click_rates(clicks.booster, segments, categories=context.categories)
@@ -123,6 +124,8 @@ def training_report(context: Context, win_rate: WinRate, clicks: ClickModel) -> 
         served_bid_high_cpm=float(np.exp(weighted_quantile(served, recent["bids"], 0.99))),
         train_until=_date(context.split.calibrate_from),
         calibrate_until=_date(context.split.test_from),
+        price_ladder=None if win_rate.steps is None else win_rate.steps.ladder,
+        price_ladder_share=0.0 if win_rate.steps is None else win_rate.steps.share,
         day_levels=_day_levels(context, win_rate),
         test_until=_date(cells["day"].max() + pd.Timedelta(days=1)),
     )

@@ -9,6 +9,7 @@ from sklearn.metrics import log_loss
 
 from optimizer.core.calibration import calibration_bins, calibration_error, group_bias, weighted_auc
 from optimizer.core.cells import recency_weights
+from optimizer.core.price_steps import PriceSteps, fit_price_steps
 from optimizer.core.win_rate import SegmentLevels
 from optimizer.errors import DataError
 from optimizer.training.boosting import fit_win_model, largest_fall
@@ -29,6 +30,7 @@ class WinRate:
     levels: SegmentLevels
     metrics: dict[str, float | None]
     calibration: list[dict[str, float]]
+    steps: PriceSteps | None
     test_cells: pd.DataFrame
     predicted: np.ndarray
 
@@ -58,8 +60,19 @@ def fit_win_rate(context: Context) -> WinRate:
     metrics["largest_fall"] = largest_fall(booster, context.cells, categories=context.categories)
     recent = pd.concat([calibrate, test])
     curve, levels = fit_best_curve(_with_identified_slope(context, booster, recent), booster, recent)
+    steps = _price_steps(context, curve, levels)
     bins = calibration_bins(predicted, successes=wins, trials=bids)
-    return WinRate(booster, curve, levels, metrics, bins.to_dict("records"), test, predicted)
+    return WinRate(booster, curve, levels, metrics, bins.to_dict("records"), steps, test, predicted)
+
+
+def _price_steps(context: Context, curve: Curve, levels: SegmentLevels) -> PriceSteps | None:
+    """Round prices in the rivals' bids; not looked for in second price, where nobody pays for them."""
+    if context.job.is_second_price or curve.fit.is_naive:
+        return None
+    priced = context.priced
+    logit = curve.win_logit(priced) + levels.shift[priced["segment"]]
+    slope = curve.fit.group_slopes[priced["anchor"]]
+    return fit_price_steps(priced, logit=logit, slope=slope, win_rate=curve.fit.win_rate)
 
 
 def _with_identified_slope(context: Context, booster: lgb.Booster, cells: pd.DataFrame) -> Context:
