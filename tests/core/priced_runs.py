@@ -12,6 +12,7 @@ from optimizer.core.explanation import RunPricing
 from optimizer.core.keys import segment_key
 from optimizer.core.landscape import Landscape, Link
 from optimizer.core.logit import Tails
+from optimizer.core.price_steps import PriceSteps
 from optimizer.core.settings import RunSettings
 
 FEATURES = ("adspace", "region")
@@ -79,6 +80,7 @@ def segment_table(seed: int = 0, *, adspaces: int = 10, regions: int = 12) -> pd
             "click_rate": rng.uniform(0.005, 0.02, size),
             "value_cpm": np.where(sometimes[0] < 0.9, rng.uniform(4, 40, size), np.nan),
             "floor_cpm": np.where(sometimes[1] < 0.4, rng.uniform(1, 12, size), np.nan),
+            "hidden_floor_cpm": 0.0,
             "previous_bid_cpm": previous,
             "step_from_cpm": np.round(previous * np.exp(rng.normal(0, 0.08, size)), 2),
             "usual_bid_cpm": rng.uniform(5, 14, size),
@@ -95,12 +97,13 @@ def price(
     value_trust: float = 0.9,
     reference_cpm: float = REFERENCE_CPM,
     link: Link = LINK,
+    steps: PriceSteps | None = None,
     **values: Any,
 ) -> PricedRun:
     """Return the run that these segments and config values make."""
     settings = RunSettings.model_validate({"floor_available": True, **values})
     pricing = RunPricing(settings, reference_cpm, 0.0, value_trust, settings.daily_step_limit, 0.1, LEVEL_CORRECTION)
-    landscape = Landscape(reference_cpm, link)
+    landscape = Landscape(reference_cpm, link, steps)
     plan = plan_bids(segments, landscape=landscape, policy=pricing.policy, seed=run_id)
     table = pd.concat([segments, plan.table], axis=1).assign(
         observed_win_rate=segments["wins"] / segments["bids"],

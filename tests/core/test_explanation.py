@@ -11,7 +11,16 @@ from core.priced_runs import FEATURES, LEVEL_CORRECTION, LINK, REFERENCE_CPM, Pr
 from scipy.special import expit
 
 from optimizer.core.bidding import BOUNDS, NO_BID, REASONS
-from optimizer.core.explanation import JITTER_MEAN, SETTLED, UNEXPLAINED, Explanation, explain_bid, find_segment
+from optimizer.core.explanation import (
+    JITTER_MEAN,
+    ROUND_PRICE,
+    SETTLED,
+    UNEXPLAINED,
+    Explanation,
+    explain_bid,
+    find_segment,
+)
+from optimizer.core.price_steps import PriceSteps
 from optimizer.errors import DataError
 
 POLICIES = {
@@ -27,6 +36,7 @@ POLICIES = {
     "a large margin": {"target_margin": 0.6},
     "a small step": {"daily_step_limit": 0.02},
     "a large step": {"daily_step_limit": 1.0},
+    "round prices": {"steps": PriceSteps("0.50", 0.6), "target_win_rate": 0.2},
 }
 
 
@@ -39,7 +49,7 @@ def some_held(**columns: Any) -> pd.DataFrame:
 
 TABLES = {
     "known slopes": segment_table(adspaces=5, regions=8),
-    "some held": some_held(),
+    "some held": some_held(hidden_floor_cpm=np.arange(40) % 4 * 3.0),
     "a first run": some_held(
         previous_bid_cpm=np.nan, step_from_cpm=segment_table(adspaces=5, regions=8)["usual_bid_cpm"]
     ),
@@ -85,8 +95,9 @@ def test_the_steps_lead_from_the_wanted_over_the_planned_to_the_suggested_bid(po
 @pytest.mark.parametrize("policy", POLICIES)
 def test_the_reason_is_the_last_step_that_moved_the_bid(policy, table):
     for explanation in explained(policy, table)[1]:
-        moving = [step.name for step in explanation.steps if step.has_moved and step.name in (*BOUNDS, "exploration")]
-        if explanation.reason in (*BOUNDS, "exploration"):
+        deciding = (*BOUNDS, "exploration", ROUND_PRICE)
+        moving = [step.name for step in explanation.steps if step.has_moved and step.name in deciding]
+        if explanation.reason in deciding:
             assert moving[-1] == explanation.reason
         elif explanation.reason != NO_BID:
             assert moving == []

@@ -24,6 +24,9 @@ UNEXPLAINED = "unexplained"
 SETTLED = "bounds"
 """Name of a step back between bounds that leave no room for jitter between them."""
 
+ROUND_PRICE = "round_price"
+"""Name of a step to a cent above a round price."""
+
 JITTER_MEAN = "jitter_mean"
 """Name of a step to the mean of a held bid's jitter, where a bound cuts one side of it off."""
 
@@ -89,10 +92,11 @@ class Curve:
     """The win-rate curve, in logit units at the reference bid.
 
     level = (model_level + level_shift + level_correction) / flatness and slope = model_slope / flatness: a curve is
-    flatter the less its level is known.
+    flatter the less its level is known. Where a hidden floor is out of reach, the level is one that cannot win.
 
     own_share: share of the level that is the segment's own evidence, 0 to 1; the rest is the model's.
     slope_error: standard error of model_slope.
+    hidden_floor_cpm: bids below it won nothing; None where there is no such price.
     modelled_win_rate: at the segment's mean logged bid.
     """
 
@@ -110,6 +114,7 @@ class Curve:
     slope: float
     slope_error: float
     is_slope_identified: bool
+    hidden_floor_cpm: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +262,7 @@ def _curve(row: Mapping[str, Any] | pd.Series, pricing: RunPricing, win_rate: Wi
         slope=slope,
         slope_error=float(row["slope_error"]),
         is_slope_identified=bool(row["is_slope_identified"]),
+        hidden_floor_cpm=float(row["hidden_floor_cpm"]) or None,
     )
 
 
@@ -305,6 +311,8 @@ def _after_bounds(
     """The bid after each step between the last bound and the planned bid."""
     settled = bounds.settle(np.array([bid]))
     reach = bounds.jitter_reach(settled, pricing.jitter_sd, is_held=np.array([bool(row["is_held"])]))
+    if (round_price := _known(row["round_price_cpm"])) is not None:
+        return {SETTLED: float(settled[0]), ROUND_PRICE: round_price}
     return {SETTLED: float(settled[0]), JITTER_MEAN: float((settled * reach.mean)[0])}
 
 
@@ -344,6 +352,9 @@ def _reason_text(row: Mapping[str, Any] | pd.Series, pricing: RunPricing, worth:
         "exploration": f"Raised {moved}: little is known of it, and aggressive exploration tries the upper end.",
         "held": f"Held at {_held_text(row)}: the log does not show what a higher or lower bid would win here.",
         "trust_band": f"{bound}: the log knows nothing of bids beyond that.",
+        "hidden_floor": f"Raised {moved}: bids below {row['hidden_floor_cpm']:.2f} CPM won next to nothing here "
+        "lately, as below a floor that the SSP does not pass.",
+        ROUND_PRICE: f"Moved {moved}: rivals bid round prices, and a cent above one wins more for its price.",
         "step": f"{bound}: no served bid moves more than {100 * pricing.step_limit:.0f} % a day, jitter included, from "
         f"{_before_text(row)}.",
         "floor": f"Raised {moved}: the SSP takes nothing below its floor.",
