@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from optimizer.core.bidding import CENT, NO_BID, BidPolicy, JitterReach, jitter_factors, plan_bids, with_room
 from optimizer.core.landscape import Landscape
+from optimizer.core.price_steps import PriceSteps
 
 LANDSCAPE = Landscape(reference_cpm=8.0)
 SLOPE = 3.0
@@ -247,13 +248,14 @@ WORLDS = {
     "jitter": st.floats(0.02, 0.15),
     "bold": st.booleans(),
     "second_price": st.booleans(),
+    "round_share": st.sampled_from([0.0, 0.6]),
 }
 
 
 @settings(max_examples=80, deadline=None)
 @given(**WORLDS)
 def test_whatever_the_policy_served_bids_are_whole_cents_within_hard_bounds_and_the_daily_step(
-    seed, target, margin, cap, scope, floors, trusted, step, jitter, bold, second_price
+    seed, target, margin, cap, scope, floors, trusted, step, jitter, bold, second_price, round_share
 ):
     rng = np.random.default_rng(seed)
     frame = segments(
@@ -261,6 +263,7 @@ def test_whatever_the_policy_served_bids_are_whole_cents_within_hard_bounds_and_
         40,
         floor_cpm=np.where(rng.random(40) < 0.5, rng.gamma(2, 4, 40), np.nan),
         value_cpm=rng.gamma(2, 10, 40),
+        hidden_floor_cpm=np.where(rng.random(40) < 0.3, rng.gamma(2, 4, 40), 0.0),
         is_held=rng.random(40) < 0.4,
         own_share=rng.random(40),
         previous_bid_cpm=np.where(rng.random(40) < 0.7, rng.gamma(2, 4, 40), np.nan),
@@ -271,7 +274,8 @@ def test_whatever_the_policy_served_bids_are_whole_cents_within_hard_bounds_and_
         floor_available=floors, value_trust=float(trusted), step_limit=step, jitter_sd=jitter, is_aggressive=bold,
         is_second_price=second_price,
     )  # fmt: skip
-    result = plan(frame, policy)
+    steps = PriceSteps("0.50", round_share) if round_share and not second_price else None
+    result = plan_bids(frame, landscape=Landscape(8.0, steps=steps), policy=policy, seed="run")
     has_bid = result.table["suggested_bid_cpm"].notna()
     assert (has_bid == (result.table["reason"] != NO_BID)).all()
     rows = frame[has_bid]

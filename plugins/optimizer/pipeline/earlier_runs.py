@@ -82,11 +82,15 @@ def read_planned_bids(run_id: str, systems: Systems, *, next_run_id: str | None 
 
 
 def forecast_of(plan: PlannedBids) -> EarlierForecast | None:
-    """Return what the run forecast of its own days; None where it did not say."""
+    """Return what the run forecast of its own days, by bid: requests that it blocks leave none in the log.
+
+    None where it did not say.
+    """
     figures = plan.metrics.get("bidding", {})
-    if (win_rate := figures.get("expected_win_rate")) is None:
+    win_rate, coverage = figures.get("expected_win_rate"), figures.get("row_coverage")
+    if win_rate is None or not coverage:
         return None
-    return EarlierForecast(win_rate, figures.get("level_correction") or 0.0)
+    return EarlierForecast(win_rate / coverage, figures.get("level_correction") or 0.0)
 
 
 def _is_same_day(run_id: str, next_run_id: str | None, systems: Systems) -> bool:

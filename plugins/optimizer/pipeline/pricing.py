@@ -275,7 +275,7 @@ def _figures(bids: pd.DataFrame, plan: BidPlan, policy: BidPolicy, landscape: La
         "total_segments": len(bids),
         "segments_count": len(biddable),
         "segments_in_memcache": int((bids["is_served"] | bids["is_blocked"]).sum()),
-        "row_coverage": float(bids.loc[bids["is_served"], "bids"].sum() / bids["bids"].sum()),
+        "row_coverage": float(bids.loc[bids["is_served"], "requests"].sum() / bids["requests"].sum()),
         "bid_median": float(suggested.median()) if len(suggested) else None,
         "bid_min": float(suggested.min()) if len(suggested) else None,
         "bid_max": float(suggested.max()) if len(suggested) else None,
