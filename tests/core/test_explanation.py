@@ -50,6 +50,9 @@ def some_held(**columns: Any) -> pd.DataFrame:
 TABLES = {
     "known slopes": segment_table(adspaces=5, regions=8),
     "some held": some_held(hidden_floor_cpm=np.arange(40) % 4 * 3.0),
+    "hidden floors": segment_table(adspaces=5, regions=8).assign(
+        hidden_floor_cpm=lambda frame: np.where(frame["adspace"] == frame["adspace"].iloc[0], 12.0, 0.0)
+    ),
     "a first run": some_held(
         previous_bid_cpm=np.nan, step_from_cpm=segment_table(adspaces=5, regions=8)["usual_bid_cpm"]
     ),

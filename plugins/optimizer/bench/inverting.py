@@ -66,6 +66,7 @@ def make_segments(size: int, *, seed: int = 3) -> pd.DataFrame:
             "trust_high_cpm": 60.0,
             "value_cpm": np.where(rng.random(size) < 0.9, rng.gamma(4.0, 6.0, size), np.nan),
             "floor_cpm": np.where(rng.random(size) < 0.5, rng.gamma(2.0, 1.0, size), np.nan),
+            "hidden_floor_cpm": 0.0,
         }
     )
 

@@ -352,12 +352,13 @@ def _reason_text(row: Mapping[str, Any] | pd.Series, pricing: RunPricing, worth:
         "exploration": f"Raised {moved}: little is known of it, and aggressive exploration tries the upper end.",
         "held": f"Held at {_held_text(row)}: the log does not show what a higher or lower bid would win here.",
         "trust_band": f"{bound}: the log knows nothing of bids beyond that.",
-        "hidden_floor": f"Raised {moved}: bids below {row['hidden_floor_cpm']:.2f} CPM won next to nothing here "
-        "lately, as below a floor that the SSP does not pass.",
-        ROUND_PRICE: f"Moved {moved}: rivals bid round prices, and a cent above one wins more for its price.",
         "step": f"{bound}: no served bid moves more than {100 * pricing.step_limit:.0f} % a day, jitter included, from "
         f"{_before_text(row)}.",
         "floor": f"Raised {moved}: the SSP takes nothing below its floor.",
+        "hidden_floor": f"Raised {moved}: the log shows no win below {row['hidden_floor_cpm']:.2f} CPM on its "
+        f"{settings.anchor_feature}, a floor that the SSP does not pass.",
+        "round_price": f"Moved {moved}, a cent above a round price: many rivals bid round prices, and a bid just below "
+        "one loses to all of them.",
         "margin": f"Lowered {moved}: more would keep less than {100 * settings.target_margin:.0f} % of the "
         f"{worth.value_cpm or 0:.2f} CPM that its views are worth.",
         "cap": f"Lowered {moved}: max_bid_cpm allows no more.",
