@@ -54,7 +54,9 @@ TABLES = {
         hidden_floor_cpm=lambda frame: np.where(frame["adspace"] == frame["adspace"].iloc[0], 12.0, 0.0)
     ),
     "a first run": some_held(
-        previous_bid_cpm=np.nan, step_from_cpm=segment_table(adspaces=5, regions=8)["usual_bid_cpm"]
+        previous_bid_cpm=np.nan,
+        kept_bid_cpm=np.nan,
+        step_from_cpm=segment_table(adspaces=5, regions=8)["usual_bid_cpm"],
     ),
 }
 
@@ -199,11 +201,11 @@ def test_bounds_that_do_not_hold_have_no_edges():
 
 
 def test_a_held_bid_is_not_pulled_into_the_trust_band():
-    bids = {"previous_bid_cpm": 25.0, "step_from_cpm": 25.0}
+    bids = {"previous_bid_cpm": 25.0, "kept_bid_cpm": 25.0, "step_from_cpm": 25.0}
     for explanation in explain_all(price(held(**bids))):
         assert explanation.reason == "held"
         assert explanation.planned_bid_cpm == pytest.approx(25.0)
-        assert explanation.reason_text.startswith("Held at 25.00 CPM, the active run's bid: the log does not show")
+        assert explanation.reason_text.startswith("Held at 25.00 CPM, what was bid before: the log does not show")
 
 
 def held(**columns: Any) -> pd.DataFrame:
@@ -211,18 +213,18 @@ def held(**columns: Any) -> pd.DataFrame:
 
 
 def test_a_held_bid_of_a_first_run_is_the_usual_one_and_says_so():
-    segments = held(previous_bid_cpm=np.nan, usual_bid_cpm=9.0, step_from_cpm=9.0)
+    segments = held(previous_bid_cpm=np.nan, kept_bid_cpm=np.nan, usual_bid_cpm=9.0, step_from_cpm=9.0)
     for explanation in explain_all(price(segments, target_win_rate=0.9)):
         assert (explanation.reason, explanation.planned_bid_cpm) == ("held", pytest.approx(9.0))
         assert explanation.reason_text.startswith("Held at 9.00 CPM, what was usually bid: the log does not show")
 
 
 def test_a_held_bid_whose_jitter_a_bound_cuts_off_shows_where_its_mean_goes():
-    bids = {"previous_bid_cpm": 8.0, "step_from_cpm": 8.0}
+    bids = {"previous_bid_cpm": 8.0, "kept_bid_cpm": 8.0, "step_from_cpm": 8.0}
     for explanation in explain_all(price(held(**bids), max_bid_cpm=8.4)):
         mean = next(step for step in explanation.steps if step.name == JITTER_MEAN)
         assert mean.bid_cpm == explanation.planned_bid_cpm < 8.0 and mean.has_moved
-        assert f"8.00 CPM, the active run's bid, and {mean.bid_cpm:.2f} CPM on average" in explanation.reason_text
+        assert f"8.00 CPM, what was bid before, and {mean.bid_cpm:.2f} CPM on average" in explanation.reason_text
         assert explanation.suggested_bid_cpm <= 8.4
 
 

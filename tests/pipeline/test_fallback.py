@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from optimizer.core.settings import RunSettings
-from optimizer.pipeline.earlier_runs import PlannedBids, forecast_of
+from optimizer.pipeline.cell_run import active_bids
+from optimizer.pipeline.earlier_runs import PlannedBids, forecast_of, kept_bids
 from optimizer.pipeline.pricing import ActiveBids, Learned, PricedRun, price_run
 from optimizer.training.job import TrainingReport
 
@@ -102,10 +103,25 @@ def test_a_run_that_knows_no_slope_holds_every_bid(active, unknown):
     report = REPORT.model_copy(update=unknown)
     run = run_of(active=active, report=report, settings={"target_win_rate": 0.9, "target_margin": 0.0})
     kept, before = (8.0, 8.0) if active is None else (9.0, 9.5)
-    assert set(run.bids["reason"]) == {"held"}
-    assert (run.bids["planned_bid_cpm"] / kept - 1).abs().max() < 0.02
+    assert set(run.bids["reason"]) == {"held"} and set(run.bids["wanted_bid_cpm"]) == {kept}
+    # Jitter around 9.0 that keeps the step from 9.5 is cut off below 8.08.
+    assert (run.bids["planned_bid_cpm"] / kept - 1).abs().max() < 0.025
     assert (run.bids["suggested_bid_cpm"] / before - 1).abs().max() <= 0.15
     assert run.figures["jitter_spread"] > 0.05 and run.figures["is_learning"] == bool(unknown.get("is_slope_naive"))
+
+
+def test_what_is_kept_is_the_plan_or_where_a_bid_was_held_what_it_was_held_at():
+    table = pd.DataFrame(
+        {"segment_key": ["a", "b"], "planned_bid_cpm": 5.0, "wanted_bid_cpm": [6.0, 6.0], "is_held": [True, False]}
+    )
+    assert kept_bids(table) == {"a": 6.0, "b": 5.0}
+
+
+def test_a_plan_without_served_bids_measures_the_step_from_its_planned_ones():
+    days = pd.to_datetime(["2026-02-01", "2026-02-01"])
+    cells = pd.DataFrame({"day": days, "adspace": pd.Categorical(["a", "b"]), "bids": [10, 20]})
+    found = active_bids(PlannedBids(("adspace",), {"a": 4.0, "b": 6.0}, 5.0, {}), cells, ["adspace"])
+    assert found.step_from_cpm == found.planned_cpm == found.kept_cpm == pytest.approx({"a": 4.0, "b": 6.0})
 
 
 def test_small_segments_and_those_with_a_null_value_are_served():

@@ -376,7 +376,7 @@ def _before_text(row: Mapping[str, Any] | pd.Series) -> str:
 
 def _held_text(row: Mapping[str, Any] | pd.Series) -> str:
     wanted, planned = float(row["wanted_bid_cpm"]), float(row["planned_bid_cpm"])
-    kept = "what was usually bid" if _known(row["previous_bid_cpm"]) is None else "the active run's bid"
+    kept = "what was usually bid" if _known(row["previous_bid_cpm"]) is None else "what was bid before"
     if math.isclose(wanted, planned, rel_tol=_BID_TOLERANCE):
         return f"{planned:.2f} CPM, {kept}"
     return f"{wanted:.2f} CPM, {kept}, and {planned:.2f} CPM on average, since a bound cuts its jitter off on one side"
