@@ -20,8 +20,8 @@ SAME_PRICE_SPREAD = 0.01
 """Base bids whose logs differ by less than this, within a day, were set alike; buckets and cents differ by as much."""
 
 LEAST_LOGGED_SLOPE = 0.7
-"""Bids that follow their rivals make a curve look flat. Markets have slopes of 1 to 4; a flatter one from others
-bids is not believed, whatever its error.
+"""Bids that follow their rivals make a curve look flat. Markets have slopes of 1 to 4; a flatter one, from bids of
+others, is not believed, whatever its error.
 """
 
 LEAST_SPREAD_GAIN = 0.02
