@@ -64,6 +64,12 @@ def promised_shortfall(run: TrialRun, *, target_win_rate: float) -> float:
     return max(0.0, target_win_rate - Promise.of(run.priced.figures, "expected_win_rate").value)
 
 
+def is_on_its_way(run: TrialRun) -> bool:
+    """Return whether the daily step decides most bids, so that the next runs get closer to the target."""
+    bids = run.priced.bids
+    return float(bids.loc[bids["reason"] == "step", "requests"].sum()) > MOST_STEPPED * float(bids["requests"].sum())
+
+
 def verdict_of(run: TrialRun, log: ExtractedLog, *, settings: RunSettings, active: TrialRun | None = None) -> Verdict:
     """Return the verdict of the run's validation: whether it would go live by itself."""
     figures = run.priced.figures | {
