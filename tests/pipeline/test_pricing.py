@@ -291,9 +291,11 @@ def test_the_link_that_bids_were_priced_with_is_noted_with_its_tails_and_steps()
     ends = {"unrivalled_share": 0.05, "lost_share": 0.1, "price_ladder": "0.50", "price_ladder_share": 0.2}
     run = priced(learned(report=REPORT.model_copy(update=ends)))
     assert {name: run.figures["link"][name] for name in ends} == ends
-    everywhere = run.landscape.win_rate(np.zeros(2), np.full(2, 2.0), np.array([1e-6, 1e9]))
-    assert everywhere == pytest.approx([0.05, 0.9], abs=1e-6)
     assert run.landscape.steps == PriceSteps("0.50", 0.2)
+    smooth = priced(learned(report=REPORT.model_copy(update={"unrivalled_share": 0.05, "lost_share": 0.1})))
+    assert smooth.figures["link"]["price_ladder"] is None
+    ends_reached = smooth.landscape.win_rate(np.zeros(2), np.full(2, 2.0), np.array([1e-9, 1e9]))
+    assert ends_reached == pytest.approx([0.05, 0.9], abs=1e-6)
 
 
 def test_value_is_trusted_by_the_share_of_it_that_is_known():

@@ -43,6 +43,8 @@ NUMBER_COLUMNS = (
     "modelled_ctr",
     "value_cpm",
     "floor_cpm",
+    "hidden_floor_cpm",
+    "round_price_cpm",
     "trust_low_cpm",
     "trust_high_cpm",
     "previous_bid_cpm",
