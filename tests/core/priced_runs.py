@@ -82,6 +82,7 @@ def segment_table(seed: int = 0, *, adspaces: int = 10, regions: int = 12) -> pd
             "floor_cpm": np.where(sometimes[1] < 0.4, rng.uniform(1, 12, size), np.nan),
             "hidden_floor_cpm": 0.0,
             "previous_bid_cpm": previous,
+            "kept_bid_cpm": previous,
             "step_from_cpm": np.round(previous * np.exp(rng.normal(0, 0.08, size)), 2),
             "usual_bid_cpm": rng.uniform(5, 14, size),
             "trust_low_cpm": 3.0,

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from optimizer.core.bidding import CENT, NO_BID, BidPolicy, JitterReach, jitter_factors, plan_bids, with_room
 from optimizer.core.landscape import Landscape
+from optimizer.core.price_steps import PriceSteps
 
 LANDSCAPE = Landscape(reference_cpm=8.0)
 SLOPE = 3.0
@@ -29,7 +30,7 @@ def segments(seed=0, size=200, **columns) -> pd.DataFrame:
             "slope": SLOPE,
             "is_held": False,
             "usual_bid_cpm": 8.0,
-            "previous_bid_cpm": np.nan,
+            "kept_bid_cpm": np.nan,
             "step_from_cpm": np.nan,
             "trust_low_cpm": 0.5,
             "trust_high_cpm": 60.0,
@@ -108,7 +109,7 @@ def test_floors_that_the_ssp_does_not_pass_are_ignored():
 
 
 def test_a_served_bid_moves_at_most_one_step_from_what_was_served_before():
-    table = plan(segments(previous_bid_cpm=6.0, step_from_cpm=5.0), replace(POLICY, target_win_rate=0.8)).table
+    table = plan(segments(kept_bid_cpm=6.0, step_from_cpm=5.0), replace(POLICY, target_win_rate=0.8)).table
     assert table["suggested_bid_cpm"].between(4.25, 5.75).all() and table["suggested_bid_cpm"].nunique() > 20
     assert table["planned_bid_cpm"].between(4.25 * 1.04 - 1e-9, 5.75 / 1.04 + 1e-9).all()
     assert "step" in set(table["reason"])
@@ -149,7 +150,7 @@ def test_where_every_segment_has_to_reach_the_target_that_is_the_reason_and_no_v
 
 def test_a_segment_whose_slope_is_not_known_keeps_its_bid_with_jitter():
     has_bid = np.arange(200) < 50
-    frame = segments(is_held=np.arange(200) < 100, previous_bid_cpm=np.where(has_bid, 6.0, np.nan))
+    frame = segments(is_held=np.arange(200) < 100, kept_bid_cpm=np.where(has_bid, 6.0, np.nan))
     table = plan(frame).table
     assert set(table["reason"][:100]) == {"held"}
     assert table["planned_bid_cpm"][:50].tolist() == [6.0] * 50
@@ -167,6 +168,17 @@ def test_a_first_run_that_knows_no_slope_holds_every_bid_within_the_step_whateve
     assert table["suggested_bid_cpm"].between(6.8, 9.2).all()
     assert (table["suggested_bid_cpm"] / 8.0).std() > 0.06
     assert (table["suggested_bid_cpm"] / 8.0).mean() == pytest.approx(1.0, abs=0.02)
+
+
+def test_held_bids_do_not_wander_off_with_the_jitter_of_many_days():
+    frame = segments(is_held=True, size=1_000, kept_bid_cpm=8.0, step_from_cpm=8.0)
+    for day in range(21):
+        table = plan_bids(frame, landscape=LANDSCAPE, policy=POLICY, seed=f"run {day}").table
+        assert (table["suggested_bid_cpm"] / frame["step_from_cpm"] - 1).abs().max() <= 0.15 + 1e-9
+        frame = frame.assign(step_from_cpm=table["suggested_bid_cpm"])
+    assert set(table["wanted_bid_cpm"]) == {8.0}
+    assert np.log(table["planned_bid_cpm"] / 8.0).mean() == pytest.approx(0.0, abs=0.03)
+    assert np.log(table["planned_bid_cpm"] / 8.0).std() < 0.08
 
 
 def test_the_plan_of_a_held_bid_is_the_mean_of_its_jitter_where_a_bound_cuts_one_side_off():
@@ -247,13 +259,14 @@ WORLDS = {
     "jitter": st.floats(0.02, 0.15),
     "bold": st.booleans(),
     "second_price": st.booleans(),
+    "round_share": st.sampled_from([0.0, 0.6]),
 }
 
 
 @settings(max_examples=80, deadline=None)
 @given(**WORLDS)
 def test_whatever_the_policy_served_bids_are_whole_cents_within_hard_bounds_and_the_daily_step(
-    seed, target, margin, cap, scope, floors, trusted, step, jitter, bold, second_price
+    seed, target, margin, cap, scope, floors, trusted, step, jitter, bold, second_price, round_share
 ):
     rng = np.random.default_rng(seed)
     frame = segments(
@@ -261,9 +274,10 @@ def test_whatever_the_policy_served_bids_are_whole_cents_within_hard_bounds_and_
         40,
         floor_cpm=np.where(rng.random(40) < 0.5, rng.gamma(2, 4, 40), np.nan),
         value_cpm=rng.gamma(2, 10, 40),
+        hidden_floor_cpm=np.where(rng.random(40) < 0.3, rng.gamma(2, 4, 40), 0.0),
         is_held=rng.random(40) < 0.4,
         own_share=rng.random(40),
-        previous_bid_cpm=np.where(rng.random(40) < 0.7, rng.gamma(2, 4, 40), np.nan),
+        kept_bid_cpm=np.where(rng.random(40) < 0.7, rng.gamma(2, 4, 40), np.nan),
         step_from_cpm=np.exp(rng.normal(1, 2, 40)),
     )
     policy = replace(
@@ -271,7 +285,8 @@ def test_whatever_the_policy_served_bids_are_whole_cents_within_hard_bounds_and_
         floor_available=floors, value_trust=float(trusted), step_limit=step, jitter_sd=jitter, is_aggressive=bold,
         is_second_price=second_price,
     )  # fmt: skip
-    result = plan(frame, policy)
+    steps = PriceSteps("0.50", round_share) if round_share and not second_price else None
+    result = plan_bids(frame, landscape=Landscape(8.0, steps=steps), policy=policy, seed="run")
     has_bid = result.table["suggested_bid_cpm"].notna()
     assert (has_bid == (result.table["reason"] != NO_BID)).all()
     rows = frame[has_bid]

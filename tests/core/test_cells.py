@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from core.worlds import logistic_cells
 
-from optimizer.core.cells import block_hours, group_cells, prepare_cells, split_by_time, unmask
+from optimizer.core.cells import OWN_JITTER, block_hours, group_cells, prepare_cells, split_by_time, unmask
 from optimizer.errors import DataError
 
 
@@ -14,6 +14,16 @@ def test_grouping_keeps_every_count():
     for column in ("bids", "wins", "clicks", "bid_cpm_sum", "click_revenue"):
         assert grouped[column].sum() == pytest.approx(cells[column].sum())
     assert len(grouped) < len(cells)
+
+
+def test_grouping_keeps_own_jitter_apart_from_what_others_bid_and_a_known_plan_from_an_unknown_one():
+    cells = prepare_cells(logistic_cells(1, bids=5_000), ["adspace"])
+    is_own = np.arange(len(cells)) % 2 == 0
+    known = cells.assign(**{OWN_JITTER: is_own}, log_planned=np.where(is_own, np.log(8.0), np.nan))
+    grouped = group_cells(known, ["adspace"])
+    assert grouped.loc[grouped[OWN_JITTER], "bids"].sum() == is_own.sum()
+    assert grouped.loc[grouped[OWN_JITTER], "log_planned"].to_numpy() == pytest.approx(np.log(8.0))
+    assert grouped.loc[~grouped[OWN_JITTER], "log_planned"].isna().all()
 
 
 def test_nulls_are_a_group_of_their_own_and_come_back_as_none():

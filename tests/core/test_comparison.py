@@ -112,8 +112,8 @@ def test_the_parts_add_up_to_the_change_of_the_planned_bid_and_jitter_to_that_of
 
 def test_where_both_runs_hold_a_bid_no_curve_or_price_explains_its_change():
     bids = {"is_held": True, "floor_cpm": np.nan, "value_cpm": np.nan, "step_from_cpm": np.nan}
-    before = price(segment_table().assign(previous_bid_cpm=8.0, **bids))
-    after = price(segment_table(3).assign(previous_bid_cpm=8.8, **bids), target_win_rate=0.6)
+    before = price(segment_table().assign(kept_bid_cpm=8.0, **bids))
+    after = price(segment_table(3).assign(kept_bid_cpm=8.8, **bids), target_win_rate=0.6)
     changes = compare(before, after).segments.largest_changes
     assert len(changes) == 120
     for change in changes:

@@ -11,7 +11,15 @@ from core.priced_runs import FEATURES, LEVEL_CORRECTION, LINK, REFERENCE_CPM, Pr
 from scipy.special import expit
 
 from optimizer.core.bidding import BOUNDS, NO_BID, REASONS
-from optimizer.core.explanation import JITTER_MEAN, SETTLED, UNEXPLAINED, Explanation, explain_bid, find_segment
+from optimizer.core.explanation import (
+    JITTER_MEAN,
+    ROUND_PRICE,
+    SETTLED,
+    UNEXPLAINED,
+    Explanation,
+    explain_bid,
+    find_segment,
+)
 from optimizer.core.price_steps import PriceSteps
 from optimizer.errors import DataError
 
@@ -28,7 +36,7 @@ POLICIES = {
     "a large margin": {"target_margin": 0.6},
     "a small step": {"daily_step_limit": 0.02},
     "a large step": {"daily_step_limit": 1.0},
-    "round prices": {"daily_step_limit": 1.0, "steps": PriceSteps("0.50", 0.4)},
+    "round prices": {"steps": PriceSteps("0.50", 0.6), "target_win_rate": 0.2},
 }
 
 
@@ -41,12 +49,14 @@ def some_held(**columns: Any) -> pd.DataFrame:
 
 TABLES = {
     "known slopes": segment_table(adspaces=5, regions=8),
-    "some held": some_held(),
+    "some held": some_held(hidden_floor_cpm=np.arange(40) % 4 * 3.0),
     "hidden floors": segment_table(adspaces=5, regions=8).assign(
         hidden_floor_cpm=lambda frame: np.where(frame["adspace"] == frame["adspace"].iloc[0], 12.0, 0.0)
     ),
     "a first run": some_held(
-        previous_bid_cpm=np.nan, step_from_cpm=segment_table(adspaces=5, regions=8)["usual_bid_cpm"]
+        previous_bid_cpm=np.nan,
+        kept_bid_cpm=np.nan,
+        step_from_cpm=segment_table(adspaces=5, regions=8)["usual_bid_cpm"],
     ),
 }
 
@@ -90,9 +100,9 @@ def test_the_steps_lead_from_the_wanted_over_the_planned_to_the_suggested_bid(po
 @pytest.mark.parametrize("policy", POLICIES)
 def test_the_reason_is_the_last_step_that_moved_the_bid(policy, table):
     for explanation in explained(policy, table)[1]:
-        movers = (*BOUNDS, "exploration", "round_price")
-        moving = [step.name for step in explanation.steps if step.has_moved and step.name in movers]
-        if explanation.reason in movers:
+        deciding = (*BOUNDS, "exploration", ROUND_PRICE)
+        moving = [step.name for step in explanation.steps if step.has_moved and step.name in deciding]
+        if explanation.reason in deciding:
             assert moving[-1] == explanation.reason
         elif explanation.reason != NO_BID:
             assert moving == []
@@ -191,11 +201,11 @@ def test_bounds_that_do_not_hold_have_no_edges():
 
 
 def test_a_held_bid_is_not_pulled_into_the_trust_band():
-    bids = {"previous_bid_cpm": 25.0, "step_from_cpm": 25.0}
+    bids = {"previous_bid_cpm": 25.0, "kept_bid_cpm": 25.0, "step_from_cpm": 25.0}
     for explanation in explain_all(price(held(**bids))):
         assert explanation.reason == "held"
         assert explanation.planned_bid_cpm == pytest.approx(25.0)
-        assert explanation.reason_text.startswith("Held at 25.00 CPM, the active run's bid: the log does not show")
+        assert explanation.reason_text.startswith("Held at 25.00 CPM, what was bid before: the log does not show")
 
 
 def held(**columns: Any) -> pd.DataFrame:
@@ -203,18 +213,18 @@ def held(**columns: Any) -> pd.DataFrame:
 
 
 def test_a_held_bid_of_a_first_run_is_the_usual_one_and_says_so():
-    segments = held(previous_bid_cpm=np.nan, usual_bid_cpm=9.0, step_from_cpm=9.0)
+    segments = held(previous_bid_cpm=np.nan, kept_bid_cpm=np.nan, usual_bid_cpm=9.0, step_from_cpm=9.0)
     for explanation in explain_all(price(segments, target_win_rate=0.9)):
         assert (explanation.reason, explanation.planned_bid_cpm) == ("held", pytest.approx(9.0))
         assert explanation.reason_text.startswith("Held at 9.00 CPM, what was usually bid: the log does not show")
 
 
 def test_a_held_bid_whose_jitter_a_bound_cuts_off_shows_where_its_mean_goes():
-    bids = {"previous_bid_cpm": 8.0, "step_from_cpm": 8.0}
+    bids = {"previous_bid_cpm": 8.0, "kept_bid_cpm": 8.0, "step_from_cpm": 8.0}
     for explanation in explain_all(price(held(**bids), max_bid_cpm=8.4)):
         mean = next(step for step in explanation.steps if step.name == JITTER_MEAN)
         assert mean.bid_cpm == explanation.planned_bid_cpm < 8.0 and mean.has_moved
-        assert f"8.00 CPM, the active run's bid, and {mean.bid_cpm:.2f} CPM on average" in explanation.reason_text
+        assert f"8.00 CPM, what was bid before, and {mean.bid_cpm:.2f} CPM on average" in explanation.reason_text
         assert explanation.suggested_bid_cpm <= 8.4
 
 

@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 from core.worlds import logistic_cells, true_level
+from scipy.special import expit
 
 from optimizer.core.cells import prepare_cells
 from optimizer.core.logit import Tails
-from optimizer.core.slope import PriceMoves, price_moves
+from optimizer.core.slope import POOLED_ERROR_SHARE, PriceMoves, price_moves
 from optimizer.core.win_rate import fit_landscape, segment_levels
 
 FEATURES = ["adspace", "region"]
@@ -93,6 +94,28 @@ def test_auctions_without_rivals_are_likelier_where_there_are_some():
     assert likely[0.15] > likely[0.0] + 10
     assert fits[0.15].slope == pytest.approx(3.0, abs=0.2)
     assert fits[0.15].bid_coefficient < fits[0.15].slope
+
+
+def anchors_of(seed: int, bids: int):
+    """The curve of a log whose anchors have slopes of their own, 2 to 4."""
+    cells = prepare_cells(logistic_cells(seed, bids=bids), FEATURES)
+    score = true_level(cells.astype({"adspace": str, "region": str}))
+    own = np.linspace(2.0, 4.0, 8)[cells["adspace"].cat.codes.to_numpy()]
+    move = cells["log_bid"].to_numpy(float) - np.log(8)
+    won = np.random.default_rng(seed).random(len(cells)) < expit(score + own * move)
+    return curve(cells.assign(wins=won.astype(int)), score)
+
+
+def test_the_slope_of_an_anchor_counts_though_its_own_error_is_a_third_of_it():
+    fit = anchors_of(1, bids=4_000)
+    shares = fit.group_errors / fit.group_slopes
+    assert fit.is_group_identified.all() and 0.1 < shares.max() < POOLED_ERROR_SHARE
+    assert np.corrcoef(fit.group_slopes, np.linspace(2.0, 4.0, 8))[0, 1] > 0.5
+
+
+def test_no_slope_of_an_anchor_counts_where_the_overall_one_is_not_identified():
+    fit = anchors_of(1, bids=120)
+    assert fit.is_naive and not fit.is_group_identified.any()
 
 
 def test_moves_are_measured_from_each_segments_own_mean_price():

@@ -80,7 +80,7 @@ def test_the_views_of_flat_bids_have_the_click_rate_of_the_settings(world: World
 def test_win_probability_rises_with_the_bid_and_ends_at_what_is_lost_otherwise(world: World):
     grid = np.geomspace(0.01, 5_000, 400)
     p = world.win_probability(np.arange(50)[:, None], bid_cpm=grid, day=FIRST_DAY)
-    assert (np.diff(p, axis=1) >= 0).all()
+    assert (np.diff(p, axis=1) >= -1e-12).all()  # sums of products round differently from processor to processor
     assert p[:, -1] == pytest.approx(0.97, abs=1e-3)
     assert p[:, 0] == pytest.approx(0.97 * 0.05, abs=0.02)
 

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
-from core.worlds import confounded_cells, logistic_cells
+from core.worlds import confounded_cells, logistic_cells, true_level
+from scipy.special import expit
 
 import optimizer
 from optimizer.core.cells import prepare_cells
@@ -142,6 +143,35 @@ def test_flat_bids_are_held(new_job):
     segments = pd.read_parquet(folder / SEGMENTS_FILE)
     assert not segments["is_slope_identified"].any()
     assert segments["usual_bid_cpm"].to_numpy() == pytest.approx(8.0)
+
+
+def lost(cells: pd.DataFrame, share: float, *, raised: float) -> pd.DataFrame:
+    """The log with bids raised by a factor, and this share of the wins lost."""
+    rng = np.random.default_rng(1)
+    bid = raised * cells["bid_cpm_sum"]
+    won = rng.random(len(cells)) < (1 - share) * expit(true_level(cells) + 3.0 * np.log(bid / 8))
+    return cells.assign(bid_cpm_sum=bid, base_bid_cpm_sum=bid, wins=won.astype(int), clicks=0)
+
+
+@pytest.mark.parametrize(("share", "lowest", "highest"), [(0.03, 0.0, 0.03), (0.15, 0.1, 0.15)])
+def test_the_ceiling_is_the_usual_one_unless_high_bids_show_another(new_job, share, lowest, highest):
+    report = run_training(new_job(lost(logistic_cells(5, bids=30_000), share, raised=1.6)))
+    assert lowest - 1e-9 <= report.lost_share <= highest + 1e-9
+    assert report.tails.ceiling == pytest.approx(1 - report.lost_share)
+
+
+def test_a_segment_has_its_usual_bid_and_the_traffic_of_its_latest_days(trained, jittered: pd.DataFrame):
+    segments = pd.read_parquet(trained[0] / SEGMENTS_FILE)
+    one = segments.iloc[5]
+    rows = jittered[(jittered["adspace"] == one["adspace"]) & (jittered["region"] == one["region"])]
+    usual = np.exp(np.log(rows["base_bid_cpm_sum"]).mean())
+    assert one["recent_bid_cpm"] == pytest.approx(usual, rel=0.002)
+    fade = 0.5 ** ((jittered["day"].max() - rows["day"]).dt.days / 14)
+    days = 0.5 ** (np.arange(jittered["day"].nunique()) / 14)
+    assert one["recent_requests"] == pytest.approx(fade.sum() / days.sum())
+    report = trained[1]
+    assert [day["day"] for day in report.day_levels] == sorted({f"{day:%Y-%m-%d}" for day in jittered["day"]})
+    assert sum(day["bids"] for day in report.day_levels) == len(jittered)
 
 
 BROKEN = {

@@ -61,7 +61,7 @@ def make_segments(size: int, *, seed: int = 3) -> pd.DataFrame:
             "slope": rng.normal(2.5, 0.3, ADSPACES)[adspace],
             "is_held": rng.random(size) < 0.05,
             "usual_bid_cpm": usual,
-            "previous_bid_cpm": np.where(rng.random(size) < 0.7, usual, np.nan),
+            "kept_bid_cpm": np.where(rng.random(size) < 0.7, usual, np.nan),
             "trust_low_cpm": 2.0,
             "trust_high_cpm": 60.0,
             "value_cpm": np.where(rng.random(size) < 0.9, rng.gamma(4.0, 6.0, size), np.nan),

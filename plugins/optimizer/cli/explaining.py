@@ -29,17 +29,20 @@ STEP_NOTES = {
     "wanted": "before any bound",
     "exploration": "the upper end of what is plausible",
     "trust_band": "bids that the log knows",
+    "hidden_floor": "below it the log has no wins",
     "step": "the daily step, around what was served before",
     "floor": "the SSP's 90 % floor",
     "margin": "what keeps the target margin",
     "cap": "max_bid_cpm",
     "bounds": "bounds too close together for jitter",
+    "round_price": "a cent above a round price",
     "jitter_mean": "mean of jitter that a bound cuts off",
     "jitter": "random factor, whole cents",
 }
 ABSENT_NOTES = {
     "trust_band": "a held bid stays as it was",
     "step": "not known what was served before",
+    "hidden_floor": "none was found",
     "floor": "no floor is known",
     "margin": "value unknown, or not trusted enough",
 }

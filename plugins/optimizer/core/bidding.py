@@ -98,8 +98,8 @@ def plan_bids(segments: pd.DataFrame, *, landscape: Landscape, policy: BidPolicy
 
     Args:
         segments: segment_key, requests (expected, any unit), level, level_error, own_share (of the evidence, 0 to 1),
-            slope, is_held (no slope is known: the bid stays what it was), usual_bid_cpm, previous_bid_cpm (the active
-            run's planned bid, NaN where it has none), step_from_cpm (what was served before, NaN where unknown),
+            slope, is_held (no slope is known: the bid stays what it was), usual_bid_cpm, kept_bid_cpm (what a held bid
+            was before, NaN where no run bid yet), step_from_cpm (what was served before, NaN where unknown),
             trust_low_cpm, trust_high_cpm, value_cpm (NaN where unknown), floor_cpm (NaN where none), hidden_floor_cpm
             (0 where none): a bid below it wins nothing.
         seed: makes the jitter repeatable; the run_id.
@@ -215,7 +215,7 @@ class _Market:
     def of(cls, segments: pd.DataFrame, landscape: Landscape, policy: BidPolicy) -> "_Market":
         level, slope = segments["level"].to_numpy(float), segments["slope"].to_numpy(float)
         own_value = policy.value_trust * (1 - policy.target_margin) * segments["value_cpm"].to_numpy(float)
-        previous, usual = (segments[name].to_numpy(float) for name in ("previous_bid_cpm", "usual_bid_cpm"))
+        kept, usual = (segments[name].to_numpy(float) for name in ("kept_bid_cpm", "usual_bid_cpm"))
         return cls(
             policy=policy,
             landscape=landscape,
@@ -224,7 +224,7 @@ class _Market:
             slope=slope,
             own_value=np.where(np.isnan(own_value), 0.0, own_value),
             usual_bid=usual,
-            held_bid=np.where(np.isnan(previous), usual, previous),
+            held_bid=np.where(np.isnan(kept), usual, kept),
             is_held=segments["is_held"].to_numpy(bool),
             solver=landscape.solver(level, slope),
         )

@@ -19,7 +19,7 @@ slope      how much more is won for a higher bid
 win_price  lambda, what one more win is worth
 value      what views are worth: their value, the trust in it, the target margin
 rule       how a bid follows from all these: scope, auction type, mix of multipliers, auctions without rivals
-bounds     the rest: trust band, step, floor, margin, cap, exploration, holding
+bounds     the rest: trust band, step, floors, margin, cap, round prices, exploration, holding
 """
 
 FIGURE_SECTIONS = ("bidding", "bid_landscape", "win_rate_model", "ctr_model", "global_stats")

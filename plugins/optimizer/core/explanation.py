@@ -24,6 +24,9 @@ UNEXPLAINED = "unexplained"
 SETTLED = "bounds"
 """Name of a step back between bounds that leave no room for jitter between them."""
 
+ROUND_PRICE = "round_price"
+"""Name of a step to a cent above a round price."""
+
 JITTER_MEAN = "jitter_mean"
 """Name of a step to the mean of a held bid's jitter, where a bound cuts one side of it off."""
 
@@ -89,10 +92,11 @@ class Curve:
     """The win-rate curve, in logit units at the reference bid.
 
     level = (model_level + level_shift + level_correction) / flatness and slope = model_slope / flatness: a curve is
-    flatter the less its level is known.
+    flatter the less its level is known. Where a hidden floor is out of reach, the level is one that cannot win.
 
     own_share: share of the level that is the segment's own evidence, 0 to 1; the rest is the model's.
     slope_error: standard error of model_slope.
+    hidden_floor_cpm: bids below it won nothing; None where there is no such price.
     modelled_win_rate: at the segment's mean logged bid.
     """
 
@@ -110,6 +114,7 @@ class Curve:
     slope: float
     slope_error: float
     is_slope_identified: bool
+    hidden_floor_cpm: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +262,7 @@ def _curve(row: Mapping[str, Any] | pd.Series, pricing: RunPricing, win_rate: Wi
         slope=slope,
         slope_error=float(row["slope_error"]),
         is_slope_identified=bool(row["is_slope_identified"]),
+        hidden_floor_cpm=float(row["hidden_floor_cpm"]) or None,
     )
 
 
@@ -305,8 +311,8 @@ def _after_bounds(
     """The bid after each step between the last bound and the planned bid."""
     settled = bounds.settle(np.array([bid]))
     reach = bounds.jitter_reach(settled, pricing.jitter_sd, is_held=np.array([bool(row["is_held"])]))
-    if (above := _known(row["round_price_cpm"])) is not None:
-        return {SETTLED: float(settled[0]), "round_price": above}
+    if (round_price := _known(row["round_price_cpm"])) is not None:
+        return {SETTLED: float(settled[0]), ROUND_PRICE: round_price}
     return {SETTLED: float(settled[0]), JITTER_MEAN: float((settled * reach.mean)[0])}
 
 
@@ -370,7 +376,7 @@ def _before_text(row: Mapping[str, Any] | pd.Series) -> str:
 
 def _held_text(row: Mapping[str, Any] | pd.Series) -> str:
     wanted, planned = float(row["wanted_bid_cpm"]), float(row["planned_bid_cpm"])
-    kept = "what was usually bid" if _known(row["previous_bid_cpm"]) is None else "the active run's bid"
+    kept = "what was usually bid" if _known(row["previous_bid_cpm"]) is None else "what was bid before"
     if math.isclose(wanted, planned, rel_tol=_BID_TOLERANCE):
         return f"{planned:.2f} CPM, {kept}"
     return f"{wanted:.2f} CPM, {kept}, and {planned:.2f} CPM on average, since a bound cuts its jitter off on one side"

@@ -168,8 +168,13 @@ def active_bids(plan: PlannedBids | None, cells: pd.DataFrame, features: Sequenc
     if plan is None:
         return None
     planned = previous_bids(plan, cells, features)
-    served = previous_bids(plan, cells, features, bids_cpm=plan.step_from_cpm)
-    return None if planned is None or served is None else ActiveBids(planned, served, plan.fallback_cpm)
+    if planned is None:
+        return None
+    served, kept = (
+        previous_bids(plan, cells, features, bids_cpm=bids) if bids else planned
+        for bids in (plan.step_from_cpm, plan.kept_cpm)
+    )
+    return ActiveBids(planned, served or planned, plan.fallback_cpm, kept)
 
 
 def orphan_view_share(totals: Mapping[str, Any]) -> float:

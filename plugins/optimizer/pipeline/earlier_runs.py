@@ -27,7 +27,7 @@ BIDS_FILE = "suggested_bids.csv"
 MEMCACHE_FILE = "memcache.csv"
 METRICS_FILE = "metrics.json"
 STEP_FROM = "step_from_cpm"
-KEYED = ("segment_key", "planned_bid_cpm", "suggested_bid_cpm", STEP_FROM)
+KEYED = ("segment_key", "planned_bid_cpm", "suggested_bid_cpm", STEP_FROM, "wanted_bid_cpm", "is_held")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,9 @@ class PlannedBids:
     """Features of a run's key, in order, its planned bid of each served key and of all others, CPM, and its metrics.
 
     step_from_cpm: the bid of each served key that the next run's daily step is measured from: what this run serves or,
-        for a second run of one calendar day, what was served before this one.
+        for a second run of one calendar day, what was served before this one; the planned bids by default.
+    kept_cpm: what each bid goes back to while it is held: a held bid that the daily step moves for a day, as jitter
+        takes it far, would else wander off; the planned bids by default.
     """
 
     features: tuple[str, ...]
@@ -43,6 +45,7 @@ class PlannedBids:
     fallback_cpm: float
     metrics: Mapping[str, Any]
     step_from_cpm: Mapping[str, float] = field(default_factory=dict)
+    kept_cpm: Mapping[str, float] = field(default_factory=dict)
 
 
 def read_planned_bids(run_id: str, systems: Systems, *, next_run_id: str | None = None) -> PlannedBids:
@@ -76,17 +79,28 @@ def read_planned_bids(run_id: str, systems: Systems, *, next_run_id: str | None 
         rule = manifest.bidding
         start = STEP_FROM if _is_same_day(run_id, next_run_id, systems) and STEP_FROM in table else "suggested_bid_cpm"
         step_from = dict(zip(table["segment_key"], table[start].astype(float), strict=True))
-        return PlannedBids(tuple(rule.features), planned, rule.fallback_bid_cpm, json.loads(metrics), step_from)
+        kept = kept_bids(table) if {"wanted_bid_cpm", "is_held"} <= set(table) else {}
+        return PlannedBids(tuple(rule.features), planned, rule.fallback_bid_cpm, json.loads(metrics), step_from, kept)
     except ValueError as error:
         raise ArtifactError(f"{BIDS_FILE} or {METRICS_FILE} of run {run_id} cannot be read: {error}") from error
 
 
+def kept_bids(bids: pd.DataFrame) -> dict[str, float]:
+    """Return `PlannedBids.kept_cpm` of a bid table."""
+    kept = bids["planned_bid_cpm"].mask(bids["is_held"].astype(bool), bids["wanted_bid_cpm"]).astype(float)
+    return dict(zip(bids["segment_key"], kept, strict=True))
+
+
 def forecast_of(plan: PlannedBids) -> EarlierForecast | None:
-    """Return what the run forecast of its own days; None where it did not say."""
+    """Return what the run forecast of its own days, by bid: requests that it blocks leave none in the log.
+
+    None where it did not say.
+    """
     figures = plan.metrics.get("bidding", {})
-    if (win_rate := figures.get("expected_win_rate")) is None:
+    win_rate, coverage = figures.get("expected_win_rate"), figures.get("row_coverage")
+    if win_rate is None or not coverage:
         return None
-    return EarlierForecast(win_rate, figures.get("level_correction") or 0.0)
+    return EarlierForecast(win_rate / coverage, figures.get("level_correction") or 0.0)
 
 
 def _is_same_day(run_id: str, next_run_id: str | None, systems: Systems) -> bool:

@@ -62,11 +62,13 @@ class ActiveBids:
     """What the active run bids, by the new run's segment keys, CPM, and its fallback.
 
     step_from_cpm: the served bids that the daily step is measured from.
+    kept_cpm: what bids go back to while they are held; the planned ones by default.
     """
 
     planned_cpm: Mapping[str, float]
     step_from_cpm: Mapping[str, float]
     fallback_cpm: float
+    kept_cpm: Mapping[str, float] | None = None
 
 
 def price_run(learned: Learned, *, settings: RunSettings, active: ActiveBids | None, run_id: str) -> PricedRun:
@@ -193,7 +195,8 @@ def _priceable(learned: Learned, settings: RunSettings, active: ActiveBids | Non
         segment_key=keys,
         requests=segments["recent_requests"],
         usual_bid_cpm=usual,
-        previous_bid_cpm=keys.map({key: bid for key, bid in planned.items() if bid > 0}).astype(float),
+        previous_bid_cpm=_known_bids(keys, planned),
+        kept_bid_cpm=_known_bids(keys, planned if active is None or active.kept_cpm is None else active.kept_cpm),
         step_from_cpm=step_from,
         flatness=flatness,
         level=level,
@@ -204,6 +207,10 @@ def _priceable(learned: Learned, settings: RunSettings, active: ActiveBids | Non
         is_held=report.is_held | report.is_slope_naive | ~segments["is_slope_identified"],
         own_share=_own_share(segments),
     )
+
+
+def _known_bids(keys: pd.Series, bids_cpm: Mapping[str, float]) -> pd.Series:
+    return keys.map({key: bid for key, bid in bids_cpm.items() if bid > 0}).astype(float)
 
 
 def _fallback_bid(segments: pd.DataFrame, plan: BidPlan, active: ActiveBids | None, policy: BidPolicy) -> float:
@@ -275,7 +282,7 @@ def _figures(bids: pd.DataFrame, plan: BidPlan, policy: BidPolicy, landscape: La
         "total_segments": len(bids),
         "segments_count": len(biddable),
         "segments_in_memcache": int((bids["is_served"] | bids["is_blocked"]).sum()),
-        "row_coverage": float(bids.loc[bids["is_served"], "bids"].sum() / bids["bids"].sum()),
+        "row_coverage": float(bids.loc[bids["is_served"], "requests"].sum() / bids["requests"].sum()),
         "bid_median": float(suggested.median()) if len(suggested) else None,
         "bid_min": float(suggested.min()) if len(suggested) else None,
         "bid_max": float(suggested.max()) if len(suggested) else None,

@@ -20,6 +20,8 @@ REASONS = {
     "margin": "the target margin of the value",
     "cap": "the highest bid allowed",
     "floor": "raised to the floor",
+    "hidden_floor": "raised above a price below which the log has no wins",
+    "round_price": "a cent above a round price: wins more for its price",
     "trust_band": "the edge of the bids that the log knows",
     "step": "the daily step from what was served before",
     "shrinkage": "thin evidence: close to segments like it",

@@ -13,7 +13,7 @@ from optimizer.core.jitter import Variation
 from optimizer.core.keys import segment_key
 from optimizer.core.settings import RunSettings
 from optimizer.pipeline.cell_run import WindowFacts, run_on_cells
-from optimizer.pipeline.earlier_runs import PlannedBids, forecast_of
+from optimizer.pipeline.earlier_runs import PlannedBids, forecast_of, kept_bids
 from optimizer.pipeline.pricing import PricedRun
 from optimizer.training.fitting import fit
 from optimizer.training.job import TrainingJob, TrainingReport
@@ -48,7 +48,8 @@ class TrialRun:
         )
         figures = {"bidding": self.priced.figures}
         fallback = self.priced.figures["fallback_bid_cpm"]
-        return EarlierRun(self.run_id, PlannedBids(self.selection.features, planned, fallback, figures, suggested))
+        plan = PlannedBids(self.selection.features, planned, fallback, figures, suggested, kept_bids(served))
+        return EarlierRun(self.run_id, plan)
 
 
 def run_trial(

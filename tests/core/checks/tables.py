@@ -40,6 +40,7 @@ def bid_table(segments: int = 200, **columns: Any) -> pd.DataFrame:
             "value_cpm": 40.0,
             "planned_bid_cpm": planned,
             "previous_bid_cpm": planned,
+            "kept_bid_cpm": planned,
             "usual_bid_cpm": planned,
             "step_from_cpm": planned,
             "suggested_bid_cpm": np.round(planned * jitter, 2),

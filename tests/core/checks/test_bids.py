@@ -84,7 +84,7 @@ def test_a_bid_that_moves_where_no_slope_is_known_fails_the_run(move: float, ver
 
 
 def test_a_held_bid_of_a_first_run_is_compared_with_what_was_usual():
-    bids = bid_table(is_held=True, reason="held", previous_bid_cpm=np.nan)
+    bids = bid_table(is_held=True, reason="held", kept_bid_cpm=np.nan)
     assert verdicts(bids)["unidentified_move"] == "passed"
     lower = 0.6 * bids["planned_bid_cpm"]
     assert verdicts(bids.assign(usual_bid_cpm=lower, step_from_cpm=lower))["unidentified_move"] == "failed"

@@ -53,7 +53,7 @@ def measure_bids(bids: pd.DataFrame, *, landscape: Landscape, is_second_price: b
 
     Args:
         bids: one row a segment: requests, suggested_bid_cpm and planned_bid_cpm (NaN: no bid), previous_bid_cpm (NaN:
-            none), step_from_cpm, usual_bid_cpm, is_served, is_blocked, is_held, level, slope, reason.
+            none), kept_bid_cpm, step_from_cpm, usual_bid_cpm, is_served, is_blocked, is_held, level, slope, reason.
         step_limit: largest relative change of a served bid a day.
     """
     requests, suggested = bids["requests"].to_numpy(float), bids["suggested_bid_cpm"]
@@ -133,7 +133,7 @@ def _held_move(rows: pd.DataFrame, step_limit: float) -> float:
     held = rows[rows["is_held"].to_numpy(bool)]
     if held.empty:
         return 0.0
-    kept = held["previous_bid_cpm"].fillna(held["usual_bid_cpm"]).to_numpy(float)
+    kept = held["kept_bid_cpm"].fillna(held["usual_bid_cpm"]).to_numpy(float)
     before = held["step_from_cpm"].to_numpy(float)
     nearest = np.clip(kept, before * (1 - step_limit), before * (1 + step_limit))
     moved = np.abs(held["planned_bid_cpm"].to_numpy(float) - nearest)
