@@ -1,8 +1,8 @@
 """extract, select_features and train_models: from the warehouse's log to win-rate curves and click rates."""
 
 import math
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from functools import partial
@@ -16,8 +16,10 @@ import numpy as np
 import pandas as pd
 
 from optimizer.core.cells import prepare_cells
+from optimizer.core.checks.model import outcome_check
 from optimizer.core.jitter import learn_variation
 from optimizer.core.slope import RANDOMISED_DAYS
+from optimizer.errors import DataError
 from optimizer.pipeline import staging
 from optimizer.pipeline.cell_run import choose_key, training_cells, training_job
 from optimizer.pipeline.earlier_runs import stage_planned_bids, with_planned_bids
@@ -129,7 +131,8 @@ def train_models(run: RunHandle, *, systems: Systems, threads: int = 1) -> dict[
         cells = training_cells(stage.get_frame(staging.CELLS), features)
         cells.to_parquet(folder / training.CELLS_FILE, index=False)
         with tracked_training(run, systems=systems) as tracked:
-            report = training.run_training(folder, on_trial=tracked.log_trial)
+            with _told_outcome(stage, totals, features):
+                report = training.run_training(folder, on_trial=tracked.log_trial)
             tracked.log_fit(report)
         for output in (training.WIN_MODEL_FILE, training.CLICK_MODEL_FILE, training.SEGMENTS_FILE):
             if (folder / output).exists():
@@ -137,6 +140,19 @@ def train_models(run: RunHandle, *, systems: Systems, threads: int = 1) -> dict[
     stage.put_json(staging.TRAINING, report.model_dump())
     stage.put_json(staging.TRACKING, tracked.figures)
     return {"wr_model_auc": report.wr_model_auc, "bid_coefficient": report.bid_coefficient}
+
+
+@contextmanager
+def _told_outcome(stage: staging.Staging, totals: dict[str, Any], features: Sequence[str]) -> Iterator[None]:
+    """Name a feature that knows whether the bid won where nothing can be learned beside it."""
+    try:
+        yield
+    except DataError as error:
+        cells = stage.get_frame(totals["files"][staging.SEGMENT_CELLS])
+        check = outcome_check(cells, totals["candidate_features"], selected=features)
+        if check.is_passed:
+            raise
+        raise DataError(f"{error}: {check.problem}; {check.next_step}") from error
 
 
 def candidate_cells(stage: staging.Staging, totals: dict[str, Any]) -> pd.DataFrame:
