@@ -244,6 +244,14 @@ def test_a_later_run_without_a_slope_holds_the_active_runs_plan():
     assert run.figures["expected_spend_change"] == pytest.approx(0.0, abs=1e-3)
 
 
+def test_a_held_bid_goes_back_to_where_it_was_held_and_not_to_where_the_step_took_it():
+    active = active_at(5.0, served_cpm=4.8)
+    kept = ActiveBids(active.planned_cpm, active.step_from_cpm, 5.0, dict.fromkeys(active.planned_cpm, 5.2))
+    run = priced(learned(report=NAIVE, is_slope_identified=False), active=kept)
+    assert run.bids["wanted_bid_cpm"].to_numpy() == pytest.approx(5.2)
+    assert (largest_steps(run) <= 1 + 1e-9).all()
+
+
 def test_a_held_bid_still_keeps_the_cap():
     found = learned(report=NAIVE, is_slope_identified=False, recent_bid_cpm=8.0)
     run = priced(found, settings=SETTINGS.model_copy(update={"max_bid_cpm": 6.0}))
