@@ -22,6 +22,9 @@ LEAST_GAIN = 8.0
 """Log-likelihood that a ladder gains over the smooth curve on all days: z = 4, since five ladders are tried."""
 
 LEAST_SHARE = 0.03
+LARGEST_SHARE = 0.8
+"""A larger share is not one of rounded prices: the ladder stands for something else."""
+
 MOST_SHARE = 0.9
 
 
@@ -92,7 +95,7 @@ def fit_price_steps(
         share = trial.likeliest_share(every)
         gain = trial.gain(share, every)
         holds_later = is_later.all() or trial.gain(trial.likeliest_share(~is_later), is_later) > 0
-        if holds_later and gain >= LEAST_GAIN and share >= LEAST_SHARE:
+        if holds_later and gain >= LEAST_GAIN and LEAST_SHARE <= share <= LARGEST_SHARE:
             found.append((gain, PriceSteps(name, share)))
     return max(found, key=lambda one: one[0])[1] if found else None
 

@@ -16,6 +16,11 @@ from optimizer.training.boosting import fit_win_model, largest_fall
 from optimizer.training.context import Context
 from optimizer.training.curves import Curve, fit_best_curve, fit_curve
 
+ONE_PRICE = 0.002
+"""Cells whose final and base bids differ by less, in logs, were bid without multipliers."""
+
+LEAST_ONE_PRICE_BIDS = 20_000
+
 
 @dataclass(frozen=True, slots=True)
 class WinRate:
@@ -66,10 +71,16 @@ def fit_win_rate(context: Context) -> WinRate:
 
 
 def _price_steps(context: Context, curve: Curve, levels: SegmentLevels) -> PriceSteps | None:
-    """Round prices in the rivals' bids; not looked for in second price, where nobody pays for them."""
+    """Round prices in the rivals' bids; not looked for in second price, where nobody pays for them.
+
+    Only cells of one price show them: those that were bid without multipliers.
+    """
     if context.job.is_second_price or curve.fit.is_naive:
         return None
     priced = context.priced
+    priced = priced[(priced["log_bid"] - priced["log_base"]).abs() < ONE_PRICE]
+    if priced["bids"].sum() < LEAST_ONE_PRICE_BIDS:
+        return None
     logit = curve.win_logit(priced) + levels.shift[priced["segment"]]
     slope = curve.fit.group_slopes[priced["anchor"]]
     return fit_price_steps(priced, logit=logit, slope=slope, win_rate=curve.fit.win_rate)

@@ -20,7 +20,9 @@ from optimizer.truth.log import ExtractedLog, extract_log
 START_DAY = date(2026, 1, 5)
 SLOPE_REQUESTS = 100_000
 
-TARGET_ONLY = RunSettings(npi_enabled=True, domain_enabled=True, max_bid_cpm=1_000.0, daily_step_limit=1.0)
+TARGET_ONLY = RunSettings(npi_enabled=True, domain_enabled=True, max_bid_cpm=1_000.0).model_copy(
+    update={"daily_step_limit": 100.0}
+)
 """What is asked of the optimizer where the win rate alone is judged: no cap near the bids, and no daily step, so that
 one run may go where a week of runs would.
 """
