@@ -80,7 +80,7 @@ def test_the_measured_bids_need_a_search_for_lambda():
     for link in LINKS.values():
         plan = plan_bids(segments, landscape=Landscape(REFERENCE_CPM, link), policy=POLICY, seed="run")
         assert plan.win_price_cpm > 0
-        assert plan.expected_win_rate == pytest.approx(POLICY.target_win_rate, abs=1e-4)
+        assert plan.expected_win_rate == pytest.approx(POLICY.target_win_rate, abs=0.01)  # with jitter and in cents
 
 
 def test_inversion_has_a_line_a_size_and_link_and_a_bound_for_a_million_alone():

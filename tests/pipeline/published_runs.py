@@ -69,21 +69,26 @@ def snapshot_of(priced: PricedRun) -> dict[str, Any]:
 
 def metrics_of(priced: PricedRun) -> dict[str, Any]:
     """Return the sections of metrics.json that a run is priced with."""
-    pricing, link = priced.pricing, priced.landscape.link
-    biddable = priced.bids.dropna(subset="suggested_bid_cpm")
+    pricing, link, steps = priced.pricing, priced.landscape.link, priced.landscape.steps
+    bids = priced.bids
     return {
         "bidding": {
             "expected_win_rate": priced.expected_win_rate,
             "win_price_cpm": pricing.win_price_cpm,
             "value_trust": pricing.value_trust,
             "step_limit": pricing.step_limit,
-            "row_coverage": float(biddable.loc[biddable["is_served"], "bids"].sum() / biddable["bids"].sum()),
+            "level_correction": pricing.level_correction,
+            "jitter_sd": pricing.jitter_sd,
+            "row_coverage": float(bids.loc[bids["is_served"], "bids"].sum() / bids["bids"].sum()),
         },
         "bid_landscape": {"reference_cpm": pricing.reference_cpm, "bid_coefficient": 1.85},
         "link": {
             "shifts": link.shifts.tolist(),
             "shares": link.shares.tolist(),
-            "unrivalled_share": link.unrivalled_share,
+            "unrivalled_share": link.tails.floor,
+            "lost_share": 1 - link.tails.ceiling,
+            "price_ladder": None if steps is None else steps.ladder,
+            "price_ladder_share": 0.0 if steps is None else steps.share,
         },
         "checks": [],
     }
@@ -94,9 +99,7 @@ def write_files(priced: PricedRun, folder: Path, snapshot: dict[str, Any]) -> Fi
     folder.mkdir(parents=True, exist_ok=True)
     bids = priced.bids.dropna(subset="suggested_bid_cpm")
     bids.to_csv(folder / "suggested_bids.csv", index=False, lineterminator="\n", float_format="%.10g")
-    known = priced.bids[priced.bids["region"].notna()] if "region" in priced.bids else priced.bids
-    held = known[known["is_served"] | known["suggested_bid_cpm"].isna()]
-    memcache = held[["segment_key"]].assign(bid=held["suggested_bid_cpm"].fillna(0))
+    memcache = priced.bids[["segment_key"]].assign(bid=priced.bids["suggested_bid_cpm"].fillna(0))
     memcache.to_csv(folder / "memcache.csv", index=False, lineterminator="\n", float_format="%.10g")
     (folder / "metrics.json").write_text(json.dumps(metrics_of(priced), allow_nan=False))
     (folder / "config.json").write_text(json.dumps(snapshot))

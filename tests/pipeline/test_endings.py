@@ -34,16 +34,16 @@ LATER = NOW + timedelta(hours=1)
 def unvalidated(new_pipeline: Callable[..., Pipeline], first_run: FinishedRun) -> tuple[Pipeline, Any]:
     """Return a run whose validation fails, beside the active first run."""
     pipeline = new_pipeline(copy_of=first_run.pipeline)
-    return pipeline, pipeline.complete("strict", now=LATER, min_row_coverage=1.0, promotion="auto")
+    return pipeline, pipeline.complete("strict", now=LATER, max_calibration_error=0.0001, promotion="auto")
 
 
 def test_a_run_whose_validation_fails_is_completed_and_keeps_its_outputs(unvalidated: tuple[Pipeline, Any]):
     pipeline, run = unvalidated
     row = pipeline.row(run)
     assert (row.status, row.validation_status) == ("completed", "failed")
-    assert row.error_message.startswith("row_coverage is 0.")
-    assert "must be at least 1: too few requests would find a bid of their own" in row.error_message
-    assert "or lower max_features" in row.error_message
+    assert row.error_message.startswith("calibration_error is 0.")
+    assert "must be at most 0.0001: predicted and observed win rates differ on the latest days" in row.error_message
+    assert "look for a market change or an incomplete load of VIEWS" in row.error_message
     assert run.output_uri.removeprefix("s3://pipeline/") + "manifest.json" in pipeline.checksums(run.output_uri)
 
 
@@ -53,10 +53,10 @@ def test_a_run_whose_validation_failed_is_not_promoted_and_the_earlier_run_stays
     pipeline, run = unvalidated
     result = pipeline.promote(run)
     assert not result["is_promoted"]
-    assert "row_coverage" in result["reason"]
+    assert "calibration_error" in result["reason"]
     active = deployments.read_active(pipeline.systems.engine, "drugs_hcp")
     assert [item.run_id for item in active] == [pipeline.row_of("first").run_id] != [run.run_id]
-    with pytest.raises(RunStateError, match=r"is completed but its validation failed, it was not promoted: row_cov"):
+    with pytest.raises(RunStateError, match=r"is completed but its validation failed, it was not promoted: calibr"):
         pipeline.close("strict")
 
 

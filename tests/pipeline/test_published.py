@@ -26,8 +26,9 @@ from optimizer.core.comparison import compare_runs
 from optimizer.core.explanation import UNEXPLAINED, Explanation, explain_bid
 from optimizer.errors import ArtifactError, RunStateError
 from optimizer.local import LocalStack
-from optimizer.pipeline.pricing import MAX_LEVEL_ERROR
+from optimizer.pipeline.earlier_runs import read_planned_bids
 from optimizer.pipeline.published import NUMBER_COLUMNS, PublishedRun, read_published
+from optimizer.pipeline.systems import Systems
 
 BUCKET = "published"
 _numbers = count(1)
@@ -54,6 +55,10 @@ class Publisher:
             change=change,
         )
 
+    def systems(self) -> Systems:
+        """The control plane and the objects; there is no warehouse."""
+        return Systems(engine=self.engine, store=self.store, connect_warehouse=_no_warehouse)
+
     def read(self, run_id: str) -> PublishedRun:
         return read_published(run_id, engine=self.engine, store=self.store)
 
@@ -69,13 +74,24 @@ def publisher(systems: LocalStack, tmp_path: Path) -> Iterator[Publisher]:
     client.close()
 
 
+def open_at(engine: Engine, *, hours: int) -> str:
+    """Return the run_id of a run that started this many hours after the day 0."""
+    now = NOW + timedelta(hours=hours)
+    run = open_sample(engine, f"after {hours} hours", now=now)
+    start_sample(engine, run.run_id, now=now)
+    return run.run_id
+
+
+def _no_warehouse() -> Any:
+    raise AssertionError("a published run is read without the warehouse")
+
+
 def explain(published: PublishedRun, row: pd.Series) -> Explanation:
     return explain_bid(
         row,
         features=published.features,
         pricing=published.pricing,
         win_rate=published.landscape.win_rate,
-        max_level_error=MAX_LEVEL_ERROR,
     )
 
 
@@ -90,10 +106,44 @@ def test_the_bids_come_back_as_they_were_priced(publisher: Publisher):
 
 def test_the_keys_that_a_run_blocks_are_read_from_what_the_bidder_reads(publisher: Publisher):
     bids = price(segment_table()).bids
-    blocked = bids.loc[bids["suggested_bid_cpm"].isna() & bids["region"].notna(), "segment_key"]
+    blocked = bids.loc[bids["suggested_bid_cpm"].isna(), "segment_key"]
     published = publisher.read(publisher.publish())
     assert published.blocked == set(blocked) != set()
     assert not published.blocked & set(published.bids["segment_key"])
+
+
+def test_keys_with_a_null_value_are_in_what_the_bidder_reads(publisher: Publisher):
+    """The bidder builds such a key from its request, so it has to find it."""
+    run_id = publisher.publish()
+    bids = publisher.read(run_id).bids
+    null = bids[bids["segment_key"].str.contains("%EMPTY")]
+    assert len(null) == 1 and null["is_served"].all()
+    planned = read_planned_bids(run_id, publisher.systems())
+    assert planned.planned_cpm[null["segment_key"].iloc[0]] == pytest.approx(null["planned_bid_cpm"].iloc[0])
+
+
+def test_the_daily_step_is_measured_from_what_was_served_before_today(publisher: Publisher):
+    """A second run of a calendar day may move a bid no further than the first."""
+    run_id = publisher.publish()
+    same_day, next_day = (open_at(publisher.engine, hours=hours) for hours in (5, 24))
+    served = publisher.read(run_id).bids.set_index("segment_key")
+
+    def step_from(next_run_id: str | None) -> dict[str, float]:
+        return read_planned_bids(run_id, publisher.systems(), next_run_id=next_run_id).step_from_cpm
+
+    assert step_from(next_day) == step_from(None) == pytest.approx(served["suggested_bid_cpm"].to_dict())
+    assert step_from(same_day) == pytest.approx(served["step_from_cpm"].to_dict(), nan_ok=True)
+    assert step_from(same_day) != step_from(next_day)
+
+
+def test_a_run_of_an_older_version_is_stepped_from_by_what_it_serves(publisher: Publisher):
+    def drop(files):
+        path = files["suggested_bids.csv"][1]
+        pd.read_csv(path).drop(columns=["step_from_cpm"]).to_csv(path, index=False)
+
+    run_id = publisher.publish(change=drop)
+    found = read_planned_bids(run_id, publisher.systems(), next_run_id=open_at(publisher.engine, hours=5))
+    assert found.step_from_cpm and set(found.step_from_cpm) == set(found.planned_cpm)
 
 
 def test_pricing_settings_and_features_are_those_of_the_run(publisher: Publisher):
@@ -136,7 +186,7 @@ def test_a_run_of_the_pipeline_is_explained_to_the_last_bid_by_the_curves_of_its
     for _, row in bids.iterrows():
         explanation = explain(published, row)
         assert UNEXPLAINED not in [step.name for step in explanation.steps]
-        assert explanation.is_served == (explanation.not_served_because == ())
+        assert explanation.is_served == (explanation.not_served_because is None)
     same = compare_runs(published.for_comparison(), published.for_comparison(), top=1)
     assert same.segments.mean_log_change == 0.0 and same.segments.segments_in_both == len(bids)
 

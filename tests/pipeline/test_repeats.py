@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from pipeline.conftest import FinishedRun
@@ -13,7 +14,7 @@ from pipeline.driver import NOW, STEPS, Pipeline
 
 from optimizer.control_plane import deployments, registry
 from optimizer.errors import RunStateError
-from optimizer.pipeline import publishing
+from optimizer.pipeline import publishing, staging
 
 TOMORROW = NOW + timedelta(days=1)
 SLACK = 1 + 1e-6
@@ -81,18 +82,36 @@ def second_run(new_pipeline: Callable[..., Pipeline], first_run: FinishedRun) ->
     return pipeline, pipeline.complete("second", now=TOMORROW, **values)
 
 
-def test_a_second_run_moves_no_bid_further_than_the_step_limit_from_the_active_runs_planned_bid(
+def test_a_second_run_serves_no_bid_further_than_the_step_limit_from_what_was_served_before(
     second_run: tuple[Pipeline, Any], first_run: FinishedRun
 ):
     pipeline, handle = second_run
-    before = table(first_run.pipeline, first_run.handle).set_index("segment_key")["planned_bid_cpm"]
+    before = table(first_run.pipeline, first_run.handle).set_index("segment_key")["suggested_bid_cpm"]
     after = table(pipeline, handle).set_index("segment_key")
-    step = after["planned_bid_cpm"] / before.reindex(after.index)
+    served = before.reindex(after.index)
+    assert after["step_from_cpm"].to_numpy() == pytest.approx(served.to_numpy())
+    step = (after["suggested_bid_cpm"] - served).abs() / np.maximum(0.05 * served, 0.01)
     free = ~after["reason"].isin(["margin", "cap", "floor"])
     assert free.sum() > 100
-    assert step[free].between(0.95 / SLACK, 1.05 * SLACK).all()
+    assert (step[free] <= SLACK).all()
     assert (after["reason"] == "step").sum() > 100
     assert pipeline.row(handle).validation_status == "passed"
+
+
+def test_a_second_run_of_the_same_day_moves_bids_no_further_than_the_first_may(
+    new_pipeline: Callable[..., Pipeline], first_run: FinishedRun
+):
+    pipeline = new_pipeline(copy_of=first_run.pipeline)
+    handle = pipeline.open("again", now=NOW + timedelta(hours=5), target_win_rate=0.6)
+    for name in ("extract", "select_features", "train_models", "compute_bids"):
+        pipeline.step(handle, name, now=NOW + timedelta(hours=5))
+    bids = handle.staging(pipeline.systems).get_frame(staging.BIDS).set_index("segment_key")
+    first = table(first_run.pipeline, first_run.handle).set_index("segment_key").reindex(bids.index)
+    assert bids["step_from_cpm"].to_numpy() == pytest.approx(first["step_from_cpm"].to_numpy(), rel=1e-6)
+    before = first["step_from_cpm"]
+    step = (bids["suggested_bid_cpm"] - before).abs() / np.maximum(0.15 * before, 0.01)
+    free = ~bids["reason"].isin(["margin", "cap", "floor"])
+    assert (bids["reason"] == "step").sum() > 100 and (step[free] <= SLACK).all()
 
 
 def test_a_run_is_compared_with_the_run_that_was_active_when_it_began(second_run: tuple[Pipeline, Any]):

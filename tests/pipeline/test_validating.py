@@ -12,7 +12,7 @@ from pipeline.conftest import FinishedRun
 from pipeline.driver import ENTITY, NOW, Pipeline
 
 from optimizer.control_plane import deployments
-from optimizer.errors import ArtifactError
+from optimizer.errors import ArtifactError, DataError
 from optimizer.pipeline import staging
 from optimizer.pipeline.run import RunHandle
 
@@ -145,12 +145,12 @@ def test_floors_in_micros_fail_the_run_and_are_named(pipeline: Pipeline):
 
 
 def test_a_feature_that_knows_the_outcome_fails_the_run_and_is_named(pipeline: Pipeline):
+    """Beside it there is no win-rate curve to be learned, so the run ends before it is validated."""
     run = pipeline.open()
-    finish(pipeline, run, told_by_device)
-    row = pipeline.row(run)
-    assert row.outcome == "failed"
-    assert "device_type" in row.error_message and "knows whether the bid won" in row.error_message
-    assert "set status='I' on device_type in opt_feature_macros" in row.error_message
+    with pytest.raises(DataError, match="knows whether the bid won") as raised:
+        finish(pipeline, run, told_by_device)
+    assert "set status='I' on device_type in opt_feature_macros" in str(raised.value)
+    assert "device_type (in the segment key)" in str(raised.value)
 
 
 def told_by_device(cells: pd.DataFrame) -> pd.DataFrame:
@@ -211,7 +211,7 @@ def test_a_person_may_approve_a_run_that_warnings_hold(after_first_run: Pipeline
 
 def warned_run(pipeline: Pipeline, *, promotion: str) -> RunHandle:
     """Return a registered run on a log in which too many views match no bid; its bids are the active run's."""
-    run = pipeline.open(f"warned {promotion}", now=LATER, promotion=promotion, daily_step_limit=0.01)
+    run = pipeline.open(f"warned {promotion}", now=LATER, promotion=promotion, daily_step_limit=0.05)
     pipeline.step(run, "extract", now=LATER)
     stage = run.staging(pipeline.systems)
     totals = stage.get_json(staging.TOTALS)

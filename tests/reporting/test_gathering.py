@@ -58,7 +58,8 @@ class Objects:
 def stage() -> staging.Staging:
     """Return what the steps of a run with every feature enabled leave, as far as its story needs it."""
     stage = staging.Staging(Objects(), RUN.staging_uri)
-    blank = {name: BLANK.get(info.annotation) for name, info in TrainingReport.model_fields.items()}
+    required = {name: info.annotation for name, info in TrainingReport.model_fields.items() if info.is_required()}
+    blank = {name: BLANK.get(annotation) for name, annotation in required.items()}
     bins = [{"predicted": 0.2, "observed": 0.25, "bids": 400.0}]
     stage.put_json(staging.TRAINING, blank | {"reference_cpm": REFERENCE_CPM, "calibration": bins, "held_out": []})
     table = bid_table().drop(columns=["mean_bid_cpm", "recent_win_rate"])

@@ -54,7 +54,7 @@ def make_segments(size: int, *, seed: int = 3) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "segment_key": [f"{20_000 + a}|New%20York|android|{number}" for number, a in enumerate(adspace)],
-            "bids": rng.zipf(1.5, size).clip(max=5_000),
+            "requests": rng.zipf(1.5, size).clip(max=5_000),
             "level": rng.normal(-0.5, 1.0, size),
             "level_error": rng.uniform(0.05, 0.8, size),
             "own_share": rng.random(size),
@@ -62,6 +62,7 @@ def make_segments(size: int, *, seed: int = 3) -> pd.DataFrame:
             "is_held": rng.random(size) < 0.05,
             "usual_bid_cpm": usual,
             "kept_bid_cpm": np.where(rng.random(size) < 0.7, usual, np.nan),
+            "step_from_cpm": np.round(usual, 2),
             "trust_low_cpm": 2.0,
             "trust_high_cpm": 60.0,
             "value_cpm": np.where(rng.random(size) < 0.9, rng.gamma(4.0, 6.0, size), np.nan),

@@ -91,15 +91,17 @@ class Finding:
 
 
 def promise_of(bids: pd.DataFrame) -> Promise:
-    """Return what the bids promise over the requests of the run's window.
+    """Return what the bids promise over the requests of the next days.
 
     Args:
-        bids: suggested_bids.csv, one row a segment that is bid on: bids (requests), expected_win_rate,
-            expected_cost_cpm, modelled_ctr and value_cpm; a column that is missing promises nothing.
+        bids: suggested_bids.csv, one row a segment that is bid on: requests (bids of the window where an older run has
+            none), expected_win_rate, expected_cost_cpm, modelled_ctr and value_cpm; a column that is missing promises
+            nothing.
     """
+    weight = "requests" if "requests" in bids else "bids"
     requests, win_rate, cost, ctr, value = (
         pd.to_numeric(bids.get(name, pd.Series(np.nan, bids.index)), errors="coerce").to_numpy(float)
-        for name in ("bids", "expected_win_rate", "expected_cost_cpm", "modelled_ctr", "value_cpm")
+        for name in (weight, "expected_win_rate", "expected_cost_cpm", "modelled_ctr", "value_cpm")
     )
     won = requests * win_rate
     promised = (

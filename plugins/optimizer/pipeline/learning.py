@@ -1,7 +1,8 @@
 """extract, select_features and train_models: from the warehouse's log to win-rate curves and click rates."""
 
-from collections.abc import Callable
-from contextlib import closing
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from functools import partial
@@ -11,11 +12,14 @@ from typing import Any
 from uuid import uuid4
 from zlib import crc32
 
+import numpy as np
 import pandas as pd
 
 from optimizer.core.cells import prepare_cells
+from optimizer.core.checks.model import outcome_check
 from optimizer.core.jitter import learn_variation
 from optimizer.core.slope import RANDOMISED_DAYS
+from optimizer.errors import DataError
 from optimizer.pipeline import staging
 from optimizer.pipeline.cell_run import choose_key, training_cells, training_job
 from optimizer.pipeline.earlier_runs import stage_planned_bids, with_planned_bids
@@ -106,7 +110,7 @@ def choose_features(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
         candidate_cells(stage, totals), candidates, anchor=settings.anchor_feature.lower()
     )
     stage.put_frame(staging.CELLS, cells)
-    stage.put_json(staging.VARIATION, asdict(variation))
+    stage.put_json(staging.VARIATION, plain_json(asdict(variation)))
     selection = choose_key(cells, candidates=candidates, settings=settings, variation=variation)
     stage.put_json(staging.SELECTION, asdict(selection))
     return {"features": list(selection.features)}
@@ -127,7 +131,8 @@ def train_models(run: RunHandle, *, systems: Systems, threads: int = 1) -> dict[
         cells = training_cells(stage.get_frame(staging.CELLS), features)
         cells.to_parquet(folder / training.CELLS_FILE, index=False)
         with tracked_training(run, systems=systems) as tracked:
-            report = training.run_training(folder, on_trial=tracked.log_trial)
+            with _told_outcome(stage, totals, features):
+                report = training.run_training(folder, on_trial=tracked.log_trial)
             tracked.log_fit(report)
         for output in (training.WIN_MODEL_FILE, training.CLICK_MODEL_FILE, training.SEGMENTS_FILE):
             if (folder / output).exists():
@@ -137,11 +142,37 @@ def train_models(run: RunHandle, *, systems: Systems, threads: int = 1) -> dict[
     return {"wr_model_auc": report.wr_model_auc, "bid_coefficient": report.bid_coefficient}
 
 
+@contextmanager
+def _told_outcome(stage: staging.Staging, totals: dict[str, Any], features: Sequence[str]) -> Iterator[None]:
+    """Name a feature that knows whether the bid won where nothing can be learned beside it."""
+    try:
+        yield
+    except DataError as error:
+        cells = stage.get_frame(totals["files"][staging.SEGMENT_CELLS])
+        check = outcome_check(cells, totals["candidate_features"], selected=features)
+        if check.is_passed:
+            raise
+        raise DataError(f"{error}: {check.problem}; {check.next_step}") from error
+
+
 def candidate_cells(stage: staging.Staging, totals: dict[str, Any]) -> pd.DataFrame:
     """Return the extracted cells by every candidate feature, with what earlier runs planned."""
     raw = stage.get_frame(totals["files"][staging.SEGMENT_CELLS])
     cells = prepare_cells(raw, totals["candidate_features"])
     return with_planned_bids(cells, features_by_run=totals["earlier_runs"], stage=stage)
+
+
+def plain_json(content: Any) -> Any:
+    """Return the content as JSON can say it: plain numbers and flags, null for one that is not finite.
+
+    A slope that hardly any row tells has an infinite error.
+    """
+    if isinstance(content, dict):
+        return {key: plain_json(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [plain_json(value) for value in content]
+    plain = content.item() if isinstance(content, np.generic) else content
+    return None if isinstance(plain, float) and not math.isfinite(plain) else plain
 
 
 def _daily_counts(stage: staging.Staging, totals: dict[str, Any]) -> list[dict[str, int]]:

@@ -9,7 +9,7 @@ import pandas as pd
 from optimizer.core.backtest import Backtest
 from optimizer.core.cells import MISSING, group_cells, know_planned, prepare_cells
 from optimizer.core.features import Selection
-from optimizer.core.jitter import Variation
+from optimizer.core.jitter import Variation, learn_variation
 from optimizer.core.keys import segment_key
 from optimizer.core.settings import RunSettings
 from optimizer.pipeline.cell_run import WindowFacts, run_on_cells
@@ -74,7 +74,8 @@ def run_trial(
 
     def find_plan(features: Sequence[str]) -> PlannedBids | None:
         if has_logged_active:
-            return _logged_plan(group_cells(cells, features), features)
+            varied, _ = learn_variation(cells, candidates, anchor=settings.anchor_feature.lower())
+            return _logged_plan(group_cells(varied, features), features)
         return earlier[-1].plan if earlier else None
 
     run = run_on_cells(
