@@ -6,7 +6,8 @@ reported.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,9 @@ from optimizer.core.hidden_floors import above_hidden_floors, find_hidden_floors
 from optimizer.core.logit import fit_logit, weigh_evidence
 from optimizer.core.shrinkage import posterior_shifts
 from optimizer.core.slope import (
+    IDENTIFIED_ERROR_SHARE,
     MIN_JITTER_SD,
+    STEEPEST_SLOPE,
     Slope,
     clustered_error,
     day_levels,
@@ -47,6 +50,15 @@ TEST_Z = 2.58
 MAX_BIAS_SHARE = 0.25
 """A placebo effect or a difference between two slopes below this share of the slope does not matter."""
 
+USUAL_SLOPE = 2.0
+"""Slope that is assumed for how long learning takes, before one is known to be positive."""
+
+LEARNING_JITTER_SD = 0.06
+"""Spread of the jitter within a daily step of 15 %."""
+
+CLUSTERED_SHARE = 0.5
+"""Bids of one segment and day share one jitter and one market: they say this share of what separate ones would."""
+
 LEAST_DAYS_IN_A_WEEK = 4
 MAX_PROJECTIONS = 60
 
@@ -74,6 +86,7 @@ class Variation:
     own_days, own_bids: days and bids with jitter of this optimizer.
     logged_bids: bids of other optimizers that were tested; logged_key: the features that their base bids depend on.
     tests: in the order in which they were made; empty where no logged variation had to be tested.
+    own_since: the first of the own days (YYYY-MM-DD), None without any.
     """
 
     source: str
@@ -83,10 +96,61 @@ class Variation:
     logged_bids: float = 0.0
     logged_key: tuple[str, ...] = ()
     tests: tuple[RandomnessTest, ...] = ()
+    own_since: str | None = None
 
     @property
     def failed(self) -> tuple[RandomnessTest, ...]:
         return tuple(test for test in self.tests if not test.is_passed)
+
+    def to_record(self) -> dict[str, Any]:
+        """Return the fields as plain JSON values; a figure that is not finite becomes None."""
+        return {name: _plain(value) for name, value in asdict(self).items()}
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case dict():
+            return {name: _plain(one) for name, one in value.items()}
+        case list() | tuple():
+            return [_plain(one) for one in value]
+        case bool() | np.bool_():
+            return bool(value)
+        case float() | np.floating():
+            return float(value) if np.isfinite(value) else None
+        case np.integer():
+            return int(value)
+        case _:
+            return value
+
+
+def days_until_identified(
+    own_slope: Slope | None,
+    *,
+    own_days: int,
+    bids_per_day: float,
+    win_rate: float,
+    jitter_sd: float = LEARNING_JITTER_SD,
+) -> float | None:
+    """Return after how many more days of jitter the slope's standard error is a quarter of the slope.
+
+    None where days do not help: nothing is bid, won or varied, or the curve is a step. With jitter in the log its error
+    falls by the root of the days; before that it is that of a logistic regression, with half the bids' evidence.
+
+    Args:
+        own_slope: from the `own_days` with jitter of this optimizer; None before there is any.
+        win_rate: expected of the next days; jitter_sd: spread of the log of the bids around their plan.
+    """
+    is_seen = own_slope is not None and own_days > 0 and 0 < own_slope.error < np.inf
+    slope, known = USUAL_SLOPE, 0.0
+    per_day = CLUSTERED_SHARE * bids_per_day * win_rate * (1 - win_rate) * jitter_sd**2
+    if is_seen and own_slope is not None:
+        known = own_slope.error**-2
+        per_day = known / own_days
+        if own_slope.value - 1.96 * own_slope.error > 0:
+            slope = own_slope.value
+    if not per_day > 0 or slope > STEEPEST_SLOPE:
+        return None
+    return max(1.0, float(((IDENTIFIED_ERROR_SHARE * slope) ** -2 - known) / per_day))
 
 
 def learn_variation(
@@ -108,7 +172,11 @@ def learn_variation(
     own, logged = rows[is_own], rows[~is_own]
     own_slope = find_slope(own, _groups(own, candidates))
     cells = cells.assign(**{OWN_JITTER: cells["log_planned"].notna()})
-    counts = {"own_days": int(own["day"].nunique()), "own_bids": float(own["bids"].sum())}
+    counts: dict[str, Any] = {
+        "own_days": int(own["day"].nunique()),
+        "own_bids": float(own["bids"].sum()),
+        "own_since": None if own.empty else own["day"].min().date().isoformat(),
+    }
     is_own_known = own_slope is not None and own_slope.is_identified
     if logged.empty:
         return cells, Variation("own" if is_own_known else "none", own_slope, **counts)
