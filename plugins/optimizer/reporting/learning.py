@@ -40,9 +40,10 @@ def _missing(figures: Mapping[str, float | None]) -> str:
         if figures.get(f"{name}_passed") == 0
     ][:1]
     if own_days := figures.get("own_days"):
-        parts.append(
-            f"{'1 day' if own_days == 1 else f'{count(own_days)} days'} of this optimizer's jitter are too few"
-        )
+        days = "1 day", "is too little"
+        if own_days > 1:
+            days = f"{count(own_days)} days", "are too few"
+        parts.append(f"{days[0]} of this optimizer's jitter {days[1]}")
     if not parts:
         parts.append("the logged bids varied too little" if figures.get("logged_bids") else "the log has no base bids")
     return "; ".join(parts)
