@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
-from pipeline.test_pricing import REPORT
 
 from optimizer.pipeline.pricing import value_trust
+from optimizer.training.job import TrainingReport
 from optimizer.training.results import click_value_cv
 
 
@@ -31,7 +31,9 @@ def test_where_nothing_can_be_compared_nothing_varies(clicks: list[int], revenue
 
 
 def test_trust_in_the_value_falls_with_the_spread_of_what_a_click_earns():
-    by_clicks = REPORT.model_copy(update={"value_per_click": 5.0, "value_per_mille_views": 0.0})
+    by_clicks = TrainingReport.model_construct(
+        global_click_rate=0.001, value_per_click=5.0, value_per_mille_views=0.0, click_value_cv=0.0
+    )
     spread = by_clicks.model_copy(update={"click_value_cv": 3.0**0.5})
     assert value_trust(by_clicks, total_clicks=100) == pytest.approx(0.9)
     assert value_trust(spread, total_clicks=100) == pytest.approx(0.8)
