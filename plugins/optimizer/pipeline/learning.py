@@ -110,7 +110,7 @@ def choose_features(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
         candidate_cells(stage, totals), candidates, anchor=settings.anchor_feature.lower()
     )
     stage.put_frame(staging.CELLS, cells)
-    stage.put_json(staging.VARIATION, plain_json(asdict(variation)))
+    stage.put_json(staging.VARIATION, variation.to_record())
     selection = choose_key(cells, candidates=candidates, settings=settings, variation=variation)
     stage.put_json(staging.SELECTION, asdict(selection))
     return {"features": list(selection.features)}

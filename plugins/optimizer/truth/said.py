@@ -24,6 +24,9 @@ Said = Literal["learning", "held", "naive", "bids"]
 
 ENDS = ("low", "high")
 
+MOST_STEPPED = 0.3
+"""Above this share of requests whose bid the daily step decides, a run is on its way to its target."""
+
 
 @dataclass(frozen=True, slots=True)
 class Promise:
