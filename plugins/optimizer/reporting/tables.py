@@ -25,8 +25,6 @@ REASONS = {
     "trust_band": "the edge of the bids that the log knows",
     "step": "the daily step from what was served before",
     "shrinkage": "thin evidence: close to segments like it",
-    "hidden_floor": "raised above a hidden floor: the log shows no win below it",
-    "round_price": "moved a cent above a round price, which many rivals bid",
     "exploration": "thin, below the target: lifted to the upper end of what may be right",
     "held": "kept at what was usually bid: the log does not show what a change would do",
     "no_bid_floor": "no bid: nothing is left between its floor and what margin and cap allow",
