@@ -49,6 +49,13 @@ def warned(engine: Engine) -> str:
         ("target", "expected_win_rate", 0.36),
         ("target", "reachable_win_rate", 0.37),
         ("target", "share_cap", 0.78),
+        ("forecast", "expected_win_rate", 0.312),
+        ("forecast", "expected_win_rate_low", 0.287),
+        ("forecast", "expected_win_rate_high", 0.338),
+        ("identification", "is_learning", 1.0),
+        ("identification", "learning_since", 20260203.0),
+        ("identification", "learning_days_left", 2.1),
+        ("identification", "bids_per_day", 5000.0),
     ]
     run = open_sample(engine, "warned", now=NOW.replace(hour=18))
     start_sample(engine, run.run_id)
@@ -67,8 +74,12 @@ def test_a_run_with_warnings_says_so_in_every_list(warned: str, optimizer: Comma
     assert shown == {"drugs_hcp": "passed", "drugs_com": None}
 
 
-def test_show_says_the_missed_target_first_then_the_outcome_and_each_warning(warned: str, optimizer: Command):
-    first, second, *rest = optimizer("show", warned).stdout.splitlines()
+def test_show_says_learning_and_the_missed_target_first_then_forecast_outcome_and_warnings(
+    warned: str, optimizer: Command
+):
+    learning, first, forecast, second, *rest = optimizer("show", warned).stdout.splitlines()
+    assert learning.startswith("Learning since 2026-02-03: ") and learning.endswith("2 days at 5,000 bids a day.")
+    assert "with 95 % intervals: win rate 31.2" in forecast
     assert first.startswith("target_win_rate 0.65 cannot be reached: at most 0.37 (limited by max_bid_cpm=30 on 78%")
     assert second.startswith("Validation passed with 2 warnings. The run does not go live automatically")
     text = "\n".join(rest)
@@ -79,6 +90,12 @@ def test_show_says_the_missed_target_first_then_the_outcome_and_each_warning(war
 def test_show_gives_programs_the_same(warned: str, optimizer_json: Any):
     shown = optimizer_json("show", warned)["validation"]
     assert shown["outcome"] == "passed with 2 warnings" and shown["target"].startswith("target_win_rate 0.65")
+    assert shown["learning"].startswith("Learning since 2026-02-03")
+    assert shown["forecast"] == {
+        "expected_win_rate": 0.312,
+        "expected_win_rate_low": 0.287,
+        "expected_win_rate_high": 0.338,
+    }
     assert [(check["check"], check["verdict"]) for check in shown["checks"]] == [
         ("expected_win_rate", "holds"),
         ("bid_stability_index", "warning"),

@@ -28,9 +28,9 @@ def test_intervals_are_those_of_wilson():
     assert high == pytest.approx([interval.high for interval in expected])
 
 
-def test_what_is_not_covered_gets_the_fallback_bid_or_no_bid():
+def test_the_coverage_says_that_the_gap_gets_no_bid():
     table = bid_table(4).assign(is_served=[True, True, False, False], suggested_bid_cpm=[9.0, 8.0, 7.0, np.nan])
-    assert bid_figures.coverage(story(bids=table)).caption.endswith("traffic that gets the fallback bid, or no bid.")
+    assert bid_figures.coverage(story(bids=table)).caption.endswith("traffic that gets no bid.")
 
 
 def test_a_bar_of_the_reasons_says_its_share_of_requests_and_of_segments():

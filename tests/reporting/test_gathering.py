@@ -61,7 +61,8 @@ def stage() -> staging.Staging:
     required = {name: info.annotation for name, info in TrainingReport.model_fields.items() if info.is_required()}
     blank = {name: BLANK.get(annotation) for name, annotation in required.items()}
     bins = [{"predicted": 0.2, "observed": 0.25, "bids": 400.0}]
-    stage.put_json(staging.TRAINING, blank | {"reference_cpm": REFERENCE_CPM, "calibration": bins, "held_out": []})
+    lists: dict[str, Any] = {"held_out": [], "day_levels": []}
+    stage.put_json(staging.TRAINING, blank | {"reference_cpm": REFERENCE_CPM, "calibration": bins} | lists)
     table = bid_table().drop(columns=["mean_bid_cpm", "recent_win_rate"])
     stage.put_frame(staging.BIDS, table.assign(usual_bid_cpm=9.5))
     stage.put_json(staging.BID_FIGURES, {"win_price_cpm": 3.5, "link": LINK})
@@ -111,6 +112,18 @@ def test_a_failed_check_brings_what_to_do_next(stage):
 
 def test_a_target_that_cannot_be_reached_is_told(stage):
     assert gather(stage).target_sentence == "target_win_rate 0.4 cannot be reached"
+
+
+def test_a_run_that_learns_says_so_in_its_story_and_its_page(stage):
+    assert gather(stage).learning_sentence is None
+    identification = {"is_learning": 1.0, "learning_since": 20260303.0, "own_days": 4.0, "learning_days_left": 3.2}
+    known = {"win_price_cpm": 3.5, "link": LINK, "step_limit": 0.15, "identification": identification}
+    stage.put_json(staging.BID_FIGURES, known)
+    told = gather(stage)
+    assert told.learning_sentence.startswith("Learning since 2026-03-03: ")
+    assert "within the daily step of 15 %" in told.learning_sentence and "about 3 days" in told.learning_sentence
+    text = Page(render_report(told)).section("")
+    assert text.index("Learning since 2026-03-03") < text.index("target_win_rate 0.4 cannot be reached")
 
 
 def test_of_professionals_only_the_distribution_is_told(stage):

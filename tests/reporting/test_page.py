@@ -87,6 +87,14 @@ def test_a_target_that_cannot_be_reached_is_said_above_the_numbers():
     assert page.section("").index(sentence) < page.section("").index("Expected win rate")
 
 
+def test_a_forecast_is_shown_with_its_interval():
+    known = story().figures | {"expected_win_rate_low": 0.27, "expected_win_rate_high": 0.33}
+    text = read(story(figures=known)).section("")
+    assert f"{percent(0.27)} to {percent(0.33)}; target {percent(0.30)}".replace("\N{NO-BREAK SPACE}", " ") in text
+    assert "Intervals are of the next days, with 95 % confidence." in text
+    assert "confidence" not in read(story()).section("")
+
+
 def test_a_target_out_of_reach_is_said():
     missed = read(story(figures={**story().figures, "expected_win_rate": 0.21}))
     assert "the target is out of reach" in missed.section("")

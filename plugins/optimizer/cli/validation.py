@@ -12,13 +12,15 @@ from optimizer.core.config import snapshot_values
 from optimizer.core.settings import RunSettings
 from optimizer.core.target_reach import target_sentence
 from optimizer.core.validation import VERDICT_CODES, going_live
+from optimizer.reporting.forecast import forecast_of, forecast_sentence
+from optimizer.reporting.learning import learning_sentence
 
 _VERDICTS = {code: verdict for verdict, code in VERDICT_CODES.items()}
 _ORDER = ("failed", "holds", "warning")
 
 
 def validation_document(row: Run, metrics: Iterable[RunMetric]) -> dict[str, Any]:
-    """Return the outcome of a run, what it means, its target where that is missed, and the checks that failed.
+    """Return what a run says of itself: learning, target where that is missed, forecast, outcome and failed checks.
 
     Details of a single run, such as the value of a feature, stand in its metrics.json and report.html.
     """
@@ -34,15 +36,19 @@ def validation_document(row: Run, metrics: Iterable[RunMetric]) -> dict[str, Any
     return {
         "outcome": row.outcome,
         "going_live": going_live(row.validation_status, row.validation_warnings, holds=holds if is_known else None),
+        "learning": learning_sentence(sections),
         "target": target_sentence(sections, settings),
+        "forecast": forecast_of(sections),
         "checks": checks,
     }
 
 
 def print_validation(document: dict[str, Any]) -> None:
-    """Print what `validation_document` returned: the target first, then the outcome, then the checks."""
-    if document["target"]:
-        console.print(Text(f"{document['target']}.", style="bold"), soft_wrap=True)
+    """Print what `validation_document` returned: learning and target first, then forecast, outcome and checks."""
+    for sentence in filter(None, (document["learning"], document["target"])):
+        console.print(Text(f"{sentence}.", style="bold"), soft_wrap=True)
+    if forecast := forecast_sentence(document["forecast"]):
+        console.print(Text(f"{forecast}."), soft_wrap=True)
     if document["outcome"]:
         console.print(Text(f"Validation {document['outcome']}. {document['going_live']}"), soft_wrap=True)
     if document["checks"]:

@@ -6,7 +6,8 @@ reported.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,15 @@ import pandas as pd
 from optimizer.core.cells import MISSING, OWN_JITTER
 from optimizer.core.hidden_floors import above_hidden_floors, find_hidden_floors
 from optimizer.core.randomness import TEST_Z, RandomnessTest, check_randomness, group_numbers
-from optimizer.core.slope import Slope, find_slope, mean_by_group, randomised_rows, recent_priced_rows
+from optimizer.core.slope import (
+    IDENTIFIED_ERROR_SHARE,
+    STEEPEST_SLOPE,
+    Slope,
+    find_slope,
+    mean_by_group,
+    randomised_rows,
+    recent_priced_rows,
+)
 
 SAME_PRICE_SPREAD = 0.01
 """Base bids whose logs differ by less than this, within a day, were set alike; buckets and cents differ by as much."""
@@ -26,6 +35,15 @@ others, is not believed, whatever its error.
 
 LEAST_SPREAD_GAIN = 0.02
 """A feature joins the key of the logged bids only where it lowers their variance within a day by this share."""
+
+USUAL_SLOPE = 2.0
+"""Slope that is assumed for how long learning takes, before one is known to be positive."""
+
+LEARNING_JITTER_SD = 0.06
+"""Spread of the jitter within a daily step of 15 %."""
+
+CLUSTERED_SHARE = 0.5
+"""Bids of one segment and day share one jitter and one market: they say this share of what separate ones would."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +57,7 @@ class Variation:
     own_days, own_bids: days and bids with jitter of this optimizer.
     logged_bids: bids of other optimizers that were tested; logged_key: the features that their base bids depend on.
     tests: in the order in which they were made; empty where no logged variation had to be tested.
+    own_since: the first of the own days (YYYY-MM-DD), None without any.
     """
 
     source: str
@@ -48,10 +67,61 @@ class Variation:
     logged_bids: float = 0.0
     logged_key: tuple[str, ...] = ()
     tests: tuple[RandomnessTest, ...] = ()
+    own_since: str | None = None
 
     @property
     def failed(self) -> tuple[RandomnessTest, ...]:
         return tuple(test for test in self.tests if not test.is_passed)
+
+    def to_record(self) -> dict[str, Any]:
+        """Return the fields as plain JSON values; a figure that is not finite becomes None."""
+        return {name: _plain(value) for name, value in asdict(self).items()}
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case dict():
+            return {name: _plain(one) for name, one in value.items()}
+        case list() | tuple():
+            return [_plain(one) for one in value]
+        case bool() | np.bool_():
+            return bool(value)
+        case float() | np.floating():
+            return float(value) if np.isfinite(value) else None
+        case np.integer():
+            return int(value)
+        case _:
+            return value
+
+
+def days_until_identified(
+    own_slope: Slope | None,
+    *,
+    own_days: int,
+    bids_per_day: float,
+    win_rate: float,
+    jitter_sd: float = LEARNING_JITTER_SD,
+) -> float | None:
+    """Return after how many more days of jitter the slope's standard error is a quarter of the slope.
+
+    None where days do not help: nothing is bid, won or varied, or the curve is a step. With jitter in the log its error
+    falls by the root of the days; before that it is that of a logistic regression, with half the bids' evidence.
+
+    Args:
+        own_slope: from the `own_days` with jitter of this optimizer; None before there is any.
+        win_rate: expected of the next days; jitter_sd: spread of the log of the bids around their plan.
+    """
+    is_seen = own_slope is not None and own_days > 0 and 0 < own_slope.error < np.inf
+    slope, known = USUAL_SLOPE, 0.0
+    per_day = CLUSTERED_SHARE * bids_per_day * win_rate * (1 - win_rate) * jitter_sd**2
+    if is_seen and own_slope is not None:
+        known = own_slope.error**-2
+        per_day = known / own_days
+        if own_slope.value - 1.96 * own_slope.error > 0:
+            slope = own_slope.value
+    if not per_day > 0 or slope > STEEPEST_SLOPE:
+        return None
+    return max(1.0, float(((IDENTIFIED_ERROR_SHARE * slope) ** -2 - known) / per_day))
 
 
 def learn_variation(
@@ -73,7 +143,11 @@ def learn_variation(
     own, logged = rows[is_own], rows[~is_own]
     own_slope = find_slope(own, group_numbers(own, candidates))
     cells = cells.assign(**{OWN_JITTER: cells["log_planned"].notna()})
-    counts = {"own_days": int(own["day"].nunique()), "own_bids": float(own["bids"].sum())}
+    counts: dict[str, Any] = {
+        "own_days": int(own["day"].nunique()),
+        "own_bids": float(own["bids"].sum()),
+        "own_since": None if own.empty else own["day"].min().date().isoformat(),
+    }
     is_own_known = own_slope is not None and own_slope.is_identified
     if logged.empty:
         return cells, Variation("own" if is_own_known else "none", own_slope, **counts)

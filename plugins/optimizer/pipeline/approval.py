@@ -9,7 +9,7 @@ import numpy as np
 from optimizer.control_plane import deployments, runs
 from optimizer.control_plane.records import Deployment
 from optimizer.core.comparison import find_figure
-from optimizer.core.live import promise_of
+from optimizer.core.live import Promise, promise_of
 from optimizer.core.target_reach import target_sentence
 from optimizer.core.validation import failed_checks, held_by
 from optimizer.errors import ArtifactError, RunStateError
@@ -17,7 +17,9 @@ from optimizer.pipeline.holding import reason_to_hold
 from optimizer.pipeline.published import PublishedRun, read_published
 from optimizer.pipeline.run import RunHandle, read_settings
 from optimizer.pipeline.systems import Systems
+from optimizer.reporting.forecast import forecast_of, forecast_sentence
 from optimizer.reporting.formats import amount, change, count, measure, percent, points, signed_amount
+from optimizer.reporting.learning import learning_sentence
 
 APPROVAL = "approval"
 """The value of `promotion` that asks a person."""
@@ -78,9 +80,17 @@ def request_of(run: RunHandle, *, systems: Systems) -> ApprovalRequest | str:
     active = deployments.read_active(systems.engine, run.entity_code)
     rival, problem = _read_active_run(active, run.run_id, systems)
     parts = [
-        *([] if (target := target_sentence(published.metrics, published.settings)) is None else [f"**{target}**"]),
+        *(
+            f"**{sentence}**"
+            for sentence in (
+                learning_sentence(published.metrics),
+                target_sentence(published.metrics, published.settings),
+            )
+            if sentence is not None
+        ),
         _opening(published, active),
         *([] if problem is None else [problem]),
+        *([] if (forecast := forecast_sentence(forecast_of(published.metrics))) is None else [f"{forecast}."]),
         _comparison(published, rival),
         _backtest(published.metrics.get("backtest") or {}),
         _checks(published.metrics.get("checks") or []),
@@ -131,21 +141,25 @@ def _comparison(published: PublishedRun, rival: PublishedRun | None) -> str:
 
 def _figures(published: PublishedRun) -> dict[str, float | None]:
     """The figures of _FIGURES; None where the run does not tell."""
-    row, promise, bids = published.row, promise_of(published.bids), published.bids["bids"].sum()
-    spend = None
-    if promise.cpm is not None and promise.win_rate is not None and row.data_start_dt and row.data_end_dt:
-        days = max((row.data_end_dt - row.data_start_dt).days, 1)
-        spend = float(bids) * promise.win_rate * promise.cpm / 1000 / days
+    row, promise, forecast = published.row, promise_of(published.bids), forecast_of(published.metrics)
     return {
         "requests": row.total_bids,
-        "win_rate": promise.win_rate,
-        "cpm": promise.cpm,
-        "spend": spend,
-        "margin": promise.margin,
+        "win_rate": forecast.get("expected_win_rate", promise.win_rate),
+        "cpm": forecast.get("expected_cpm", promise.cpm),
+        "spend": forecast.get("expected_spend_per_day", _spend_per_day(published, promise)),
+        "margin": forecast.get("expected_margin", promise.margin),
         "median": row.bid_median,
         "segments": row.segments_count,
         "coverage": find_figure(published.metrics, "row_coverage"),
     }
+
+
+def _spend_per_day(published: PublishedRun, promise: Promise) -> float | None:
+    """Spend a day over the window's requests: for runs of older versions, which left no forecast of it."""
+    row, bids = published.row, float(published.bids["bids"].sum())
+    if promise.cpm is None or promise.win_rate is None or not row.data_start_dt or not row.data_end_dt:
+        return None
+    return bids * promise.win_rate * promise.cpm / 1000 / max((row.data_end_dt - row.data_start_dt).days, 1)
 
 
 def _change(figure: _Figure, new: float | None, old: float | None) -> str:

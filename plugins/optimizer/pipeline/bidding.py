@@ -1,5 +1,7 @@
 """compute_bids: from win-rate curves and click rates to bids and multipliers."""
 
+import logging
+from datetime import datetime
 from typing import Any
 
 import pandas as pd
@@ -9,10 +11,15 @@ from optimizer.errors import ArtifactError, RunStateError
 from optimizer.pipeline import staging
 from optimizer.pipeline.cell_run import active_bids, bid_on_cells
 from optimizer.pipeline.earlier_runs import PlannedBids, read_planned_bids
+from optimizer.pipeline.identification import IDENTIFICATION, identification_figures
 from optimizer.pipeline.pricing import Learned
 from optimizer.pipeline.run import RunHandle, read_settings, read_snapshot
 from optimizer.pipeline.systems import Systems
+from optimizer.reporting.forecast import forecast_sentence
+from optimizer.reporting.learning import learning_sentence
 from optimizer.training.job import TrainingReport
+
+log = logging.getLogger(__name__)
 
 ACTIVE_FIGURES = ("row_coverage", "segments_in_memcache", "expected_win_rate", "expected_cpm")
 """Figures of the active run that the checks compare with."""
@@ -32,8 +39,19 @@ def compute_bids(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
     stage.put_json(staging.BACKTEST, None if backtest is None else backtest.to_record())
     tables = {staging.BIDS: priced.bids, staging.DOMAINS: priced.domains, staging.NPIS: priced.npis}
     checksums = {name: stage.put_frame(name, table).sha256 for name, table in tables.items() if table is not None}
-    noted = {"active_run_problem": problem, "checksums": checksums}
+    can_bid = priced.bids["suggested_bid_cpm"].notna()
+    identification = identification_figures(
+        stage.get_json(staging.VARIATION),
+        figures=priced.figures,
+        bids_per_day=float(priced.bids.loc[can_bid, "requests"].sum()),
+        today=datetime.fromisoformat(snapshot["inputs"]["data_end_dt"]).date(),
+    )
+    noted = {"active_run_problem": problem, "checksums": checksums, IDENTIFICATION: identification}
     stage.put_json(staging.BID_FIGURES, priced.figures | _active_figures(plan) | noted)
+    learning = learning_sentence({IDENTIFICATION: identification, "bidding": priced.figures})
+    for sentence in (learning, forecast_sentence(priced.figures)):
+        if sentence is not None:
+            log.info("run %s of %s: %s", run.run_id, run.entity_code, sentence)
     return {"segments_count": priced.figures["segments_count"], "bid_median": priced.figures["bid_median"]}
 
 

@@ -11,8 +11,10 @@ import pandas as pd
 from optimizer.core.settings import RunSettings
 from optimizer.core.validation import VERDICT_CODES
 from optimizer.pipeline import staging
+from optimizer.pipeline.identification import IDENTIFICATION
 from optimizer.pipeline.run import RunHandle
 from optimizer.pipeline.story import gather_story
+from optimizer.reporting.forecast import FORECAST_KEYS
 from optimizer.reporting.story import RunStory
 from optimizer.training.job import CLICK_MODEL_FILE, WIN_MODEL_FILE, TrainingReport
 
@@ -184,6 +186,7 @@ def run_figures(stage: staging.Staging) -> list[Figure]:
         "step_limit",
         "level_correction",
     )
+    forecast = (*FORECAST_KEYS, "level_correction", "forecast_level_sd")
     tracking = stage.get_json(staging.TRACKING) if stage.has(staging.TRACKING) else {}
     tuning = {} if report.tuning is None else report.tuning.model_dump(exclude={"reason", "parameters"})
     validation = stage.get_json(staging.VALIDATION)
@@ -198,6 +201,8 @@ def run_figures(stage: staging.Staging) -> list[Figure]:
         *_section("global_stats", global_stats),
         *_section("data", {key: totals[key] for key in data}),
         *_section("bidding", {key: bids[key] for key in bidding}),
+        *_section("forecast", {key: bids[key] for key in forecast if key in bids}),
+        *_section(IDENTIFICATION, bids.get(IDENTIFICATION, {})),
         *_section("backtest", backtest),
         *_section("validation", {check["name"]: check["figure"] for check in checks}),
         *_section("validation_limits", {check["name"]: check["limit"] for check in checks}),

@@ -153,15 +153,17 @@ def bid_policy(settings: RunSettings, report: TrainingReport, *, total_clicks: i
 
 
 def value_trust(report: TrainingReport, *, total_clicks: int) -> float:
-    """Return theta, 0 to 1: the mean value with clicks at one standard error below their count, over the mean value.
+    """Return theta, 0 to 1: the mean value with clicks one standard error below what they earned, over the mean value.
 
-    The error of a count of clicks is its root (Poisson). What views earn by themselves is known.
+    The sum of n clicks that earn m each, with coefficient of variation cv, has a variance of n m^2 (1 + cv^2): their
+    count is Poisson. What views earn by themselves is known.
     """
     by_clicks = 1000 * report.global_click_rate * report.value_per_click
     value = by_clicks + report.value_per_mille_views
     if value <= 0 or not total_clicks:
         return report.value_per_mille_views / value if value > 0 else 0.0
-    return 1.0 - total_clicks**-0.5 * by_clicks / value
+    error = math.sqrt((1 + report.click_value_cv**2) / total_clicks)
+    return max(0.0, 1.0 - error * by_clicks / value)
 
 
 def _jitter_sd(mode: str, report: TrainingReport) -> float:

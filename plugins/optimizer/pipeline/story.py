@@ -11,7 +11,9 @@ from optimizer.core.logit import Tails
 from optimizer.core.price_steps import PriceSteps
 from optimizer.core.settings import RunSettings
 from optimizer.pipeline import staging
+from optimizer.pipeline.identification import IDENTIFICATION
 from optimizer.pipeline.run import RunHandle
+from optimizer.reporting.learning import learning_sentence
 from optimizer.reporting.story import RunStory
 from optimizer.training.job import TrainingReport
 
@@ -41,6 +43,7 @@ def gather_story(
         figures=figures,
         checks=validation["checks"],
         target_sentence=validation["target_sentence"],
+        learning_sentence=learning_sentence({IDENTIFICATION: figures.get(IDENTIFICATION, {}), "bidding": figures}),
         calibration=report.calibration,
         backtest=stage.get_json(staging.BACKTEST),
         domains=stage.get_frame(staging.DOMAINS) if settings.domain_enabled else None,

@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,9 +23,11 @@ from optimizer.core.settings import RunSettings
 from optimizer.core.target_reach import TargetReach, measure_reach
 from optimizer.core.validation import Check, Verdict, going_live, judge
 from optimizer.pipeline import staging
+from optimizer.pipeline.identification import IDENTIFICATION
 from optimizer.pipeline.run import RunHandle, read_settings, read_snapshot
 from optimizer.pipeline.story import landscape_of
 from optimizer.pipeline.systems import Systems
+from optimizer.reporting.learning import learning_sentence
 from optimizer.training.job import CLICK_MODEL_FILE, WIN_MODEL_FILE, TrainingReport
 
 log = logging.getLogger(__name__)
@@ -60,11 +63,13 @@ def validate(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
         ]
     )
     run.staging(systems).put_json(staging.VALIDATION, _verdict_record(verdict) | found.record())
-    _log(run, verdict, found.reach.sentence(found.settings))
+    learning = learning_sentence({IDENTIFICATION: found.figures.get(IDENTIFICATION, {}), "bidding": found.figures})
+    _log(run, verdict, (learning, found.reach.sentence(found.settings)))
     return {
         "is_passed": verdict.is_passed,
         "outcome": verdict.outcome,
         "going_live": _going_live(verdict),
+        "learning": learning,
         "target": found.reach.sentence(found.settings),
         "failures": verdict.failures,
         "warnings": verdict.warnings,
@@ -181,11 +186,11 @@ def _going_live(verdict: Verdict) -> str:
     return going_live(status, len(verdict.warnings), holds=verdict.holds)
 
 
-def _log(run: RunHandle, verdict: Verdict, target_sentence: str | None) -> None:
+def _log(run: RunHandle, verdict: Verdict, sentences: Iterable[str | None]) -> None:
     """Say the outcome in the task's log, what matters most first."""
     name = f"run {run.run_id} of {run.entity_code}"
-    if target_sentence:
-        log.warning("%s: %s", name, target_sentence)
+    for sentence in filter(None, sentences):
+        log.warning("%s: %s", name, sentence)
     log.log(
         logging.INFO if verdict.is_passed else logging.ERROR,
         "%s: validation %s. %s",

@@ -113,7 +113,7 @@ def coverage(story: RunStory) -> Panel:
     return Panel(
         "Coverage",
         "The share of requests that the largest segments hold together; the gap between the lines is traffic that "
-        "gets the fallback bid, or no bid.",
+        "gets no bid.",
         draw_axes(plot, name="coverage", label="Cumulative share of requests by number of segments"),
         (("now", f"{segments(served_count)} served, {percent(served[-1])}"), ("before", "all segments")),
     )

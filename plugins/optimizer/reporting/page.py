@@ -1,11 +1,13 @@
 """report.html: one page on one run."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from optimizer.reporting import bid_figures, model_figures, tables
+from optimizer.reporting.forecast import QUANTITIES, interval
 from optimizer.reporting.formats import amount, count, percent
 from optimizer.reporting.story import RunStory
 
@@ -27,6 +29,7 @@ def render_report(story: RunStory) -> str:
     return _PAGES.get_template("report.html.j2").render(
         story=story,
         tiles=headline(story),
+        has_intervals=any(interval(story.figures, name) for name in QUANTITIES),
         win_price=win_price_sentence(story),
         checks=tables.check_rows(story),
         changes=tables.change_rows(story),
@@ -55,21 +58,30 @@ def headline(story: RunStory) -> list[dict[str, Any]]:
         _tile(
             "Expected win rate",
             percent(win_rate),
-            f"target {percent(story.target_win_rate)}",
+            _note(known, "expected_win_rate", f"target {percent(story.target_win_rate)}"),
             _is_below(win_rate, story.target_win_rate),
         ),
-        _tile("Expected CPM", amount(known.get("expected_cpm")), f"no bid above {amount(story.max_bid_cpm)}"),
+        _tile(
+            "Expected CPM",
+            amount(known.get("expected_cpm")),
+            _note(known, "expected_cpm", f"no bid above {amount(story.max_bid_cpm)}"),
+        ),
+        _tile(
+            "Expected spend a day",
+            amount(known.get("expected_spend_per_day")),
+            _note(known, "expected_spend_per_day", "win rate times CPM"),
+        ),
         _tile(
             "Expected margin",
             percent(margin),
-            f"target {percent(story.target_margin)}",
+            _note(known, "expected_margin", f"target {percent(story.target_margin)}"),
             _is_below(margin, story.target_margin),
         ),
         _tile("Price of a win, λ", amount(known.get("win_price_cpm")), "CPM beyond its value"),
         _tile(
             "Row coverage",
             percent(known.get("row_coverage")),
-            f"the rest is bid {amount(known.get('fallback_bid_cpm'))}",
+            f"new keys are bid {amount(known.get('fallback_bid_cpm'))}",
         ),
     ]
 
@@ -96,6 +108,11 @@ def no_backtest_because(story: RunStory) -> str:
     if story.active_run_id is None:
         return "there is nothing to hold this run against yet"
     return story.figures.get("active_run_problem") or "it is for first-price auctions only"
+
+
+def _note(figures: Mapping[str, Any], name: str, note: str) -> str:
+    """The figure's 95 % interval, where it has one, and the note."""
+    return "; ".join(filter(None, (interval(figures, name), note)))
 
 
 def _is_below(share: float | None, target: float) -> bool:

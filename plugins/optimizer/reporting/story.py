@@ -29,6 +29,7 @@ class RunStory:
         is_selected, is_anchor, reason.
     figures: the run's figures, as staged by compute_bids; None for what could not be computed.
     checks: name, severity (hard, hold or soft), figure, relation, limit, is_passed, message.
+    learning_sentence: since when the run learns, what is missing and until when; None where it knows the slope.
     target_sentence: what can be reached and what limits it, None where the target is reached.
     calibration: predicted, observed (win rates) and bids of each bin of the test days; empty where unknown.
     backtest: is_supported, reason, days, effective_sample_size and rows of {quantity, active, new, difference, each
@@ -58,6 +59,7 @@ class RunStory:
     domains: pd.DataFrame | None = None
     npi_multipliers: np.ndarray | None = None
     target_sentence: str | None = None
+    learning_sentence: str | None = None
 
     @property
     def is_passed(self) -> bool:

@@ -26,7 +26,7 @@ REASONS = {
     "step": "the daily step from what was served before",
     "shrinkage": "thin evidence: close to segments like it",
     "exploration": "thin, below the target: lifted to the upper end of what may be right",
-    "held": "kept as it was: the log cannot tell what a change does",
+    "held": "kept at what was usually bid: the log does not show what a change would do",
     "no_bid_floor": "no bid: nothing is left between its floor and what margin and cap allow",
 }
 """What the page says of each reason of a bid."""

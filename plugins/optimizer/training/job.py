@@ -92,6 +92,7 @@ class TrainingReport(BaseModel):
     gap by anchor value; wr_model_lce: calibration error over the reach of the jitter, None without any.
     held_out: the segments with most bids on the test days, see `training.held_out`; tuning: None where it was off.
     day_levels: how far each of the latest days lay from the curve, see `optimizer.core.forecast.DayLevel`.
+    click_value_cv: standard deviation of what a click earns, over its mean.
     half_life_days: what was given or chosen; half_life_gain, half_life_gain_lower: see `optimizer.core.recency`.
     """
 
@@ -140,6 +141,7 @@ class TrainingReport(BaseModel):
     ctr_model_used: bool
     global_click_rate: float
     value_per_click: float
+    click_value_cv: float = 0.0
     value_per_mille_views: float
     served_bid_low_cpm: float
     served_bid_high_cpm: float

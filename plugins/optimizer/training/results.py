@@ -119,6 +119,7 @@ def training_report(context: Context, win_rate: WinRate, clicks: ClickModel) -> 
         ctr_model_used=clicks.is_used,
         global_click_rate=_global_click_rate(job),
         value_per_click=float(cells["click_revenue"].sum() / hits) if hits else 0.0,
+        click_value_cv=click_value_cv(cells),
         value_per_mille_views=float(1000 * cells["view_revenue"].sum() / cells["wins"].sum()),
         served_bid_low_cpm=float(np.exp(weighted_quantile(served, recent["bids"], 0.01))),
         served_bid_high_cpm=float(np.exp(weighted_quantile(served, recent["bids"], 0.99))),
@@ -129,6 +130,20 @@ def training_report(context: Context, win_rate: WinRate, clicks: ClickModel) -> 
         day_levels=_day_levels(context, win_rate),
         test_until=_date(cells["day"].max() + pd.Timedelta(days=1)),
     )
+
+
+def click_value_cv(cells: pd.DataFrame) -> float:
+    """Return the coefficient of variation of what a click earns, from cells with clicks; 0 where it cannot be told.
+
+    The mean of n clicks varies by 1/n of what one does: squared gaps between cells, weighted by clicks, show it.
+    """
+    clicked = cells[cells["clicks"] > 0]
+    clicks, revenue = (clicked[name].to_numpy(float) for name in ("clicks", "click_revenue"))
+    if len(clicked) < 2 or revenue.sum() <= 0:
+        return 0.0
+    mean = revenue.sum() / clicks.sum()
+    variance = (clicks * (revenue / clicks - mean) ** 2).sum() / (len(clicked) - 1)
+    return float(np.sqrt(variance) / mean)
 
 
 def _day_levels(context: Context, win_rate: WinRate) -> list[dict[str, Any]]:

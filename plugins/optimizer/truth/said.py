@@ -24,6 +24,9 @@ Said = Literal["learning", "held", "naive", "bids"]
 
 ENDS = ("low", "high")
 
+MOST_STEPPED = 0.3
+"""Above this share of requests whose bid the daily step decides, a run is on its way to its target."""
+
 
 @dataclass(frozen=True, slots=True)
 class Promise:
@@ -62,6 +65,12 @@ def said_by(run: TrialRun) -> Said:
 def promised_shortfall(run: TrialRun, *, target_win_rate: float) -> float:
     """Return how far below the target the run itself expects to stay."""
     return max(0.0, target_win_rate - Promise.of(run.priced.figures, "expected_win_rate").value)
+
+
+def is_on_its_way(run: TrialRun) -> bool:
+    """Return whether the daily step decides most bids, so that the next runs get closer to the target."""
+    bids = run.priced.bids
+    return float(bids.loc[bids["reason"] == "step", "requests"].sum()) > MOST_STEPPED * float(bids["requests"].sum())
 
 
 def verdict_of(run: TrialRun, log: ExtractedLog, *, settings: RunSettings, active: TrialRun | None = None) -> Verdict:

@@ -13,7 +13,7 @@ from optimizer.second_market.auctions import old_bids, old_run_ids, settle
 from optimizer.second_market.requests import TRUE_FEATURES, draw_requests
 from optimizer.second_market.scenarios import Scenario
 from optimizer.second_market.served import ServedTable
-from optimizer.truth.said import Promise, Said, promised_shortfall, said_by
+from optimizer.truth.said import Promise, Said, is_on_its_way, promised_shortfall, said_by
 from optimizer.truth.second_case import SecondCase
 from optimizer.truth.second_log import served_table
 from optimizer.truth.second_outcome import Outcome, true_slope
@@ -119,9 +119,9 @@ def judge_open_loop(scenario: str | Scenario, seed: int) -> OpenLoop:
         win_rate=Promise.of(run.priced.figures, "expected_win_rate"),
         cpm=Promise.of(run.priced.figures, "expected_cpm"),
         said=said,
-        is_right=_is_right(scenario, said, shortfall),
+        is_right=_is_right(scenario, said, shortfall, is_on_its_way=is_on_its_way(run)),
         shortfall=shortfall,
-        is_promoted=verdict.is_passed,
+        is_promoted=verdict.is_passed and not verdict.holds,
         failures=_names(verdict.failures),
         warnings=_names(verdict.warnings),
         largest_move=float(moves.max(initial=0.0)),
@@ -164,7 +164,7 @@ def judge_closed_loop(scenario: str | Scenario, seed: int, *, days: int = 7) -> 
                 outcome=case.judge(requests, bids),
                 win_rate=Promise.of(run.priced.figures, "expected_win_rate", horizon="day"),
                 said=said_by(run),
-                is_promoted=verdict.is_passed,
+                is_promoted=verdict.is_passed and not verdict.holds,
                 failures=_names(verdict.failures),
                 largest_move=float(np.nanmax(moves, initial=0.0)),
                 slope=run.report.bid_coefficient,
@@ -176,13 +176,17 @@ def judge_closed_loop(scenario: str | Scenario, seed: int, *, days: int = 7) -> 
     return _closed_loop(case.scenario, seed, found, seconds=perf_counter() - started)
 
 
-def _is_right(scenario: Scenario, said: Said, shortfall: float) -> bool:
+def _is_right(scenario: Scenario, said: Said, shortfall: float, *, is_on_its_way: bool) -> bool:
+    """Where a target can be reached, a run may also say that the daily step keeps it from that today."""
     is_held = said in ("learning", "held")
     if scenario.expected == "either" and said != "naive":
         return True
     if scenario.expected == "hold":
         return is_held
-    return said == "bids" and (shortfall > SHORTFALL) == (scenario.expected == "shortfall")
+    says_short = shortfall > SHORTFALL
+    if scenario.expected == "reach":
+        return said == "bids" and (not says_short or is_on_its_way)
+    return said == "bids" and says_short
 
 
 def _has_false_feature(run: TrialRun) -> bool:
