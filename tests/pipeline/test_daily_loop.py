@@ -105,6 +105,15 @@ def test_a_later_run_knows_what_earlier_ones_planned(days):
     assert step[~bids["reason"].isin(["margin", "cap", "floor"])].max() <= 1 + 1e-6
 
 
+def test_what_earlier_forecasts_missed_corrects_the_levels_of_later_runs(days):
+    corrections = [day.json("metrics.json")["bidding"]["level_correction"] for day in days]
+    assert corrections[0] == 0.0
+    assert all(0 < abs(correction) < 0.3 for correction in corrections[1:]), corrections
+    bids = days[-1].bids()
+    level = (bids["model_level"] + bids["level_shift"] + corrections[-1]) / bids["flatness"]
+    assert bids["level"].to_numpy() == pytest.approx(level.to_numpy(), abs=1e-6)
+
+
 def test_every_run_keeps_an_identified_slope(days):
     for day in days:
         landscape = day.json("metrics.json")["bid_landscape"]
