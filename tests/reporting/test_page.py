@@ -97,7 +97,7 @@ def test_a_forecast_is_shown_with_its_interval():
 
 def test_a_target_out_of_reach_is_said():
     missed = read(story(figures={**story().figures, "expected_win_rate": 0.21}))
-    assert "the target is out of reach" in missed.section("")
+    assert "the target is missed" in missed.section("")
     assert ("div", {"class": "card missed"}) in missed.elements
 
 

@@ -69,7 +69,7 @@ def headline(story: RunStory) -> list[dict[str, Any]]:
         _tile(
             "Expected spend a day",
             amount(known.get("expected_spend_per_day")),
-            _note(known, "expected_spend_per_day", "win rate times CPM"),
+            _note(known, "expected_spend_per_day", "over all segments"),
         ),
         _tile(
             "Expected margin",
@@ -95,7 +95,7 @@ def win_price_sentence(story: RunStory) -> str:
         return "λ is 0: no price was put on winning beyond what the impressions are worth."
     meaning = f"λ = {amount(price)} CPM is what one more win counts beyond its own value"
     if _is_below(story.figures.get("expected_win_rate"), story.target_win_rate):
-        return f"{meaning}, raised as far as the bounds of the bids let the win rate rise: the target is out of reach."
+        return f"{meaning}, raised as far as the bounds of the bids let the win rate rise: the target is missed."
     sentence = f"{meaning}, raised until the whole portfolio expects its target: the higher, the dearer the target."
     ratio = story.figures.get("segment_scope_cpm_ratio")
     if ratio is None:
