@@ -24,6 +24,7 @@ from optimizer.control_plane.runs import fail_run
 from optimizer.control_plane.schema import migrate
 from optimizer.core.comparison import compare_runs
 from optimizer.core.explanation import UNEXPLAINED, Explanation, explain_bid
+from optimizer.core.live import promise_of
 from optimizer.errors import ArtifactError, RunStateError
 from optimizer.local import LocalStack
 from optimizer.pipeline.earlier_runs import read_planned_bids
@@ -134,6 +135,17 @@ def test_the_daily_step_is_measured_from_what_was_served_before_today(publisher:
     assert step_from(next_day) == step_from(None) == pytest.approx(served["suggested_bid_cpm"].to_dict())
     assert step_from(same_day) == pytest.approx(served["step_from_cpm"].to_dict(), nan_ok=True)
     assert step_from(same_day) != step_from(next_day)
+
+
+def test_a_run_is_held_to_its_forecast_by_expected_requests_or_by_bids_where_an_older_run_has_none(
+    publisher: Publisher,
+):
+    bids = publisher.read(publisher.publish()).bids
+    for name, table in (("requests", bids), ("bids", bids.drop(columns=["requests"]))):
+        weights = bids[name].to_numpy(float)
+        expected = np.average(bids["expected_win_rate"].astype(float), weights=weights)
+        assert promise_of(table).win_rate == pytest.approx(expected)
+    assert promise_of(bids).win_rate != pytest.approx(promise_of(table).win_rate, rel=1e-6)
 
 
 def test_a_run_of_an_older_version_is_stepped_from_by_what_it_serves(publisher: Publisher):

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -11,7 +10,7 @@ from pipeline.driver import FIRST_DAY, Pipeline
 
 from optimizer.core.jitter import RandomnessTest, Variation
 from optimizer.core.slope import Slope
-from optimizer.pipeline.learning import plain_json
+from optimizer.pipeline import staging
 
 
 @pytest.mark.parametrize("days", [1, 4])
@@ -27,6 +26,12 @@ def test_a_log_of_a_few_days_is_learned_from_by_blocks_of_hours_and_bid_on(
     }
     assert found["select_features"]["features"][0] == "internal_adspace_id"
     assert found["compute_bids"]["segments_count"] > 0
+    stage = run.staging(pipeline.systems)
+    figures, bids = stage.get_json(staging.BID_FIGURES), stage.get_frame(staging.BIDS)
+    # No earlier run bid in this log, so no slope is known: the first run holds the log's bids and varies them.
+    assert stage.get_json(staging.VARIATION)["source"] == "none" and figures["is_learning"]
+    assert set(bids["reason"]) == {"held"} and bids["is_served"].all()
+    assert (bids["wanted_bid_cpm"] == bids["usual_bid_cpm"]).all() and figures["jitter_spread"] > 0.05
     if days == 4:
         assert "os_code" in found["select_features"]["features"]
         assert found["train_models"]["wr_model_auc"] > 0.7
@@ -35,7 +40,7 @@ def test_a_log_of_a_few_days_is_learned_from_by_blocks_of_hours_and_bid_on(
 def test_a_slope_that_hardly_any_row_tells_is_written_without_its_infinite_error():
     test = RandomnessTest("placebo", np.inf, "<=", 0.2, np.bool_(False), "")
     variation = Variation("none", Slope(2.5, np.inf, False), own_days=np.int64(1), own_bids=40.0, tests=(test,))
-    written = json.loads(json.dumps(plain_json(asdict(variation)), allow_nan=False))
+    written = json.loads(json.dumps(variation.to_record(), allow_nan=False))
     assert written["slope"] == {"value": 2.5, "error": None, "is_identified": False}
     assert written["own_days"] == 1
     assert (written["tests"][0]["figure"], written["tests"][0]["is_passed"]) == (None, False)

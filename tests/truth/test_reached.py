@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from optimizer.truth.cases import TARGET_ONLY, Case
+from optimizer.truth.cases import DAILY, Case
 from optimizer.truth.goals import TrialFigures
 from optimizer.truth.loop import run_loop
 from optimizer.truth.trials import SCENARIO_NAMES, Job
@@ -62,7 +62,7 @@ def test_dirt_in_the_log_hardly_moves_the_bids():
 
 
 def test_a_daily_loop_learns_from_its_own_bids():
-    days = list(run_loop(Case(2, bids=BIDS), settings=TARGET_ONLY, live_days=3))
+    days = list(run_loop(Case(2, bids=BIDS), settings=DAILY, live_days=3))
     assert [day.run.run_id[:8] for day in days] == ["20260306", "20260307", "20260308"]
     for before, after in pairwise(days):
         assert not after.run.report.is_slope_naive
@@ -72,7 +72,7 @@ def test_a_daily_loop_learns_from_its_own_bids():
             known = bids["segment_key"].map(plan.planned_cpm).fillna(plan.fallback_cpm)
             assert bids["previous_bid_cpm"].to_numpy() == pytest.approx(known.to_numpy())
         step = (bids["suggested_bid_cpm"] - bids["step_from_cpm"]).abs()
-        limit = np.maximum(TARGET_ONLY.daily_step_limit * bids["step_from_cpm"], 0.01)
+        limit = np.maximum(DAILY.daily_step_limit * bids["step_from_cpm"], 0.01)
         is_free = ~bids["reason"].isin(["margin", "cap", "floor"])
         assert bids["is_served"].all() and (step <= limit + 1e-9)[is_free].all()
     assert all(abs(day.win_rate - 0.3) < 0.1 for day in days)

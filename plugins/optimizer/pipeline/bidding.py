@@ -57,7 +57,7 @@ def compute_bids(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
 
 def _learned(stage: staging.Staging, cells: pd.DataFrame) -> Learned:
     totals = stage.get_json(staging.TOTALS)
-    cells = {
+    found = {
         name: stage.get_frame(totals["files"][name]) if name in totals["files"] else None
         for name in (staging.DOMAIN_CELLS, staging.NPI_TOTALS)
     }
@@ -65,8 +65,8 @@ def _learned(stage: staging.Staging, cells: pd.DataFrame) -> Learned:
         segments=stage.get_frame(staging.SEGMENTS),
         report=TrainingReport.model_validate(stage.get_json(staging.TRAINING)),
         features=stage.get_json(staging.SELECTION)["features"],
-        domain_cells=cells[staging.DOMAIN_CELLS],
-        npi_totals=cells[staging.NPI_TOTALS],
+        domain_cells=found[staging.DOMAIN_CELLS],
+        npi_totals=found[staging.NPI_TOTALS],
         total_clicks=totals["joined_clicks"],
         level_correction=correct_level(
             cells, {run_id: EarlierForecast(**known) for run_id, known in totals["earlier_forecasts"].items()}

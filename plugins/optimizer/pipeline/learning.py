@@ -1,6 +1,5 @@
 """extract, select_features and train_models: from the warehouse's log to win-rate curves and click rates."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict
@@ -12,7 +11,6 @@ from typing import Any
 from uuid import uuid4
 from zlib import crc32
 
-import numpy as np
 import pandas as pd
 
 from optimizer.core.cells import prepare_cells
@@ -160,19 +158,6 @@ def candidate_cells(stage: staging.Staging, totals: dict[str, Any]) -> pd.DataFr
     raw = stage.get_frame(totals["files"][staging.SEGMENT_CELLS])
     cells = prepare_cells(raw, totals["candidate_features"])
     return with_planned_bids(cells, features_by_run=totals["earlier_runs"], stage=stage)
-
-
-def plain_json(content: Any) -> Any:
-    """Return the content as JSON can say it: plain numbers and flags, null for one that is not finite.
-
-    A slope that hardly any row tells has an infinite error.
-    """
-    if isinstance(content, dict):
-        return {key: plain_json(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [plain_json(value) for value in content]
-    plain = content.item() if isinstance(content, np.generic) else content
-    return None if isinstance(plain, float) and not math.isfinite(plain) else plain
 
 
 def _daily_counts(stage: staging.Staging, totals: dict[str, Any]) -> list[dict[str, int]]:
