@@ -21,6 +21,7 @@ from optimizer.cli.stack import BID_COLUMNS, RUN_NUMBERS
 from optimizer.control_plane import deployments, registry, runs
 from optimizer.control_plane.engine import open_engine
 from optimizer.control_plane.records import Run
+from optimizer.core.validation import outcome_text
 from optimizer.local.supervision import Supervisor
 from optimizer.simulation.events import generate_events
 from optimizer.simulation.presets import PRESETS
@@ -61,7 +62,9 @@ def table(printed: str, title: str) -> list[list[str]]:
 
 def check_printed(printed: str, run: Run, *, objects: Path, files: dict[str, tuple[int | None, int | None]]) -> None:
     """The demo's tables against the run's row, its registered outputs and the files in the object store's folder."""
-    assert table(printed, f"Run {run.run_id}") == [[name, format_value(getattr(run, name))] for name in RUN_NUMBERS]
+    outcome = outcome_text(run.validation_status, run.validation_warnings)
+    shown_values = {name: format_value(getattr(run, name)) for name in RUN_NUMBERS} | {"validation_status": outcome}
+    assert table(printed, f"Run {run.run_id}") == [[name, value] for name, value in shown_values.items()]
     folder = objects / run.s3_output_path.removeprefix("s3://")
     assert f"on this machine: {folder}" in printed
     shown = {name: (rows, size) for name, rows, size in table(printed, "Files")}
