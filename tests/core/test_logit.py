@@ -88,3 +88,13 @@ def test_a_log_in_which_jitter_meets_a_step_has_no_slope_to_bid_by():
 def test_a_curve_as_steep_as_a_step_is_not_identified_however_surely_it_is_known():
     assert judge_slope(9.0, 0.1).is_identified
     assert not judge_slope(11.0, 0.1).is_identified
+
+
+def test_a_fit_beside_a_score_that_tells_wins_from_losses_ends_though_no_bid_may_win_for_sure():
+    """As where a feature knows the outcome, and a curve has a ceiling: steps of the scoring overshoot for ever."""
+    won = np.tile([1.0, 0.0], 200)
+    bids = np.random.default_rng(0).integers(1, 400, 400).astype(float)
+    days = np.eye(20)[np.arange(400) // 20]
+    design = np.column_stack([np.where(won > 0, 12.0, -12.0), days])
+    fit = fit_logit(design, wins=won * bids, trials=bids, tails=Tails(0.0, 0.98))
+    assert np.isfinite(fit.standard_errors).all() and fit.coefficients[0] > 0

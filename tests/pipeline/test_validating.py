@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from optimizer.control_plane import deployments
 from optimizer.errors import ArtifactError, DataError
 from optimizer.pipeline import staging
 from optimizer.pipeline.run import RunHandle
+from optimizer.training import job as training
 
 PRICED = ("extract", "select_features", "train_models", "compute_bids")
 LATER = NOW + timedelta(hours=1)
@@ -145,12 +147,25 @@ def test_floors_in_micros_fail_the_run_and_are_named(pipeline: Pipeline):
 
 
 def test_a_feature_that_knows_the_outcome_fails_the_run_and_is_named(pipeline: Pipeline):
-    """Beside it there is no win-rate curve to be learned, so the run ends before it is validated."""
     run = pipeline.open()
-    with pytest.raises(DataError, match="knows whether the bid won") as raised:
+    finish(pipeline, run, told_by_device)
+    row = pipeline.row(run)
+    assert row.outcome == "failed"
+    assert "device_type (in the segment key) knows whether the bid won" in row.error_message
+    assert "set status='I' on device_type in opt_feature_macros" in row.error_message
+
+
+def test_a_feature_that_knows_the_outcome_is_named_where_training_ends_on_it(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+):
+    def refuse(*_: Any, **__: Any) -> None:
+        raise DataError("the win-rate curve does not converge")
+
+    monkeypatch.setattr(training, "run_training", refuse)
+    run = pipeline.open()
+    with pytest.raises(DataError, match=r"does not converge: device_type .* knows whether the bid won") as raised:
         finish(pipeline, run, told_by_device)
     assert "set status='I' on device_type in opt_feature_macros" in str(raised.value)
-    assert "device_type (in the segment key)" in str(raised.value)
 
 
 def told_by_device(cells: pd.DataFrame) -> pd.DataFrame:

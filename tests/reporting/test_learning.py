@@ -1,8 +1,15 @@
 """What a run says while it learns, rebuilt from its metrics alone."""
 
+import re
+from inspect import getsource
+
 import pytest
 
-from optimizer.reporting.learning import TESTS, learning_sentence
+from optimizer.core import jitter, randomness
+from optimizer.core.jitter import Variation
+from optimizer.core.randomness import RandomnessTest
+from optimizer.core.slope import Slope
+from optimizer.reporting.learning import TESTS, learning_sentence, variation_sentence
 
 LEARNING = {
     "is_learning": 1.0,
@@ -55,3 +62,27 @@ def test_each_failed_test_is_named_with_what_it_means(name: str):
 )
 def test_the_sentence_fits_what_is_known(changes: dict[str, float | None], text: str):
     assert text in say(**changes)
+
+
+def test_the_log_of_a_task_says_what_varied_at_random_and_names_each_test_that_failed():
+    tests = (
+        RandomnessTest("spread", 0.1, ">=", 0.015, is_passed=True, meaning=""),
+        RandomnessTest("placebo", float("inf"), "<=", 0.25, is_passed=False, meaning=""),
+    )
+    found = Variation("none", Slope(1.2, 0.6, False), own_days=1, own_bids=4_000.0, logged_bids=60_000.0, tests=tests)
+    assert variation_sentence(found.to_record()) == (
+        "no random variation shows by itself how the win rate depends on the bid; 4,000 bids with this optimizer's "
+        "jitter; 60,000 bids of others; slope 1.2, standard error 0.6; failed test placebo: not finite, must be "
+        "<= 0.25; tomorrow's bids explain today's wins, so bids followed what wins depend on"
+    )
+
+
+@pytest.mark.parametrize("slope", [None, Slope(1.0, float("inf"), False)], ids=["nothing varied", "hardly a row"])
+def test_the_log_of_a_task_leaves_out_a_slope_that_is_not_known(slope: Slope | None):
+    assert "slope" not in variation_sentence(Variation("none", slope, own_days=0, own_bids=0.0).to_record())
+
+
+def test_every_test_of_the_logged_bids_has_its_meaning():
+    source = getsource(jitter) + getsource(randomness)
+    made = re.findall(r'RandomnessTest\(\s*"(\w+)"', source)
+    assert sorted(made) == sorted(TESTS)

@@ -15,6 +15,9 @@ Source: Gelman et al., A weakly informative default prior distribution for logis
 """
 
 MOST_HALVINGS = 30
+NEGLIGIBLE_GAIN = 1e-6
+"""A fit that would gain less log-likelihood than this by its next step has converged: its coefficients are within a
+thousandth of their standard errors, even where wins and losses are almost separated and its steps overshoot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,8 @@ def fit_logit(
         coefficients, reached = coefficients + step, climbed
         if np.abs(step).max() < 1e-9:
             return LogitFit(coefficients, np.linalg.inv(information))
+    if gradient @ step < NEGLIGIBLE_GAIN:
+        return LogitFit(coefficients, np.linalg.inv(information))
     raise DataError(
         f"the win-rate curve does not converge in {max_steps} steps, as where wins and losses are almost separated; "
         "check for a feature that knows the outcome (opt_feature_macros) and for days on which all or no bids were won"

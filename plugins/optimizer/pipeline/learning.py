@@ -1,5 +1,6 @@
 """extract, select_features and train_models: from the warehouse's log to win-rate curves and click rates."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict
@@ -24,6 +25,7 @@ from optimizer.pipeline.earlier_runs import stage_planned_bids, with_planned_bid
 from optimizer.pipeline.run import RunHandle, read_settings, read_snapshot
 from optimizer.pipeline.systems import Systems
 from optimizer.pipeline.tracking import tracked_training
+from optimizer.reporting.learning import variation_sentence
 from optimizer.training import job as training
 from optimizer.warehouse.connection import warehouse_errors
 from optimizer.warehouse.contract import check_contract
@@ -34,6 +36,8 @@ from optimizer.warehouse.extraction import (
     extract_segment_cells,
     read_totals,
 )
+
+log = logging.getLogger(__name__)
 
 
 def extract(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
@@ -109,6 +113,7 @@ def choose_features(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
     )
     stage.put_frame(staging.CELLS, cells)
     stage.put_json(staging.VARIATION, variation.to_record())
+    log.info("run %s of %s: %s", run.run_id, run.entity_code, variation_sentence(variation.to_record()))
     selection = choose_key(cells, candidates=candidates, settings=settings, variation=variation)
     stage.put_json(staging.SELECTION, asdict(selection))
     return {"features": list(selection.features)}

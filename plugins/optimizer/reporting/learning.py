@@ -1,6 +1,7 @@
 """What a run says while it does not know yet how the win rate depends on the bid."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from optimizer.core.slope import RANDOMISED_DAYS
 from optimizer.reporting.formats import count
@@ -13,8 +14,16 @@ TESTS = {
     "serial_correlation": "bids that are high one day are high the next, so they may follow the rivals",
     "placebo": "tomorrow's bids explain today's wins, so bids followed what wins depend on",
     "hausman": "the slope changes when effects of segments and days are removed",
+    "plausibility": "the win rate hardly rises with the bid, as where bids follow the rivals",
+    "agreement": "this optimizer's jitter shows another slope",
 }
 """Test of the logged bids: what it means that they failed it."""
+
+_SOURCES = {
+    "own": "this optimizer's jitter shows how the win rate depends on the bid",
+    "logged": "the logged bids varied at random, and show how the win rate depends on the bid",
+    "none": "no random variation shows by itself how the win rate depends on the bid",
+}
 
 
 def learning_sentence(metrics: Metrics) -> str | None:
@@ -31,6 +40,30 @@ def learning_sentence(metrics: Metrics) -> str | None:
         f"Learning since {_date(figures.get('learning_since'))}: the log does not show how the win rate depends on the "
         f"bid ({_missing(figures)}); bids are held at what was usually bid, with jitter{step}; {_duration(figures)}"
     )
+
+
+def variation_sentence(variation: Mapping[str, Any]) -> str:
+    """Return what of the log's bids varied at random: source, own jitter, slope, and each test that failed.
+
+    Args:
+        variation: `optimizer.core.jitter.Variation.to_record`.
+    """
+    slope = variation["slope"]
+    parts = [
+        _SOURCES[variation["source"]],
+        f"{count(variation['own_bids'])} bids with this optimizer's jitter",
+        f"{count(variation['logged_bids'])} bids of others",
+    ]
+    if slope is not None and slope["error"] is not None:
+        parts.append(f"slope {slope['value']:.3g}, standard error {slope['error']:.2g}")
+    for test in variation["tests"]:
+        if not test["is_passed"]:
+            figure = "not finite" if test["figure"] is None else f"{test['figure']:.3g}"
+            parts.append(
+                f"failed test {test['name']}: {figure}, must be {test['relation']} {test['limit']:.3g}; "
+                f"{TESTS.get(test['name'], test['meaning'])}"
+            )
+    return "; ".join(parts)
 
 
 def _missing(figures: Mapping[str, float | None]) -> str:
