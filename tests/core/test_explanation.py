@@ -34,7 +34,7 @@ POLICIES = {
     "no floors": {"floor_available": False},
     "a value that is not trusted": {"value_trust": 0.4},
     "a large margin": {"target_margin": 0.6},
-    "a small step": {"daily_step_limit": 0.02},
+    "a small step": {"daily_step_limit": 0.03},
     "a large step": {"daily_step_limit": 1.0},
     "round prices": {"steps": PriceSteps("0.50", 0.6), "target_win_rate": 0.2},
 }

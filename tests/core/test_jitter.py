@@ -209,4 +209,4 @@ def test_bids_on_null_values_are_left_out_since_their_plan_is_not_known():
 def test_every_test_says_what_it_found_in_plain_values():
     for test in learn(world(1, jitter=noise(1, 0.1))).tests:
         assert isinstance(test.figure, float) and isinstance(test.is_passed, bool) and test.relation in ("<=", ">=")
-        assert test.meaning and test.limit > 0
+        assert test.limit > 0

@@ -45,7 +45,7 @@ def test_a_step_is_not_learned_by_waiting():
 
 
 def test_a_record_holds_plain_finite_values_only():
-    placebo = RandomnessTest("placebo", np.inf, "<=", np.float64(0.25), np.bool_(False), "meaning")
+    placebo = RandomnessTest("placebo", np.inf, "<=", np.float64(0.25), np.bool_(False))
     slope = Slope(np.float64(1.9), np.inf, False)
     variation = Variation("none", slope, 2, np.float64(90.0), 10.0, ("os_code",), (placebo,), "2026-02-03")
     record = json.loads(json.dumps(variation.to_record(), allow_nan=False))

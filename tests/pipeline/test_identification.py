@@ -9,7 +9,7 @@ from optimizer.pipeline.identification import identification_figures
 from optimizer.reporting.learning import learning_sentence
 
 FIGURES = {"is_learning": True, "expected_win_rate": 0.3, "jitter_spread": 0.06}
-FAILED = RandomnessTest("serial_correlation", 0.41, "<=", 0.15, False, "bids follow something")
+FAILED = RandomnessTest("serial_correlation", 0.41, "<=", 0.15, False)
 
 
 def figures_of(variation: Variation, **changes: bool) -> dict[str, float | None]:

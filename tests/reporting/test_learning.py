@@ -66,8 +66,8 @@ def test_the_sentence_fits_what_is_known(changes: dict[str, float | None], text:
 
 def test_the_log_of_a_task_says_what_varied_at_random_and_names_each_test_that_failed():
     tests = (
-        RandomnessTest("spread", 0.1, ">=", 0.015, is_passed=True, meaning=""),
-        RandomnessTest("placebo", float("inf"), "<=", 0.25, is_passed=False, meaning=""),
+        RandomnessTest("spread", 0.1, ">=", 0.015, is_passed=True),
+        RandomnessTest("placebo", float("inf"), "<=", 0.25, is_passed=False),
     )
     found = Variation("none", Slope(1.2, 0.6, False), own_days=1, own_bids=4_000.0, logged_bids=60_000.0, tests=tests)
     assert variation_sentence(found.to_record()) == (

@@ -294,7 +294,7 @@ def _group_effects(cells: pd.DataFrame, by: str) -> tuple[np.ndarray, np.ndarray
 
 
 def _identified_slope(cells: pd.DataFrame, anchor: str) -> float | None:
-    """The slope that random variation around known planned bids tells; no feature but the anchor has a part in it."""
+    """The slope from random variation around known planned bids; it depends on no feature but the anchor."""
     rows = randomised_rows(cells)
     slope = find_slope(rows, pd.factorize(rows[anchor])[0])
     return slope.value if slope is not None and slope.is_identified else None

@@ -176,7 +176,6 @@ def _test_plausibility(slope: Slope) -> RandomnessTest:
         ">=",
         LEAST_LOGGED_SLOPE,
         slope.value >= LEAST_LOGGED_SLOPE,
-        "the win rate hardly rises with the bid, as where bids follow the rivals",
     )
 
 
@@ -192,7 +191,6 @@ def _test_agreement(own: Slope | None, together: Slope) -> list[RandomnessTest]:
             "<=",
             TEST_Z,
             gap <= TEST_Z * own.error,
-            "jitter of this optimizer shows another slope",
         )
     ]
 

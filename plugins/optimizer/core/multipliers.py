@@ -77,7 +77,7 @@ def bid_response(
     price.
 
     Args:
-        slope: logit units per unit of log bid; win_rate, bid_cpm: as usual so far, which tells what a win is worth.
+        slope: logit units per unit of log bid; win_rate, bid_cpm: usual so far; they show what a win is worth.
         click_value_cpm, view_value_cpm: what clicks and views earn by a thousand wins, as far as it may be spent.
         is_slope_known: without a slope nothing is known of prices, and worth is what is earned.
     """

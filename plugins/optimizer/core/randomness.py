@@ -44,7 +44,6 @@ class RandomnessTest:
     relation: str
     limit: float
     is_passed: bool
-    meaning: str
 
 
 def group_numbers(cells: pd.DataFrame, by: Sequence[str]) -> np.ndarray:
@@ -103,7 +102,6 @@ def check_randomness(cells: pd.DataFrame, key: Sequence[str]) -> tuple[pd.Series
             ">=",
             MIN_JITTER_SD,
             spread >= MIN_JITTER_SD,
-            "apart from what moved with the market, with a key feature or with its own week, no bid was varied",
         )
     ]
     if tests[0].is_passed:
@@ -161,7 +159,6 @@ def _test_serial(logged: _Logged) -> RandomnessTest:
         "<=",
         MAX_SERIAL_CORRELATION,
         is_passed,
-        "bids that are high one day are high the next: they follow something, and that may be the rivals",
     )
 
 
@@ -183,7 +180,6 @@ def _test_outcomes(logged: _Logged, key: Sequence[str]) -> list[RandomnessTest]:
                 "<=",
                 MAX_BIAS_SHARE,
                 is_passed,
-                "tomorrow's variation explains the wins of today, so bids followed what wins depend on",
             )
         )
     if (finer := _finer(logged, key)) is not None:
@@ -198,7 +194,6 @@ def _test_outcomes(logged: _Logged, key: Sequence[str]) -> list[RandomnessTest]:
                 "<=",
                 MAX_BIAS_SHARE,
                 is_passed,
-                "the slope changes when effects of segments or pairs of features and day are taken off",
             )
         )
     return tests

@@ -132,7 +132,7 @@ class RunSettings(BaseModel):
         0.15,
         "Largest daily step",
         "Most that a served bid may move in a day, jitter included (0.15: 15 %).",
-        ge=0.01,
+        ge=0.03,
         le=1.0,
     )
     max_calibration_error: float = _key(

@@ -9,18 +9,31 @@ import numpy as np
 import pandas as pd
 
 from optimizer.core.bidding import CENT, LEAST_JITTER_SD, MIN_VALUE_TRUST, BidPlan, BidPolicy, plan_bids, step_bounds
+from optimizer.core.checks.measures import measure_bids
 from optimizer.core.forecast import WEEK_DAYS, DayLevel, Expected, forecast_figures, read_outlook
 from optimizer.core.keys import segment_key
 from optimizer.core.landscape import Landscape
 from optimizer.core.multipliers import BidResponse, bid_response, domain_multipliers, multiplier_link, npi_multipliers
 from optimizer.core.settings import RunSettings
 from optimizer.core.slope import IDENTIFIED_ERROR_SHARE
-from optimizer.core.stability import stability_index
 from optimizer.training.job import TrainingReport
 
 JITTER_SD = {"off": LEAST_JITTER_SD, "on": 0.10, "aggressive": 0.15}
 LEAST_JITTER_SHARE = 0.3
 """Jitter shrinks as the slope is known, to no less than this share: markets change, and learning must go on."""
+
+MEASURED = (
+    "total_segments",
+    "segments_count",
+    "segments_in_memcache",
+    "row_coverage",
+    "bid_median",
+    "bid_min",
+    "bid_max",
+    "jitter_spread",
+    "largest_step",
+)
+"""Figures of a run that are measured from its bid table, by the same function as validation's."""
 
 HOPELESS_LEVEL = -30.0
 """Level of a segment whose bid cannot win, logit units."""
@@ -273,21 +286,14 @@ def _segment_scope_ratio(segments: pd.DataFrame, landscape: Landscape, policy: B
 
 
 def _figures(bids: pd.DataFrame, plan: BidPlan, policy: BidPolicy, landscape: Landscape) -> dict[str, Any]:
+    measured = measure_bids(
+        bids, landscape=landscape, is_second_price=policy.is_second_price, step_limit=policy.step_limit
+    )
     biddable = bids[bids["suggested_bid_cpm"].notna()]
-    suggested = biddable["suggested_bid_cpm"]
-    step = (biddable["suggested_bid_cpm"] / biddable["step_from_cpm"] - 1).abs()
-    is_finer_than_cents = biddable["step_from_cpm"] * policy.step_limit < CENT
-    bound_by_step = step[~biddable["reason"].isin(["margin", "cap", "floor"]) & ~is_finer_than_cents]
     won = biddable["requests"] * biddable["expected_win_rate"]
     value = (won * biddable["value_cpm"]).sum()
     return {
-        "total_segments": len(bids),
-        "segments_count": len(biddable),
-        "segments_in_memcache": int((bids["is_served"] | bids["is_blocked"]).sum()),
-        "row_coverage": float(bids.loc[bids["is_served"], "requests"].sum() / bids["requests"].sum()),
-        "bid_median": float(suggested.median()) if len(suggested) else None,
-        "bid_min": float(suggested.min()) if len(suggested) else None,
-        "bid_max": float(suggested.max()) if len(suggested) else None,
+        **{name: getattr(measured, name) for name in MEASURED},
         "win_price_cpm": plan.win_price_cpm,
         "expected_win_rate": plan.expected_win_rate,
         "target_shortfall": max(0.0, policy.target_win_rate - plan.expected_win_rate),
@@ -296,12 +302,9 @@ def _figures(bids: pd.DataFrame, plan: BidPlan, policy: BidPolicy, landscape: La
         "trust_low_cpm": float(bids["trust_low_cpm"].min()),
         "trust_high_cpm": float(bids["trust_high_cpm"].max()),
         "jitter_sd": policy.jitter_sd,
-        "jitter_spread": _jitter_spread(bids),
         "step_limit": policy.step_limit,
-        "largest_step": float(bound_by_step.max()) if bound_by_step.notna().any() else 0.0,
         "compared_segments": int(biddable["previous_bid_cpm"].notna().sum()),
         "value_trust": policy.value_trust,
-        **_changes(biddable, landscape, policy),
         "reasons": {reason: int(count) for reason, count in bids["reason"].value_counts().sort_index().items()},
     }
 
@@ -338,35 +341,3 @@ def _forecast(bids: pd.DataFrame, learned: Learned, policy: BidPolicy, landscape
         clicks_ahead=clicks_ahead,
         clicks_seen=float(learned.total_clicks),
     )
-
-
-def _jitter_spread(bids: pd.DataFrame) -> float:
-    """Standard deviation of log(suggested / planned) over the requests that are served; 0 where nothing is."""
-    served = bids[bids["is_served"]]
-    if served.empty:
-        return 0.0
-    moves, weights = np.log(served["suggested_bid_cpm"] / served["planned_bid_cpm"]), served["requests"]
-    return float(np.sqrt(np.average((moves - np.average(moves, weights=weights)) ** 2, weights=weights)))
-
-
-def _changes(biddable: pd.DataFrame, landscape: Landscape, policy: BidPolicy) -> dict[str, float | None]:
-    """What changes against the active run over the segments that both bid on; None without any.
-
-    expected_spend_change: predicted spend at the planned bids over that at the active run's, less one.
-    bid_stability_index: how far the distribution of bids has moved.
-    """
-    both = biddable[biddable["previous_bid_cpm"].notna()]
-    if both.empty:
-        return {"expected_spend_change": None, "bid_stability_index": None}
-    level, slope = both["level"].to_numpy(float), both["slope"].to_numpy(float)
-    requests = both["requests"].to_numpy(float)
-
-    def spend(bid: np.ndarray) -> float:
-        cost = landscape.mean_price(level, slope, bid) if policy.is_second_price else bid
-        return float(requests @ (landscape.win_rate(level, slope, bid) * cost))
-
-    old, new = both["previous_bid_cpm"].to_numpy(float), both["planned_bid_cpm"].to_numpy(float)
-    return {
-        "expected_spend_change": spend(new) / spend(old) - 1,
-        "bid_stability_index": stability_index(old, new, weights=requests),
-    }

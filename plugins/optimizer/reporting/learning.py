@@ -61,7 +61,7 @@ def variation_sentence(variation: Mapping[str, Any]) -> str:
             figure = "not finite" if test["figure"] is None else f"{test['figure']:.3g}"
             parts.append(
                 f"failed test {test['name']}: {figure}, must be {test['relation']} {test['limit']:.3g}; "
-                f"{TESTS.get(test['name'], test['meaning'])}"
+                f"{TESTS[test['name']]}"
             )
     return "; ".join(parts)
 

@@ -43,7 +43,7 @@ class Auctions:
 
 
 def settle(market: Market, requests: Requests, bids: Bids, *, run_ids: Mapping[int, str]) -> Auctions:
-    """Return the auctions of the requests that are bid on; the rivals are the same whoever bids."""
+    """Return the auctions of the requests that are bid on; the rivals are the same for every bidder."""
     chance = stream(market.seed, "rivals", int(requests.day[0]), int(requests.day[-1]))
     price = draw_prices(market, requests, chance=chance)
     is_noticed = chance.random(len(requests)) >= market.settings.lost_notices

@@ -22,7 +22,7 @@ FREE_CAP_CPM = 100.0
 
 USUAL_DAYS = 21
 LEAST_BIDS = 30
-"""A segment's usual bid is the geometric mean of so many days, where it has so many bids."""
+"""A segment's usual bid is the geometric mean of this many days, where it has at least this many bids."""
 
 
 @dataclass(frozen=True)

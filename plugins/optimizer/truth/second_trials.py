@@ -26,7 +26,7 @@ def try_second(name: str, seed: int, *, bids: int, loop_days: int) -> list[Trial
 
     Figures that are not to be judged in a scenario are NaN:
 
-    said_right: learning or held where the log tells no slope, a shortfall where the target is out of reach, bids on an
+    said_right: learning or held where the log shows no slope, a shortfall where the target is out of reach, bids on an
         identified slope elsewhere. overbid_promoted: it would go live by itself, above 1.15 times the ideal bid.
     cpm_over_flat, cpm_over_ideal: where it moved its bids. promise_gap: where the target is out of reach. loop_...: of
         the days of the closed loop; runs that hold at first have learned the slope from their own jitter by then.

@@ -115,7 +115,7 @@ def extract_segment_cells(
     """Write the cells by candidate features to `path` (Parquet) and return their number.
 
     Args:
-        block_hours: of the window's totals; with it cells are by blocks of so many hours instead of days.
+        block_hours: of the window's totals; with it cells are by blocks of this many hours instead of days.
     """
     percents = SHADOW_PERCENTS if is_second_price else ()
     schema = {

@@ -56,7 +56,7 @@ _RULES = by_name(MODEL)
 
 @dataclass(frozen=True, slots=True)
 class OutcomeFeature:
-    """How well a feature alone tells won from lost: AUC on later days of the win rates of earlier ones."""
+    """How well a feature alone separates wins from losses: AUC on later days of the win rates of earlier ones."""
 
     name: str
     auc: float
