@@ -23,17 +23,17 @@ test: install servers  ## every test, against real servers, in two processes
 	@$(BIN)/python -m pytest --numprocesses=2 --dist=loadscope --no-loadscope-reorder $(TESTS)
 
 truth: install  ## the optimizer against known truth; DATA=file.csv: on an auction log of your own
-	@$(BIN)/python -m optimizer.truth $(if $(DATA),--data $(DATA)) $(TRUTH)
+	@$(BIN)/python -m lab.evaluation $(if $(DATA),--data $(DATA)) $(TRUTH)
 
 bench: install  ## what the core costs, as ratios of one run; BENCH="--quick" leaves the logs of 5 and 20 million bids out
-	@$(BIN)/python -m optimizer.bench $(BENCH)
+	@$(BIN)/python -m lab.benchmarks $(BENCH)
 
 bench-bidder: install servers  ## what the bidder costs and whether it errs under load, as ratios to bounds of the same run
-	@$(BIN)/python -m optimizer.bench.bidder $(BENCH)
+	@$(BIN)/python -m lab.benchmarks.bidder $(BENCH)
 
 bench-tracking: install  ## what tracking costs beside MLflow and Optuna; BENCH="--quick" leaves the million runs out
 	@scripts/install-uv $(PYTHON) $(UV_VERSION)
-	@$(BIN)/python -m optimizer.bench.tracking --uv .uv/bin/uv $(BENCH)
+	@$(BIN)/python -m lab.benchmarks.tracking --uv .uv/bin/uv $(BENCH)
 
 up: install  ## Airflow's UI, scheduler and triggerer on the embedded stack
 	@$(BIN)/optimizer up
@@ -44,20 +44,20 @@ down: install  ## stop the embedded stack
 lint: install
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
-lock:  ## renew requirements.txt from requirements.in
+lock:  ## renew requirements.txt from the dependencies in pyproject.toml and lab/pyproject.toml
 	@scripts/install-uv $(PYTHON) $(UV_VERSION)
 	@.uv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --upgrade \
-	    --override requirements-overrides.txt requirements.in -o requirements.txt
+	    --override requirements-overrides.txt --all-extras --group dev pyproject.toml lab/pyproject.toml -o requirements.txt
 
 install: $(STAMP)
 
 # The stamp goes with the old environment and is set last: an installation that was interrupted begins anew.
-$(STAMP): requirements.txt pyproject.toml
+$(STAMP): requirements.txt pyproject.toml lab/pyproject.toml setup.py
 	@scripts/install-uv $(PYTHON) $(UV_VERSION)
 	@echo "installing the locked requirements into $(VENV)"
 	@.uv/bin/uv venv -q --clear --python $(PYTHON) $(VENV)
 	@.uv/bin/uv pip sync -q --require-hashes --compile-bytecode --python $(BIN)/python requirements.txt
-	@.uv/bin/uv pip install -q --no-deps --no-index --no-build-isolation --python $(BIN)/python -e .
+	@.uv/bin/uv pip install -q --no-deps --no-index --no-build-isolation --python $(BIN)/python -e . -e ./lab
 	@scripts/install-openmp $(BIN)/python
 	@touch $(STAMP)
 

@@ -15,18 +15,18 @@ from typing import Any
 
 from sqlalchemy import Engine, text
 
+from lab.stack.catalogue import BUCKET, load_catalogue
+from lab.stack.event_log import LOG_BIDS, create_tables, load_generated_log
+from optimization_tracking.connections import connect, require_url
+from optimization_tracking.keys import ensure_key, ensure_project
+from optimization_tracking.schema import migrate as migrate_tracking
 from optimizer.control_plane.engine import open_engine, transaction
 from optimizer.control_plane.schema import migrate
-from optimizer.local.catalogue import BUCKET, load_catalogue
-from optimizer.local.event_log import LOG_BIDS, create_tables, load_generated_log
 from optimizer.names import TRACKING_KEY_VARIABLE, TRACKING_PROJECT
 from optimizer.orchestration.connections import connect_systems
-from optimizer.tracking.connections import connect, require_url
-from optimizer.tracking.keys import ensure_key, ensure_project
-from optimizer.tracking.schema import migrate as migrate_tracking
-from optimizer.warehouse.queries import SQL_FOLDER
+from optimizer.sql_files import sql_folder
 
-GRANTS = SQL_FOLDER / "mysql" / "grants.sql"
+GRANTS = sql_folder("mysql") / "grants.sql"
 PASSWORD_VARIABLES = {
     "optimizer_ui": "OPTIMIZER_UI_PASSWORD",
     "optimizer_app": "OPTIMIZER_APP_PASSWORD",

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import certifi
 
-from optimizer.local.certificate import write_certificate
-from optimizer.local.settings import write_private_file
-from optimizer.local.snowflake_server import serve
+from lab.stack.certificate import write_certificate
+from lab.stack.settings import write_private_file
+from lab.stack.snowflake_server import serve
 
 
 def ensure_certificate(folder: Path, *, host_name: str, trust: Path) -> tuple[Path, Path]:

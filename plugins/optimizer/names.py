@@ -1,4 +1,4 @@
-"""Names that several rooms share and other people see."""
+"""Names that several packages share and users see."""
 
 DAG_PREFIX = "optimize__"
 """An entity's DAG is called this and its entity_code."""

@@ -43,8 +43,8 @@ class OptimizerPlugin(AirflowPlugin):
     def _tracking(self) -> Any:
         from airflow.configuration import conf
 
-        from optimizer.tracking.app import create_app
-        from optimizer.tracking.connections import read_url
+        from optimization_tracking.app import create_app
+        from optimization_tracking.connections import read_url
 
         origin = (conf.get("api", "base_url", fallback="") or "").rstrip("/")
         return create_app(database_url=read_url(), login=log_in, origins=[origin] if origin else [])
@@ -61,7 +61,7 @@ async def log_in(request: Any) -> Any:
     from airflow.api_fastapi.core_api.security import bearer_scheme, get_user
     from fastapi import HTTPException
 
-    from optimizer.tracking.callers import Visitor
+    from optimization_tracking.auth import Visitor
 
     user = await get_user(request, None, await bearer_scheme(request))
     manager = get_auth_manager()

@@ -6,8 +6,8 @@ from itertools import count
 import pytest
 from servers.embedded import systems
 
+from lab.stack import LocalStack
 from optimizer.artifacts.store import ObjectStore
-from optimizer.local import LocalStack
 
 __all__ = ["systems"]
 

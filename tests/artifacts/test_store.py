@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from servers.embedded import closed_port
 
+from lab.stack import LocalStack
+from lab.stack.clients import connect_objects
 from optimizer.artifacts.store import ObjectStore, split_uri
 from optimizer.errors import AccessDenied, ArtifactError, UnavailableError
-from optimizer.local import LocalStack
-from optimizer.local.clients import connect_objects
 
 CALLS = {
     "put_file": lambda store, uri, path: store.put_file(uri, path),

@@ -12,11 +12,11 @@ from pymemcache.client.base import Client
 from servers.embedded import systems
 from servers.memcached import memcached
 
+from lab.stack import LocalStack
 from optimizer.artifacts.store import ObjectStore
 from optimizer.bidder.tables import Memcached
 from optimizer.control_plane.engine import open_engine
 from optimizer.control_plane.schema import migrate
-from optimizer.local import LocalStack
 
 __all__ = ["memcached", "systems"]
 

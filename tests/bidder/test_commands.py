@@ -12,10 +12,10 @@ from bidder.market import ENTITY, OS, STATE
 from servers.embedded import closed_port
 from typer.testing import CliRunner
 
+from lab.stack.ports import PortClaims
 from optimizer.bidder.__main__ import app
 from optimizer.bidder.settings import VARIABLES, read_settings
 from optimizer.errors import ConfigError, RefreshError, RequestError
-from optimizer.local.ports import PortClaims
 
 NPI = "1234567893"
 BODY = {"entity_code": ENTITY, "macros": {STATE: "Ohio", OS: "android"}, "user_id": "user-1", "npi": NPI}

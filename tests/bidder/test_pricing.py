@@ -9,16 +9,16 @@ from bidder.market import BIDS, CAP_CPM, DOMAIN, DOMAINS, FALLBACK_CPM, NPIS, OS
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lab.market.auctions import draw_requests
+from lab.market.policies import BidTable
+from lab.market.presets import PRESETS
+from lab.market.world import World
 from optimizer.bidder.generation import Generation, ServedRun
 from optimizer.bidder.pricing import Price, Reason, price
 from optimizer.bidder.requests import PriceRequest
 from optimizer.bidder.tables import InProcessTable
-from optimizer.core.keys import segment_key
-from optimizer.core.traffic import TrafficSplit
-from optimizer.simulation.auctions import draw_requests
-from optimizer.simulation.policies import BidTable
-from optimizer.simulation.presets import PRESETS
-from optimizer.simulation.world import World
+from optimizer.core.serving.keys import segment_key
+from optimizer.core.serving.traffic import TrafficSplit
 
 RUN = ServedRun("run-a", (STATE, OS), InProcessTable(BIDS), DOMAINS, NPIS, FALLBACK_CPM, CAP_CPM)
 TEXTS = st.one_of(st.none(), st.text(st.characters()))

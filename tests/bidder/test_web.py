@@ -12,11 +12,11 @@ import pytest
 import uvicorn
 from bidder.market import ENTITY, OS, STATE, ask
 
+from lab.stack.ports import PortClaims
 from optimizer.bidder.openrtb import OpenRtb, read_mapping
 from optimizer.bidder.service import BidderService
 from optimizer.bidder.web import MAX_BODY_BYTES, create_app
 from optimizer.errors import ConfigError, RequestError
-from optimizer.local.ports import PortClaims
 
 NPI = "1234567893"
 OPENRTB = OpenRtb(read_mapping(), currency="USD")

@@ -15,17 +15,17 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 
+from lab.market.events import generate_events
+from lab.market.presets import PRESETS
+from lab.market.world import World
+from lab.stack.commands import BID_COLUMNS, RUN_NUMBERS
+from lab.stack.supervision import Supervisor
 from optimizer.artifacts.manifest import Manifest
-from optimizer.cli.rendering import format_value
-from optimizer.cli.stack import BID_COLUMNS, RUN_NUMBERS
 from optimizer.control_plane import deployments, registry, runs
 from optimizer.control_plane.engine import open_engine
 from optimizer.control_plane.records import Run
-from optimizer.core.validation import outcome_text
-from optimizer.local.supervision import Supervisor
-from optimizer.simulation.events import generate_events
-from optimizer.simulation.presets import PRESETS
-from optimizer.simulation.world import World
+from optimizer.core.checks.outcome import outcome_text
+from optimizer.presentation.terminal import format_value
 
 ENTITY = "new_client"
 START_DAY, DAYS, BIDS = date(2026, 1, 5), 30, 20_000

@@ -1,7 +1,7 @@
 import pytest
 from control_plane.catalog import NOW, complete_sample
 
-from optimizer.cli.deploying import parse_split
+from optimizer.cli.deploy import parse_split
 from optimizer.control_plane import runs
 from optimizer.errors import DeploymentError
 

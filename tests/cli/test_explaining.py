@@ -16,11 +16,11 @@ from pipeline.published_runs import publish_run
 from servers.embedded import systems
 from sqlalchemy import Engine
 
+from lab.stack import LocalStack
 from optimizer.artifacts.store import ObjectStore
 from optimizer.control_plane import runs
-from optimizer.core.comparison import PARTS
-from optimizer.local import LocalStack
-from optimizer.pipeline.published import read_published
+from optimizer.core.pricing.run_comparison import PARTS
+from optimizer.runs.published_run import read_published
 
 __all__ = ["systems"]
 

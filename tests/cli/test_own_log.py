@@ -13,15 +13,15 @@ import pytest
 from servers.embedded import connect_schema, systems
 from sqlalchemy import Engine
 
+from lab.market.events import generate_events
+from lab.market.presets import PRESETS
+from lab.market.tables import Events
+from lab.market.world import World
+from lab.stack import LocalStack
+from lab.stack.catalogue import check_entity, ensure_entity
+from lab.stack.event_log import create_tables, load_own_log, read_events, read_own_log
 from optimizer.control_plane.entities import read_definitions
 from optimizer.errors import ConfigError, DataError
-from optimizer.local import LocalStack
-from optimizer.local.catalogue import check_entity, ensure_entity
-from optimizer.local.event_log import create_tables, load_own_log, read_events, read_own_log
-from optimizer.simulation.events import generate_events
-from optimizer.simulation.presets import PRESETS
-from optimizer.simulation.tables import Events
-from optimizer.simulation.world import World
 
 __all__ = ["systems"]
 

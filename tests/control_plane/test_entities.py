@@ -8,7 +8,7 @@ from optimizer.control_plane.engine import open_engine, transaction
 from optimizer.control_plane.entities import read_definition, read_definitions
 from optimizer.control_plane.records import EntityDefinition
 from optimizer.control_plane.schema import migrate
-from optimizer.core.config import merge_config
+from optimizer.core.config.merge import merge_config
 from optimizer.errors import ConfigError
 
 

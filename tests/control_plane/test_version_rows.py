@@ -7,8 +7,8 @@ from optimizer.control_plane import tables
 from optimizer.control_plane.engine import reading, transaction
 from optimizer.control_plane.entities import read_definition
 from optimizer.control_plane.version_rows import load_version
-from optimizer.core.config import merge_config
-from optimizer.core.settings import config_catalogue
+from optimizer.core.config.merge import merge_config
+from optimizer.core.config.settings import config_catalogue
 
 VERSION_ID = 3  # v3, which the catalog gives three keys of an older code, one with other bounds
 

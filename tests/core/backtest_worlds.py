@@ -8,16 +8,16 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit, logit, ndtri
 
-from optimizer.core.cells import PRICE_BUCKET_WIDTH
-from optimizer.core.logit import fit_logit
-from optimizer.core.shrinkage import posterior_shifts
-from optimizer.simulation.auctions import Requests, draw_requests
-from optimizer.simulation.epochs import calibrate_optimizer
-from optimizer.simulation.events import settle
-from optimizer.simulation.outcome import expect_outcome
-from optimizer.simulation.policies import JitteredOptimizer, Prices
-from optimizer.simulation.settings import WorldSettings
-from optimizer.simulation.world import World
+from lab.market.auctions import Requests, draw_requests
+from lab.market.epochs import calibrate_optimizer
+from lab.market.events import settle
+from lab.market.outcome import expect_outcome
+from lab.market.policies import JitteredOptimizer, Prices
+from lab.market.settings import WorldSettings
+from lab.market.world import World
+from optimizer.core.landscape.cells import PRICE_BUCKET_WIDTH
+from optimizer.core.landscape.logit import fit_logit
+from optimizer.core.landscape.shrinkage import posterior_shifts
 
 SETTINGS = WorldSettings(segments=600, npis=1_000, is_paid_per_click=False, value_ratio=1.3)
 """A small market that pays by view, so that what a win earns is known and not one of a handful of clicks."""

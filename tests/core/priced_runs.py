@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from optimizer.core.bidding import plan_bids
-from optimizer.core.comparison import ComparedRun
-from optimizer.core.explanation import RunPricing
-from optimizer.core.keys import segment_key
-from optimizer.core.landscape import Landscape, Link
-from optimizer.core.logit import Tails
-from optimizer.core.price_steps import PriceSteps
-from optimizer.core.settings import RunSettings
+from optimizer.core.config.settings import RunSettings
+from optimizer.core.landscape.curves import Landscape, Link
+from optimizer.core.landscape.logit import Tails
+from optimizer.core.landscape.price_steps import PriceSteps
+from optimizer.core.pricing.bids import plan_bids
+from optimizer.core.pricing.explanation import RunPricing
+from optimizer.core.pricing.run_comparison import ComparedRun
+from optimizer.core.serving.keys import segment_key
 
 FEATURES = ("adspace", "region")
 LINK = Link(np.array([-0.2, 0.1, 0.4]), np.array([0.3, 0.5, 0.2]), tails=Tails(0.05))

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from core.backtest_worlds import QUANTITIES, Outcome, Scene, shift_logit, simulate
 
-from optimizer.core.backtest import Backtest, Comparison, run_backtest
+from optimizer.core.pricing.backtest import Backtest, Comparison, run_backtest
 from optimizer.errors import DataError
 
 SEEDS = range(8)

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimizer.core.bidding import CENT, NO_BID, BidPolicy, JitterReach, jitter_factors, plan_bids, with_room
-from optimizer.core.landscape import Landscape
-from optimizer.core.price_steps import PriceSteps
+from optimizer.core.landscape.curves import Landscape
+from optimizer.core.landscape.price_steps import PriceSteps
+from optimizer.core.pricing.bids import CENT, NO_BID, BidPolicy, JitterReach, jitter_factors, plan_bids, with_room
 
 LANDSCAPE = Landscape(reference_cpm=8.0)
 SLOPE = 3.0

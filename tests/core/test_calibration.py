@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from optimizer.core.calibration import (
+from optimizer.core.landscape.calibration import (
     auc_standard_error,
     calibration_error,
     expected_calibration_error,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from core.worlds import logistic_cells
 
-from optimizer.core.cells import OWN_JITTER, block_hours, group_cells, prepare_cells, split_by_time, unmask
+from optimizer.core.landscape.cells import OWN_JITTER, block_hours, group_cells, prepare_cells, split_by_time, unmask
 from optimizer.errors import DataError
 
 

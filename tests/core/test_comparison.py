@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from core.priced_runs import LINK, PricedRun, price, segment_table
 
-from optimizer.core.comparison import PARTS, ComparedRun, compare_runs
-from optimizer.core.landscape import Landscape, Link
+from optimizer.core.landscape.curves import Landscape, Link
+from optimizer.core.pricing.run_comparison import PARTS, ComparedRun, compare_runs
 
 BEFORE, AFTER = "20260203_150000", "20260204_150000"
 

@@ -1,7 +1,7 @@
 import pytest
 
-from optimizer.core.config import ConfigKey, build_snapshot, merge_config, parse_value, snapshot_values
-from optimizer.core.settings import RunSettings, config_catalogue
+from optimizer.core.config.merge import ConfigKey, build_snapshot, merge_config, parse_value, snapshot_values
+from optimizer.core.config.settings import RunSettings, config_catalogue
 from optimizer.errors import ConfigError
 
 

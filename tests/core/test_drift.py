@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from optimizer.core.drift import latest_level
+from optimizer.core.landscape.drift import latest_level
 
 
 def test_without_drift_all_days_count_by_their_evidence():

@@ -10,8 +10,9 @@ import pytest
 from core.priced_runs import FEATURES, LEVEL_CORRECTION, LINK, REFERENCE_CPM, PricedRun, price, segment_table
 from scipy.special import expit
 
-from optimizer.core.bidding import BOUNDS, NO_BID, REASONS
-from optimizer.core.explanation import (
+from optimizer.core.landscape.price_steps import PriceSteps
+from optimizer.core.pricing.bids import BOUNDS, NO_BID, REASONS
+from optimizer.core.pricing.explanation import (
     JITTER_MEAN,
     ROUND_PRICE,
     SETTLED,
@@ -20,7 +21,6 @@ from optimizer.core.explanation import (
     explain_bid,
     find_segment,
 )
-from optimizer.core.price_steps import PriceSteps
 from optimizer.errors import DataError
 
 POLICIES = {

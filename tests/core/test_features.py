@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from core.worlds import logistic_cells, misleading_cells
 
-from optimizer.core.cells import group_cells, prepare_cells
-from optimizer.core.features import SelectionLimits, remove_price, select_features, signal_score
+from optimizer.core.landscape.cells import group_cells, prepare_cells
+from optimizer.core.landscape.features import SelectionLimits, remove_price, select_features, signal_score
 from optimizer.errors import DataError
 
 FEATURES = ["adspace", "region", "noise"]
@@ -83,7 +83,7 @@ def test_a_log_of_two_days_without_hours_chooses_nothing():
 
 
 def test_a_gain_too_small_to_matter_is_not_chosen_and_says_so(monkeypatch):
-    monkeypatch.setattr("optimizer.core.features.LEAST_SHARE_EXPLAINED", 0.5)
+    monkeypatch.setattr("optimizer.core.landscape.features.LEAST_SHARE_EXPLAINED", 0.5)
     selection = select_features(cells(1), candidates=FEATURES, limits=LIMITS)
     assert selection.features == ("adspace",)
     assert {score.feature_name: score.reason for score in selection.scores}["region"] == (

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.special import expit, logit
 
-from optimizer.core.forecast import (
+from optimizer.core.pricing.forecast import (
     LEAST_LEVEL_SD,
     MAX_CORRECTION,
     SHORT_LOG_LEVEL_SD,

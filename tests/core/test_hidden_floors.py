@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
-from optimizer.core.hidden_floors import above_hidden_floors, find_hidden_floors
+from optimizer.core.landscape.hidden_floors import above_hidden_floors, find_hidden_floors
 
 GROUPS = 6
 

@@ -6,9 +6,9 @@ import pytest
 from core.worlds import confounded_cells
 from scipy.special import expit
 
-from optimizer.core.cells import MISSING, OWN_JITTER, prepare_cells
-from optimizer.core.jitter import Variation, find_bid_key, learn_variation
-from optimizer.core.slope import find_slope, randomised_rows
+from optimizer.core.landscape.cells import MISSING, OWN_JITTER, prepare_cells
+from optimizer.core.landscape.jitter import Variation, find_bid_key, learn_variation
+from optimizer.core.landscape.slope import find_slope, randomised_rows
 
 FEATURES = ["adspace", "region"]
 SLOPE = 2.0

@@ -4,7 +4,7 @@ import io
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.core.keys import EMPTY, segment_key, split_key
+from optimizer.core.serving.keys import EMPTY, segment_key, split_key
 
 VALUES = st.lists(st.one_of(st.none(), st.text(st.characters())), min_size=1, max_size=4)
 

@@ -2,7 +2,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from servers.memcached import memcached
 
-from optimizer.core.keys import segment_key
+from optimizer.core.serving.keys import segment_key
 
 __all__ = ["memcached"]
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 
-from optimizer.core.landscape import STEEPEST, Landscape, Link
-from optimizer.core.logit import Tails
+from optimizer.core.landscape.curves import STEEPEST, Landscape, Link
+from optimizer.core.landscape.logit import Tails
 
 LANDSCAPE = Landscape(reference_cpm=8.0)
 MIXED = Link(np.array([-1.5, 0.2, 1.0]), np.array([0.3, 0.5, 0.2]))

@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from optimizer.core.jitter import RandomnessTest, Variation, days_until_identified
-from optimizer.core.slope import Slope
+from optimizer.core.landscape.jitter import RandomnessTest, Variation, days_until_identified
+from optimizer.core.landscape.slope import Slope
 
 TRAFFIC = {"own_days": 0, "bids_per_day": 5000.0, "win_rate": 0.3, "jitter_sd": 0.06}
 

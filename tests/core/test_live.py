@@ -6,8 +6,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from optimizer.core.live import FIGURES, SUMS, Finding, Limits, Promise, against_promise, against_rival, overall
-from optimizer.core.live import promise_of as promise_of_bids
+from optimizer.core.live.performance import (
+    FIGURES,
+    SUMS,
+    Finding,
+    Limits,
+    Promise,
+    against_promise,
+    against_rival,
+    overall,
+)
+from optimizer.core.live.performance import promise_of as promise_of_bids
 
 PROMISE = Promise(win_rate=0.30, cpm=12.0, ctr=0.01, margin=0.40)
 LIMITS = Limits(min_days=3, tolerance=0.1)

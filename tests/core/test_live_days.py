@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from optimizer.core.live_days import MOST_OF_A_DAY, WHOLE_DAY, first_unsettled_day, live_days, unbroken
+from optimizer.core.live.live_window import MOST_OF_A_DAY, WHOLE_DAY, first_unsettled_day, live_days, unbroken
 
 DAY = date(2026, 2, 10)
 

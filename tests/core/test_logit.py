@@ -4,10 +4,10 @@ import pytest
 from core.worlds import confounded_cells
 from scipy.special import expit
 
-from optimizer.core.cells import prepare_cells
-from optimizer.core.logit import Tails, fit_logit, log_likelihood
-from optimizer.core.slope import PriceMoves, find_slope, fit_jitter, judge_slope
-from optimizer.core.win_rate import fit_landscape
+from optimizer.core.landscape.cells import prepare_cells
+from optimizer.core.landscape.logit import Tails, fit_logit, log_likelihood
+from optimizer.core.landscape.slope import PriceMoves, find_slope, fit_jitter, judge_slope
+from optimizer.core.landscape.win_rate import fit_landscape
 
 
 def test_counts_fit_like_the_rows_that_they_count():

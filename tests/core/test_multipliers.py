@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from optimizer.core.logit import FULL_RANGE
-from optimizer.core.multipliers import (
+from optimizer.core.landscape.logit import FULL_RANGE
+from optimizer.core.pricing.multipliers import (
     DOMAIN_BOUNDS,
     MULTIPLIER_COLUMNS,
     NPI_BOUNDS,

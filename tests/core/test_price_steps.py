@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
-from optimizer.core.landscape import Landscape
-from optimizer.core.price_steps import LADDERS, PriceSteps, fit_price_steps
+from optimizer.core.landscape.curves import Landscape
+from optimizer.core.landscape.price_steps import LADDERS, PriceSteps, fit_price_steps
 
 SLOPE = 3.0
 

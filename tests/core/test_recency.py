@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
-from optimizer.core.recency import LEAST_GAIN, RIVAL_HALF_LIVES_DAYS, USUAL_HALF_LIFE_DAYS, choose_half_life
+from optimizer.core.landscape.recency import LEAST_GAIN, RIVAL_HALF_LIVES_DAYS, USUAL_HALF_LIFE_DAYS, choose_half_life
 
 
 def log(

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from optimizer.core.shrinkage import between_group_variance, prior_strength, shrink_effects, shrink_rates
+from optimizer.core.landscape.shrinkage import between_group_variance, prior_strength, shrink_effects, shrink_rates
 
 
 def test_pure_noise_has_no_variance_between_groups():

@@ -4,10 +4,10 @@ import pytest
 from core.worlds import confounded_cells
 from scipy.special import expit
 
-from optimizer.core.cells import group_cells, prepare_cells
-from optimizer.core.jitter import learn_variation
-from optimizer.core.logit import fit_logit
-from optimizer.core.slope import (
+from optimizer.core.landscape.cells import group_cells, prepare_cells
+from optimizer.core.landscape.jitter import learn_variation
+from optimizer.core.landscape.logit import fit_logit
+from optimizer.core.landscape.slope import (
     PriceMoves,
     find_slope,
     fit_jitter,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from optimizer.core.stability import MAX_STABILITY_INDEX, stability_index
+from optimizer.core.checks.stability import MAX_STABILITY_INDEX, stability_index
 
 TRIALS = 200
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from core.checks.tables import LANDSCAPE, SETTINGS, bid_table
 
-from optimizer.core.target_reach import TargetReach, measure_reach, target_sentence
+from optimizer.core.pricing.target_reach import TargetReach, measure_reach, target_sentence
 
 SENTENCES = [
     (TargetReach(0.5, 0.498, 0.6, {}), None),

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.core.traffic import SLOTS, TrafficSplit
+from optimizer.core.serving.traffic import SLOTS, TrafficSplit
 
 IDS = [f"user-{number}" for number in range(20_000)]
 
@@ -53,7 +53,7 @@ def test_entities_are_hashed_apart():
 
 def test_another_process_gives_every_id_to_the_same_run():
     code = (
-        "from optimizer.core.traffic import TrafficSplit;"
+        "from optimizer.core.serving.traffic import TrafficSplit;"
         "split = TrafficSplit.create({'a': 80, 'b': 20}, entity_code='drugs_hcp');"
         "print(''.join(split.run_of(f'user-{number}') for number in range(1000)))"
     )

@@ -1,6 +1,6 @@
 import pytest
 
-from optimizer.core.validation import Check, going_live, judge, outcome_text
+from optimizer.core.checks.outcome import Check, going_live, judge, outcome_text
 
 
 def check(figure, severity="hard", relation="<=", limit=0.08):

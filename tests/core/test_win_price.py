@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq
 
-from optimizer.core.landscape import Landscape, Link
-from optimizer.core.logit import Tails
-from optimizer.core.win_price import SAMPLE, WinCurve, find_win_price
+from optimizer.core.landscape.curves import Landscape, Link
+from optimizer.core.landscape.logit import Tails
+from optimizer.core.pricing.shadow_price import SAMPLE, WinCurve, find_win_price
 
 SIZE = 10 * SAMPLE
 START_CPM = 9.0

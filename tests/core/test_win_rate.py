@@ -3,10 +3,10 @@ import pytest
 from core.worlds import logistic_cells, true_level
 from scipy.special import expit
 
-from optimizer.core.cells import prepare_cells
-from optimizer.core.logit import Tails
-from optimizer.core.slope import POOLED_ERROR_SHARE, PriceMoves, price_moves
-from optimizer.core.win_rate import fit_landscape, segment_levels
+from optimizer.core.landscape.cells import prepare_cells
+from optimizer.core.landscape.logit import Tails
+from optimizer.core.landscape.slope import POOLED_ERROR_SHARE, PriceMoves, price_moves
+from optimizer.core.landscape.win_rate import fit_landscape, segment_levels
 
 FEATURES = ["adspace", "region"]
 

@@ -8,9 +8,9 @@ from pipeline.requests import prepare
 from servers.browser import chromium
 from sqlalchemy import Engine
 
+from lab.stack import SYSTEMS, LocalStack, demo
+from optimizer.clients.airflow_api import AirflowApi
 from optimizer.control_plane.engine import open_engine
-from optimizer.local import SYSTEMS, LocalStack, demo
-from optimizer.local.airflow_api import AirflowApi
 
 __all__ = ["chromium"]
 

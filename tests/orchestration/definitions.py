@@ -1,7 +1,7 @@
 """Entity definitions for DAGs, without a database."""
 
 from optimizer.control_plane.records import Entity, EntityDefinition, FeatureMacro
-from optimizer.core.settings import CONFIG_VERSION, config_catalogue
+from optimizer.core.config.settings import CONFIG_VERSION, config_catalogue
 
 TASKS = [
     "snapshot_config",

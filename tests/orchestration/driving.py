@@ -4,10 +4,10 @@ from typing import Any
 
 from sqlalchemy import Engine, select
 
+from lab.stack import demo
+from optimizer.clients.airflow_api import AirflowApi, TaskState
 from optimizer.control_plane import runs, tables
 from optimizer.control_plane.records import Run
-from optimizer.local import demo
-from optimizer.local.airflow_api import AirflowApi, TaskState
 
 RUN_TIMEOUT_S = 600
 """Runs take a minute; several where other work shares the machine."""

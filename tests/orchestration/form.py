@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import httpx
 from playwright.sync_api import Browser, Locator, Page
 
-from optimizer.local import LocalStack
+from lab.stack import LocalStack
 
 TIMEOUT_MS = 40_000
 """The page brings many megabytes of script, and other tests may share the machine."""

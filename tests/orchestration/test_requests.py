@@ -14,12 +14,12 @@ from pipeline.requests import RUN_ID, insert_printed, set_value
 from playwright.sync_api import Browser
 from sqlalchemy import Engine
 
+from lab.stack import LocalStack
 from optimizer.artifacts.store import ObjectStore
+from optimizer.clients.airflow_api import AirflowApi
 from optimizer.control_plane import deployments, registry, runs, transitions
 from optimizer.control_plane.entities import read_definition
-from optimizer.core.config import ConfigKey
-from optimizer.local import LocalStack
-from optimizer.local.airflow_api import AirflowApi
+from optimizer.core.config.merge import ConfigKey
 from optimizer.names import PENDING_RUNS_DAG
 from optimizer.orchestration.trigger_form import effective_value
 

@@ -3,8 +3,8 @@
 import httpx
 import pytest
 
+from optimization_tracking.schema import head_revision
 from optimizer.names import TRACKING_PREFIX, TRACKING_PROJECT
-from optimizer.tracking.schema import head_revision
 
 RUN = {"runName": "through Airflow", "optimizerType": "rtb"}
 

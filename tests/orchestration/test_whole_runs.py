@@ -9,14 +9,14 @@ from orchestration.definitions import TASKS
 from orchestration.driving import dag_of, finish, row_count, row_of, run_dag, tasks_of, trigger
 from sqlalchemy import delete, insert, select, update
 
+from optimization_tracking.client import ClientSettings, TrackingClient
+from optimization_tracking.client.abandoned import send_abandoned
 from optimizer.artifacts.manifest import read_manifest, read_verified
 from optimizer.artifacts.store import ObjectStore
 from optimizer.control_plane import deployments, registry, runs, tables
 from optimizer.control_plane.engine import transaction
 from optimizer.errors import ConfigError
 from optimizer.names import PENDING_RUNS_DAG
-from optimizer.tracking.client import ClientSettings, TrackingClient
-from optimizer.tracking.client.abandoned import send_abandoned
 
 
 def parse_again(airflow, entity_code: str) -> None:

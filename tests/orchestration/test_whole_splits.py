@@ -10,12 +10,12 @@ import pytest
 from orchestration.driving import RUN_TIMEOUT_S, dag_of, finish, row_of, run_dag, tasks_of, trigger
 from sqlalchemy import Engine, update
 
+from lab.stack import LocalStack
+from optimizer.clients.airflow_api import AirflowApi
 from optimizer.control_plane import deployments, registry, runs, tables
 from optimizer.control_plane.engine import transaction
 from optimizer.control_plane.entities import read_definition
 from optimizer.control_plane.splits import percents_of
-from optimizer.local import LocalStack
-from optimizer.local.airflow_api import AirflowApi
 
 ENTITY = "drugs_com"
 

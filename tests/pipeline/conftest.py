@@ -14,18 +14,18 @@ import pytest
 from pipeline.driver import BIDS, DAYS, ENTITY, FIRST_DAY, Pipeline
 from servers.embedded import connect_schema, load_events, systems
 
+from lab.market.data_quality import TYPICAL_DIRT
+from lab.market.events import generate_events
+from lab.market.presets import PRESETS
+from lab.market.tables import Events
+from lab.market.world import World
+from lab.stack import LocalStack
+from lab.stack.catalogue import load_catalogue
 from optimizer.artifacts.store import ObjectStore
 from optimizer.control_plane.engine import open_engine
 from optimizer.control_plane.schema import migrate
-from optimizer.local import LocalStack
-from optimizer.local.catalogue import load_catalogue
-from optimizer.pipeline.run import RunHandle
-from optimizer.pipeline.systems import Systems
-from optimizer.simulation.dirt import TYPICAL_DIRT
-from optimizer.simulation.events import generate_events
-from optimizer.simulation.presets import PRESETS
-from optimizer.simulation.tables import Events
-from optimizer.simulation.world import World
+from optimizer.runs.handle import RunHandle
+from optimizer.runs.systems import Systems
 
 __all__ = ["systems"]
 

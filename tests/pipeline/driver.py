@@ -11,9 +11,21 @@ from sqlalchemy import update
 from optimizer.control_plane import runs, tables
 from optimizer.control_plane.engine import transaction
 from optimizer.control_plane.records import Run
-from optimizer.pipeline import bidding, closing, learning, opening, publishing, validating
-from optimizer.pipeline.run import RunHandle
-from optimizer.pipeline.systems import Systems
+from optimizer.lifecycle.guard import guarded
+from optimizer.runs.handle import RunHandle
+from optimizer.runs.systems import Systems
+from optimizer.steps import (
+    close_run,
+    compute_bids,
+    extract,
+    register,
+    select_features,
+    snapshot_config,
+    train_models,
+    upload,
+    validate,
+)
+from optimizer.steps.promote import promote
 
 FIRST_DAY = date(2026, 1, 5)
 DAYS, BIDS = 30, 60_000
@@ -31,7 +43,7 @@ class Pipeline:
 
     def open(self, dag_run_id: str = "first", *, now: datetime = NOW, run_id: str | None = None, **values: Any):
         """Return the started run of the DAG run."""
-        request = opening.RunRequest(
+        request = snapshot_config.RunRequest(
             entity_code=ENTITY,
             dag_id=DAG_ID,
             dag_run_id=dag_run_id,
@@ -41,27 +53,27 @@ class Pipeline:
             values=values,
             run_id=run_id,
         )
-        return opening.snapshot_config(request, systems=self.systems, now=now)
+        return snapshot_config.snapshot_config(request, systems=self.systems, now=now)
 
     def step(self, run: RunHandle, name: str, *, now: datetime = NOW) -> dict[str, Any]:
         """Run one step behind its guard."""
         steps = {
-            "extract": learning.extract,
-            "select_features": learning.choose_features,
-            "train_models": learning.train_models,
-            "compute_bids": bidding.compute_bids,
-            "validate": validating.validate,
-            "upload": partial(publishing.upload, now=now),
-            "register": partial(publishing.register, now=now),
+            "extract": extract.extract,
+            "select_features": select_features.select_features,
+            "train_models": train_models.train_models,
+            "compute_bids": compute_bids.compute_bids,
+            "validate": validate.validate,
+            "upload": partial(upload.upload, now=now),
+            "register": partial(register.register, now=now),
         }
         step = partial(steps[name], run, systems=self.systems)
-        return closing.guarded(run, step, name=name, systems=self.systems, now=now)
+        return guarded(run, step, name=name, systems=self.systems, now=now)
 
     def promote(self, run: RunHandle, *, now: datetime = NOW) -> dict[str, Any]:
-        return publishing.promote(run, systems=self.systems, deployed_by="airflow:test", now=now)
+        return promote(run, systems=self.systems, deployed_by="airflow:test", now=now)
 
     def close(self, dag_run_id: str = "first", *, failed_tasks: tuple[str, ...] = ()) -> dict[str, Any]:
-        return closing.close_run(
+        return close_run.close_run(
             dag_id=DAG_ID, dag_run_id=dag_run_id, failed_tasks=failed_tasks, systems=self.systems, now=NOW
         )
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from control_plane.statements import read_printed
 from sqlalchemy import Engine, insert
 
+from lab.stack.catalogue import load_catalogue
 from optimizer.control_plane import tables
 from optimizer.control_plane.engine import open_engine, transaction
 from optimizer.control_plane.schema import migrate
-from optimizer.core.settings import CONFIG_VERSION
-from optimizer.local.catalogue import load_catalogue
+from optimizer.core.config.settings import CONFIG_VERSION
 
 PRINTED = read_printed("example_flow.sql")
 RUN_ID = "20260203_150000"

@@ -10,10 +10,10 @@ from pipeline.driver import ENTITY, NOW, Pipeline
 from optimizer.control_plane import deployments
 from optimizer.control_plane.registry import register_results
 from optimizer.control_plane.splits import percents_of
+from optimizer.deployment.served_files import require_files
 from optimizer.errors import DeploymentError
-from optimizer.pipeline.approval import ApprovalRequest, request_of
-from optimizer.pipeline.run import RunHandle
-from optimizer.pipeline.served_files import require_files
+from optimizer.runs.handle import RunHandle
+from optimizer.steps.approve import ApprovalRequest, request_of
 
 LATER = NOW + timedelta(hours=1)
 

@@ -14,11 +14,11 @@ from sqlalchemy import Engine, delete, update
 from optimizer.control_plane import claims, runs, tables
 from optimizer.control_plane.engine import open_engine, transaction
 from optimizer.control_plane.records import Run
-from optimizer.core.settings import CONFIG_VERSION
+from optimizer.core.config.settings import CONFIG_VERSION
 from optimizer.errors import RunCancelled, UnavailableError
-from optimizer.pipeline.claiming import SETTLE_S, claim_pending
-from optimizer.pipeline.opening import RunRequest, snapshot_config
-from optimizer.pipeline.systems import Systems
+from optimizer.lifecycle.claims import SETTLE_S, claim_pending
+from optimizer.runs.systems import Systems
+from optimizer.steps.snapshot_config import RunRequest, snapshot_config
 
 __all__ = ["mariadb_server"]
 

@@ -15,14 +15,14 @@ from pipeline.conftest import FinishedRun
 from pipeline.driver import BIDS, DAYS, ENTITY, NOW, Pipeline
 from servers.embedded import connect_schema, load_events
 
+from lab.market.auctions import draw_requests
+from lab.market.events import serve
+from lab.market.published import read_bid_table
+from lab.market.tables import Events, concat_events
+from lab.market.world import World
+from lab.stack import LocalStack
 from optimizer.control_plane import deployments
-from optimizer.local import LocalStack
-from optimizer.pipeline.run import RunHandle
-from optimizer.simulation.auctions import draw_requests
-from optimizer.simulation.events import serve
-from optimizer.simulation.published import read_bid_table
-from optimizer.simulation.tables import Events, concat_events
-from optimizer.simulation.world import World
+from optimizer.runs.handle import RunHandle
 
 LIVE_DAYS = 3
 

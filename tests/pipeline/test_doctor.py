@@ -11,14 +11,14 @@ from pipeline.requests import VERSION_ID, copy_control_plane, prepare
 from servers.embedded import closed_port
 from sqlalchemy import Engine, text
 
+from lab.stack import LocalStack
+from lab.stack.clients import connect_objects
 from optimizer.artifacts.store import ObjectStore
 from optimizer.control_plane import deployments
 from optimizer.control_plane.engine import open_engine, transaction
 from optimizer.errors import AccessDenied, ConfigError, UnavailableError
-from optimizer.local import LocalStack
-from optimizer.local.clients import connect_objects
-from optimizer.pipeline.dead_runs import GRACE
-from optimizer.pipeline.doctor import Finding, examine
+from optimizer.lifecycle.doctor import Finding, examine
+from optimizer.lifecycle.zombie_runs import GRACE
 
 BUCKET = "doctor"
 PREFIX = f"s3://{BUCKET}/first/"

@@ -11,6 +11,8 @@ from pipeline.driver import NOW, STEPS, Pipeline
 from servers.embedded import closed_port
 from sqlalchemy import insert
 
+from lab.stack import LocalStack
+from lab.stack.clients import connect_objects
 from optimizer.artifacts.store import ObjectStore
 from optimizer.control_plane import deployments, tables, transitions
 from optimizer.control_plane.engine import transaction
@@ -23,9 +25,7 @@ from optimizer.errors import (
     RunStateError,
     UnavailableError,
 )
-from optimizer.local import LocalStack
-from optimizer.local.clients import connect_objects
-from optimizer.pipeline.systems import Systems
+from optimizer.runs.systems import Systems
 
 LATER = NOW + timedelta(hours=1)
 

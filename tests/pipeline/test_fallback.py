@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from optimizer.core.settings import RunSettings
-from optimizer.pipeline.cell_run import active_bids
-from optimizer.pipeline.earlier_runs import PlannedBids, forecast_of, kept_bids
-from optimizer.pipeline.pricing import ActiveBids, Learned, PricedRun, price_run
+from optimizer.core.config.settings import RunSettings
+from optimizer.runs.cell_run import active_bids
+from optimizer.runs.planned_bids import PlannedBids, forecast_of, kept_bids
+from optimizer.runs.pricing import ActiveBids, Learned, PricedRun, price_run
 from optimizer.training.job import TrainingReport
 
 BLANK = {bool: False, int: 1, float: 0.0, str: "2026-01-05"}

@@ -12,8 +12,8 @@ from sqlalchemy import delete, update
 from optimizer.control_plane import deployments, tables, transitions
 from optimizer.control_plane.engine import transaction
 from optimizer.errors import ConfigError, RunStateError, UnavailableError
-from optimizer.pipeline import staging
-from optimizer.pipeline.closing import guarded
+from optimizer.lifecycle.guard import guarded
+from optimizer.runs import staging
 
 LATER = NOW + timedelta(minutes=10)
 

@@ -3,10 +3,10 @@
 import json
 from datetime import date
 
-from optimizer.core.jitter import RandomnessTest, Variation
-from optimizer.core.slope import Slope
-from optimizer.pipeline.identification import identification_figures
+from optimizer.core.landscape.jitter import RandomnessTest, Variation
+from optimizer.core.landscape.slope import Slope
 from optimizer.reporting.learning import learning_sentence
+from optimizer.runs.identification import identification_figures
 
 FIGURES = {"is_learning": True, "expected_win_rate": 0.3, "jitter_spread": 0.06}
 FAILED = RandomnessTest("serial_correlation", 0.41, "<=", 0.15, False)

@@ -19,12 +19,13 @@ from optimizer.control_plane.engine import open_engine, transaction
 from optimizer.control_plane.records import Run
 from optimizer.control_plane.schema import migrate
 from optimizer.errors import RunCancelled, UnavailableError
-from optimizer.pipeline.closing import close_run, guarded
-from optimizer.pipeline.dead_runs import GRACE, fail_dead_runs
-from optimizer.pipeline.heartbeat import beating
-from optimizer.pipeline.opening import LONGEST_RUN
-from optimizer.pipeline.run import RunHandle
-from optimizer.pipeline.systems import Systems
+from optimizer.lifecycle.guard import guarded
+from optimizer.lifecycle.heartbeat import beating
+from optimizer.lifecycle.zombie_runs import GRACE, fail_dead_runs
+from optimizer.runs.handle import RunHandle
+from optimizer.runs.limits import LONGEST_RUN
+from optimizer.runs.systems import Systems
+from optimizer.steps.close_run import close_run
 
 BEAT_S = 0.02
 DEADLINE_S = 20

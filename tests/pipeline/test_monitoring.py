@@ -14,20 +14,20 @@ from pipeline.driver import ENTITY, FIRST_DAY, NOW, Pipeline
 from servers.embedded import connect_schema, load_events
 from sqlalchemy import select, update
 
+from lab.market.auctions import Requests, draw_requests
+from lab.market.events import serve
+from lab.market.policies import BidTable
+from lab.market.presets import PRESETS
+from lab.market.published import read_bid_table
+from lab.market.tables import concat_events
+from lab.market.world import World
+from lab.stack import LocalStack
 from optimizer.control_plane import deployments, registry, tables
 from optimizer.control_plane.engine import transaction
 from optimizer.control_plane.registry import register_results
 from optimizer.control_plane.splits import percents_of
-from optimizer.local import LocalStack
-from optimizer.pipeline.live_actions import ROLLED_BACK_BY
-from optimizer.pipeline.monitoring import monitor_entity, without_unloaded_day
-from optimizer.simulation.auctions import Requests, draw_requests
-from optimizer.simulation.events import serve
-from optimizer.simulation.policies import BidTable
-from optimizer.simulation.presets import PRESETS
-from optimizer.simulation.published import read_bid_table
-from optimizer.simulation.tables import concat_events
-from optimizer.simulation.world import World
+from optimizer.deployment.live_actions import ROLLED_BACK_BY
+from optimizer.deployment.monitor import monitor_entity, without_unloaded_day
 
 LIVE_DAYS, BIDS_A_DAY = 6, 5_000
 DEPLOYED = NOW + timedelta(hours=1)

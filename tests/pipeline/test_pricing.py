@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from optimizer.core.cells import prepare_cells
-from optimizer.core.price_steps import PriceSteps
-from optimizer.core.settings import RunSettings
-from optimizer.pipeline.cell_run import active_bids
-from optimizer.pipeline.earlier_runs import PlannedBids, previous_bids
-from optimizer.pipeline.pricing import ActiveBids, Learned, price_run, value_trust
+from optimizer.core.config.settings import RunSettings
+from optimizer.core.landscape.cells import prepare_cells
+from optimizer.core.landscape.price_steps import PriceSteps
+from optimizer.runs.cell_run import active_bids
+from optimizer.runs.planned_bids import PlannedBids, previous_bids
+from optimizer.runs.pricing import ActiveBids, Learned, price_run, value_trust
 from optimizer.training.job import TrainingReport
 
 BLANK = {bool: False, int: 1, float: 0.0, str: "2026-01-05"}

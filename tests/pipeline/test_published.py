@@ -17,19 +17,19 @@ from pipeline.conftest import FinishedRun
 from pipeline.published_runs import metrics_of, publish_run, snapshot_of
 from sqlalchemy import Engine
 
+from lab.stack import LocalStack
 from optimizer.artifacts.store import ObjectStore
 from optimizer.control_plane.engine import open_engine
 from optimizer.control_plane.registry import register_results
 from optimizer.control_plane.runs import fail_run
 from optimizer.control_plane.schema import migrate
-from optimizer.core.comparison import compare_runs
-from optimizer.core.explanation import UNEXPLAINED, Explanation, explain_bid
-from optimizer.core.live import promise_of
+from optimizer.core.live.performance import promise_of
+from optimizer.core.pricing.explanation import UNEXPLAINED, Explanation, explain_bid
+from optimizer.core.pricing.run_comparison import compare_runs
 from optimizer.errors import ArtifactError, RunStateError
-from optimizer.local import LocalStack
-from optimizer.pipeline.earlier_runs import read_planned_bids
-from optimizer.pipeline.published import NUMBER_COLUMNS, PublishedRun, read_published
-from optimizer.pipeline.systems import Systems
+from optimizer.runs.planned_bids import read_planned_bids
+from optimizer.runs.published_run import NUMBER_COLUMNS, PublishedRun, read_published
+from optimizer.runs.systems import Systems
 
 BUCKET = "published"
 _numbers = count(1)

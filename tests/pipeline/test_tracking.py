@@ -12,15 +12,15 @@ from pipeline.driver import NOW, Pipeline
 from servers.postgres import postgres_server
 from servers.tracking import Tracking, serving, tracking
 
+from lab.stack.ports import PortClaims
+from optimization_tracking.app import create_app
+from optimization_tracking.client import ClientSettings, TrackingClient, track_run
+from optimization_tracking.client.abandoned import send_abandoned
 from optimizer.control_plane.engine import transaction
 from optimizer.control_plane.tables import run_metrics
 from optimizer.errors import EmptyWindowError, RunStateError
-from optimizer.local.ports import PortClaims
 from optimizer.names import TRACKING_PREFIX
-from optimizer.pipeline.run import RunHandle
-from optimizer.tracking.app import create_app
-from optimizer.tracking.client import ClientSettings, TrackingClient, track_run
-from optimizer.tracking.client.abandoned import send_abandoned
+from optimizer.runs.handle import RunHandle
 
 __all__ = ["postgres_server", "tracking"]
 
@@ -107,7 +107,7 @@ def test_a_run_that_fails_before_it_trains_is_tracked_as_failed_with_its_reason(
 
 def test_without_a_service_nothing_is_reported(first_run: FinishedRun):
     assert figures(first_run.pipeline, first_run.handle, "tracking") == {}
-    assert "optimizer.tracking" not in first_run.log_text
+    assert "optimization_tracking" not in first_run.log_text
 
 
 @pytest.mark.parametrize(

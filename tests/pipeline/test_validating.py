@@ -14,8 +14,8 @@ from pipeline.driver import ENTITY, NOW, Pipeline
 
 from optimizer.control_plane import deployments
 from optimizer.errors import ArtifactError, DataError
-from optimizer.pipeline import staging
-from optimizer.pipeline.run import RunHandle
+from optimizer.runs import staging
+from optimizer.runs.handle import RunHandle
 from optimizer.training import job as training
 
 PRICED = ("extract", "select_features", "train_models", "compute_bids")
@@ -211,16 +211,15 @@ def test_a_warning_that_holds_keeps_the_run_from_going_live_automatically(
 
 
 def test_a_person_may_approve_a_run_that_warnings_hold(after_first_run: Pipeline):
-    from optimizer.pipeline import approval, publishing
+    from optimizer.steps import approve
+    from optimizer.steps.promote import promote
 
     run = warned_run(after_first_run, promotion="approval")
-    request = approval.request_of(run, systems=after_first_run.systems)
+    request = approve.request_of(run, systems=after_first_run.systems)
     assert "validation **passed with 1 warning**" in request.body
     assert "1 would keep it from going live without approval" in request.body
     assert "`orphan_view_share`" in request.body and "check that BIDS and VIEWS are loaded" in request.body
-    promoted = publishing.promote(
-        run, systems=after_first_run.systems, deployed_by="airflow", now=LATER, approved_by="anna"
-    )
+    promoted = promote(run, systems=after_first_run.systems, deployed_by="airflow", now=LATER, approved_by="anna")
     assert promoted["is_promoted"]
 
 

@@ -13,9 +13,9 @@ import pytest
 from pipeline.conftest import FinishedRun
 from pipeline.driver import BIDS
 
+from lab.market.tables import Events
 from optimizer.control_plane import deployments, registry
-from optimizer.core.keys import segment_key, split_key
-from optimizer.simulation.tables import Events
+from optimizer.core.serving.keys import segment_key, split_key
 
 CSV_FILES = ("suggested_bids.csv", "memcache.csv", "domain_multipliers.csv", "npi_multipliers.csv")
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from pipeline.driver import FIRST_DAY, Pipeline
 
-from optimizer.core.jitter import RandomnessTest, Variation
-from optimizer.core.slope import Slope
-from optimizer.pipeline import staging
+from optimizer.core.landscape.jitter import RandomnessTest, Variation
+from optimizer.core.landscape.slope import Slope
+from optimizer.runs import staging
 
 
 @pytest.mark.parametrize("days", [1, 4])

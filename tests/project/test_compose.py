@@ -16,6 +16,7 @@ from project.compose import COMPOSE, PRODUCTION, PROJECT, SERVICES, VALUES, WORK
 from sqlalchemy import make_url
 from typer.main import get_command
 
+from optimization_tracking.keys import KEY_PREFIX
 from optimizer.bidder.__main__ import app
 from optimizer.bidder.settings import read_settings
 from optimizer.cli.control_plane import URL_VARIABLE as CONTROL_PLANE_VARIABLE
@@ -28,7 +29,6 @@ from optimizer.names import (
     TRACKING_URL_VARIABLE,
 )
 from optimizer.orchestration.monitor_dag import MONITOR_DAG
-from optimizer.tracking.keys import KEY_PREFIX
 
 ENV_EXAMPLE = PROJECT / ".env.example"
 DOCKERFILE = PROJECT / "docker" / "Dockerfile"

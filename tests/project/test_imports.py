@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[2] / "plugins" / "optimizer"
+PROJECT = Path(__file__).parents[2]
+PRODUCT = PROJECT / "plugins"
+PACKAGE = PRODUCT / "optimizer"
 OUTSIDE = {
     "airflow",
     "boto3",
@@ -21,46 +23,75 @@ OUTSIDE = {
     "sqlalchemy",
     "urllib3",
 }
+"""Libraries that reach another system."""
 
-FORBIDDEN = {
-    "core": OUTSIDE
-    | {"lightgbm", "os", "random", "time", "optimizer.control_plane", "optimizer.warehouse", "optimizer.artifacts"},
-    "simulation": OUTSIDE,
-    "second_market": OUTSIDE | {"lightgbm", "optimizer.simulation", "optimizer.warehouse", "optimizer.pipeline"},
-    "training": OUTSIDE,
-    "reporting": OUTSIDE
-    | {"lightgbm", "os", "random", "time", "matplotlib.pyplot"}
-    | {f"optimizer.{room}" for room in ("control_plane", "warehouse", "artifacts", "pipeline", "training")},
-    "control_plane": OUTSIDE - {"sqlalchemy"} | {"lightgbm"},
-    "warehouse": OUTSIDE - {"snowflake"} | {"lightgbm"},
-    "artifacts": OUTSIDE - {"boto3", "botocore"} | {"lightgbm"},
-    "pipeline": OUTSIDE - {"sqlalchemy"} | {"lightgbm"},
-    "bidder": OUTSIDE - {"boto3", "botocore", "sqlalchemy"}
-    | {"lightgbm", "numpy", "pandas", "pyarrow"}
-    | {f"optimizer.{room}" for room in ("local", "pipeline", "reporting", "simulation", "training", "warehouse")},
-    "tracking": OUTSIDE - {"httpx", "sqlalchemy"}
-    | {f"optimizer.{room}" for room in ("control_plane", "warehouse", "artifacts", "pipeline", "training", "local")},
-    "tracking/client": OUTSIDE - {"httpx"}
-    | {"alembic", "fastapi", "jinja2", "psycopg", "psycopg_pool", "pyarrow", "rich", "starlette", "typer", "uvicorn"}
-    | {f"optimizer.tracking.{part}" for part in ("app", "callers", "commands", "database", "keys", "routes", "tables")},
-    "bench": OUTSIDE - {"snowflake", "sqlalchemy"} | {"optimizer.orchestration"},
+MAY_IMPORT = {
+    "core": set(),
+    "presentation": set(),
+    "artifacts": set(),
+    "clients": set(),
+    "control_plane": {"core"},
+    "warehouse": {"core"},
+    "training": {"core"},
+    "reporting": {"core", "presentation", "training"},
+    "runs": {"artifacts", "control_plane", "core", "reporting", "training", "warehouse"},
+    "lifecycle": {"artifacts", "control_plane", "core", "deployment", "runs"},
+    "deployment": {"artifacts", "control_plane", "core", "reporting", "runs", "warehouse"},
+    "steps": {
+        *{"artifacts", "control_plane", "core", "deployment", "lifecycle"},
+        *{"presentation", "reporting", "runs", "training", "warehouse"},
+    },
+    "bidder": {"artifacts", "control_plane", "core", "presentation"},
+    "orchestration": {"artifacts", "control_plane", "core", "deployment", "lifecycle", "runs", "steps", "warehouse"},
+    "cli": {
+        *{"artifacts", "clients", "control_plane", "core", "deployment", "lifecycle"},
+        *{"presentation", "reporting", "runs"},
+    },
 }
-"""What no module of a room may import."""
+"""Package of optimizer: the packages of optimizer that it may import. Nothing imports its callers."""
+
+SHARED = {"errors", "names", "sql_files"}
+"""Modules of optimizer that every package may import."""
+
+TRACKING_SHARES = SHARED | {"presentation"}
+"""What optimization_tracking, a product of its own, may import of optimizer."""
+
+NEVER = {
+    "core": OUTSIDE | {"lightgbm", "os", "random", "time"},
+    "training": OUTSIDE,
+    "reporting": OUTSIDE | {"lightgbm", "os", "random", "time", "matplotlib.pyplot"},
+    "bidder": {"numpy", "pandas", "pyarrow"},
+}
+"""Package of optimizer: libraries that no module of it imports."""
 
 ONLY_IN = {
     "airflow": {"orchestration", "plugin.py"},
-    "lightgbm": {"training", "bench"},
+    "alembic": {"control_plane", "optimization_tracking"},
+    "boto3": {"artifacts", "bidder", "cli"},
+    "fastapi": {"optimization_tracking", "plugin.py"},
+    "httpx": {"clients", "optimization_tracking"},
+    "lightgbm": {"training"},
     "matplotlib": {"reporting"},
-    "optuna": {"training", "bench"},
-    "fakesnow": {"local", "truth", "bench"},
-    "fastapi": {"tracking", "plugin.py"},
-    "psycopg": {"tracking"},
+    "mysql": {"control_plane"},
+    "optuna": {"training"},
+    "psycopg": {"optimization_tracking"},
     "pymemcache": {"bidder"},
-    "tenacity": {"tracking"},
-    "starlette": {"bidder", "local", "tracking"},
-    "typer": {"cli", "truth", "bench", "bidder", "tracking"},
+    "pymysql": {"control_plane"},
+    "snowflake": {"warehouse"},
+    "sqlalchemy": {
+        *{"bidder", "cli", "control_plane", "deployment", "lifecycle", "runs", "steps"},
+        *{"orchestration", "optimization_tracking"},
+    },
+    "starlette": {"bidder", "optimization_tracking"},
+    "tenacity": {"optimization_tracking"},
+    "typer": {"bidder", "cli", "optimization_tracking"},
 }
-"""Rooms that alone may import a library."""
+"""Libraries that only these packages import."""
+
+CLIENT_NEVER = {
+    *{"alembic", "fastapi", "jinja2", "psycopg", "psycopg_pool", "pyarrow", "rich", "starlette", "typer", "uvicorn"},
+    *(f"optimization_tracking.{part}" for part in ("app", "auth", "commands", "database", "keys", "routes", "tables")),
+}
 
 
 def imports_of(file: Path) -> set[str]:
@@ -74,38 +105,95 @@ def imports_of(file: Path) -> set[str]:
     return names
 
 
-def files_of(room: str) -> list[Path]:
-    return sorted((PACKAGE / room).rglob("*.py"))
+def files_of(folder: str) -> list[Path]:
+    files = sorted((PRODUCT / folder).rglob("*.py"))
+    assert files, f"{folder} has no modules"
+    return files
 
 
 def touches(name: str, library: str) -> bool:
     return name == library or name.startswith(library + ".")
 
 
-@pytest.mark.parametrize("room", FORBIDDEN)
-def test_a_room_imports_nothing_it_should_not_know(room):
-    found = [
-        f"{file.relative_to(PACKAGE)} imports {name}"
-        for file in files_of(room)
-        for name in imports_of(file)
-        if any(touches(name, library) for library in FORBIDDEN[room])
+def own_packages(file: Path) -> set[str]:
+    """The packages and shared modules of optimizer that a file imports."""
+    return {name.split(".")[1] for name in imports_of(file) if name.startswith("optimizer.")}
+
+
+def forbidden(files: list[Path], libraries: set[str]) -> list[str]:
+    return [
+        f"{file.relative_to(PROJECT)} imports {name}"
+        for file in files
+        for name in sorted(imports_of(file))
+        if any(touches(name, library) for library in libraries)
     ]
-    assert files_of(room) and found == []
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_a_package_imports_only_packages_below_it(package):
+    allowed = MAY_IMPORT[package] | SHARED | {package}
+    found = [
+        f"{file.relative_to(PROJECT)} imports optimizer.{name}"
+        for file in files_of(f"optimizer/{package}")
+        for name in sorted(own_packages(file) - allowed)
+    ]
+    assert found == []
+
+
+def test_every_package_has_its_row_in_the_table():
+    assert {folder.parent.name for folder in PACKAGE.glob("*/__init__.py")} == set(MAY_IMPORT)
+
+
+def test_the_table_has_no_circle_but_between_a_package_and_itself():
+    order: list[str] = []
+    while remaining := [name for name in MAY_IMPORT if name not in order]:
+        ready = [name for name in remaining if MAY_IMPORT[name] <= set(order)]
+        assert ready, f"these import each other: {remaining}"
+        order += ready
+
+
+def test_production_code_imports_none_of_the_lab():
+    assert forbidden(files_of("optimizer") + files_of("optimization_tracking"), {"lab"}) == []
+
+
+def test_tracking_imports_only_what_is_shared_on_purpose():
+    found = [
+        f"{file.relative_to(PROJECT)} imports optimizer.{name}"
+        for file in files_of("optimization_tracking")
+        for name in sorted(own_packages(file) - TRACKING_SHARES)
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize("package", NEVER)
+def test_a_package_never_imports_these_libraries(package):
+    assert forbidden(files_of(f"optimizer/{package}"), NEVER[package]) == []
+
+
+def test_the_tracking_client_imports_nothing_of_the_service():
+    assert forbidden(files_of("optimization_tracking/client"), CLIENT_NEVER) == []
+
+
+def test_the_markets_of_the_lab_share_no_code_and_reach_no_system():
+    markets = {name: sorted((PROJECT / "lab" / name).rglob("*.py")) for name in ("market", "second_market")}
+    assert forbidden(markets["market"], OUTSIDE | {"lab.second_market"}) == []
+    assert forbidden(markets["second_market"], OUTSIDE | {"lightgbm", "lab.market", "optimizer.runs"}) == []
 
 
 @pytest.mark.parametrize("library", ONLY_IN)
-def test_a_library_stays_in_its_room(library):
-    rooms = {
-        file.relative_to(PACKAGE).parts[0]
-        for file in PACKAGE.rglob("*.py")
+def test_a_library_stays_in_its_package(library):
+    parts = {
+        file.relative_to(PRODUCT).parts
+        for file in PRODUCT.rglob("*.py")
         if any(touches(name, library) for name in imports_of(file))
     }
-    assert rooms <= ONLY_IN[library]
+    packages = {path[1] if path[0] == "optimizer" else path[0] for path in parts}
+    assert packages <= ONLY_IN[library]
 
 
 def test_the_core_and_the_control_plane_load_without_airflow_lightgbm_and_drivers():
     code = (
-        "import sys, optimizer.core.bidding, optimizer.core.features, optimizer.control_plane.runs;"
+        "import sys, optimizer.core.pricing.bids, optimizer.core.landscape.features, optimizer.control_plane.runs;"
         "print(sorted({'airflow', 'lightgbm', 'boto3', 'snowflake.connector', 'mysql', 'pymysql'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -113,7 +201,7 @@ def test_the_core_and_the_control_plane_load_without_airflow_lightgbm_and_driver
 
 
 def test_the_bidder_loads_with_what_it_needs_alone():
-    modules = [f"optimizer.bidder.{file.stem}" for file in files_of("bidder")]
+    modules = [f"optimizer.bidder.{file.stem}" for file in files_of("optimizer/bidder")]
     code = (
         f"import sys, importlib; [importlib.import_module(name) for name in {modules}];"
         "heavy = {'airflow', 'alembic', 'lightgbm', 'matplotlib', 'numpy', 'pandas', 'scipy', 'snowflake.connector'};"
@@ -124,7 +212,7 @@ def test_the_bidder_loads_with_what_it_needs_alone():
 
 
 def test_the_tracking_client_loads_with_httpx_pydantic_and_tenacity_alone():
-    modules = [f"optimizer.tracking.client.{file.stem}" for file in files_of("tracking/client")]
+    modules = [f"optimization_tracking.client.{file.stem}" for file in files_of("optimization_tracking/client")]
     code = (
         f"import sys, importlib; [importlib.import_module(name) for name in {modules}];"
         "service = {'airflow', 'alembic', 'fastapi', 'jinja2', 'numpy', 'psycopg', 'sqlalchemy', 'starlette', 'typer'};"
@@ -132,15 +220,6 @@ def test_the_tracking_client_loads_with_httpx_pydantic_and_tenacity_alone():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-def test_what_the_bidder_needs_alone_is_locked_with_the_rest():
-    project = PACKAGE.parents[1]
-    needed, whole = (
-        {line for line in (project / name).read_text().splitlines() if line and not line.startswith("#")}
-        for name in ("requirements-bidder.in", "requirements.in")
-    )
-    assert needed and needed <= whole
 
 
 def test_airflow_finds_one_plugin_and_ignores_the_rest_of_the_package():

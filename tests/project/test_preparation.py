@@ -21,6 +21,10 @@ from servers.tracking import ProjectClient, open_client, serving
 from sqlalchemy import text
 from typer.testing import CliRunner
 
+from lab.stack import LocalStack
+from optimization_tracking.app import create_app
+from optimization_tracking.connections import connect
+from optimization_tracking.keys import list_keys, new_key
 from optimizer.artifacts.store import split_uri
 from optimizer.cli.control_plane import URL_VARIABLE as CONTROL_PLANE_VARIABLE
 from optimizer.cli.main import app as command_line
@@ -29,16 +33,12 @@ from optimizer.control_plane.engine import open_engine, transaction
 from optimizer.control_plane.entities import read_definition
 from optimizer.control_plane.runs import read_run
 from optimizer.errors import ConfigError
-from optimizer.local import LocalStack
 from optimizer.names import (
     TRACKING_KEY_VARIABLE,
     TRACKING_PREFIX,
     TRACKING_PROJECT,
     TRACKING_URL_VARIABLE,
 )
-from optimizer.tracking.app import create_app
-from optimizer.tracking.connections import connect
-from optimizer.tracking.keys import list_keys, new_key
 
 __all__ = ["mariadb_server", "systems"]
 

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 import typer
 
+from lab.stack.commands import BID_COLUMNS, RUN_NUMBERS
 from optimizer.cli.main import app
-from optimizer.cli.stack import BID_COLUMNS, RUN_NUMBERS
 
 PROJECT = Path(__file__).parents[2]
 README = (PROJECT / "README.md").read_text()

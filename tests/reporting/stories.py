@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.special import expit
 
 from optimizer.reporting.page import render_report
-from optimizer.reporting.story import RunStory
+from optimizer.reporting.report_data import RunStory
 
 REFERENCE_CPM = 10.0
 REASONS = ("target", "step", "trust_band", "margin", "cap", "floor", "shrinkage", "held")

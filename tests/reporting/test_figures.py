@@ -9,9 +9,9 @@ import pytest
 from reporting.stories import bid_table, feature, story, without_active_run, without_bids
 from scipy.stats import binomtest
 
+from optimizer.presentation.formats import percent
 from optimizer.reporting import bid_figures, model_figures
 from optimizer.reporting.drawing import WIDTH, draw_axes, plain_label
-from optimizer.reporting.formats import percent
 
 
 def words(picture: str) -> list[str]:

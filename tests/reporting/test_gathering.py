@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 from reporting.stories import REFERENCE_CPM, Page, backtest, bid_table, check, feature
 
-from optimizer.core.settings import RunSettings
-from optimizer.pipeline import staging
-from optimizer.pipeline.run import RunHandle
-from optimizer.pipeline.story import gather_story
+from optimizer.core.config.settings import RunSettings
 from optimizer.reporting.page import render_report
-from optimizer.reporting.story import RunStory
+from optimizer.reporting.report_data import RunStory
+from optimizer.runs import staging
+from optimizer.runs.handle import RunHandle
+from optimizer.runs.report_inputs import gather_story
 from optimizer.training.job import TrainingReport
 
 LINK = {"shifts": [0.0, 2.0], "shares": [0.25, 0.75], "unrivalled_share": 0.1}

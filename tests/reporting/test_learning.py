@@ -5,10 +5,10 @@ from inspect import getsource
 
 import pytest
 
-from optimizer.core import jitter, randomness
-from optimizer.core.jitter import Variation
-from optimizer.core.randomness import RandomnessTest
-from optimizer.core.slope import Slope
+from optimizer.core.landscape.curves import jitter, randomness
+from optimizer.core.landscape.jitter import Variation
+from optimizer.core.landscape.randomness import RandomnessTest
+from optimizer.core.landscape.slope import Slope
 from optimizer.reporting.learning import TESTS, learning_sentence, variation_sentence
 
 LEARNING = {

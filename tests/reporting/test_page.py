@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from reporting.stories import Page, backtest, bid_table, check, feature, read, story, without_active_run, without_bids
 
-from optimizer.reporting.formats import amount, count, percent
+from optimizer.presentation.formats import amount, count, percent
 from optimizer.reporting.page import render_report
 
 ATTACK = "</text></svg></style></title><script>alert('1')</script><img src=x onerror=alert(1)>"

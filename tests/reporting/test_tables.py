@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from reporting.stories import backtest, bid_table, check, story, without_active_run, without_bids
 
-from optimizer.core import bidding
+from optimizer.core.pricing import bids
+from optimizer.presentation.formats import amount, change, count, percent
 from optimizer.reporting import tables
-from optimizer.reporting.formats import amount, change, count, percent
 
 
 def test_changes_are_ordered_by_how_much_traffic_they_move():
@@ -68,7 +68,7 @@ def test_failed_checks_come_first_then_warnings_and_only_they_say_what_to_do():
 
 
 def test_every_reason_that_a_bid_can_have_is_explained():
-    assert set(bidding.REASONS) == set(tables.REASONS)
+    assert set(bids.REASONS) == set(tables.REASONS)
 
 
 def test_an_explored_bid_is_told_as_lifted_for_jitter_varies_all_bids():

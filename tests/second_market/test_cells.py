@@ -8,14 +8,14 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from optimizer.second_market.auctions import Auctions, Bids, concat_auctions, old_run_ids, settle
-from optimizer.second_market.cells import domain_cells, npi_totals, segment_cells, totals
-from optimizer.second_market.market import Market
-from optimizer.second_market.requests import candidates, draw_requests, feature_codes
-from optimizer.second_market.settings import FIRST_DAY, MarketSettings
-from optimizer.simulation.tables import BIDS_SCHEMA, CLICKS_SCHEMA, VIEWS_SCHEMA, Events
-from optimizer.truth.log import ExtractedLog, extract_log
-from optimizer.truth.second_log import LiveLog
+from lab.evaluation.log import ExtractedLog, extract_log
+from lab.evaluation.second_log import LiveLog
+from lab.market.tables import BIDS_SCHEMA, CLICKS_SCHEMA, VIEWS_SCHEMA, Events
+from lab.second_market.auctions import Auctions, Bids, concat_auctions, old_run_ids, settle
+from lab.second_market.cells import domain_cells, npi_totals, segment_cells, totals
+from lab.second_market.market import Market
+from lab.second_market.requests import candidates, draw_requests, feature_codes
+from lab.second_market.settings import FIRST_DAY, MarketSettings
 
 DAYS = 10
 OBJECT_ID = 7

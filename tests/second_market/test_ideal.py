@@ -6,12 +6,12 @@ from itertools import product
 import numpy as np
 import pytest
 
-from optimizer.second_market.ideal import best_on_curves, find_ideal, flat_bid, flat_cpm, true_curves
-from optimizer.second_market.market import Market
-from optimizer.second_market.prices import expected_cost, win_probability
-from optimizer.second_market.requests import draw_requests
-from optimizer.second_market.scenarios import SCENARIOS
-from optimizer.second_market.settings import MarketSettings
+from lab.second_market.ideal import best_on_curves, find_ideal, flat_bid, flat_cpm, true_curves
+from lab.second_market.market import Market
+from lab.second_market.prices import expected_cost, win_probability
+from lab.second_market.requests import draw_requests
+from lab.second_market.scenarios import SCENARIOS
+from lab.second_market.settings import MarketSettings
 
 TINY = MarketSettings(adspaces=3, regions=1, systems=1, adspace_sd=0.4, drift_sd=0.0)
 

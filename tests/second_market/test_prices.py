@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from optimizer.second_market.auctions import Bids, settle
-from optimizer.second_market.market import Market
-from optimizer.second_market.prices import ROUND_PRICES, expected_cost, seen_share, win_probability
-from optimizer.second_market.requests import draw_requests
-from optimizer.second_market.scenarios import SCENARIOS
+from lab.second_market.auctions import Bids, settle
+from lab.second_market.market import Market
+from lab.second_market.prices import ROUND_PRICES, expected_cost, seen_share, win_probability
+from lab.second_market.requests import draw_requests
+from lab.second_market.scenarios import SCENARIOS
 
 DRAWN = (
     "base",

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from optimizer.core.settings import RunSettings
-from optimizer.second_market.auctions import Auctions, log_auctions
-from optimizer.second_market.ideal import flat_bid
-from optimizer.second_market.market import Market
-from optimizer.second_market.prices import win_probability
-from optimizer.second_market.requests import candidates, draw_requests
-from optimizer.second_market.scenarios import SCENARIOS
+from lab.second_market.auctions import Auctions, log_auctions
+from lab.second_market.ideal import flat_bid
+from lab.second_market.market import Market
+from lab.second_market.prices import win_probability
+from lab.second_market.requests import candidates, draw_requests
+from lab.second_market.scenarios import SCENARIOS
+from optimizer.core.config.settings import RunSettings
 
 STEP = RunSettings().daily_step_limit
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from optimizer.local import SYSTEMS, LocalStack
-from optimizer.local.event_log import create_tables
-from optimizer.local.warehouse_loading import load_parquet
-from optimizer.simulation.tables import Events
+from lab.market.tables import Events
+from lab.stack import SYSTEMS, LocalStack
+from lab.stack.event_log import create_tables
+from lab.stack.warehouse_loading import load_parquet
 
 READY_TIMEOUT_S = 60
 _STACK = pytest.StashKey[LocalStack]()

@@ -14,7 +14,7 @@ import pymysql
 import pytest
 from sqlalchemy import URL
 
-from optimizer.local.ports import PortClaims
+from lab.stack.ports import PortClaims
 
 START_TIMEOUT_S = 60
 SYSTEM_TABLES = ("mysql_system_tables.sql", "mysql_performance_tables.sql", "mysql_system_tables_data.sql")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from pymemcache.client.base import Client
 
-from optimizer.bench.bidder.memcached import running_memcached
+from lab.benchmarks.bidder.memcached import running_memcached
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from optimizer.local.postgres import ADMIN, embedded_programs, give_away, initialize, server_command, socket_url
+from lab.stack.postgres import ADMIN, embedded_programs, give_away, initialize, server_command, socket_url
 
 START_TIMEOUT_S = 60
 DEBIAN = Path("/usr/lib/postgresql/15/bin")

@@ -21,12 +21,12 @@ import pytest
 import uvicorn
 from servers.postgres import PostgresServer
 
-from optimizer.local.ports import PortClaims
+from lab.stack.ports import PortClaims
+from optimization_tracking.app import create_app
+from optimization_tracking.connections import connect
+from optimization_tracking.keys import create_key, ensure_project
+from optimization_tracking.schema import migrate
 from optimizer.names import TRACKING_PREFIX
-from optimizer.tracking.app import create_app
-from optimizer.tracking.connections import connect
-from optimizer.tracking.keys import create_key, ensure_project
-from optimizer.tracking.schema import migrate
 
 START_TIMEOUT_S = 30
 PROJECTS = ("shop", "search")

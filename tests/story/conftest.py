@@ -13,14 +13,14 @@ from sqlalchemy import Engine, insert, update
 from story.market import SimulatedMarket
 from story.systems import ACCOUNTS, StorySystems
 
+from lab.stack import LocalStack
+from lab.stack.catalogue import load_catalogue
 from optimizer.artifacts.store import ObjectStore
 from optimizer.bidder.tables import Memcached
 from optimizer.control_plane import tables
 from optimizer.control_plane.engine import open_engine, transaction
 from optimizer.control_plane.schema import migrate
-from optimizer.core.settings import CONFIG_VERSION
-from optimizer.local import LocalStack
-from optimizer.local.catalogue import load_catalogue
+from optimizer.core.config.settings import CONFIG_VERSION
 
 __all__ = ["mariadb_server", "memcached", "systems"]
 

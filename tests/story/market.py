@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from optimizer.simulation.auctions import Requests, draw_requests
-from optimizer.simulation.epochs import Epoch, calibrate_optimizer
-from optimizer.simulation.events import generate_events, settle
-from optimizer.simulation.outcome import ExpectedOutcome, expect_outcome
-from optimizer.simulation.policies import JitteredOptimizer, Prices
-from optimizer.simulation.settings import WorldSettings
-from optimizer.simulation.tables import Events
-from optimizer.simulation.world import World
+from lab.market.auctions import Requests, draw_requests
+from lab.market.epochs import Epoch, calibrate_optimizer
+from lab.market.events import generate_events, settle
+from lab.market.outcome import ExpectedOutcome, expect_outcome
+from lab.market.policies import JitteredOptimizer, Prices
+from lab.market.settings import WorldSettings
+from lab.market.tables import Events
+from lab.market.world import World
 
 FIRST_DAY = date(2025, 12, 9)
 HISTORY_DAYS, CHANGE_DAY = 56, 28

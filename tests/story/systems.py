@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 
 from optimizer.artifacts.store import ObjectStore
 from optimizer.bidder.tables import Memcached
-from optimizer.pipeline.systems import Systems
+from optimizer.runs.systems import Systems
 
 UI, APP, BIDDER = ACCOUNTS = ("optimizer_ui", "optimizer_app", "optimizer_bidder")
 

@@ -15,16 +15,16 @@ from pipeline.driver import DAG_ID, ENTITY, Pipeline
 from story.market import LiveDays, SimulatedMarket
 from story.systems import APP, BIDDER, UI, StorySystems
 
+from lab.stack.warehouse_loading import load_parquet
 from optimizer.artifacts.manifest import read_manifest
 from optimizer.bidder.openrtb import OpenRtb, read_mapping
 from optimizer.bidder.refreshing import Refresher, require_success
 from optimizer.bidder.service import BidderService
 from optimizer.control_plane import deployments, registry, runs
 from optimizer.control_plane.engine import reading, transaction
-from optimizer.local.warehouse_loading import load_parquet
-from optimizer.pipeline.claiming import claim_pending
-from optimizer.pipeline.monitoring import monitor_entity
-from optimizer.pipeline.run import RunHandle
+from optimizer.deployment.monitor import monitor_entity
+from optimizer.lifecycle.claims import claim_pending
+from optimizer.runs.handle import RunHandle
 
 UI_SQL = read_printed("example_flow.sql")
 """The statements of the UI's team, character for character; they are about run 20260203_150000."""

@@ -8,9 +8,9 @@ import pytest
 from servers.tracking import Tracking
 from starlette.requests import Request
 
+from optimization_tracking.app import create_app
+from optimization_tracking.auth import Visitor
 from optimizer.names import TRACKING_PREFIX
-from optimizer.tracking.app import create_app
-from optimizer.tracking.callers import Visitor
 
 NPI = "1234567893"
 ROW = "1679576722"

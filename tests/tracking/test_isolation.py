@@ -5,7 +5,7 @@ import uuid
 import pytest
 from servers.tracking import Tracking
 
-from optimizer.tracking.app import create_app
+from optimization_tracking.app import create_app
 
 # What a stranger's key tries; {run} is another project's run.
 ROUTES = {

@@ -7,12 +7,12 @@ from click.testing import Result
 from servers.tracking import ProjectClient, Tracking, open_client, serving
 from typer.testing import CliRunner
 
+from optimization_tracking.app import create_app
+from optimization_tracking.commands.main import app
+from optimization_tracking.keys import ensure_key, list_keys
+from optimization_tracking.schema import head_revision
 from optimizer.errors import ConfigError
 from optimizer.names import TRACKING_PREFIX, TRACKING_URL_VARIABLE
-from optimizer.tracking.app import create_app
-from optimizer.tracking.commands.main import app
-from optimizer.tracking.keys import ensure_key, list_keys
-from optimizer.tracking.schema import head_revision
 
 
 def command(tracking: Tracking, *arguments: str, expect: int = 0) -> Result:

@@ -6,7 +6,7 @@ import uuid
 import pytest
 from servers.tracking import Tracking
 
-from optimizer.tracking.queries import render_query
+from optimization_tracking.queries import render_query
 
 
 @pytest.fixture(scope="module")

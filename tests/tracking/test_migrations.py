@@ -5,8 +5,8 @@ from pathlib import Path
 from servers.postgres import PostgresServer
 from servers.tracking import Tracking
 
-from optimizer.tracking.connections import connect
-from optimizer.tracking.schema import current_revision, head_revision, migrate, revert
+from optimization_tracking.connections import connect
+from optimization_tracking.schema import current_revision, head_revision, migrate, revert
 
 PARTITIONED = Path(__file__).parents[2] / "include" / "sql" / "postgres" / "partitioned_runs.sql"
 INDEXES = {

@@ -16,9 +16,9 @@ from core.worlds import confounded_cells, logistic_cells, true_level
 from scipy.special import expit
 
 import optimizer
-from optimizer.core.cells import prepare_cells
+from lab.stack.supervision import is_living
+from optimizer.core.landscape.cells import prepare_cells
 from optimizer.errors import DataError, UnavailableError
-from optimizer.local.supervision import is_living
 from optimizer.training.job import (
     CLICK_MODEL_FILE,
     REPORT_FILE,

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from core.worlds import logistic_cells
 
-from optimizer.core.cells import prepare_cells
+from optimizer.core.landscape.cells import prepare_cells
 from optimizer.errors import DataError
 from optimizer.training.fitting import fit
 from optimizer.training.job import REPORT_FILE, TrainingJob, TrainingReport, Trial, run_training

@@ -8,8 +8,8 @@ import pytest
 from servers.embedded import connect_schema, load_events, systems
 from warehouse.reference import dirty_log
 
-from optimizer.local import LocalStack
-from optimizer.simulation.tables import Events
+from lab.market.tables import Events
+from lab.stack import LocalStack
 
 __all__ = ["systems"]
 

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from optimizer.simulation.dirt import TYPICAL_DIRT
-from optimizer.simulation.events import generate_events
-from optimizer.simulation.presets import PRESETS
-from optimizer.simulation.tables import BIDS_SCHEMA, CLICKS_SCHEMA, VIEWS_SCHEMA, Events
-from optimizer.simulation.world import World
+from lab.market.data_quality import TYPICAL_DIRT
+from lab.market.events import generate_events
+from lab.market.presets import PRESETS
+from lab.market.tables import BIDS_SCHEMA, CLICKS_SCHEMA, VIEWS_SCHEMA, Events
+from lab.market.world import World
 from optimizer.warehouse.extraction import Window
 
 START = datetime(2026, 1, 6, tzinfo=UTC)

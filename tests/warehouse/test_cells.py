@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 from warehouse.reference import END, FEATURES, START, WINDOW, assert_same_cells, auctions, cells_of
 
-from optimizer.core.cells import prepare_cells
-from optimizer.simulation.tables import Events
+from lab.market.tables import Events
+from optimizer.core.landscape.cells import prepare_cells
 from optimizer.warehouse.extraction import (
     Window,
     extract_domain_cells,

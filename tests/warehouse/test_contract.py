@@ -11,9 +11,9 @@ import snowflake.connector
 from servers.embedded import closed_port
 from warehouse.reference import END, FEATURES, START, WINDOW
 
+from lab.stack import LocalStack
+from lab.stack.environment import warehouse_connection
 from optimizer.errors import EmptyWindowError, UnavailableError, WarehouseError
-from optimizer.local import LocalStack
-from optimizer.local.environment import warehouse_connection
 from optimizer.warehouse.connection import warehouse_errors
 from optimizer.warehouse.contract import check_contract
 from optimizer.warehouse.extraction import extract_segment_cells, read_totals

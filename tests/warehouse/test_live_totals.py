@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from warehouse.reference import END, START, WINDOW, auctions
 
-from optimizer.core.live import SUMS
-from optimizer.simulation.tables import Events
+from lab.market.tables import Events
+from optimizer.core.live.performance import SUMS
 from optimizer.warehouse.extraction import Window
 from optimizer.warehouse.live_totals import COLUMNS, read_live_totals
 

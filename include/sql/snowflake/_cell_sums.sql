@@ -1,4 +1,4 @@
-{#- The counts and sums of a cell; the columns of optimizer.core.cells. -#}
+{#- The counts and sums of a cell; the columns of optimizer.core.landscape.cells. -#}
     COUNT(*)                        AS bids,
     SUM(is_won)                     AS wins,
     SUM(is_clicked)                 AS clicks,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from optimizer.bidder.tables import BidTable
-from optimizer.core.traffic import TrafficSplit
+from optimizer.core.serving.traffic import TrafficSplit
 
 
 @dataclass(frozen=True, slots=True)

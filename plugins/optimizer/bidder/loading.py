@@ -13,8 +13,8 @@ from optimizer.artifacts.store import ObjectStore
 from optimizer.bidder.generation import Generation, ServedRun
 from optimizer.bidder.tables import BidTable
 from optimizer.control_plane.serving import DeployedRun, ServedEntity
-from optimizer.core.keys import SEPARATOR
-from optimizer.core.traffic import TrafficSplit
+from optimizer.core.serving.keys import SEPARATOR
+from optimizer.core.serving.traffic import TrafficSplit
 from optimizer.errors import ArtifactError, DeploymentError
 
 BIDS_FILE, DOMAINS_FILE, NPIS_FILE = "memcache.csv", "domain_multipliers.csv", "npi_multipliers.csv"

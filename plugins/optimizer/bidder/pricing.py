@@ -1,4 +1,4 @@
-"""A request and a generation give a price, the same as `optimizer.simulation.policies.BidTable` gives.
+"""A request and a generation give a price, the same as `lab.market.policies.BidTable` gives.
 
 bid = min(base bid x domain multiplier x NPI multiplier, max_bid_cpm), not rounded. A bid below the floor is not lifted:
 it is no bid. All amounts are CPM in the account's currency: 1.00 is one unit per thousand impressions, never micros.
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from optimizer.bidder.generation import Generation
 from optimizer.bidder.requests import PriceRequest
-from optimizer.core.keys import segment_key
+from optimizer.core.serving.keys import segment_key
 from optimizer.errors import KeysLost, UnavailableError
 
 

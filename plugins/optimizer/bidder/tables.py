@@ -18,9 +18,9 @@ from typing import Any, Protocol
 from pymemcache.client.base import Client
 from pymemcache.exceptions import MemcacheError
 
+from optimizer.core.serving.keys import MAX_KEY_BYTES
 from optimizer.errors import KeysLost, UnavailableError
 
-MAX_KEY_BYTES = 250
 MAX_KEEP_S = 30 * 24 * 3600
 """memcached reads a longer expiry as a date in 1970."""
 

@@ -1,4 +1,4 @@
-"""The control plane that the command line looks into."""
+"""The control plane that the command line works on."""
 
 import os
 
@@ -6,20 +6,20 @@ from sqlalchemy import Engine
 
 from optimizer.control_plane.engine import open_engine
 from optimizer.errors import ConfigError
-from optimizer.local.home import StackHome, default_home
 
 URL_VARIABLE = "OPTIMIZER_CONTROL_PLANE_URL"
 
 
 def connect() -> Engine:
-    """Return an engine on the database of OPTIMIZER_CONTROL_PLANE_URL, else on the embedded stack's.
+    """Return an engine on the database of OPTIMIZER_CONTROL_PLANE_URL.
 
     Raises:
-        ConfigError: neither is there.
+        ConfigError: the variable is not set.
     """
-    if url := os.environ.get(URL_VARIABLE):
-        return open_engine(url)
-    path = StackHome(default_home()).control_plane
-    if not path.exists():
-        raise ConfigError(f"there is no control plane: run `make demo`, or set {URL_VARIABLE} to your database's URL")
-    return open_engine(f"sqlite:///{path.resolve()}")
+    url = os.environ.get(URL_VARIABLE)
+    if not url:
+        raise ConfigError(
+            f"{URL_VARIABLE} is not set; set it to the URL of your control plane "
+            "(mysql+pymysql://user:password@host/database), or add --local to work on the demo's"
+        )
+    return open_engine(url)

@@ -1,58 +1,72 @@
-"""The `optimizer` command."""
+"""The `optimizer` command: every command under its name."""
 
-import sys
+import inspect as signatures
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from importlib.metadata import entry_points
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
-from optimizer.cli import deploying, explaining, living, looking, operating, stack
-from optimizer.errors import OptimizerError
+from optimizer.cli import deploy, explain, inspect, operate, performance
+from optimizer.cli.local import using_local_systems
+from optimizer.presentation.commands import reporting_errors
+
+COMMAND_ENTRY_POINTS = "optimizer.commands"
+"""The entry-point group with further commands: a checkout registers the demo's there."""
+
+_LOCAL = signatures.Parameter(
+    "local",
+    signatures.Parameter.KEYWORD_ONLY,
+    default=False,
+    annotation=Annotated[bool, typer.Option("--local", help="Work on the demo's systems.")],
+)
 
 app = typer.Typer(
-    help="RTB optimizer: what was bid, won and clicked, and what to bid next.",
+    help="RTB optimizer: learns from bids, wins and clicks, and sets the next bids.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 
 
-def _reporting(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The command with our own errors as one line on standard error and exit status 1."""
+def with_local_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the command with --local."""
 
     @wraps(command)
-    def run(*args: Any, **kwargs: Any) -> Any:
-        try:
+    def run(*args: Any, local: bool, **kwargs: Any) -> Any:
+        if not local:
             return command(*args, **kwargs)
-        except OptimizerError as error:
-            Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
-            sys.exit(1)
+        with using_local_systems():
+            return command(*args, **kwargs)
 
+    signature = signatures.signature(command)
+    run.__signature__ = signature.replace(parameters=[*signature.parameters.values(), _LOCAL])  # type: ignore[attr-defined]
     return run
 
 
-for command in (
-    looking.runs,
-    looking.show,
-    looking.outputs,
-    looking.entities,
-    looking.config,
-    explaining.explain,
-    explaining.diff,
-    deploying.deploy,
-    deploying.rollback,
-    living.live,
-    operating.cancel,
-    operating.doctor,
-    stack.migrate,
-    stack.demo,
-    stack.up,
-    stack.down,
-    stack.env,
+def _add(command: Callable[..., Any], name: str | None = None) -> None:
+    app.command(name)(reporting_errors(with_local_option(command)))
+
+
+for _command in (
+    inspect.runs,
+    inspect.show,
+    inspect.outputs,
+    inspect.entities,
+    inspect.config,
+    explain.explain,
+    explain.diff,
+    deploy.deploy,
+    deploy.rollback,
+    performance.live,
+    operate.cancel,
+    operate.doctor,
+    operate.migrate,
 ):
-    app.command()(_reporting(command))
-app.command("deployments")(_reporting(deploying.show_deployments))
+    _add(_command)
+_add(deploy.show_deployments, "deployments")
+for _found in sorted(entry_points(group=COMMAND_ENTRY_POINTS), key=lambda found: found.name):
+    app.command(_found.name, rich_help_panel="Demo")(reporting_errors(_found.load()))
 
 if __name__ == "__main__":
     app()

@@ -5,13 +5,13 @@ from typing import Any
 
 from rich.text import Text
 
-from optimizer.cli.rendering import console, print_table
 from optimizer.control_plane.records import Run, RunMetric
 from optimizer.core.checks.catalogue import RULES
-from optimizer.core.config import snapshot_values
-from optimizer.core.settings import RunSettings
-from optimizer.core.target_reach import target_sentence
-from optimizer.core.validation import VERDICT_CODES, going_live
+from optimizer.core.checks.outcome import VERDICT_CODES, going_live
+from optimizer.core.config.merge import snapshot_values
+from optimizer.core.config.settings import RunSettings
+from optimizer.core.pricing.target_reach import target_sentence
+from optimizer.presentation.terminal import console, print_table
 from optimizer.reporting.forecast import forecast_of, forecast_sentence
 from optimizer.reporting.learning import learning_sentence
 

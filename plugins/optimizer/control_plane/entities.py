@@ -13,7 +13,7 @@ from optimizer.control_plane.engine import reading
 from optimizer.control_plane.prefixes import find_shared, is_prefix
 from optimizer.control_plane.records import BrokenEntity, Entity, EntityDefinition, FeatureMacro
 from optimizer.control_plane.tables import entities, entity_configs, feature_macros, version_configs, versions
-from optimizer.core.config import ConfigKey
+from optimizer.core.config.merge import ConfigKey
 from optimizer.errors import ConfigError
 
 _ENTITY_CODE = re.compile(r"[A-Za-z0-9_.-]{1,100}")

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict
 
-from optimizer.core.config import ConfigKey
-from optimizer.core.validation import outcome_text
+from optimizer.core.checks.outcome import outcome_text
+from optimizer.core.config.merge import ConfigKey
 
 OLD_STATUS_WORDS = {"queued": "pending", "success": "completed"}
 

@@ -8,8 +8,8 @@ from sqlalchemy import Connection, Engine, Table, delete, insert, select, update
 
 from optimizer.control_plane import tables
 from optimizer.control_plane.engine import transaction
-from optimizer.core.config import ConfigKey
-from optimizer.core.settings import CONFIG_VERSION, config_catalogue
+from optimizer.core.config.merge import ConfigKey
+from optimizer.core.config.settings import CONFIG_VERSION, config_catalogue
 
 
 def load_version(engine: Engine) -> str:

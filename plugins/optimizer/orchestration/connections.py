@@ -9,12 +9,12 @@ from airflow.providers.sqlite.hooks.sqlite import SqliteHook
 from airflow.sdk import BaseHook, Connection
 from sqlalchemy import Engine
 
+from optimization_tracking.client import is_configured, track_run
 from optimizer.artifacts.store import ObjectStore
 from optimizer.control_plane.engine import ANSWER_TIMEOUT_S, driver_options, open_engine_from
 from optimizer.errors import ConfigError
 from optimizer.names import CONTROL_PLANE_CONNECTION, OBJECTS_CONNECTION, WAREHOUSE_CONNECTION
-from optimizer.pipeline.systems import Systems
-from optimizer.tracking.client import is_configured, track_run
+from optimizer.runs.systems import Systems
 
 MYSQL_CLIENT = "mysql-connector-python"
 

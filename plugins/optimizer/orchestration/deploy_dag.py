@@ -70,9 +70,9 @@ def build_deploy_dag() -> DAG:
 def _choose_split(params: Any) -> dict[str, Any]:
     from optimizer.control_plane import deployments
     from optimizer.control_plane.splits import read_split
+    from optimizer.deployment.served_files import file_problem, require_files
     from optimizer.errors import DeploymentError
     from optimizer.orchestration.connections import connect_systems
-    from optimizer.pipeline.served_files import file_problem, require_files
 
     entity_code, split, systems = params["entity"], params["split"], connect_systems()
     if bool(split) == bool(params["rollback"]):

@@ -11,7 +11,7 @@ from croniter import croniter
 
 from optimizer.control_plane.entities import read_definitions
 from optimizer.control_plane.records import EntityDefinition
-from optimizer.core.settings import RunSettings
+from optimizer.core.config.settings import RunSettings
 from optimizer.errors import ConfigError
 from optimizer.names import DAG_PREFIX, TRAINING_POOL
 from optimizer.orchestration import task_bodies
@@ -19,6 +19,7 @@ from optimizer.orchestration.approval import PromotionApproval
 from optimizer.orchestration.connections import connect_control_plane
 from optimizer.orchestration.definitions import load_definitions, read_last_good, snapshot_path
 from optimizer.orchestration.trigger_form import build_params, effective_value
+from optimizer.runs.limits import LONGEST_RUN
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +93,7 @@ def build_entity_dag(definition: EntityDefinition) -> DAG:
         schedule=CronTriggerTimetable(schedule, timezone="UTC") if schedule else None,
         catchup=False,
         max_active_runs=1,
-        dagrun_timeout=timedelta(hours=6) + longest_wait,
+        dagrun_timeout=LONGEST_RUN + longest_wait,
         is_paused_upon_creation=False,
         params=build_params(definition),
         tags={"optimizer", entity.object_type},

@@ -84,8 +84,8 @@ def _list_entities(only: str | None) -> list[str]:
 
 
 def _watch(entity_code: str) -> dict[str, Any]:
+    from optimizer.deployment.monitor import monitor_entity
     from optimizer.orchestration.connections import connect_systems
-    from optimizer.pipeline.monitoring import monitor_entity
 
     get_current_context()["entity_code"] = entity_code
     found = monitor_entity(entity_code, systems=connect_systems(), now=datetime.now(UTC))

@@ -69,8 +69,8 @@ def build_pending_runs_dag() -> DAG:
 
 def _claim(dag_run_state: Any) -> list[dict[str, Any]]:
     from optimizer.control_plane.engine import ANSWER_TIMEOUT_S
+    from optimizer.lifecycle.claims import claim_pending
     from optimizer.orchestration.connections import connect_control_plane
-    from optimizer.pipeline.claiming import claim_pending
 
     engine = connect_control_plane(answer_timeout_s=ANSWER_TIMEOUT_S)
     return claim_pending(engine, dag_run_state=dag_run_state, wait=time.sleep, now=datetime.now(UTC))
@@ -78,8 +78,8 @@ def _claim(dag_run_state: Any) -> list[dict[str, Any]]:
 
 def _fail_dead_runs(dag_run_state: Any) -> list[dict[str, str]]:
     from optimizer.control_plane.engine import ANSWER_TIMEOUT_S
+    from optimizer.lifecycle.zombie_runs import fail_dead_runs
     from optimizer.orchestration.connections import connect_control_plane
-    from optimizer.pipeline.dead_runs import fail_dead_runs
 
     engine = connect_control_plane(answer_timeout_s=ANSWER_TIMEOUT_S)
     return fail_dead_runs(engine, dag_run_state=dag_run_state, now=datetime.now(UTC))

@@ -1,6 +1,6 @@
 """What each task of an entity's DAG calls: Airflow's context in, the pipeline's step, a small dict out.
 
-The pipeline is imported when a task runs, not when the DAG file is parsed: it brings pandas and its company.
+The steps are imported when a task runs, not when the DAG file is parsed: they bring pandas and its dependencies.
 """
 
 import os
@@ -31,12 +31,12 @@ def skipping_cancelled() -> Iterator[None]:
 def snapshot_config(entity_code: str) -> dict[str, str]:
     """Return the started run; the values of this run alone are those of the trigger form."""
     from optimizer.orchestration.connections import connect_systems
-    from optimizer.pipeline import opening
+    from optimizer.steps import snapshot_config
 
     dag_run = get_current_context()["dag_run"]
     values = dict(dag_run.conf or {})
     run_type = str(getattr(dag_run.run_type, "value", dag_run.run_type))
-    request = opening.RunRequest(
+    request = snapshot_config.RunRequest(
         entity_code=entity_code,
         dag_id=dag_run.dag_id,
         dag_run_id=dag_run.run_id,
@@ -46,26 +46,26 @@ def snapshot_config(entity_code: str) -> dict[str, str]:
         run_id=values.pop("run_id", None),
         values=values,
     )
-    return opening.snapshot_config(request, systems=connect_systems(), now=datetime.now(UTC)).model_dump()
+    return snapshot_config.snapshot_config(request, systems=connect_systems(), now=datetime.now(UTC)).model_dump()
 
 
 @skipping_cancelled()
 def run_step(name: str, run: dict[str, str]) -> dict[str, Any]:
     """Run the named step of the pipeline for the run and return what it reports."""
+    from optimizer.lifecycle.guard import guarded
     from optimizer.orchestration.connections import connect_systems
-    from optimizer.pipeline import bidding, learning, publishing, validating
-    from optimizer.pipeline.closing import guarded
-    from optimizer.pipeline.run import RunHandle
+    from optimizer.runs.handle import RunHandle
+    from optimizer.steps import compute_bids, extract, register, select_features, train_models, upload, validate
 
-    now = datetime.now(UTC)
+    now, threads = datetime.now(UTC), int(os.environ.get("OPTIMIZER_TRAINING_THREADS", "1"))
     steps: dict[str, Callable[..., dict[str, Any]]] = {
-        "extract": learning.extract,
-        "select_features": learning.choose_features,
-        "train_models": partial(learning.train_models, threads=int(os.environ.get("OPTIMIZER_TRAINING_THREADS", "1"))),
-        "compute_bids": bidding.compute_bids,
-        "validate": validating.validate,
-        "upload": partial(publishing.upload, now=now),
-        "register": partial(publishing.register, now=now),
+        "extract": extract.extract,
+        "select_features": select_features.select_features,
+        "train_models": partial(train_models.train_models, threads=threads),
+        "compute_bids": compute_bids.compute_bids,
+        "validate": validate.validate,
+        "upload": partial(upload.upload, now=now),
+        "register": partial(register.register, now=now),
     }
     handle, systems = RunHandle.model_validate(run), connect_systems()
     return guarded(handle, partial(steps[name], handle, systems=systems), name=name, systems=systems, now=now)
@@ -74,10 +74,10 @@ def run_step(name: str, run: dict[str, str]) -> dict[str, Any]:
 def request_approval(run: dict[str, str]) -> Any:
     """Return the ApprovalRequest of a run that a person has to confirm, or a text that says why nobody is asked."""
     from optimizer.orchestration.connections import connect_systems
-    from optimizer.pipeline import approval
-    from optimizer.pipeline.run import RunHandle
+    from optimizer.runs.handle import RunHandle
+    from optimizer.steps import approve
 
-    return approval.request_of(RunHandle.model_validate(run), systems=connect_systems())
+    return approve.request_of(RunHandle.model_validate(run), systems=connect_systems())
 
 
 def explain_rejection(run: dict[str, str], answer: Mapping[str, Any]) -> str:
@@ -98,10 +98,10 @@ def name_of(user: Mapping[str, Any] | None) -> str | None:
 def promote(run: dict[str, str], approval: Mapping[str, Any]) -> dict[str, Any]:
     """Promote the run, or skip with the reason."""
     from optimizer.orchestration.connections import connect_systems
-    from optimizer.pipeline import publishing
-    from optimizer.pipeline.run import RunHandle
+    from optimizer.runs.handle import RunHandle
+    from optimizer.steps.promote import promote as promote_run
 
-    result = publishing.promote(
+    result = promote_run(
         RunHandle.model_validate(run),
         systems=connect_systems(),
         deployed_by=f"airflow:{get_current_context()['dag_run'].dag_id}",
@@ -117,12 +117,12 @@ def promote(run: dict[str, str], approval: Mapping[str, Any]) -> dict[str, Any]:
 def close_run() -> dict[str, Any]:
     """Leave the run's row finished; raise where the run is no success, skip where it was cancelled."""
     from optimizer.orchestration.connections import connect_systems
-    from optimizer.pipeline import closing
+    from optimizer.steps import close_run
 
     context = get_current_context()
     dag_run, instance = context["dag_run"], context["ti"]
     states = instance.get_task_states(dag_id=dag_run.dag_id, run_ids=[dag_run.run_id]).get(dag_run.run_id, {})
-    return closing.close_run(
+    return close_run.close_run(
         dag_id=dag_run.dag_id,
         dag_run_id=dag_run.run_id,
         failed_tasks=sorted(task_id for task_id, state in states.items() if state == "failed"),

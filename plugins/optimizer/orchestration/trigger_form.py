@@ -6,8 +6,8 @@ from typing import Any
 from airflow.sdk import Param
 
 from optimizer.control_plane.records import EntityDefinition
-from optimizer.core.config import SECTIONS, ConfigKey, ConfigValue, parse_value
-from optimizer.core.settings import RunSettings
+from optimizer.core.config.merge import SECTIONS, ConfigKey, ConfigValue, parse_value
+from optimizer.core.config.settings import RunSettings
 from optimizer.errors import ConfigError
 
 log = logging.getLogger(__name__)

@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
+from optimizer.presentation.formats import count, percent, segments
 from optimizer.reporting.drawing import (
     ACCENT,
     BAND,
@@ -19,8 +20,7 @@ from optimizer.reporting.drawing import (
     percent_axis,
     plain_label,
 )
-from optimizer.reporting.formats import count, percent, segments
-from optimizer.reporting.story import RunStory
+from optimizer.reporting.report_data import RunStory
 
 _CURVE_POINTS = 200
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from optimizer.reporting.formats import amount, percent
+from optimizer.presentation.formats import amount, percent
 
 QUANTITIES: dict[str, tuple[str, Callable[[Any], str]]] = {
     "expected_win_rate": ("win rate", percent),

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from optimizer.core.slope import RANDOMISED_DAYS
-from optimizer.reporting.formats import count
+from optimizer.core.landscape.slope import RANDOMISED_DAYS
+from optimizer.presentation.formats import count
 
 Metrics = Mapping[str, Mapping[str, float | None]]
 """{section: {key: value}}, as in metrics.json and opt_run_metrics."""
@@ -46,7 +46,7 @@ def variation_sentence(variation: Mapping[str, Any]) -> str:
     """Return what of the log's bids varied at random: source, own jitter, slope, and each test that failed.
 
     Args:
-        variation: `optimizer.core.jitter.Variation.to_record`.
+        variation: `optimizer.core.landscape.jitter.Variation.to_record`.
     """
     slope = variation["slope"]
     parts = [

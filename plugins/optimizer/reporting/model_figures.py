@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from optimizer.presentation.formats import amount, count, percent
 from optimizer.reporting.drawing import (
     ACCENT,
     BAND,
@@ -23,8 +24,7 @@ from optimizer.reporting.drawing import (
     percent_axis,
     plain_label,
 )
-from optimizer.reporting.formats import amount, count, percent
-from optimizer.reporting.story import RunStory
+from optimizer.reporting.report_data import RunStory
 
 MOST_FEATURES_DRAWN = 12
 _CURVE_POINTS = 200

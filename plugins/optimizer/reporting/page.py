@@ -6,10 +6,10 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from optimizer.presentation.formats import amount, count, percent
 from optimizer.reporting import bid_figures, model_figures, tables
 from optimizer.reporting.forecast import QUANTITIES, interval
-from optimizer.reporting.formats import amount, count, percent
-from optimizer.reporting.story import RunStory
+from optimizer.reporting.report_data import RunStory
 
 _PAGES = Environment(
     loader=FileSystemLoader(Path(__file__).parent),

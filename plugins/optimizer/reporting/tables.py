@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from optimizer.core.validation import verdict_of
-from optimizer.reporting.formats import amount, change, count, measure, percent, points, segments, signed_amount
-from optimizer.reporting.story import RunStory
+from optimizer.core.checks.outcome import verdict_of
+from optimizer.presentation.formats import amount, change, count, measure, percent, points, segments, signed_amount
+from optimizer.reporting.report_data import RunStory
 
 MOST_CHANGES = 15
 MOST_SEGMENTS = 50

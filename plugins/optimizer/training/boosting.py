@@ -7,7 +7,7 @@ import lightgbm as lgb
 import numpy as np
 import pandas as pd
 
-from optimizer.core.cells import PRICE_BUCKET_WIDTH
+from optimizer.core.landscape.cells import PRICE_BUCKET_WIDTH
 from optimizer.errors import DataError
 
 MAX_ROUNDS = 400

@@ -7,9 +7,9 @@ import lightgbm as lgb
 import numpy as np
 import pandas as pd
 
-from optimizer.core.calibration import auc_standard_error, weighted_auc
-from optimizer.core.click_rate import estimate_click_rates
-from optimizer.core.features import ONE_SIDED_95
+from optimizer.core.landscape.calibration import auc_standard_error, weighted_auc
+from optimizer.core.landscape.click_rate import estimate_click_rates
+from optimizer.core.landscape.features import ONE_SIDED_95
 from optimizer.training.boosting import Categories, click_rates, fit_click_model
 
 

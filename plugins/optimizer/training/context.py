@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from optimizer.core.cells import OWN_JITTER, TimeSplit, split_by_time, weighted_quantile
-from optimizer.core.features import remove_price
-from optimizer.core.hidden_floors import above_hidden_floors, find_hidden_floors
-from optimizer.core.jitter import learn_variation
-from optimizer.core.recency import HalfLife, choose_half_life
-from optimizer.core.second_price import add_shadow_bids
-from optimizer.core.slope import Slope, find_slope, randomised_rows
+from optimizer.core.landscape.cells import OWN_JITTER, TimeSplit, split_by_time, weighted_quantile
+from optimizer.core.landscape.features import remove_price
+from optimizer.core.landscape.hidden_floors import above_hidden_floors, find_hidden_floors
+from optimizer.core.landscape.jitter import learn_variation
+from optimizer.core.landscape.recency import HalfLife, choose_half_life
+from optimizer.core.landscape.second_price import add_shadow_bids
+from optimizer.core.landscape.slope import Slope, find_slope, randomised_rows
 from optimizer.training.boosting import Categories
 from optimizer.training.job import TrainingJob
 

@@ -7,11 +7,11 @@ import lightgbm as lgb
 import numpy as np
 import pandas as pd
 
-from optimizer.core.cells import recency_weights
-from optimizer.core.drift import latest_level
-from optimizer.core.logit import FULL_RANGE, Tails, weigh_evidence
-from optimizer.core.slope import PriceMoves, price_moves
-from optimizer.core.win_rate import (
+from optimizer.core.landscape.cells import recency_weights
+from optimizer.core.landscape.drift import latest_level
+from optimizer.core.landscape.logit import FULL_RANGE, Tails, weigh_evidence
+from optimizer.core.landscape.slope import PriceMoves, price_moves
+from optimizer.core.landscape.win_rate import (
     LATEST_DAYS,
     LandscapeFit,
     SegmentLevels,
@@ -135,7 +135,7 @@ def _settle_intercept(context: Context, curve: Curve, levels: SegmentLevels) -> 
     """The curve whose segments, each with its own shift, win on the latest days as many as they did.
 
     A whole week, so that no weekday counts more than another. Where the log has no whole week, it
-    is the level that the market has drifted to (`optimizer.core.drift`).
+    is the level that the market has drifted to (`optimizer.core.landscape.drift`).
     """
     priced = context.priced
     latest = priced[priced["day"] > priced["day"].max() - pd.Timedelta(days=LATEST_DAYS)]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from optimizer.core.cells import prepare_cells
+from optimizer.core.landscape.cells import prepare_cells
 from optimizer.training.clicks import ClickModel, fit_clicks
 from optimizer.training.context import Context, open_context
 from optimizer.training.job import (
@@ -55,7 +55,7 @@ def fit_models(folder: Path, *, on_trial: Callable[[Trial], None]) -> None:
 def fit(
     job: TrainingJob, cells: pd.DataFrame, *, on_trial: Callable[[Trial], None] = lambda trial: None
 ) -> FittedModels:
-    """Return what the cells teach, `optimizer.core.cells` by the job's features, with tuned parameters if they help.
+    """Return what the cells teach, the cells by the job's features, with tuned parameters if they help.
 
     Raises:
         DataError: the cells cannot be learned from.

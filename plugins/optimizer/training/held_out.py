@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import xlogy
 
-from optimizer.core.cells import unmask
-from optimizer.core.keys import segment_key
+from optimizer.core.landscape.cells import unmask
+from optimizer.core.serving.keys import segment_key
 from optimizer.training.context import Context
 from optimizer.training.win_rate import WinRate
 

@@ -11,8 +11,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 import optimizer
-from optimizer.core.logit import Tails
-from optimizer.core.price_steps import PriceSteps
+from optimizer.core.landscape.logit import Tails
+from optimizer.core.landscape.price_steps import PriceSteps
 from optimizer.errors import DataError, PermanentError, UnavailableError
 from optimizer.training.parameters import ModelParameters
 
@@ -29,7 +29,7 @@ DATA_ERROR_STATUS = 3
 class TrainingJob(BaseModel):
     """What to train. Views and clicks are totals of the window, those of views without a bid included.
 
-    half_life_days: after so many days an auction counts half; None: walk-forward chooses (`optimizer.core.recency`).
+    half_life_days: after so many days an auction counts half; None: walk-forward chooses.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -91,9 +91,9 @@ class TrainingReport(BaseModel):
     wr_model_ece: calibration error with its interval and what it would be by chance alone; wr_model_anchor_bias: mean
     gap by anchor value; wr_model_lce: calibration error over the reach of the jitter, None without any.
     held_out: the segments with most bids on the test days, see `training.held_out`; tuning: None where it was off.
-    day_levels: how far each of the latest days lay from the curve, see `optimizer.core.forecast.DayLevel`.
+    day_levels: how far each of the latest days lay from the curve, see `optimizer.core.pricing.forecast.DayLevel`.
     click_value_cv: standard deviation of what a click earns, over its mean.
-    half_life_days: what was given or chosen; half_life_gain, half_life_gain_lower: see `optimizer.core.recency`.
+    half_life_days: what was given or chosen; half_life_gain, half_life_gain_lower: see `core.landscape.recency`.
     """
 
     model_config = ConfigDict(frozen=True)

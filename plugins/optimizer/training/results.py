@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from optimizer.core.cells import unmask, weighted_quantile
-from optimizer.core.click_rate import estimate_click_rates
-from optimizer.core.forecast import HISTORY_DAYS, DayLevel
-from optimizer.core.slope import mean_by_group
-from optimizer.core.win_rate import common_shift
+from optimizer.core.landscape.cells import unmask, weighted_quantile
+from optimizer.core.landscape.click_rate import estimate_click_rates
+from optimizer.core.landscape.slope import mean_by_group
+from optimizer.core.landscape.win_rate import common_shift
+from optimizer.core.pricing.forecast import HISTORY_DAYS, DayLevel
 from optimizer.errors import DataError
 from optimizer.training.boosting import click_rates
 from optimizer.training.clicks import ClickModel

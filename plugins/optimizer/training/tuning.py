@@ -20,8 +20,8 @@ import optuna
 import pandas as pd
 from scipy.stats import t as student_t
 
-from optimizer.core.cells import OWN_JITTER, split_by_time
-from optimizer.core.jitter import learn_variation
+from optimizer.core.landscape.cells import OWN_JITTER, split_by_time
+from optimizer.core.landscape.jitter import learn_variation
 from optimizer.errors import DataError
 from optimizer.training.context import Context, open_context
 from optimizer.training.held_out import HeldOut, predict_days, segment_samples

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import log_loss
 
-from optimizer.core.calibration import calibration_bins, calibration_error, group_bias, weighted_auc
-from optimizer.core.cells import recency_weights
-from optimizer.core.price_steps import PriceSteps, fit_price_steps
-from optimizer.core.win_rate import SegmentLevels
+from optimizer.core.landscape.calibration import calibration_bins, calibration_error, group_bias, weighted_auc
+from optimizer.core.landscape.cells import recency_weights
+from optimizer.core.landscape.price_steps import PriceSteps, fit_price_steps
+from optimizer.core.landscape.win_rate import SegmentLevels
 from optimizer.errors import DataError
 from optimizer.training.boosting import fit_win_model, largest_fall
 from optimizer.training.context import Context

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from optimizer.core.cells import PRICE_BUCKET_WIDTH, block_hours
-from optimizer.core.second_price import SHADOW_PERCENTS, wins_column
-from optimizer.core.win_rate import LATEST_DAYS
+from optimizer.core.landscape.cells import PRICE_BUCKET_WIDTH, block_hours
+from optimizer.core.landscape.second_price import SHADOW_PERCENTS, wins_column
+from optimizer.core.landscape.win_rate import LATEST_DAYS
 from optimizer.errors import EmptyWindowError
 from optimizer.warehouse.connection import warehouse_errors
 from optimizer.warehouse.queries import render_query

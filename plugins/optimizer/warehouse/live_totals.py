@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from optimizer.core.live import SUMS
+from optimizer.core.live.performance import SUMS
 from optimizer.warehouse.connection import warehouse_errors
 from optimizer.warehouse.extraction import Window
 from optimizer.warehouse.queries import render_query

@@ -1,18 +1,18 @@
-"""The SQL of include/sql, by name."""
+"""The statements of include/sql/snowflake, by name."""
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from optimizer.errors import WarehouseError
+from optimizer.sql_files import sql_folder
 
-SQL_FOLDER = Path(__file__).resolve().parents[3] / "include" / "sql"
+SQL_FOLDER = sql_folder("snowflake")
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,254}")
 _environment = Environment(  # noqa: S701 - SQL, not HTML; values are bound, identifiers are checked below
-    loader=FileSystemLoader(SQL_FOLDER / "snowflake"), undefined=StrictUndefined
+    loader=FileSystemLoader(SQL_FOLDER), undefined=StrictUndefined
 )
 
 

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from optimizer.core.bidding import JitterReach, jitter_factors
 from optimizer.core.checks.measures import BidMeasures, measure_bids
-from optimizer.core.keys import segment_key
-from optimizer.core.landscape import Landscape
-from optimizer.core.settings import RunSettings
+from optimizer.core.config.settings import RunSettings
+from optimizer.core.landscape.curves import Landscape
+from optimizer.core.pricing.bids import JitterReach, jitter_factors
+from optimizer.core.serving.keys import segment_key
 
 LANDSCAPE = Landscape(10.0)
 SETTINGS = RunSettings(target_win_rate=0.5, max_bid_cpm=30.0, target_margin=0.3)

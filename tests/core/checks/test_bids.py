@@ -6,7 +6,7 @@ from core.checks.tables import SETTINGS, bid_table, figures_of, measured
 
 from optimizer.core.checks.backtest import backtest_checks
 from optimizer.core.checks.bids import bid_checks
-from optimizer.core.target_reach import TargetReach
+from optimizer.core.pricing.target_reach import TargetReach
 
 
 def target_check(reach: TargetReach, **figures):

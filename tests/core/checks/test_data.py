@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from optimizer.core.checks.data import data_checks
-from optimizer.core.settings import RunSettings
+from optimizer.core.config.settings import RunSettings
 
 END = datetime.fromisoformat("2026-02-04T00:00:00+00:00")
 INPUTS = {

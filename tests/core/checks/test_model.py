@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from optimizer.core.checks.model import model_checks, outcome_auc, outcome_check
-from optimizer.core.settings import RunSettings
+from optimizer.core.config.settings import RunSettings
 
 REPORT = {
     "largest_fall": 0.0,

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from optimizer.core.checks.multipliers import multiplier_checks
-from optimizer.core.multipliers import DOMAIN_BOUNDS, normalise
+from optimizer.core.pricing.multipliers import DOMAIN_BOUNDS, normalise
 
 
 def table() -> pd.DataFrame:

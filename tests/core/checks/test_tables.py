@@ -9,7 +9,7 @@ from core.checks.tables import FEATURES, SETTINGS, bid_table, figures_of, measur
 
 from optimizer.core.checks.bids import bid_checks
 from optimizer.core.checks.tables import StagedTables, table_checks
-from optimizer.core.target_reach import TargetReach
+from optimizer.core.pricing.target_reach import TargetReach
 
 REACH = TargetReach(0.5, 0.5, 0.9, {})
 

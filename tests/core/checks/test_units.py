@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from optimizer.core.checks.units import unit_checks, unit_of
-from optimizer.core.settings import RunSettings
+from optimizer.core.config.settings import RunSettings
 
 SETTINGS = RunSettings(floor_available=True)
 

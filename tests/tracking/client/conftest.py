@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from servers.tracking import Tracking, serving
 
-from optimizer.local.ports import PortClaims
+from lab.stack.ports import PortClaims
+from optimization_tracking.app import create_app
+from optimization_tracking.client import ClientSettings, TrackingClient
 from optimizer.names import TRACKING_PREFIX
-from optimizer.tracking.app import create_app
-from optimizer.tracking.client import ClientSettings, TrackingClient
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from optimizer.tracking.client import ClientSettings, track_run
+from optimization_tracking.client import ClientSettings, track_run
 
 address, key, folder, name, iterations = sys.argv[1:]
 settings = ClientSettings(address, key, queue_folder=Path(folder), timeout_s=2)

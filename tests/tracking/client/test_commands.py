@@ -10,8 +10,8 @@ import pyarrow.parquet as parquet
 import pytest
 from typer.testing import CliRunner
 
-from optimizer.tracking.client import track_run
-from optimizer.tracking.commands.main import app
+from optimization_tracking.client import track_run
+from optimization_tracking.commands.main import app
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_a_run_is_watched_until_it_ends(command, settings):
     run = track_run(name, optimizer_type="custom", settings=settings, metadata={"plannedIterations": 3}, flush_s=30)
     run.log_iteration(0, score=1)
     assert run.flush()
-    words = [sys.executable, "-m", "optimizer.tracking", "watch", name, "--every", "0.1"]
+    words = [sys.executable, "-m", "optimization_tracking", "watch", name, "--every", "0.1"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as watching:
         first = watching.stdout.readline()
         run.log_iteration(1, score=2)

@@ -14,10 +14,10 @@ from starlette.applications import Starlette
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from optimization_tracking.client import ClientSettings, TrackingClient, track_run
+from optimization_tracking.client.abandoned import send_abandoned
+from optimization_tracking.client.calls import RunId
 from optimizer.errors import UnavailableError
-from optimizer.tracking.client import ClientSettings, TrackingClient, track_run
-from optimizer.tracking.client.abandoned import send_abandoned
-from optimizer.tracking.client.calls import RunId
 
 PROGRAM = Path(__file__).with_name("logging_program.py")
 

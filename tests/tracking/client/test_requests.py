@@ -8,8 +8,8 @@ import httpx
 import pytest
 from servers.tracking import Tracking
 
+from optimization_tracking.client import AsyncTrackingClient, ClientSettings, TrackingClient
 from optimizer.errors import ConfigError, TrackingRefused, UnavailableError
-from optimizer.tracking.client import AsyncTrackingClient, ClientSettings, TrackingClient
 
 
 def test_a_run_goes_through_its_life_as_typed_values(client):

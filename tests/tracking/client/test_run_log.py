@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from optimization_tracking.client import TrackingClient, track_run
 from optimizer.errors import TrackingRefused
-from optimizer.tracking.client import TrackingClient, track_run
 
 
 def tracked(settings, name="a run", **fields):

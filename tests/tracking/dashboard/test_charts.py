@@ -7,11 +7,11 @@ import pytest
 from psycopg import ClientCursor
 from servers.tracking import Tracking
 
-from optimizer.reporting.formats import MINUS, MISSING
-from optimizer.tracking.dashboard import charts, wording
-from optimizer.tracking.dashboard.differences import compare_configs
-from optimizer.tracking.queries import render_query
-from optimizer.tracking.tables.history import HistoryPoint
+from optimization_tracking.dashboard import charts, formatting
+from optimization_tracking.dashboard.differences import compare_configs
+from optimization_tracking.queries import render_query
+from optimization_tracking.tables.history import HistoryPoint
+from optimizer.presentation.formats import MINUS, MISSING
 
 NOW = datetime(2026, 2, 3, 15, tzinfo=UTC)
 
@@ -96,14 +96,14 @@ def test_configs_differ_where_a_value_a_type_or_a_key_does():
     ],
 )
 def test_durations_have_the_two_units_that_matter(value_ms, text):
-    assert wording.duration(value_ms).replace("\N{NO-BREAK SPACE}", " ") == text
+    assert formatting.duration(value_ms).replace("\N{NO-BREAK SPACE}", " ") == text
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"), [(5, "just now"), (150, "2 min ago"), (-7300, "in 2 h"), (86_400 * 3, "3 d ago"), (10**8, "")]
 )
 def test_ages_are_hints_and_end_after_a_month(seconds, text):
-    assert wording.age(NOW - timedelta(seconds=seconds), now=NOW).replace("\N{NO-BREAK SPACE}", " ") == text
+    assert formatting.age(NOW - timedelta(seconds=seconds), now=NOW).replace("\N{NO-BREAK SPACE}", " ") == text
 
 
 @pytest.mark.parametrize(
@@ -111,19 +111,19 @@ def test_ages_are_hints_and_end_after_a_month(seconds, text):
     [("2026-02-03T15:00", "2026-02-03T15:00"), ("2026-02-03T15:00:00+02:00", "2026-02-03T13:00"), ("x", "x"), ("", "")],
 )
 def test_a_time_in_the_address_is_shown_in_its_field_in_utc(text, shown):
-    assert wording.local_moment(text) == shown
+    assert formatting.local_moment(text) == shown
 
 
 def test_money_and_differences_keep_what_matters_of_small_numbers():
-    assert [wording.dollars(value) for value in (None, 0, 0.00123, 0.5, 1234.5)] == [
+    assert [formatting.dollars(value) for value in (None, 0, 0.00123, 0.5, 1234.5)] == [
         MISSING,
         "$0.00",
         "$0.0012",
         "$0.50",
         "$1,234.50",
     ]
-    assert [wording.signed(value) for value in (None, 0.0, 0.01234, -2.0)] == [MISSING, "0", "+0.01234", f"{MINUS}2"]
-    assert wording.brief({"a": [0.123456, 1, 123456.75, "x"]}) == '{"a": [0.1235, 1, 123456.75, "x"]}'
+    assert [formatting.signed(value) for value in (None, 0.0, 0.01234, -2.0)] == [MISSING, "0", "+0.01234", f"{MINUS}2"]
+    assert formatting.brief({"a": [0.123456, 1, 123456.75, "x"]}) == '{"a": [0.1235, 1, 123456.75, "x"]}'
 
 
 def read_history(tracking: Tracking, run, *, project: str, max_points: int) -> list[tuple]:

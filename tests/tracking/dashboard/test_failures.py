@@ -7,8 +7,8 @@ from psycopg_pool import PoolTimeout
 from servers.tracking import open_client, serving
 from starlette.exceptions import HTTPException
 
-from optimizer.tracking.app import create_app
-from optimizer.tracking.dashboard import failures
+from optimization_tracking.app import create_app
+from optimization_tracking.dashboard import failures
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,7 @@ from optimizer.tracking.dashboard import failures
     [
         (PoolTimeout("secret"), 503, "does not answer"),
         (psycopg.errors.QueryCanceled("secret"), 503, "took too long"),
-        (psycopg.errors.UndefinedTable("secret"), 503, "optimizer.tracking migrate"),
+        (psycopg.errors.UndefinedTable("secret"), 503, "optimization_tracking migrate"),
         (psycopg.errors.SyntaxError("secret"), 500, "its log has the reason"),
         (RuntimeError("secret"), 500, "its log has the reason"),
         (HTTPException(403, "your Airflow user may not read DAGs"), 403, "may not read DAGs"),

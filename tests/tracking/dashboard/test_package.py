@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from optimization_tracking import queries
+from optimization_tracking.dashboard.rendering import VENDOR
 from optimizer.errors import ConfigError
-from optimizer.tracking import queries
-from optimizer.tracking.dashboard.rendering import VENDOR
 
 PROJECT = Path(__file__).parents[3]
 BUILD = "import sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"
 SERVE = """
 import sys
 from servers.tracking import open_client, serving
-from optimizer.tracking import app
+from optimization_tracking import app
 assert app.__file__.startswith(sys.argv[1]), app.__file__
 away = "postgresql://nobody@127.0.0.1:9/none"
 with serving(app.create_app(database_url=away, refresh_s=None)) as address, open_client(address) as http:
@@ -54,7 +54,7 @@ def test_an_installed_package_serves_the_pages_with_their_files(installed, tmp_p
 @pytest.mark.parametrize("command", ["serve", "migrate"])
 def test_an_installed_package_says_that_the_service_runs_from_a_checkout(installed, tmp_path, command):
     environment = {"PYTHONPATH": str(installed), "OPTIMIZER_TRACKING_URL": "postgresql://nobody@127.0.0.1:9/none"}
-    arguments = [sys.executable, "-m", "optimizer.tracking", command]
+    arguments = [sys.executable, "-m", "optimization_tracking", command]
     done = subprocess.run(
         arguments, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False, timeout=60
     )

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 import pytest
 from servers.tracking import Tracking, open_client, serving
 
+from optimization_tracking.app import create_app
+from optimization_tracking.auth import Visitor
+from optimization_tracking.dashboard.sessions import COOKIE
+from optimization_tracking.keys import create_key, revoke_key
 from optimizer.names import TRACKING_PREFIX
-from optimizer.tracking.app import create_app
-from optimizer.tracking.callers import Visitor
-from optimizer.tracking.dashboard.sessions import COOKIE
-from optimizer.tracking.keys import create_key, revoke_key
 
 PAGES = ("/", "/leaderboard", "/compare?run={run}&run={run}", "/runs/{run}", "/runs/{run}/samples")
 POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'"

@@ -4,7 +4,7 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from optimizer.tracking.dashboard.sessions import COOKIE, Sessions
+from optimization_tracking.dashboard.sessions import COOKIE, Sessions
 
 KEY = "sk_live_pears"
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from optimizer.core.checks.outcome import Check
 from optimizer.core.checks.rules import Rule, by_name
-from optimizer.core.settings import RunSettings
-from optimizer.core.validation import Check
+from optimizer.core.config.settings import RunSettings
 
 MIN_WIN_RATE_SHARE = 0.9
 LARGE_MOVE = 0.1

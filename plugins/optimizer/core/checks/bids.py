@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from optimizer.core.bidding import CENT, LEAST_JITTER_SD
 from optimizer.core.checks.measures import BidMeasures
+from optimizer.core.checks.outcome import Check
 from optimizer.core.checks.rules import Rule, by_name
-from optimizer.core.settings import RunSettings
-from optimizer.core.stability import MAX_STABILITY_INDEX
-from optimizer.core.target_reach import TargetReach
-from optimizer.core.validation import Check
+from optimizer.core.checks.stability import MAX_STABILITY_INDEX
+from optimizer.core.config.settings import RunSettings
+from optimizer.core.pricing.bids import CENT, LEAST_JITTER_SD
+from optimizer.core.pricing.target_reach import TargetReach
 
 MIN_WIN_RATE_SHARE = 0.9
 MAX_MISSED_BY_INTERVAL = 0.02

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from optimizer.core.bidding import CENT
-from optimizer.core.landscape import Landscape
-from optimizer.core.stability import stability_index
+from optimizer.core.checks.stability import stability_index
+from optimizer.core.landscape.curves import Landscape
+from optimizer.core.pricing.bids import CENT
 
 HARD_BOUNDS = ("margin", "cap", "floor")
 """Reasons of bids that may move further than the daily step: these bounds come after it."""

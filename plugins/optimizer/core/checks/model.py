@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from optimizer.core.checks.outcome import Check
 from optimizer.core.checks.rules import Rule, by_name
-from optimizer.core.settings import RunSettings
-from optimizer.core.validation import Check
+from optimizer.core.config.settings import RunSettings
 
 MAX_OUTCOME_AUC = 0.98
 """Above this AUC on later days a feature is not a trait of the request but a trace of the outcome."""
@@ -78,7 +78,7 @@ def outcome_check(cells: pd.DataFrame, candidates: Sequence[str], *, selected: S
     """Return the check that no candidate feature knows whether the bid won.
 
     Args:
-        cells: of `optimizer.core.cells`, as extracted, by these candidates.
+        cells: of `optimizer.core.landscape.cells`, as extracted, by these candidates.
         selected: those that make up the segment key.
     """
     found = [OutcomeFeature(name, outcome_auc(cells, name)) for name in candidates]

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from optimizer.core.checks.outcome import Check
 from optimizer.core.checks.rules import Rule, by_name
-from optimizer.core.multipliers import Bounds
-from optimizer.core.validation import Check
+from optimizer.core.pricing.multipliers import Bounds
 
 MAX_MEAN_ERROR = 0.001
 

@@ -6,7 +6,7 @@ Each topic has its rules and the functions that measure their figures in one mod
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from optimizer.core.validation import Check, Relation, Severity
+from optimizer.core.checks.outcome import Check, Relation, Severity
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from optimizer.core.bidding import NO_BID
 from optimizer.core.checks.measures import BidMeasures
+from optimizer.core.checks.outcome import Check
 from optimizer.core.checks.rules import Rule, by_name
-from optimizer.core.keys import segment_key
-from optimizer.core.validation import Check
+from optimizer.core.pricing.bids import NO_BID
+from optimizer.core.serving.keys import MAX_KEY_BYTES, segment_key
 
-MEMCACHED_KEY_BYTES = 250
 MAX_WIN_RATE_MISMATCH = 0.03
 NOTED = ("total_segments", "segments_count", "segments_in_memcache", "bid_median", "bid_min", "bid_max")
 """Figures that compute_bids noted and that the bid table must confirm."""
@@ -79,7 +78,7 @@ TABLES = (
         "longest_key_bytes",
         "hard",
         "<=",
-        "250",
+        str(MAX_KEY_BYTES),
         "memcached refuses longer keys",
         "remove a feature with long values from opt_feature_macros",
     ),
@@ -120,9 +119,7 @@ def table_checks(staged: StagedTables, measured: BidMeasures) -> list[Check]:
         _RULES["win_rate_mismatch"].check(mismatch, MAX_WIN_RATE_MISMATCH),
         _RULES["duplicate_keys"].check(int(keys.duplicated().sum()), 0),
         _RULES["keys_unlike_features"].check(int((keys.to_numpy() != own_keys).sum()), 0),
-        _RULES["longest_key_bytes"].check(
-            max((len(str(key).encode()) for key in served), default=0), MEMCACHED_KEY_BYTES
-        ),
+        _RULES["longest_key_bytes"].check(max((len(str(key).encode()) for key in served), default=0), MAX_KEY_BYTES),
     ]
 
 

@@ -5,10 +5,10 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from optimizer.core.cells import weighted_quantile
+from optimizer.core.checks.outcome import Check
 from optimizer.core.checks.rules import Rule, by_name
-from optimizer.core.settings import RunSettings
-from optimizer.core.validation import Check
+from optimizer.core.config.settings import RunSettings
+from optimizer.core.landscape.cells import weighted_quantile
 
 FACTORS = {100.0: "cents", 1e3: "thousandths", 1e6: "micros"}
 """What an amount is in that is this many times as large as it should be."""
@@ -70,7 +70,7 @@ def unit_checks(cells: pd.DataFrame, *, by: str, settings: RunSettings) -> list[
     """Return the checks of the amounts in the cells.
 
     Args:
-        cells: of `optimizer.core.cells`, as extracted.
+        cells: of `optimizer.core.landscape.cells`, as extracted.
         by: the feature by whose values amounts are compared, the anchor.
     """
     values = _amounts(cells, by)

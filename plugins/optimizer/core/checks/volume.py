@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 
 from optimizer.core.checks.measures import BidMeasures
+from optimizer.core.checks.outcome import Check
 from optimizer.core.checks.rules import Rule, by_name
-from optimizer.core.settings import RunSettings
-from optimizer.core.validation import Check
+from optimizer.core.config.settings import RunSettings
 
 MIN_COVERAGE_SHARE = 0.8
 RECENT_DAYS = 7

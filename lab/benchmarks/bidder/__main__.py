@@ -1,0 +1,70 @@
+"""`python -m lab.benchmarks.bidder`: what the bidder costs and whether it errs; status 1 where a bound is missed."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from lab.benchmarks.bidder.market import BenchMarket
+from lab.benchmarks.bidder.memcached import running_memcached
+from lab.benchmarks.bidder.prices import measure_prices
+from lab.benchmarks.bidder.refreshes import measure_refreshes
+from lab.benchmarks.bidder.split import measure_split
+from lab.benchmarks.figures import Figure
+from lab.benchmarks.printing import conclude, telling
+from lab.stack import LocalStack
+from optimizer.errors import OptimizerError
+
+KEYS = 100_000
+CALLS = 100
+ROUNDS = 250
+SWITCHES = 3
+IDS = 1_000_000
+MEMORY_MB = 1_024
+OBJECTS = "objects"
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def run(
+    rounds: Annotated[int, typer.Option(min=3, help="In so many rounds prices and bare gets take turns.")] = ROUNDS,
+) -> None:
+    """Measure the bidder and print each figure beside its bound."""
+    with telling() as tell:
+        figures = measure_all(keys=KEYS, calls=CALLS, rounds=rounds, switches=SWITCHES, ids=IDS, tell=tell)
+    sys.exit(conclude(figures, console=Console(), title="What the bidder costs"))
+
+
+def measure_all(
+    *, keys: int, calls: int, rounds: int, switches: int, ids: int, tell: Callable[[str], None]
+) -> list[Figure]:
+    """Return the figures of every part; `tell` is told what is being measured."""
+    with running_memcached(memory_mb=MEMORY_MB) as server, TemporaryDirectory(prefix="optimizer-bench-") as name:
+        tell("prices against bare gets")
+        figures = measure_prices(server, keys=keys, calls=calls, rounds=rounds)
+        tell("a split of many ids")
+        figures += measure_split(ids=ids)
+        tell("generations that are replaced under load")
+        stack = LocalStack.open(Path(name))
+        try:
+            stack.start(OBJECTS)
+            stack.wait_ready()
+            market = BenchMarket.open(Path(name), stack=stack)
+            places = {"in process": None, "memcached": server}
+            figures += measure_refreshes(market, places, keys=keys, switches=switches)
+        finally:
+            stack.stop()
+    return figures
+
+
+if __name__ == "__main__":
+    try:
+        app()
+    except OptimizerError as error:
+        Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+        sys.exit(2)

@@ -1,0 +1,135 @@
+"""A price in process and over memcached, against a bare get of the same key through the same client."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from lab.benchmarks.bidder.market import (
+    CAP_CPM,
+    DOMAIN,
+    DOMAIN_MACRO,
+    ENTITY,
+    FALLBACK_CPM,
+    KEY_MACROS,
+    make_bids,
+    make_requests,
+    make_values,
+)
+from lab.benchmarks.figures import Figure
+from optimizer.bidder.generation import Generation, ServedRun
+from optimizer.bidder.pricing import price
+from optimizer.bidder.requests import PriceRequest
+from optimizer.bidder.tables import BidTable, InProcessTable, Memcached, MemcachedTable
+from optimizer.core.serving.keys import segment_key
+from optimizer.core.serving.traffic import TrafficSplit
+from optimizer.errors import DataError
+
+GETS_BOUND = 1.5
+IN_PROCESS_BOUND = GETS_BOUND - 1
+"""What a price over memcached may cost beside its get is what one in process may cost at most."""
+
+PERCENTS = {"20260203_060000": 80, "20260203_060100": 20}
+STATISTICS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
+    "mean": partial(np.mean, axis=1),
+    "p50": partial(np.median, axis=1),
+    "p99": partial(np.percentile, q=99, axis=1),
+}
+"""Of each round's calls: from shape (rounds, calls) to (rounds,)."""
+
+
+def measure_prices(server: Memcached, *, keys: int, calls: int, rounds: int) -> list[Figure]:
+    """Return what a price costs; `keys` segments a run, `calls` of each kind in every round.
+
+    Raises:
+        DataError: prices over memcached and in process differ, so that the times say nothing.
+    """
+    values = make_values(keys)
+    bids = [make_bids(values, seed=seed) for seed in range(len(PERCENTS))]
+    tables = [MemcachedTable.describe(server, of_run, content_id=str(it)) for it, of_run in enumerate(bids)]
+    for table, of_run in zip(tables, bids, strict=True):
+        table.write(of_run, now=datetime.now(UTC).timestamp())
+    remote, local = make_generation(tables), make_generation([InProcessTable(of_run) for of_run in bids])
+    requests = make_requests(values, size=calls * rounds, seed=1)
+    if any(price(it, generation=remote) != price(it, generation=local) for it in requests[:2_000]):
+        raise DataError("prices over memcached are not those in process; run the tests of tests/bidder")
+    places = [place_of(it, generation=remote) for it in requests]
+    with server.loading() as client:
+        before = client.stats()
+        seconds = time_in_turns(
+            {
+                "get": (client.get, places),
+                "memcached": (partial(price, generation=remote), requests),
+                "in process": (partial(price, generation=local), requests),
+            },
+            calls=calls,
+            rounds=rounds,
+        )
+        asked = _asked(client.stats()) - _asked(before)
+    return [
+        *_figures("a price over memcached", seconds["memcached"], seconds["get"], bound=GETS_BOUND),
+        Figure("keys asked of memcached", asked - len(places), len(requests), "prices over memcached", "rows", 1.0),
+        *_figures("a price in process", seconds["in process"], seconds["get"], bound=IN_PROCESS_BOUND),
+    ]
+
+
+def time_in_turns(
+    actions: Mapping[str, tuple[Callable[[Any], object], Sequence[Any]]], *, calls: int, rounds: int
+) -> dict[str, np.ndarray]:
+    """Return the wall-clock seconds of every call, shape (rounds, calls), by action.
+
+    In each round every action takes the next `calls` arguments of its own; which of them begins moves on by one.
+    """
+    seconds = {name: np.empty((rounds, calls)) for name in actions}
+    names = list(actions)
+    for number in range(rounds):
+        for name in names[number % len(names) :] + names[: number % len(names)]:
+            action, arguments = actions[name]
+            for at, argument in enumerate(arguments[number * calls : (number + 1) * calls]):
+                started = perf_counter()
+                action(argument)
+                seconds[name][number, at] = perf_counter() - started
+    return seconds
+
+
+def make_generation(tables: Sequence[BidTable]) -> Generation:
+    """Return a generation of two runs that splits the traffic 80 to 20."""
+    return Generation(
+        entity_code=ENTITY,
+        fingerprint="bench",
+        percents=PERCENTS,
+        split=TrafficSplit.create(PERCENTS, entity_code=ENTITY),
+        runs={
+            run_id: ServedRun(run_id, KEY_MACROS, table, {DOMAIN: 1.2}, {"1234567893": 1.1}, FALLBACK_CPM, CAP_CPM)
+            for run_id, table in zip(PERCENTS, tables, strict=True)
+        },
+        domain_macro=DOMAIN_MACRO,
+        npi_macro=None,
+        loaded_at=datetime.now(UTC),
+    )
+
+
+def place_of(request: PriceRequest, *, generation: Generation) -> str:
+    """Return the key under which memcached holds the bid that prices the request."""
+    table = generation.runs[generation.split.run_of(request.identity)].bids
+    return table.place_of(segment_key([request.macros[name] for name in KEY_MACROS]))
+
+
+def _figures(what: str, seconds: np.ndarray, yardstick: np.ndarray, *, bound: float) -> list[Figure]:
+    """One line a statistic, from the round whose ratio is the median of all rounds.
+
+    Others who want the processor slow all calls of a round, and one ratio less than the times that it is made of.
+    """
+    figures = []
+    for name, statistic in STATISTICS.items():
+        ours, bare = statistic(seconds), statistic(yardstick)
+        middle = np.argsort(ours / bare)[len(ours) // 2]
+        figures.append(Figure(f"{what}, {name}", float(ours[middle]), float(bare[middle]), "a bare get", "call", bound))
+    return figures
+
+
+def _asked(stats: Mapping[bytes, Any]) -> int:
+    return int(stats[b"cmd_get"])

@@ -1,0 +1,110 @@
+"""`python -m lab.benchmarks.tracking`: what tracking costs beside its peers; status 1 where a floor is missed."""
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from lab.benchmarks.tracking.clients import measure_client, measure_export
+from lab.benchmarks.tracking.lines import AT_LEAST, Line
+from lab.benchmarks.tracking.peers import measure_mlflow, measure_optuna
+from lab.benchmarks.tracking.reading import measure_reading
+from lab.benchmarks.tracking.service import run_service
+from lab.benchmarks.tracking.writing import measure_writing
+from optimizer.errors import OptimizerError
+
+SIZES = (1_000, 20_000, 100_000, 1_000_000)
+EXPORTED_AT = 20_000
+MLFLOW_RUNS = 200
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def run(
+    quick: Annotated[bool, typer.Option("--quick", help="Leave the million runs out.")] = False,
+    seconds: Annotated[float, typer.Option(min=0.5, help="Length of each measurement of a rate.")] = 5,
+    repeats: Annotated[int, typer.Option(min=10, help="Tries of each read.")] = 100,
+    uv: Annotated[Path | None, typer.Option(help="uv, to run MLflow with; without it no MLflow.")] = None,
+) -> None:
+    """Measure tracking and its peers, and print each figure beside its floor and its goal."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        bar = progress.add_task("starting")
+        lines = measure_all(
+            sizes=SIZES[:-1] if quick else SIZES,
+            seconds=seconds,
+            repeats=repeats,
+            entries=20_000,
+            uv=uv,
+            tell=lambda text: progress.update(bar, description=text),
+        )
+    sys.exit(conclude(lines, console=Console()))
+
+
+def measure_all(
+    *,
+    sizes: Sequence[int],
+    seconds: float,
+    repeats: int,
+    entries: int,
+    uv: Path | None,
+    tell: Callable[[str], None],
+) -> list[Line]:
+    """Return the lines of every part; `tell` is told what is being measured."""
+    with run_service() as service:
+        small = [size for size in sizes if size <= EXPORTED_AT]
+        lines = measure_reading(service, sizes=small, repeats=repeats, tell=tell)
+        tell("the export")
+        lines += measure_export(service)
+        lines += measure_reading(
+            service, sizes=[size for size in sizes if size > EXPORTED_AT], repeats=repeats, tell=tell, filled=small[-1]
+        )
+        tell("writing")
+        lines += measure_writing(service, seconds=seconds)
+        tell("the Python client")
+        lines += measure_client(service, entries=entries)
+        tell("Optuna")
+        lines += measure_optuna(service, seconds=seconds)
+        if uv is not None:
+            tell("MLflow")
+            lines += measure_mlflow(service, uv=uv, runs=MLFLOW_RUNS, seconds=seconds, repeats=repeats)
+    return lines
+
+
+def conclude(lines: Sequence[Line], *, console: Console) -> int:
+    """Print the table and return the status: 1 where a floor is missed."""
+    table = Table("what", "measured", "floor", "goal", "verdict", title="What tracking costs")
+    for line in lines:
+        bounds = (_spell(line, bound) for bound in (line.floor, line.goal))
+        table.add_row(line.what, f"{line.measured:,.4g} {line.unit}", *bounds, _verdict(line))
+    console.print(table)
+    floors, goals = ([line for line in lines if getattr(line, name) is not None] for name in ("floor", "goal"))
+    kept, reached = sum(line.is_kept for line in floors), sum(line.is_reached for line in goals)
+    console.print(f"{kept} of {len(floors)} floors are kept, {reached} of {len(goals)} goals are reached")
+    return 0 if kept == len(floors) else 1
+
+
+def _spell(line: Line, bound: float | None) -> str:
+    return "-" if bound is None else f"{'≥' if line.unit in AT_LEAST else '≤'} {bound:,.4g}"
+
+
+def _verdict(line: Line) -> str:
+    if not line.is_kept:
+        return "[red]floor missed[/red]"
+    if not line.is_reached:
+        return "[yellow]goal missed[/yellow]"
+    return "-" if line.floor is None and line.goal is None else "kept" if line.goal is None else "reached"
+
+
+if __name__ == "__main__":
+    try:
+        app()
+    except OptimizerError as error:
+        Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+        sys.exit(2)

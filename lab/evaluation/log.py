@@ -1,0 +1,93 @@
+"""A simulated log as a run would read it: by the optimizer's own SQL, on a warehouse in this process."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import fakesnow
+import pandas as pd
+import pyarrow as pa
+import snowflake.connector
+
+from lab.market.tables import Events
+from lab.stack.event_log import create_tables
+from lab.stack.warehouse_loading import load_parquet
+from optimizer.warehouse.extraction import (
+    Window,
+    WindowTotals,
+    extract_domain_cells,
+    extract_npi_totals,
+    extract_segment_cells,
+    read_totals,
+)
+
+CANDIDATES = ("internal_adspace_id", "geo_region_name", "os_code", "browser_code", "device_type")
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractedLog:
+    """What leaves the warehouse for one run; see `optimizer.core.landscape.cells`."""
+
+    cells: pd.DataFrame
+    domain_cells: pd.DataFrame
+    npi_totals: pd.DataFrame
+    totals: WindowTotals
+
+
+def extract_log(
+    events: Events, *, object_id: int, end_day: date, days: int, candidates: Sequence[str] = CANDIDATES,
+    is_second_price: bool = False,
+) -> ExtractedLog:  # fmt: skip
+    """Return the cells and totals of the `days` days before `end_day`."""
+    end = datetime.combine(end_day, time())
+    window = Window(object_id, end - timedelta(days=days), end)
+    with TemporaryDirectory(prefix="optimizer-truth-") as name, fakesnow.patch(), warnings.catch_warnings():
+        # DuckDB would have fakesnow fetch in another way.
+        warnings.filterwarnings("ignore", "Arrow output on a DB-API result", UserWarning)
+        folder = Path(name)
+        with snowflake.connector.connect(database="LOGS", schema="RTB") as plain:
+            create_tables(plain)
+            for table, file in events.write_parquet(folder).items():
+                load_parquet(plain, table=table.upper(), files=[file])
+            connection = BatchedConnection(plain)
+            extract_segment_cells(
+                connection, window=window, features=candidates, path=folder / "segments.parquet",
+                is_second_price=is_second_price,
+            )  # fmt: skip
+            extract_domain_cells(connection, window=window, path=folder / "domains.parquet")
+            extract_npi_totals(connection, window=window, path=folder / "npis.parquet")
+            return ExtractedLog(
+                *(pd.read_parquet(folder / f"{table}.parquet") for table in ("segments", "domains", "npis")),
+                read_totals(connection, window=window),
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class BatchedConnection:
+    """fakesnow's connection in this process, whose cursors know no Arrow batches, with them: one batch is all rows."""
+
+    plain: Any
+
+    def cursor(self) -> "_BatchedCursor":
+        return _BatchedCursor(self.plain.cursor())
+
+
+@dataclass(frozen=True, slots=True)
+class _BatchedCursor:
+    plain: Any
+
+    def __enter__(self) -> "_BatchedCursor":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.plain.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.plain, name)
+
+    def fetch_arrow_batches(self) -> list[pa.Table]:
+        return [pa.Table.from_pandas(self.plain.fetch_pandas_all(), preserve_index=False)]

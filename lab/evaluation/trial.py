@@ -1,0 +1,112 @@
+"""One run of the optimizer on a simulated log, without Airflow, control plane and object store."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from lab.evaluation.log import CANDIDATES, ExtractedLog
+from optimizer.core.config.settings import RunSettings
+from optimizer.core.landscape.cells import MISSING, group_cells, know_planned, prepare_cells
+from optimizer.core.landscape.features import Selection
+from optimizer.core.landscape.jitter import Variation, learn_variation
+from optimizer.core.pricing.backtest import Backtest
+from optimizer.core.serving.keys import segment_key
+from optimizer.runs.cell_run import WindowFacts, run_on_cells
+from optimizer.runs.planned_bids import PlannedBids, forecast_of, kept_bids
+from optimizer.runs.pricing import PricedRun
+from optimizer.training.fitting import fit
+from optimizer.training.job import TrainingJob, TrainingReport
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierRun:
+    """What an earlier run published."""
+
+    run_id: str
+    plan: PlannedBids
+
+
+@dataclass(frozen=True, slots=True)
+class TrialRun:
+    """All that a run found and suggests."""
+
+    run_id: str
+    selection: Selection
+    report: TrainingReport
+    priced: PricedRun
+    backtest: Backtest | None = None
+    variation: Variation | None = None
+
+    @property
+    def as_earlier(self) -> EarlierRun:
+        served = self.priced.bids[self.priced.bids["is_served"]]
+        planned, suggested = (
+            dict(zip(served["segment_key"], served[column], strict=True))
+            for column in ("planned_bid_cpm", "suggested_bid_cpm")
+        )
+        figures = {"bidding": self.priced.figures}
+        fallback = self.priced.figures["fallback_bid_cpm"]
+        plan = PlannedBids(self.selection.features, planned, fallback, figures, suggested, kept_bids(served))
+        return EarlierRun(self.run_id, plan)
+
+
+def run_trial(
+    log: ExtractedLog,
+    *,
+    settings: RunSettings,
+    run_id: str,
+    earlier: Sequence[EarlierRun] = (),
+    candidates: Sequence[str] = CANDIDATES,
+    has_logged_active: bool = False,
+    threads: int = 1,
+) -> TrialRun:
+    """Return the run on this log; the last of the earlier runs is the active one.
+
+    Args:
+        has_logged_active: the optimizer of the log counts as an active run that planned what it bid on its last days.
+    """
+    cells = prepare_cells(log.cells, candidates)
+    for run in earlier:
+        plan = run.plan
+        cells = know_planned(cells, run_id=run.run_id, features=plan.features, planned_cpm=plan.planned_cpm)
+
+    def find_plan(features: Sequence[str]) -> PlannedBids | None:
+        if has_logged_active:
+            varied, _ = learn_variation(cells, candidates, anchor=settings.anchor_feature.lower())
+            return _logged_plan(group_cells(varied, features), features)
+        return earlier[-1].plan if earlier else None
+
+    run = run_on_cells(
+        cells,
+        candidates=candidates,
+        window=WindowFacts(log.totals.as_dict(), log.domain_cells, log.npi_totals),
+        settings=settings,
+        run_id=run_id,
+        train=_train,
+        find_plan=find_plan,
+        forecasts={run.run_id: known for run in earlier if (known := forecast_of(run.plan)) is not None},
+        seed=1,
+        threads=threads,
+    )
+    return TrialRun(run_id, run.selection, run.report, run.priced, run.backtest, run.variation)
+
+
+def _train(job: TrainingJob, cells: pd.DataFrame) -> tuple[pd.DataFrame, TrainingReport]:
+    """In this process, which no task forks from."""
+    fitted = fit(job, cells)
+    return fitted.segments, fitted.report
+
+
+def _logged_plan(cells: pd.DataFrame, features: Sequence[str]) -> PlannedBids:
+    """The mean planned bid of each segment, as if one run had bid the log's jittered days."""
+    planned = cells[cells["log_planned"].notna()]
+    mass = planned["bids"]
+    sums = pd.DataFrame({"log": planned["log_planned"] * mass, "bids": mass}).join(planned[list(features)])
+    means = sums.groupby(list(features), observed=True).sum()
+    keys = (segment_key([None if value == MISSING else value for value in name]) for name in means.index)
+    fallback = float(np.exp(means["log"].sum() / means["bids"].sum()))
+    return PlannedBids(
+        tuple(features), dict(zip(keys, np.exp(means["log"] / means["bids"]), strict=True)), fallback, {}
+    )

@@ -1,0 +1,1 @@
+"""A second family of simulated markets with known truth, written independently of `lab.market`."""

@@ -1,0 +1,82 @@
+"""The control-plane rows of the embedded stack beside the version's: macros and three entities."""
+
+from collections.abc import Mapping
+
+from sqlalchemy import Connection, Engine, select
+
+from lab.market.presets import PRESETS
+from optimizer.control_plane import tables
+from optimizer.control_plane.engine import reading, transaction
+from optimizer.control_plane.version_rows import ensure_row, ensure_version
+from optimizer.errors import ConfigError
+
+BUCKET = "tn-optimizer-data"
+
+MACROS = {
+    "internal_adspace_id": "[ADX_PLACEMENT_ID]",
+    "geo_region_name": "[ADX_GEO_STATE]",
+    "os_code": "[ADX_USER_OS]",
+    "browser_code": "[ADX_USER_BROWSER]",
+    "device_type": "[ADX_DEVICE_TYPE]",
+    "domain": "[ADX_DOMAIN]",
+}
+
+ENTITY_NAMES = {
+    "drugs_hcp": "Drugs.com, health care professionals",
+    "drugs_com": "Drugs.com, consumers",
+    "nativo_consumer": "Nativo, consumers",
+}
+
+ENTITY_VALUES: Mapping[str, Mapping[str, str]] = {
+    "drugs_hcp": {"npi_enabled": "true", "domain_enabled": "true", "floor_available": "false", "max_bid_cpm": "60"},
+    "drugs_com": {"domain_enabled": "true", "target_win_rate": "0.25"},
+    "nativo_consumer": {"floor_available": "true", "domain_enabled": "true"},
+}
+
+
+def load_catalogue(engine: Engine) -> None:
+    """Load the version with all keys, the macros and the three entities; macros and entities that are there stay."""
+    with transaction(engine) as connection:
+        opt_id, version_id = ensure_version(connection)
+        for feature, template in MACROS.items():
+            identity = {"opt_id": opt_id, "feature_name": feature, "macro_format": "adx"}
+            ensure_row(connection, tables.feature_macros, "macro_id", {"macro_template": template}, **identity)
+        for code, preset in PRESETS.items():
+            _ensure_entity(connection, opt_id, version_id, code, preset.object_id)
+
+
+def ensure_entity(engine: Engine, entity_code: str, *, object_id: int) -> None:
+    """Add the entity with the version's defaults unless it is there."""
+    with transaction(engine) as connection:
+        opt_id, version_id = ensure_version(connection)
+        _ensure_entity(connection, opt_id, version_id, entity_code, object_id)
+
+
+def check_entity(engine: Engine, entity_code: str, *, object_id: int) -> None:
+    """Pass where the entity is new or has this object_id.
+
+    Raises:
+        ConfigError: it is there with another one.
+    """
+    entities = tables.entities
+    with reading(engine) as connection:
+        known = connection.scalar(select(entities.c.object_id).where(entities.c.entity_code == entity_code))
+    if known is not None and known != object_id:
+        raise ConfigError(
+            f"entity {entity_code} has object_id {known}, the bids have {object_id}; name another entity with --entity"
+        )
+
+
+def _ensure_entity(connection: Connection, opt_id: int, version_id: int, code: str, object_id: int) -> None:
+    values = {
+        "opt_id": opt_id,
+        "entity_name": ENTITY_NAMES.get(code, code),
+        "object_id": object_id,
+        "object_type": "ssp",
+        "current_version_id": version_id,
+        "s3_base_path": f"s3://{BUCKET}/optimizer/{code}/",
+    }
+    entity_id = ensure_row(connection, tables.entities, "entity_id", values, entity_code=code)
+    for key, value in ENTITY_VALUES.get(code, {}).items():
+        identity = {"entity_id": entity_id, "config_key": key}
+        ensure_row(connection, tables.entity_configs, "id", {"config_value": value, "updated_by": "demo"}, **identity)

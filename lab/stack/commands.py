@@ -1,0 +1,177 @@
+"""The commands of the demo: demo, up, down, env. `optimizer` finds them by their entry points."""
+
+import shlex
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.panel import Panel
+
+from lab.stack import demo as local
+from lab.stack.programs import AIRFLOW, SYSTEMS
+from lab.stack.stack import LocalStack
+from optimizer.cli.run_columns import RUN_NUMBERS
+from optimizer.cli.validation import print_validation, validation_document
+from optimizer.clients.airflow_api import TaskState
+from optimizer.control_plane.records import Run
+from optimizer.errors import ConfigError, RunStateError
+from optimizer.names import DAG_PREFIX, TRACKING_PREFIX
+from optimizer.presentation.terminal import console, format_value, print_table
+
+DEFAULT_ENTITY = "drugs_hcp"
+ENDED_STATES = ("success", "failed", "skipped", "upstream_failed", "up_for_retry")
+BID_COLUMNS = {
+    "segment": "segment_key",
+    "bid CPM": "suggested_bid_cpm",
+    "bids seen": "bids",
+    "win rate seen": "observed_win_rate",
+    "expected": "expected_win_rate",
+    "margin": "expected_margin",
+    "bound by": "reason",
+}
+"""Heading in the demo's table: column of suggested_bids.csv."""
+
+LogFile = Annotated[
+    Path | None, typer.Option(exists=True, dir_okay=False, help="Parquet or CSV in the warehouse's columns.")
+]
+
+
+def up() -> None:
+    """Start the embedded stack with Airflow's UI, scheduler and triggerer, and print address and login."""
+    stack = LocalStack.open()
+    with _step("starting the warehouse, the object store and tracking"):
+        stack.start(*SYSTEMS)
+        stack.wait_ready(timeout_s=local.READY_TIMEOUT_S)
+        local.prepare_control_plane(stack)
+    with _step("starting Airflow"):
+        stack.start(*AIRFLOW, with_schedules=True)
+        stack.wait_ready(timeout_s=local.READY_TIMEOUT_S)
+    settings = stack.settings
+    lines = (
+        f"http://127.0.0.1:{settings.airflow_port}",
+        f"user      {settings.airflow_user}",
+        f"password  {settings.airflow_password}",
+        "",
+        f"Optimization tracking: {TRACKING_PREFIX}, with the same login",
+        "or with a key; `optimizer env` prints what its commands need.",
+        "",
+        "`make down` stops it; tables and objects stay.",
+    )
+    console.print(Panel("\n".join(lines), title="Airflow", expand=False))
+
+
+def down() -> None:
+    """Stop the embedded stack; tables and objects stay."""
+    LocalStack.open().stop()
+    console.print("the embedded stack is stopped")
+
+
+def env(name: Annotated[str | None, typer.Argument(help="Only the value of this variable.")] = None) -> None:
+    """Print the embedded stack's environment for a shell, secrets included: eval "$(optimizer env)"."""
+    variables = LocalStack.open().environment()
+    if name is None:
+        for variable, value in variables.items():
+            typer.echo(f"export {variable}={shlex.quote(value)}")
+    elif name in variables:
+        typer.echo(variables[name])
+    else:
+        raise ConfigError(f"the embedded stack sets no {name}; it sets {', '.join(variables)}")
+
+
+def demo(
+    entity: Annotated[str, typer.Option(help="The entity to run.")] = DEFAULT_ENTITY,
+    bids: LogFile = None,
+    views: LogFile = None,
+    clicks: LogFile = None,
+) -> None:
+    """Run one entity on a generated log, or on your own with --bids, --views and --clicks."""
+    own = {name: path for name, path in {"bids": bids, "views": views, "clicks": clicks}.items() if path is not None}
+    if own and len(own) < 3:
+        raise ConfigError(f"--{' and --'.join(own)} alone make no log; give --bids, --views and --clicks together")
+    stack = LocalStack.open()
+    with ExitStack() as started:
+        with _step("starting the warehouse, the object store and tracking"):
+            started.enter_context(local.running(stack, *SYSTEMS))
+        result = _run(stack, started, entity=entity, own=own)
+    _print_result(result, stack)
+    if result.run.validation_status != "passed":
+        raise RunStateError(f"run {result.run.run_id} completed but its validation failed: {result.run.error_message}")
+
+
+def _run(stack: LocalStack, started: ExitStack, *, entity: str, own: Mapping[str, Path]) -> local.DemoResult:
+    with _step("migrating the control plane, loading the entities"):
+        engine = local.prepare_control_plane(stack)
+    if own:
+        with _step(f"loading {', '.join(map(str, own.values()))}"):
+            end_day = local.load_own(stack, engine, entity_code=entity, files=own)
+    else:
+        end_day = local.today_utc()
+        with _step("an event log of {:,} bids over {} days".format(*local.generated_size())):
+            local.load_generated(stack, today=end_day)
+    with _step("starting Airflow"):
+        started.enter_context(local.running(stack, *AIRFLOW))
+    dag_id = DAG_PREFIX + entity
+    # A team's own log may end long ago; its run is wanted live all the same.
+    conf = {"data_end_dt": end_day.isoformat(), **({"promote_old_window": True} if own else {})}
+    dag_run_id = local.trigger_run(stack, dag_id=dag_id, conf=conf)
+    tasks = _follow(local.follow_run(stack, dag_id=dag_id, dag_run_id=dag_run_id), dag_id)
+    run = local.read_run(engine, dag_id=dag_id, dag_run_id=dag_run_id)
+    return local.read_result(stack, engine, run=run, tasks=tasks)
+
+
+def _follow(progress: Iterable[list[TaskState]], dag_id: str) -> list[TaskState]:
+    """Print each task as it ends, and return the final task instances."""
+    seen: set[tuple[str, int, str]] = set()
+    tasks: list[TaskState] = []
+    with console.status(f"{dag_id} is starting") as status:
+        for tasks in progress:
+            for task in tasks:
+                mark = (task.task_id, task.try_number, str(task.state))
+                if task.state in ENDED_STATES and mark not in seen:
+                    seen.add(mark)
+                    console.print(f"{task.state:>9}  {task.task_id:<16} {task.duration_s or 0:6.1f} s")
+                if task.state == "running":
+                    status.update(f"{task.task_id} is running")
+    return tasks
+
+
+def _print_result(result: local.DemoResult, stack: LocalStack) -> None:
+    run = result.run
+    print_validation(validation_document(run, result.metrics))
+    print_table(
+        f"Run {run.run_id}", ["number", "value"], ((name, format_value(_number_of(run, name))) for name in RUN_NUMBERS)
+    )
+    names = ((output, output.s3_key.rsplit("/", 1)[1]) for output in result.outputs)
+    print_table("Files", ["file", "rows", "bytes"], ([name, o.row_count, o.byte_count] for o, name in names))
+    bucket, _, prefix = (run.s3_output_path or "").removeprefix("s3://").partition("/")
+    console.print(f"on this machine: {stack.home.objects / bucket / prefix}", soft_wrap=True, highlight=False)
+    rows = ([_number(row[column]) for column in BID_COLUMNS.values()] for row in result.first_bids)
+    print_table("The first ten bids", list(BID_COLUMNS), rows)
+    print_table("Tasks", ["task", "state", "seconds"], ([t.task_id, t.state, t.duration_s] for t in result.tasks))
+
+
+def _number_of(run: Run, name: str) -> Any:
+    """A number of the run; its validation_status with the warnings that stand in another column."""
+    return run.outcome if name == "validation_status" else getattr(run, name)
+
+
+def _number(text: str) -> int | float | str | None:
+    """A field of a CSV file as the number that it spells, if it spells one; None where it is empty."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text or None
+
+
+@contextmanager
+def _step(what: str) -> Iterator[None]:
+    """Show what is going on, then how long it took."""
+    begun = time.monotonic()
+    with console.status(what):
+        yield
+    console.print(f"     done  {what} ({time.monotonic() - begun:.1f} s)", highlight=False)

@@ -1,0 +1,81 @@
+"""The service, put together: alone under /api/optimization, or mounted there in Airflow's api-server."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
+
+from fastapi import APIRouter, FastAPI
+
+from optimization_tracking.auth import Door, Login
+from optimization_tracking.body_limit import BodyLimit
+from optimization_tracking.connections import DEFAULT_POOL_SIZE, open_pool
+from optimization_tracking.dashboard.app import mount_dashboard
+from optimization_tracking.database import Database
+from optimization_tracking.openapi import publish
+from optimization_tracking.problem_details import install
+from optimization_tracking.rate_limits import RateLimits
+from optimization_tracking.refreshing import REFRESH_S, refresh_forever
+from optimization_tracking.routes import analytics, iterations, runs, samples
+
+VERSION = "1.0.0"
+
+
+def create_app(
+    *,
+    database_url: str | None,
+    login: Login | None = None,
+    prefix: str = "",
+    origins: Iterable[str] = (),
+    pool_size: int = DEFAULT_POOL_SIZE,
+    refresh_s: float | None = REFRESH_S,
+) -> FastAPI:
+    """Return the ASGI app. Its lifespan opens the connections; a database that is away makes it answer 503, not fail.
+
+    Args:
+        database_url: postgresql://user@host/database; without one every route answers 503.
+        login: lets users in who have no API key, e.g. Airflow's.
+        prefix: the path before every route, where the app is not mounted below it.
+        origins: pages beside this server's own that may write with a cookie, as https://airflow.example.com.
+        refresh_s: how often the analytics are refreshed; None leaves it to others.
+
+    Raises:
+        ConfigError: the URL cannot be read.
+    """
+    database = Database(open_pool(database_url, size=pool_size)) if database_url else None
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        if database is None:
+            yield
+            return
+        await database.pool.open(wait=False)
+        refreshing = asyncio.create_task(refresh_forever(database, interval_s=refresh_s)) if refresh_s else None
+        try:
+            yield
+        finally:
+            if refreshing is not None:
+                refreshing.cancel()
+                with suppress(asyncio.CancelledError):
+                    await refreshing
+            await database.pool.close()
+
+    app = FastAPI(
+        title="Optimization tracking",
+        version=VERSION,
+        description="Runs, iterations and samples of any optimizer.",
+        lifespan=lifespan,
+        openapi_url=f"{prefix}/openapi.json",
+        docs_url=None,  # both pages load scripts from elsewhere
+        redoc_url=None,
+    )
+    app.state.database = database
+    app.state.door = Door(login=login, limits=RateLimits(), origins=frozenset(origins))
+    root = APIRouter(prefix=prefix)
+    for module in (runs, iterations, samples, analytics):
+        root.include_router(module.router)
+    app.include_router(root)
+    mount_dashboard(app, prefix=prefix, database=database, door=app.state.door, database_url=database_url)
+    app.add_middleware(BodyLimit)
+    install(app)
+    publish(app)
+    return app

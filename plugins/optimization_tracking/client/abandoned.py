@@ -1,0 +1,58 @@
+"""Queues of processes that ended before theirs were empty: killed, or tired of waiting for the service."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from optimization_tracking.client import calls
+from optimization_tracking.client.blocking import TrackingClient
+from optimization_tracking.client.delivery import Delivery, Outcome
+from optimization_tracking.client.disk_queue import DiskQueue, queue_files
+from optimization_tracking.models.runs import UpdateRun
+
+LEFT_OPEN = "the process that logged this run ended before the run did"
+
+
+def adopt_abandoned(client: TrackingClient, *, of_any_key: bool = False) -> Iterator[Delivery]:
+    """Yield what sends each abandoned queue of the client's folder and destination; who takes one closes its queue.
+
+    A run that its process had in hand when it was killed is ended as failed.
+
+    Args:
+        of_any_key: also what was logged with another key for the same address, as after a rotation.
+    """
+    settings = client.settings
+    for path in queue_files(settings.queue_folder):
+        queue = DiskQueue.adopt(path, max_bytes=settings.max_queue_bytes)
+        if queue is None:
+            continue
+        run = queue.run()
+        if run.base_url != settings.base_url or not (of_any_key or run.destination == settings.destination):
+            queue.close()
+            continue
+        if run.is_guarded:
+            queue.put("update", calls.write(calls.given(UpdateRun, {"status": "failed", "error_message": LEFT_OPEN})))
+            queue.guard(False)
+        yield Delivery(queue, client)
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """What became of one abandoned queue; run_id: the service's, None where that would not have the run."""
+
+    run_id: str | None
+    outcome: Outcome
+
+
+def send_abandoned(client: TrackingClient, *, of_any_key: bool = False) -> Iterator[Resumed]:
+    """Send every abandoned queue, and yield what became of each.
+
+    Raises:
+        UnavailableError: the service is silent; what was not sent still waits.
+    """
+    for delivery in adopt_abandoned(client, of_any_key=of_any_key):
+        try:
+            while delivery.send_next():
+                pass
+            yield Resumed(delivery.queue.run().run_id, delivery.outcome)
+        finally:
+            delivery.queue.close()

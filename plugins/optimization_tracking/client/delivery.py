@@ -1,0 +1,121 @@
+"""From a queue to the service: one request at a time, repeated unchanged until it is answered."""
+
+import json
+import logging
+from collections import Counter
+from dataclasses import dataclass, field
+
+from optimization_tracking.client import calls
+from optimization_tracking.client.blocking import TrackingClient
+from optimization_tracking.client.disk_queue import DiskQueue, QueuedBatch
+from optimization_tracking.models.runs import CreateRun
+from optimizer.errors import TrackingRefused, UnavailableError
+
+CLIENT_ID = "clientRunId"
+"""The key in a run's metadata under which a program's own id of it stands."""
+
+MAX_REASONS = 10
+_DENIED = (401, 403)
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of a run's entries, by kind.
+
+    sent: accepted by the service; repeated: there already; refused: the service will not have them, for `reasons`.
+    """
+
+    sent: Counter[str] = field(default_factory=Counter)
+    repeated: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
+    reasons: list[str] = field(default_factory=list)
+
+    def refuse(self, kind: str, number: int, reason: str) -> None:
+        """Count what will never be delivered."""
+        self.refused[kind] += number
+        if len(self.reasons) < MAX_REASONS:
+            self.reasons.append(reason)
+            _log.warning("not tracked, %d %s: %s", number, kind, reason)
+
+
+class Delivery:
+    """Sends what a queue holds. What the service refuses is counted with its reason and not sent again."""
+
+    def __init__(self, queue: DiskQueue, client: TrackingClient) -> None:
+        self.queue, self._client = queue, client
+        self.outcome = Outcome()
+
+    def send_next(self) -> bool:
+        """Send the next batch, and return whether there was one.
+
+        Raises:
+            UnavailableError: the service is silent or does not let the key in; the same batch is next again.
+        """
+        batch = self.queue.next_batch()
+        if batch is None:
+            return False
+        run_id = self.queue.run().run_id
+        if batch.kind == "create":
+            self._create(batch)
+        elif run_id is None:
+            self.outcome.refuse(batch.kind, len(batch.bodies), "the service has no such run")
+        elif batch.kind == "update":
+            self._update(run_id, batch)
+        else:
+            self._add(run_id, batch, batch.bodies, key=batch.key)
+        self.queue.remove(batch)
+        return True
+
+    def _create(self, batch: QueuedBatch) -> None:
+        run = self.queue.run()
+        try:
+            run_id = None if run.client_id is None else self._find(run.client_id)
+            if run_id is None:
+                call = calls.create_run(CreateRun.model_validate_json(batch.bodies[0]), key=run.token)
+                run_id = str(self._client.send(call).data.id)
+        except TrackingRefused as refused:
+            self._judge(refused, "create")
+            return
+        self.outcome.sent["create"] += 1
+        self.queue.name_run(run_id)
+
+    def _find(self, client_id: str) -> str | None:
+        filters = {"metadata": json.dumps({CLIENT_ID: client_id}), "limit": 1, "include_total": False}
+        found = self._client.send(calls.list_runs(filters)).data
+        return str(found[0].id) if found else None
+
+    def _update(self, run_id: str, batch: QueuedBatch) -> None:
+        try:
+            self._client.send(calls.update_run(run_id, batch.bodies[0]))
+            self.outcome.sent["update"] += 1
+        except TrackingRefused as refused:
+            self._judge(refused, "update")
+
+    def _add(self, run_id: str, batch: QueuedBatch, bodies: tuple[str, ...], *, key: str) -> None:
+        """Send rows; where they are refused together, each half by itself, so that one row cannot spoil the others."""
+        add = calls.add_iterations if batch.kind == "iteration" else calls.add_samples
+        try:
+            self._client.send(add(run_id, bodies, key=key))
+            self.outcome.sent[batch.kind] += len(bodies)
+        except TrackingRefused as refused:
+            if len(bodies) == 1 or refused.status == 404:
+                self._judge(refused, batch.kind, len(bodies))
+                return
+            self._pass_if_let_in(refused)
+            middle = len(bodies) // 2
+            self._add(run_id, batch, bodies[:middle], key=f"{key}.0")
+            self._add(run_id, batch, bodies[middle:], key=f"{key}.1")
+
+    def _judge(self, refused: TrackingRefused, kind: str, number: int = 1) -> None:
+        self._pass_if_let_in(refused)
+        if refused.status == 409 and kind in ("iteration", "sample"):
+            self.outcome.repeated[kind] += number
+        else:
+            self.outcome.refuse(kind, number, str(refused))
+
+    def _pass_if_let_in(self, refused: TrackingRefused) -> None:
+        """A key can be mended, and what waits is then sent: until that it is as if the service were away."""
+        if refused.status in _DENIED:
+            raise UnavailableError(str(refused)) from refused

@@ -1,0 +1,301 @@
+"""A run that is logged while it works: every entry goes to a queue on disk, and a thread sends what is there.
+
+with track_run("nightly", optimizer_type="custom", config={"depth": 6}) as run:
+    for number, params in enumerate(candidates):
+        run.log_iteration(number, score=evaluate(params), params=params)
+    run.update(final_score=…)
+
+The run is completed at the end of the block, failed with the reason where an exception ends it, and cancelled where
+somebody interrupts it. `async with` does the same. Logging never raises and never waits for the service.
+"""
+
+import asyncio
+import logging
+import math
+import sqlite3
+import threading
+import traceback
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self
+from uuid import NAMESPACE_URL, uuid4, uuid5
+
+from pydantic import BaseModel
+
+from optimization_tracking.client import calls
+from optimization_tracking.client.blocking import TrackingClient
+from optimization_tracking.client.delivery import CLIENT_ID, Outcome
+from optimization_tracking.client.disk_queue import DiskQueue, Kind, QueuedRun
+from optimization_tracking.client.sender import Sender
+from optimization_tracking.client.settings import ClientSettings
+from optimization_tracking.models.iterations import CreateIteration
+from optimization_tracking.models.runs import CreateRun, UpdateRun
+from optimization_tracking.models.samples import CreateSample
+from optimizer.errors import TrackingRefused
+
+FLUSH_S = 5.0
+MAX_STACK_CHARACTERS = 20_000
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LogReport:
+    """What became of what was logged, by kind (create, iteration, sample, update).
+
+    run_id: the service's, None until it has the run, and where the queue cannot be read.
+
+    sent: the service has it; waiting: on disk, to be sent; repeated: the service had it already; dropped: the queue
+    was full; refused: the service or the client will not have it. `reasons`: of the first refusals, and why it waits.
+    """
+
+    run_id: str | None
+    sent: Mapping[str, int]
+    waiting: Mapping[str, int]
+    repeated: Mapping[str, int]
+    dropped: Mapping[str, int]
+    refused: Mapping[str, int]
+    reasons: tuple[str, ...]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the service has all of it."""
+        return not (self.waiting or self.dropped or self.refused)
+
+    def __str__(self) -> str:
+        names = ("sent", "waiting", "repeated", "dropped", "refused")
+        parts = [f"{name} {_numbers(getattr(self, name))}" for name in names if getattr(self, name)]
+        return "; ".join([*parts, *self.reasons]) or "nothing was logged"
+
+
+def track_run(
+    run_name: str,
+    *,
+    optimizer_type: str,
+    settings: ClientSettings | None = None,
+    client_id: str | None = None,
+    flush_s: float = FLUSH_S,
+    **fields: Any,
+) -> "RunLog":
+    """Return a run to log into; it stands in the service, running, as soon as that answers.
+
+    Args:
+        settings: of the environment if left out.
+        client_id: the program's own id of the run. A run of that id is gone on with, if the service has one.
+        flush_s: how long the end of the block waits for the service at most; what is not sent then waits on disk for
+            the next process that logs to the same service, or for `python -m optimization_tracking resume`.
+        fields: others of POST /runs, in snake_case.
+    Raises:
+        ConfigError: the environment lacks address or key.
+        TrackingRefused: a field is wrong; nothing was sent.
+    """
+    settings = settings or ClientSettings.from_environment()
+    metadata = _merged(fields.pop("metadata", {}), {CLIENT_ID: client_id} if client_id else {})
+    given = {"status": "running", **fields, "run_name": run_name, "optimizer_type": optimizer_type}
+    if client_id is None:
+        given.setdefault("start_time", datetime.now(UTC))  # a named run is created by the same words each time
+    body = calls.write(calls.given(CreateRun, {**given, "metadata": metadata}))
+    token = uuid5(NAMESPACE_URL, f"{settings.base_url}#{client_id}").hex if client_id else uuid4().hex
+    run = QueuedRun(settings.base_url, settings.destination, token, client_id, None, is_guarded=False)
+    queue = _open_queue(settings, run, body)
+    client = TrackingClient(settings, attempts=1)
+    has_start = given.get("start_time") is not None
+    return RunLog(queue, client, client_id=client_id, has_start=has_start, metadata=metadata, flush_s=flush_s)
+
+
+def _open_queue(settings: ClientSettings, run: QueuedRun, body: str) -> DiskQueue:
+    try:
+        return DiskQueue.create(settings.queue_folder, run, body=body, max_bytes=settings.max_queue_bytes)
+    except (OSError, sqlite3.Error) as error:
+        _log.warning("no tracking queue in %s (%s): what waits is lost with this process", settings.queue_folder, error)
+        return DiskQueue.create(None, run, body=body, max_bytes=settings.max_queue_bytes)
+
+
+class RunLog:
+    """A run that is being logged; threads may share it."""
+
+    def __init__(
+        self,
+        queue: DiskQueue,
+        client: TrackingClient,
+        *,
+        client_id: str | None,
+        has_start: bool,
+        metadata: dict[str, Any],
+        flush_s: float,
+    ) -> None:
+        self._has_start = has_start
+        self._client_id = client_id
+        self._queue, self._metadata, self._flush_s = queue, metadata, flush_s
+        self._mutex = threading.Lock()
+        self._dropped: Counter[str] = Counter()
+        self._invalid = Outcome()
+        self._has_ended = self._is_closed = False
+        self._final: LogReport | None = None
+        self._sender = Sender(queue, client)
+
+    def log_iteration(self, iteration: int, **fields: Any) -> None:
+        """Log a step of the run; a score that is no finite number is noted in the step's metadata."""
+        self._log("iteration", CreateIteration, {"iteration": iteration, **fields})
+
+    def log_sample(self, iteration: int, sample_index: int, **fields: Any) -> None:
+        """Log one sample of a step."""
+        self._log("sample", CreateSample, {"iteration": iteration, "sample_index": sample_index, **fields})
+
+    def log_samples(self, iteration: int, samples: Iterable[Mapping[str, Any]]) -> None:
+        """Log samples of a step; their index is their place in the list."""
+        try:
+            for index, sample in enumerate(samples):
+                if isinstance(sample, Mapping) and not sample.keys() & {"iteration", "sample_index"}:
+                    place = {"iteration": iteration, "sample_index": index}
+                    self._log("sample", CreateSample, {**place, **sample})
+                else:
+                    must = "must be a mapping without iteration and sample_index, which its place gives"
+                    self._refuse("sample", f"item {index} of the samples {must}")
+        except Exception as error:  # a caller's own list may raise anything
+            self._refuse("sample", f"the samples cannot be read ({type(error).__name__})")
+
+    def update(self, **changes: Any) -> None:
+        """Change the run, as PATCH does. A status that ends it is taken for its end; metadata keep the client_id."""
+        if "metadata" in changes:
+            changes["metadata"] = _merged(changes["metadata"], {CLIENT_ID: self._client_id} if self._client_id else {})
+        if not self._log("update", UpdateRun, changes):
+            return
+        self._metadata = changes.get("metadata", self._metadata)
+        if changes.get("status") in ("completed", "failed", "cancelled"):
+            self._has_ended = True
+            self._guard(False)
+
+    def end(self, status: str, **changes: Any) -> None:
+        """End the run as completed, failed or cancelled; once it has ended, this does nothing."""
+        if self._has_ended:
+            return
+        if self._dropped:
+            changes["metadata"] = _merged(self._metadata, changes.get("metadata", {}), {"dropped": dict(self._dropped)})
+        if self._has_start:  # else the service sets both times: it may learn of the run after this moment
+            changes["end_time"] = datetime.now(UTC)
+        self.update(status=status, **changes)
+
+    def report(self) -> LogReport:
+        """Return what became of what was logged so far."""
+        if self._final is not None:
+            return self._final
+        outcome = self._sender.delivery.outcome
+        waits = (self._sender.reason,) if self._sender.reason else ()
+        return LogReport(
+            run_id=self._run_id(),
+            sent=dict(outcome.sent),
+            waiting=self._queue.waiting(),
+            repeated=dict(outcome.repeated),
+            dropped=dict(self._dropped),
+            refused=dict(outcome.refused + self._invalid.refused),
+            reasons=(*outcome.reasons, *self._invalid.reasons, *waits),
+        )
+
+    def flush(self, timeout_s: float | None = None) -> bool:
+        """Wait until the service has everything, at most so long, and return whether it has."""
+        return self._sender.flush(self._flush_s if timeout_s is None else timeout_s)
+
+    def close(self) -> LogReport:
+        """Wait as `flush` does, stop logging, and return what became of it all."""
+        if self._is_closed:
+            return self.report()
+        self._is_closed = True
+        self.flush()
+        self._final = report = self.report()
+        self._sender.close()
+        if not report.is_complete:
+            _log.warning("tracking of %s is not complete: %s", report.run_id or "a run", report)
+        return report
+
+    def __enter__(self) -> Self:
+        self._guard(True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.end("completed")
+        else:
+            stack = "".join(traceback.format_exception(kind, error, trace))[-MAX_STACK_CHARACTERS:]
+            status = "failed" if isinstance(error, Exception) else "cancelled"
+            self.end(status, error_message=_text(f"{type(error).__name__}: {error}"), error_stack=_text(stack))
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(self, *ending: Any) -> None:
+        await asyncio.to_thread(self.__exit__, *ending)
+
+    def _log(self, kind: Kind, model: type[BaseModel], fields: dict[str, Any]) -> bool:
+        """Return whether the entry is in the queue; where it is not, it is counted."""
+        try:
+            body = calls.write(calls.given(model, _finite(fields)))
+        except TrackingRefused as refused:
+            self._refuse(kind, str(refused))
+            return False
+        except Exception as error:  # a caller's own value may raise anything
+            self._refuse(kind, f"{model.__name__} cannot be read ({type(error).__name__})")
+            return False
+        try:
+            is_kept = not self._is_closed and self._queue.put(kind, body)
+        except (OSError, sqlite3.Error) as error:
+            is_kept = False
+            _log.warning("tracking: the queue cannot be written: %s", error)
+        if is_kept:
+            self._sender.nudge()
+        else:
+            self._drop(kind)
+        return is_kept
+
+    def _run_id(self) -> str | None:
+        try:
+            return self._queue.run().run_id
+        except sqlite3.Error:  # the disk fails, or the sender ended and closed its queue
+            return None
+
+    def _refuse(self, kind: Kind, reason: str) -> None:
+        with self._mutex:
+            self._invalid.refuse(kind, 1, reason)
+
+    def _drop(self, kind: str) -> None:
+        with self._mutex:
+            self._dropped[kind] += 1
+            if self._dropped.total() == 1:
+                why = "the run's log is closed" if self._is_closed else "the queue is full"
+                _log.warning("tracking drops entries from now on, the run goes on: %s", why)
+
+    def _guard(self, is_guarded: bool) -> None:
+        try:
+            self._queue.guard(is_guarded)
+        except (OSError, sqlite3.Error) as error:
+            _log.warning("tracking: the queue cannot be written: %s", error)
+
+
+def _finite(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields with numbers that JSON does not have (a score of NaN) named in the metadata instead."""
+    odd = {name: str(value) for name, value in fields.items() if isinstance(value, float) and not math.isfinite(value)}
+    if not odd:
+        return fields
+    rest = {name: value for name, value in fields.items() if name not in odd}
+    return {**rest, "metadata": _merged(fields.get("metadata", {}), {"notFinite": odd})}
+
+
+def _merged(*parts: Any) -> Any:
+    """Return the mappings as one; where a part is none, that part, which the model then refuses by its name."""
+    odd = [part for part in parts if not isinstance(part, Mapping)]
+    return odd[0] if odd else {name: value for part in parts for name, value in part.items()}
+
+
+def _text(text: str) -> str:
+    """Return the text with what the service cannot store replaced."""
+    return text.replace("\x00", "\\0").encode(errors="replace").decode()
+
+
+def _numbers(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{number:,} {kind}{'' if number == 1 else 's'}" for kind, number in counts.items())

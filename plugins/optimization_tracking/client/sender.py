@@ -1,0 +1,133 @@
+"""The thread that empties a run's queue, then those of processes that ended before theirs were empty."""
+
+import logging
+import sqlite3
+import threading
+import time
+
+from tenacity import RetryCallState, Retrying, retry_if_exception_type
+
+from optimization_tracking.client.abandoned import adopt_abandoned
+from optimization_tracking.client.blocking import TrackingClient
+from optimization_tracking.client.delivery import Delivery
+from optimization_tracking.client.disk_queue import DiskQueue
+from optimization_tracking.client.retrying import wait_s
+from optimizer.errors import UnavailableError
+
+CHECKPOINT_EVERY = 50
+"""Batches after which a queue's write-ahead log is folded into its file."""
+
+FAULT_PAUSE_S = 1.0
+
+JOIN_S = 1.0
+"""A thread that waits for an answer ends by itself soon after: nobody waits for it longer than this."""
+
+_log = logging.getLogger(__name__)
+
+
+class Sender:
+    """Sends in the background for as long as it is open. It never raises: `reason` tells why something waits."""
+
+    def __init__(self, queue: DiskQueue, client: TrackingClient) -> None:
+        self.delivery = Delivery(queue, client)
+        self.reason: str | None = None
+        self._client = client
+        self._nudged, self._stopping = threading.Event(), threading.Event()
+        self._progress = threading.Condition()
+        self._thread = threading.Thread(target=self._work, name="optimization tracking", daemon=True)
+        self._thread.start()
+
+    def nudge(self) -> None:
+        """Let the thread look at once."""
+        if not self._nudged.is_set():
+            self._nudged.set()
+
+    def flush(self, timeout_s: float) -> bool:
+        """Wait until nothing waits to be sent, at most so long, and return whether."""
+        deadline = time.monotonic() + timeout_s
+        self.nudge()
+        with self._progress:
+            while self.delivery.queue.waiting():
+                left_s = deadline - time.monotonic()
+                if left_s <= 0 or not self._thread.is_alive():
+                    return False
+                self._progress.wait(min(left_s, 0.2))
+        return True
+
+    def close(self) -> None:
+        """End the thread; what was not sent stays in the queue's file."""
+        self._stopping.set()
+        self._nudged.set()
+        self._thread.join(JOIN_S)
+
+    def _work(self) -> None:
+        try:
+            self._send_until_closed()
+        finally:
+            self.delivery.queue.close()
+            self._client.close()
+
+    def _send_until_closed(self) -> None:
+        has_looked = False
+        while not self._stopping.is_set():
+            self._nudged.clear()
+            try:
+                self._empty()
+                if not has_looked:
+                    has_looked = True
+                    self._send_abandoned()
+            except UnavailableError:  # told already, and tried again until the sender was closed
+                return
+            except (OSError, sqlite3.Error) as error:
+                self._tell(f"a queue cannot be used: {error}")
+                self._pause(FAULT_PAUSE_S)
+            except Exception as error:  # a fault of ours: the thread lives on, and with it the queue that is logged to
+                self._tell(f"sending failed ({type(error).__name__}: {error}) and is tried again", with_trace=True)
+                self._pause(FAULT_PAUSE_S)
+            else:
+                if not self._stopping.is_set():
+                    self._nudged.wait()
+
+    def _empty(self) -> None:
+        batches = 0
+        while self._send_patiently(self.delivery):
+            self.reason, batches = None, batches + 1
+            if batches % CHECKPOINT_EVERY == 0:
+                self.delivery.queue.checkpoint()
+            with self._progress:
+                self._progress.notify_all()
+
+    def _send_abandoned(self) -> None:
+        for delivery in adopt_abandoned(self._client):
+            try:
+                while self._send_patiently(delivery):
+                    self._empty()  # the own run comes first
+            finally:
+                delivery.queue.close()
+
+    def _send_patiently(self, delivery: Delivery) -> bool:
+        """Send a batch, however long the service is away; False where nothing waits or the sender is closed."""
+        patiently = Retrying(
+            retry=retry_if_exception_type(UnavailableError),
+            wait=wait_s,
+            stop=lambda _: self._stopping.is_set(),
+            sleep=self._pause,
+            before_sleep=self._note_silence,
+            reraise=True,
+        )
+        return patiently(lambda: not self._stopping.is_set() and delivery.send_next())
+
+    def _pause(self, seconds: float) -> None:
+        """Wait, but not where somebody nudges meanwhile: to flush, or to close."""
+        self._nudged.clear()
+        if not self._stopping.is_set():
+            self._nudged.wait(seconds)
+
+    def _note_silence(self, state: RetryCallState) -> None:
+        if state.outcome is not None:
+            self._tell(str(state.outcome.exception()))
+
+    def _tell(self, reason: str, *, with_trace: bool = False) -> None:
+        if reason != self.reason:
+            _log.warning("tracking has to wait, the run goes on: %s", reason, exc_info=with_trace)
+        self.reason = reason

@@ -1,0 +1,41 @@
+"""Commands that run the service: serve, migrate, refresh. They load it when they are called: it takes a second."""
+
+from typing import Annotated
+
+import typer
+
+from optimization_tracking.connections import DEFAULT_POOL_SIZE, connect, require_url
+from optimization_tracking.refreshing import REFRESH_S
+from optimizer.names import TRACKING_PREFIX
+
+DEFAULT_PORT = 8400
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535)] = DEFAULT_PORT,
+    pool_size: Annotated[int, typer.Option(min=1, help="Connections to the database.")] = DEFAULT_POOL_SIZE,
+    refresh_s: Annotated[float, typer.Option(min=1, help="Seconds between refreshes of the analytics.")] = REFRESH_S,
+) -> None:
+    """Serve the API by itself, on the database of OPTIMIZER_TRACKING_URL; TLS is a proxy's work."""
+    import uvicorn
+
+    from optimization_tracking.app import create_app
+
+    app = create_app(database_url=require_url(), prefix=TRACKING_PREFIX, pool_size=pool_size, refresh_s=refresh_s)
+    uvicorn.run(app, host=host, port=port, access_log=False, timeout_graceful_shutdown=5)
+
+
+def migrate() -> None:
+    """Bring the tables of OPTIMIZER_TRACKING_URL to this code's revision."""
+    from optimization_tracking import schema
+
+    typer.echo(f"the tracking database is at revision {schema.migrate(require_url())}")
+
+
+def refresh() -> None:
+    """Refresh the analytics now, e.g. from a cron job where no service runs."""
+    with connect(require_url()) as connection:
+        connection.execute("SET LOCAL ROLE optimization_app")
+        row = connection.execute("SELECT refresh_optimization_analytics()").fetchone()
+    typer.echo("refreshed" if row and row[0] else "another process is refreshing them just now")

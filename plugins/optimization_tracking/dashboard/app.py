@@ -1,0 +1,50 @@
+"""The dashboard as an app of its own, mounted below the API: its refusals are pages, and it is no part of OpenAPI."""
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.responses import RedirectResponse
+from starlette.staticfiles import StaticFiles
+
+from optimization_tracking.auth import Door
+from optimization_tracking.dashboard import comparing, detail, failures, lists, signing
+from optimization_tracking.dashboard.rendering import STATIC
+from optimization_tracking.dashboard.sessions import Sessions
+from optimization_tracking.database import Database
+from optimizer.names import DASHBOARD_PATH
+
+
+class Assets(StaticFiles):
+    """Files that browsers may keep: their links change with their content."""
+
+    def file_response(self, *args, **options):
+        response = super().file_response(*args, **options)
+        response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
+
+
+def mount_dashboard(
+    app: FastAPI, *, prefix: str, database: Database | None, door: Door, database_url: str | None
+) -> None:
+    """Serve the dashboard at `prefix`/dashboard/; where there is no login, with a session begun by an API key."""
+    dashboard = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    dashboard.state.database = database
+    dashboard.state.door = door
+    dashboard.state.sessions = Sessions(database_url) if database_url and door.login is None else None
+    for module in (lists, detail, comparing, signing):
+        dashboard.include_router(module.router)
+    dashboard.mount("/static", Assets(directory=STATIC))
+    failures.install(dashboard)
+    app.include_router(_entrance(prefix))
+    app.mount(f"{prefix}{DASHBOARD_PATH}", dashboard)
+
+
+def _entrance(prefix: str) -> APIRouter:
+    router = APIRouter(include_in_schema=False)
+
+    @router.get(f"{prefix}{DASHBOARD_PATH}")
+    async def enter(request: Request) -> RedirectResponse:
+        # Relative to this address, whatever host and scheme a proxy gave it.
+        query = f"?{request.url.query}" if request.url.query else ""
+        return RedirectResponse(f"{DASHBOARD_PATH[1:]}/{query}", status_code=307)
+
+    return router

@@ -1,0 +1,76 @@
+"""One run: its history, its parameters, its iterations; and its samples on a page of their own."""
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
+
+from optimization_tracking.dashboard import charts
+from optimization_tracking.dashboard.differences import flatten
+from optimization_tracking.dashboard.filters import read_model, read_query
+from optimization_tracking.dashboard.rendering import render
+from optimization_tracking.dashboard.visitors import Admitted, Visit
+from optimization_tracking.models.queries import MAX_LONG_PAGE, IterationPage, SamplePage
+from optimization_tracking.problem_details import invalid
+from optimization_tracking.routes.dependencies import RunId, Tracking
+from optimization_tracking.tables import iterations, runs, samples
+from optimization_tracking.tables.history import read_history
+
+PAGE_ROWS = 50
+
+router = APIRouter(prefix="/runs/{runId}")
+
+
+@router.get("")
+async def run(request: Request, run_id: RunId, database: Tracking, caller: Admitted) -> HTMLResponse:
+    """A run with its history, its parameters against its score, and its iterations."""
+    query = read_query(request.query_params, ("cursor",))
+    page, errors = read_model(IterationPage, query, limit=PAGE_ROWS)
+    if errors:
+        raise invalid("cursor", errors["cursor"])
+    async with database.transaction(caller.projects) as connection:
+        found = await runs.read(connection, run_id)
+        history = await read_history(connection, run_id)
+        listed, pagination = await iterations.list_page(connection, run_id, page)
+    parameters, constant = charts.parameter_charts(history)
+    return render(
+        request,
+        "run",
+        here="run",
+        visit=Visit(caller, found.project_id),
+        query=query,
+        run=found,
+        history=charts.history_chart(history),
+        history_text=charts.describe_history(found, history),
+        is_thinned=len(history) < (pagination.total or 0),
+        parameters=parameters,
+        constant=constant,
+        iterations=listed,
+        pagination=pagination,
+        config=flatten(found.config),
+    )
+
+
+@router.get("/samples")
+async def run_samples(request: Request, run_id: RunId, database: Tracking, caller: Admitted) -> HTMLResponse:
+    """A run's samples: predicted against observed where both are numbers, and all of them as a table."""
+    query = read_query(request.query_params, ("iteration", "isCorrect", "cursor"))
+    page, errors = read_model(SamplePage, query, limit=PAGE_ROWS)
+    drawn_page = page.model_copy(update={"cursor": None, "limit": MAX_LONG_PAGE})
+    async with database.transaction(caller.projects) as connection:
+        found = await runs.read(connection, run_id)
+        drawn, _ = await samples.list_page(connection, run_id, drawn_page)
+        listed, pagination = await samples.list_page(connection, run_id, page)
+    return render(
+        request,
+        "samples",
+        status=422 if errors else 200,
+        here="run",
+        visit=Visit(caller, found.project_id),
+        query=query,
+        errors=errors,
+        run=found,
+        charts=charts.sample_charts(drawn),
+        drawn=len(drawn),
+        samples=[] if errors else listed,
+        pagination=pagination,
+        page=page,
+    )

@@ -1,0 +1,68 @@
+"""What is shown instead of a page: the sign-in where there is no session, else the refusal in words."""
+
+import logging
+from http import HTTPStatus
+
+import psycopg
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse
+from psycopg_pool import PoolTimeout
+from starlette.exceptions import HTTPException
+
+from optimization_tracking.dashboard.rendering import render
+from optimization_tracking.problem_details import Refusal, explain
+from optimization_tracking.server_errors import Faults, kind_of, log_fault
+
+_log = logging.getLogger(__name__)
+
+_FAULT = Refusal(500, "The service failed; its log has the reason.")
+
+
+def install(app: FastAPI) -> None:
+    """Let every refusal of the dashboard be a page."""
+    app.add_exception_handler(Refusal, _on_refusal)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(psycopg.Error, _on_database_error)
+    app.add_exception_handler(PoolTimeout, _on_database_error)
+    app.add_middleware(Faults, answer=_fault)
+
+
+async def _on_refusal(request: Request, refusal: Refusal) -> HTMLResponse:
+    if refusal.status == 401 and request.app.state.sessions is not None:
+        place = f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
+        return render(request, "sign_in", status=401, next_page=place, reason=None)
+    return _failure(request, refusal)
+
+
+async def _on_http_error(request: Request, error: HTTPException) -> HTMLResponse:
+    if error.status_code == 401:
+        return _failure(request, Refusal(401, "Sign in to Airflow first, then load this page again."))
+    detail = "There is no such page." if error.status_code == 404 else str(error.detail)
+    return _failure(request, Refusal(error.status_code, detail, headers=error.headers or {}))
+
+
+async def _on_invalid(request: Request, error: RequestValidationError) -> HTMLResponse:
+    return _failure(request, Refusal(404, "There is no such page: the address holds no id of a run."))
+
+
+async def _on_database_error(request: Request, error: Exception) -> HTMLResponse:
+    refusal = explain(error)
+    if refusal is None:
+        log_fault(request, error)
+        return _fault(request)
+    if refusal.status >= 500:
+        _log.warning("%s %s: %s", request.method, request.url.path, kind_of(error))
+    return _failure(request, refusal)
+
+
+def _fault(request: Request) -> HTMLResponse:
+    return _failure(request, _FAULT)
+
+
+def _failure(request: Request, refusal: Refusal) -> HTMLResponse:
+    title = HTTPStatus(refusal.status).phrase
+    page = render(request, "failure", status=refusal.status, title=title, detail=refusal.detail)
+    page.headers.update(refusal.headers)
+    return page

@@ -1,0 +1,75 @@
+"""Sign in with an API key, once; sign out."""
+
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Request
+from fastapi.responses import RedirectResponse, Response
+
+from optimization_tracking.auth import authenticate
+from optimization_tracking.dashboard.rendering import render
+from optimization_tracking.dashboard.sessions import Sessions, with_key
+from optimization_tracking.keys import KEY_PREFIX
+from optimization_tracking.problem_details import Refusal
+
+router = APIRouter()
+
+
+@router.post("/sign-in")
+async def sign_in(request: Request) -> Response:
+    """Begin a session, and lead to the page that was asked for."""
+    _refuse_foreign_page(request)
+    sessions = _sessions(request)
+    form = await request.form()
+    key, wanted = str(form.get("key", "")).strip(), str(form.get("next", ""))
+    base = request.scope["root_path"]
+    next_page = wanted if _is_ours(wanted, base) else f"{base}/"
+    reason = await _why_not(request, key)
+    if reason is not None:
+        return render(request, "sign_in", status=401, next_page=next_page, reason=reason)
+    response = RedirectResponse(next_page, status_code=303)
+    sessions.begin(response, key=key, path=base, is_secure=request.url.scheme == "https")
+    return response
+
+
+@router.post("/sign-out")
+async def sign_out(request: Request) -> Response:
+    """End the session in this browser; the key itself is ended by `keys revoke`."""
+    _refuse_foreign_page(request)
+    base = request.scope["root_path"]
+    response = RedirectResponse(f"{base}/", status_code=303)
+    _sessions(request).end(response, path=base)
+    return response
+
+
+async def _why_not(request: Request, key: str) -> str | None:
+    """Return why a key opens no session, or None."""
+    if not key.startswith(KEY_PREFIX) or not key.isascii() or not key.isprintable():
+        return f"An API key begins with {KEY_PREFIX} and has no spaces or other signs around it."
+    try:
+        caller = await authenticate(with_key(request, key), None, None)
+    except Refusal as refusal:
+        if refusal.status != 401:
+            raise
+        return "The key is unknown, revoked or expired."
+    return None if caller.can_read else "The key may only write; use one with the scope read."
+
+
+def _sessions(request: Request) -> Sessions:
+    if request.app.state.sessions is None:
+        raise Refusal(404, "There is no such page.")
+    return request.app.state.sessions
+
+
+def _is_ours(path: str, base: str) -> bool:
+    """Whether a path stands below the dashboard's own, so that nobody is led away after signing in."""
+    return path.startswith(f"{base}/") and "\\" not in path and path.isprintable()
+
+
+def _is_own(request: Request, origin: str) -> bool:
+    return urlsplit(origin).netloc == request.headers.get("Host") or origin in request.app.state.door.origins
+
+
+def _refuse_foreign_page(request: Request) -> None:
+    origin = request.headers.get("Origin")
+    if origin is not None and not _is_own(request, origin):
+        raise Refusal(403, "Only this server's own pages may sign in or out.")

@@ -1,0 +1,14 @@
+"""A part of a name is found in the index of names."""
+
+from optimization_tracking.migrations.statements import run_script
+
+revision = "0007"
+down_revision = "0006"
+
+
+def upgrade() -> None:
+    run_script("0007_names")
+
+
+def downgrade() -> None:
+    run_script("0007_names.down")

@@ -1,0 +1,168 @@
+"""Refusals, as RFC 9457 has them: a title, a detail, and for each wrong field its path and reason."""
+
+import logging
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+import psycopg
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from psycopg import errors as pg
+from psycopg_pool import PoolTimeout
+from starlette.exceptions import HTTPException
+from starlette.routing import Match
+
+from optimization_tracking.models.answers import FieldError, Problem
+from optimization_tracking.server_errors import Faults, kind_of, log_fault
+from optimizer.names import TRACKING_URL_VARIABLE
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_S = 5
+
+_log = logging.getLogger(__name__)
+
+# A constraint of the tables, the field that breaks it, and what is wrong with it.
+_CONSTRAINTS = {
+    "optimization_runs_end_time": ("endTime", "lies before startTime"),
+    "optimization_iterations_end_time": ("iterationEndTime", "lies before iterationStartTime"),
+    "idx_optimization_iterations_run_id": ("iteration", "this run has an iteration of that number already"),
+    "idx_optimization_samples_run_id": ("sampleIndex", "this iteration has a sample of that index already"),
+    "optimization_runs_totals": ("iterations", "a total would become negative"),
+}
+_MISSING_TABLES = (pg.UndefinedTable, pg.UndefinedColumn, pg.UndefinedFunction, pg.UndefinedObject)
+
+
+class Refusal(Exception):
+    """An answer of 4xx or 5xx; raised wherever the reason is found."""
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        errors: Iterable[tuple[str, str]] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status, self.detail, self.headers = status, detail, dict(headers or {})
+        self.errors = [FieldError(field=field, reason=reason) for field, reason in errors]
+
+
+def not_found(what: str) -> Refusal:
+    """The one answer for what does not exist and for what belongs to another project."""
+    return Refusal(404, f"there is no such {what} among your projects")
+
+
+def invalid(field: str, reason: str) -> Refusal:
+    """A value that the caller has to change."""
+    return Refusal(422, f"{field}: {reason}", errors=[(field, reason)])
+
+
+def unavailable(detail: str) -> Refusal:
+    """The service cannot work now; the same request may succeed later."""
+    return Refusal(503, detail, headers={"Retry-After": str(RETRY_AFTER_S)})
+
+
+def answer(refusal: Refusal, *, path: str) -> Response:
+    """Return the refusal as application/problem+json."""
+    problem = Problem(
+        title=HTTPStatus(refusal.status).phrase,
+        status=refusal.status,
+        detail=refusal.detail,
+        instance=path,
+        errors=refusal.errors,
+    )
+    return Response(
+        problem.model_dump_json(), status_code=refusal.status, headers=refusal.headers, media_type=MEDIA_TYPE
+    )
+
+
+def explain(error: Exception) -> Refusal | None:
+    """Return what a database's error means to the caller, or None where it is a fault of ours."""
+    if isinstance(error, PoolTimeout):
+        return unavailable("the tracking database does not answer; try again later")
+    if isinstance(error, pg.UniqueViolation | pg.CheckViolation):
+        field, reason = _CONSTRAINTS.get(error.diag.constraint_name or "", ("body", "the database refuses the value"))
+        return Refusal(409 if isinstance(error, pg.UniqueViolation) else 422, reason, errors=[(field, reason)])
+    if isinstance(error, pg.NumericValueOutOfRange):
+        return invalid("body", "a total of the run would grow beyond what can be stored")
+    if isinstance(error, pg.ForeignKeyViolation):
+        return not_found("run")  # deleted meanwhile
+    if isinstance(error, pg.QueryCanceled):
+        return unavailable("the question took too long; ask for less, with more filters")
+    if isinstance(error, _MISSING_TABLES) or error.__class__ is pg.InvalidParameterValue:
+        return unavailable("the tracking database lacks tables or roles; run `python -m optimization_tracking migrate`")
+    if isinstance(error, pg.InsufficientPrivilege):
+        return unavailable("the service's login lacks a role; grant it optimization_app and optimization_gate")
+    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+        return unavailable("the tracking database does not answer; try again later")
+    return None
+
+
+def install(app: FastAPI) -> None:
+    """Let every refusal of the app, FastAPI's own included, be a problem."""
+    app.add_exception_handler(Refusal, _on_refusal)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(psycopg.Error, _on_database_error)
+    app.add_exception_handler(PoolTimeout, _on_database_error)
+    app.add_middleware(Faults, answer=_fault)
+
+
+async def _on_refusal(request: Request, error: Refusal) -> Response:
+    return answer(error, path=request.url.path)
+
+
+async def _on_invalid(request: Request, error: RequestValidationError) -> Response:
+    errors = [(_field(problem), _reason(problem)) for problem in error.errors()]
+    if errors and error.errors()[0]["type"] == "json_invalid":
+        return answer(Refusal(400, "the body is no JSON", errors=errors), path=request.url.path)
+    count = "one value is" if len(errors) == 1 else f"{len(errors)} values are"
+    return answer(Refusal(422, f"{count} not as the API wants them", errors=errors), path=request.url.path)
+
+
+async def _on_http_error(request: Request, error: HTTPException) -> Response:
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        # Starlette names the methods of the first route of the path only.
+        routes = request.app.routes
+        path = next(route.path for route in routes if route.matches(request.scope)[0] is not Match.NONE)
+        methods = {method for route in routes if route.path == path for method in route.methods}
+        headers["Allow"] = ", ".join(sorted(methods))
+    return answer(Refusal(error.status_code, str(error.detail), headers=headers), path=request.url.path)
+
+
+async def _on_database_error(request: Request, error: Exception) -> Response:
+    refusal = explain(error)
+    if refusal is None:
+        log_fault(request, error)
+        return _fault(request)
+    if refusal.status >= 500:
+        _log.warning("%s %s: %s", request.method, request.url.path, kind_of(error))
+    return answer(refusal, path=request.url.path)
+
+
+def _fault(request: Request) -> Response:
+    return answer(Refusal(500, "the service failed; its log has the reason"), path=request.url.path)
+
+
+def _field(problem: Mapping[str, Any]) -> str:
+    place, *rest = problem["loc"]
+    if problem["type"] == "json_invalid":
+        return "body"
+    return ".".join(map(str, rest)) or str(place)
+
+
+def _reason(problem: Mapping[str, Any]) -> str:
+    if problem["type"] == "json_invalid":
+        return f"{problem['ctx']['error']} at character {problem['loc'][-1]}"
+    if problem["type"] == "extra_forbidden":
+        return "is no field of this request"
+    return problem["msg"].removeprefix("Value error, ")
+
+
+def missing_database() -> Refusal:
+    """What every route answers where no database is configured."""
+    return unavailable(f"the service has no database; set {TRACKING_URL_VARIABLE} and start it anew")

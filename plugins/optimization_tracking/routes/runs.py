@@ -1,0 +1,74 @@
+"""/runs: create, list, read, change, delete."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from optimization_tracking.auth import Reader, Writer
+from optimization_tracking.idempotency import IdempotencyKey, answer_once
+from optimization_tracking.models.answers import One, Page
+from optimization_tracking.models.queries import RunDetail, RunFilters
+from optimization_tracking.models.runs import CreateRun, DeletedRun, Run, RunWithIterations, UpdateRun
+from optimization_tracking.routes.dependencies import RunId, Tracking, answer_with, refusals
+from optimization_tracking.tables import iterations, run_lists, runs
+
+LISTED_ITERATIONS = 100
+"""The first iterations of each run of a list with includeIterations."""
+
+router = APIRouter(prefix="/runs", tags=["runs"])
+
+
+@router.post("", status_code=201, response_model=One[Run], responses=refusals(400, 404, 409, 413))
+async def create_run(
+    run: CreateRun, request: Request, database: Tracking, caller: Writer, idempotency_key: IdempotencyKey = None
+) -> Response:
+    """Create a run."""
+    project_id = caller.choose_project(run.project_id)
+    async with database.transaction([project_id]) as connection:
+
+        async def write() -> One[Run]:
+            return One[Run](data=await runs.create(connection, run, project_id=project_id))
+
+        return await answer_once(connection, request, key=idempotency_key, project_id=project_id, write=write)
+
+
+@router.get("", response_model=Page[RunWithIterations], responses=refusals(404))
+async def list_runs(filters: Annotated[RunFilters, Query()], database: Tracking, caller: Reader) -> Response:
+    """List a project's runs, newest first; with `top=true` its best completed ones."""
+    project_id = caller.choose_project(filters.project_id)
+    async with database.transaction([project_id]) as connection:
+        list_them = run_lists.list_top if filters.top else run_lists.list_page
+        page, pagination = await list_them(connection, filters, project_id=project_id)
+        if filters.include_iterations:
+            found = await iterations.list_first(connection, [run.id for run in page], limit=LISTED_ITERATIONS)
+            page = [run.model_copy(update={"iteration_list": found[run.id]}) for run in page]
+    return answer_with(Page[RunWithIterations](data=page, pagination=pagination))
+
+
+@router.get("/{runId}", response_model=One[RunWithIterations], responses=refusals(404))
+async def read_run(
+    run_id: RunId, detail: Annotated[RunDetail, Query()], database: Tracking, caller: Reader
+) -> Response:
+    """Read a run with its first iterations."""
+    async with database.transaction(caller.projects) as connection:
+        run = RunWithIterations(**(await runs.read(connection, run_id)).model_dump(by_alias=False))
+        if detail.include_iterations:
+            found = await iterations.list_first(connection, [run_id], limit=detail.iteration_limit)
+            run = run.model_copy(update={"iteration_list": found[run_id]})
+    return answer_with(One[RunWithIterations](data=run))
+
+
+@router.patch("/{runId}", response_model=One[Run], responses=refusals(400, 404, 409, 413))
+async def update_run(run_id: RunId, change: UpdateRun, database: Tracking, caller: Writer) -> Response:
+    """Change a run; a status that ends it sets its end time."""
+    async with database.transaction(caller.projects) as connection:
+        changed = await runs.update(connection, run_id, change)
+    return answer_with(One[Run](data=changed))
+
+
+@router.delete("/{runId}", responses=refusals(404))
+async def delete_run(run_id: RunId, database: Tracking, caller: Writer) -> One[DeletedRun]:
+    """Delete a run with its iterations and samples."""
+    async with database.transaction(caller.projects) as connection:
+        await runs.delete(connection, run_id)
+    return One[DeletedRun](data=DeletedRun(id=run_id))

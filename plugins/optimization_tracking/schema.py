@@ -1,0 +1,78 @@
+"""Create the tracking tables, and say which revision a database has."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, NullPool, create_engine, text
+
+from optimization_tracking.connections import connect
+from optimization_tracking.migrations.statements import VERSION_TABLE
+from optimizer.errors import ConfigError
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+MIN_SERVER_VERSION = 150_000
+
+_LOCK = text("SELECT pg_advisory_xact_lock(hashtext(:name))")
+
+
+def migrate(url: str) -> str:
+    """Bring the tables to this code's revision, from nothing or from an older one, and return that revision.
+
+    May be called by several processes at once and any number of times. The login must be allowed to create tables, and
+    for the first time roles.
+
+    Raises:
+        ConfigError: Postgres is older than 15, refuses the login or forbids a statement; the SQL is missing.
+        UnavailableError: it does not answer.
+    """
+    with _migrating(url) as connection:
+        command.upgrade(_config(connection), "head")
+    return head_revision()
+
+
+def revert(url: str, *, revision: str) -> None:
+    """Take the tables back to an older revision; "base" drops them all, with what stands in them."""
+    with _migrating(url) as connection:
+        command.downgrade(_config(connection), revision)
+
+
+def current_revision(url: str) -> str | None:
+    """Return the revision of the database's tables, or None where there are none."""
+    with _migrating(url) as connection:
+        return MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_revision()
+
+
+@cache
+def head_revision() -> str:
+    """Return the revision that this code needs."""
+    return ScriptDirectory(MIGRATIONS).get_current_head() or ""
+
+
+def _config(connection: Connection) -> Config:
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    return config
+
+
+@contextmanager
+def _migrating(url: str) -> Iterator[Connection]:
+    """Give a transaction that no other migration of this database runs beside."""
+    engine = create_engine("postgresql+psycopg://", creator=lambda: connect(url), poolclass=NullPool)
+    try:
+        with engine.begin() as connection:
+            version = connection.connection.driver_connection.info.server_version
+            if version < MIN_SERVER_VERSION:
+                raise ConfigError(f"the tracking database is Postgres {version // 10_000}; it needs 15 or newer")
+            connection.execute(_LOCK, {"name": VERSION_TABLE})
+            yield connection
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise ConfigError(f"the tracking database forbids it: {error}; migrate with an account that owns it") from error
+    finally:
+        engine.dispose()

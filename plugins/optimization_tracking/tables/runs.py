@@ -1,0 +1,91 @@
+"""Runs: written, read one by one, deleted. `run_lists` reads many."""
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+from pydantic_core import to_json
+
+from optimization_tracking.database import Connection, fetch_one
+from optimization_tracking.models.runs import TRANSITIONS, CreateRun, Run, UpdateRun
+from optimization_tracking.problem_details import Refusal, not_found
+from optimization_tracking.queries import render_query
+
+JSON_COLUMNS = ("config", "metadata", "best_program", "final_program", "evaluation_results")
+
+
+def as_json(value: Any) -> Jsonb | None:
+    """Return a value as Postgres takes it for a JSONB column; None is NULL."""
+    return None if value is None else Jsonb(value, dumps=to_json)
+
+
+async def create(connection: Connection, run: CreateRun, *, project_id: str) -> Run:
+    """Return the new run."""
+    values = _columns(run, run.__class__.model_fields) | {"project_id": project_id}
+    row = await fetch_one(connection, render_query("insert_run"), values)
+    return Run.model_validate(row)
+
+
+async def read(connection: Connection, run_id: UUID) -> Run:
+    """Return a run.
+
+    Raises:
+        Refusal: 404 where the caller sees none of that id.
+    """
+    row = await fetch_one(connection, render_query("read_run"), {"run_id": run_id})
+    if row is None:
+        raise not_found("run")
+    return Run.model_validate(row)
+
+
+async def read_project(connection: Connection, run_id: UUID) -> str:
+    """Return the project of a run; 404 as `read`."""
+    row = await fetch_one(connection, render_query("run_project"), {"run_id": run_id})
+    if row is None:
+        raise not_found("run")
+    return row["project_id"]
+
+
+async def update(connection: Connection, run_id: UUID, change: UpdateRun) -> Run:
+    """Return the run as it stands after the change.
+
+    Raises:
+        Refusal: 404 as `read`; 409 where its status cannot become the new one.
+    """
+    changed = change.model_fields_set
+    asked = set(changed)
+    if "status" in changed:
+        asked |= {"begins"} if change.status == "running" else set()
+        asked |= {"ends"} if not TRANSITIONS[change.status] else set()
+    values = _columns(change, changed) | {"run_id": run_id, "from_statuses": _may_become(change)}
+    row = await fetch_one(connection, render_query("update_run", asked=frozenset(asked)), values)
+    if row is None:
+        await _explain_unchanged(connection, run_id, change)
+    return Run.model_validate(row)
+
+
+async def delete(connection: Connection, run_id: UUID) -> None:
+    """Delete a run with its iterations and samples; 404 as `read`."""
+    if await fetch_one(connection, render_query("delete_run"), {"run_id": run_id}) is None:
+        raise not_found("run")
+
+
+def _columns(given: CreateRun | UpdateRun, names: Iterable[str]) -> dict[str, Any]:
+    values = {name: getattr(given, name) for name in names}
+    return values | {name: as_json(values[name]) for name in JSON_COLUMNS if name in values}
+
+
+def _may_become(change: UpdateRun) -> list[str]:
+    if "status" not in change.model_fields_set:
+        return list(TRANSITIONS)
+    return [old for old, later in TRANSITIONS.items() if change.status in (old, *later)]
+
+
+async def _explain_unchanged(connection: Connection, run_id: UUID, change: UpdateRun) -> None:
+    row = await fetch_one(connection, render_query("run_status"), {"run_id": run_id})
+    if row is None:
+        raise not_found("run")
+    allowed = ", ".join(TRANSITIONS[row["status"]]) or "nothing else, it has ended"
+    reason = f"the run is {row['status']} and cannot become {change.status}; it may become {allowed}"
+    raise Refusal(409, reason, errors=[("status", reason)])

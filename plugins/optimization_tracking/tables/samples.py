@@ -1,0 +1,81 @@
+"""Samples: added in batches, and read by iteration and index."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from pydantic import TypeAdapter
+
+from optimization_tracking.cursors import read_cursor, write_cursor
+from optimization_tracking.database import Connection, fetch_all, fetch_one
+from optimization_tracking.models.answers import Pagination
+from optimization_tracking.models.queries import SamplePage
+from optimization_tracking.models.samples import CreateSample, Sample
+from optimization_tracking.problem_details import Refusal, not_found
+from optimization_tracking.queries import render_query
+
+_ORDER = "sample.asc"
+_batch = TypeAdapter(list[CreateSample])
+
+
+async def add(
+    connection: Connection, given: Sequence[CreateSample], *, run_id: UUID, returning: bool = True
+) -> list[Sample]:
+    """Write samples of a run's iterations, and return them in order; nothing if `returning` is False.
+
+    Raises:
+        Refusal: 404 where the caller sees no such run; 422 where the run lacks an iteration.
+    """
+    values = {"run_id": run_id, "rows": _batch.dump_json(list(given)).decode()}
+    if not returning:
+        done = await connection.execute(render_query("insert_samples"), values)
+        if done.rowcount != len(given):
+            await _explain_missing(connection, given, run_id=run_id)
+        return []
+    rows = await fetch_all(connection, render_query("insert_samples", asked=frozenset({"returning"})), values)
+    if len(rows) != len(given):
+        await _explain_missing(connection, given, run_id=run_id)
+    rows.sort(key=lambda row: (row["iteration"], row["sample_index"]))
+    return [Sample.model_validate(row) for row in rows]
+
+
+async def list_page(connection: Connection, run_id: UUID, page: SamplePage) -> tuple[list[Sample], Pagination]:
+    """Return a page of a run's samples.
+
+    Raises:
+        Refusal: 404 where the caller sees no such run.
+    """
+    if await fetch_one(connection, render_query("run_status"), {"run_id": run_id}) is None:
+        raise not_found("run")
+    conditions = {"iteration": page.iteration, "is_correct": page.is_correct}
+    asked = {name for name, value in conditions.items() if value is not None}
+    values: dict[str, Any] = conditions | {"run_id": run_id, "row_limit": page.limit + 1, "row_offset": page.offset}
+    following, total = set(), None
+    if page.cursor is not None:
+        place = read_cursor(page.cursor, order=_ORDER, kinds=(int, int, int))
+        values["after_iteration"], values["after_index"], total = place
+        following = {"after"}
+    rows = await fetch_all(connection, render_query("list_samples", asked=frozenset(asked | following)), values)
+    if total is None:
+        counted = await fetch_one(connection, render_query("count_samples", asked=frozenset(asked)), values)
+        total = counted["count"] if counted else 0
+    has_more = len(rows) > page.limit
+    last = rows[page.limit - 1] if has_more else {}
+    cursor = write_cursor(_ORDER, [last["iteration"], last["sample_index"], total]) if has_more else None
+    pagination = Pagination(total=total, limit=page.limit, offset=page.offset, has_more=has_more, next_cursor=cursor)
+    return [Sample.model_validate(row) for row in rows[: page.limit]], pagination
+
+
+async def _explain_missing(connection: Connection, given: Sequence[CreateSample], *, run_id: UUID) -> None:
+    if await fetch_one(connection, render_query("run_status"), {"run_id": run_id}) is None:
+        raise not_found("run")
+    numbers = sorted({sample.iteration for sample in given})
+    rows = await fetch_all(connection, render_query("known_iterations"), {"run_id": run_id, "numbers": numbers})
+    known = {row["iteration"]: row["id"] for row in rows}
+    errors = []
+    for index, sample in enumerate(given):
+        if sample.iteration not in known:
+            errors.append((f"samples.{index}.iteration", f"the run has no iteration {sample.iteration}; send it first"))
+        elif sample.iteration_id not in (None, known[sample.iteration]):
+            errors.append((f"samples.{index}.iterationId", f"is not the id of the run's iteration {sample.iteration}"))
+    raise Refusal(422, f"{len(errors)} samples belong to no iteration of the run; none was written", errors=errors)

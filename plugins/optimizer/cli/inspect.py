@@ -1,0 +1,175 @@
+"""Commands that look into the control plane and change nothing."""
+
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from optimizer.cli.control_plane import connect
+from optimizer.cli.run_columns import RUN_FACTS
+from optimizer.cli.validation import print_validation, validation_document
+from optimizer.control_plane import deployments, registry
+from optimizer.control_plane import entities as entity_rows
+from optimizer.control_plane import runs as run_rows
+from optimizer.core.config.merge import merge_config
+from optimizer.errors import ConfigError
+from optimizer.presentation.terminal import console, print_json, print_table
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run_id, as `optimizer runs` shows it.")]
+EntityCode = Annotated[str, typer.Argument(metavar="ENTITY", help="The entity_code.")]
+
+
+def runs(
+    entity: Annotated[str | None, typer.Argument(metavar="[ENTITY]", help="Only this entity's runs.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many runs.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List runs, the newest first."""
+    engine = connect()
+    good, broken = entity_rows.read_definitions(engine)
+    codes = {d.entity.entity_id: d.entity.entity_code for d in good}
+    if entity is not None and entity not in (known := sorted([*codes.values(), *(b.entity_code for b in broken)])):
+        raise ConfigError(f"entity {entity!r} is not in opt_entities; known are {', '.join(known) or 'none'}")
+    found = run_rows.list_runs(engine, entity_code=entity, limit=limit)
+    if as_json:
+        return print_json(
+            [{**run.model_dump(mode="json", exclude={"config_snapshot"}), "validation": run.outcome} for run in found]
+        )
+    columns = ["run", "entity", "status", "validation", "by", "bids", "segments", "served", "median bid", "started UTC"]
+    print_table(
+        f"Runs of {entity}" if entity else "Runs",
+        columns,
+        (
+            [
+                run.run_id,
+                codes.get(run.entity_id, str(run.entity_id)),
+                run.status,
+                run.outcome,
+                run.triggered_by,
+                run.total_bids,
+                run.segments_count,
+                run.segments_in_memcache,
+                run.bid_median,
+                f"{run.started_at:%m-%d %H:%M}" if run.started_at else None,
+            ]
+            for run in found
+        ),
+    )
+
+
+def show(run: RunId, as_json: AsJson = False) -> None:
+    """Show one run: its numbers, features and metrics."""
+    document = run_document(connect(), run)
+    if as_json:
+        return print_json(document)
+    print_validation(document["validation"])
+    print_table(f"Run {run}", ["fact", "value"], ((key, document["run"][key]) for key in RUN_FACTS))
+    columns = ("feature_order", "feature_name", "is_anchor", "signal_score", "macro_id")
+    print_table("Features", columns, ([feature[column] for column in columns] for feature in document["features"]))
+    if document["macro_combination"]:
+        console.print(Text.assemble("Key: ", document["macro_combination"]))
+    columns = ("metric_section", "metric_key", "metric_value")
+    print_table("Metrics", columns, ([metric[column] for column in columns] for metric in document["metrics"]))
+
+
+def run_document(engine: Any, run_id: str) -> dict[str, Any]:
+    """Return all that the control plane knows of a run, and what its validation found."""
+    row = run_rows.read_run(engine, run_id)
+    macro, metrics = registry.read_macro(engine, run_id), registry.read_metrics(engine, run_id)
+    return {
+        "run": row.model_dump(),
+        "validation": validation_document(row, metrics),
+        "macro_combination": macro.macro_combination if macro else None,
+        "features": [feature.model_dump() for feature in registry.read_features(engine, run_id)],
+        "metrics": [metric.model_dump() for metric in metrics],
+        "outputs": [output.model_dump() for output in registry.read_outputs(engine, run_id)],
+    }
+
+
+def outputs(run: RunId, as_json: AsJson = False) -> None:
+    """List the objects of a run and where they are."""
+    engine = connect()
+    run_rows.read_run(engine, run)
+    found = registry.read_outputs(engine, run)
+    if as_json:
+        return print_json([output.model_dump() for output in found])
+    print_table(
+        f"Outputs of run {run}",
+        ["type", "rows", "bytes", "sha256", "where"],
+        (
+            [o.output_type, o.row_count, o.byte_count, (o.sha256 or "")[:12], f"s3://{o.s3_bucket}/{o.s3_key}"]
+            for o in found
+        ),
+    )
+
+
+def entities(as_json: AsJson = False) -> None:
+    """List the entities, with what is live and what is wrong."""
+    engine = connect()
+    good, broken = entity_rows.read_definitions(engine)
+    rows = [
+        {
+            "entity_code": d.entity.entity_code,
+            "object_id": d.entity.object_id,
+            "status": "active" if d.entity.status == "A" else "inactive",
+            "version": d.version_code,
+            "active_run_id": d.entity.active_run_id,
+            "traffic": {x.run_id: x.traffic_pct for x in deployments.read_active(engine, d.entity.entity_code)},
+            "validation": _active_outcome(engine, d.entity.active_run_id),
+            "s3_base_path": d.entity.s3_base_path,
+        }
+        for d in good
+    ]
+    wrong = [{"entity_code": row.entity_code, "problem": row.reason} for row in broken]
+    if as_json:
+        return print_json({"entities": rows, "broken": wrong})
+    print_table(
+        "Entities",
+        ["entity", "object", "status", "version", "live traffic", "validation", "outputs"],
+        (
+            [
+                r["entity_code"],
+                str(r["object_id"]),
+                r["status"],
+                r["version"],
+                ", ".join(f"{run} {share}%" for run, share in r["traffic"].items()) or None,
+                r["validation"],
+                r["s3_base_path"],
+            ]
+            for r in rows
+        ),
+    )
+    if wrong:
+        print_table("Set aside", ["entity", "problem"], (row.values() for row in wrong))
+
+
+def _active_outcome(engine: Any, run_id: str | None) -> str | None:
+    return None if run_id is None else run_rows.read_run(engine, run_id).outcome
+
+
+def config(entity: EntityCode, as_json: AsJson = False) -> None:
+    """Show an entity's effective configuration and where each value comes from."""
+    definition = entity_rows.read_definition(connect(), entity)
+    merged = merge_config(
+        definition.config_keys,
+        entity_code=entity,
+        entity_values=definition.entity_values,
+        run_values={},
+        supported_keys=definition.supported_keys,
+    )
+    if as_json:
+        return print_json({**merged.by_section(), "sources": dict(merged.sources)})
+    specs = {key.config_key: key for key in definition.config_keys}
+    rows = [
+        [section, key, value, merged.sources[key], specs[key].default_value, _bounds(specs[key])]
+        for section, values in merged.by_section().items()
+        for key, value in sorted(values.items())
+    ]
+    print_table(f"Configuration of {entity}", ["section", "key", "value", "from", "default", "allowed"], rows)
+
+
+def _bounds(key: Any) -> str | None:
+    if key.allowed_values:
+        return ", ".join(key.allowed_values)
+    return f"{key.min_value or ''} .. {key.max_value or ''}" if key.min_value or key.max_value else None

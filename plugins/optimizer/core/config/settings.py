@@ -1,0 +1,247 @@
+"""The keys of a run's configuration, as the optimizer reads them: the one place that lists and bounds them."""
+
+import json
+from types import NoneType
+from typing import Any, Literal, get_args
+
+from annotated_types import Ge, Le
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.fields import FieldInfo
+
+from optimizer.core.config.merge import ConfigKey
+
+CONFIG_VERSION = "v3"
+"""The version_code whose keys `RunSettings` reads."""
+
+_TYPE_NAMES = {bool: "bool", int: "int", float: "float"}
+
+
+def _key(section: str, default: Any, title: str, description: str, **bounds: Any) -> Any:
+    visible = bounds.pop("is_ui_visible", True)
+    extra = {"section": section, "is_ui_visible": visible}
+    return Field(default, title=title, description=description, json_schema_extra=extra, **bounds)
+
+
+class RunSettings(BaseModel):
+    """Typed settings of one run. Money is CPM in the account's currency (1.00 = one unit per thousand impressions)."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    target_win_rate: float = _key(
+        "business", 0.30, "Target win rate", "Share of auctions to win (0.3: 30 %).", ge=0.01, le=0.99
+    )
+    target_margin: float = _key(
+        "business", 0.30, "Target margin", "Least share of an impression's value that is kept.", ge=0.0, le=0.95
+    )
+    win_rate_scope: Literal["portfolio", "segment"] = _key(
+        "business", "portfolio", "Win rate scope", "Reach the target over all traffic (cheaper) or in every segment."
+    )
+    exploration_mode: bool = _key(
+        "business", True, "Exploration", "Vary bids by about 10 % so that tomorrow's run can learn the price slope."
+    )
+    dry_run: bool = _key(
+        "business",
+        False,
+        "Dry run",
+        "Learn, price and validate, then stop: nothing is uploaded or deployed; the numbers stand on the run.",
+    )
+    promote_old_window: bool = _key(
+        "business", False, "Promote an old window", "Let a run go live though its window ended long before it started."
+    )
+    promotion: Literal["auto", "approval", "canary", "none"] = _key(
+        "business",
+        "auto",
+        "Promotion",
+        "How a validated run goes live: at once (auto), when a person confirms it (approval), on a part of the traffic "
+        "until its live numbers hold (canary), by hand alone (none).",
+    )
+    canary_traffic_pct: int = _key(
+        "business", 10, "Canary traffic (%)", "Share of the traffic on which promotion=canary tries a run.", ge=1, le=50
+    )
+    approval_timeout_hours: int = _key(
+        "business",
+        20,
+        "Approval time-out (hours)",
+        "With promotion=approval a run that nobody confirms in time does not go live; the next run waits meanwhile.",
+        ge=1,
+        le=72,
+        is_ui_visible=False,
+    )
+    auto_rollback: bool = _key(
+        "business",
+        False,
+        "Roll back by itself",
+        "Go back to the split before where the live numbers are surely worse than promised or than the rival's.",
+        is_ui_visible=False,
+    )
+    max_bid_cpm: float = _key(
+        "technical", 30.0, "Highest bid (CPM)", "No final bid is above this, multipliers included.", ge=0.01, le=1000.0
+    )
+    aggressive_exploration: bool = _key(
+        "technical", False, "Aggressive exploration", "Wider variation, wider trust band and larger daily steps."
+    )
+    lookback_days: int = _key(
+        "technical", 60, "Look-back (days)", "Length of the window that is learned from.", ge=7, le=400
+    )
+    half_life_days: float | None = _key(
+        "technical",
+        None,
+        "Half-life (days)",
+        "After this many days an auction counts half. Empty: 21, or what surely foretells later weeks better.",
+        ge=1.0,
+        le=400.0,
+    )
+    tuning_trials: int = _key(
+        "technical",
+        0,
+        "Tuning trials",
+        "So many parameter sets of the win-rate model are tried on walk-forward folds before it is fitted; 0: none.",
+        ge=0,
+        le=500,
+    )
+    tuning_minutes: int = _key(
+        "technical", 30, "Tuning minutes", "No trial begins after so many minutes.", ge=1, le=90, is_ui_visible=False
+    )
+    anchor_feature: str = _key(
+        "technical", "internal_adspace_id", "Anchor feature", "The feature that every segment key starts with."
+    )
+    max_features: int = _key(
+        "technical", 4, "Most features", "So many features at most make up a segment key.", ge=1, le=8
+    )
+    max_segments: int = _key(
+        "technical", 20_000, "Most segments", "Most distinct segments that a feature may lead to.", ge=1, le=5_000_000
+    )
+    min_segment_bids: int = _key(
+        "technical",
+        30,
+        "Evidence needed (bids)",
+        "Bids from which a segment counts as known by itself when features are chosen; smaller ones are served too.",
+        ge=1,
+        le=100_000,
+    )
+    min_evidence_share: float = _key(
+        "technical",
+        0.7,
+        "Least evidence share",
+        "Least share of bids in segments of min_segment_bids; a feature that leaves less does not join the key.",
+        ge=0.0,
+        le=1.0,
+    )
+    daily_step_limit: float = _key(
+        "technical",
+        0.15,
+        "Largest daily step",
+        "Most that a served bid may move in a day, jitter included (0.15: 15 %).",
+        ge=0.03,
+        le=1.0,
+    )
+    max_calibration_error: float = _key(
+        "technical",
+        0.08,
+        "Highest calibration error",
+        "Validation fails if win rates are off by more (ECE) on the latest days.",
+        ge=0.0,
+        le=1.0,
+    )
+    min_row_coverage: float = _key(
+        "technical",
+        0.5,
+        "Least row coverage",
+        "Validation fails if a smaller share of the requests finds a bid of its own; blocked keys do not count.",
+        ge=0.0,
+        le=1.0,
+    )
+    min_volume_share: float = _key(
+        "technical", 0.5, "Least volume", "Validation fails below this share of the bids a day of recent runs.",
+        ge=0.0, le=1.0,
+    )  # fmt: skip
+    min_win_share: float = _key(
+        "technical",
+        0.5,
+        "Least share of wins",
+        "Validation fails if the bids would win less than this share of what is won now (0.5: 50 %).",
+        ge=0.0,
+        le=1.0,
+    )
+    min_spend_share: float = _key(
+        "technical",
+        0.25,
+        "Least share of spend",
+        "Validation fails if the bids would spend less than this share of what is spent now (0.25: 25 %); winning as "
+        "much for half the price is no failure.",
+        ge=0.0,
+        le=1.0,
+    )
+    max_spend_change: float = _key(
+        "technical",
+        0.5,
+        "Largest spend change",
+        "Validation fails if predicted spend changes by more (0.5: 50 %).",
+        ge=0.0,
+        le=10.0,
+    )
+    require_comparison: bool = _key(
+        "technical",
+        True,
+        "Require a comparison",
+        "Validation fails if the active run's bids cannot be read, so that the daily step cannot be kept.",
+    )
+    max_data_age_days: int = _key(
+        "technical", 2, "Oldest data (days)", "Validation fails if the log ends earlier than this.", ge=1, le=60
+    )
+    monitor_min_days: int = _key(
+        "technical",
+        3,
+        "Live days before a verdict",
+        "Whole days of live numbers without which a run is neither found to hold nor to be worse.",
+        ge=2,
+        le=30,
+        is_ui_visible=False,
+    )
+    live_tolerance: float = _key(
+        "technical",
+        0.1,
+        "Live tolerance",
+        "Live numbers may fall short of the promise by this share; of the margin, by so many points (0.1: ten).",
+        ge=0.0,
+        le=1.0,
+        is_ui_visible=False,
+    )
+    schedule: str = _key(
+        "technical", "0 6 * * *", "Schedule (cron, UTC)", "When the entity's daily run starts.", is_ui_visible=False
+    )
+    auction_type: Literal["first_price", "second_price"] = _key(
+        "static", "first_price", "Auction type", "How the SSP clears its auctions.", is_ui_visible=False
+    )
+    floor_available: bool = _key(
+        "static", False, "Floors passed", "The SSP passes its floors in the bid request.", is_ui_visible=False
+    )
+    npi_enabled: bool = _key(
+        "static", False, "NPI multipliers", "Identified professionals get a multiplier.", is_ui_visible=False
+    )
+    domain_enabled: bool = _key("static", False, "Domain multipliers", "Domains get a multiplier.", is_ui_visible=False)
+
+
+def config_catalogue() -> tuple[ConfigKey, ...]:
+    """Return the rows of opt_version_configs for the version that this code implements."""
+    return tuple(_config_key(name, info) for name, info in RunSettings.model_fields.items())
+
+
+def _config_key(name: str, info: FieldInfo) -> ConfigKey:
+    extra: dict[str, Any] = info.json_schema_extra  # type: ignore[assignment]
+    is_optional = NoneType in get_args(info.annotation)
+    kind = get_args(info.annotation)[0] if is_optional else info.annotation
+    choices = get_args(kind)
+    return ConfigKey(
+        config_key=name,
+        config_section=extra["section"],
+        display_name=info.title or name,
+        description=info.description or "",
+        data_type=_TYPE_NAMES.get(kind, "str"),  # type: ignore[arg-type]
+        default_value=info.default if isinstance(info.default, str | None) else json.dumps(info.default),
+        min_value=next((str(item.ge) for item in info.metadata if isinstance(item, Ge)), None),
+        max_value=next((str(item.le) for item in info.metadata if isinstance(item, Le)), None),
+        allowed_values=tuple(choices) if choices else None,
+        is_required=not is_optional,
+        is_ui_visible=extra["is_ui_visible"],
+    )

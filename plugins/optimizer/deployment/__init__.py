@@ -1,0 +1,1 @@
+"""Whether a run goes live, how it does there, and what follows: hold, canary, rollback."""

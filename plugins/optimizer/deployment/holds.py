@@ -1,0 +1,65 @@
+"""Why a completed run does not go live: its state, its window, or warnings that hold it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+from optimizer.artifacts.manifest import read_manifest, read_verified
+from optimizer.control_plane.records import Run
+from optimizer.core.checks.outcome import verdict_of
+from optimizer.runs.handle import read_settings
+from optimizer.runs.systems import Systems
+
+METRICS_FILE = "metrics.json"
+
+
+def reason_to_hold(row: Run) -> str | None:
+    """Return why the run does not go live, whatever its `promotion`, or None where it may."""
+    if row.status != "completed":
+        return f"run {row.run_id} is {row.status}; only a completed run can be promoted"
+    if row.validation_status != "passed":
+        return f"validation of run {row.run_id} failed: {row.error_message}"
+    settings = read_settings(dict(row.config_snapshot or {}))
+    age = row.started_at - row.data_end_dt
+    if age > timedelta(days=settings.max_data_age_days) and not settings.promote_old_window:
+        return (
+            f"the window of run {row.run_id} ended {row.data_end_dt:%Y-%m-%d}, {age.days} days before it started, more "
+            f"than max_data_age_days={settings.max_data_age_days}; {by_hand(row)}, "
+            "promote_old_window=true does so at once"
+        )
+    return None
+
+
+def reason_of_warnings(row: Run, *, systems: Systems) -> str | None:
+    """Return which warnings keep the run from going live automatically and what to do, or None where none does.
+
+    Raises:
+        ArtifactError: the run has warnings, and its metrics.json cannot be read.
+    """
+    if not row.validation_warnings:
+        return None
+    held = [check for check in _read_checks(row, systems) if verdict_of(check) == "holds"]
+    return say_held(row, held) if held else None
+
+
+def say_held(row: Run, held: Sequence[Mapping[str, Any]]) -> str:
+    """Return the reason of a run that these checks of its metrics.json hold."""
+    warnings = ". ".join(f"{check['name']}: {check['message']}" for check in held)
+    return (
+        f"run {row.run_id} {row.outcome} and is not promoted automatically; what is live stays. {warnings}. "
+        f"To deploy it anyway: {by_hand(row)}"
+    )
+
+
+def by_hand(row: Run) -> str:
+    """Return how a person deploys the run."""
+    inputs = dict(row.config_snapshot or {}).get("inputs", {})
+    return f"`optimizer deploy {inputs.get('entity_code', 'ENTITY')} {row.run_id}=100` gives it the traffic by hand"
+
+
+def _read_checks(row: Run, systems: Systems) -> list[dict[str, Any]]:
+    output_uri = row.s3_output_path or ""
+    manifest = read_manifest(systems.store, output_uri)
+    content = read_verified(systems.store, output_uri=output_uri, manifest=manifest, name=METRICS_FILE)
+    return json.loads(content)["checks"]

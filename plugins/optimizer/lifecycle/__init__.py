@@ -1,0 +1,1 @@
+"""Runs over time: pending runs are claimed, heartbeats kept, zombie runs closed, inconsistencies reported."""

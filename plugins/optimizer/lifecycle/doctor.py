@@ -1,0 +1,167 @@
+"""What does not fit together in control plane, Airflow and object store, and what to do about each."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Engine
+
+from optimizer.artifacts.manifest import MANIFEST_NAME
+from optimizer.artifacts.store import ObjectStore
+from optimizer.control_plane import consistency, entities
+from optimizer.control_plane.records import EntityDefinition, Run
+from optimizer.control_plane.schema import check_schema
+from optimizer.core.config.merge import merge_config
+from optimizer.errors import AccessDenied, ArtifactError, ConfigError, UnavailableError
+from optimizer.lifecycle.claims import DagRunState
+from optimizer.lifecycle.zombie_runs import GRACE, last_sign, reason_of_death
+from optimizer.names import PENDING_RUNS_DAG
+from optimizer.runs.config_checks import check_settings
+
+MAX_OPEN = 1_000
+MAX_COMPLETED = 200
+"""Of the completed runs so many are looked up in the object store, the newest first, and all that are deployed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that does not fit, to whom it belongs, and what to do."""
+
+    subject: str
+    problem: str
+    todo: str
+
+
+def examine(engine: Engine, *, store: ObjectStore, dag_run_state: DagRunState, now: datetime) -> list[Finding]:
+    """Return everything that does not fit together; none where all is well. Changes nothing.
+
+    A system that cannot be asked is a finding too, where there was something to ask it.
+
+    Raises:
+        ConfigError: the control plane cannot be read at all; UnavailableError: it is silent.
+    """
+    check_schema(engine)
+    return [
+        *_open_runs(engine, dag_run_state=dag_run_state, now=now),
+        *_completed_runs(engine, store=store),
+        *_splits(engine),
+        *_versions(engine),
+        *_entities(engine),
+    ]
+
+
+def _open_runs(engine: Engine, *, dag_run_state: DagRunState, now: datetime) -> Iterator[Finding]:
+    is_answering = True
+    for run in consistency.list_open(engine, limit=MAX_OPEN):
+        if run.dag_run_id is None:
+            yield from _without_dag_run(run, now=now)
+        elif is_answering:
+            try:
+                state = dag_run_state(run.dag_id or "", run.dag_run_id)
+            except (ConfigError, UnavailableError) as error:
+                is_answering = False
+                todo = "make it answer, and ask again: the DAG runs of the open runs were not looked up"
+                yield Finding("Airflow", str(error), todo)
+            else:
+                yield from _with_dag_run(run, state, now=now)
+
+
+def _with_dag_run(run: Run, state: str | None, *, now: datetime) -> Iterator[Finding]:
+    # A run that was just claimed has no DAG run yet, and one whose DAG run just ended is being closed.
+    if last_sign(run) >= now - GRACE and (state is not None or run.status == "pending"):
+        return
+    if reason := reason_of_death(run, state, now=now):
+        todo = f"the DAG `{PENDING_RUNS_DAG}` sets it failed: unpause it; or `optimizer cancel {run.run_id}`"
+        yield Finding(_name(run), f"{run.status}, but {reason}", todo)
+
+
+def _without_dag_run(run: Run, *, now: datetime) -> Iterator[Finding]:
+    if run.status == "running":
+        todo = f"nothing of ours works on it: `optimizer cancel {run.run_id}`, then start a new run"
+        yield Finding(_name(run), "running without a DAG run", todo)
+    elif now - run.created_at > GRACE:
+        minutes = (now - run.created_at).total_seconds() / 60
+        todo = f"unpause the DAG `{PENDING_RUNS_DAG}`, and read the log of its `claim` where it is red"
+        yield Finding(_name(run), f"pending for {minutes:,.0f} minutes, and nobody has claimed it", todo)
+
+
+def _completed_runs(engine: Engine, *, store: ObjectStore) -> Iterator[Finding]:
+    denied: list[AccessDenied] = []
+    for run in consistency.list_completed(engine, limit=MAX_COMPLETED):
+        try:
+            problem = _problem_of_outputs(run, store)
+        except AccessDenied as error:
+            denied.append(error)
+            continue
+        except UnavailableError as error:
+            todo = "make it answer, and ask again: the manifests of the completed runs were not looked up"
+            yield Finding("object store", str(error), todo)
+            break
+        if problem:
+            yield Finding(_name(run), problem, "do not deploy it: the bidder refuses it. Start a new run of the entity")
+    if denied:
+        whose = f"{len(denied)} completed run{'s' if len(denied) > 1 else ''}"
+        todo = "let this login read the objects, and ask again: their manifests were not looked up"
+        yield Finding("object store", f"access was denied for {whose}, first: {denied[0]}", todo)
+
+
+def _problem_of_outputs(run: Run, store: ObjectStore) -> str | None:
+    if not run.s3_output_path:
+        return "completed without s3_output_path"
+    try:
+        is_there = store.exists(f"{run.s3_output_path.rstrip('/')}/{MANIFEST_NAME}")
+    except AccessDenied:
+        raise
+    except ArtifactError as error:
+        return f"completed, but its manifest cannot be looked up: {error}"
+    return None if is_there else f"completed, but there is no {MANIFEST_NAME} below {run.s3_output_path}"
+
+
+def _splits(engine: Engine) -> Iterator[Finding]:
+    for code, total in consistency.wrong_totals(engine).items():
+        todo = f"`optimizer deploy {code} RUN=PERCENT…` sets a whole split, `optimizer rollback {code}` the one before"
+        yield Finding(f"entity {code}", f"its active deployments sum to {total} %, not to 100", todo)
+    for row in consistency.list_undeployable(engine):
+        problem = f"its live run {row['run_id']} is {row['status']}, validation {row['validation_status'] or 'none'}"
+        todo = f"`optimizer deploy {row['entity_code']} RUN=PERCENT…` with completed runs whose validation passed"
+        yield Finding(f"entity {row['entity_code']}", problem, todo)
+
+
+def _versions(engine: Engine) -> Iterator[Finding]:
+    for row in consistency.keys_without_default(engine):
+        todo = "set its default_value in opt_version_configs (`optimizer migrate` does so for this code's version)"
+        yield Finding(
+            f"version {row['version_code']}", f"its key {row['config_key']} is required, without default", todo
+        )
+
+
+def _entities(engine: Engine) -> Iterator[Finding]:
+    good, broken = entities.read_definitions(engine)
+    for row in broken:
+        yield Finding(f"entity {row.entity_code}", f"it is set aside: {row.reason}", "correct the row")
+    for definition in good:
+        if definition.entity.status == "A" and (problem := _problem_of_config(definition)):
+            todo = (
+                f"correct opt_entity_configs or opt_version_configs; `optimizer config {definition.entity.entity_code}`"
+            )
+            yield Finding(f"entity {definition.entity.entity_code}", f"no run can start: {problem}", todo)
+
+
+def _problem_of_config(definition: EntityDefinition) -> str | None:
+    code = definition.entity.entity_code
+    try:
+        config = merge_config(
+            definition.config_keys,
+            entity_code=code,
+            entity_values=definition.entity_values,
+            run_values={},
+            supported_keys=definition.supported_keys,
+        )
+        check_settings(definition, config)
+    except ConfigError as error:
+        return str(error).removeprefix(f"entity {code}: ")
+    return None
+
+
+def _name(run: Run) -> str:
+    return f"run {run.run_id}"

@@ -1,0 +1,182 @@
+"""What earlier runs planned to bid before jitter: the centre from which their bids were varied at random."""
+
+import io
+import json
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from optimizer.artifacts.manifest import read_manifest, read_verified
+from optimizer.control_plane import runs
+from optimizer.core.landscape.cells import MISSING, know_planned
+from optimizer.core.pricing.forecast import EarlierForecast
+from optimizer.core.serving.keys import segment_key
+from optimizer.errors import ArtifactError, RunStateError
+from optimizer.runs import staging
+from optimizer.runs.systems import Systems
+
+log = logging.getLogger(__name__)
+
+BIDS_FILE = "suggested_bids.csv"
+
+
+MEMCACHE_FILE = "memcache.csv"
+METRICS_FILE = "metrics.json"
+STEP_FROM = "step_from_cpm"
+KEYED = ("segment_key", "planned_bid_cpm", "suggested_bid_cpm", STEP_FROM, "wanted_bid_cpm", "is_held")
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedBids:
+    """Features of a run's key, in order, its planned bid of each served key and of all others, CPM, and its metrics.
+
+    step_from_cpm: the bid of each served key that the next run's daily step is measured from: what this run serves or,
+        for a second run of one calendar day, what was served before this one; the planned bids by default.
+    kept_cpm: what each bid goes back to while it is held: a held bid that the daily step moves for a day, as jitter
+        takes it far, would else wander off; the planned bids by default.
+    """
+
+    features: tuple[str, ...]
+    planned_cpm: Mapping[str, float]
+    fallback_cpm: float
+    metrics: Mapping[str, Any]
+    step_from_cpm: Mapping[str, float] = field(default_factory=dict)
+    kept_cpm: Mapping[str, float] = field(default_factory=dict)
+
+
+def read_planned_bids(run_id: str, systems: Systems, *, next_run_id: str | None = None) -> PlannedBids:
+    """Return what the run planned.
+
+    Args:
+        next_run_id: the run that moves on from it; one that started on the same calendar day (UTC) takes its daily step
+            from where this run took it, so that several runs a day move a bid no further than one.
+
+    Raises:
+        RunStateError: there is no such run, or it wrote no outputs.
+        ArtifactError: its bids are missing, changed or have other columns.
+    """
+    output_uri = runs.read_run(systems.engine, run_id).s3_output_path
+    if output_uri is None:
+        raise RunStateError(f"run {run_id} has no outputs")
+    manifest = read_manifest(systems.store, output_uri)
+    bids, memcache, metrics = (
+        read_verified(systems.store, output_uri=output_uri, manifest=manifest, name=name)
+        for name in (BIDS_FILE, MEMCACHE_FILE, METRICS_FILE)
+    )
+    try:
+        lacking = [name for name in KEYED[:3] if name not in pd.read_csv(io.BytesIO(bids), nrows=0)]
+        if lacking:
+            raise ValueError(f"it lacks {', '.join(lacking)}")
+        table = pd.read_csv(io.BytesIO(bids), usecols=KEYED.__contains__, dtype={"segment_key": str}, na_values=[""],
+            keep_default_na=False)  # fmt: skip
+        served = pd.read_csv(io.BytesIO(memcache), usecols=["segment_key"], dtype=str, keep_default_na=False)
+        table = table[table["segment_key"].isin(served["segment_key"])]
+        planned = dict(zip(table["segment_key"], table["planned_bid_cpm"].astype(float), strict=True))
+        rule = manifest.bidding
+        start = STEP_FROM if _is_same_day(run_id, next_run_id, systems) and STEP_FROM in table else "suggested_bid_cpm"
+        step_from = dict(zip(table["segment_key"], table[start].astype(float), strict=True))
+        kept = kept_bids(table) if {"wanted_bid_cpm", "is_held"} <= set(table) else {}
+        return PlannedBids(tuple(rule.features), planned, rule.fallback_bid_cpm, json.loads(metrics), step_from, kept)
+    except ValueError as error:
+        raise ArtifactError(f"{BIDS_FILE} or {METRICS_FILE} of run {run_id} cannot be read: {error}") from error
+
+
+def kept_bids(bids: pd.DataFrame) -> dict[str, float]:
+    """Return `PlannedBids.kept_cpm` of a bid table."""
+    kept = bids["planned_bid_cpm"].mask(bids["is_held"].astype(bool), bids["wanted_bid_cpm"]).astype(float)
+    return dict(zip(bids["segment_key"], kept, strict=True))
+
+
+def forecast_of(plan: PlannedBids) -> EarlierForecast | None:
+    """Return what the run forecast of its own days, by bid: requests that it blocks leave none in the log.
+
+    None where it did not say.
+    """
+    figures = plan.metrics.get("bidding", {})
+    win_rate, coverage = figures.get("expected_win_rate"), figures.get("row_coverage")
+    if win_rate is None or not coverage:
+        return None
+    return EarlierForecast(win_rate / coverage, figures.get("level_correction") or 0.0)
+
+
+def _is_same_day(run_id: str, next_run_id: str | None, systems: Systems) -> bool:
+    if next_run_id is None:
+        return False
+    days = [runs.read_run(systems.engine, one).started_at for one in (run_id, next_run_id)]
+    return None not in days and days[0].date() == days[1].date()
+
+
+def previous_bids(
+    active: PlannedBids,
+    cells: pd.DataFrame,
+    features: Sequence[str],
+    *,
+    bids_cpm: Mapping[str, float] | None = None,
+) -> dict[str, float] | None:
+    """Return what the active run plans on each segment of these features, CPM; None where its key cannot be built.
+
+    A segment that it does not serve has its fallback. Where it has another key, a segment has the request-weighted
+    (geometric) mean of the bids on its parts.
+
+    Args:
+        cells: prepared, with every candidate feature.
+        bids_cpm: other bids of its keys than the planned ones.
+    """
+    both = list(dict.fromkeys([*active.features, *features]))
+    if not set(both) <= set(cells.columns):
+        return None
+    parts = cells.groupby(both, observed=True)["bids"].sum().reset_index()
+    known = dict(active.planned_cpm if bids_cpm is None else bids_cpm)
+    planned = _keys(parts, active.features).map(known).astype(float).fillna(active.fallback_cpm)
+    weighed = pd.DataFrame({"log": np.log(planned) * parts["bids"], "bids": parts["bids"]})
+    sums = weighed.groupby(_keys(parts, features).to_numpy()).sum()
+    return np.exp(sums["log"] / sums["bids"]).to_dict()
+
+
+def _keys(parts: pd.DataFrame, features: Sequence[str]) -> pd.Series:
+    values = parts[list(features)].astype(object)
+    rows = values.where(values != MISSING, None).itertuples(index=False, name=None)
+    return pd.Series([segment_key(row) for row in rows], index=parts.index)
+
+
+def stage_planned_bids(
+    run_ids: Iterable[str], *, stage: staging.Staging, systems: Systems
+) -> tuple[dict[str, list[str]], dict[str, dict[str, float]]]:
+    """Leave the planned bids of these runs in the staging prefix; return the features and the forecast of each.
+
+    A run that cannot be read is left out: its bids' moves are then measured from their own mean.
+    """
+    parts, features, forecasts = [], {}, {}
+    for run_id in sorted(run_ids):
+        try:
+            planned = read_planned_bids(run_id, systems)
+        except (ArtifactError, RunStateError) as error:
+            log.info("the planned bids of run %s are not known: %s", run_id, error)
+            continue
+        features[run_id] = list(planned.features)
+        if (forecast := forecast_of(planned)) is not None:
+            forecasts[run_id] = asdict(forecast)
+        keys, bids = list(planned.planned_cpm), list(planned.planned_cpm.values())
+        parts.append(pd.DataFrame({"run_id": run_id, "segment_key": keys, "planned_bid_cpm": bids}))
+    if parts:
+        stage.put_frame(staging.PLANNED_BIDS, pd.concat(parts, ignore_index=True))
+    return features, forecasts
+
+
+def with_planned_bids(
+    cells: pd.DataFrame, *, features_by_run: Mapping[str, list[str]], stage: staging.Staging
+) -> pd.DataFrame:
+    """Return prepared cells with `log_planned` where the run that bid them is known."""
+    if not features_by_run:
+        return cells
+    for run_id, table in stage.get_frame(staging.PLANNED_BIDS).groupby("run_id"):
+        if unknown := sorted(set(features_by_run[run_id]) - set(cells.columns)):
+            log.info("the key of run %s has %s, no candidate now: its plan is not known", run_id, ", ".join(unknown))
+            continue
+        planned = dict(zip(table["segment_key"], table["planned_bid_cpm"], strict=True))
+        cells = know_planned(cells, run_id=run_id, features=features_by_run[run_id], planned_cpm=planned)
+    return cells

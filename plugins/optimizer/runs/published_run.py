@@ -1,0 +1,216 @@
+"""A completed run as its published objects tell it: what `optimizer explain` and `optimizer diff` read."""
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sqlalchemy import Engine
+
+from optimizer.artifacts.manifest import Manifest, read_manifest, read_verified
+from optimizer.artifacts.store import ObjectStore
+from optimizer.control_plane import runs
+from optimizer.control_plane.records import Run
+from optimizer.core.config.merge import snapshot_values
+from optimizer.core.config.settings import RunSettings
+from optimizer.core.landscape.curves import Landscape, Link
+from optimizer.core.landscape.logit import Tails
+from optimizer.core.landscape.price_steps import PriceSteps
+from optimizer.core.pricing.explanation import RunPricing
+from optimizer.core.pricing.run_comparison import BestResponse, ComparedRun, find_figure
+from optimizer.errors import ArtifactError, RunStateError
+from optimizer.runs.handle import read_settings
+
+BIDS_FILE, MEMCACHE_FILE = "suggested_bids.csv", "memcache.csv"
+METRICS_FILE, CONFIG_FILE = "metrics.json", "config.json"
+
+NUMBER_COLUMNS = (
+    "bids",
+    "views",
+    "clicks",
+    "effective_bids",
+    "model_level",
+    "level_shift",
+    "level_error",
+    "level",
+    "flatness",
+    "own_share",
+    "slope",
+    "slope_error",
+    "modelled_ctr",
+    "value_cpm",
+    "floor_cpm",
+    "hidden_floor_cpm",
+    "round_price_cpm",
+    "trust_low_cpm",
+    "trust_high_cpm",
+    "previous_bid_cpm",
+    "step_from_cpm",
+    "wanted_bid_cpm",
+    "planned_bid_cpm",
+    "jitter",
+    "suggested_bid_cpm",
+    "expected_win_rate",
+    "expected_margin",
+    "observed_win_rate",
+    "modelled_win_rate",
+    "observed_ctr",
+)
+FLAG_COLUMNS = ("is_slope_identified", "is_held", "is_served")
+TEXT_COLUMNS = ("segment_key", "reason")
+"""Columns of suggested_bids.csv that an explanation is made of; an empty number is one that is not known."""
+
+PRICING_FIGURES = ("reference_cpm", "win_price_cpm", "value_trust", "step_limit", "jitter_sd", "level_correction")
+"""Figures of metrics.json that all segments of a run share."""
+
+LINK = "link"
+"""Section of metrics.json with the fields of `optimizer.core.landscape.curves.Link`."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedRun:
+    """A run's row and what it published, checksums verified.
+
+    bids: suggested_bids.csv; metrics: metrics.json; snapshot: config.json.
+    blocked: keys that memcache.csv has with a bid of 0, which says not to bid.
+    """
+
+    row: Run
+    manifest: Manifest
+    bids: pd.DataFrame
+    metrics: Mapping[str, Any]
+    snapshot: Mapping[str, Any]
+    blocked: frozenset[str]
+
+    @property
+    def run_id(self) -> str:
+        return self.row.run_id
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        return self.manifest.bidding.features
+
+    @property
+    def settings(self) -> RunSettings:
+        return read_settings(dict(self.snapshot))
+
+    @property
+    def pricing(self) -> RunPricing:
+        """What all its segments share."""
+        figures = {name: float(find_figure(self.metrics, name)) for name in PRICING_FIGURES}
+        return RunPricing(settings=self.settings, **figures)
+
+    @property
+    def landscape(self) -> Landscape:
+        """The win-rate curves that the run was priced on: the one place where they are made again from its files."""
+        link = self.metrics[LINK]
+        shifts, shares = (np.asarray(link[name], float) for name in ("shifts", "shares"))
+        tails = Tails(link["unrivalled_share"], 1 - link.get("lost_share", 0.0))
+        steps = PriceSteps(link["price_ladder"], link["price_ladder_share"]) if link.get("price_ladder") else None
+        return Landscape(self.pricing.reference_cpm, Link(shifts, shares, tails), steps)
+
+    @property
+    def best_response(self) -> BestResponse:
+        """How the run's rule makes a bid of level, slope and worth."""
+        settings, landscape = self.settings, self.landscape
+        if settings.win_rate_scope == "segment":
+            return lambda level, slope, worth: landscape.bid_for_win_rate(level, slope, settings.target_win_rate)
+        if settings.auction_type == "second_price":
+            return lambda level, slope, worth: worth
+        return landscape.best_response
+
+    def for_comparison(self) -> ComparedRun:
+        """Return the run as `compare_runs` wants it."""
+        return ComparedRun(
+            run_id=self.run_id,
+            features=self.features,
+            bids=self.bids,
+            facts=self._facts(),
+            metrics=self.metrics,
+            config=snapshot_values(self.snapshot),
+            pricing=self.pricing,
+            best_response=self.best_response,
+        )
+
+    def _facts(self) -> dict[str, Any]:
+        row = self.row
+        window = (f"{moment:%Y-%m-%d}" if moment else "?" for moment in (row.data_start_dt, row.data_end_dt))
+        return {
+            "entity": self.manifest.entity_code,
+            "window (UTC)": " .. ".join(window),
+            "validation": row.outcome,
+            "features": ", ".join(self.features),
+            "total_bids": row.total_bids,
+            "segments_count": row.segments_count,
+            "segments_in_memcache": row.segments_in_memcache,
+            "bid_median": row.bid_median,
+        }
+
+
+def read_published(run_id: str, *, engine: Engine, store: ObjectStore) -> PublishedRun:
+    """Return the run with its published bids, figures and configuration.
+
+    Raises:
+        RunStateError: there is no such run, or it is not completed, or has published nothing.
+        ArtifactError: an object is missing, changed, or lacks what the run's bids are explained with.
+    """
+    row = runs.read_run(engine, run_id)
+    output_uri = _output_uri(row)
+    try:
+        manifest = read_manifest(store, output_uri)
+        files = {
+            name: read_verified(store, output_uri=output_uri, manifest=manifest, name=name)
+            for name in (BIDS_FILE, MEMCACHE_FILE, METRICS_FILE, CONFIG_FILE)
+        }
+    except ArtifactError as error:
+        raise ArtifactError(f"run {run_id}: {error}; restore the objects, or look at another run") from error
+    metrics = json.loads(files[METRICS_FILE])
+    missing = [name for name in PRICING_FIGURES if find_figure(metrics, name) is None]
+    missing += [LINK] if LINK not in metrics else []
+    if missing:
+        raise _too_old(run_id, METRICS_FILE, missing)
+    bids = _read_bids(files[BIDS_FILE], manifest)
+    blocked = _read_blocked(files[MEMCACHE_FILE])
+    return PublishedRun(row, manifest, bids, metrics, json.loads(files[CONFIG_FILE]), blocked)
+
+
+def _output_uri(row: Run) -> str:
+    if row.status in ("pending", "running"):
+        raise RunStateError(f"run {row.run_id} is {row.status} and has no bids yet; wait until it is completed")
+    if row.status != "completed":
+        raise RunStateError(
+            f"run {row.run_id} is {row.status} and has no bids ({row.error_message or 'no message'}); "
+            "`optimizer runs` lists the completed ones"
+        )
+    if not row.s3_output_path:
+        raise RunStateError(f"run {row.run_id} is completed but names no outputs; `optimizer runs` lists other runs")
+    return row.s3_output_path
+
+
+def _read_bids(content: bytes, manifest: Manifest) -> pd.DataFrame:
+    columns = pd.read_csv(io.BytesIO(content), nrows=0).columns
+    missing = [name for name in (*TEXT_COLUMNS, *NUMBER_COLUMNS, *FLAG_COLUMNS) if name not in columns]
+    if missing:
+        raise _too_old(manifest.run_id, BIDS_FILE, missing)
+    texts = [*TEXT_COLUMNS, *manifest.bidding.features]
+    return pd.read_csv(
+        io.BytesIO(content),
+        dtype={**dict.fromkeys(texts, str), **dict.fromkeys(FLAG_COLUMNS, bool)},
+        keep_default_na=False,
+        na_values={name: [""] for name in NUMBER_COLUMNS},
+    )
+
+
+def _read_blocked(content: bytes) -> frozenset[str]:
+    memcache = pd.read_csv(io.BytesIO(content), dtype={"segment_key": str}, keep_default_na=False)
+    return frozenset(memcache.loc[memcache["bid"] == 0, "segment_key"])
+
+
+def _too_old(run_id: str, name: str, missing: list[str]) -> ArtifactError:
+    return ArtifactError(
+        f"run {run_id}: its {name} lacks {', '.join(missing)}, as an older version of the optimizer left it; "
+        "run the entity again and look at the new run"
+    )

@@ -1,1 +1,0 @@
-"""A second family of simulated markets with known truth, written independently of `optimizer.simulation`."""

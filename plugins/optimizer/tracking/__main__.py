@@ -1,6 +1,0 @@
-"""`python -m optimizer.tracking list|show|top|compare|watch|export|resume|serve|migrate|refresh|keys …`"""
-
-from optimizer.tracking.commands.main import app
-
-if __name__ == "__main__":
-    app(prog_name="python -m optimizer.tracking")

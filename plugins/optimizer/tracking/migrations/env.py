@@ -1,9 +1,0 @@
-"""Run the migrations on the connection that optimizer.tracking.schema hands in."""
-
-from alembic import context
-
-from optimizer.tracking.migrations.statements import VERSION_TABLE
-
-context.configure(connection=context.config.attributes["connection"], version_table=VERSION_TABLE)
-with context.begin_transaction():
-    context.run_migrations()
