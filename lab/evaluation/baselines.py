@@ -174,9 +174,9 @@ def isotonic_per_segment(cells: pd.DataFrame, *, target_win_rate: float, feature
 
 
 def lightgbm_alone(cells: pd.DataFrame, *, target_win_rate: float, features: Sequence[str]) -> Suggestion:
-    """Return for each segment the smallest bid at which LightGBM promises the target, far beyond the log if need be.
+    """Return for each segment the smallest bid at which LightGBM forecasts the target, far beyond the log if need be.
 
-    Where it promises it nowhere, the smallest bid of the highest win rate that it promises.
+    Where it forecasts it nowhere, the smallest bid of the highest win rate that it forecasts.
     """
     log = _Log.of(cells, features)
     model = BoostedCurve.fit(log.cells, features)

@@ -15,7 +15,7 @@ class TrialFigures:
     is_refused: the optimizer refused or held all bids, because the log tells no slope.
     slope_covered, backtest_covered: share of its intervals that hold the truth.
     bid_change: mean relative change of bids against the same log without dirt.
-    promise_held, canary_held, halved_found, halved_canary_found, early_told: see lab.evaluation.living.
+    forecast_held, canary_held, halved_found, halved_canary_found, early_told: see lab.evaluation.living.
     said_right and all below: of the second family, see lab.evaluation.second_trials.
     """
 
@@ -36,7 +36,7 @@ class TrialFigures:
     backtest_refused: float = np.nan
     bid_change: float = np.nan
     is_refused: float = np.nan
-    promise_held: float = np.nan
+    forecast_held: float = np.nan
     canary_held: float = np.nan
     halved_found: float = np.nan
     halved_canary_found: float = np.nan
@@ -45,16 +45,16 @@ class TrialFigures:
     cpm_over_flat: float = np.nan
     cpm_over_ideal: float = np.nan
     overbid_promoted: float = np.nan
-    promise_covered: float = np.nan
-    cpm_promise_covered: float = np.nan
+    forecast_covered: float = np.nan
+    cpm_forecast_covered: float = np.nan
     false_feature: float = np.nan
     largest_move: float = np.nan
     loop_gap: float = np.nan
     loop_cpm_over_flat: float = np.nan
-    loop_promise_covered: float = np.nan
+    loop_forecast_covered: float = np.nan
     loop_overbid_promoted: float = np.nan
     loop_largest_move: float = np.nan
-    promise_gap: float = np.nan
+    forecast_gap: float = np.nan
     margin_broken: float = np.nan
     second: SecondFigures | None = None
 
@@ -113,24 +113,24 @@ GOALS = (
     Goal("backtest's 95 % interval covers", "backtest_covered", np.mean, 0.90, 1.0),
     Goal("bids change by dirt", "bid_change", np.mean, 0.0, 0.01),
     Goal("flat bids refused or held", "is_refused", np.mean, 1.0, 1.0),
-    Goal("a run that keeps its promise holds", "promise_held", np.mean, 0.90, 1.0),
-    Goal("a canary as good as its rival holds", "canary_held", np.mean, 0.90, 1.0),
-    Goal("halved bids are worse than promised", "halved_found", np.mean, 0.90, 1.0),
-    Goal("halved bids are worse than the rival's", "halved_canary_found", np.mean, 0.90, 1.0),
+    Goal("a run that keeps its forecast holds", "forecast_held", np.mean, 0.90, 1.0),
+    Goal("a canary as good as its control holds", "canary_held", np.mean, 0.90, 1.0),
+    Goal("halved bids are worse than forecast", "halved_found", np.mean, 0.90, 1.0),
+    Goal("halved bids are worse than the control's", "halved_canary_found", np.mean, 0.90, 1.0),
     Goal("after two days it is too early", "early_told", np.mean, 1.0, 1.0),
     Goal("the run says what is right here", "said_right", np.mean, 0.90, 1.0),
     Goal("CPM over one flat bid's", "cpm_over_flat", _mean_known, 0.0, 1.0),
     Goal("CPM over ideal", "cpm_over_ideal", _mean_known, 0.0, 1.025),
-    Goal("|achieved - promised win rate|", "promise_gap", _mean_size, 0.0, 0.03),
+    Goal("|achieved - forecast win rate|", "forecast_gap", _mean_size, 0.0, 0.03),
     Goal("bids that break the margin", "margin_broken", np.mean, 0.0, 0.0),
     Goal("goes live by itself above 1.15 x ideal", "overbid_promoted", np.mean, 0.0, 0.0),
-    Goal("95 % promise of the win rate covers", "promise_covered", np.mean, 0.90, 1.0),
-    Goal("95 % promise of the CPM covers", "cpm_promise_covered", np.mean, 0.90, 1.0),
+    Goal("95 % forecast of the win rate covers", "forecast_covered", np.mean, 0.90, 1.0),
+    Goal("95 % forecast of the CPM covers", "cpm_forecast_covered", np.mean, 0.90, 1.0),
     Goal("a false feature is chosen", "false_feature", np.mean, 0.0, 0.02),
     Goal("largest served move of a first run", "largest_move", np.max, 0.0, 0.16),
     Goal("days 3 to 7: |achieved - target|", "loop_gap", _mean_size, 0.0, 0.02),
     Goal("days 3 to 7: CPM over one flat bid's", "loop_cpm_over_flat", _mean_known, 0.0, 1.0),
-    Goal("daily 95 % promises cover", "loop_promise_covered", np.mean, 0.90, 1.0),
+    Goal("daily 95 % forecasts cover", "loop_forecast_covered", np.mean, 0.90, 1.0),
     Goal("a day's run does, above 1.15 x ideal", "loop_overbid_promoted", np.mean, 0.0, 0.0),
     Goal("largest served move in a day", "loop_largest_move", np.max, 0.0, 0.16),
 )

@@ -15,7 +15,15 @@ from lab.market.policies import BidTable
 from lab.market.tables import Events
 from lab.market.world import World
 from optimizer.core.config.settings import RunSettings
-from optimizer.core.live.performance import SUMS, Limits, Promise, against_promise, against_rival, overall, promise_of
+from optimizer.core.live.performance import (
+    SUMS,
+    ForecastFigures,
+    Limits,
+    against_control,
+    against_forecast,
+    forecast_of_bids,
+    overall,
+)
 
 LIVE_DAYS = 7
 REQUESTS_A_DAY = 20_000
@@ -29,13 +37,13 @@ LIMITS = Limits(_DEFAULTS.monitor_min_days, _DEFAULTS.live_tolerance)
 class LiveVerdicts:
     """1 where the verdict was the right one.
 
-    promise_held: a run that bids what it published holds against its promise.
+    forecast_held: a run that bids what it published holds against its forecast.
     canary_held: the same on a tenth of the traffic beside itself holds.
-    halved_found, halved_canary_found: with its bids halved it is worse than promised, and than the run beside it.
+    halved_found, halved_canary_found: with its bids halved it is worse than forecast, and than the run beside it.
     early_told: after two days nothing is said of either.
     """
 
-    promise_held: float
+    forecast_held: float
     canary_held: float
     halved_found: float
     halved_canary_found: float
@@ -50,7 +58,7 @@ def judge_live(case: Case, world: World, run: TrialRun) -> LiveVerdicts:
         bids={key: bid / 2 for key, bid in table.bids.items()},
         fallback_bid_cpm=(table.fallback_bid_cpm or 0.0) / 2,
     )
-    promise, seed = _promise(run), case.seed
+    forecast, seed = _forecast(run), case.seed
     requests = draw_requests(
         world, start_day=case.end_day, days=LIVE_DAYS, count=LIVE_DAYS * REQUESTS_A_DAY, seed=seed + 3
     )
@@ -63,18 +71,18 @@ def judge_live(case: Case, world: World, run: TrialRun) -> LiveVerdicts:
     rest = daily_totals(serve(world, _pick(requests, ~is_canary), policy=table))
 
     def alone(days: pd.DataFrame) -> str:
-        return overall(against_promise(days, promise=promise, limits=LIMITS, seed=seed))
+        return overall(against_forecast(days, forecast=forecast, limits=LIMITS, seed=seed))
 
     def beside(days: pd.DataFrame) -> str:
-        promises = {"promise": promise, "rival_promise": promise}
-        return overall(against_rival(days, rest, **promises, limits=LIMITS, seed=seed))
+        forecasts = {"forecast": forecast, "control_forecast": forecast}
+        return overall(against_control(days, rest, **forecasts, limits=LIMITS, seed=seed))
 
     return LiveVerdicts(
-        promise_held=float(alone(whole["kept"]) == "holds"),
-        canary_held=float(beside(canary["kept"]) == "holds"),
-        halved_found=float(alone(whole["halved"]) == "worse"),
-        halved_canary_found=float(beside(canary["halved"]) == "worse"),
-        early_told=float({alone(days.iloc[:2]) for days in whole.values()} == {"too early"}),
+        forecast_held=float(alone(whole["kept"]) == "on target"),
+        canary_held=float(beside(canary["kept"]) == "on target"),
+        halved_found=float(alone(whole["halved"]) == "below target"),
+        halved_canary_found=float(beside(canary["halved"]) == "below target"),
+        early_told=float({alone(days.iloc[:2]) for days in whole.values()} == {"inconclusive"}),
     )
 
 
@@ -100,9 +108,9 @@ def daily_totals(events: Events) -> pd.DataFrame:
     return counted.groupby("day")[list(SUMS)].sum().reset_index()
 
 
-def _promise(run: TrialRun) -> Promise:
+def _forecast(run: TrialRun) -> ForecastFigures:
     bids = run.priced.bids
-    return promise_of(bids[bids["suggested_bid_cpm"].notna()].rename(columns={"click_rate": "modelled_ctr"}))
+    return forecast_of_bids(bids[bids["suggested_bid_cpm"].notna()].rename(columns={"click_rate": "modelled_ctr"}))
 
 
 def _pick(requests: Requests, is_chosen: np.ndarray) -> Requests:

@@ -20,7 +20,7 @@ from optimizer.core.config.settings import RunSettings
 class LoopDay:
     """One day of live bidding: the run that bid, and what its bids truly brought in expectation.
 
-    expected_win_rate: what the run promised; win_rate, cpm: the truth over that day's requests.
+    expected_win_rate: what the run forecast; win_rate, cpm: the truth over that day's requests.
     """
 
     day: date

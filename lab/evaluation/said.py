@@ -1,4 +1,4 @@
-"""What a run said of itself: whether it learns, what it promised, and whether it would go live by itself."""
+"""What a run said of itself: whether it learns, what it forecast, and whether it would go live by itself."""
 
 import math
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ MOST_STEPPED = 0.3
 
 
 @dataclass(frozen=True, slots=True)
-class Promise:
+class Interval:
     """An expected figure of the next days with its 95 % interval; NaN where the run gives none."""
 
     value: float
@@ -37,7 +37,7 @@ class Promise:
     high: float = math.nan
 
     @classmethod
-    def of(cls, figures: Mapping[str, Any], name: str, *, horizon: str = "") -> "Promise":
+    def of(cls, figures: Mapping[str, Any], name: str, *, horizon: str = "") -> "Interval":
         """Return what the run's figures hold under `name`, with the interval of `name_low` and `name_high`.
 
         Args:
@@ -62,9 +62,9 @@ def said_by(run: TrialRun) -> Said:
     return "naive" if run.report.is_slope_naive else "bids"
 
 
-def promised_shortfall(run: TrialRun, *, target_win_rate: float) -> float:
+def forecast_shortfall(run: TrialRun, *, target_win_rate: float) -> float:
     """Return how far below the target the run itself expects to stay."""
-    return max(0.0, target_win_rate - Promise.of(run.priced.figures, "expected_win_rate").value)
+    return max(0.0, target_win_rate - Interval.of(run.priced.figures, "expected_win_rate").value)
 
 
 def is_on_its_way(run: TrialRun) -> bool:

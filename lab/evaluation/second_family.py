@@ -9,7 +9,7 @@ from time import perf_counter
 
 import numpy as np
 
-from lab.evaluation.said import Promise, Said, is_on_its_way, promised_shortfall, said_by
+from lab.evaluation.said import Interval, Said, forecast_shortfall, is_on_its_way, said_by
 from lab.evaluation.second_case import SecondCase
 from lab.evaluation.second_log import served_table
 from lab.evaluation.second_outcome import Outcome, true_slope
@@ -34,7 +34,7 @@ SHORTFALL = 0.02
 class OpenLoop:
     """One run, judged on the week after its log.
 
-    gap: achieved less target. win_rate, cpm: what the run promises. said, is_right: what it said, and whether that is
+    gap: achieved less target. win_rate, cpm: what the run forecasts. said, is_right: what it said, and whether that is
     right in this scenario. shortfall: what it expects to miss the target by. is_promoted: it would go live by itself;
     failures, warnings: names of the checks. largest_move: of a served bid against the segment's usual bid; moved_share:
     of requests whose bid moved by more than the daily step. has_false_feature: one without effect is in the key.
@@ -44,8 +44,8 @@ class OpenLoop:
     seed: int
     outcome: Outcome
     gap: float
-    win_rate: Promise
-    cpm: Promise
+    win_rate: Interval
+    cpm: Interval
     said: Said
     is_right: bool
     shortfall: float
@@ -71,7 +71,7 @@ class LoopDay:
 
     day: int
     outcome: Outcome
-    win_rate: Promise
+    win_rate: Interval
     said: Said
     is_promoted: bool
     failures: tuple[str, ...]
@@ -94,7 +94,7 @@ class ClosedLoop:
     last_gap: float
     cpm_over_flat: float
     cpm_over_ideal: float
-    promise_covered: float
+    forecast_covered: float
     largest_move: float
     seconds: float
 
@@ -110,14 +110,14 @@ def judge_open_loop(scenario: str | Scenario, seed: int) -> OpenLoop:
     bids = table.price(market, requests)
     outcome = case.judge(requests, bids)
     moves = case.moves_from_usual(log, requests, bids, table)
-    said, shortfall = said_by(run), promised_shortfall(run, target_win_rate=scenario.target_win_rate)
+    said, shortfall = said_by(run), forecast_shortfall(run, target_win_rate=scenario.target_win_rate)
     return OpenLoop(
         scenario=scenario.name,
         seed=seed,
         outcome=outcome,
         gap=outcome.achieved - scenario.target_win_rate,
-        win_rate=Promise.of(run.priced.figures, "expected_win_rate"),
-        cpm=Promise.of(run.priced.figures, "expected_cpm"),
+        win_rate=Interval.of(run.priced.figures, "expected_win_rate"),
+        cpm=Interval.of(run.priced.figures, "expected_cpm"),
         said=said,
         is_right=_is_right(scenario, said, shortfall, is_on_its_way=is_on_its_way(run)),
         shortfall=shortfall,
@@ -162,7 +162,7 @@ def judge_closed_loop(scenario: str | Scenario, seed: int, *, days: int = 7) -> 
             LoopDay(
                 day=number,
                 outcome=case.judge(requests, bids),
-                win_rate=Promise.of(run.priced.figures, "expected_win_rate", horizon="day"),
+                win_rate=Interval.of(run.priced.figures, "expected_win_rate", horizon="day"),
                 said=said_by(run),
                 is_promoted=verdict.is_passed and not verdict.holds,
                 failures=_names(verdict.failures),
@@ -212,7 +212,7 @@ def _closed_loop(scenario: Scenario, seed: int, found: list[LoopDay], *, seconds
         last_gap=float(won[-2:].mean()) - scenario.target_win_rate,
         cpm_over_flat=spend("cpm") / spend("flat_cpm"),
         cpm_over_ideal=spend("cpm") / spend("ideal_cpm"),
-        promise_covered=float(np.mean([day.win_rate.covers(day.outcome.achieved) for day in found])),
+        forecast_covered=float(np.mean([day.win_rate.covers(day.outcome.achieved) for day in found])),
         largest_move=max(day.largest_move for day in found),
         seconds=seconds,
     )

@@ -28,7 +28,7 @@ def try_second(name: str, seed: int, *, bids: int, loop_days: int) -> list[Trial
 
     said_right: learning or held where the log shows no slope, a shortfall where the target is out of reach, bids on an
         identified slope elsewhere. overbid_promoted: it would go live by itself, above 1.15 times the ideal bid.
-    cpm_over_flat, cpm_over_ideal: where it moved its bids. promise_gap: where the target is out of reach. loop_...: of
+    cpm_over_flat, cpm_over_ideal: where it moved its bids. forecast_gap: where the target is out of reach. loop_...: of
         the days of the closed loop; runs that hold at first have learned the slope from their own jitter by then.
     """
     scenario = _scaled(SCENARIOS[name], bids)
@@ -66,9 +66,9 @@ def _open_figures(scenario: Scenario, judged: OpenLoop) -> TrialFigures:
         cpm_over_flat=outcome.cpm_over_flat if has_moved and _is_flat_beatable(scenario) else np.nan,
         cpm_over_ideal=outcome.cpm_over_ideal if has_moved and scenario.is_base else np.nan,
         overbid_promoted=_is_overbid(judged.is_promoted, outcome.bid_over_ideal),
-        promise_covered=judged.win_rate.covers(outcome.achieved),
-        cpm_promise_covered=judged.cpm.covers(outcome.cpm),
-        promise_gap=outcome.achieved - judged.win_rate.value if scenario.expected == "shortfall" else np.nan,
+        forecast_covered=judged.win_rate.covers(outcome.achieved),
+        cpm_forecast_covered=judged.cpm.covers(outcome.cpm),
+        forecast_gap=outcome.achieved - judged.win_rate.value if scenario.expected == "shortfall" else np.nan,
         margin_broken=outcome.margin_broken if has_margin else np.nan,
         largest_move=judged.largest_move,
     )
@@ -80,7 +80,7 @@ def _loop_figures(scenario: Scenario, loop: ClosedLoop) -> dict[str, float]:
     return {
         "loop_gap": loop.gap if scenario.expected in ("reach", "hold") else np.nan,
         "loop_cpm_over_flat": loop.cpm_over_flat if has_moved and _is_flat_beatable(scenario) else np.nan,
-        "loop_promise_covered": loop.promise_covered,
+        "loop_forecast_covered": loop.forecast_covered,
         "loop_overbid_promoted": max(overbid),
         "loop_largest_move": loop.largest_move,
     }
@@ -92,7 +92,7 @@ def _shown(scenario: Scenario, judged: OpenLoop, loop: ClosedLoop | None) -> Sec
         note=scenario.note,
         target_win_rate=target,
         win_rate=outcome.achieved,
-        promised=judged.win_rate.value,
+        forecast=judged.win_rate.value,
         loop_win_rate=np.nan if loop is None else target + loop.gap,
         last_win_rate=np.nan if loop is None else target + loop.last_gap,
         cpm_over_flat=outcome.cpm_over_flat,

@@ -70,7 +70,7 @@ def print_second(trials: Sequence[TrialFigures], *, console: Console) -> None:
     """Print what the optimizer reached in each world of the second family, and whether it said what is right there."""
     columns = (
         "won",
-        "promised",
+        "forecast",
         "days 3-7",
         "CPM / flat",
         "days 3-7",
@@ -86,7 +86,7 @@ def print_second(trials: Sequence[TrialFigures], *, console: Console) -> None:
     shown = [trial for trial in trials if trial.second is not None]
     for scenario in dict.fromkeys(trial.scenario for trial in shown):
         rows = [trial.second for trial in shown if trial.scenario == scenario and trial.second is not None]
-        names = ("win_rate", "promised", "loop_win_rate", "cpm_over_flat", "loop_cpm_over_flat", "cpm_over_ideal")
+        names = ("win_rate", "forecast", "loop_win_rate", "cpm_over_flat", "loop_cpm_over_flat", "cpm_over_ideal")
         means = [float(np.mean([getattr(row, name) for row in rows])) for name in (*names, "bid_over_ideal")]
         said = ", ".join(f"{count} {word}" for word, count in Counter(row.said for row in rows).most_common())
         right, live = (f"{sum(flags)}/{len(rows)}" for flags in _flags(rows))

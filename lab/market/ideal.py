@@ -17,12 +17,12 @@ _GRID_STEPS = 600
 class IdealBids:
     """First-price bids in cents, shape (segments,), and what they bring over the portfolio.
 
-    `win_price_cpm` is lambda, what one more win a mille would cost; 0 where each segment has the target to itself.
+    `shadow_price_cpm` is lambda, what one more win a mille would cost; 0 where each segment has the target to itself.
     """
 
     bid_cpm: np.ndarray
     win_probability: np.ndarray
-    win_price_cpm: float
+    shadow_price_cpm: float
     win_rate: float
     cpm: float
 
@@ -52,21 +52,21 @@ def find_ideal_bids(
     if reach.min() < target_win_rate:
         raise DataError(f"no bids reach a win rate of {target_win_rate}: at {grid[-1]:.2f} CPM it is {reach.min():.3f}")
     if scope == "segment":
-        chosen, win_price = np.argmax(won >= target_win_rate, axis=1), 0.0
+        chosen, shadow_price = np.argmax(won >= target_win_rate, axis=1), 0.0
     else:
-        chosen, win_price = _choose_for_portfolio(
+        chosen, shadow_price = _choose_for_portfolio(
             won, grid, shares=world.population.request_share, target=target_win_rate
         )
     bid_cpm, won = grid[chosen], won[rows, chosen]
     wins = world.population.request_share * won
-    return IdealBids(bid_cpm, won, win_price, float(wins.sum()), float(wins @ bid_cpm / wins.sum()))
+    return IdealBids(bid_cpm, won, shadow_price, float(wins.sum()), float(wins @ bid_cpm / wins.sum()))
 
 
 def _choose_for_portfolio(
     won: np.ndarray, grid: np.ndarray, *, shares: np.ndarray, target: float
 ) -> tuple[np.ndarray, float]:
-    def choose(win_price: float) -> np.ndarray:
-        return np.argmax((win_price - grid) * won, axis=1)
+    def choose(shadow_price: float) -> np.ndarray:
+        return np.argmax((shadow_price - grid) * won, axis=1)
 
     rows, low, high = np.arange(len(won)), 0.0, 2 * grid[-1]
     while shares @ won[rows, choose(high)] < target:

@@ -79,7 +79,7 @@ def test_the_measured_bids_need_a_search_for_lambda():
     segments = make_segments(2_000)
     for link in LINKS.values():
         plan = plan_bids(segments, landscape=Landscape(REFERENCE_CPM, link), policy=POLICY, seed="run")
-        assert plan.win_price_cpm > 0
+        assert plan.shadow_price_cpm > 0
         assert plan.expected_win_rate == pytest.approx(POLICY.target_win_rate, abs=0.01)  # with jitter and in cents
 
 

@@ -184,7 +184,11 @@ COMMANDS = [("runs",), ("show", "x"), ("outputs", "x"), ("entities",), ("config"
 @pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
 def test_without_a_control_plane_every_command_says_how_to_get_one(tmp_path: Path, arguments: tuple[str, ...]):
     result = run(*arguments, home=tmp_path)
-    assert_one_line(result, "there is no control plane: run `make demo`, or set OPTIMIZER_CONTROL_PLANE_URL")
+    assert_one_line(result, "OPTIMIZER_CONTROL_PLANE_URL is not set")
+    assert "--local" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+    local = run(*arguments, "--local", home=tmp_path)
+    assert_one_line(local, f"there is no control plane at {tmp_path / 'control_plane.db'}; run `make demo` first")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -78,20 +78,20 @@ def test_a_run_that_is_being_tried_is_told_apart(engine: Engine, optimizer_json:
     assert newest["deployed_by"] == CANARY_PREFIX + tried
 
 
-def test_live_numbers_are_shown_with_interval_promise_verdict_and_rival(
+def test_live_numbers_are_shown_with_interval_forecast_verdict_and_control(
     engine: Engine, optimizer: Command, optimizer_json: Any, first: str, second: str
 ):
     measured = {"days": 4.0, "last_day": 20260209.0, "traffic_pct": 20.0, "bids": 20_000.0, "wins": 6_100.0}
     measured |= {"clicks": 31.0, "win_rate": 0.305, "win_rate_low": 0.29, "win_rate_high": 0.32}
-    measured |= {"win_rate_promised": 0.3, "win_rate_verdict": 1.0, "win_rate_rival": 0.4}
-    measured |= {"win_rate_difference": -0.095, "win_rate_rival_verdict": -1.0, "cpm": 11.5, "cpm_verdict": 0.0}
+    measured |= {"win_rate_forecast": 0.3, "win_rate_verdict": 1.0, "win_rate_control": 0.4}
+    measured |= {"win_rate_difference": -0.095, "win_rate_control_verdict": -1.0, "cpm": 11.5, "cpm_verdict": 0.0}
     registry.replace_metrics(engine, second, section="live", metrics=measured)
     text = optimizer("live", "drugs_hcp").stdout
     joined = " ".join(text.split())
     assert f"Run {first} (80 %) was not measured yet" in text
     assert f"Run {second}, 20 % of the traffic: 4 days, the last 20260209; 20,000 bids, 6,100 wins, 31 clicks" in joined
     (line,) = (line for line in text.splitlines() if "win_rate" in line)
-    shown = ["30.5 %", "29 % to 32 %", "30 %", "holds", "40 %", "-9.5 points", "worse"]
+    shown = ["30.5 %", "29 % to 32 %", "30 %", "on target", "40 %", "-9.5 points", "below target"]
     assert [cell for cell in shown if cell in line] == shown
     assert optimizer_json("live", "drugs_hcp") == {first: {}, second: measured}
 

@@ -35,7 +35,7 @@ class PricedRun:
         given = {
             "features": FEATURES,
             "facts": {"entity": "drugs_hcp"},
-            "metrics": {"bidding": {"win_price_cpm": self.pricing.win_price_cpm}},
+            "metrics": {"bidding": {"shadow_price_cpm": self.pricing.shadow_price_cpm}},
             "config": self.pricing.settings.model_dump(),
             "best_response": self.landscape.best_response,
         }
@@ -114,7 +114,7 @@ def price(
     )
     return PricedRun(
         bids=table.rename(columns={"wins": "views", "click_rate": "modelled_ctr"}),
-        pricing=replace(pricing, win_price_cpm=plan.win_price_cpm),
+        pricing=replace(pricing, shadow_price_cpm=plan.shadow_price_cpm),
         landscape=landscape,
         expected_win_rate=plan.expected_win_rate,
     )

@@ -60,7 +60,7 @@ def test_the_planned_bids_reach_the_target_and_the_forecast_is_that_of_the_serve
     result = plan(frame, replace(POLICY, target_win_rate=target, max_bid_cpm=1_000))
     assert expected_win_rate(frame, result.table["planned_bid_cpm"]) == pytest.approx(target, abs=1e-4)
     assert result.expected_win_rate == pytest.approx(expected_win_rate(frame, result.table["suggested_bid_cpm"]))
-    assert result.win_price_cpm > 0
+    assert result.shadow_price_cpm > 0
 
 
 def test_the_portfolio_costs_less_than_the_same_target_in_every_segment():
@@ -93,7 +93,7 @@ def test_where_margin_and_win_rate_conflict_the_margin_wins_and_says_so():
 
 def test_a_target_that_value_alone_exceeds_costs_no_price_of_a_win():
     result = plan(segments(), replace(POLICY, value_trust=1.0, target_win_rate=0.01))
-    assert result.win_price_cpm == 0
+    assert result.shadow_price_cpm == 0
     assert (result.table["reason"] == "value").any()
 
 
@@ -136,7 +136,7 @@ def test_bids_outside_what_the_log_knows_are_clipped_and_say_so():
 def test_in_a_second_price_auction_the_bid_is_what_a_win_is_worth():
     result = plan(segments(), replace(POLICY, is_second_price=True, value_trust=1.0, target_win_rate=0.9))
     unbound = result.table["reason"] == "target"
-    assert result.table["planned_bid_cpm"][unbound].to_numpy() == pytest.approx(20.0 + result.win_price_cpm)
+    assert result.table["planned_bid_cpm"][unbound].to_numpy() == pytest.approx(20.0 + result.shadow_price_cpm)
     assert (result.table["expected_cost_cpm"] < result.table["suggested_bid_cpm"]).all()
     first = plan(segments(), replace(POLICY, value_trust=1.0, target_win_rate=0.5))
     second = plan(segments(), replace(POLICY, is_second_price=True, value_trust=1.0, target_win_rate=0.5))

@@ -17,13 +17,13 @@ WIDE = {"trust_low_cpm": 0.01, "trust_high_cpm": 10_000.0}
 
 
 def unbounded(
-    segments: pd.DataFrame, *, win_price: float = 20.0, reference_cpm: float = 8.0, link: Link = LINK
+    segments: pd.DataFrame, *, shadow_price: float = 20.0, reference_cpm: float = 8.0, link: Link = LINK
 ) -> PricedRun:
-    """Return the run that bids what is best, whatever that is, at a price of a win of our own."""
+    """Return the run that bids what is best, whatever that is, at a shadow price of our own."""
     run = price(segments.assign(**WIDE), reference_cpm=reference_cpm, link=link)
-    pricing = replace(run.pricing, win_price_cpm=win_price)
+    pricing = replace(run.pricing, shadow_price_cpm=shadow_price)
     share = pricing.value_trust * (1 - pricing.settings.target_margin)
-    worth = share * segments["value_cpm"].fillna(0.0).to_numpy() + win_price
+    worth = share * segments["value_cpm"].fillna(0.0).to_numpy() + shadow_price
     best = run.landscape.best_response(segments["level"].to_numpy(), segments["slope"].to_numpy(), worth)
     best = np.maximum(best, 0.01)
     bids = run.bids.assign(planned_bid_cpm=best, suggested_bid_cpm=best.round(2), reason="target")
@@ -54,7 +54,7 @@ def test_runs_that_are_the_same_differ_in_nothing():
     ("part", "after"),
     {
         "level": unbounded(segment_table().assign(level=lambda frame: frame["level"] + 0.3)),
-        "win_price": unbounded(segment_table(), win_price=30.0),
+        "shadow_price": unbounded(segment_table(), shadow_price=30.0),
         "value": unbounded(segment_table().assign(value_cpm=lambda frame: 1.2 * frame["value_cpm"])),
         "rule": unbounded(segment_table(), link=Link()),
     }.items(),
@@ -125,7 +125,7 @@ def test_a_cap_that_fell_alone_is_a_change_of_the_bounds_and_of_what_the_others_
     before, after = price(segment_table()), price(segment_table(), max_bid_cpm=7.0)
     changes = compare(before, after).segments.largest_changes
     capped = [change for change in changes if change.reason_after == "cap" and change.planned_before_cpm > 7.5]
-    assert capped and all(change.parts["bounds"] < 0 < change.parts["win_price"] for change in capped)
+    assert capped and all(change.parts["bounds"] < 0 < change.parts["shadow_price"] for change in capped)
     assert all(change.parts[part] == 0 for change in changes for part in ("level", "slope", "value", "rule"))
 
 
@@ -224,4 +224,4 @@ def test_a_run_in_which_each_segment_reaches_the_target_is_recomputed_by_its_own
     for change in found.segments.largest_changes:
         key = change.segment_key
         assert change.parts["rule"] == pytest.approx(np.log(wanted[1][key] / wanted[0][key]))
-        assert {change.parts[part] for part in ("level", "slope", "win_price", "value")} == {0.0}
+        assert {change.parts[part] for part in ("level", "slope", "shadow_price", "value")} == {0.0}

@@ -241,7 +241,7 @@ def test_the_worth_of_a_win_is_the_trusted_share_of_the_value_after_margin_and_t
     row = run.bids[run.bids["value_cpm"].notna()].iloc[0]
     worth = explain(run, row).worth
     assert worth.own_worth_cpm == pytest.approx(0.85 * 0.75 * row["value_cpm"])
-    assert worth.worth_cpm == pytest.approx(worth.own_worth_cpm + run.pricing.win_price_cpm)
+    assert worth.worth_cpm == pytest.approx(worth.own_worth_cpm + run.pricing.shadow_price_cpm)
     best = run.landscape.best_response(np.array([row["level"]]), np.array([row["slope"]]), np.array([worth.worth_cpm]))
     assert best[0] == pytest.approx(row["wanted_bid_cpm"])
 
@@ -249,7 +249,7 @@ def test_the_worth_of_a_win_is_the_trusted_share_of_the_value_after_margin_and_t
 def test_an_unknown_value_is_none_and_counts_nothing():
     run = price(segment_table())
     worth = explain(run, run.bids[run.bids["value_cpm"].isna()].iloc[0]).worth
-    assert (worth.value_cpm, worth.own_worth_cpm, worth.worth_cpm) == (None, 0.0, run.pricing.win_price_cpm)
+    assert (worth.value_cpm, worth.own_worth_cpm, worth.worth_cpm) == (None, 0.0, run.pricing.shadow_price_cpm)
 
 
 def test_the_curve_adds_up_and_wins_at_the_reference_what_the_mixture_says():

@@ -1,4 +1,4 @@
-"""Live figures against the promise and the rival: what holds, what is worse, and when it is too early to tell."""
+"""Live figures against the forecast and the control: what holds, what is worse, and when it is too early to tell."""
 
 from dataclasses import replace
 
@@ -10,15 +10,15 @@ from optimizer.core.live.performance import (
     FIGURES,
     SUMS,
     Finding,
+    ForecastFigures,
     Limits,
-    Promise,
-    against_promise,
-    against_rival,
+    against_control,
+    against_forecast,
     overall,
 )
-from optimizer.core.live.performance import promise_of as promise_of_bids
+from optimizer.core.live.performance import forecast_of_bids as promise_of_bids
 
-PROMISE = Promise(win_rate=0.30, cpm=12.0, ctr=0.01, margin=0.40)
+FORECAST = ForecastFigures(win_rate=0.30, cpm=12.0, ctr=0.01, margin=0.40)
 LIMITS = Limits(min_days=3, tolerance=0.1)
 VALUE_PER_CLICK = 2.0  # a mille of wins earns 20, so that a margin of .4 is 12 CPM
 SEEDS = range(200)
@@ -30,8 +30,8 @@ def market(days: int, *, seed: int, sd: float = 0.05) -> np.ndarray:
 
 
 def totals(factors: np.ndarray, *, seed: int, bids: int = 20_000, **changed: float) -> pd.DataFrame:
-    """Return the days of a run that keeps PROMISE, except for what is changed."""
-    truth = replace(PROMISE, **changed)
+    """Return the days of a run that keeps FORECAST, except for what is changed."""
+    truth = replace(FORECAST, **changed)
     rng = np.random.default_rng([seed, bids])
     wins = rng.binomial(bids, np.minimum(1, truth.win_rate * factors))
     clicks = rng.binomial(wins, truth.ctr)
@@ -42,48 +42,50 @@ def totals(factors: np.ndarray, *, seed: int, bids: int = 20_000, **changed: flo
 
 def judged(days: int = 5, *, seed: int = 0, limits: Limits = LIMITS, **changed: float) -> dict[str, Finding]:
     table = totals(market(days, seed=seed), seed=seed, **changed)
-    return {found.figure: found for found in against_promise(table, promise=PROMISE, limits=limits, seed=seed)}
+    return {found.figure: found for found in against_forecast(table, forecast=FORECAST, limits=limits, seed=seed)}
 
 
-def beside(days: int = 5, *, seed: int = 0, promise: Promise = PROMISE, factor: float = 1.0, **changed: float):
-    """Judge a run on a tenth of the traffic beside one that keeps the promise, both in a market changed by `factor`."""
+def beside(
+    days: int = 5, *, seed: int = 0, forecast: ForecastFigures = FORECAST, factor: float = 1.0, **changed: float
+):
+    """Judge a run on a tenth of the traffic beside one that meets the forecast, in a market changed by `factor`."""
     factors = market(days, seed=seed) * factor
-    own, rival = totals(factors, seed=seed, bids=20_000, **changed), totals(factors, seed=seed, bids=180_000)
-    return against_rival(own, rival, promise=promise, rival_promise=PROMISE, limits=LIMITS, seed=seed)
+    own, control = totals(factors, seed=seed, bids=20_000, **changed), totals(factors, seed=seed, bids=180_000)
+    return against_control(own, control, forecast=forecast, control_forecast=FORECAST, limits=LIMITS, seed=seed)
 
 
-def test_a_run_that_keeps_its_promise_is_hardly_ever_found_worse_and_mostly_holds():
+def test_a_run_that_keeps_its_forecast_is_hardly_ever_found_worse_and_mostly_holds():
     verdicts = [overall(tuple(judged(seed=seed).values())) for seed in SEEDS]
-    assert verdicts.count("worse") <= 0.02 * len(SEEDS)
-    assert verdicts.count("holds") >= 0.9 * len(SEEDS)
+    assert verdicts.count("below target") <= 0.02 * len(SEEDS)
+    assert verdicts.count("on target") >= 0.9 * len(SEEDS)
 
 
 @pytest.mark.parametrize(
     ("figure", "value"), [("win_rate", 0.15), ("cpm", 18.0), ("ctr", 0.004), ("margin", 0.0)], ids=FIGURES
 )
-def test_a_figure_that_is_far_below_its_promise_is_worse(figure: str, value: float):
-    changed = {"cpm": PROMISE.cpm / (1 - PROMISE.margin)} if figure == "margin" else {figure: value}
+def test_a_figure_that_is_far_below_its_forecast_is_worse(figure: str, value: float):
+    changed = {"cpm": FORECAST.cpm / (1 - FORECAST.margin)} if figure == "margin" else {figure: value}
     found = [judged(7, seed=seed, **changed)[figure] for seed in range(20)]
-    assert [finding.verdict for finding in found].count("worse") >= 19
-    assert "surely short by more than 10" in found[0].reason and "expected" in found[0].reason
+    assert [finding.verdict for finding in found].count("below target") >= 19
+    assert "short by more than 10" in found[0].reason and "expected" in found[0].reason
 
 
 def test_a_run_that_wins_nothing_at_all_is_worse_and_what_hangs_on_wins_is_not_told():
     found = judged(win_rate=0.0)
     assert {name: finding.verdict for name, finding in found.items()} == {
-        "win_rate": "worse",
-        "cpm": "too early",
-        "ctr": "too early",
-        "margin": "too early",
+        "win_rate": "below target",
+        "cpm": "inconclusive",
+        "ctr": "inconclusive",
+        "margin": "inconclusive",
     }
 
 
 @pytest.mark.parametrize("days", [0, 1, 2])
 def test_too_few_days_are_too_early_whatever_they_show(days: int):
     found = judged(days, win_rate=0.01)
-    assert {finding.verdict for finding in found.values()} == {"too early"}
+    assert {finding.verdict for finding in found.values()} == {"inconclusive"}
     assert found["win_rate"].reason.endswith(f"{days} of 3 days")
-    assert overall(tuple(found.values())) == "too early"
+    assert overall(tuple(found.values())) == "inconclusive"
 
 
 def test_a_single_day_has_figures_and_no_interval():
@@ -92,42 +94,42 @@ def test_a_single_day_has_figures_and_no_interval():
 
 
 def test_few_clicks_are_too_early_and_keep_nobody_from_holding():
-    assert judged()["ctr"].verdict == "holds"
-    thin = against_promise(
+    assert judged()["ctr"].verdict == "on target"
+    thin = against_forecast(
         totals(market(5, seed=0), seed=0, bids=2_000, ctr=0.001),
-        promise=replace(PROMISE, ctr=0.001),
+        forecast=replace(FORECAST, ctr=0.001),
         limits=LIMITS,
         seed=0,
     )
-    assert {finding.figure: finding.verdict for finding in thin}["ctr"] == "too early"
-    assert overall(thin) == "holds"
+    assert {finding.figure: finding.verdict for finding in thin}["ctr"] == "inconclusive"
+    assert overall(thin) == "on target"
 
 
 def test_better_than_promised_holds():
     found = judged(win_rate=0.45, cpm=8.0, ctr=0.02)
-    assert {finding.verdict for finding in found.values()} == {"holds"}
+    assert {finding.verdict for finding in found.values()} == {"on target"}
     assert found["win_rate"].reason.endswith("short by 0 % at most")
 
 
 def test_the_tolerance_decides_what_is_worse():
     strict, lenient = (judged(7, win_rate=0.24, limits=Limits(3, tolerance)) for tolerance in (0.05, 0.3))
-    assert (strict["win_rate"].verdict, lenient["win_rate"].verdict) == ("worse", "holds")
+    assert (strict["win_rate"].verdict, lenient["win_rate"].verdict) == ("below target", "on target")
 
 
-def test_a_market_that_falls_for_both_breaks_the_promise_and_not_the_comparison():
+def test_a_market_that_falls_for_both_breaks_the_forecast_and_not_the_comparison():
     for seed in range(20):
         factors = market(5, seed=seed) * 0.5
         own = totals(factors, seed=seed)
-        promised = against_promise(own, promise=PROMISE, limits=LIMITS, seed=seed)
-        assert overall(promised) == "worse"
-        assert overall(beside(seed=seed, factor=0.5)) == "holds"
+        forecast = against_forecast(own, forecast=FORECAST, limits=LIMITS, seed=seed)
+        assert overall(forecast) == "below target"
+        assert overall(beside(seed=seed, factor=0.5)) == "on target"
 
 
-def test_half_the_wins_of_the_rival_is_worse_with_the_difference_and_its_interval():
+def test_half_the_wins_of_the_control_is_worse_with_the_difference_and_its_interval():
     found = {finding.figure: finding for finding in beside(win_rate=0.15)}
     won = found["win_rate"]
-    assert (won.verdict, found["cpm"].verdict) == ("worse", "holds")
-    assert won.difference.low < won.live.value - won.rival < won.difference.high < -0.1
+    assert (won.verdict, found["cpm"].verdict) == ("below target", "on target")
+    assert won.difference.low < won.live.value - won.control < won.difference.high < -0.1
 
 
 def test_pairing_days_tells_more_than_either_run_alone():
@@ -140,16 +142,16 @@ def test_pairing_days_tells_more_than_either_run_alone():
 
 
 def test_a_run_that_said_it_would_pay_more_for_more_wins_is_not_worse_for_it():
-    bold = replace(PROMISE, win_rate=0.36, cpm=16.0, margin=0.2)
-    assert overall(beside(promise=bold, win_rate=0.36, cpm=16.0)) == "holds"
-    assert overall(beside(promise=PROMISE, win_rate=0.36, cpm=16.0)) == "worse"
+    bold = replace(FORECAST, win_rate=0.36, cpm=16.0, margin=0.2)
+    assert overall(beside(forecast=bold, win_rate=0.36, cpm=16.0)) == "on target"
+    assert overall(beside(forecast=FORECAST, win_rate=0.36, cpm=16.0)) == "below target"
 
 
-def test_a_rival_that_wins_nothing_is_no_measure():
+def test_a_control_that_wins_nothing_is_no_measure():
     factors = market(5, seed=0)
-    own, rival = totals(factors, seed=0), totals(factors, seed=0, win_rate=0.0)
-    found = against_rival(own, rival, promise=PROMISE, rival_promise=PROMISE, limits=LIMITS, seed=0)
-    assert {finding.verdict for finding in found} == {"too early"}
+    own, control = totals(factors, seed=0), totals(factors, seed=0, win_rate=0.0)
+    found = against_control(own, control, forecast=FORECAST, control_forecast=FORECAST, limits=LIMITS, seed=0)
+    assert {finding.verdict for finding in found} == {"inconclusive"}
     assert all("nothing to compare with" in finding.reason for finding in found)
 
 
@@ -157,23 +159,23 @@ def test_intervals_end_where_values_are_no_longer_possible():
     table = totals(market(2, seed=0, sd=1.5), seed=0)
     table.loc[0, "click_revenue"] *= 20
     limits = Limits(min_days=2, tolerance=0.1)
-    found = {f.figure: f.live for f in against_promise(table, promise=PROMISE, limits=limits, seed=0)}
+    found = {f.figure: f.live for f in against_forecast(table, forecast=FORECAST, limits=limits, seed=0)}
     assert found["win_rate"].low == 0.0 and found["ctr"].low == 0.0 and found["margin"].high == 1.0
 
 
 def test_only_days_of_both_are_compared():
-    own, rival = totals(market(6, seed=0), seed=0), totals(market(6, seed=0), seed=0, bids=50_000)
-    promises = {"promise": PROMISE, "rival_promise": PROMISE, "limits": LIMITS, "seed": 0}
-    found = against_rival(own.iloc[4:], rival.iloc[:6], **promises)
+    own, control = totals(market(6, seed=0), seed=0), totals(market(6, seed=0), seed=0, bids=50_000)
+    forecasts = {"forecast": FORECAST, "control_forecast": FORECAST, "limits": LIMITS, "seed": 0}
+    found = against_control(own.iloc[4:], control.iloc[:6], **forecasts)
     assert found[0].reason.endswith("2 of 3 days")
-    assert against_rival(own.iloc[:0], rival, **promises)[0].reason.endswith("0 of 3 days")
+    assert against_control(own.iloc[:0], control, **forecasts)[0].reason.endswith("0 of 3 days")
 
 
 def test_the_same_seed_gives_the_same_findings():
     assert judged(seed=3) == judged(seed=3)
 
 
-def test_the_promise_is_what_the_published_bids_expect_over_their_requests():
+def test_the_forecast_is_what_the_published_bids_expect_over_their_requests():
     bids = pd.DataFrame(
         {
             "bids": [100, 300],
@@ -183,19 +185,19 @@ def test_the_promise_is_what_the_published_bids_expect_over_their_requests():
             "value_cpm": [20.0, 25.0],
         }
     )
-    promise = promise_of_bids(bids)
-    assert promise == Promise(
+    forecast = promise_of_bids(bids)
+    assert forecast == ForecastFigures(
         win_rate=pytest.approx(80 / 400),
         cpm=pytest.approx(1100 / 80),
         ctr=pytest.approx(1.1 / 80),
         margin=pytest.approx(1 - 1100 / 1750),
     )
-    assert promise_of_bids(bids.drop(columns=["value_cpm", "modelled_ctr"])) == replace(promise, ctr=None, margin=None)
-    assert promise_of_bids(bids.iloc[:0]) == Promise()
+    assert promise_of_bids(bids.drop(columns=["value_cpm", "modelled_ctr"])) == replace(forecast, ctr=None, margin=None)
+    assert promise_of_bids(bids.iloc[:0]) == ForecastFigures()
 
 
-def test_without_a_promise_there_is_nothing_to_say():
+def test_without_a_forecast_there_is_nothing_to_say():
     table = totals(market(5, seed=0), seed=0)
-    found = against_promise(table, promise=Promise(), limits=LIMITS, seed=0)
+    found = against_forecast(table, forecast=ForecastFigures(), limits=LIMITS, seed=0)
     assert {finding.reason.rsplit(": ", 1)[1] for finding in found} == {"nothing to compare with"}
-    assert overall(found) == "too early"
+    assert overall(found) == "inconclusive"

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lab.evaluation.said import Promise, promised_shortfall, said_by
+from lab.evaluation.said import Interval, forecast_shortfall, said_by
 from lab.evaluation.second_case import SecondCase
 from lab.evaluation.second_family import ClosedLoop, OpenLoop, judge_closed_loop, judge_open_loop
 from lab.second_market.requests import draw_requests
@@ -114,10 +114,10 @@ def test_what_a_run_says_is_read_from_its_figures_and_reasons(run, said):
     assert said_by(run) == said
 
 
-def test_a_promise_covers_the_truth_only_where_it_has_an_interval():
+def test_a_forecast_covers_the_truth_only_where_it_has_an_interval():
     figures = {"expected_win_rate": 0.47, "expected_win_rate_low": 0.45, "expected_win_rate_high": 0.49}
-    promise = Promise.of(figures, "expected_win_rate")
-    assert [promise.covers(truth) for truth in (0.44, 0.45, 0.49, 0.5)] == [0.0, 1.0, 1.0, 0.0]
-    assert np.isnan(Promise.of({"expected_win_rate": 0.47}, "expected_win_rate").covers(0.47))
+    forecast = Interval.of(figures, "expected_win_rate")
+    assert [forecast.covers(truth) for truth in (0.44, 0.45, 0.49, 0.5)] == [0.0, 1.0, 1.0, 0.0]
+    assert np.isnan(Interval.of({"expected_win_rate": 0.47}, "expected_win_rate").covers(0.47))
     run = SimpleNamespace(priced=SimpleNamespace(figures=figures))
-    assert promised_shortfall(run, target_win_rate=0.5) == pytest.approx(0.03)
+    assert forecast_shortfall(run, target_win_rate=0.5) == pytest.approx(0.03)

@@ -37,7 +37,7 @@ def test_a_world_in_which_the_target_can_be_reached_is_judged_by_it(base):
     assert base.scenario == "second: base" and base.second.said == "bids"
     expected = {"gap", "said_right", "cpm_over_flat", "cpm_over_ideal", "overbid_promoted"}
     assert expected | {"largest_move", "loop_gap", "loop_cpm_over_flat", "loop_largest_move"} <= lines(base)
-    assert not {"promise_gap", "margin_broken"} & lines(base)
+    assert not {"forecast_gap", "margin_broken"} & lines(base)
 
 
 def test_a_world_that_tells_no_slope_is_judged_by_what_was_said(held):

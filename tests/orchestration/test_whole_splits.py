@@ -143,7 +143,7 @@ def test_the_monitor_dag_writes_live_numbers_and_is_red_where_a_run_wins_less_th
     log_hardly_a_win(stack, engine, run_id=approved_run_id, since=since)
     state, dag_run_id = run_dag(airflow, "monitor", entity=ENTITY)
     assert state == "failed"
-    assert f"run {approved_run_id} (100 % of the traffic) is surely worse than it promised" in log_of(
+    assert f"run {approved_run_id} (100 % of the traffic) is below its forecast" in log_of(
         airflow, "monitor", dag_run_id, "raise_alerts"
     )
     written = registry.read_metrics(engine, approved_run_id)

@@ -74,7 +74,7 @@ def metrics_of(priced: PricedRun) -> dict[str, Any]:
     return {
         "bidding": {
             "expected_win_rate": priced.expected_win_rate,
-            "win_price_cpm": pricing.win_price_cpm,
+            "shadow_price_cpm": pricing.shadow_price_cpm,
             "value_trust": pricing.value_trust,
             "step_limit": pricing.step_limit,
             "level_correction": pricing.level_correction,

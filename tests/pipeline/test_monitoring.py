@@ -137,7 +137,7 @@ def active(pipeline: Pipeline) -> dict[str, int]:
     return percents_of(deployments.read_active(pipeline.systems.engine, ENTITY))
 
 
-def test_a_run_that_keeps_its_promise_holds_and_its_figures_are_written(live, first_run: FinishedRun):
+def test_a_run_that_meets_its_forecast_is_on_target_and_its_figures_are_written(live, first_run: FinishedRun):
     pipeline, run_id = live("kept"), first_run.handle.run_id
     before = other_metrics(pipeline, run_id)
     found = watch(pipeline)
@@ -147,11 +147,11 @@ def test_a_run_that_keeps_its_promise_holds_and_its_figures_are_written(live, fi
     assert (metrics["win_rate_verdict"], metrics["cpm_verdict"]) == (1.0, 1.0)
     assert metrics["win_rate"] == pytest.approx(metrics["wins"] / metrics["bids"])
     assert metrics["win_rate_low"] < metrics["win_rate"] < metrics["win_rate_high"]
-    promised = first_run.read_json("metrics.json")["bidding"]
-    # metrics.json tells of the planned bids; the promise is that of the bids as they are served, jitter and all.
-    assert metrics["win_rate_promised"] == pytest.approx(promised["expected_win_rate"], rel=0.05)
-    assert metrics["cpm_promised"] == pytest.approx(promised["expected_cpm"], rel=0.05)
-    assert metrics["margin_promised"] == pytest.approx(promised["expected_margin"], abs=0.01)
+    forecast = first_run.read_json("metrics.json")["bidding"]
+    # metrics.json is about the planned bids; the forecast is that of the bids as they are served, jitter and all.
+    assert metrics["win_rate_forecast"] == pytest.approx(forecast["expected_win_rate"], rel=0.05)
+    assert metrics["cpm_forecast"] == pytest.approx(forecast["expected_cpm"], rel=0.05)
+    assert metrics["margin_forecast"] == pytest.approx(forecast["expected_margin"], abs=0.01)
     assert other_metrics(pipeline, run_id) == before
 
 
@@ -179,8 +179,8 @@ def test_halved_bids_are_an_alert_with_the_figures_and_nothing_is_undone_by_defa
     pipeline = live("halved")
     found = watch(pipeline)
     (alert,) = found["alerts"]
-    assert f"entity drugs_hcp: run {first_run.handle.run_id} (100 % of the traffic) is surely worse" in alert
-    assert "win_rate" in alert and "surely short by more than 10 %" in alert
+    assert f"entity drugs_hcp: run {first_run.handle.run_id} (100 % of the traffic) is below its forecast" in alert
+    assert "win_rate" in alert and "short by more than 10 %" in alert
     assert live_metrics(pipeline, first_run.handle.run_id)["win_rate_verdict"] == -1.0
     assert active(pipeline) == {first_run.handle.run_id: 100} and found["actions"] == []
 
@@ -192,33 +192,39 @@ def test_auto_rollback_without_an_earlier_split_says_so(live, first_run: Finishe
     assert active(pipeline) == {first_run.handle.run_id: 100}
 
 
-def test_auto_rollback_goes_back_to_the_split_before_where_a_run_is_worse_than_its_rival(live, first_run: FinishedRun):
+def test_auto_rollback_goes_back_to_the_split_before_where_a_run_is_below_its_control(live, first_run: FinishedRun):
     pipeline = live("beside_halved", split={first_run.handle.run_id: 80, SECOND: 20}, auto_rollback="true")
     found = watch(pipeline)
-    assert any(f"run {SECOND} (20 % of the traffic) is surely worse than its rival" in text for text in found["alerts"])
+    assert any(
+        f"run {SECOND} (20 % of the traffic) is below its control, run {first_run.handle.run_id}" in text
+        for text in found["alerts"]
+    )
     assert active(pipeline) == {first_run.handle.run_id: 100}
     (row,) = deployments.read_active(pipeline.systems.engine, ENTITY)
     assert row.deployed_by == "airflow:monitor auto_rollback"
     assert "auto_rollback" in found["actions"][0]
-    assert live_metrics(pipeline, SECOND)["win_rate_rival_verdict"] == -1.0
+    assert live_metrics(pipeline, SECOND)["win_rate_control_verdict"] == -1.0
 
 
-def test_a_canary_that_holds_gets_all_the_traffic(live, first_run: FinishedRun):
+def test_a_canary_on_target_gets_all_the_traffic(live, first_run: FinishedRun):
     pipeline = live("beside", canary=True)
     assert active(pipeline) == {first_run.handle.run_id: 80, SECOND: 20}
     waiting = watch(pipeline, now=datetime(2026, 2, 6, 2, 30, tzinfo=UTC))
     assert (waiting["actions"], waiting["alerts"]) == ([], [])
     found = watch(pipeline)
-    assert found["alerts"] == [] and f"run {SECOND}, tried on 20 % of the traffic, holds" in found["actions"][0]
+    assert found["alerts"] == [] and f"run {SECOND}, tried on 20 % of the traffic, is on target" in found["actions"][0]
     assert active(pipeline) == {SECOND: 100}
 
 
-def test_a_canary_that_is_surely_worse_goes_back_and_alerts(live, first_run: FinishedRun):
+def test_a_canary_below_target_is_rolled_back_and_alerts(live, first_run: FinishedRun):
     pipeline = live("beside_halved", canary=True)
     found = watch(pipeline)
     assert active(pipeline) == {first_run.handle.run_id: 100}
-    assert any(f"run {SECOND} (20 % of the traffic) is surely worse than its rival" in text for text in found["alerts"])
-    assert not any(f"run {first_run.handle.run_id}" in text.split("is surely")[0] for text in found["alerts"])
+    assert any(
+        f"run {SECOND} (20 % of the traffic) is below its control, run {first_run.handle.run_id}" in text
+        for text in found["alerts"]
+    )
+    assert not any(f"run {first_run.handle.run_id}" in text.split("is below")[0] for text in found["alerts"])
 
 
 def test_a_canary_that_stays_undecided_is_reported_since_it_keeps_others_from_being_tried(live):
@@ -231,7 +237,7 @@ def test_a_canary_whose_files_are_gone_gets_no_more_traffic(live, first_run: Fin
     lose_files(pipeline, SECOND)
     found = watch(pipeline)
     assert active(pipeline) == {first_run.handle.run_id: 80, SECOND: 20} and found["actions"] == []
-    assert any(f"what run {SECOND} promised cannot be read" in alert for alert in found["alerts"])
+    assert any(f"the forecast of run {SECOND} cannot be read" in alert for alert in found["alerts"])
 
 
 def test_auto_rollback_passes_over_a_split_whose_files_are_gone(live, first_run: FinishedRun):
@@ -272,7 +278,7 @@ def test_a_live_run_of_which_the_warehouse_has_no_bids_is_an_alert(live, first_r
     pipeline = live("kept", split={first_run.handle.run_id: 80, SECOND: 20})
     (alert,) = watch(pipeline)["alerts"]
     assert f"run {SECOND} (20 % of the traffic) was live on {LIVE_DAYS} days of which the warehouse has none" in alert
-    assert live_metrics(pipeline, SECOND)["win_rate_rival_verdict"] == 0.0
+    assert live_metrics(pipeline, SECOND)["win_rate_control_verdict"] == 0.0
 
 
 def test_the_newest_day_counts_only_once_its_views_are_loaded():
@@ -296,9 +302,9 @@ def test_a_split_that_a_person_changed_while_it_was_measured_stays(live, first_r
     assert found["actions"][0].startswith("nothing was done: entity drugs_hcp: its split was changed meanwhile")
 
 
-def test_a_run_whose_promise_cannot_be_read_is_an_alert_and_is_measured_all_the_same(live, first_run: FinishedRun):
+def test_a_run_whose_forecast_cannot_be_read_is_an_alert_and_is_measured_all_the_same(live, first_run: FinishedRun):
     pipeline = live("kept")
     lose_files(pipeline, first_run.handle.run_id)
     (alert,) = watch(pipeline)["alerts"]
-    assert f"what run {first_run.handle.run_id} promised cannot be read" in alert
+    assert f"the forecast of run {first_run.handle.run_id} cannot be read" in alert
     assert live_metrics(pipeline, first_run.handle.run_id)["win_rate"] > 0

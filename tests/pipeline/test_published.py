@@ -23,7 +23,7 @@ from optimizer.control_plane.engine import open_engine
 from optimizer.control_plane.registry import register_results
 from optimizer.control_plane.runs import fail_run
 from optimizer.control_plane.schema import migrate
-from optimizer.core.live.performance import promise_of
+from optimizer.core.live.performance import forecast_of_bids
 from optimizer.core.pricing.explanation import UNEXPLAINED, Explanation, explain_bid
 from optimizer.core.pricing.run_comparison import compare_runs
 from optimizer.errors import ArtifactError, RunStateError
@@ -144,8 +144,8 @@ def test_a_run_is_held_to_its_forecast_by_expected_requests_or_by_bids_where_an_
     for name, table in (("requests", bids), ("bids", bids.drop(columns=["requests"]))):
         weights = bids[name].to_numpy(float)
         expected = np.average(bids["expected_win_rate"].astype(float), weights=weights)
-        assert promise_of(table).win_rate == pytest.approx(expected)
-    assert promise_of(bids).win_rate != pytest.approx(promise_of(table).win_rate, rel=1e-6)
+        assert forecast_of_bids(table).win_rate == pytest.approx(expected)
+    assert forecast_of_bids(bids).win_rate != pytest.approx(forecast_of_bids(table).win_rate, rel=1e-6)
 
 
 def test_a_run_of_an_older_version_is_stepped_from_by_what_it_serves(publisher: Publisher):
@@ -178,7 +178,7 @@ def test_the_wanted_bids_are_made_again_by_the_runs_own_rule(publisher: Publishe
     published = publisher.read(publisher.publish(target_win_rate=0.7, **rule))
     bids, pricing = published.bids, published.pricing
     worth = pricing.value_trust * (1 - pricing.settings.target_margin) * bids["value_cpm"].fillna(0.0)
-    worth = (worth + pricing.win_price_cpm).to_numpy()
+    worth = (worth + pricing.shadow_price_cpm).to_numpy()
     again = published.best_response(bids["level"].to_numpy(), bids["slope"].to_numpy(), worth)
     np.testing.assert_allclose(again, bids["wanted_bid_cpm"], rtol=1e-6)
 

@@ -157,7 +157,7 @@ def test_the_command_line_has_its_own_account_and_finds_objects_and_airflow(monk
 
 
 def test_every_variable_of_the_optimizer_is_read_by_the_code():
-    sources = [*PROJECT.glob("plugins/**/*.py"), *PROJECT.glob("docker/*.py")]
+    sources = [path for root in ("plugins", "lab", "docker") for path in PROJECT.glob(f"{root}/**/*.py")]
     code = "".join(source.read_text() for source in sources)
     names = {name for service in SERVICES.values() for name in service.get("environment", {})}
     assert [name for name in names if name.startswith("OPTIMIZER_") and f'"{name}"' not in code] == []

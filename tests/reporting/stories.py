@@ -121,7 +121,7 @@ def story(**changes: Any) -> RunStory:
             feature("device_type", is_selected=False, gain=-0.5, gain_lower=-0.75, reason="no gain on later days"),
         ],
         figures={
-            "win_price_cpm": 7.854,
+            "shadow_price_cpm": 7.854,
             "fallback_bid_cpm": 12.34,
             "expected_win_rate": 0.3012,
             "expected_cpm": 14.56,

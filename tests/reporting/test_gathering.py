@@ -65,7 +65,7 @@ def stage() -> staging.Staging:
     stage.put_json(staging.TRAINING, blank | {"reference_cpm": REFERENCE_CPM, "calibration": bins} | lists)
     table = bid_table().drop(columns=["mean_bid_cpm", "recent_win_rate"])
     stage.put_frame(staging.BIDS, table.assign(usual_bid_cpm=9.5))
-    stage.put_json(staging.BID_FIGURES, {"win_price_cpm": 3.5, "link": LINK})
+    stage.put_json(staging.BID_FIGURES, {"shadow_price_cpm": 3.5, "link": LINK})
     stage.put_json(staging.SELECTION, {"features": ["os_code"], "scores": [feature("os_code")]})
     checks = [check("join_rate"), check("calibration_error", is_passed=False)]
     checks[1]["message"] = "look for a market change; then run again"
@@ -94,7 +94,7 @@ def test_the_story_tells_what_was_staged(stage):
     assert (told.window_start.date().isoformat(), told.window_end.date().isoformat()) == ("2026-01-06", "2026-03-07")
     assert (told.target_win_rate, told.win_rate_scope) == (0.4, "portfolio")
     assert gather(stage, win_rate_scope="segment").win_rate_scope == "segment"
-    assert told.figures["win_price_cpm"] == 3.5
+    assert told.figures["shadow_price_cpm"] == 3.5
     assert [feature["feature_name"] for feature in told.features] == ["os_code"]
     assert told.calibration == [{"predicted": 0.2, "observed": 0.25, "bids": 400.0}]
     assert told.bids["mean_bid_cpm"].to_numpy() == pytest.approx(9.5)
@@ -117,7 +117,7 @@ def test_a_target_that_cannot_be_reached_is_told(stage):
 def test_a_run_that_learns_says_so_in_its_story_and_its_page(stage):
     assert gather(stage).learning_sentence is None
     identification = {"is_learning": 1.0, "learning_since": 20260303.0, "own_days": 4.0, "learning_days_left": 3.2}
-    known = {"win_price_cpm": 3.5, "link": LINK, "step_limit": 0.15, "identification": identification}
+    known = {"shadow_price_cpm": 3.5, "link": LINK, "step_limit": 0.15, "identification": identification}
     stage.put_json(staging.BID_FIGURES, known)
     told = gather(stage)
     assert told.learning_sentence.startswith("Learning since 2026-03-03: ")

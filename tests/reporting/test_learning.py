@@ -5,7 +5,7 @@ from inspect import getsource
 
 import pytest
 
-from optimizer.core.landscape.curves import jitter, randomness
+from optimizer.core.landscape import jitter, randomness
 from optimizer.core.landscape.jitter import Variation
 from optimizer.core.landscape.randomness import RandomnessTest
 from optimizer.core.landscape.slope import Slope

@@ -29,7 +29,7 @@ def test_the_headline_has_the_numbers_of_the_run(page: Page):
         f"target {percent(told.target_win_rate)}",
         amount(told.figures["expected_cpm"]),
         percent(told.figures["row_coverage"]),
-        f"λ = {amount(told.figures['win_price_cpm'])} CPM",
+        f"λ = {amount(told.figures['shadow_price_cpm'])} CPM",
         f"of {count(len(told.bids))}; {count(told.bids['is_served'].sum())} served",
     ):
         assert " ".join(value.split()) in text
@@ -107,7 +107,7 @@ def test_what_the_target_would_cost_segment_by_segment_is_said():
 
 
 def test_where_each_segment_has_the_target_no_price_of_a_win_is_looked_for():
-    free = {**story().figures, "win_price_cpm": 0.0}
+    free = {**story().figures, "shadow_price_cpm": 0.0}
     alone = read(story(figures=free, win_rate_scope="segment")).section("")
     assert "Each segment is bid to the target by itself, so no price is put on winning: λ is 0." in alone
     assert "λ is 0: no price was put on winning beyond" in read(story(figures=free)).section("")

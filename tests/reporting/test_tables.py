@@ -79,7 +79,7 @@ def test_an_explored_bid_is_told_as_lifted_for_jitter_varies_all_bids():
 def test_a_bid_that_no_bound_touched_wins_the_target_where_each_segment_has_it():
     bids = bid_table(4).assign(reason="target")
     told = {scope: tables.reason_rows(story(bids=bids, win_rate_scope=scope)) for scope in ("portfolio", "segment")}
-    assert [row.meaning for row in told["portfolio"]] == ["no bound: what is wanted at the price of a win"]
+    assert [row.meaning for row in told["portfolio"]] == ["no bound: what is wanted at the shadow price"]
     assert [row.meaning for row in told["segment"]] == ["no bound: wins the target of its segment"]
 
 

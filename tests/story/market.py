@@ -55,7 +55,7 @@ class SimulatedMarket:
 
     @classmethod
     def create(cls) -> "SimulatedMarket":
-        """Return a small market in which rivals begin to pay 70 % more, 28 days after its first."""
+        """Return a small market in which controls begin to pay 70 % more, 28 days after its first."""
         settings = WorldSettings(
             first_day=FIRST_DAY,
             adspaces=4,

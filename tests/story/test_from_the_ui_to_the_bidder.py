@@ -49,7 +49,7 @@ def test_a_run_that_the_ui_inserts_goes_live_beside_an_earlier_one_and_wins_as_i
     bidder = the_bidder_loads_both_runs_into_memcached(story_systems, run)
     live = the_bidder_answers_every_auction(market, bidder)
     the_events_flow_back_to_the_warehouse(story_systems, live, folder=tmp_path)
-    the_monitor_names_the_winner_that_the_truth_names(story_systems, live, rivals=(earlier, run))
+    the_monitor_names_the_winner_that_the_truth_names(story_systems, live, controls=(earlier, run))
 
 
 def the_ui_inserts_a_run(systems: StorySystems, run_id: str) -> None:
@@ -137,13 +137,13 @@ def the_events_flow_back_to_the_warehouse(systems: StorySystems, live: LiveDays,
 
 
 def the_monitor_names_the_winner_that_the_truth_names(
-    systems: StorySystems, live: LiveDays, *, rivals: tuple[RunHandle, RunHandle]
+    systems: StorySystems, live: LiveDays, *, controls: tuple[RunHandle, RunHandle]
 ) -> None:
     morning_after = FIRST_LIVE_DAY + timedelta(days=LIVE_DAYS, hours=2)
     found = monitor_entity(ENTITY, systems=systems.pipeline, now=morning_after)
-    figures = {run.run_id: _live_figures(systems, run.run_id) for run in rivals}
+    figures = {run.run_id: _live_figures(systems, run.run_id) for run in controls}
 
-    kept = {run_id: live.truth[run_id].win_rate / figure["win_rate_promised"] for run_id, figure in figures.items()}
+    kept = {run_id: live.truth[run_id].win_rate / figure["win_rate_forecast"] for run_id, figure in figures.items()}
     loser, winner = sorted(kept, key=kept.get)
     assert (winner, kept[loser] < 0.8 * kept[winner]) == (RUN, True), "the market is made so that the truth is clear"
 
@@ -151,9 +151,9 @@ def the_monitor_names_the_winner_that_the_truth_names(
         assert figure["win_rate_low"] < live.truth[run_id].win_rate < figure["win_rate_high"]
         assert figure["cpm"] == pytest.approx(live.truth[run_id].cpm, rel=0.05)
         assert (figure["traffic_pct"], figure["days"]) == (SPLIT[run_id], LIVE_DAYS)
-    assert figures[winner]["win_rate_rival_verdict"] == 1.0 and figures[loser]["win_rate_rival_verdict"] == -1.0
+    assert figures[winner]["win_rate_control_verdict"] == 1.0 and figures[loser]["win_rate_control_verdict"] == -1.0
     assert any(
-        f"run {loser} (20 % of the traffic) is surely worse than its rival, run {winner}" in alert
+        f"run {loser} (20 % of the traffic) is below target than its control, run {winner}" in alert
         for alert in found["alerts"]
     )
     assert not any(alert.startswith(f"entity {ENTITY}: run {winner}") for alert in found["alerts"])

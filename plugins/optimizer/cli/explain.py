@@ -55,7 +55,7 @@ ABSENT_NOTES = {
 }
 """What a bound says where it does not hold."""
 
-PART_TITLES = {"win_price": "win price"}
+PART_TITLES = {"shadow_price": "shadow price"}
 
 
 def explain(run: RunId, segment: SegmentKey, as_json: AsJson = False) -> None:
@@ -178,7 +178,7 @@ def _worth_rows(explanation: Explanation) -> list[Row]:
     kept = f"{_percent(worth.value_trust)} trusted, less {_percent(worth.target_margin)} margin"
     return [
         ("value", _money(worth.value_cpm), f"CPM that views earn; {kept}: {worth.own_worth_cpm:.2f}"),
-        ("price of a win", _money(worth.win_price_cpm), "CPM, what one more win is worth so that the target is met"),
+        ("shadow price", _money(worth.shadow_price_cpm), "CPM, what one more win is worth so that the target is met"),
         ("worth of a win", _money(worth.worth_cpm), "CPM, both together"),
     ]
 

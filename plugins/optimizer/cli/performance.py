@@ -16,7 +16,7 @@ _VERDICTS = {number: verdict for verdict, number in VERDICT_NUMBERS.items()}
 
 
 def live(entity: EntityCode, as_json: AsJson = False) -> None:
-    """Show what an entity's live runs bring, beside what they promised and what the rival in the split brings."""
+    """Show an entity's live runs beside their forecast and the control in the split."""
     engine = connect()
     entities.require_entity(engine, entity)
     active = deployments.read_active(engine, entity)
@@ -45,7 +45,7 @@ def _print_run(row: Deployment, metrics: dict[str, float | None], outcome: str |
     title = f"Run {row.run_id}, {row.traffic_pct} % of the traffic: {metrics['days']:.0f} days{until}"
     print_table(
         f"{title}; {bids}, {wins}, {clicks}; validation {outcome}",
-        ["figure", "live", "95 % interval", "promised", "verdict", "rival", "difference", "beside rival"],
+        ["figure", "live", "95 % interval", "forecast", "verdict", "control", "difference", "beside control"],
         (_line(figure, metrics) for figure in FIGURES),
     )
 
@@ -56,9 +56,9 @@ def _line(figure: str, metrics: dict[str, float | None]) -> list[Any]:
         figure,
         say(figure, value),
         None if low is None else f"{say(figure, low)} to {say(figure, high)}",
-        say(figure, metrics.get(f"{figure}_promised")),
+        say(figure, metrics.get(f"{figure}_forecast")),
         _VERDICTS.get(metrics.get(f"{figure}_verdict")),
-        say(figure, metrics.get(f"{figure}_rival")),
+        say(figure, metrics.get(f"{figure}_control")),
         say_difference(figure, metrics.get(f"{figure}_difference")),
-        _VERDICTS.get(metrics.get(f"{figure}_rival_verdict")),
+        _VERDICTS.get(metrics.get(f"{figure}_control_verdict")),
     ]

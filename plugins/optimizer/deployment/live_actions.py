@@ -1,4 +1,4 @@
-"""What follows from live numbers: a canary goes on or back, a run that is surely worse is reported and may go back."""
+"""What follows from live numbers: a canary is promoted or rolled back, a run below target is reported."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ from optimizer.runs.systems import Systems
 DEPLOYED_BY = f"{AUTOMATIC_PREFIX}monitor"
 ROLLED_BACK_BY = f"{DEPLOYED_BY} auto_rollback"
 """deployed_by of a split that auto_rollback went back to. It goes back once and not on: where that run is worse than it
-promised too, it is the market that changed, and still older bids would not help."""
+forecast, the market has changed, and older bids would not help."""
 
 PATIENCE = timedelta(days=14)
 """A canary that is not decided after this time is reported: it keeps later runs from being tried."""
@@ -30,8 +30,8 @@ class LiveRun:
 
     live_days: on how many days it was live.
     days, last_day, sums: what it was judged by, the days with bids; sums are bids, wins and clicks.
-    rival_id: the run with the largest other share of the traffic, or None where the run is alone.
-    problem: why its promise is not known, or None.
+    control_id: the run with the largest other share of the traffic, or None where the run is alone.
+    problem: why its forecast is not known, or None.
     """
 
     deployment: Deployment
@@ -40,8 +40,8 @@ class LiveRun:
     last_day: date | None
     sums: Mapping[str, float]
     findings: tuple[Finding, ...]
-    rival_id: str | None
-    rival_findings: tuple[Finding, ...]
+    control_id: str | None
+    control_findings: tuple[Finding, ...]
     problem: str | None
 
     @property
@@ -54,19 +54,19 @@ class LiveRun:
 
     @property
     def decisive(self) -> tuple[Finding, ...]:
-        """The findings that count: against the rival, who had the same market, where there is one."""
-        return self.findings if self.rival_id is None else self.rival_findings
+        """The findings that count: against the control, who had the same market, where there is one."""
+        return self.findings if self.control_id is None else self.control_findings
 
     @property
     def blamed(self) -> tuple[Finding, ...]:
-        """The decisive findings that are worse and not excused; none where its own promise is not known.
+        """The decisive findings that are worse and not excused; none where its own forecast is not known.
 
-        Who holds its promise is not worse for a rival that breaks its own, and pays less because it wins less.
+        A run that meets its forecast is not blamed where the control misses its own and pays less because it wins less.
         """
         if self.problem is not None:
             return ()
-        held = {finding.figure for finding in self.findings if finding.verdict == "holds"}
-        return tuple(found for found in self.decisive if found.verdict == "worse" and found.figure not in held)
+        held = {finding.figure for finding in self.findings if finding.verdict == "on target"}
+        return tuple(found for found in self.decisive if found.verdict == "below target" and found.figure not in held)
 
 
 @dataclass(slots=True)
@@ -89,8 +89,8 @@ def act(
         if run.problem:
             outcome.alerts.append(f"entity {entity_code}: {run.problem}")
         # Beside a canary that does better the other run has nothing to be blamed for.
-        beside_rival = run.blamed if canary is None else run.rival_findings if run is canary else ()
-        outcome.alerts += _complaints(entity_code, run, beside_rival=beside_rival)
+        beside_control = run.blamed if canary is None else run.control_findings if run is canary else ()
+        outcome.alerts += _complaints(entity_code, run, beside_control=beside_control)
     change = _Change(entity_code, systems, tuple(run.deployment.deployment_id for run in found), now, outcome)
     if canary is not None:
         _decide_canary(canary, change)
@@ -147,10 +147,10 @@ class _Change:
 
 def _decide_canary(canary: LiveRun, change: _Change) -> None:
     verdict, tried = overall(canary.decisive), f"run {canary.run_id}, tried on {canary.traffic_pct} % of the traffic,"
-    if verdict == "worse":
-        change.roll_back([canary.run_id], why=f"{tried} is surely worse")
-    elif verdict == "holds" and canary.problem is None:
-        change.deploy_whole(canary.run_id, why=f"{tried} holds")
+    if verdict == "below target":
+        change.roll_back([canary.run_id], why=f"{tried} is below target")
+    elif verdict == "on target" and canary.problem is None:
+        change.deploy_whole(canary.run_id, why=f"{tried} is on target")
     elif change.now - canary.deployment.deployed_at > PATIENCE:
         change.outcome.alerts.append(
             f"entity {change.entity_code}: {tried} is not decided after {PATIENCE.days} days and keeps later runs from "
@@ -169,15 +169,15 @@ def _take_back(worse: Sequence[LiveRun], change: _Change) -> None:
         )
         return
     change.roll_back(
-        [run.run_id for run in worse], why=f"auto_rollback: {names} is surely worse", deployed_by=ROLLED_BACK_BY
+        [run.run_id for run in worse], why=f"auto_rollback: {names} is below target", deployed_by=ROLLED_BACK_BY
     )
 
 
-def _complaints(entity_code: str, run: LiveRun, *, beside_rival: Sequence[Finding]) -> list[str]:
+def _complaints(entity_code: str, run: LiveRun, *, beside_control: Sequence[Finding]) -> list[str]:
     head = f"entity {entity_code}: run {run.run_id} ({run.traffic_pct} % of the traffic)"
-    against = [("than it promised", run.findings)]
-    if run.rival_id is not None:
-        against.append((f"than its rival, run {run.rival_id}", beside_rival))
+    against = [("forecast", run.findings)]
+    if run.control_id is not None:
+        against.append((f"control, run {run.control_id}", beside_control))
     complaints = []
     if run.live_days and not run.days:
         complaints.append(
@@ -185,7 +185,7 @@ def _complaints(entity_code: str, run: LiveRun, *, beside_rival: Sequence[Findin
             "bidder has loaded it, and whether the warehouse is loaded"
         )
     for what, findings in against:
-        worse = [f"{finding.figure} {finding.reason}" for finding in findings if finding.verdict == "worse"]
+        worse = [f"{finding.figure} {finding.reason}" for finding in findings if finding.verdict == "below target"]
         if worse:
-            complaints.append(f"{head} is surely worse {what}: {'; '.join(worse)}")
+            complaints.append(f"{head} is below its {what}: {'; '.join(worse)}")
     return complaints

@@ -15,11 +15,11 @@ from optimizer.core.live.live_window import MOST_OF_A_DAY, WHOLE_DAY, first_unse
 from optimizer.core.live.performance import (
     LIVE,
     VERDICT_NUMBERS,
+    ForecastFigures,
     Limits,
-    Promise,
-    against_promise,
-    against_rival,
-    promise_of,
+    against_control,
+    against_forecast,
+    forecast_of_bids,
 )
 from optimizer.deployment.live_actions import LiveRun, act
 from optimizer.errors import ArtifactError, RunStateError
@@ -96,19 +96,19 @@ def look_at(
         for share in (MOST_OF_A_DAY, WHOLE_DAY)
     )
     totals = _read_totals(definition, most, end_day=end_day, systems=systems)
-    promises = {row.run_id: _read_promise(row.run_id, systems) for row in active}
+    forecasts = {row.run_id: _read_forecast(row.run_id, systems) for row in active}
     found = []
     for row in active:
-        run_id, (promise, problem) = row.run_id, promises[row.run_id]
-        rival_id = next((other.run_id for other in active if other.run_id != run_id), None)
+        run_id, (forecast, problem) = row.run_id, forecasts[row.run_id]
+        control_id = next((other.run_id for other in active if other.run_id != run_id), None)
         own, seed = _days_of(totals, run_id, most[run_id]), crc32(run_id.encode())
-        rival_findings = ()
-        if rival_id is not None:
-            rival_findings = against_rival(
+        control_findings = ()
+        if control_id is not None:
+            control_findings = against_control(
                 _days_of(totals, run_id, whole[run_id]),
-                _days_of(totals, rival_id, whole[rival_id]),
-                promise=promise,
-                rival_promise=promises[rival_id][0],
+                _days_of(totals, control_id, whole[control_id]),
+                forecast=forecast,
+                control_forecast=forecasts[control_id][0],
                 limits=limits,
                 seed=seed,
             )
@@ -119,9 +119,9 @@ def look_at(
                 days=len(own),
                 last_day=max(own["day"], default=None),
                 sums={name: float(own[name].sum()) for name in ("bids", "wins", "clicks")},
-                findings=against_promise(own, promise=promise, limits=limits, seed=seed),
-                rival_id=rival_id,
-                rival_findings=rival_findings,
+                findings=against_forecast(own, forecast=forecast, limits=limits, seed=seed),
+                control_id=control_id,
+                control_findings=control_findings,
                 problem=problem,
             )
         )
@@ -142,17 +142,17 @@ def live_metrics(run: LiveRun) -> dict[str, float | None]:
             name: finding.live.value,
             f"{name}_low": finding.live.low,
             f"{name}_high": finding.live.high,
-            f"{name}_promised": finding.expected,
+            f"{name}_forecast": finding.expected,
             f"{name}_verdict": VERDICT_NUMBERS[finding.verdict],
         }
-    for finding in run.rival_findings:
+    for finding in run.control_findings:
         name = finding.figure
         metrics |= {
-            f"{name}_rival": finding.rival,
+            f"{name}_control": finding.control,
             f"{name}_difference": finding.difference.value,
             f"{name}_difference_low": finding.difference.low,
             f"{name}_difference_high": finding.difference.high,
-            f"{name}_rival_verdict": VERDICT_NUMBERS[finding.verdict],
+            f"{name}_control_verdict": VERDICT_NUMBERS[finding.verdict],
         }
     return metrics
 
@@ -162,8 +162,8 @@ def lines_of(run: LiveRun) -> list[str]:
     head = f"run {run.run_id} ({run.deployment.traffic_pct} %)"
     lines = [f"{head}: {finding.figure} {finding.verdict}: {finding.reason}" for finding in run.findings]
     return lines + [
-        f"{head} beside run {run.rival_id}: {finding.figure} {finding.verdict}: {finding.reason}"
-        for finding in run.rival_findings
+        f"{head} beside run {run.control_id}: {finding.figure} {finding.verdict}: {finding.reason}"
+        for finding in run.control_findings
     ]
 
 
@@ -203,9 +203,9 @@ def _days_of(totals: pd.DataFrame, run_id: str, days: set[date]) -> pd.DataFrame
     return totals[(totals["run_id"] == run_id) & totals["day"].isin(days)]
 
 
-def _read_promise(run_id: str, systems: Systems) -> tuple[Promise, str | None]:
-    """What the run's published bids promise, or nothing and why."""
+def _read_forecast(run_id: str, systems: Systems) -> tuple[ForecastFigures, str | None]:
+    """What the run's published bids forecast, or nothing and why."""
     try:
-        return promise_of(read_published(run_id, engine=systems.engine, store=systems.store).bids), None
+        return forecast_of_bids(read_published(run_id, engine=systems.engine, store=systems.store).bids), None
     except (ArtifactError, RunStateError) as error:
-        return Promise(), f"what run {run_id} promised cannot be read: {error}"
+        return ForecastFigures(), f"the forecast of run {run_id} cannot be read: {error}"

@@ -1,4 +1,4 @@
-"""The DAG `monitor`: every day, how each entity's live runs do, and an alert where one does worse than it should."""
+"""The DAG `monitor`: every day, each entity's live runs, and an alert where one is below target."""
 
 import logging
 from datetime import UTC, datetime, timedelta
@@ -18,12 +18,12 @@ SCHEDULE = "30 2 * * *"
 _DOC = """\
 ### Watch what the live runs really bring
 
-Compares win rate, CPM, click rate and margin of every active run with what it promised and with its rival in the split,
-and writes them to opt_run_metrics, section `live` (`optimizer live ENTITY`). A run that is tried on a part of the
-traffic gets all of it where its numbers hold, and none where they are surely worse. Where an entity's `auto_rollback`
-is on, a run that is surely worse gives way to the split before.
+Compares win rate, CPM, click rate and margin of every active run with its forecast and with the control in the split,
+and writes them to opt_run_metrics, section `live` (`optimizer live ENTITY`). A canary is promoted
+where it is on target, and rolled back where it is below. Where an entity's `auto_rollback`
+is on, a run that is below target is rolled back to the split before.
 
-**Owner** the optimizer team. **Red** `raise_alerts` is red where a run is surely worse, after everything is written and
+**Owner** the optimizer team. **Red** `raise_alerts` is red where a run is below target, after everything is written and
 done; its log has the alerts. A red `watch` is an entity that could not be looked at; the others were.
 
 **Rerun** trigger it again, for one entity or for all: the numbers of the same days are replaced.
@@ -34,7 +34,7 @@ def build_monitor_dag() -> DAG:
     """Return the DAG; it is the same at every parse."""
     with DAG(
         MONITOR_DAG,
-        description="Compare live runs with their promise and their rival",
+        description="Compare live runs with their forecast and their control",
         schedule=CronTriggerTimetable(SCHEDULE, timezone="UTC"),
         catchup=False,
         max_active_runs=1,

@@ -30,7 +30,7 @@ def render_report(story: RunStory) -> str:
         story=story,
         tiles=headline(story),
         has_intervals=any(interval(story.figures, name) for name in QUANTITIES),
-        win_price=win_price_sentence(story),
+        shadow_price=shadow_price_sentence(story),
         checks=tables.check_rows(story),
         changes=tables.change_rows(story),
         change_summary=tables.change_summary(story),
@@ -77,7 +77,7 @@ def headline(story: RunStory) -> list[dict[str, Any]]:
             _note(known, "expected_margin", f"target {percent(story.target_margin)}"),
             _is_below(margin, story.target_margin),
         ),
-        _tile("Price of a win, λ", amount(known.get("win_price_cpm")), "CPM beyond its value"),
+        _tile("Shadow price λ", amount(known.get("shadow_price_cpm")), "CPM beyond its value"),
         _tile(
             "Row coverage",
             percent(known.get("row_coverage")),
@@ -86,11 +86,11 @@ def headline(story: RunStory) -> list[dict[str, Any]]:
     ]
 
 
-def win_price_sentence(story: RunStory) -> str:
-    """Return what the run's price of a win says."""
+def shadow_price_sentence(story: RunStory) -> str:
+    """Return what the run's shadow price says."""
     if story.win_rate_scope == "segment":
         return "Each segment is bid to the target by itself, so no price is put on winning: λ is 0."
-    price = story.figures.get("win_price_cpm")
+    price = story.figures.get("shadow_price_cpm")
     if not price:
         return "λ is 0: no price was put on winning beyond what the impressions are worth."
     meaning = f"λ = {amount(price)} CPM is what one more win counts beyond its own value"

@@ -15,7 +15,7 @@ MOST_CHANGES = 15
 MOST_SEGMENTS = 50
 
 REASONS = {
-    "target": "no bound: what is wanted at the price of a win",
+    "target": "no bound: what is wanted at the shadow price",
     "value": "no bound: the value alone reaches the target",
     "margin": "the target margin of the value",
     "cap": "the highest bid allowed",

@@ -172,7 +172,7 @@ def run_figures(stage: staging.Staging) -> list[Figure]:
     }
     data = ("bid_rows", "duplicate_bids", "zero_bids", "duplicate_views", "orphan_views", "orphan_clicks")
     bidding = (
-        "win_price_cpm",
+        "shadow_price_cpm",
         "value_trust",
         "fallback_bid_cpm",
         "expected_win_rate",

@@ -308,7 +308,7 @@ def _figures(bids: pd.DataFrame, plan: BidPlan, policy: BidPolicy, landscape: La
     value = (won * biddable["value_cpm"]).sum()
     return {
         **{name: getattr(measured, name) for name in MEASURED},
-        "win_price_cpm": plan.win_price_cpm,
+        "shadow_price_cpm": plan.shadow_price_cpm,
         "expected_win_rate": plan.expected_win_rate,
         "target_shortfall": max(0.0, policy.target_win_rate - plan.expected_win_rate),
         "expected_cpm": plan.expected_cpm,

@@ -63,7 +63,10 @@ FLAG_COLUMNS = ("is_slope_identified", "is_held", "is_served")
 TEXT_COLUMNS = ("segment_key", "reason")
 """Columns of suggested_bids.csv that an explanation is made of; an empty number is one that is not known."""
 
-PRICING_FIGURES = ("reference_cpm", "win_price_cpm", "value_trust", "step_limit", "jitter_sd", "level_correction")
+RENAMED_FIGURES = {"win_price_cpm": "shadow_price_cpm"}
+"""Figures in metrics.json of earlier versions: old name, name now."""
+
+PRICING_FIGURES = ("reference_cpm", "shadow_price_cpm", "value_trust", "step_limit", "jitter_sd", "level_correction")
 """Figures of metrics.json that all segments of a run share."""
 
 LINK = "link"
@@ -167,7 +170,7 @@ def read_published(run_id: str, *, engine: Engine, store: ObjectStore) -> Publis
         }
     except ArtifactError as error:
         raise ArtifactError(f"run {run_id}: {error}; restore the objects, or look at another run") from error
-    metrics = json.loads(files[METRICS_FILE])
+    metrics = _with_present_names(json.loads(files[METRICS_FILE]))
     missing = [name for name in PRICING_FIGURES if find_figure(metrics, name) is None]
     missing += [LINK] if LINK not in metrics else []
     if missing:
@@ -175,6 +178,16 @@ def read_published(run_id: str, *, engine: Engine, store: ObjectStore) -> Publis
     bids = _read_bids(files[BIDS_FILE], manifest)
     blocked = _read_blocked(files[MEMCACHE_FILE])
     return PublishedRun(row, manifest, bids, metrics, json.loads(files[CONFIG_FILE]), blocked)
+
+
+def _with_present_names(metrics: dict[str, Any]) -> dict[str, Any]:
+    """The figures of metrics.json under the names that they have now, whenever the run was made."""
+    return {
+        section: {RENAMED_FIGURES.get(name, name): value for name, value in figures.items()}
+        if isinstance(figures, dict)
+        else figures
+        for section, figures in metrics.items()
+    }
 
 
 def _output_uri(row: Run) -> str:

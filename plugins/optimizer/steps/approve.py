@@ -9,7 +9,7 @@ import numpy as np
 from optimizer.control_plane import deployments, runs
 from optimizer.control_plane.records import Deployment
 from optimizer.core.checks.outcome import failed_checks, held_by
-from optimizer.core.live.performance import Promise, promise_of
+from optimizer.core.live.performance import ForecastFigures, forecast_of_bids
 from optimizer.core.pricing.run_comparison import find_figure
 from optimizer.core.pricing.target_reach import target_sentence
 from optimizer.deployment.holds import reason_to_hold
@@ -78,7 +78,7 @@ def request_of(run: RunHandle, *, systems: Systems) -> ApprovalRequest | str:
         return f"promotion={settings.promotion}: nobody has to confirm run {run.run_id}"
     published = read_published(run.run_id, engine=systems.engine, store=systems.store)
     active = deployments.read_active(systems.engine, run.entity_code)
-    rival, problem = _read_active_run(active, run.run_id, systems)
+    active_run, problem = _read_active_run(active, run.run_id, systems)
     parts = [
         *(
             f"**{sentence}**"
@@ -91,7 +91,7 @@ def request_of(run: RunHandle, *, systems: Systems) -> ApprovalRequest | str:
         _opening(published, active),
         *([] if problem is None else [problem]),
         *([] if (forecast := forecast_sentence(forecast_of(published.metrics))) is None else [f"{forecast}."]),
-        _comparison(published, rival),
+        _comparison(published, active_run),
         _backtest(published.metrics.get("backtest") or {}),
         _checks(published.metrics.get("checks") or []),
         f"Rejected, or not answered within {settings.approval_timeout_hours} hours, it does not go live, and what is "
@@ -124,14 +124,14 @@ def _opening(published: PublishedRun, active: list[Deployment]) -> str:
     )
 
 
-def _comparison(published: PublishedRun, rival: PublishedRun | None) -> str:
-    new, old = _figures(published), {} if rival is None else _figures(rival)
-    if rival is None:
+def _comparison(published: PublishedRun, active_run: PublishedRun | None) -> str:
+    new, old = _figures(published), {} if active_run is None else _figures(active_run)
+    if active_run is None:
         return _table(
             ("", f"run {published.run_id}"), ((figure.name, figure.write(new[key])) for key, figure in _FIGURES.items())
         )
     return _table(
-        ("", f"run {published.run_id}", f"live: run {rival.run_id}", "change"),
+        ("", f"run {published.run_id}", f"live: run {active_run.run_id}", "change"),
         (
             (figure.name, figure.write(new[key]), figure.write(old[key]), _change(figure, new[key], old[key]))
             for key, figure in _FIGURES.items()
@@ -141,25 +141,25 @@ def _comparison(published: PublishedRun, rival: PublishedRun | None) -> str:
 
 def _figures(published: PublishedRun) -> dict[str, float | None]:
     """The figures of _FIGURES; None where the run does not tell."""
-    row, promise, forecast = published.row, promise_of(published.bids), forecast_of(published.metrics)
+    row, of_bids, forecast = published.row, forecast_of_bids(published.bids), forecast_of(published.metrics)
     return {
         "requests": row.total_bids,
-        "win_rate": forecast.get("expected_win_rate", promise.win_rate),
-        "cpm": forecast.get("expected_cpm", promise.cpm),
-        "spend": forecast.get("expected_spend_per_day", _spend_per_day(published, promise)),
-        "margin": forecast.get("expected_margin", promise.margin),
+        "win_rate": forecast.get("expected_win_rate", of_bids.win_rate),
+        "cpm": forecast.get("expected_cpm", of_bids.cpm),
+        "spend": forecast.get("expected_spend_per_day", _spend_per_day(published, of_bids)),
+        "margin": forecast.get("expected_margin", of_bids.margin),
         "median": row.bid_median,
         "segments": row.segments_count,
         "coverage": find_figure(published.metrics, "row_coverage"),
     }
 
 
-def _spend_per_day(published: PublishedRun, promise: Promise) -> float | None:
+def _spend_per_day(published: PublishedRun, of_bids: ForecastFigures) -> float | None:
     """Spend a day over the window's requests: for runs of older versions, which left no forecast of it."""
     row, bids = published.row, float(published.bids["bids"].sum())
-    if promise.cpm is None or promise.win_rate is None or not row.data_start_dt or not row.data_end_dt:
+    if of_bids.cpm is None or of_bids.win_rate is None or not row.data_start_dt or not row.data_end_dt:
         return None
-    return bids * promise.win_rate * promise.cpm / 1000 / max((row.data_end_dt - row.data_start_dt).days, 1)
+    return bids * of_bids.win_rate * of_bids.cpm / 1000 / max((row.data_end_dt - row.data_start_dt).days, 1)
 
 
 def _change(figure: _Figure, new: float | None, old: float | None) -> str:

@@ -71,7 +71,7 @@ class RunSettings(BaseModel):
         "business",
         False,
         "Roll back by itself",
-        "Go back to the split before where the live numbers are surely worse than promised or than the rival's.",
+        "Roll back to the split before where a live run is below its forecast or below the control.",
         is_ui_visible=False,
     )
     max_bid_cpm: float = _key(
@@ -193,7 +193,7 @@ class RunSettings(BaseModel):
         "technical",
         3,
         "Live days before a verdict",
-        "Whole days of live numbers without which a run is neither found to hold nor to be worse.",
+        "Whole live days that a verdict needs; with fewer it is inconclusive.",
         ge=2,
         le=30,
         is_ui_visible=False,
@@ -202,7 +202,7 @@ class RunSettings(BaseModel):
         "technical",
         0.1,
         "Live tolerance",
-        "Live numbers may fall short of the promise by this share; of the margin, by so many points (0.1: ten).",
+        "How far live numbers may fall short of the forecast: a share of it; of the margin, points (0.1: ten points).",
         ge=0.0,
         le=1.0,
         is_ui_visible=False,

@@ -1,7 +1,7 @@
-"""How a live run does against what it promised and against its rival: a finding with a verdict for each figure.
+"""A live run against its forecast and its control: a finding with a verdict for each figure.
 
 All figures are ratios of sums over days: win rate, CPM, click rate and margin. Intervals come from a bootstrap of whole
-days; against a rival the same days are drawn for both, so what a day did to both of them cancels.
+days; against a control the same days are drawn for both, so what a day did to both of them cancels.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ SUMS = ("bids", "wins", "clicks", "spend", "view_revenue", "click_revenue")
 """Columns of the daily totals; spend and revenue are currency units."""
 
 DECISIVE = ("win_rate", "cpm")
-"""Figures that must hold before a run is said to hold; clicks, and a margin that hangs on them, may stay too few."""
+"""Figures that must be on target before the run is; clicks, and a margin that depends on them, may stay too few."""
 
 _BOUNDS = {"win_rate": (0.0, 1.0), "cpm": (0.0, np.inf), "ctr": (0.0, 1.0), "margin": (-np.inf, 1.0)}
 """Between which values a figure can lie."""
@@ -27,18 +27,18 @@ CONFIDENCE = 0.95
 RESAMPLES = 1_000
 LEAST_WINS, LEAST_CLICKS = 100, 50
 UNDECIDED_WIDTH = 0.15
-"""A figure holds where it is ruled out that it falls short by this much more than the tolerance."""
+"""A figure is on target where its interval excludes a shortfall of more than the tolerance plus this."""
 
-Verdict = Literal["holds", "worse", "too early"]
-VERDICT_NUMBERS: dict[Verdict, float] = {"worse": -1.0, "too early": 0.0, "holds": 1.0}
-"""What stands for a verdict in opt_run_metrics, which holds numbers."""
+Verdict = Literal["on target", "below target", "inconclusive"]
+VERDICT_NUMBERS: dict[Verdict, float] = {"below target": -1.0, "inconclusive": 0.0, "on target": 1.0}
+"""Verdicts in opt_run_metrics, which holds numbers."""
 
 LIVE = "live"
 """Section of opt_run_metrics with the live figures."""
 
 
 @dataclass(frozen=True, slots=True)
-class Promise:
+class ForecastFigures:
     """What a run's published bids let expect; None where they do not say. Money is CPM."""
 
     win_rate: float | None = None
@@ -47,7 +47,7 @@ class Promise:
     margin: float | None = None
 
     def of(self, figure: str) -> float | None:
-        """Return the promise of one of FIGURES."""
+        """Return the forecast of one of FIGURES."""
         return getattr(self, figure)
 
 
@@ -75,9 +75,9 @@ class Estimate:
 class Finding:
     """One figure of a run against what was expected of it.
 
-    expected: the promise; against a rival what the rival did, times what the two promises say of one another.
-    shortfall: by how much the figure is worse than expected, as a share of it (margin: in points); below 0: better.
-    rival, difference: what the rival did, and live less that, in the figure's unit; nothing without a rival.
+    expected: the forecast; against a control the control's figure times the ratio of the two forecasts.
+    shortfall: how far the figure falls short of what was expected, as a share of it (margin: in points).
+    control, difference: the control's figure, and live less that, in the figure's unit; None without a control.
     """
 
     figure: str
@@ -86,16 +86,16 @@ class Finding:
     shortfall: Estimate
     verdict: Verdict
     reason: str
-    rival: float | None = None
+    control: float | None = None
     difference: Estimate = field(default=Estimate())
 
 
-def promise_of(bids: pd.DataFrame) -> Promise:
-    """Return what the bids promise over the requests of the next days.
+def forecast_of_bids(bids: pd.DataFrame) -> ForecastFigures:
+    """Return what the bids forecast over the requests of the next days.
 
     Args:
         bids: suggested_bids.csv, one row a segment that is bid on: requests (bids of the window where an older run has
-            none), expected_win_rate, expected_cost_cpm, modelled_ctr and value_cpm; a column that is missing promises
+            none), expected_win_rate, expected_cost_cpm, modelled_ctr and value_cpm; a column that is missing forecasts
             nothing.
     """
     weight = "requests" if "requests" in bids else "bids"
@@ -104,16 +104,18 @@ def promise_of(bids: pd.DataFrame) -> Promise:
         for name in (weight, "expected_win_rate", "expected_cost_cpm", "modelled_ctr", "value_cpm")
     )
     won = requests * win_rate
-    promised = (
+    forecast = (
         _divide(won.sum(), requests.sum()),
         _divide((won * cost).sum(), won.sum()),
         _divide((won * ctr).sum(), won.sum()),
         1 - _divide((won * cost).sum(), (won * value).sum()),
     )
-    return Promise(*(_known(figure) for figure in promised))
+    return ForecastFigures(*(_known(figure) for figure in forecast))
 
 
-def against_promise(days: pd.DataFrame, *, promise: Promise, limits: Limits, seed: int) -> tuple[Finding, ...]:
+def against_forecast(
+    days: pd.DataFrame, *, forecast: ForecastFigures, limits: Limits, seed: int
+) -> tuple[Finding, ...]:
     """Return a finding for each of FIGURES.
 
     Args:
@@ -121,42 +123,42 @@ def against_promise(days: pd.DataFrame, *, promise: Promise, limits: Limits, see
         seed: of the bootstrap.
     """
     sample = _Sample.of([days], seed=seed)
-    return tuple(_find(figure, sample, expected=promise.of(figure), limits=limits) for figure in FIGURES)
+    return tuple(_find(figure, sample, expected=forecast.of(figure), limits=limits) for figure in FIGURES)
 
 
-def against_rival(
+def against_control(
     days: pd.DataFrame,
-    rival_days: pd.DataFrame,
+    control_days: pd.DataFrame,
     *,
-    promise: Promise,
-    rival_promise: Promise,
+    forecast: ForecastFigures,
+    control_forecast: ForecastFigures,
     limits: Limits,
     seed: int,
 ) -> tuple[Finding, ...]:
     """Return a finding for each of FIGURES, over the days that both have.
 
-    The rival is the measure, moved by as much as the two promised to differ: a run that said that it would pay more for
-    more wins is not worse for doing so.
+    The control is the measure, moved by the difference of the two forecasts: a run that forecast to pay more for more
+    wins is not below target for doing so.
 
     Args:
-        days, rival_days: as in `against_promise`, with a column day.
+        days, control_days: as in `against_forecast`, with a column day.
     """
-    both = sorted(set(days["day"]) & set(rival_days["day"]))
-    sample = _Sample.of([table.set_index("day").loc[both] for table in (days, rival_days)], seed=seed)
+    both = sorted(set(days["day"]) & set(control_days["day"]))
+    sample = _Sample.of([table.set_index("day").loc[both] for table in (days, control_days)], seed=seed)
     findings = []
     for figure in FIGURES:
-        rival = sample.figure(figure, of=1)
-        expected = _moved(figure, rival, promise.of(figure), rival_promise.of(figure))
-        findings.append(_find(figure, sample, expected=expected, limits=limits, rival=rival))
+        control = sample.figure(figure, of=1)
+        expected = _moved(figure, control, forecast.of(figure), control_forecast.of(figure))
+        findings.append(_find(figure, sample, expected=expected, limits=limits, control=control))
     return tuple(findings)
 
 
 def overall(findings: Sequence[Finding]) -> Verdict:
-    """Return the verdict over all figures: worse where one is, holds where the decisive ones do."""
+    """Return the verdict over all figures: below target where one is, on target where the decisive ones are."""
     verdicts = {finding.figure: finding.verdict for finding in findings}
-    if "worse" in verdicts.values():
-        return "worse"
-    return "holds" if findings and all(verdicts[figure] == "holds" for figure in DECISIVE) else "too early"
+    if "below target" in verdicts.values():
+        return "below target"
+    return "on target" if findings and all(verdicts[figure] == "on target" for figure in DECISIVE) else "inconclusive"
 
 
 def say(figure: str, value: float | None) -> str:
@@ -195,7 +197,7 @@ class _Sample:
         return float(self.sums[0, 0, SUMS.index(name)])
 
     def figure(self, name: str, *, of: int = 0) -> np.ndarray:
-        """Return a figure of the own run (0) or the rival (1), shape (1 + RESAMPLES,); NaN where it has none."""
+        """Return a figure of the own run (0) or the control (1), shape (1 + RESAMPLES,); NaN where it has none."""
         bids, wins, clicks, spend, view_revenue, click_revenue = np.moveaxis(self.sums[of], -1, 0)
         match name:
             case "win_rate":
@@ -221,7 +223,7 @@ def _find(
     *,
     expected: np.ndarray | float | None,
     limits: Limits,
-    rival: np.ndarray | None = None,
+    control: np.ndarray | None = None,
 ) -> Finding:
     live, target = sample.figure(figure), np.broadcast_to(np.nan if expected is None else expected, len(sample.sums[0]))
     least, most = _BOUNDS[figure]
@@ -236,8 +238,8 @@ def _find(
         shortfall=shortfall,
         verdict=verdict,
         reason=f"{say(figure, estimate.value)}{spread}, expected {say(figure, _known(target[0]))}: {reason}",
-        rival=None if rival is None else _known(rival[0]),
-        difference=Estimate() if rival is None else sample.estimate(live - rival),
+        control=None if control is None else _known(control[0]),
+        difference=Estimate() if control is None else sample.estimate(live - control),
     )
 
 
@@ -246,18 +248,18 @@ def _judge(
 ) -> tuple[Verdict, str]:
     unit = "points" if figure == "margin" else "%"
     if sample.days < limits.min_days:
-        return "too early", f"{sample.days} of {limits.min_days} days"
+        return "inconclusive", f"{sample.days} of {limits.min_days} days"
     if expected is None or (expected == 0 and figure != "margin"):
-        return "too early", "nothing to compare with"
+        return "inconclusive", "nothing to compare with"
     if lack := _lack(figure, sample, expected):
-        return "too early", lack
+        return "inconclusive", lack
     if shortfall.value is None or shortfall.low is None or shortfall.high is None:
-        return "too early", "nothing was earned" if figure == "margin" else "nothing was won"
+        return "inconclusive", "nothing was earned" if figure == "margin" else "nothing was won"
     if shortfall.low > limits.tolerance:
-        return "worse", f"surely short by more than {100 * limits.tolerance:.3g} {unit}"
+        return "below target", f"short by more than {100 * limits.tolerance:.3g} {unit}"
     if shortfall.high > limits.tolerance + UNDECIDED_WIDTH:
-        return "too early", f"may still be short by {100 * shortfall.high:.0f} {unit}"
-    return "holds", f"short by {100 * max(shortfall.high, 0):.0f} {unit} at most"
+        return "inconclusive", f"may still be short by {100 * shortfall.high:.0f} {unit}"
+    return "on target", f"short by {100 * max(shortfall.high, 0):.0f} {unit} at most"
 
 
 def _lack(figure: str, sample: _Sample, expected: float) -> str | None:
@@ -285,11 +287,13 @@ def _shortfall(figure: str, live: np.ndarray, expected: np.ndarray) -> np.ndarra
             return 1 - _divide(live, expected)
 
 
-def _moved(figure: str, rival: np.ndarray, promise: float | None, rival_promise: float | None) -> np.ndarray:
-    """What the rival did, moved by as much as the promises differ; as it is where one is not known."""
-    if promise is None or rival_promise is None:
-        return rival
-    return rival + promise - rival_promise if figure == "margin" else rival * _divide(promise, rival_promise)
+def _moved(figure: str, control: np.ndarray, forecast: float | None, control_forecast: float | None) -> np.ndarray:
+    """What the control did, moved by as much as the forecasts differ; as it is where one is not known."""
+    if forecast is None or control_forecast is None:
+        return control
+    return (
+        control + forecast - control_forecast if figure == "margin" else control * _divide(forecast, control_forecast)
+    )
 
 
 def _divide(part: np.ndarray | float, whole: np.ndarray | float) -> np.ndarray:

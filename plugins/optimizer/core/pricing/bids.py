@@ -9,7 +9,7 @@ from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri
 
 from optimizer.core.landscape.curves import Landscape, Solver
-from optimizer.core.pricing.shadow_price import WinCurve, find_win_price
+from optimizer.core.pricing.shadow_price import WinCurve, find_shadow_price
 
 NO_BID = "no_bid_floor"
 """Reason of a segment without a bid: nothing is left between its floor and what margin and cap allow."""
@@ -83,12 +83,12 @@ class BidPlan:
         jitter), jitter, suggested_bid_cpm (planned and suggested NaN where there is no bid), expected_win_rate,
         expected_cost_cpm (of a win), expected_margin, round_price_cpm (NaN unless the bid was moved to a cent above a
         round price) and reason.
-    win_price_cpm: lambda, what one more win is worth beyond its value so that the target is met.
+    shadow_price_cpm: lambda, what one more win is worth beyond its value so that the target is met.
     expected_win_rate, expected_cpm: over all requests, at the suggested bids.
     """
 
     table: pd.DataFrame
-    win_price_cpm: float
+    shadow_price_cpm: float
     expected_win_rate: float
     expected_cpm: float
 
@@ -106,17 +106,17 @@ def plan_bids(segments: pd.DataFrame, *, landscape: Landscape, policy: BidPolicy
     """
     market = _Market.of(segments, landscape, policy)
     bounds = Bounds.of(segments, policy)
-    win_price = _win_price(market, bounds)
-    wanted = market.wanted(win_price)
+    shadow_price = _shadow_price(market, bounds)
+    wanted = market.wanted(shadow_price)
     lifted = _explore(wanted, segments, market, policy)
     planned, bound = bounds.clamp(lifted)
     smooth = planned
     if landscape.steps is not None and policy.win_rate_scope == "portfolio":
-        win_price = _stepped_win_price(market, bounds, win_price)
-        wanted = market.wanted(win_price)
+        shadow_price = _stepped_shadow_price(market, bounds, shadow_price)
+        wanted = market.wanted(shadow_price)
         lifted = _explore(wanted, segments, market, policy)
         smooth, bound = bounds.clamp(lifted)
-        planned = market.above_round_price(smooth, win_price, bounds)
+        planned = market.above_round_price(smooth, shadow_price, bounds)
     is_snapped = planned != smooth
     spread = np.where(is_snapped, max(policy.jitter_sd, SNAPPED_JITTER_SD), policy.jitter_sd)
     reach = bounds.jitter_reach(planned, spread, is_held=market.is_held)
@@ -127,7 +127,7 @@ def plan_bids(segments: pd.DataFrame, *, landscape: Landscape, policy: BidPolicy
     can_bid = bounds.is_biddable
     cost = market.cost(suggested)
     value = segments["value_cpm"].to_numpy(float)
-    is_priced = win_price > 0 or policy.win_rate_scope == "segment"
+    is_priced = shadow_price > 0 or policy.win_rate_scope == "segment"
     table = pd.DataFrame(
         {
             "wanted_bid_cpm": wanted,
@@ -152,7 +152,7 @@ def plan_bids(segments: pd.DataFrame, *, landscape: Landscape, policy: BidPolicy
     won = market.requests * np.where(can_bid, market.win_rate(suggested), 0.0)
     return BidPlan(
         table=table,
-        win_price_cpm=win_price,
+        shadow_price_cpm=shadow_price,
         expected_win_rate=float(won.sum() / market.requests.sum()),
         expected_cpm=float((won * cost).sum() / won.sum()) if won.sum() > 0 else 0.0,
     )
@@ -236,9 +236,9 @@ class _Market:
         """Return what a win costs at the bid, CPM."""
         return self.landscape.mean_price(self.level, self.slope, bid) if self.policy.is_second_price else bid
 
-    def above_round_price(self, planned: np.ndarray, win_price: float, bounds: "Bounds") -> np.ndarray:
+    def above_round_price(self, planned: np.ndarray, shadow_price: float, bounds: "Bounds") -> np.ndarray:
         """Return the planned bids, moved to a cent above a round price near them where that brings more."""
-        best, worth = planned, self.own_value + win_price
+        best, worth = planned, self.own_value + shadow_price
         gain = (worth - planned) * self.win_rate(planned)
         for other in self.landscape.steps.around(planned):
             is_allowed = (other >= bounds.low) & (other <= bounds.high) & ~self.is_held
@@ -247,14 +247,14 @@ class _Market:
             best, gain = np.where(is_better, other, best), np.where(is_better, found, gain)
         return best
 
-    def wanted(self, win_price: float) -> np.ndarray:
+    def wanted(self, shadow_price: float) -> np.ndarray:
         """Return the bids before any bound, CPM."""
         if self.policy.win_rate_scope == "segment":
             best = self.landscape.bid_for_win_rate(self.level, self.slope, self.policy.target_win_rate)
         elif self.policy.is_second_price:
-            best = self.own_value + win_price
+            best = self.own_value + shadow_price
         else:
-            best = self.solver(self.own_value + win_price)
+            best = self.solver(self.own_value + shadow_price)
         return np.where(self.is_held, self.held_bid, best)
 
 
@@ -365,7 +365,7 @@ def with_room(name: str, low: np.ndarray | float, high: np.ndarray | float) -> t
     return low * room, high / room
 
 
-def _win_price(market: _Market, bounds: Bounds) -> float:
+def _shadow_price(market: _Market, bounds: Bounds) -> float:
     """Return lambda, CPM."""
     if market.policy.win_rate_scope == "segment":
         return 0.0
@@ -381,19 +381,19 @@ def _win_price(market: _Market, bounds: Bounds) -> float:
         link=market.landscape.link,
         is_second_price=market.policy.is_second_price,
     )
-    return find_win_price(
+    return find_shadow_price(
         curve,
         target_wins=market.policy.target_win_rate * market.requests.sum(),
         start_cpm=float(np.average(market.usual_bid, weights=market.requests)),
     )
 
 
-def _stepped_win_price(market: _Market, bounds: Bounds, start_cpm: float) -> float:
+def _stepped_shadow_price(market: _Market, bounds: Bounds, start_cpm: float) -> float:
     """Return lambda, CPM, on the curves with their steps: wins rise with it but for rounding."""
     total = market.requests.sum()
 
-    def missing(win_price: float) -> float:
-        planned = market.above_round_price(bounds.clamp(market.wanted(win_price))[0], win_price, bounds)
+    def missing(shadow_price: float) -> float:
+        planned = market.above_round_price(bounds.clamp(market.wanted(shadow_price))[0], shadow_price, bounds)
         won = np.where(bounds.is_biddable, market.win_rate(planned), 0.0)
         return float((market.requests * won).sum() / total) - market.policy.target_win_rate
 

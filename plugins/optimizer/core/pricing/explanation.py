@@ -41,7 +41,7 @@ class RunPricing:
     """What all segments of a run share when they are priced.
 
     reference_cpm: the bid at which levels are measured, CPM.
-    win_price_cpm: lambda, what one more win is worth beyond its value, CPM.
+    shadow_price_cpm: lambda, what one more win is worth beyond its value, CPM.
     value_trust: theta, 0 to 1, how far the value estimate is believed.
     step_limit: largest relative change of a served bid a day.
     jitter_sd: standard deviation of the random factor on each bid.
@@ -50,7 +50,7 @@ class RunPricing:
 
     settings: RunSettings
     reference_cpm: float
-    win_price_cpm: float
+    shadow_price_cpm: float
     value_trust: float
     step_limit: float
     jitter_sd: float
@@ -119,13 +119,13 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Worth:
-    """What a thousand wins are worth, CPM: worth = value_trust * (1 - target_margin) * value + win price."""
+    """What a thousand wins are worth, CPM: worth = value_trust * (1 - target_margin) * value + shadow price."""
 
     value_cpm: float | None
     value_trust: float
     target_margin: float
     own_worth_cpm: float
-    win_price_cpm: float
+    shadow_price_cpm: float
     worth_cpm: float
 
 
@@ -269,7 +269,7 @@ def _curve(row: Mapping[str, Any] | pd.Series, pricing: RunPricing, win_rate: Wi
 def _worth(row: Mapping[str, Any] | pd.Series, pricing: RunPricing) -> Worth:
     value, margin = _known(row["value_cpm"]), pricing.settings.target_margin
     own = pricing.value_trust * (1 - margin) * (value or 0.0)
-    return Worth(value, pricing.value_trust, margin, own, pricing.win_price_cpm, own + pricing.win_price_cpm)
+    return Worth(value, pricing.value_trust, margin, own, pricing.shadow_price_cpm, own + pricing.shadow_price_cpm)
 
 
 def _steps(row: Mapping[str, Any] | pd.Series, pricing: RunPricing, win_rate: WinRate) -> Iterator[BidStep]:
@@ -397,9 +397,9 @@ def _best_text(settings: RunSettings, bid_cpm: float, worth: Worth) -> str:
     target = f"{100 * settings.target_win_rate:.0f} %"
     if settings.win_rate_scope == "segment":
         return f"{bid_cpm:.2f} CPM wins {target} of this segment"
-    if worth.win_price_cpm > 0:
+    if worth.shadow_price_cpm > 0:
         return (
-            f"{bid_cpm:.2f} CPM is best where every win is worth {worth.win_price_cpm:.2f} CPM beyond its value, the "
+            f"{bid_cpm:.2f} CPM is best where a win is worth {worth.shadow_price_cpm:.2f} CPM beyond its value, the "
             f"price of the portfolio's target of {target}"
         )
     return f"{bid_cpm:.2f} CPM is best for its own value, and the portfolio wins {target} anyway"

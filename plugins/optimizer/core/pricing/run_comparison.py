@@ -11,12 +11,12 @@ from optimizer.core.pricing.bids import CENT
 from optimizer.core.pricing.explanation import RunPricing
 from optimizer.core.serving.keys import split_key
 
-PARTS = ("level", "slope", "win_price", "value", "rule", "bounds")
+PARTS = ("level", "slope", "shadow_price", "value", "rule", "bounds")
 """Parts of the change of a planned bid, in the order in which the earlier run's inputs give way to the later one's.
 
 level      the win rate that is expected at the earlier run's bid, level corrections included
 slope      how much more is won for a higher bid
-win_price  lambda, what one more win is worth
+shadow_price  lambda, what one more win is worth
 value      what views are worth: their value, the trust in it, the target margin
 rule       how a bid follows from all these: scope, auction type, mix of multipliers, auctions without rivals
 bounds     the rest: trust band, step, floors, margin, cap, round prices, exploration, holding
@@ -29,7 +29,7 @@ FIGURES = (
     "expected_cpm",
     "expected_margin",
     "segment_scope_cpm_ratio",
-    "win_price_cpm",
+    "shadow_price_cpm",
     "fallback_bid_cpm",
     "row_coverage",
     "bid_coefficient",
@@ -199,15 +199,15 @@ def attribute_changes(rows: pd.DataFrame, *, before: ComparedRun, after: Compare
     at_pivot = [levels[run] + slopes[run] * to_pivot[run] for run in (0, 1)]
     lowest, highest = np.maximum(np.minimum(*lows), CENT), np.maximum(*highs)
     own = [_own_worth(rows[f"value_cpm_{side}"], run) for side, run in (("before", before), ("after", after))]
-    price = [run.pricing.win_price_cpm for run in (before, after)]
+    price = [run.pricing.shadow_price_cpm for run in (before, after)]
     # Where each segment reaches the target by itself no price is paid: then the price belongs to the rule.
     scopes = {run.pricing.settings.win_rate_scope for run in (before, after)}
 
-    def log_best(level: int, slope: int, win_price: int, value: int, rule: int) -> np.ndarray:
+    def log_best(level: int, slope: int, shadow_price: int, value: int, rule: int) -> np.ndarray:
         """The log of the best bid with each input of the earlier (0) or later (1) run."""
         run = (before, after)[rule]
         at_reference = at_pivot[level] - slopes[slope] * to_pivot[rule]
-        worth = own[value] + price[win_price if len(scopes) == 1 else rule]
+        worth = own[value] + price[shadow_price if len(scopes) == 1 else rule]
         bid = run.best_response(at_reference, slopes[slope], worth)
         return np.log(np.clip(bid, lowest, highest))
 

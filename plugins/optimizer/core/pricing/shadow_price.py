@@ -1,4 +1,4 @@
-"""Lambda, the win price: what one more win is worth beyond its value, so that a target is met at the lowest price."""
+"""Lambda, the shadow price: what one more win is worth beyond its value where a target is met at the lowest price."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -47,9 +47,9 @@ class WinCurve:
         """Wins where every bid is as high as it may be."""
         return self._wins(self.high)
 
-    def __call__(self, win_price_cpm: float) -> float:
+    def __call__(self, shadow_price_cpm: float) -> float:
         """Return the wins at this lambda; they never fall as it rises."""
-        worth_cpm = self.worth_cpm + win_price_cpm
+        worth_cpm = self.worth_cpm + shadow_price_cpm
         log_bid = self.solver.log_value(worth_cpm) if self.is_second_price else self.solver.log_bid(worth_cpm)
         return self._wins(np.clip(log_bid, self.low, self.high))
 
@@ -68,7 +68,7 @@ class WinCurve:
         return float((self.requests * self.link(self.slope * log_bid)).sum())
 
 
-def find_win_price(curve: WinCurve, *, target_wins: float, start_cpm: float) -> float:
+def find_shadow_price(curve: WinCurve, *, target_wins: float, start_cpm: float) -> float:
     """Return the smallest lambda, CPM, that reaches the target or, where none does, one that reaches all that can be.
 
     Args:
@@ -96,7 +96,7 @@ def _follow_sample(sample: WinCurve, wins: Callable[[float], float], *, goal: fl
     """Lambda by a sample whose goal is moved by what it missed of all wins, until that moves lambda no more."""
     price, missed = np.inf, 0.0
     for _ in range(MAX_CORRECTIONS):
-        before, price = price, find_win_price(sample, target_wins=goal + missed, start_cpm=start_cpm)
+        before, price = price, find_shadow_price(sample, target_wins=goal + missed, start_cpm=start_cpm)
         if abs(price - before) <= TOLERANCE * (1 + price):
             return price
         missed = sample(price) - wins(price)
@@ -107,5 +107,5 @@ def _double_with_sample(
     sample: WinCurve, wins: Callable[[float], float], *, goal: float, start_cpm: float
 ) -> float | None:
     """The price at which doubling first reaches what can be reached, if it is the sample's too."""
-    price = find_win_price(sample, target_wins=np.inf, start_cpm=start_cpm)
+    price = find_shadow_price(sample, target_wins=np.inf, start_cpm=start_cpm)
     return price if price > start_cpm and wins(price / 2) < goal <= wins(price) else None

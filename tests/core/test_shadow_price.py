@@ -8,7 +8,7 @@ from scipy.optimize import brentq
 
 from optimizer.core.landscape.curves import Landscape, Link
 from optimizer.core.landscape.logit import Tails
-from optimizer.core.pricing.shadow_price import SAMPLE, WinCurve, find_win_price
+from optimizer.core.pricing.shadow_price import SAMPLE, WinCurve, find_shadow_price
 
 SIZE = 10 * SAMPLE
 START_CPM = 9.0
@@ -39,21 +39,21 @@ def test_a_sample_leads_to_the_lambda_of_a_search_over_all_segments(link, is_sec
     goal = target * wins.requests.sum()
     assert wins(0.0) < goal < wins.reachable
     plain = brentq(lambda price: wins(price) - goal, 0.0, 1e4, xtol=1e-9, rtol=1e-9)
-    found = find_win_price(wins, target_wins=goal, start_cpm=START_CPM)
+    found = find_shadow_price(wins, target_wins=goal, start_cpm=START_CPM)
     assert found == pytest.approx(plain, rel=1e-5, abs=1e-5)
     assert wins(found) == pytest.approx(goal, rel=1e-5)
 
 
 def test_where_the_target_is_out_of_reach_lambda_reaches_all_that_can_be():
     wins = curve(LINKS[0])
-    price = find_win_price(wins, target_wins=wins.requests.sum(), start_cpm=START_CPM)
+    price = find_shadow_price(wins, target_wins=wins.requests.sum(), start_cpm=START_CPM)
     assert wins(price) >= wins.reachable * (1 - 1e-6) > wins(price / 2)
 
 
 @pytest.mark.parametrize("size", [50, SIZE])
 def test_a_target_that_value_reaches_alone_needs_no_lambda(size):
     wins = curve(LINKS[1], size=size)
-    assert find_win_price(wins, target_wins=0.5 * wins(0.0), start_cpm=START_CPM) == 0.0
+    assert find_shadow_price(wins, target_wins=0.5 * wins(0.0), start_cpm=START_CPM) == 0.0
 
 
 def test_one_segment_with_half_of_all_requests_does_not_mislead_the_sample():
@@ -62,7 +62,7 @@ def test_one_segment_with_half_of_all_requests_does_not_mislead_the_sample():
     requests[SIZE // 2] = requests.sum()
     wins = replace(wins, requests=requests)
     goal = 0.5 * (wins(0.0) + wins.reachable)
-    assert wins(find_win_price(wins, target_wins=goal, start_cpm=START_CPM)) == pytest.approx(goal, rel=1e-5)
+    assert wins(find_shadow_price(wins, target_wins=goal, start_cpm=START_CPM)) == pytest.approx(goal, rel=1e-5)
 
 
 def test_a_sample_keeps_the_requests_and_wins_about_as_many():

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from optimizer.reporting import formats
+from optimizer.presentation import formats
 
 
 @pytest.mark.parametrize(
