@@ -1,5 +1,6 @@
 """The DAGs as Airflow builds them; in a process of their own, because Airflow is configured once a process."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -94,9 +95,10 @@ def test_parsing_brings_no_heavy_library(built):
     assert set(built["loaded"]) <= {"boto3"}  # Airflow's own S3 hook
 
 
-def test_tasks_stand_in_the_order_of_the_runs_life(dag):
+def test_the_tasks_are_one_chain_in_the_order_of_the_runs_life(dag):
     assert dag["order"] == TASKS
-    assert dag["tasks"]["promote"]["downstream"] == ["close_run"]
+    following = {task: [after] for task, after in itertools.pairwise(TASKS)}
+    assert {name: task["downstream"] for name, task in dag["tasks"].items()} == {**following, "close_run": []}
     assert dag["tasks"]["close_run"]["rule"] == "all_done_setup_success"
 
 
@@ -175,13 +177,15 @@ def test_a_request_that_nobody_answers_or_a_person_rejects_skips_the_task_and_sa
         "from datetime import timedelta\n"
         "from airflow.sdk.exceptions import AirflowSkipException\n"
         "from optimizer.orchestration.approval import PromotionApproval\n"
-        "run = {'entity_code': 'drugs_hcp', 'run_id': 'R'}\n"
-        "task = PromotionApproval(task_id='approve', run_handle=run, longest_wait=timedelta(hours=1))\n"
+        "class Ti:\n"
+        "    def xcom_pull(self, task_ids):\n"
+        "        return {'snapshot_config': {'entity_code': 'drugs_hcp', 'run_id': 'R'}}[task_ids]\n"
+        "task = PromotionApproval(task_id='approve', longest_wait=timedelta(hours=1))\n"
         "print(task.defaults, task.response_timeout)\n"
         "for user, timedout in ((None, True), ({'id': '7', 'name': 'anna'}, False)):\n"
         "    event = {'chosen_options': task.defaults, 'responded_by_user': user, 'timedout': timedout}\n"
         "    try:\n"
-        "        task.execute_complete({}, event)\n"
+        "        task.execute_complete({'ti': Ti()}, event)\n"
         "    except AirflowSkipException as skipped:\n"
         "        print(skipped)\n"
     )

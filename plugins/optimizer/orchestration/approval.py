@@ -17,15 +17,12 @@ class PromotionApproval(ApprovalOperator):
     with it what depends on it; Airflow's own operator would skip that too, but succeed itself and not say why.
     """
 
-    template_fields = (*ApprovalOperator.template_fields, "run_handle")
-
-    def __init__(self, *, run_handle: Any, longest_wait: timedelta, **kwargs: Any) -> None:
+    def __init__(self, *, longest_wait: timedelta, **kwargs: Any) -> None:
         super().__init__(subject="Put the run live?", defaults=self.REJECT, response_timeout=longest_wait, **kwargs)
-        self.run_handle = run_handle
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Ask, and wait without a worker's slot; or return at once."""
-        request = task_bodies.request_approval(self.run_handle)
+        request = task_bodies.request_approval(task_bodies.run_of(context))
         if isinstance(request, str):
             self.log.info(request)
             return {"approved_by": None}
@@ -37,6 +34,6 @@ class PromotionApproval(ApprovalOperator):
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Return who approved."""
         if event.get("chosen_options") == [self.REJECT]:
-            raise AirflowSkipException(task_bodies.explain_rejection(self.run_handle, event))
+            raise AirflowSkipException(task_bodies.explain_rejection(task_bodies.run_of(context), event))
         super().execute_complete(context, event)
         return {"approved_by": task_bodies.name_of(event["responded_by_user"])}

@@ -2,11 +2,10 @@
 
 import logging
 import os
-from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import DAG, CronTriggerTimetable, ExceptionRetryPolicy, RetryAction, RetryRule, task
+from airflow.sdk import DAG, CronTriggerTimetable, ExceptionRetryPolicy, RetryAction, RetryRule, chain, task
 from croniter import croniter
 
 from optimizer.control_plane.entities import read_definitions
@@ -146,65 +145,67 @@ def _wire(entity_code: str, *, longest_wait: timedelta) -> None:
         return task_bodies.snapshot_config(entity_code)
 
     @task(execution_timeout=timedelta(hours=2))
-    def extract(run: dict[str, str]) -> dict[str, Any]:
+    def extract() -> dict[str, Any]:
         """Bring the window's cells from the warehouse to the staging prefix."""
-        return task_bodies.run_step("extract", run)
+        return task_bodies.run_step("extract")
 
     @task(execution_timeout=timedelta(minutes=30))
-    def select_features(run: dict[str, str]) -> dict[str, Any]:
+    def select_features() -> dict[str, Any]:
         """Choose the features that make up a segment."""
-        return task_bodies.run_step("select_features", run)
+        return task_bodies.run_step("select_features")
 
     @task(execution_timeout=timedelta(hours=2), pool=TRAINING_POOL)
-    def train_models(run: dict[str, str]) -> dict[str, Any]:
+    def train_models() -> dict[str, Any]:
         """Fit win rate, landscape and click rate."""
-        return task_bodies.run_step("train_models", run)
+        return task_bodies.run_step("train_models")
 
     @task(execution_timeout=timedelta(minutes=30))
-    def compute_bids(run: dict[str, str]) -> dict[str, Any]:
+    def compute_bids() -> dict[str, Any]:
         """Turn curves into bids and multipliers."""
-        return task_bodies.run_step("compute_bids", run)
+        return task_bodies.run_step("compute_bids")
 
     @task(execution_timeout=timedelta(minutes=15))
-    def validate(run: dict[str, str]) -> dict[str, Any]:
+    def validate() -> dict[str, Any]:
         """Check the bids; a run that fails here keeps its outputs and is never promoted."""
-        return task_bodies.run_step("validate", run)
+        return task_bodies.run_step("validate")
 
     @task(execution_timeout=timedelta(minutes=30))
-    def upload(run: dict[str, str]) -> dict[str, Any]:
+    def upload() -> dict[str, Any]:
         """Write the run's files, the manifest last."""
-        return task_bodies.run_step("upload", run)
+        return task_bodies.run_step("upload")
 
     @task(execution_timeout=timedelta(minutes=5))
-    def register(run: dict[str, str]) -> dict[str, Any]:
+    def register() -> dict[str, Any]:
         """Write the results to the control plane, which completes the run."""
-        return task_bodies.run_step("register", run)
+        return task_bodies.run_step("register")
 
     @task(execution_timeout=timedelta(minutes=5))
-    def promote(run: dict[str, str], approval: dict[str, Any]) -> dict[str, Any]:
+    def promote(approval: dict[str, Any]) -> dict[str, Any]:
         """Give the run the entity's traffic, or a part of it, where its config says so."""
-        return task_bodies.promote(run, approval)
+        return task_bodies.promote(approval)
 
     @task(execution_timeout=timedelta(minutes=5))
     def close_run() -> dict[str, Any]:
         """Leave the run completed or failed, whatever happened; red where nothing was promoted that should be."""
         return task_bodies.close_run()
 
-    run = snapshot_config()
-    order: Iterable[Any] = (extract, select_features, train_models, compute_bids, validate, upload, register)
-    previous = run
-    for step in order:
-        current = step(run)
-        previous >> current
-        previous = current
     # Always there, since a DAG has the same tasks at every parse; it asks only where the run's own config says so.
-    approve = PromotionApproval(
-        task_id="approve", run_handle=run, longest_wait=longest_wait, execution_timeout=timedelta(minutes=5)
+    approve = PromotionApproval(task_id="approve", longest_wait=longest_wait, execution_timeout=timedelta(minutes=5))
+    # Each task reads the run from snapshot_config's XCom itself: as an argument it would draw an edge to every task.
+    chain(
+        snapshot_config(),
+        extract(),
+        select_features(),
+        train_models(),
+        compute_bids(),
+        validate(),
+        upload(),
+        register(),
+        approve,
+        promote(approve.output),
+        # As a teardown it also runs where a person marks the DAG run failed.
+        close_run().as_teardown(on_failure_fail_dagrun=True),
     )
-    promoted = promote(run, approve.output)
-    previous >> approve
-    # As a teardown it also runs where a person marks the DAG run failed.
-    promoted >> close_run().as_teardown(on_failure_fail_dagrun=True)
 
 
 def _definitions(only: str | None) -> list[EntityDefinition]:

@@ -50,8 +50,8 @@ def snapshot_config(entity_code: str) -> dict[str, str]:
 
 
 @skipping_cancelled()
-def run_step(name: str, run: dict[str, str]) -> dict[str, Any]:
-    """Run the named step of the pipeline for the run and return what it reports."""
+def run_step(name: str) -> dict[str, Any]:
+    """Run the named step for the DAG run's run and return what it reports."""
     from optimizer.lifecycle.guard import guarded
     from optimizer.orchestration.connections import connect_systems
     from optimizer.runs.handle import RunHandle
@@ -67,11 +67,17 @@ def run_step(name: str, run: dict[str, str]) -> dict[str, Any]:
         "upload": partial(upload.upload, now=now),
         "register": partial(register.register, now=now),
     }
-    handle, systems = RunHandle.model_validate(run), connect_systems()
+    handle, systems = RunHandle.model_validate(run_of(get_current_context())), connect_systems()
     return guarded(handle, partial(steps[name], handle, systems=systems), name=name, systems=systems, now=now)
 
 
-def request_approval(run: dict[str, str]) -> Any:
+def run_of(context: Mapping[str, Any]) -> dict[str, str]:
+    """Return what `snapshot_config` returned in the DAG run of the context."""
+    run: dict[str, str] = context["ti"].xcom_pull(task_ids="snapshot_config")
+    return run
+
+
+def request_approval(run: Mapping[str, str]) -> Any:
     """Return the ApprovalRequest of a run that a person has to confirm, or a text that says why nobody is asked."""
     from optimizer.orchestration.connections import connect_systems
     from optimizer.runs.handle import RunHandle
@@ -80,7 +86,7 @@ def request_approval(run: dict[str, str]) -> Any:
     return approve.request_of(RunHandle.model_validate(run), systems=connect_systems())
 
 
-def explain_rejection(run: dict[str, str], answer: Mapping[str, Any]) -> str:
+def explain_rejection(run: Mapping[str, str], answer: Mapping[str, Any]) -> str:
     """Return what became of a request that was not approved, and what to do if the run is wanted."""
     who = name_of(answer.get("responded_by_user"))
     what = "nobody answered in time" if answer.get("timedout") or who is None else f"{who} rejected it"
@@ -95,16 +101,17 @@ def name_of(user: Mapping[str, Any] | None) -> str | None:
     return None if not user else user.get("name") or user.get("id")
 
 
-def promote(run: dict[str, str], approval: Mapping[str, Any]) -> dict[str, Any]:
+def promote(approval: Mapping[str, Any]) -> dict[str, Any]:
     """Promote the run, or skip with the reason."""
     from optimizer.orchestration.connections import connect_systems
     from optimizer.runs.handle import RunHandle
     from optimizer.steps.promote import promote as promote_run
 
+    context = get_current_context()
     result = promote_run(
-        RunHandle.model_validate(run),
+        RunHandle.model_validate(run_of(context)),
         systems=connect_systems(),
-        deployed_by=f"airflow:{get_current_context()['dag_run'].dag_id}",
+        deployed_by=f"airflow:{context['dag_run'].dag_id}",
         now=datetime.now(UTC),
         approved_by=approval["approved_by"],
     )
