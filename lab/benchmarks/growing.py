@@ -30,7 +30,7 @@ MAX_GROWTH_SHARE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class RunMemory:
-    """What one run on a log of so many bids read and held."""
+    """What one run on a log of that many bids read and held."""
 
     bids: int
     cells: int
@@ -80,7 +80,7 @@ def _run_each(stack: LocalStack, sizes: Sequence[int], tell: Callable[[str], Non
 
 
 def _load(stack: LocalStack, world: World, *, bids: int, seed: int, tell: Callable[[str], None]) -> None:
-    """Append so many bids to the warehouse; never more than one part of them is in memory."""
+    """Append that many bids to the warehouse; never more than one part of them is in memory."""
     with closing(stack.connect_warehouse()) as connection, TemporaryDirectory(prefix="optimizer-bench-") as name:
         create_tables(connection)
         done = 0

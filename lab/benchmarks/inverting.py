@@ -13,7 +13,7 @@ from optimizer.core.pricing.multipliers import LINK_ATOMS
 
 MAX_EVALUATIONS = 50.0
 BOUND_FROM = 1_000_000
-"""From so many segments on the bound holds: on few, both take microseconds and the table has its fixed cost."""
+"""From that many segments on the bound holds: on few, both take microseconds and the table has its fixed cost."""
 
 ADSPACES = 40
 REFERENCE_CPM = 8.0
@@ -38,7 +38,7 @@ LINKS: Mapping[str, Link] = {
 
 
 def measure_inversion(*, sizes: Sequence[int], repeats: int) -> list[Figure]:
-    """Return what the bids of so many segments cost, with and without multipliers."""
+    """Return what the bids of that many segments cost, with and without multipliers."""
     return [
         _measure(make_segments(size), name, Landscape(REFERENCE_CPM, link), repeats=repeats)
         for size in sizes

@@ -24,7 +24,7 @@ def create_world() -> World:
 
 
 def generate_parts(world: World, *, bids: int, seed: int, part_days: int = 5) -> Iterator[Events]:
-    """Yield a log of so many bids in parts of a few days each; another seed brings other bids on the same days."""
+    """Yield a log of that many bids in parts of a few days each; another seed brings other bids on the same days."""
     day, parts = START_DAY, DAYS // part_days
     for epoch in standard_epochs(world, start_day=START_DAY, days=DAYS):
         for _ in range(epoch.days // part_days):

@@ -22,7 +22,7 @@ NO_FEATURES = frozenset((*TIME, *BID, *WON, *MARKET_PRICE, *BASE_BID, *_KNOWN_LA
 
 MAX_VALUES = 500
 MIN_ROWS_A_VALUE = 20
-"""A column is a feature where it has from 2 to MAX_VALUES distinct values, each on so many rows on average."""
+"""A column is a feature where it has from 2 to MAX_VALUES distinct values, each on that many rows on average."""
 
 _TRUTH = {"1": True, "true": True, "t": True, "yes": True, "0": False, "false": False, "f": False, "no": False}
 _UNIX_UNITS = {10: "s", 13: "ms", 16: "us", 19: "ns"}
@@ -48,7 +48,7 @@ def read_auction_log(path: Path) -> AuctionLog:
 
     Raises:
         ConfigError: there is no such file, or a column is missing that has to be there.
-        DataError: it is no CSV file of auctions, or values cannot be read.
+        DataError: it is not a CSV file of auctions, or values cannot be read.
     """
     table = _read_table(path)
     file = _File(path.name, table)
@@ -74,7 +74,7 @@ def _read_table(path: Path) -> pd.DataFrame:
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}; name a CSV file, DATA=file.csv") from None
     except (ValueError, pd.errors.ParserError) as error:
-        raise DataError(f"{path.name} is no CSV file with a header in UTF-8: {str(error).strip()}") from None
+        raise DataError(f"{path.name} is not a CSV file with a header in UTF-8: {str(error).strip()}") from None
     if table.empty:
         raise DataError(f"{path.name} has no rows below its header; write one row an auction")
     return table

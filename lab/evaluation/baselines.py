@@ -28,7 +28,7 @@ MIN_SEGMENT_BIDS = 30
 
 GRID_POINTS = 200
 GRID_REACH = 10.0
-"""LightGBM is asked about bids up to so many times the highest logged one."""
+"""LightGBM is asked about bids up to that many times the highest logged one."""
 
 
 class WinModel(Protocol):

@@ -36,7 +36,7 @@ class Case:
     """One market with one log. Everything follows from these values.
 
     Nothing is earned in it unless `value_ratio` says so, so that the target alone decides the bids.
-    changed_days: so many of the log's last days lie after the scenario's change.
+    changed_days: that many of the log's last days lie after the scenario's change.
     """
 
     seed: int

@@ -77,7 +77,7 @@ class Goal:
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """A goal with the figure over so many seeds."""
+    """A goal with the figure over that many seeds."""
 
     goal: Goal
     figure: float

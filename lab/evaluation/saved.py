@@ -31,7 +31,7 @@ class SavedTrials:
         A last line without its end was cut by an interruption: it is taken off the file, and its job counts as not run.
 
         Raises:
-            ConfigError: a line is no job of this benchmark.
+            ConfigError: a line is not a job of this benchmark.
         """
         if not self.path.exists():
             return {}
@@ -52,6 +52,6 @@ class SavedTrials:
             return SavedJob.model_validate_json(line)
         except ValidationError as error:
             raise ConfigError(
-                f"{self.path}: line {number} is no job of this benchmark "
+                f"{self.path}: line {number} is not a job of this benchmark "
                 f"({error.errors()[0]['msg']}); give --save another file, or remove this one"
             ) from error

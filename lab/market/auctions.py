@@ -60,7 +60,7 @@ class Requests:
         return Requests(*(getattr(self, column.name)[start:end] for column in fields(self)))
 
     def codes(self, world: World, *, feature: str) -> tuple[np.ndarray, Sequence[str]]:
-        """Return the index of each request's value and the values; -1 is no value."""
+        """Return the index of each request's value and the values; -1 is not a value."""
         people = world.population
         known = {
             "internal_adspace_id": lambda: (people.adspace[self.segment], people.adspace_ids),
@@ -72,7 +72,7 @@ class Requests:
             "npi": lambda: (self.npi, world.visitors.npis),
         }
         if feature not in known:
-            raise DataError(f"{feature!r} is no feature of a request; choose among {', '.join(FEATURES)}")
+            raise DataError(f"{feature!r} is not a feature of a request; choose among {', '.join(FEATURES)}")
         return known[feature]()
 
     def visible(self, world: World) -> pa.Table:

@@ -91,7 +91,7 @@ class World:
         """Return the row number in `segments` for each row of the three feature columns, shape (n,).
 
         Raises:
-            DataError: a row is no segment of this market.
+            DataError: a row is not a segment of this market.
         """
         known = zip(*(self.segments[name].to_pylist() for name in SEGMENT_FEATURES), strict=True)
         number_of = {features: number for number, features in enumerate(known)}
@@ -99,7 +99,7 @@ class World:
         try:
             return np.array([number_of[features] for features in asked], dtype=np.intp)
         except KeyError as error:
-            raise DataError(f"{error.args[0]} is no segment of this market; take those of World.segments") from None
+            raise DataError(f"{error.args[0]} is not a segment of this market; take those of World.segments") from None
 
     def log_level(self, rows: np.ndarray | None = None, *, day_numbers: np.ndarray | int) -> np.ndarray:
         """Return the log CPM around which the best rival bids on these days (0 is the market's first)."""

@@ -36,7 +36,7 @@ class PortClaims:
 
     def _try(self, port: int) -> bool:
         claim = socket.socket(type=socket.SOCK_DGRAM)
-        # The claim comes first: whoever holds it alone looks whether somebody listens.
+        # The claim comes first: only its holder checks whether a process listens.
         if _can_bind(claim, port) and _is_silent(port):
             self._sockets.append(claim)
             return True

@@ -96,7 +96,7 @@ def list_programs(settings: StackSettings, *, home: StackHome, with_schedules: b
 
 
 def render_supervisord(programs: Iterable[Program], *, home: StackHome, socket_path: Path) -> str:
-    """Return supervisord.conf. Its programs inherit supervisord's environment, so no secret stands in it."""
+    """Return supervisord.conf. Its programs inherit supervisord's environment, so no secret is in it."""
     sections = [_SUPERVISORD.format(home=home.path, logs=home.logs, socket=socket_path)]
     for program in programs:
         environment = ",".join(f'{name}="{value}"' for name, value in program.environment.items())

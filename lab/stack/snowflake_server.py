@@ -102,7 +102,7 @@ def _keep_stages_in(folder: Path) -> None:
 
 
 def serve(folder: Path, *, address: str, port: int, certificate: Path, private_key: Path) -> None:
-    """Serve the databases of the folder until a signal ends the process; the login stands in the environment."""
+    """Serve the databases of the folder until a signal ends the process; the login is in the environment."""
     import uvicorn
 
     _keep_stages_in(folder / "stages")

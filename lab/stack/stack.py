@@ -80,7 +80,7 @@ class LocalStack:
         is started anew.
 
         Raises:
-            ConfigError: a name is no program.
+            ConfigError: a name is not a program.
             UnavailableError: a program does not stay up; the message ends with its log.
         """
         wanted = _known(programs)

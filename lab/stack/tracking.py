@@ -11,7 +11,7 @@ from optimizer.names import TRACKING_PROJECT
 
 DATABASE = "tracking"
 OWNER = "tracking_owner"
-"""Owns the tables, is no superuser and bypasses no row-level security, as in production."""
+"""Owns the tables, is not a superuser and bypasses no row-level security, as in production."""
 
 
 def tracking_url(settings: StackSettings) -> str:

@@ -2,7 +2,7 @@
 
 models/      what goes in and out as JSON: camelCase outside, snake_case inside
 routes/      the API, one module a resource
-tables/      what is asked of Postgres, one module a table; the statements stand in include/sql/postgres/
+tables/      what is asked of Postgres, one module a table; the statements are in include/sql/postgres/
 migrations/  the schema's versions
 client/      what programs log and read with, installable without the service
 commands/    `python -m optimization_tracking serve|migrate|keys|list|show|…`

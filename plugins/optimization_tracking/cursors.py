@@ -26,7 +26,7 @@ def read_cursor(cursor: str, *, order: str, kinds: Sequence[type | tuple[type, .
         kinds: the type of each value of the place.
 
     Raises:
-        Refusal: it is no cursor, or one of another order.
+        Refusal: it is not a cursor, or one of another order.
     """
     try:
         text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))

@@ -1,6 +1,6 @@
 """A write that is repeated with the same Idempotency-Key happens once; the repetition gets the first answer again.
 
-The key stands in the write's own transaction: it is used up exactly where the write is there. Keys are kept for a day.
+The key is in the write's own transaction: it is used up exactly where the write is there. Keys are kept for a day.
 """
 
 import hashlib

@@ -118,7 +118,7 @@ async def _on_refusal(request: Request, error: Refusal) -> Response:
 async def _on_invalid(request: Request, error: RequestValidationError) -> Response:
     errors = [(_field(problem), _reason(problem)) for problem in error.errors()]
     if errors and error.errors()[0]["type"] == "json_invalid":
-        return answer(Refusal(400, "the body is no JSON", errors=errors), path=request.url.path)
+        return answer(Refusal(400, "the body is not JSON", errors=errors), path=request.url.path)
     count = "one value is" if len(errors) == 1 else f"{len(errors)} values are"
     return answer(Refusal(422, f"{count} not as the API wants them", errors=errors), path=request.url.path)
 
@@ -159,7 +159,7 @@ def _reason(problem: Mapping[str, Any]) -> str:
     if problem["type"] == "json_invalid":
         return f"{problem['ctx']['error']} at character {problem['loc'][-1]}"
     if problem["type"] == "extra_forbidden":
-        return "is no field of this request"
+        return "is not a field of this request"
     return problem["msg"].removeprefix("Value error, ")
 
 

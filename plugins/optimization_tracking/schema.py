@@ -38,7 +38,7 @@ def migrate(url: str) -> str:
 
 
 def revert(url: str, *, revision: str) -> None:
-    """Take the tables back to an older revision; "base" drops them all, with what stands in them."""
+    """Take the tables back to an older revision; "base" drops them all, with what is in them."""
     with _migrating(url) as connection:
         command.downgrade(_config(connection), revision)
 

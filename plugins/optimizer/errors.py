@@ -1,7 +1,7 @@
 """Every error the optimizer raises on purpose.
 
 OptimizerError
-├── PermanentError            a retry cannot mend it: fail at once
+├── PermanentError            a retry cannot fix it: fail at once
 │   ├── ConfigError           a config key, an entity or a version is wrong
 │   ├── WarehouseError        the warehouse breaks its contract: login, table, column
 │   │   └── EmptyWindowError  the window holds no bids
@@ -9,12 +9,12 @@ OptimizerError
 │   ├── ArtifactError         an object is missing, changed or incomplete
 │   │   └── AccessDenied      the object store denies access: the object may be good
 │   ├── RunStateError         the run is not in the state that the step needs
-│   │   └── RunCancelled      somebody cancelled the run: nothing failed, and nothing goes on
+│   │   └── RunCancelled      a user cancelled the run: nothing failed, and nothing goes on
 │   ├── RequestError          a bid request that cannot be read
 │   ├── TrackingRefused       the tracking service refuses a request: key, field, status
 │   └── DeploymentError       a traffic split that the rules forbid
 │       ├── PromotionRefused  a run may not go live by itself; a person may still deploy it
-│       └── SplitChanged      somebody changed the split since it was looked at
+│       └── SplitChanged      a user changed the split since it was looked at
 ├── RefreshError              the bidder could not load what is deployed; it keeps what it had
 └── UnavailableError          a system is silent: try again later
     └── KeysLost              memcached answers, and lost what was written to it
@@ -28,7 +28,7 @@ class OptimizerError(Exception):
 
 
 class PermanentError(OptimizerError):
-    """Retrying cannot help; somebody has to change something first."""
+    """Retrying cannot help; a user has to change something first."""
 
 
 class ConfigError(PermanentError):
@@ -60,7 +60,7 @@ class RunStateError(PermanentError):
 
 
 class RunCancelled(RunStateError):
-    """Somebody cancelled the run: nothing failed, and nothing goes on."""
+    """A user cancelled the run: nothing failed, and nothing goes on."""
 
 
 class RequestError(PermanentError):
@@ -106,4 +106,4 @@ class UnavailableError(OptimizerError):
 
 
 class KeysLost(UnavailableError):
-    """Memcached lost keys of a table, or holds what is no bid; they have to be written again."""
+    """Memcached lost keys of a table, or holds what is not a bid; they have to be written again."""

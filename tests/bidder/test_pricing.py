@@ -105,7 +105,7 @@ def test_a_bid_has_the_columns_of_its_row_in_bids_and_no_bid_has_none():
         "npi_multiplier": 1.0,
         "floor_cpm": 2.0,
     }
-    with pytest.raises(ValueError, match="blocked is no bid"):
+    with pytest.raises(ValueError, match="blocked is not a bid"):
         price(ask("Texas", "windows"), generation=GENERATION).bids_row()
 
 

@@ -86,7 +86,7 @@ FAILURES = {
     "a file changed after its checksum": (_corrupt, "sha256 differ"),
     "a manifest with a wrong checksum": (_republish_with_a_wrong_checksum, "sha256 differ"),
     "a half-written file": (_cut("memcache.csv"), "size or sha256 differ"),
-    "a half-written manifest": (_cut("manifest.json"), "is no manifest"),
+    "a half-written manifest": (_cut("manifest.json"), "is not a manifest"),
     "a missing file": (lambda m, run: m.store.delete(m.uris[run] + "memcache.csv"), "no such object"),
     "a missing manifest": (lambda m, run: m.store.delete(m.uris[run] + "manifest.json"), "no such object"),
     "a changed macro": (

@@ -147,7 +147,7 @@ def test_entities_show_what_is_live_and_set_broken_ones_aside(engine: Engine, op
     broken = entities.read_definitions(engine)[1]
     assert shown["broken"] == [{"entity_code": broken[0].entity_code, "problem": broken[0].reason}]
     text = optimizer("entities").stdout
-    assert f"{live} 100%" in text and "Set aside" in text
+    assert f"{live} 100%" in text and "invalid" in text
 
 
 def test_config_shows_each_value_its_source_and_its_bounds(optimizer: Command, optimizer_json: Any):

@@ -59,7 +59,7 @@ def test_definitions_are_sorted_by_code_and_survive_a_snapshot_file(engine):
         ("other", {"current_version_id": 7}, "is version v7, which is inactive"),
         ("other", {"s3_base_path": "/data/optimizer"}, "s3_base_path='/data/optimizer' is no s3://bucket/prefix/"),
         ("other", {"s3_base_path": "s3://tn-optimizer-data/"}, "is no s3://bucket/prefix/"),
-        ("other", {"current_version_id": 8}, "supported_configs={'a': 1} is no JSON list of texts"),
+        ("other", {"current_version_id": 8}, "supported_configs={'a': 1} is not a JSON list of texts"),
     ],
 )
 def test_an_entity_that_cannot_be_used_is_set_aside_with_the_reason(engine, entity_code, columns, reason):
@@ -82,7 +82,7 @@ def test_an_entity_that_cannot_be_used_is_set_aside_with_the_reason(engine, enti
         ({"data_type": "decimal"}, "data_type='decimal' cannot be used"),
         ({"config_section": "misc"}, "config_section='misc' cannot be used"),
         ({"min_value": "low"}, "min_value='low' is not a number"),
-        ({"allowed_values": [1, 2]}, "allowed_values=[1, 2] is no JSON list of texts"),
+        ({"allowed_values": [1, 2]}, "allowed_values=[1, 2] is not a JSON list of texts"),
     ],
 )
 def test_a_version_with_a_spoilt_key_sets_its_entities_aside_and_no_others(engine, columns, reason):

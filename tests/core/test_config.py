@@ -41,7 +41,7 @@ def test_all_problems_are_named_together_with_key_value_bound_and_next_step():
     for part in (
         "target_win_rate=1.4 is above its maximum 0.99; set it between 0.01 and 0.99 (run value)",
         "max_bid_cpm='much' is not a number; set it to 0.01 or more (entity value)",
-        "colour='red' (run value) is no key of this version",
+        "colour='red' (run value) is not a key of this version",
         "schedule is required and has no value",
     ):
         assert part in message

@@ -31,7 +31,7 @@ def world(
     Args:
         jitter, rivals: of each adspace, region and day, logs.
         within_sd: of the variation of the cells of one segment and day.
-        own_days: so many latest days have planned bids on file and independent jitter of .1.
+        own_days: that many latest days have planned bids on file and independent jitter of .1.
     """
     rng = np.random.default_rng(seed)
     adspace, region, day = (index.ravel().repeat(rows) for index in np.indices(SHAPE))

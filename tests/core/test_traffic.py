@@ -63,5 +63,5 @@ def test_another_process_gives_every_id_to_the_same_run():
 
 @pytest.mark.parametrize("percents", [{}, {"a": 80}, {"a": 120, "b": -20}])
 def test_percents_that_are_no_whole_split_are_refused(percents):
-    with pytest.raises(ValueError, match=r"drugs_hcp: .* is no traffic split; give percents"):
+    with pytest.raises(ValueError, match=r"drugs_hcp: .* is not a traffic split; give percents"):
         split(**percents)

@@ -297,11 +297,11 @@ def test_no_file_an_empty_file_and_no_text_are_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"nothing\.csv cannot be read: No such file"):
         read_auction_log(tmp_path / "nothing.csv")
     (tmp_path / "empty.csv").write_text("")
-    with pytest.raises(DataError, match=r"empty\.csv is no CSV file with a header"):
+    with pytest.raises(DataError, match=r"empty\.csv is not a CSV file with a header"):
         read_auction_log(tmp_path / "empty.csv")
     (tmp_path / "header.csv").write_text("time,bid,won,adspace\n")
     with pytest.raises(DataError, match=r"header\.csv has no rows"):
         read_auction_log(tmp_path / "header.csv")
     (tmp_path / "picture.csv").write_bytes(b"\x89PNG\r\n\xff\xfe\x00")
-    with pytest.raises(DataError, match=r"picture\.csv is no CSV file"):
+    with pytest.raises(DataError, match=r"picture\.csv is not a CSV file"):
         read_auction_log(tmp_path / "picture.csv")

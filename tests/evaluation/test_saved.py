@@ -51,7 +51,7 @@ def test_a_file_of_something_else_is_refused_with_the_line(saved):
     saved.append(FIRST, figures(FIRST))
     with saved.path.open("a") as file:
         file.write('{"scenario": "steady"}\n')
-    with pytest.raises(ConfigError, match="line 2 is no job of this benchmark"):
+    with pytest.raises(ConfigError, match="line 2 is not a job of this benchmark"):
         saved.read()
 
 

@@ -54,7 +54,7 @@ def test_a_broken_row_keeps_its_last_good_definition_and_is_reported(path, caplo
     load_definitions(lambda: (before, []), path=path)
     with caplog.at_level(logging.ERROR):
         assert load_definitions(lambda: ([define("drugs_com")], [BROKEN]), path=path) == before
-    assert "entity drugs_hcp is set aside, its last good definition stays" in caplog.text
+    assert "entity drugs_hcp is invalid, its last good definition stays" in caplog.text
     assert "s3_base_path='ftp://'" in caplog.text
 
 

@@ -5,6 +5,6 @@ from optimizer.orchestration.pending_runs_dag import build_pending_runs_dag
 
 def test_what_was_claimed_long_ago_is_started_before_anybody_asks_which_runs_died():
     dag = build_pending_runs_dag()
-    last = dag.get_task("fail_dead_runs")
+    last = dag.get_task("fail_zombie_runs")
     assert dag.get_task("start").upstream_task_ids == {"claim"}
     assert (last.upstream_task_ids, last.trigger_rule) == ({"start"}, TriggerRule.ALL_DONE)

@@ -199,7 +199,7 @@ def test_dags_stay_while_the_control_plane_is_away(airflow, stack):
     for file, hidden in away.items():
         file.rename(hidden)
     try:
-        stack.home.control_plane.write_bytes(b"this is no database, it is out of order")
+        stack.home.control_plane.write_bytes(b"this is not a database, it is out of order")
         for _ in range(2):  # the first may have begun before
             parse_again(airflow, "drugs_hcp")
         assert airflow.import_errors() == []

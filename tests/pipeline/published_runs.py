@@ -63,7 +63,7 @@ def publish_run(
 
 
 def snapshot_of(priced: PricedRun) -> dict[str, Any]:
-    """Return config.json; all keys stand in one section."""
+    """Return config.json; all keys are in one section."""
     return {"business": priced.pricing.settings.model_dump(), "technical": {}, "static": {}, "sources": {}}
 
 

@@ -151,7 +151,7 @@ NEVER = {
     ),
     "an unknown key": (
         "INSERT INTO opt_run_configs (run_id, config_key, config_value) VALUES ('{run}', 'no_such_key', '1')",
-        "no_such_key='1' (run value) is no key of this version",
+        "no_such_key='1' (run value) is not a key of this version",
     ),
     "an inactive entity": (
         "UPDATE opt_entities SET status = 'I' WHERE entity_id = 1",

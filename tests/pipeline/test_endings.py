@@ -97,7 +97,7 @@ def test_wrong_run_values_fail_the_row_with_every_key_value_and_bound(pipeline: 
     ("values", "message"),
     [
         ({"data_start_dt": "2026-02-01", "data_end_dt": "2026-02-01"}, "is not before data_end_dt=2026-02-01"),
-        ({"data_start_dt": "yesterday"}, "data_start_dt='yesterday' is no date; write it as 2026-01-31"),
+        ({"data_start_dt": "yesterday"}, "data_start_dt='yesterday' is not a date; write it as 2026-01-31"),
     ],
 )
 def test_a_wrong_window_fails_the_row_with_the_date(pipeline: Pipeline, values: dict[str, str], message: str):

@@ -21,7 +21,7 @@ from optimizer.control_plane.schema import migrate
 from optimizer.errors import RunCancelled, UnavailableError
 from optimizer.lifecycle.guard import guarded
 from optimizer.lifecycle.heartbeat import beating
-from optimizer.lifecycle.zombie_runs import GRACE, fail_dead_runs
+from optimizer.lifecycle.zombie_runs import GRACE, fail_zombie_runs
 from optimizer.runs.handle import RunHandle
 from optimizer.runs.limits import LONGEST_RUN
 from optimizer.runs.systems import Systems
@@ -166,7 +166,7 @@ DEATHS = {
 def test_a_silent_run_whose_dag_run_is_gone_or_ended_is_failed_with_the_reason(
     engine: Engine, run: Run, state: str | None, reason: str
 ):
-    dead = fail_dead_runs(engine, dag_run_state=lambda dag_id, run_id: state, now=SILENT)
+    dead = fail_zombie_runs(engine, dag_run_state=lambda dag_id, run_id: state, now=SILENT)
     assert dead == [{"run_id": run.run_id, "reason": reason}]
     failed = row(engine, run)
     assert (failed.status, failed.completed_at) == ("failed", SILENT)
@@ -175,31 +175,31 @@ def test_a_silent_run_whose_dag_run_is_gone_or_ended_is_failed_with_the_reason(
 
 def test_what_a_dead_runs_last_step_noted_is_kept(engine: Engine, run: Run):
     transitions.note_error(engine, run.run_id, "extract: the warehouse did not answer")
-    fail_dead_runs(engine, dag_run_state=lambda dag_id, run_id: None, now=SILENT)
+    fail_zombie_runs(engine, dag_run_state=lambda dag_id, run_id: None, now=SILENT)
     assert row(engine, run).error_message.endswith("(before: extract: the warehouse did not answer)")
 
 
 @pytest.mark.parametrize("state", ["queued", "running"])
 def test_a_silent_run_whose_dag_run_is_alive_is_left_alone(engine: Engine, run: Run, state: str):
-    assert fail_dead_runs(engine, dag_run_state=lambda dag_id, run_id: state, now=NOW + LONGEST_RUN) == []
+    assert fail_zombie_runs(engine, dag_run_state=lambda dag_id, run_id: state, now=NOW + LONGEST_RUN) == []
     assert row(engine, run) == run
 
 
 def test_a_run_that_is_silent_for_longer_than_any_run_may_take_is_failed(engine: Engine, run: Run):
     later = NOW + LONGEST_RUN + timedelta(seconds=1)
-    (dead,) = fail_dead_runs(engine, dag_run_state=lambda dag_id, run_id: "running", now=later)
+    (dead,) = fail_zombie_runs(engine, dag_run_state=lambda dag_id, run_id: "running", now=later)
     assert "is running, but the run has been silent for more than 6 hours" in dead["reason"]
 
 
 def test_a_run_that_gave_a_sign_of_life_lately_is_not_even_asked_for(engine: Engine, run: Run):
-    assert fail_dead_runs(engine, dag_run_state=lambda *ids: pytest.fail("asked"), now=NOW + GRACE) == []
+    assert fail_zombie_runs(engine, dag_run_state=lambda *ids: pytest.fail("asked"), now=NOW + GRACE) == []
 
 
 def test_a_run_that_beats_while_airflow_is_asked_lives(engine: Engine, run: Run):
     def state(dag_id: str, dag_run_id: str) -> None:
         transitions.require_running(engine, run.run_id, now=SILENT)
 
-    assert fail_dead_runs(engine, dag_run_state=state, now=SILENT) == []
+    assert fail_zombie_runs(engine, dag_run_state=state, now=SILENT) == []
     assert row(engine, run).status == "running"
 
 
@@ -208,7 +208,7 @@ def test_where_airflow_is_silent_nobody_is_dead(engine: Engine, run: Run):
         raise UnavailableError("Airflow does not answer")
 
     with pytest.raises(UnavailableError):
-        fail_dead_runs(engine, dag_run_state=silent, now=SILENT)
+        fail_zombie_runs(engine, dag_run_state=silent, now=SILENT)
     assert row(engine, run) == run
 
 
@@ -218,6 +218,8 @@ def test_a_claimed_run_that_waits_in_airflows_queue_lives_and_one_that_was_never
             connection.execute(insert(tables.runs).values(run_id=run_id, entity_id=1, version_id=5, created_at=NOW))
         assert claims.claim_run(engine, run_id, dag_id=DAG_ID, now=NOW)
     states = {"ui__waiting": "queued"}
-    dead = fail_dead_runs(engine, dag_run_state=lambda dag_id, run_id: states.get(run_id), now=NOW + timedelta(days=9))
-    assert [run["run_id"] for run in dead] == ["lost"]
+    zombies = fail_zombie_runs(
+        engine, dag_run_state=lambda dag_id, run_id: states.get(run_id), now=NOW + timedelta(days=9)
+    )
+    assert [run["run_id"] for run in zombies] == ["lost"]
     assert [runs.read_run(engine, run_id).status for run_id in ("waiting", "lost")] == ["pending", "failed"]

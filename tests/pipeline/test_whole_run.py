@@ -178,7 +178,7 @@ def words(text: str) -> set[str]:
 
 def test_metrics_are_strict_json(first_run: FinishedRun):
     def refuse(constant: str) -> None:
-        raise AssertionError(f"{constant} is no JSON")
+        raise AssertionError(f"{constant} is not JSON")
 
     for name in ("metrics.json", "config.json", "manifest.json"):
         json.loads(first_run.read(name), parse_constant=refuse)

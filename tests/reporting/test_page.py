@@ -122,7 +122,7 @@ def test_without_a_backtest_the_page_says_why():
     figures = story().figures
     first = read(story(backtest=None, active_run_id=None, bids=without_active_run(bid_table())))
     assert "No backtest was made: there is nothing to hold this run against yet." in first.section("backtest")
-    problem = "the key of the active run has os_code; one of them is no candidate feature now"
+    problem = "the key of the active run has os_code; one is not a candidate feature now"
     incomparable = read(story(backtest=None, figures={**figures, "active_run_problem": problem}))
     assert f"No backtest was made: {problem}." in incomparable.section("backtest")
     second_price = read(story(backtest=None, figures={**figures, "active_run_problem": None}))

@@ -25,7 +25,7 @@ START_TIMEOUT_S = 60
 DEBIAN = Path("/usr/lib/postgresql/15/bin")
 PROGRAMS = {"embedded": embedded_programs} | ({"debian": lambda: DEBIAN} if (DEBIAN / "postgres").exists() else {})
 OWNER = "tracking_owner"
-"""Owns the databases, is no superuser and bypasses no row-level security: as in production."""
+"""Owns the databases, is not a superuser and bypasses no row-level security: as in production."""
 
 _database_numbers = itertools.count(1)
 

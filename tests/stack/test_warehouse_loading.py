@@ -72,5 +72,5 @@ def test_a_file_that_is_no_parquet_is_refused_by_name(warehouse, table: str, tmp
 
 def test_a_table_name_with_sql_in_it_is_refused(warehouse, tmp_path: Path):
     file = write_bids(tmp_path / "a.parquet", ids=["b1"])
-    with pytest.raises(WarehouseError, match="is no table name"):
+    with pytest.raises(WarehouseError, match="is not a table name"):
         load_parquet(warehouse.connection, table="loaded; DROP TABLE loaded", files=[file])

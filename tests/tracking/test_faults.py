@@ -14,7 +14,7 @@ from optimizer.names import TRACKING_PREFIX
 
 NPI = "1234567893"
 ROW = "1679576722"
-"""Another one, which stands in a row and in no statement."""
+"""Another one, which is in a row and in no statement."""
 
 
 def ask(database_url: str, failing) -> httpx.Response:

@@ -184,7 +184,7 @@ def test_a_leaderboard_a_cursor_page_and_a_search_read_their_indexes(tracking):
         named = "SELECT optimization_find_named_runs(%s, %s, 10)"
         # Every new run is called so: the list's own order finds them at once.
         assert connection.execute(named, ["shop", "%BULK%"]).fetchall() == [(None,)]
-        # One run is called so; the names themselves stand in the index.
+        # One run is called so; the names themselves are in the index.
         connection.execute("RESET ROLE")
         connection.execute("SET LOCAL ROLE optimization_service")
         connection.execute("UPDATE optimization_runs SET run_name = 'Rare_Name' WHERE config @> '{\"bulk\": 777}'")

@@ -74,7 +74,7 @@ def test_a_window_of_zero_bids_alone_is_empty_and_says_how_many(connection: Any)
 def test_a_feature_that_is_no_column_name_is_refused_before_anything_is_sent(
     connection: Any, tmp_path: Path, feature: str
 ):
-    with pytest.raises(WarehouseError, match="is no column name; correct its row in opt_feature_macros"):
+    with pytest.raises(WarehouseError, match="is not a column name; fix its row in opt_feature_macros"):
         extract_segment_cells(connection, window=WINDOW, features=[FEATURES[0], feature], path=tmp_path / "c.parquet")
     assert read_totals(connection, window=WINDOW).usable_bids > 0
 

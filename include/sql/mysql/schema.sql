@@ -5,7 +5,7 @@
 --
 -- Times are UTC. Our own sessions set time_zone = '+00:00'. Statements of others write NOW(), so the server needs
 -- default-time-zone = '+00:00' too.
--- status 'A' is active, 'I' inactive. No passwords and no keys stand in these tables.
+-- status 'A' is active, 'I' inactive. No passwords and no keys are in these tables.
 -- Foreign keys restrict: a run that is deployed, or a version that was run, cannot be deleted.
 
 

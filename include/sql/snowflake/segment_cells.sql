@@ -3,7 +3,7 @@
 -- (both NULL before an optimizer bid).
 -- Empty text is NULL: a segment key spells both alike, so they must not be two segments.
 -- Parameters: object_id, data_start_dt, data_end_dt (half open), bucket_width (log CPM). Template: features, column names;
--- block_hours: a column block_hour, the UTC hour at which the bid's block of so many hours began (24 is a multiple of it);
+-- block_hours: a column block_hour, the UTC hour at which the bid's block of that many hours began (24 is a multiple of it);
 -- shadow_percents: a column wins_at_<percent> for each, wins that this percentage of the bid would have won too. Only where
 -- the winner pays the best rival's bid does the log tell.
 WITH {% include "_auctions.sql" %}

@@ -32,7 +32,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command()
 def run(
-    rounds: Annotated[int, typer.Option(min=3, help="In so many rounds prices and bare gets take turns.")] = ROUNDS,
+    rounds: Annotated[int, typer.Option(min=3, help="In that many rounds prices and bare gets take turns.")] = ROUNDS,
 ) -> None:
     """Measure the bidder and print each figure beside its bound."""
     with telling() as tell:

@@ -34,7 +34,7 @@ START = datetime(2026, 2, 3, 6, tzinfo=UTC)
 
 
 def make_values(size: int) -> list[tuple[str, ...]]:
-    """Return the feature values of so many segments."""
+    """Return the feature values of that many segments."""
     return [(str(20_000 + number % 400), f"New York {number // 400}", "android") for number in range(size)]
 
 

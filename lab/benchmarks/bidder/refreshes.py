@@ -31,7 +31,7 @@ IMPRESSIONS = 3
 """Of one bid request, all of one user."""
 
 BID_REQUESTS = 2_000
-"""So many different ones; they are asked again and again."""
+"""This many different ones; they are asked again and again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def measure_refreshes(
 
 
 def publish_generations(market: BenchMarket, values: Sequence[Sequence[str]], *, count: int) -> dict[str, PublishedRun]:
-    """Return the runs of so many generations, by run_id; no two bid the same on a segment as a rule."""
+    """Return the runs of that many generations, by run_id; no two bid the same on a segment as a rule."""
     runs = {}
     for number in range(count * len(SHARES)):
         bids, multiplier = make_bids(values, seed=number), 1 + number / 64

@@ -14,7 +14,7 @@ POINTS_BOUND = 0.2
 
 
 def measure_split(*, ids: int) -> list[Figure]:
-    """Return how far the shares of so many ids are from 80 and 20, and how many ids a new process gives elsewhere."""
+    """Return how far the shares of that many ids are from 80 and 20, and how many ids a new process gives elsewhere."""
     here = run_letters(ids)
     command = [sys.executable, "-m", "lab.benchmarks.bidder.split", str(ids)]
     there = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603

@@ -11,7 +11,7 @@ Action = Callable[[int], object]
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """So many actions a second, and how long one took, in milliseconds."""
+    """This many actions a second, and how long one took, in milliseconds."""
 
     per_s: float
     p50_ms: float

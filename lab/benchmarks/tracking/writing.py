@@ -42,7 +42,7 @@ def sample(number: int) -> dict[str, object]:
 
 
 def measure_writing(service: Service, *, seconds: float) -> list[Line]:
-    """Return what writing costs, each measurement for so many seconds."""
+    """Return what writing costs, each measurement for that many seconds."""
     lines = []
     for clients in CLIENTS:
         by = f"{clients} client{'s' if clients > 1 else ''}"

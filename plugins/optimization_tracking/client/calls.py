@@ -119,7 +119,7 @@ def write(model: BaseModel) -> str:
     """Return the JSON of what was given, and of nothing else.
 
     Raises:
-        TrackingRefused: a value is no JSON.
+        TrackingRefused: a value is not JSON.
     """
     try:
         return model.model_dump_json(by_alias=True, exclude_unset=True)
@@ -156,7 +156,7 @@ def no_answer(settings: ClientSettings, error: httpx.HTTPError) -> UnavailableEr
 def read_answer(call: Call[Answer], response: httpx.Response) -> Answer:
     """Return the answer's model.
 
-    What is no answer of the API, such as a proxy's page, says nothing of the request: the service is then away.
+    What is not an answer of the API, such as a proxy's page, says nothing of the request: the service is then away.
 
     Raises:
         UnavailableError: the service cannot work now, the key asks too often, or something else answers.

@@ -116,6 +116,6 @@ class Delivery:
             self.outcome.refuse(kind, number, str(refused))
 
     def _pass_if_let_in(self, refused: TrackingRefused) -> None:
-        """A key can be mended, and what waits is then sent: until that it is as if the service were away."""
+        """A key can be fixed, and what waits is then sent: until that it is as if the service were away."""
         if refused.status in _DENIED:
             raise UnavailableError(str(refused)) from refused

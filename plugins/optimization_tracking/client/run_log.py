@@ -6,7 +6,7 @@ with track_run("nightly", optimizer_type="custom", config={"depth": 6}) as run:
     run.update(final_score=…)
 
 The run is completed at the end of the block, failed with the reason where an exception ends it, and cancelled where
-somebody interrupts it. `async with` does the same. Logging never raises and never waits for the service.
+a user interrupts it. `async with` does the same. Logging never raises and never waits for the service.
 """
 
 import asyncio
@@ -80,7 +80,7 @@ def track_run(
     flush_s: float = FLUSH_S,
     **fields: Any,
 ) -> "RunLog":
-    """Return a run to log into; it stands in the service, running, as soon as that answers.
+    """Return a run to log into; it is in the service, running, as soon as that answers.
 
     Args:
         settings: of the environment if left out.

@@ -118,7 +118,7 @@ class Sender:
         return patiently(lambda: not self._stopping.is_set() and delivery.send_next())
 
     def _pause(self, seconds: float) -> None:
-        """Wait, but not where somebody nudges meanwhile: to flush, or to close."""
+        """Wait, but not where a user nudges meanwhile: to flush, or to close."""
         self._nudged.clear()
         if not self._stopping.is_set():
             self._nudged.wait(seconds)

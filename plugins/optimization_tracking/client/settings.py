@@ -67,7 +67,7 @@ def _parts(address: str) -> SplitResult:
     if not is_usable or parts.scheme not in ("http", "https"):
         shown = re.sub(r"(?<=//).*(?=@)|sk_live_\S*", "…", address)  # a login, or the key where the key should not be
         raise ConfigError(
-            f"{TRACKING_API_URL_VARIABLE}={shown!r} is no address of a service; set it to one like "
+            f"{TRACKING_API_URL_VARIABLE}={shown!r} is not an address of a service; set it to one like "
             "http://127.0.0.1:8400: http or https, a host, and its port, without a login"
         )
     return parts

@@ -11,7 +11,7 @@ from optimization_tracking import keys
 from optimization_tracking.connections import connect, require_url
 
 Prefix = Annotated[str, typer.Argument(help="The beginning of the key, as `keys list` shows it.")]
-ExpiresInDays = Annotated[int | None, typer.Option(min=1, max=36_500, help="It ends by itself after so many days.")]
+ExpiresInDays = Annotated[int | None, typer.Option(min=1, max=36_500, help="It ends by itself after that many days.")]
 
 
 def create(

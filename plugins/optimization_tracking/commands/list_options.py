@@ -33,7 +33,7 @@ def find_run(client: TrackingClient, name: str, *, iterations: int = 0) -> RunWi
     """Return a run with its first iterations.
 
     Raises:
-        ConfigError: the text is no id, and no run has that name.
+        ConfigError: the text is not an id, and no run has that name.
     """
     detail = {"iteration_limit": iterations} if iterations else {"include_iterations": False}
     try:

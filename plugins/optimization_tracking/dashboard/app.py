@@ -1,4 +1,4 @@
-"""The dashboard as an app of its own, mounted below the API: its refusals are pages, and it is no part of OpenAPI."""
+"""The dashboard as an app of its own, mounted below the API: its refusals are pages, and it is not part of OpenAPI."""
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import RedirectResponse

@@ -49,7 +49,7 @@ def _run_ids(query: Query) -> list[UUID]:
     """Return the ids asked for, each once.
 
     Raises:
-        Refusal: 422 for what is no id, and for more than MAX_RUNS of them.
+        Refusal: 422 for what is not an id, and for more than MAX_RUNS of them.
     """
     try:
         wanted = list(dict.fromkeys(UUID(text) for text in query.all("run")))

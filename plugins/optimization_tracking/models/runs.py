@@ -33,7 +33,7 @@ TRANSITIONS: dict[str, tuple[str, ...]] = {
     "failed": (),
     "cancelled": (),
 }
-"""Status: those that may follow it. The same status again is no change."""
+"""Status: those that may follow it. The same status again is not a change."""
 
 
 class RunOutcome(Given):

@@ -30,7 +30,7 @@ def check_text(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise ValueError("half of a surrogate pair is no character") from None
+        raise ValueError("half of a surrogate pair is not a character") from None
     return text
 
 
@@ -68,7 +68,7 @@ def parse_json_object(text: Any) -> Any:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
-        raise ValueError("is no JSON") from None
+        raise ValueError("is not JSON") from None
     if not isinstance(value, dict):
         raise ValueError("must be a JSON object")
     return value

@@ -27,7 +27,7 @@ Prefer = Annotated[
 ]
 
 _REFUSALS = {
-    400: "The body is no JSON.",
+    400: "The body is not JSON.",
     401: "No key or login, or one that is unknown, revoked or expired.",
     403: "The key lacks the scope.",
     404: "There is none among the caller's projects.",

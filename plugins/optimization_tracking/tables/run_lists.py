@@ -14,7 +14,7 @@ from optimization_tracking.queries import render_query
 from optimization_tracking.tables.runs import as_json
 
 MAX_FOUND = 2000
-"""Runs that contain a config, metadata or tags, or a text in their name: so many are looked up by id; where there are
+"""Runs that contain a config, metadata or tags, or a text in their name: that many are looked up by id; where there are
 more, the list's own order finds a page of them sooner."""
 
 _CONTAINED = ("config", "metadata", "tags")
@@ -93,7 +93,7 @@ async def _named(connection: Connection, pattern: str, *, project_id: str) -> di
 
 
 async def _find(connection: Connection, query: str, values: dict[str, Any], *, project_id: str) -> list[UUID] | None:
-    """Return the ids that one of the lookups finds, or None where there are so many that it is no help."""
+    """Return the ids that one of the lookups finds, or None where there are so many that it is of no use."""
     parameters = values | {"project_id": project_id, "row_cap": MAX_FOUND + 1}
     ids = [row[0] for row in await (await connection.execute(render_query(query), parameters)).fetchall()]
     return None if len(ids) > MAX_FOUND or None in ids else ids

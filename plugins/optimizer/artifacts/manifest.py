@@ -93,14 +93,14 @@ def read_manifest(store: ObjectStore, output_uri: str) -> Manifest:
     """Return the manifest of the run below the address.
 
     Raises:
-        ArtifactError: there is none, so the prefix is no run; or it cannot be read.
+        ArtifactError: there is none, so the prefix is not a run; or it cannot be read.
     """
     content = store.get_bytes(output_uri + MANIFEST_NAME)
     try:
         return Manifest.model_validate_json(content)
     except ValidationError as error:
         raise ArtifactError(
-            f"{output_uri}{MANIFEST_NAME} is no manifest ({error.errors()[0]['msg']}); run the entity again"
+            f"{output_uri}{MANIFEST_NAME} is not a manifest ({error.errors()[0]['msg']}); run the entity again"
         ) from error
 
 

@@ -163,7 +163,7 @@ def _read_column(content: bytes, *, key: str, value: str, least: float, where: s
         header, *rows = csv.reader(io.StringIO(content.decode("utf-8"), newline=""))
         at_key, at_value = header.index(key), header.index(value)
     except (UnicodeDecodeError, csv.Error, ValueError):
-        raise ArtifactError(f"{where} is no CSV in UTF-8 with the columns {key} and {value}; run it again") from None
+        raise ArtifactError(f"{where} is not a CSV in UTF-8 with the columns {key} and {value}; run it again") from None
     column: dict[str, float] = {}
     for number, row in enumerate(rows, start=1):
         amount = _parse(row[at_value]) if len(row) == len(header) else math.nan
@@ -176,7 +176,7 @@ def _read_column(content: bytes, *, key: str, value: str, least: float, where: s
 
 
 def _check_keys(keys: Iterable[str], *, parts: int, where: str) -> None:
-    """Pass where every key is one that requests can make: so many parts, and nothing that memcached refuses."""
+    """Pass where every key is one that requests can make: that many parts, and nothing that memcached refuses."""
     strange = sum(key.count(SEPARATOR) != parts - 1 or not (key.isascii() and key.isprintable()) or " " in key
                   for key in keys)  # fmt: skip
     if strange:

@@ -110,7 +110,7 @@ class OpenRtb:
         """Return the request's id and a question for each of its impressions.
 
         Raises:
-            RequestError: it is no bid request; says where.
+            RequestError: it is not a bid request; says where.
         """
         raw = parse_json(body)
         try:
@@ -181,11 +181,11 @@ def parse_json(body: bytes) -> Any:
     try:
         return from_json(body, allow_inf_nan=False)
     except ValueError as error:
-        raise RequestError(f"the body is no JSON: {error}") from None
+        raise RequestError(f"the body is not JSON: {error}") from None
 
 
 def explain(error: ValidationError) -> str:
-    """Return the first problem and where it is; never the value, which may be somebody's."""
+    """Return the first problem and where it is; never the value, which may be a person's."""
     first = error.errors(include_input=False, include_url=False)[0]
     return f"{'.'.join(map(str, first['loc'])) or 'the whole'}: {first['msg'].removeprefix('Value error, ')}"
 

@@ -1,7 +1,7 @@
 """A request and a generation give a price, the same as `lab.market.policies.BidTable` gives.
 
 bid = min(base bid x domain multiplier x NPI multiplier, max_bid_cpm), not rounded. A bid below the floor is not lifted:
-it is no bid. All amounts are CPM in the account's currency: 1.00 is one unit per thousand impressions, never micros.
+it is not a bid. All amounts are CPM in the account's currency: 1.00 is one unit per thousand impressions, never micros.
 """
 
 from enum import StrEnum
@@ -56,10 +56,10 @@ class Price(NamedTuple):
         """Return the columns of the warehouse's BIDS that the price fills.
 
         Raises:
-            ValueError: it is no bid, which has no row in BIDS.
+            ValueError: it is not a bid, which has no row in BIDS.
         """
         if not self.is_bid:
-            raise ValueError(f"entity {self.entity_code}: {self.reason} is no bid; only bids are rows of BIDS")
+            raise ValueError(f"entity {self.entity_code}: {self.reason} is not a bid; only bids are rows of BIDS")
         names = ("run_id", "bid_cpm", "base_bid_cpm", "domain_multiplier", "npi_multiplier", "floor_cpm")
         return {name: getattr(self, name) for name in names}
 

@@ -24,7 +24,7 @@ CONTROL_PLANE = "control plane"
 """Stands for all entities where a failure concerns them all; no entity code has a space."""
 
 RENEWALS = 7
-"""A table in memcached is written again so many times before it would expire: so long may the object store be away."""
+"""How often a table in memcached is renewed within its lifetime: so long may the object store be away."""
 
 log = logging.getLogger(__name__)
 

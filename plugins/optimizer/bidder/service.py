@@ -27,7 +27,7 @@ LEAST_PAUSE_S = 5.0
 """However much memcached loses, so long passes between two refreshes."""
 
 STALE_INTERVALS = 10
-"""Without a refresh that succeeded for so many intervals, health says stale."""
+"""Without a refresh that succeeded for that many intervals, health says stale."""
 
 UNKNOWN = "unknown"
 
@@ -106,7 +106,7 @@ class BidderService:
             self.refresher.report_lost()
             self._waking.set()
         self.metrics.seconds.observe(time.perf_counter() - started)
-        # An entity that nobody knows is no label: anybody can make up as many as he likes.
+        # An entity that nobody knows is not a label: anybody can make up as many as he likes.
         self.metrics.prices.labels(UNKNOWN if generation is None else entity_code, price.reason).inc()
         return price
 

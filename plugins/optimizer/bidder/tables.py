@@ -60,7 +60,7 @@ class Memcached:
 
         Args:
             timeout_s: how long one answer is waited for while a request is priced.
-            keep_s: after so many seconds a table that nobody renews is gone; at most 30 days.
+            keep_s: after that many seconds a table that nobody renews is gone; at most 30 days.
         """
         if not 0 < keep_s <= MAX_KEEP_S:
             raise ValueError(f"keep_s={keep_s} is outside 1..{MAX_KEEP_S}, which memcached takes for a date in 1970")
@@ -144,7 +144,7 @@ class MemcachedTable:
             bid_cpm = math.nan
         if 0 <= bid_cpm < math.inf:
             return bid_cpm
-        raise KeysLost(f"memcached {self.server.name}: table {self.prefix} holds what is no bid; load it again")
+        raise KeysLost(f"memcached {self.server.name}: table {self.prefix} holds what is not a bid; load it again")
 
     def written_at(self) -> float | None:
         """Return when the table was written whole, in seconds since 1970, or None where it is not there."""

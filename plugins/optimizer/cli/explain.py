@@ -24,7 +24,7 @@ from optimizer.presentation.terminal import console, format_value, print_json, p
 from optimizer.runs.published_run import PublishedRun, read_published
 
 SegmentKey = Annotated[
-    str, typer.Argument(metavar="SEGMENT", help="The segment_key as it stands in suggested_bids.csv, in quotes.")
+    str, typer.Argument(metavar="SEGMENT", help="The segment_key as it is in suggested_bids.csv, in quotes.")
 ]
 EarlierRun = Annotated[str, typer.Argument(metavar="RUN", help="The run_id of the earlier run.")]
 LaterRun = Annotated[str, typer.Argument(metavar="RUN", help="The run_id of the later run.")]
@@ -270,7 +270,7 @@ def _one_sided(side: OneSided) -> str:
 
 
 def _change(before: Any, after: Any) -> str | None:
-    """The change of a number, in its own unit; None for what is no number."""
+    """The change of a number, in its own unit; None for what is not a number."""
     numbers = [value for value in (before, after) if isinstance(value, int | float) and not isinstance(value, bool)]
     if len(numbers) < 2 or before == after:
         return None

@@ -141,7 +141,7 @@ def entities(as_json: AsJson = False) -> None:
         ),
     )
     if wrong:
-        print_table("Set aside", ["entity", "problem"], (row.values() for row in wrong))
+        print_table("invalid", ["entity", "problem"], (row.values() for row in wrong))
 
 
 def _active_outcome(engine: Any, run_id: str | None) -> str | None:

@@ -22,7 +22,7 @@ _ORDER = ("failed", "holds", "warning")
 def validation_document(row: Run, metrics: Iterable[RunMetric]) -> dict[str, Any]:
     """Return what a run says of itself: learning, target where that is missed, forecast, outcome and failed checks.
 
-    Details of a single run, such as the value of a feature, stand in its metrics.json and report.html.
+    Details of a single run, such as the value of a feature, are in its metrics.json and report.html.
     """
     sections: dict[str, dict[str, float | None]] = {}
     for metric in metrics:

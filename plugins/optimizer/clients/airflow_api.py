@@ -39,7 +39,7 @@ class AirflowApi:
     """Airflow's REST API as one user, who is logged in on the first request and again when the token ends.
 
     Every method raises UnavailableError where Airflow is silent, ConfigError where it refuses the login or the
-    request, and RunStateError where what is asked for does not exist or stands in the way.
+    request, and RunStateError where what is asked for does not exist or is in the way.
     """
 
     def __init__(self, url: str, *, user: str, password: str, timeout_s: float = 30) -> None:
@@ -119,7 +119,7 @@ class AirflowApi:
         self._request("PATCH", _run_path(dag_id, run_id), json={"state": "failed"})
 
     def ensure_pool(self, name: str, *, slots: int) -> None:
-        """Make the pool if it is missing; one that exists keeps the slots that somebody gave it."""
+        """Make the pool if it is missing; one that exists keeps the slots that a user gave it."""
         if self._send_with_login("GET", f"/pools/{_quoted(name)}").status_code == httpx.codes.NOT_FOUND:
             self._request("POST", "/pools", json={"name": name, "slots": slots})
 

@@ -17,7 +17,7 @@ _IS_FREE = (_IS_PENDING, runs.c.dag_run_id.is_(None))
 def claim_run(engine: Engine, run_id: str, *, dag_id: str, now: datetime) -> bool:
     """Give the pending run a DAG run of its own, CLAIM_PREFIX and its run_id; return whether this call did it.
 
-    A row that somebody else is just claiming or cancelling is left alone, not waited for, where the database can
+    A row that another user is just claiming or cancelling is left alone, not waited for, where the database can
     (SKIP LOCKED). The claim is the run's first sign of life.
     """
     is_this = (runs.c.run_id == run_id, *_IS_FREE)

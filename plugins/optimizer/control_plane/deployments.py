@@ -61,7 +61,7 @@ def deploy(
             percents are wrong; names all reasons together.
         PromotionRefused: an automatic deployment came too late.
         SplitChanged: other deployments are active than those that were seen.
-        UnavailableError: the database is silent, or somebody else deployed at the same moment.
+        UnavailableError: the database is silent, or another user deployed at the same moment.
     """
     arriving = tuple(split) if automatic else ()
     return _change(
@@ -194,7 +194,7 @@ def _change(
 def _check_seen(entity_code: str, active: Iterable[Deployment], *, seen: Collection[int] | None) -> None:
     if seen is not None and {deployment.deployment_id for deployment in active} != set(seen):
         present = ", ".join(
-            f"run {row.run_id} {row.traffic_pct} % by {row.deployed_by or 'somebody'}" for row in active
+            f"run {row.run_id} {row.traffic_pct} % by {row.deployed_by or 'an unknown user'}" for row in active
         )
         raise SplitChanged(
             f"entity {entity_code}: its split was changed meanwhile to {present or 'nothing'}; "

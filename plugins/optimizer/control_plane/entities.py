@@ -68,7 +68,7 @@ def require_entity(engine: Engine, entity_code: str) -> None:
 
 
 class _Unusable(Exception):
-    """Why an entity is set aside; leaves this module as a BrokenEntity."""
+    """Why an entity is invalid; leaves this module as a BrokenEntity."""
 
 
 def _read(connection: Connection, wanted: Select) -> tuple[list[EntityDefinition], list[BrokenEntity]]:
@@ -220,5 +220,5 @@ def _parse_list(column: str, text: Any) -> tuple[str, ...] | None:
     if items is None:
         return None
     if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
-        raise _Unusable(f'{column}={items!r} is no JSON list of texts; write one, e.g. ["a", "b"]')
+        raise _Unusable(f'{column}={items!r} is not a JSON list of texts; write one, e.g. ["a", "b"]')
     return tuple(items)

@@ -1,4 +1,4 @@
-"""What a database's error means: it is silent (try again), it refuses us (somebody must act), or neither."""
+"""What a database's error means: it is silent (try again), it refuses us (a user must act), or neither."""
 
 import sqlite3
 

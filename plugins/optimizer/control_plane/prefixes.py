@@ -16,7 +16,7 @@ def is_prefix(path: object) -> bool:
 def find_shared(rows: Iterable[RowMapping]) -> dict[int, str]:
     """Return {entity_id: reason} of the entities whose prefix is, holds or lies in an earlier entity's.
 
-    An entity that is set aside here has no claim of its own, so one wrong prefix takes no third entity away.
+    An entity that is invalid here has no claim of its own, so one wrong prefix takes no third entity away.
 
     Args:
         rows: entity_id, entity_code and s3_base_path of all entities of any status, sorted by entity_id.

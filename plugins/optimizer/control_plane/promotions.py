@@ -63,6 +63,6 @@ def _person_reasons(run: Run, active: Iterable[Deployment]) -> Iterable[str]:
     for deployment in active:
         if deployment.deployed_at > run.created_at and not deployment.deployed_by.startswith(AUTOMATIC_PREFIX):
             yield (
-                f"{deployment.deployed_by or 'somebody'} deployed run {deployment.run_id} to "
+                f"{deployment.deployed_by or 'an unknown user'} deployed run {deployment.run_id} to "
                 f"{deployment.traffic_pct} % of the traffic after this run began"
             )

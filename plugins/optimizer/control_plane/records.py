@@ -1,4 +1,4 @@
-"""Frozen models of what stands in the tables; times are aware UTC, statuses the words of this system."""
+"""Frozen models of what is in the tables; times are aware UTC, statuses the words of this system."""
 
 import math
 from collections.abc import Iterable, Mapping

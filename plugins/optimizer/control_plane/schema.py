@@ -35,7 +35,7 @@ def migrate(engine: Engine) -> str:
 
 
 def revert(engine: Engine, *, revision: str) -> None:
-    """Take the tables back to an older revision; "base" drops them all, with what stands in them."""
+    """Take the tables back to an older revision; "base" drops them all, with what is in them."""
     with _migrating(engine) as connection:
         command.downgrade(_config(connection), revision)
 

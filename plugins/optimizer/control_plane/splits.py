@@ -63,7 +63,7 @@ def read_split(given: str | Mapping[str, int]) -> dict[str, int]:
     try:
         return dict(json.loads(given, object_pairs_hook=_refuse_twice) if isinstance(given, str) else given)
     except ValueError as error:
-        raise DeploymentError(f"{given!r} is no JSON object ({error}); {_EXAMPLE}") from None
+        raise DeploymentError(f"{given!r} is not a JSON object ({error}); {_EXAMPLE}") from None
 
 
 def parse_split(items: Iterable[str]) -> dict[str, int]:
@@ -76,7 +76,7 @@ def parse_split(items: Iterable[str]) -> dict[str, int]:
     for item in items:
         run_id, _, percent = item.partition("=")
         if not run_id or not percent.isdecimal() or run_id in split:
-            raise DeploymentError(f"{item!r} is no new RUN=PERCENT; {_EXAMPLE}")
+            raise DeploymentError(f"{item!r} is not a new RUN=PERCENT; {_EXAMPLE}")
         split[run_id] = int(percent)
     return split
 

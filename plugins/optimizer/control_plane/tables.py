@@ -1,4 +1,4 @@
-"""The opt_* tables: what stands in each, and what the database itself guarantees.
+"""The opt_* tables: what is in each, and what the database itself guarantees.
 
 Times are UTC. Foreign keys restrict: nothing that a run or a deployment refers to can be deleted under it.
 """

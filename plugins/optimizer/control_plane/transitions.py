@@ -53,7 +53,7 @@ def require_running(engine: Engine, run_id: str, *, now: datetime) -> Run:
     """Note a sign of life and return the running run; every task calls it before it writes.
 
     Raises:
-        RunCancelled: somebody cancelled the run.
+        RunCancelled: a user cancelled the run.
         RunStateError: the run is not running for another reason.
     """
     with transaction(engine) as connection:

@@ -29,7 +29,7 @@ from optimizer.warehouse.extraction import Window
 from optimizer.warehouse.live_totals import COLUMNS, read_live_totals
 
 LONGEST_LOOK_DAYS = 30
-"""So many days before today are looked at, at most."""
+"""This many days before today are looked at, at most."""
 
 
 def monitor_entity(entity_code: str, *, systems: Systems, now: datetime) -> dict[str, Any]:

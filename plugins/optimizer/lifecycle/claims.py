@@ -27,7 +27,7 @@ SETTLE_S = 5.0
 MAX_RUNS_A_PASS = 50
 
 MAX_WAITING = 1_000
-"""So many claimed runs may wait, most of them for an earlier run of their entity."""
+"""This many claimed runs may wait, most of them for an earlier run of their entity."""
 
 # Airflow refuses other dag_run_ids, and both become parts of S3 keys.
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.~:+-]*")

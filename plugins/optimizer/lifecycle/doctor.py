@@ -20,7 +20,7 @@ from optimizer.runs.config_checks import check_settings
 
 MAX_OPEN = 1_000
 MAX_COMPLETED = 200
-"""Of the completed runs so many are looked up in the object store, the newest first, and all that are deployed."""
+"""Of the completed runs that many are looked up in the object store, the newest first, and all that are deployed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ def _versions(engine: Engine) -> Iterator[Finding]:
 def _entities(engine: Engine) -> Iterator[Finding]:
     good, broken = entities.read_definitions(engine)
     for row in broken:
-        yield Finding(f"entity {row.entity_code}", f"it is set aside: {row.reason}", "correct the row")
+        yield Finding(f"entity {row.entity_code}", f"it is invalid: {row.reason}", "correct the row")
     for definition in good:
         if definition.entity.status == "A" and (problem := _problem_of_config(definition)):
             todo = (

@@ -31,7 +31,7 @@ def guarded(
     The run gives a sign of life every `beat_s` seconds meanwhile.
 
     Raises:
-        RunCancelled: somebody cancelled the run before the step or while it worked; its result counts for nothing.
+        RunCancelled: a user cancelled the run before the step or while it worked; its result counts for nothing.
         RunStateError: the run was finished before.
     """
     engine = systems.engine
@@ -40,7 +40,7 @@ def guarded(
     try:
         with beating(engine, run.run_id, every_s=beat_s):
             result = step()
-    except BaseException as error:  # a time-out of Airflow's is no Exception
+    except BaseException as error:  # a time-out of Airflow's is not an Exception
         _note(run, f"{name}: {error}", systems=systems)
         raise
     transitions.clear_error(engine, run.run_id)

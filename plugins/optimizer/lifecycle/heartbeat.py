@@ -1,4 +1,4 @@
-"""A run's sign of life while a step works on it, and the ear for somebody who cancels it meanwhile."""
+"""A run's sign of life while a step works on it, and the ear for a user who cancels it meanwhile."""
 
 import logging
 import signal
@@ -32,7 +32,7 @@ def beating(
     """Move the running run's heartbeat_at while the block works, over a connection of the beat's own.
 
     A beat that fails is logged and tried again: it never ends the block. A run that is finished is never revived.
-    Where somebody cancels the run, the block ends with RunCancelled within a beat if it runs in the main thread;
+    Where a user cancels the run, the block ends with RunCancelled within a beat if it runs in the main thread;
     elsewhere it goes on to its end.
     """
     stopped, cancelled = threading.Event(), _Interrupt()

@@ -19,7 +19,7 @@ ENDED_STATES = ("success", "failed")
 MAX_RUNS_A_PASS = 200
 
 
-def fail_dead_runs(engine: Engine, *, dag_run_state: DagRunState, now: datetime) -> list[dict[str, str]]:
+def fail_zombie_runs(engine: Engine, *, dag_run_state: DagRunState, now: datetime) -> list[dict[str, str]]:
     """Set failed every silent run whose DAG run does not work on it any more; return run_id and reason of each.
 
     A run whose DAG run is queued, running or waiting for a retry lives, however long it has been silent, until it

@@ -43,7 +43,7 @@ def load_definitions(
     known = {definition.entity.entity_code: definition for definition in last_good or ()}
     for row in broken:
         kept = "its last good definition stays" if row.entity_code in known else "it has no DAG"
-        log.error("entity %s is set aside, %s: %s", row.entity_code, kept, row.reason)
+        log.error("entity %s is invalid, %s: %s", row.entity_code, kept, row.reason)
     kept_ones = [known[row.entity_code] for row in broken if row.entity_code in known]
     definitions = sorted([*good, *kept_ones], key=lambda definition: definition.entity.entity_code)
     if definitions != last_good:

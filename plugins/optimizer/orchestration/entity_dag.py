@@ -70,7 +70,7 @@ def build_entity_dags(*, only: str | None = None) -> list[DAG]:
         try:
             dags.append(build_entity_dag(definition))
         except Exception:  # one entity's mistake must not take the other DAGs of this file away
-            log.exception("entity %s is set aside: its DAG cannot be built", definition.entity.entity_code)
+            log.exception("entity %s is invalid: its DAG cannot be built", definition.entity.entity_code)
     return dags
 
 
@@ -83,7 +83,7 @@ def build_entity_dag(definition: EntityDefinition) -> DAG:
     """Return the entity's DAG; the same definition always gives the same DAG.
 
     Raises:
-        ConfigError: its schedule is no cron expression.
+        ConfigError: its schedule is not a cron expression.
     """
     entity, schedule, longest_wait = definition.entity, _schedule_of(definition), _longest_wait(definition)
     with DAG(
@@ -127,7 +127,9 @@ def _schedule_of(definition: EntityDefinition) -> str | None:
     # Airflow would notice only when it serializes the DAG, and then drop every DAG of the file.
     if schedule and not croniter.is_valid(schedule):
         code = definition.entity.entity_code
-        raise ConfigError(f"entity {code}: schedule={schedule!r} is no cron expression; write one such as '0 6 * * *'")
+        raise ConfigError(
+            f"entity {code}: schedule={schedule!r} is not a cron expression; write one such as '0 6 * * *'"
+        )
     return schedule or None
 
 

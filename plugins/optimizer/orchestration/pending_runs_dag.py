@@ -23,7 +23,7 @@ _DOC = """\
 triggers the entity's DAG for that very row. A request that can never run (wrong config, unknown or inactive entity, no
 version) becomes `failed`, with the reason in its error_message.
 
-**fail_dead_runs** sets failed every open run that gives no sign of life and whose DAG run is gone or has ended.
+**fail_zombie_runs** sets failed every open run that gives no sign of life and whose DAG run is gone or has ended.
 
 **Owner** the optimizer team. **Red** means that the control plane or Airflow was silent, or that an entity's DAG is not
 there: its log says which. The next run, half a minute later, tries again; nothing is lost and nothing is started twice.
@@ -55,15 +55,15 @@ def build_pending_runs_dag() -> DAG:
 
         # After the start: a run that was claimed long ago and never started is started, and not found dead.
         @task(trigger_rule=TriggerRule.ALL_DONE)
-        def fail_dead_runs() -> list[dict[str, str]]:
+        def fail_zombie_runs() -> list[dict[str, str]]:
             """Return run_id and reason of each run that died."""
-            return _fail_dead_runs(partial(_dag_run_state, get_current_context()["ti"]))
+            return _fail_zombie_runs(partial(_dag_run_state, get_current_context()["ti"]))
 
         # The dag_run_id is the claim's own: a start that is tried again finds what it started.
         started = TriggerDagRunOperator.partial(
             task_id="start", logical_date=None, skip_when_already_exists=True, openlineage_inject_parent_info=False
         ).expand_kwargs(claim())
-        started >> fail_dead_runs()
+        started >> fail_zombie_runs()
     return dag
 
 
@@ -76,13 +76,13 @@ def _claim(dag_run_state: Any) -> list[dict[str, Any]]:
     return claim_pending(engine, dag_run_state=dag_run_state, wait=time.sleep, now=datetime.now(UTC))
 
 
-def _fail_dead_runs(dag_run_state: Any) -> list[dict[str, str]]:
+def _fail_zombie_runs(dag_run_state: Any) -> list[dict[str, str]]:
     from optimizer.control_plane.engine import ANSWER_TIMEOUT_S
-    from optimizer.lifecycle.zombie_runs import fail_dead_runs
+    from optimizer.lifecycle.zombie_runs import fail_zombie_runs
     from optimizer.orchestration.connections import connect_control_plane
 
     engine = connect_control_plane(answer_timeout_s=ANSWER_TIMEOUT_S)
-    return fail_dead_runs(engine, dag_run_state=dag_run_state, now=datetime.now(UTC))
+    return fail_zombie_runs(engine, dag_run_state=dag_run_state, now=datetime.now(UTC))
 
 
 def _dag_run_state(instance: Any, dag_id: str, dag_run_id: str) -> str | None:

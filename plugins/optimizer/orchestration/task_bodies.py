@@ -122,7 +122,7 @@ def promote(approval: Mapping[str, Any]) -> dict[str, Any]:
 
 @skipping_cancelled()
 def close_run() -> dict[str, Any]:
-    """Leave the run's row finished; raise where the run is no success, skip where it was cancelled."""
+    """Leave the run's row finished; raise where the run is not a success, skip where it was cancelled."""
     from optimizer.orchestration.connections import connect_systems
     from optimizer.steps import close_run
 

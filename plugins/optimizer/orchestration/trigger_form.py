@@ -60,7 +60,7 @@ def _field(key: ConfigKey, definition: EntityDefinition) -> Param:
     }
     if bounds:
         # Airflow's number field takes a value beyond a bound that it knows back to the bound, without a word; one that
-        # stands in allOf it leaves to Airflow's server, which refuses the value with the bound.
+        # is in allOf it leaves to Airflow's server, which refuses the value with the bound.
         schema["allOf"] = [bounds]
     if key.allowed_values is not None:
         schema["enum"] = list(key.allowed_values)

@@ -76,7 +76,7 @@ class Panel:
 
 
 def draw(plot: Callable[[Figure], None], *, name: str, label: str, height: int = 220) -> Markup:
-    """Return the picture that `plot` puts on an empty figure, as an `<svg>` element to stand in a page.
+    """Return the picture that `plot` puts on an empty figure, as an `<svg>` element for a page.
 
     Args:
         name: distinct on the page; the elements' ids are made from it.

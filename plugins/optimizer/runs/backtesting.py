@@ -12,7 +12,7 @@ from optimizer.core.serving.keys import segment_key
 from optimizer.training.job import TrainingReport
 
 BACKTEST_DAYS = 14
-"""So many of the latest days are replayed; markets change."""
+"""This many of the latest days are replayed; markets change."""
 
 
 def backtest_bids(

@@ -97,5 +97,5 @@ def _parse_day(entity_code: str, key: str, text: Any) -> datetime | None:
     try:
         moment = datetime.fromisoformat(str(text))
     except ValueError:
-        raise ConfigError(f"entity {entity_code}: {key}={text!r} is no date; write it as 2026-01-31") from None
+        raise ConfigError(f"entity {entity_code}: {key}={text!r} is not a date; write it as 2026-01-31") from None
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -17,7 +17,7 @@ from optimizer.runs.systems import Systems
 
 RECENT_RUNS = 7
 RECENT_RUNS_READ = 50
-"""So many of the latest runs are looked through for the ones that a run's volume is compared with."""
+"""This many of the latest runs are looked through for the ones that a run's volume is compared with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ def snapshot_config(request: RunRequest, *, systems: Systems, now: datetime) -> 
 
     Raises:
         ConfigError: the entity or its merged config is wrong; the run's row is failed with the same message.
-        RunCancelled: somebody cancelled the row; RunStateError: it was finished before. No finished run is revived.
+        RunCancelled: a user cancelled the row; RunStateError: it was finished before. No finished run is revived.
     """
     check_schema(systems.engine)
     definition = entities.read_definition(systems.engine, request.entity_code)

@@ -63,7 +63,7 @@ def fit_best_curve(context: Context, booster: lgb.Booster, cells: pd.DataFrame) 
     """The curve whose ends make the whole log likeliest, and the segments' levels on it.
 
     The floor, the share of auctions without a rival, shows only in bids far apart on one segment; while the log holds
-    none, no share is worth its cost. The largest of all is no answer: then plans followed the rivals closely, which
+    none, no share is worth its cost. The largest of all is not an answer: then plans followed the rivals closely, which
     makes every curve look too steep. The ceiling shows only in bids that nearly always win; until there are some, it
     is what auctions usually lose to other causes.
     """

@@ -13,7 +13,7 @@ from optimizer.training.context import Context
 from optimizer.training.win_rate import WinRate
 
 MAX_SEGMENTS = 50
-"""So many segments, those with most bids, are told one by one."""
+"""This many segments, those with most bids, are told one by one."""
 
 _SURE_Z = 1.96
 _LEAST_RATE = 1e-9
@@ -65,7 +65,7 @@ def judge(cells: pd.DataFrame, predicted: np.ndarray) -> pd.DataFrame:
 def segment_samples(cells: pd.DataFrame, features: tuple[str, ...]) -> list[dict[str, Any]]:
     """Return the largest held-out segments: predicted and observed win rate, and the mean loss of a bid.
 
-    is_within_chance: whether so many bids may show the observed rate though the predicted one is true (95 %).
+    is_within_chance: whether that many bids may show the observed rate though the predicted one is true (95 %).
 
     Args:
         cells: of `judge`.

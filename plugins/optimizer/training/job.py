@@ -29,7 +29,7 @@ DATA_ERROR_STATUS = 3
 class TrainingJob(BaseModel):
     """What to train. Views and clicks are totals of the window, those of views without a bid included.
 
-    half_life_days: after so many days an auction counts half; None: walk-forward chooses.
+    half_life_days: after that many days an auction counts half; None: walk-forward chooses.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -22,11 +22,13 @@ def render_query(
     """Return include/sql/snowflake/<name>.sql with the feature columns in place; values stay bind parameters.
 
     Raises:
-        WarehouseError: a feature is no plain column name.
+        WarehouseError: a feature is not a plain column name.
     """
     for feature in features:
         if not _IDENTIFIER.fullmatch(feature):
-            raise WarehouseError(f"feature_name={feature!r} is no column name; correct its row in opt_feature_macros")
+            raise WarehouseError(
+                f"feature_name={feature!r} is not a column name; fix its row in opt_feature_macros"
+            )
     return _environment.get_template(f"{name}.sql").render(
         features=list(features),
         shadow_percents=[int(percent) for percent in shadow_percents],

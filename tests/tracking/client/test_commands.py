@@ -131,7 +131,7 @@ def test_an_export_without_rows_has_the_columns(command, tmp_path):
         (["show", "nobody"], "no run is called 'nobody'"),
         (["show", "00000000-0000-0000-0000-000000000000"], "404"),
         (["list", "--status", "done"], "status.0: Input should be 'pending'"),
-        (["list", "--config", "{"], "config: Value error, is no JSON"),
+        (["list", "--config", "{"], "config: Value error, is not JSON"),
     ],
     ids=str,
 )

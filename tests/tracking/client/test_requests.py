@@ -177,7 +177,7 @@ def test_an_address_that_cannot_be_one_is_refused_by_its_variable_and_without_th
     with pytest.raises(ConfigError) as refused:
         ClientSettings(address, "sk_live_x")
     message = str(refused.value)
-    assert message.startswith(f"OPTIMIZER_TRACKING_API_URL='{shown}' is no address of a service")
+    assert message.startswith(f"OPTIMIZER_TRACKING_API_URL='{shown}' is not an address of a service")
     assert "set it to one like http://127.0.0.1:8400" in message and "sk_live" not in message
 
 

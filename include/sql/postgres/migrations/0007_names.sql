@@ -1,4 +1,4 @@
--- Finding a part of a name without reading the runs themselves: every name stands in the index, with its run's id.
+-- Finding a part of a name without reading the runs themselves: every name is in the index, with its run's id.
 
 DROP INDEX idx_optimization_runs_run_name;
 CREATE INDEX idx_optimization_runs_run_name ON optimization_runs (project_id, run_name) INCLUDE (id);

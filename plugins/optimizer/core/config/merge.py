@@ -81,7 +81,9 @@ def merge_config(
     for source, layer in layers:
         for name, raw in sorted(layer.items()):
             if name not in specs:
-                problems.append(f"{name}={raw!r} ({source} value) is no key of this version; remove it or add the key")
+                problems.append(
+                    f"{name}={raw!r} ({source} value) is not a key of this version; remove it or add the key"
+                )
                 continue
             if raw is None:
                 continue

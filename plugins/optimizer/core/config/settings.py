@@ -95,18 +95,18 @@ class RunSettings(BaseModel):
         "technical",
         0,
         "Tuning trials",
-        "So many parameter sets of the win-rate model are tried on walk-forward folds before it is fitted; 0: none.",
+        "This many parameter sets of the win-rate model are tried on walk-forward folds before it is fitted; 0: none.",
         ge=0,
         le=500,
     )
     tuning_minutes: int = _key(
-        "technical", 30, "Tuning minutes", "No trial begins after so many minutes.", ge=1, le=90, is_ui_visible=False
+        "technical", 30, "Tuning minutes", "No trial begins after that many minutes.", ge=1, le=90, is_ui_visible=False
     )
     anchor_feature: str = _key(
         "technical", "internal_adspace_id", "Anchor feature", "The feature that every segment key starts with."
     )
     max_features: int = _key(
-        "technical", 4, "Most features", "So many features at most make up a segment key.", ge=1, le=8
+        "technical", 4, "Most features", "This many features at most make up a segment key.", ge=1, le=8
     )
     max_segments: int = _key(
         "technical", 20_000, "Most segments", "Most distinct segments that a feature may lead to.", ge=1, le=5_000_000
@@ -168,7 +168,7 @@ class RunSettings(BaseModel):
         0.25,
         "Least share of spend",
         "Validation fails if the bids would spend less than this share of what is spent now (0.25: 25 %); winning as "
-        "much for half the price is no failure.",
+        "much for half the price is not a failure.",
         ge=0.0,
         le=1.0,
     )

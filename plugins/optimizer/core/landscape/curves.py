@@ -22,7 +22,7 @@ _SLOPE_STEP = 0.01
 """Slopes are told apart this finely when bids are solved for: far finer than they are known."""
 
 STEEPEST = 2.0
-"""A bid falls at most so many times as fast as the value, in logs: what is known of a level never turns 12 into 2."""
+"""A bid falls at most that many times as fast as the value, in logs: what is known of a level never turns 12 into 2."""
 
 _DESCENT = 6.0
 """So far, in logs, a bid is followed down from the last that pays against rivals: a four-hundredth of it."""

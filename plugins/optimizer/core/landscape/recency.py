@@ -17,7 +17,7 @@ RIVAL_HALF_LIVES_DAYS = (7.0, 14.0, 45.0)
 """What the usual half-life is left for where that surely helps."""
 
 MOST_WEEKS = 4
-"""So many of the latest weeks are foretold, each from the days before it."""
+"""This many of the latest weeks are foretold, each from the days before it."""
 
 LEAST_GAIN = 0.001
 """The least gain that counts, in log-likelihood a bid: smaller ones are found surely, but no bid would show them."""

@@ -51,7 +51,7 @@ def posterior_shifts(
         wins, bids: shape (n_cells,), counts or weighted counts.
         group: shape (n_cells,), the group of each cell, 0..size-1.
         tails: ends of the curve; the logit is that of the auctions between them.
-        variance_factor: the variance between the groups counts as so many times what was estimated.
+        variance_factor: the variance between the groups counts as that many times what was estimated.
     """
 
     def evidence(shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

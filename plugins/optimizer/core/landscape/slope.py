@@ -35,10 +35,10 @@ MIN_JITTER_SD = 0.015
 """Below this spread of log base bids around their planned prices nothing was varied."""
 
 RANDOMISED_DAYS = 21
-"""So many of the latest days tell the slope: markets change."""
+"""This many of the latest days tell the slope: markets change."""
 
 JITTER_HALF_LIFE_DAYS = 14.0
-"""After so many days a jittered bid counts half for the slope: over three weeks that costs 2 % of its error."""
+"""After that many days a jittered bid counts half for the slope: over three weeks that costs 2 % of its error."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from optimizer.core.landscape.slope import (
 )
 
 LATEST_DAYS = 7
-"""The intercept of a curve is that of so many latest days."""
+"""The intercept of a curve is that of that many latest days."""
 
 
 @dataclass(frozen=True, slots=True)

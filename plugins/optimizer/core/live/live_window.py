@@ -26,7 +26,7 @@ def first_unsettled_day(now: datetime) -> date:
 def unbroken(spans: Iterable[tuple[datetime, datetime | None]]) -> list[tuple[datetime, datetime | None]]:
     """Return the spans since the run was last off for longer than SHORTEST_BREAK, in order.
 
-    A run that was taken off and came back is judged anew: somebody brought it back, perhaps because it was mended.
+    A run that was taken off and came back is judged anew: a user brought it back, perhaps because it was fixed.
     """
     found: list[tuple[datetime, datetime | None]] = []
     for begin, until in sorted(spans, key=lambda span: span[0], reverse=True):
@@ -39,7 +39,7 @@ def unbroken(spans: Iterable[tuple[datetime, datetime | None]]) -> list[tuple[da
 def live_days(
     spans: Iterable[tuple[datetime, datetime | None]], *, end_day: date, days: int, least_share: float
 ) -> set[date]:
-    """Return the UTC days before `end_day`, at most so many, of which the spans cover at least the share.
+    """Return the UTC days before `end_day`, at most that many, of which the spans cover at least the share.
 
     Args:
         spans: [from, to) in UTC of each of the run's deployments; to is None where it is still live.

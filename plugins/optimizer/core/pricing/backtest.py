@@ -436,7 +436,7 @@ def _compare(log: _Log, curve: _Curve, policies: list[_Evaluation], *, seed: int
 
 
 def _figures(sums: np.ndarray, *, requests: float) -> np.ndarray:
-    """The quantities, shape (..., 5), of sums as in `_Evaluation.by_day`, scaled to so many requests."""
+    """The quantities, shape (..., 5), of sums as in `_Evaluation.by_day`, scaled to that many requests."""
     modelled, residual, (weights, supported, seen) = sums[..., :3], sums[..., 3:6], np.moveaxis(sums[..., 6:], -1, 0)
     totals = modelled + residual * (supported / np.maximum(weights, 1e-9))[..., None]
     wins, cost, revenue = np.moveaxis(totals / seen[..., None], -1, 0)

@@ -47,7 +47,7 @@ JITTER_ROOM = {"trust_band": 1.0, "hidden_floor": 1.02, "step": 1.04, "floor": 1
 """
 
 HASHED_TOGETHER = 8_192
-"""So many keys become Python texts at a time: few enough to stay in the processor's cache, twice as fast."""
+"""This many keys become Python texts at a time: few enough to stay in the processor's cache, twice as fast."""
 
 CENT = 0.01
 

@@ -191,7 +191,7 @@ def find_segment(bids: pd.DataFrame, key: str, *, run_id: str, blocked: Containe
     hint = f"; nearest are {', '.join(near)}" if near else ""
     raise DataError(
         f"run {run_id} has no bid for segment {key!r} among its {len(bids):,} keys{hint}; "
-        "write the key as it stands in suggested_bids.csv, in quotes"
+        "write the key as it is in suggested_bids.csv, in quotes"
     )
 
 

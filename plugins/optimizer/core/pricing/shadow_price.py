@@ -10,16 +10,16 @@ from scipy.optimize import brentq
 from optimizer.core.landscape.curves import Link, Solver
 
 SAMPLE = 8_192
-"""Above eight times as many segments the search is led by so many of them."""
+"""Above eight times as many segments the search is led by that many of them."""
 
 MAX_CORRECTIONS = 6
-"""A sample that has not led to lambda after so many corrections is left alone; two or three are usual."""
+"""A sample that has not led to lambda after that many corrections is left alone; two or three are usual."""
 
 TOLERANCE = 1e-6
 """Of lambda, in CPM and relative."""
 
 BLOCK = 32_768
-"""So many segments are evaluated at a time: few enough to stay in the processor's cache."""
+"""This many segments are evaluated at a time: few enough to stay in the processor's cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class WinCurve:
         return replace(self, solver=self.solver.take(rows), **own)
 
     def sample(self, size: int) -> "WinCurve":
-        """Return a curve near this one: so many segments at even steps along the requests, all of equal weight."""
+        """Return a curve near this one: that many segments at even steps along the requests, all of equal weight."""
         mass = np.cumsum(self.requests)
         rows = np.searchsorted(mass, (np.arange(size) + 0.5) / size * mass[-1])
         return replace(self.take(rows), requests=np.full(size, mass[-1] / size))

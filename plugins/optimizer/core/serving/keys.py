@@ -22,7 +22,7 @@ _SURROGATES = "surrogatepass"
 
 @lru_cache(maxsize=65_536)  # the bidder meets the same few values in every request
 def escape_value(value: str | None) -> str:
-    """Return one feature value as it stands in a key: UTF-8, percent-encoded where it could break something.
+    """Return one feature value as it is in a key: UTF-8, percent-encoded where it could break something.
 
     A lone surrogate, which JSON can bring and the warehouse cannot hold, has a spelling of its own: it finds nothing.
     """

@@ -38,7 +38,7 @@ class TrafficSplit:
         shares = {run_id: percents[run_id] for run_id in sorted(percents) if percents[run_id] != 0}
         if sum(shares.values()) != 100 or min(shares.values()) < 0:
             raise ValueError(
-                f"entity {entity_code}: {shares} is no traffic split; give percents from 0 to 100 that sum to 100"
+                f"entity {entity_code}: {shares} is not a traffic split; give percents from 0 to 100 that sum to 100"
             )
         ends = accumulate(percent * SLOTS // 100 for percent in shares.values())
         # Entities are hashed apart: who is in the first slots of one is anywhere in another.
