@@ -147,7 +147,12 @@ def _print_result(result: local.DemoResult, stack: LocalStack) -> None:
     names = ((output, output.s3_key.rsplit("/", 1)[1]) for output in result.outputs)
     print_table("Files", ["file", "rows", "bytes"], ([name, o.row_count, o.byte_count] for o, name in names))
     bucket, _, prefix = (run.s3_output_path or "").removeprefix("s3://").partition("/")
-    console.print(f"on this machine: {stack.home.objects / bucket / prefix}", soft_wrap=True, highlight=False)
+    folder = stack.home.objects / bucket / prefix
+    console.print(f"on this machine: {folder}", soft_wrap=True, highlight=False)
+    console.print(f"report: {(folder / 'report.html').as_uri()}", soft_wrap=True, highlight=False)
+    console.print(
+        "pages: `make up` starts Airflow with the run's DAG and tracking, and prints the address", soft_wrap=True
+    )
     rows = ([_number(row[column]) for column in BID_COLUMNS.values()] for row in result.first_bids)
     print_table("The first ten bids", list(BID_COLUMNS), rows)
     print_table("Tasks", ["task", "state", "seconds"], ([t.task_id, t.state, t.duration_s] for t in result.tasks))

@@ -20,13 +20,15 @@ def print_json(content: Any) -> None:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print rows under their columns; numbers to the right."""
+    """Print rows under their columns; numbers to the right and never broken."""
     table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
     body = [list(row) for row in rows]
     for index, column in enumerate(columns):
         values = [row[index] for row in body if row[index] is not None]
         is_number = bool(values) and all(isinstance(value, int | float) for value in values)
-        table.add_column(column, justify="right" if is_number else "left", overflow="fold", no_wrap=index == 0)
+        table.add_column(
+            column, justify="right" if is_number else "left", overflow="fold", no_wrap=index == 0 or is_number
+        )
     for row in body:
         table.add_row(*(format_value(value) for value in row))
     console.print(table)

@@ -34,9 +34,7 @@ def compute_bids(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
     plan, problem = _active_run(snapshot["inputs"]["active_run_id"], run, systems)
     active = active_bids(plan, cells, learned.features)
     if plan is not None and active is None:
-        problem = (
-            f"the key of the active run has {', '.join(plan.features)}; one is not a candidate feature now"
-        )
+        problem = f"the key of the active run has {', '.join(plan.features)}; one is not a candidate feature now"
     priced, backtest = bid_on_cells(cells, learned, plan=plan, active=active, settings=settings, run_id=run.run_id)
     stage.put_json(staging.BACKTEST, None if backtest is None else backtest.to_record())
     tables = {staging.BIDS: priced.bids, staging.DOMAINS: priced.domains, staging.NPIS: priced.npis}

@@ -26,9 +26,7 @@ def render_query(
     """
     for feature in features:
         if not _IDENTIFIER.fullmatch(feature):
-            raise WarehouseError(
-                f"feature_name={feature!r} is not a column name; fix its row in opt_feature_macros"
-            )
+            raise WarehouseError(f"feature_name={feature!r} is not a column name; fix its row in opt_feature_macros")
     return _environment.get_template(f"{name}.sql").render(
         features=list(features),
         shadow_percents=[int(percent) for percent in shadow_percents],
