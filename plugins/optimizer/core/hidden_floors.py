@@ -1,4 +1,10 @@
-"""Floors that an SSP applies and does not pass: below them no bid wins, so there the log says nothing of the rivals."""
+"""Floors that an SSP applies and does not pass: below them no bid wins, so there the log says nothing of the rivals.
+
+A fixed floor is one price for an anchor value. A following floor is a share of the mean bid of the day before on the
+same anchor value: the SSP raises it when bids rise.
+"""
+
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -18,9 +24,64 @@ LEAST_EXPECTED_WINS = 10.0
 STRAY_SHARE = 0.03
 """Share of the expected wins that may be there all the same: late changes of a floor, rows of another placement."""
 
+FOLLOWING_DAYS = 7
+"""A following floor is looked for on this many of the latest days."""
+
+CHECKED_DAYS = 2
+"""The latest days, on which a following floor found on the days before must hold too."""
+
+HELD_SHARE = 0.25
+"""On other days than those it was found on, a floor holds if at most this share of the expected wins is below it."""
+
+LARGEST_FOLLOWED_SHARE = 1.0
+"""A floor above the mean bid of the day before would rise without end."""
+
+
+@dataclass(frozen=True, slots=True)
+class FollowingFloor:
+    """From the day `since` on, no bid wins below `share` of the mean bid of the day before on its anchor value."""
+
+    share: float
+    since: pd.Timestamp
+
+
+@dataclass(frozen=True, slots=True)
+class HiddenFloors:
+    """What is hidden from the log.
+
+    fixed_cpm: of each group, CPM, shape (size,); 0 where there is none.
+    following: one for all groups, None where there is none.
+    is_above: shape (n_cells,), whether a cell was bid above both.
+    """
+
+    fixed_cpm: np.ndarray
+    following: FollowingFloor | None
+    is_above: np.ndarray
+
+
+def find_floors(cells: pd.DataFrame, *, group: np.ndarray, size: int) -> HiddenFloors:
+    """Return the hidden floors of both kinds.
+
+    A following floor counts only where bids above the fixed ones show it.
+
+    Args:
+        cells: all cells of the log: day, bids, wins and log_bid, the final bids.
+        group: shape (n_cells,), the anchor value of each cell, 0..size-1.
+    """
+    fixed = find_hidden_floors(cells, group=group, size=size)
+    is_above = above_hidden_floors(cells, group=group, floors=fixed)
+    ratio = log_ratio_to_day_before(cells, group=group, size=size)
+    following = find_following_floor(cells[is_above], ratio[is_above])
+    if following is None:
+        return HiddenFloors(fixed, None, is_above)
+    is_below = (cells["day"] >= following.since).to_numpy() & (ratio < np.log(following.share))
+    reached = ~is_below  # also where nothing was bid the day before
+    fixed = find_hidden_floors(cells[reached], group=group[reached], size=size)
+    return HiddenFloors(fixed, following, reached & above_hidden_floors(cells, group=group, floors=fixed))
+
 
 def find_hidden_floors(cells: pd.DataFrame, *, group: np.ndarray, size: int) -> np.ndarray:
-    """Return the hidden floor of each group (an anchor value), CPM, shape (size,); 0 where there is none.
+    """Return the fixed floor of each group (an anchor value), CPM, shape (size,); 0 where there is none.
 
     Args:
         cells: day, bids, wins and log_bid, the final bids; group: shape (n_cells,), 0..size-1.
@@ -41,8 +102,62 @@ def find_hidden_floors(cells: pd.DataFrame, *, group: np.ndarray, size: int) -> 
 
 
 def above_hidden_floors(cells: pd.DataFrame, *, group: np.ndarray, floors: np.ndarray) -> np.ndarray:
-    """Return which cells were bid above the hidden floor of their group, shape (n_cells,)."""
+    """Return which cells were bid above the fixed floor of their group, shape (n_cells,)."""
     return np.exp(cells["log_bid"].to_numpy(float)) >= floors[group] * (1 - 1e-9)
+
+
+def log_ratio_to_day_before(cells: pd.DataFrame, *, group: np.ndarray, size: int) -> np.ndarray:
+    """Return log(bid / mean bid of the day before on the same group), shape (n_cells,); NaN where there was none."""
+    day = (cells["day"] - cells["day"].min()).dt.days.to_numpy()
+    bids, shape = cells["bids"].to_numpy(float), (int(day.max()) + 2, size)
+    cell = np.ravel_multi_index((day + 1, group), shape)
+    count = np.bincount(cell, bids, minlength=shape[0] * size)
+    total = np.bincount(cell, bids * np.exp(cells["log_bid"].to_numpy(float)), minlength=shape[0] * size)
+    mean = np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0).reshape(shape)
+    return cells["log_bid"].to_numpy(float) - np.log(mean[day, group])
+
+
+def find_following_floor(cells: pd.DataFrame, log_ratio: np.ndarray) -> FollowingFloor | None:
+    """Return the floor that follows the bids of the day before, or None where the latest days show none.
+
+    It must be there on the earlier days of the latest week and hold on its last days as well. It began on the first
+    day from which on no day contradicts it.
+
+    Args:
+        cells: day, bids, wins; log_ratio: see `log_ratio_to_day_before`.
+    """
+    last = cells["day"].max()
+    age = (last - cells["day"]).dt.days.to_numpy()
+    known = ~np.isnan(log_ratio)
+    bids, wins = cells["bids"].to_numpy(float), cells["wins"].to_numpy(float)
+
+    def share_on(rows: np.ndarray) -> float:
+        order = np.flatnonzero(rows & known)
+        order = order[np.argsort(log_ratio[order], kind="stable")]
+        return _floor_of(log_ratio[order], bids[order], wins[order]) if len(order) else 0.0
+
+    def expected_and_won(share: float, rows: np.ndarray) -> tuple[float, float]:
+        """Wins to be expected below the floor at least, and those that are there."""
+        edge = np.log(share)
+        below = rows & known & (log_ratio < edge)
+        near = rows & known & (log_ratio >= edge) & (log_ratio <= edge + RATE_WINDOW)
+        rate = wins[near].sum() / max(bids[near].sum(), 1e-9)
+        return LEAST_SHARE_BELOW * rate * bids[below].sum(), wins[below].sum()
+
+    is_latest, is_checked = age < FOLLOWING_DAYS, age < CHECKED_DAYS
+    earlier, share = share_on(is_latest & ~is_checked), share_on(is_latest)
+    if not (earlier > 0 and 0 < share < LARGEST_FOLLOWED_SHARE):
+        return None
+    expected, won = expected_and_won(earlier, is_checked)
+    if expected < LEAST_EXPECTED_WINS or won > HELD_SHARE * expected:
+        return None
+    days = FOLLOWING_DAYS
+    while days <= age.max():
+        expected, won = expected_and_won(share, age == days)
+        if won > HELD_SHARE * expected + 1:
+            break
+        days += 1
+    return FollowingFloor(share, last - pd.Timedelta(days=days - 1))
 
 
 def _floor_of(price: np.ndarray, bids: np.ndarray, wins: np.ndarray) -> float:
