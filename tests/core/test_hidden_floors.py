@@ -83,20 +83,20 @@ def bids_with_following_floor(
 
 
 @pytest.mark.parametrize("share", [0.7, 0.85, 0.95])
-def test_a_floor_that_follows_the_bids_is_found_with_its_share_and_its_first_day(share):
+def test_a_floor_that_follows_the_bids_is_found_with_its_share_and_its_days(share):
     for seed in range(5):
         cells, group = bids_with_following_floor(seed, share=share)
         floors = find_floors(cells, group=group, size=GROUPS)
         assert floors.following.share == pytest.approx(share, rel=0.02)
-        assert abs((floors.following.since - FIRST).days - 10) <= 1
+        assert [(day - FIRST).days for day in floors.following.days] == list(range(10, 21))
         assert (floors.fixed_cpm == 0).all()
 
 
-def test_bids_below_a_following_floor_are_left_out_from_its_first_day_on():
+def test_bids_below_a_following_floor_are_left_out_on_its_days():
     cells, group = bids_with_following_floor(1)
     floors = find_floors(cells, group=group, size=GROUPS)
     ratio = log_ratio_to_day_before(cells, group=group, size=GROUPS)
-    is_below = (ratio < np.log(floors.following.share)) & (cells["day"] >= floors.following.since)
+    is_below = (ratio < np.log(floors.following.share)) & cells["day"].isin(floors.following.days)
     assert (floors.is_above == ~is_below).all() and 0.1 < is_below.mean() < 0.4
     assert cells["wins"][~floors.is_above].sum() <= 0.01 * is_below.sum()
 
@@ -121,6 +121,17 @@ def test_a_floor_that_followed_until_two_days_ago_does_not_count():
     is_last = cells["day"] >= FIRST + pd.Timedelta(days=19)
     cells["wins"] = later["wins"].where(is_last, cells["wins"])
     assert find_floors(cells, group=group, size=GROUPS).following is None
+
+
+@pytest.mark.parametrize("free", [[17], [15, 16, 18]])
+def test_a_day_on_which_the_floor_was_off_keeps_its_bids(free):
+    cells, group = bids_with_following_floor(1)
+    without, _ = bids_with_following_floor(1, since=99)
+    is_free = cells["day"].isin([FIRST + pd.Timedelta(days=day) for day in free])
+    cells["wins"] = without["wins"].where(is_free, cells["wins"])
+    floors = find_floors(cells, group=group, size=GROUPS)
+    assert [(day - FIRST).days for day in floors.following.days] == [day for day in range(10, 21) if day not in free]
+    assert floors.is_above[is_free].all()
 
 
 def test_the_ratio_is_to_the_mean_bid_of_the_same_group_on_the_day_before():

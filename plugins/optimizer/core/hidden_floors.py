@@ -25,13 +25,19 @@ STRAY_SHARE = 0.03
 """Share of the expected wins that may be there all the same: late changes of a floor, rows of another placement."""
 
 FOLLOWING_DAYS = 7
-"""A following floor is looked for on this many of the latest days."""
+"""A following floor is looked for on each of this many of the latest days."""
 
-CHECKED_DAYS = 2
-"""The latest days, on which a following floor found on the days before must hold too."""
+LEAST_FOLLOWING_DAYS = 3
+"""So many of them, the last two included, have to show the same share of the bids of the day before."""
+
+SAME_SHARE = 0.05
+"""Shares of two days that differ by less, relative, are the same: buckets of prices differ by as much."""
 
 HELD_SHARE = 0.25
-"""On other days than those it was found on, a floor holds if at most this share of the expected wins is below it."""
+"""A day has the floor if at most this share of the expected wins is below it."""
+
+LEAST_EXPECTED_ON_A_DAY = 3.0
+"""With fewer expected wins below it a day does not show the floor: its few bids count as any."""
 
 LARGEST_FOLLOWED_SHARE = 1.0
 """A floor above the mean bid of the day before would rise without end."""
@@ -39,10 +45,10 @@ LARGEST_FOLLOWED_SHARE = 1.0
 
 @dataclass(frozen=True, slots=True)
 class FollowingFloor:
-    """From the day `since` on, no bid wins below `share` of the mean bid of the day before on its anchor value."""
+    """On these days no bid wins below `share` of the mean bid of the day before on its anchor value."""
 
     share: float
-    since: pd.Timestamp
+    days: tuple[pd.Timestamp, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +80,7 @@ def find_floors(cells: pd.DataFrame, *, group: np.ndarray, size: int) -> HiddenF
     following = find_following_floor(cells[is_above], ratio[is_above])
     if following is None:
         return HiddenFloors(fixed, None, is_above)
-    is_below = (cells["day"] >= following.since).to_numpy() & (ratio < np.log(following.share))
+    is_below = cells["day"].isin(following.days).to_numpy() & (ratio < np.log(following.share))
     reached = ~is_below  # also where nothing was bid the day before
     fixed = find_hidden_floors(cells[reached], group=group[reached], size=size)
     return HiddenFloors(fixed, following, reached & above_hidden_floors(cells, group=group, floors=fixed))
@@ -120,44 +126,46 @@ def log_ratio_to_day_before(cells: pd.DataFrame, *, group: np.ndarray, size: int
 def find_following_floor(cells: pd.DataFrame, log_ratio: np.ndarray) -> FollowingFloor | None:
     """Return the floor that follows the bids of the day before, or None where the latest days show none.
 
-    It must be there on the earlier days of the latest week and hold on its last days as well. It began on the first
-    day from which on no day contradicts it.
+    Each day is read alone, so every day that agrees confirms the others.
 
     Args:
         cells: day, bids, wins; log_ratio: see `log_ratio_to_day_before`.
     """
+    rows = pd.DataFrame(
+        {
+            "ratio": log_ratio,
+            "bids": cells["bids"].to_numpy(float),
+            "wins": cells["wins"].to_numpy(float),
+            "day": cells["day"].to_numpy(),
+        }
+    ).dropna(subset="ratio")
     last = cells["day"].max()
-    age = (last - cells["day"]).dt.days.to_numpy()
-    known = ~np.isnan(log_ratio)
-    bids, wins = cells["bids"].to_numpy(float), cells["wins"].to_numpy(float)
-
-    def share_on(rows: np.ndarray) -> float:
-        order = np.flatnonzero(rows & known)
-        order = order[np.argsort(log_ratio[order], kind="stable")]
-        return _floor_of(log_ratio[order], bids[order], wins[order]) if len(order) else 0.0
-
-    def expected_and_won(share: float, rows: np.ndarray) -> tuple[float, float]:
-        """Wins to be expected below the floor at least, and those that are there."""
-        edge = np.log(share)
-        below = rows & known & (log_ratio < edge)
-        near = rows & known & (log_ratio >= edge) & (log_ratio <= edge + RATE_WINDOW)
-        rate = wins[near].sum() / max(bids[near].sum(), 1e-9)
-        return LEAST_SHARE_BELOW * rate * bids[below].sum(), wins[below].sum()
-
-    is_latest, is_checked = age < FOLLOWING_DAYS, age < CHECKED_DAYS
-    earlier, share = share_on(is_latest & ~is_checked), share_on(is_latest)
-    if not (earlier > 0 and 0 < share < LARGEST_FOLLOWED_SHARE):
+    days = dict(list(rows.sort_values("ratio", kind="stable").groupby("day", sort=True)))
+    latest = [last - pd.Timedelta(days=age) for age in range(FOLLOWING_DAYS)]
+    found = {
+        day: _floor_of(*(days[day][name].to_numpy() for name in ("ratio", "bids", "wins")))
+        for day in latest
+        if day in days
+    }
+    shares = {day: share for day, share in found.items() if 0 < share < LARGEST_FOLLOWED_SHARE}
+    if len(shares) < LEAST_FOLLOWING_DAYS:
         return None
-    expected, won = expected_and_won(earlier, is_checked)
-    if expected < LEAST_EXPECTED_WINS or won > HELD_SHARE * expected:
+    middle = float(np.median(list(shares.values())))
+    same = {day: share for day, share in shares.items() if abs(share / middle - 1) <= SAME_SHARE}
+    if len(same) < LEAST_FOLLOWING_DAYS or not {latest[0], latest[1]} <= same.keys():
         return None
-    days = FOLLOWING_DAYS
-    while days <= age.max():
-        expected, won = expected_and_won(share, age == days)
-        if won > HELD_SHARE * expected + 1:
-            break
-        days += 1
-    return FollowingFloor(share, last - pd.Timedelta(days=days - 1))
+    share = float(np.mean(list(same.values())))
+    return FollowingFloor(share, tuple(day for day, own in days.items() if day in same or _has_floor(own, share)))
+
+
+def _has_floor(rows: pd.DataFrame, share: float) -> bool:
+    """Whether next to nothing wins below the share of the day before on this day, though there should be some."""
+    below = rows["ratio"] < np.log(share)
+    near = ~below & (rows["ratio"] <= np.log(share) + RATE_WINDOW)
+    expected = (
+        LEAST_SHARE_BELOW * rows["bids"][below].sum() * rows["wins"][near].sum() / max(rows["bids"][near].sum(), 1)
+    )
+    return bool(expected >= LEAST_EXPECTED_ON_A_DAY and rows["wins"][below].sum() <= HELD_SHARE * expected + 1)
 
 
 def _floor_of(price: np.ndarray, bids: np.ndarray, wins: np.ndarray) -> float:

@@ -129,7 +129,7 @@ def training_report(context: Context, win_rate: WinRate, clicks: ClickModel) -> 
         price_ladder=None if win_rate.steps is None else win_rate.steps.ladder,
         price_ladder_share=0.0 if win_rate.steps is None else win_rate.steps.share,
         following_floor_share=0.0 if following is None else following.share,
-        following_floor_since=None if following is None else _date(following.since),
+        following_floor_since=None if following is None else _date(following.days[0]),
         day_levels=_day_levels(context, win_rate),
         test_until=_date(cells["day"].max() + pd.Timedelta(days=1)),
     )
