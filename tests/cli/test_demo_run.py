@@ -67,7 +67,7 @@ def check_printed(printed: str, run: Run, *, objects: Path, files: dict[str, tup
     assert table(printed, f"Run {run.run_id}") == [[name, value] for name, value in shown_values.items()]
     folder = objects / run.s3_output_path.removeprefix("s3://")
     assert f"on this machine: {folder}" in printed
-    assert f"report: {(folder / "report.html").as_uri()}" in printed
+    assert f"report: {(folder / 'report.html').as_uri()}" in printed
     shown = {name: (rows, size) for name, rows, size in table(printed, "Files")}
     assert shown == {name: (format_value(rows), format_value(size)) for name, (rows, size) in files.items()}
     for name, (rows, size) in files.items():

@@ -275,6 +275,45 @@ def test_bids_stay_above_a_hidden_floor_within_reach_and_count_no_wins_below_one
     assert far["expected_win_rate"] < 1e-6 and far["suggested_bid_cpm"] <= 8 * 1.15 + 1e-9
 
 
+FOLLOWED = REPORT.model_copy(update={"following_floor_share": 0.85})
+
+
+@pytest.mark.parametrize("step", [0.3, 100.0])
+def test_bids_stay_above_the_floor_that_will_follow_them_and_of_daily_runs_above_that_of_the_day_before(step):
+    anchor = [f"a{number % 4}" for number in range(40)]
+    settings = SETTINGS.model_copy(update={"daily_step_limit": step})
+    found = learned(
+        report=FOLLOWED,
+        adspace=anchor,
+        region=list(map(str, range(40))),
+        recent_bid_cpm=np.linspace(7, 11, 40),
+        level=np.linspace(-3, 3, 40),
+    )
+    found = Learned(found.segments, found.report, ["adspace", "region"], None, None, 0)
+    bids = priced(found, settings=settings).bids
+
+    def mean_bid(name):
+        sums = (bids["requests"] * bids[name]).groupby(bids["adspace"]).transform("sum")
+        return sums / bids["requests"].groupby(bids["adspace"]).transform("sum")
+
+    followed = mean_bid("suggested_bid_cpm")
+    if step < 1:
+        followed = np.maximum(followed, mean_bid("step_from_cpm"))
+    is_above = bids["suggested_bid_cpm"] >= 0.85 * followed * 0.995
+    assert is_above.all() and (bids["reason"] == "hidden_floor").any()
+    unfollowed = Learned(found.segments, REPORT, found.features, None, None, 0)
+    assert priced(unfollowed, settings=settings).bids["suggested_bid_cpm"].lt(0.85 * followed).any()
+
+
+def test_held_bids_do_not_move_for_a_floor_that_follows():
+    naive = FOLLOWED.model_copy(update={"is_slope_naive": True})
+    held, plain = (
+        priced(learned(report=report, recent_bid_cpm=np.linspace(4, 12, 40), adspace="a"))
+        for report in (naive, naive.model_copy(update={"following_floor_share": 0.0}))
+    )
+    assert held.bids["suggested_bid_cpm"].tolist() == plain.bids["suggested_bid_cpm"].tolist()
+
+
 def test_what_earlier_forecasts_missed_shifts_every_level():
     found = learned()
     shifted = Learned(found.segments, found.report, found.features, None, None, 0, level_correction=-0.2)

@@ -36,7 +36,7 @@ STEP_NOTES = {
     "wanted": "before any bound",
     "exploration": "the upper end of what is plausible",
     "trust_band": "bids that the log knows",
-    "hidden_floor": "below it the log has no wins",
+    "hidden_floor": "below it no bid wins",
     "step": "the daily step, around what was served before",
     "floor": "the SSP's 90 % floor",
     "margin": "what keeps the target margin",

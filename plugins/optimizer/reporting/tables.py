@@ -20,7 +20,7 @@ REASONS = {
     "margin": "the target margin of the value",
     "cap": "the highest bid allowed",
     "floor": "raised to the floor",
-    "hidden_floor": "raised above a price below which the log has no wins",
+    "hidden_floor": "raised above a price below which no bid wins",
     "round_price": "a cent above a round price: wins more for its price",
     "trust_band": "the edge of the bids that the log knows",
     "step": "the daily step from what was served before",

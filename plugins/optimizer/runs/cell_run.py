@@ -12,7 +12,9 @@ import pandas as pd
 from optimizer.core.config.settings import RunSettings
 from optimizer.core.landscape.cells import group_cells, unmask
 from optimizer.core.landscape.features import Selection, SelectionLimits, select_features
+from optimizer.core.landscape.hidden_floors import find_floors
 from optimizer.core.landscape.jitter import Variation, learn_variation
+from optimizer.core.landscape.randomness import group_numbers
 from optimizer.core.pricing.backtest import Backtest
 from optimizer.core.pricing.forecast import EarlierForecast, correct_level
 from optimizer.runs.backtesting import backtest_bids
@@ -107,7 +109,9 @@ def choose_key(
         min_evidence_share=settings.min_evidence_share,
     )
     held_key = variation.logged_key if variation is not None and variation.source == "none" else ()
-    return select_features(cells, candidates=candidates, limits=limits, held_key=held_key)
+    group = group_numbers(cells, [limits.anchor_feature])
+    floors = find_floors(cells, group=group, size=int(group.max()) + 1)
+    return select_features(cells[floors.is_above], candidates=candidates, limits=limits, held_key=held_key)
 
 
 def training_job(

@@ -52,6 +52,12 @@ MEASURED = (
 HOPELESS_LEVEL = -30.0
 """Level of a segment whose bid cannot win, logit units."""
 
+FOLLOWING_ROUNDS = 3
+"""Bids, and the floor that follows them, are found in turn: a share below 1 of what one moves comes back."""
+
+ONE_DAY_STEP = 1.0
+"""Below this daily step a run is for the next day, whose floor follows what was served before it."""
+
 TRUST_WIDENING = {"on": 0.25, "aggressive": 0.50}
 AGGRESSIVE_STEP_FACTOR = 2.0
 
@@ -121,8 +127,12 @@ def price_run(learned: Learned, *, settings: RunSettings, active: ActiveBids | N
     is_multiplied = any((table["multiplier"] != 1.0).any() for table in (domains, npis) if table is not None)
     steps = None if is_multiplied else report.price_steps
     landscape = Landscape(report.reference_cpm, link, steps)
-    segments = _priceable(learned, settings, active)
+    priceable = segments = _priceable(learned, settings, active)
     plan = plan_bids(segments, landscape=landscape, policy=policy, seed=run_id)
+    is_followed = report.following_floor_share > 0 and not (report.is_held or report.is_slope_naive)
+    for _ in range(FOLLOWING_ROUNDS if is_followed else 0):
+        segments = _above_following_floor(priceable, plan, learned, policy)
+        plan = plan_bids(segments, landscape=landscape, policy=policy, seed=run_id)
     fallback = _fallback_bid(segments, plan, active, policy)
     bids = _bid_table(segments, plan, landscape)
     figures = (
@@ -215,27 +225,51 @@ def _priceable(learned: Learned, settings: RunSettings, active: ActiveBids | Non
     before = keys.map(served).astype(float).fillna(0.0 if active is None else active.fallback_cpm)
     step_from = before.where(before > 0, usual)
     limit = settings.daily_step_limit * (AGGRESSIVE_STEP_FACTOR if settings.aggressive_exploration else 1.0)
-    # A bid that the daily step keeps below a hidden floor wins nothing.
-    highest = np.minimum(step_bounds(step_from.to_numpy(float), limit)[1], settings.max_bid_cpm)
-    level = ((segments["level"] + learned.level_correction) / flatness).mask(
-        segments["hidden_floor_cpm"] > highest, HOPELESS_LEVEL
+    level = (segments["level"] + learned.level_correction) / flatness
+    return _without_hope(
+        segments.assign(
+            segment_key=keys,
+            requests=segments["recent_requests"],
+            usual_bid_cpm=usual,
+            previous_bid_cpm=_known_bids(keys, planned),
+            kept_bid_cpm=_known_bids(keys, planned if active is None or active.kept_cpm is None else active.kept_cpm),
+            step_from_cpm=step_from,
+            flatness=flatness,
+            level=level,
+            slope=segments["slope"] / flatness,
+            value_cpm=np.where(value_cpm > 0, value_cpm, np.nan),
+            trust_low_cpm=report.served_bid_low_cpm * (1 - widening),
+            trust_high_cpm=report.served_bid_high_cpm * (1 + widening),
+            is_held=report.is_held | report.is_slope_naive | ~segments["is_slope_identified"],
+            own_share=_own_share(segments),
+        ),
+        step_limit=limit,
+        cap_cpm=settings.max_bid_cpm,
     )
-    return segments.assign(
-        segment_key=keys,
-        requests=segments["recent_requests"],
-        usual_bid_cpm=usual,
-        previous_bid_cpm=_known_bids(keys, planned),
-        kept_bid_cpm=_known_bids(keys, planned if active is None or active.kept_cpm is None else active.kept_cpm),
-        step_from_cpm=step_from,
-        flatness=flatness,
-        level=level,
-        slope=segments["slope"] / flatness,
-        value_cpm=np.where(value_cpm > 0, value_cpm, np.nan),
-        trust_low_cpm=report.served_bid_low_cpm * (1 - widening),
-        trust_high_cpm=report.served_bid_high_cpm * (1 + widening),
-        is_held=report.is_held | report.is_slope_naive | ~segments["is_slope_identified"],
-        own_share=_own_share(segments),
-    )
+
+
+def _without_hope(segments: pd.DataFrame, *, step_limit: float, cap_cpm: float) -> pd.DataFrame:
+    """The segments; a bid that the daily step or the cap keeps below a hidden floor wins nothing."""
+    highest = np.minimum(step_bounds(segments["step_from_cpm"].to_numpy(float), step_limit)[1], cap_cpm)
+    return segments.assign(level=segments["level"].mask(segments["hidden_floor_cpm"] > highest, HOPELESS_LEVEL))
+
+
+def _above_following_floor(segments: pd.DataFrame, plan: BidPlan, learned: Learned, policy: BidPolicy) -> pd.DataFrame:
+    """The segments with the floors that will follow this plan; of daily runs also those that follow the bids before."""
+    requests, anchor = segments["requests"], segments[learned.features[0]]
+
+    def mean_bid(bid_cpm: pd.Series) -> pd.Series:
+        mass = requests.where(bid_cpm.notna(), 0.0)
+        sums = pd.DataFrame({"bid": mass * bid_cpm.fillna(0.0), "mass": mass}).groupby(anchor, dropna=False)
+        total = sums.transform("sum")
+        return (total["bid"] / total["mass"]).where(total["mass"] > 0, 0.0)
+
+    followed = mean_bid(plan.table["suggested_bid_cpm"])
+    if policy.step_limit < ONE_DAY_STEP:
+        followed = np.maximum(followed, mean_bid(segments["step_from_cpm"]))
+    floor = learned.report.following_floor_share * followed
+    raised = segments.assign(hidden_floor_cpm=np.maximum(segments["hidden_floor_cpm"], floor))
+    return _without_hope(raised, step_limit=policy.step_limit, cap_cpm=policy.max_bid_cpm)
 
 
 def _known_bids(keys: pd.Series, bids_cpm: Mapping[str, float]) -> pd.Series:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from optimizer.core.landscape.cells import OWN_JITTER, TimeSplit, split_by_time, weighted_quantile
 from optimizer.core.landscape.features import remove_price
-from optimizer.core.landscape.hidden_floors import above_hidden_floors, find_hidden_floors
+from optimizer.core.landscape.hidden_floors import HiddenFloors, find_floors
 from optimizer.core.landscape.jitter import learn_variation
 from optimizer.core.landscape.recency import HalfLife, choose_half_life
 from optimizer.core.landscape.second_price import add_shadow_bids
@@ -21,13 +21,13 @@ class Context:
     """What is learned from: the cells as they were bid, and what they say about winning.
 
     priced: the cells of bids above hidden floors; in second price with shadow bids.
-    hidden_floors: of each anchor value, CPM, 0 where there is none.
+    hidden_floors: by anchor value, of `cells`.
     """
 
     job: TrainingJob
     cells: pd.DataFrame
     priced: pd.DataFrame
-    hidden_floors: np.ndarray
+    hidden_floors: HiddenFloors
     segments: pd.DataFrame
     split: TimeSplit
     categories: Categories
@@ -45,9 +45,8 @@ def open_context(job: TrainingJob, cells: pd.DataFrame) -> Context:
     cells = cells.copy() if OWN_JITTER in cells else learn_variation(cells, job.features, anchor=job.features[0])[0]
     cells["segment"] = cells.groupby(list(job.features), observed=True, sort=True).ngroup()
     cells["anchor"] = cells.groupby(job.features[0], observed=True, sort=True).ngroup()
-    floors = find_hidden_floors(cells, group=cells["anchor"].to_numpy(), size=int(cells["anchor"].max()) + 1)
-    is_above = above_hidden_floors(cells, group=cells["anchor"].to_numpy(), floors=floors)
-    above = cells[is_above].reset_index(drop=True)
+    floors = find_floors(cells, group=cells["anchor"].to_numpy(), size=int(cells["anchor"].max()) + 1)
+    above = cells[floors.is_above].reset_index(drop=True)
     priced = add_shadow_bids(above) if job.is_second_price else above
     rows = randomised_rows(priced)
     slope = find_slope(rows, rows["segment"].to_numpy())

@@ -176,7 +176,8 @@ def fit_curve(context: Context, booster: lgb.Booster, cells: pd.DataFrame, *, ta
     varied = cells[cells["log_planned"].notna()]
     is_randomised = context.is_randomised and 0 < varied["wins"].sum() < varied["bids"].sum()
     rows = varied if is_randomised else cells
-    usual = _usual_prices(rows, segments=len(context.segments), is_randomised=is_randomised)
+    # A segment that was not bid on these days, or only below a hidden floor, has the usual bid of the whole log.
+    usual = _usual_prices(rows, context.cells, segments=len(context.segments), is_randomised=is_randomised)
     scores = win_scores(booster, context.segments, categories=context.categories, log_bid=usual["bid"].to_numpy())
     segment = rows["segment"].to_numpy()
     prices = usual["price"].to_numpy()
@@ -193,12 +194,22 @@ def fit_curve(context: Context, booster: lgb.Booster, cells: pd.DataFrame, *, ta
     return Curve(fit, usual, scores, is_randomised)
 
 
-def _usual_prices(rows: pd.DataFrame, *, segments: int, is_randomised: bool) -> pd.DataFrame:
-    """One row a segment: mean logs of what was bid on these rows, and how much; the overall means where nothing was.
+def _usual_prices(rows: pd.DataFrame, every: pd.DataFrame, *, segments: int, is_randomised: bool) -> pd.DataFrame:
+    """One row a segment: mean logs of what was bid on these rows, and how much; on `every` row where nothing was.
 
     bid: of final bids; base: of base bids, or final ones where there was no base; price: of what moves the curve.
     recent_bids, recent_wins: the counts behind them.
     """
+    sums, older = (_summed_prices(cells, segments=segments, is_randomised=is_randomised) for cells in (rows, every))
+    usual = {
+        name: (sums[name] / sums["bids"]).fillna(older[name] / older["bids"]) for name in ("bid", "base", "planned")
+    }
+    counts = {"recent_bids": sums["bids"].fillna(0.0), "recent_wins": sums["wins"].fillna(0.0)}
+    return pd.DataFrame({**usual, "price": usual["planned" if is_randomised else "bid"], **counts})
+
+
+def _summed_prices(rows: pd.DataFrame, *, segments: int, is_randomised: bool) -> pd.DataFrame:
+    """One row a segment: sums of bids, wins and, by bids, logs of what was bid; NaN where nothing was."""
     bids = rows["bids"]
     base = rows["log_base"].fillna(rows["log_bid"])
     planned = rows["log_planned"].fillna(base) if is_randomised else base
@@ -211,10 +222,4 @@ def _usual_prices(rows: pd.DataFrame, *, segments: int, is_randomised: bool) -> 
             "wins": rows["wins"],
         }
     )
-    sums = means.groupby(rows["segment"]).sum().reindex(range(segments))
-    overall = means.sum()
-    usual = {
-        name: (sums[name] / sums["bids"]).fillna(overall[name] / overall["bids"]) for name in ("bid", "base", "planned")
-    }
-    counts = {"recent_bids": sums["bids"].fillna(0.0), "recent_wins": sums["wins"].fillna(0.0)}
-    return pd.DataFrame({**usual, "price": usual["planned" if is_randomised else "bid"], **counts})
+    return means.groupby(rows["segment"]).sum().reindex(range(segments))

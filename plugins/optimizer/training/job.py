@@ -93,6 +93,8 @@ class TrainingReport(BaseModel):
     held_out: the segments with most bids on the test days, see `training.held_out`; tuning: None where it was off.
     day_levels: how far each of the latest days lay from the curve, see `optimizer.core.pricing.forecast.DayLevel`.
     click_value_cv: standard deviation of what a click earns, over its mean.
+    following_floor_share: bids below this share of the mean bid of the day before on their anchor value win nothing,
+        from the day following_floor_since on; 0 and None where no floor follows the bids.
     half_life_days: what was given or chosen; half_life_gain, half_life_gain_lower: see `core.landscape.recency`.
     """
 
@@ -150,6 +152,8 @@ class TrainingReport(BaseModel):
     test_until: str
     held_out: list[dict[str, Any]] = []
     tuning: TuningReport | None = None
+    following_floor_share: float = 0.0
+    following_floor_since: str | None = None
     day_levels: list[dict[str, Any]] = []
 
 

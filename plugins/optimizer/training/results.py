@@ -42,7 +42,7 @@ def segment_rows(context: Context, win_rate: WinRate, clicks: ClickModel) -> pd.
     segments["slope"] = fit.group_slopes[anchor]
     segments["slope_error"] = fit.group_errors[anchor]
     segments["is_slope_identified"] = fit.is_group_identified[anchor]
-    segments["hidden_floor_cpm"] = context.hidden_floors[anchor]
+    segments["hidden_floor_cpm"] = context.hidden_floors.fixed_cpm[anchor]
     segments["floor_cpm"] = _floors(cells, cells["segment"].to_numpy(), len(segments))
     segments["click_rate"] = (
         click_rates(clicks.booster, segments, categories=context.categories)
@@ -95,6 +95,7 @@ def training_report(context: Context, win_rate: WinRate, clicks: ClickModel) -> 
     recent = pd.concat([calibrate, test])
     served = recent["log_base"].fillna(recent["log_bid"])
     hits = cells["clicks"].sum()
+    following = context.hidden_floors.following
     return TrainingReport(
         reference_cpm=fit.reference_cpm,
         intercept=fit.intercept,
@@ -127,6 +128,8 @@ def training_report(context: Context, win_rate: WinRate, clicks: ClickModel) -> 
         calibrate_until=_date(context.split.test_from),
         price_ladder=None if win_rate.steps is None else win_rate.steps.ladder,
         price_ladder_share=0.0 if win_rate.steps is None else win_rate.steps.share,
+        following_floor_share=0.0 if following is None else following.share,
+        following_floor_since=None if following is None else _date(following.days[0]),
         day_levels=_day_levels(context, win_rate),
         test_until=_date(cells["day"].max() + pd.Timedelta(days=1)),
     )

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from optimizer.core.landscape.cells import MISSING, OWN_JITTER
-from optimizer.core.landscape.hidden_floors import above_hidden_floors, find_hidden_floors
+from optimizer.core.landscape.hidden_floors import above_hidden_floors, find_floors
 from optimizer.core.landscape.randomness import TEST_Z, RandomnessTest, check_randomness, group_numbers
 from optimizer.core.landscape.slope import (
     IDENTIFIED_ERROR_SHARE,
@@ -135,12 +135,18 @@ def learn_variation(
         anchor: the feature by which hidden floors are looked for; bids below one say nothing of the rivals.
     """
     rows = recent_priced_rows(cells)
+    is_above = pd.Series(True, index=cells.index)
     if anchor in cells.columns and len(rows):
-        group = group_numbers(rows, [anchor])
-        floors = find_hidden_floors(rows, group=group, size=int(group.max()) + 1)
-        rows = rows[above_hidden_floors(rows, group=group, floors=floors)]
+        group = group_numbers(cells, [anchor])
+        floors = find_floors(cells, group=group, size=int(group.max()) + 1)
+        is_above = pd.Series(floors.is_above, index=cells.index)
+        rows = rows[
+            above_hidden_floors(cells, group=group, floors=floors.fixed_cpm)[cells.index.get_indexer(rows.index)]
+        ]
+    # Floors that follow the bids do not change whether those were random: their rows are tested, but tell no slope.
     is_own = rows["log_planned"].notna()
-    own, logged = rows[is_own], rows[~is_own]
+    own, logged = rows[is_own & is_above[rows.index]], rows[~is_own]
+    rows = rows[is_above[rows.index]]
     own_slope = find_slope(own, group_numbers(own, candidates))
     cells = cells.assign(**{OWN_JITTER: cells["log_planned"].notna()})
     counts: dict[str, Any] = {
@@ -157,6 +163,7 @@ def learn_variation(
     if logged.empty:
         return cells, Variation("own" if is_own_known else "none", own_slope, **counts, logged_key=key)
     centred, tests = check_randomness(logged, key)
+    centred = centred[is_above[logged.index]]
     known = {**counts, "logged_bids": float(logged["bids"].sum()), "logged_key": key, "tests": tests}
     if all(test.is_passed for test in tests):
         both = cells.assign(log_planned=cells["log_planned"].fillna(centred))

@@ -355,8 +355,8 @@ def _reason_text(row: Mapping[str, Any] | pd.Series, pricing: RunPricing, worth:
         "step": f"{bound}: no served bid moves more than {100 * pricing.step_limit:.0f} % a day, jitter included, from "
         f"{_before_text(row)}.",
         "floor": f"Raised {moved}: the SSP takes nothing below its floor.",
-        "hidden_floor": f"Raised {moved}: the log shows no win below {row['hidden_floor_cpm']:.2f} CPM on its "
-        f"{settings.anchor_feature}, a floor that the SSP does not pass.",
+        "hidden_floor": f"Raised {moved}: bids below {row['hidden_floor_cpm']:.2f} CPM win nothing on its "
+        f"{settings.anchor_feature}, by a floor that the SSP does not pass.",
         "round_price": f"Moved {moved}, a cent above a round price: many rivals bid round prices, and a bid just below "
         "one loses to all of them.",
         "margin": f"Lowered {moved}: more would keep less than {100 * settings.target_margin:.0f} % of the "
