@@ -7,8 +7,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 export UV_PYTHON_DOWNLOADS := never
 
-# An environment whose Python was removed or moved away is made anew, whatever its stamp says.
-ifneq ($(shell $(BIN)/python -c 'print(1)' 2>/dev/null),1)
+# An environment whose Python is gone, or that is another checkout's (moved or copied), is made anew, whatever its stamp says.
+HERE := import os, optimizer; print(os.path.samefile(optimizer.__path__[0], "plugins/optimizer"))
+ifneq ($(shell $(BIN)/python -I -c '$(HERE)' 2>/dev/null),True)
 .PHONY: $(STAMP)
 endif
 

@@ -98,8 +98,12 @@ def claim_ports(settings: StackSettings, *, home: Path, claims: PortClaims) -> S
 
 
 def pick_socket_path(home: Path) -> Path:
-    """Return where supervisord listens: in the home, or in a short folder of our own where that path is too long."""
+    """Return where supervisord listens, with Postgres's socket beside it.
+
+    That is in the home, or in a short folder of our own where that path is too long, or has a comma: libpq would take
+    it for two hosts.
+    """
     path = home / "supervisor.sock"
-    if len(os.fsencode(path)) <= _SOCKET_PATH_BYTES:
+    if len(os.fsencode(path)) <= _SOCKET_PATH_BYTES and "," not in str(path):
         return path
     return Path(tempfile.mkdtemp(prefix="optimizer-")) / "supervisor.sock"

@@ -34,6 +34,12 @@ from optimizer.errors import ConfigError, UnavailableError
 from optimizer.names import TRAINING_POOL
 
 _LOG_LINES = 15
+_MISREAD = {
+    "%": "supervisord and Airflow expand the % in it",
+    "?": "the ? in it ends the name of an SQLite file in its URL",
+    " ;": "supervisord takes what follows ' ;' in it for a comment",
+}
+"""What no path of a stack may hold, and why."""
 _RUNNING_STATES = ("running", "starting", "backoff")
 
 
@@ -51,11 +57,11 @@ class LocalStack:
         A stack that is down gets other ports for those that are taken meanwhile, here and again when it starts.
 
         Raises:
-            ConfigError: its stack.json cannot be read, or its path holds a %.
+            ConfigError: its stack.json cannot be read, or a path has characters that its programs misread.
         """
         folders = StackHome((home or default_home()).resolve())
-        if "%" in str(folders.path):
-            raise ConfigError(f"{folders.path}: supervisord and Airflow expand the % in it; choose another home")
+        _check_path(project, advice="move this checkout")
+        _check_path(folders.path, advice="choose another home")
         folders.create()
         with _locked(folders):
             settings = read_settings(folders.settings) or create_settings(folders.path)
@@ -213,6 +219,12 @@ class LocalStack:
         path = self.home.log(program)
         lines = path.read_text(errors="replace").splitlines()[-_LOG_LINES:] if path.exists() else []
         return "\n".join([f"The end of {path}:", *lines])
+
+
+def _check_path(path: Path, *, advice: str) -> None:
+    for text, reason in _MISREAD.items():
+        if text in str(path):
+            raise ConfigError(f"{path}: {reason}; {advice}")
 
 
 def _known(programs: Iterable[str]) -> tuple[str, ...]:

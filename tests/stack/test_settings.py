@@ -101,9 +101,20 @@ def test_a_damaged_stack_json_is_refused_without_showing_its_secrets(tmp_path: P
     assert not [name for name in SECRETS if content[name] in str(raised.value)]
 
 
-def test_a_home_with_a_percent_sign_is_refused(tmp_path: Path):
-    with pytest.raises(ConfigError, match="choose another home"):
-        LocalStack.open(tmp_path / "100%")
+def test_a_home_with_a_comma_has_its_sockets_elsewhere(tmp_path: Path):
+    settings = LocalStack.open(tmp_path / "a, b").settings
+    assert "," not in str(settings.socket_path)
+    settings.socket_path.parent.rmdir()
+
+
+@pytest.mark.parametrize("name", ["100%", "why?", "a ;b"])
+def test_a_path_that_a_program_misreads_is_refused_in_one_line(tmp_path: Path, name: str):
+    with pytest.raises(ConfigError, match="choose another home") as raised:
+        LocalStack.open(tmp_path / name)
+    assert "\n" not in str(raised.value)
+    with pytest.raises(ConfigError, match="move this checkout"):
+        LocalStack.open(tmp_path / "home", project=tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_home_is_named_by_the_environment_or_lies_in_the_project(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
