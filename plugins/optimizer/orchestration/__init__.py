@@ -1,1 +1,1 @@
-"""The only room that knows Airflow: connections, DAGs and their trigger form."""
+"""The only package that imports Airflow: connections, DAGs and their trigger form."""
