@@ -43,7 +43,7 @@ down: install  ## stop the embedded stack
 	@$(BIN)/optimizer down
 
 docs: $(DOCS)/installed  ## the documentation as a site in site/
-	@$(DOCS)/bin/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --quiet
 	@echo "open site/index.html"
 
 # mkdocs has an environment of its own: the project's has none of its packages.
