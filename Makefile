@@ -1,10 +1,11 @@
-# Two commands: `make demo` and `make test`. Each installs what it needs by itself, and nothing twice.
+# Each target installs what it needs, and nothing twice.
 
 PYTHON ?= python3
 UV_VERSION := 0.13.9
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
+DOCS := .venv-docs
 export UV_PYTHON_DOWNLOADS := never
 
 # An environment whose Python is gone, or that is another checkout's (moved or copied), is made anew, whatever its stamp says.
@@ -13,7 +14,7 @@ ifneq ($(shell $(BIN)/python -I -c '$(HERE)' 2>/dev/null),True)
 .PHONY: $(STAMP)
 endif
 
-.PHONY: demo test truth bench bench-bidder bench-tracking up down lock lint install servers
+.PHONY: demo test truth bench bench-bidder bench-tracking up down docs lock lint install servers
 .DEFAULT_GOAL := demo
 
 demo: install  ## run one entity from its log to promoted bids, through Airflow
@@ -42,13 +43,26 @@ up: install  ## Airflow's UI, scheduler and triggerer on the embedded stack
 down: install  ## stop the embedded stack
 	@$(BIN)/optimizer down
 
+docs: $(DOCS)/installed  ## the documentation as a site in site/
+	@NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --quiet
+	@echo "open site/index.html"
+
+# mkdocs has an environment of its own: the project's has none of its packages.
+$(DOCS)/installed: docs/requirements.txt
+	@scripts/install-uv $(PYTHON) $(UV_VERSION)
+	@.uv/bin/uv venv -q --clear --python $(PYTHON) $(DOCS)
+	@.uv/bin/uv pip sync -q --require-hashes --python $(DOCS)/bin/python docs/requirements.txt
+	@touch $@
+
 lint: install
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
-lock:  ## renew requirements.txt from the dependencies in pyproject.toml and lab/pyproject.toml
+lock:  ## renew requirements.txt and docs/requirements.txt from pyproject.toml and lab/pyproject.toml
 	@scripts/install-uv $(PYTHON) $(UV_VERSION)
 	@.uv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --upgrade \
 	    --override requirements-overrides.txt --all-extras --group dev pyproject.toml lab/pyproject.toml -o requirements.txt
+	@.uv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --upgrade \
+	    --group docs -o docs/requirements.txt
 
 install: $(STAMP)
 

@@ -101,11 +101,11 @@ def test_no_bid_is_an_empty_answer(client):
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (b"{", "no JSON"),
-        (b'{"id": NaN}', "no JSON"),
-        (b"[" * 100_000, "no JSON"),
-        (b'{"id": "a", "device": {"devicetype": ' + b"9" * 5000 + b"}}", "no JSON"),
-        (b'{"id": "\\ud800", "imp": [{"id": "1"}]}', "no JSON"),
+        (b"{", "not JSON"),
+        (b'{"id": NaN}', "not JSON"),
+        (b"[" * 100_000, "not JSON"),
+        (b'{"id": "a", "device": {"devicetype": ' + b"9" * 5000 + b"}}", "not JSON"),
+        (b'{"id": "\\ud800", "imp": [{"id": "1"}]}', "not JSON"),
         (b"[]", "no bid request"),
         (b'{"id": "a"}', "imp: Field required"),
         (b'{"id": "a", "imp": []}', "imp"),

@@ -147,7 +147,7 @@ def test_segments_are_found_by_their_features_and_strangers_refused(world: World
     columns = world.segments.slice(5, 3).to_pydict()
     assert world.find_segments(columns).tolist() == [5, 6, 7]
     assert any(" " in region for region in world.segments["geo_region_name"].to_pylist())
-    with pytest.raises(DataError, match="no segment of this market"):
+    with pytest.raises(DataError, match="not a segment of this market"):
         world.find_segments({**columns, "os_code": ["amiga"] * 3})
 
 

@@ -31,14 +31,16 @@ def test_the_demos_output_in_the_readme_has_the_demos_own_rows_and_columns():
         assert name in shown
 
 
-@pytest.mark.parametrize("page", ["README.md", *(f"docs/{page.name}" for page in (PROJECT / "docs").glob("*.md"))])
+@pytest.mark.parametrize(
+    "page", ["README.md", *(str(page.relative_to(PROJECT)) for page in (PROJECT / "docs").rglob("*.md"))]
+)
 def test_links_lead_to_files_that_exist(page):
     text = (PROJECT / page).read_text()
     for target in re.findall(r"\]\(([^)#:]+)\)", text):
         assert ((PROJECT / page).parent / target).exists(), f"{page} links to {target}"
 
 
-def test_every_room_of_the_package_is_on_the_map():
-    rooms = {path.name for path in (PROJECT / "plugins/optimizer").iterdir() if (path / "__init__.py").exists()}
+def test_every_package_is_in_the_layout():
+    packages = {path.name for path in (PROJECT / "plugins/optimizer").iterdir() if (path / "__init__.py").exists()}
     shown = set(re.findall(r"^  (\w+)/ ", README, re.MULTILINE))
-    assert shown == rooms
+    assert shown == packages

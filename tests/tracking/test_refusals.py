@@ -18,8 +18,8 @@ def deep(levels):
 @pytest.mark.parametrize(
     ("change", "field", "reason"),
     [
-        ({"run_name": "x"}, "run_name", "no field"),
-        ({"surprise": 1}, "surprise", "no field"),
+        ({"run_name": "x"}, "run_name", "not a field"),
+        ({"surprise": 1}, "surprise", "not a field"),
         ({"runName": ""}, "runName", "at least 1"),
         ({"runName": "x" * 256}, "runName", "at most 255"),
         ({"runName": None}, "runName", "string"),

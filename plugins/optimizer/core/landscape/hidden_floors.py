@@ -28,7 +28,7 @@ FOLLOWING_DAYS = 7
 """A following floor is looked for on each of this many of the latest days."""
 
 LEAST_FOLLOWING_DAYS = 3
-"""So many of them, the last two included, have to show the same share of the bids of the day before."""
+"""This many of them, the last two included, have to show the same share of the bids of the day before."""
 
 SAME_SHARE = 0.05
 """Shares of two days that differ by less, relative, are the same: buckets of prices differ by as much."""

@@ -1,0 +1,127 @@
+"""The page of the metrics: the bidder's for Prometheus, and the sections of opt_run_metrics."""
+
+import ast
+import inspect
+from dataclasses import fields
+
+from prometheus_client import CollectorRegistry
+
+from lab.reference.markdown import code, table
+from optimizer.bidder.service import Metrics
+from optimizer.core.checks.catalogue import RULES
+from optimizer.core.checks.outcome import VERDICT_CODES
+from optimizer.core.live.performance import LIVE
+from optimizer.runs import outputs
+from optimizer.runs.identification import IDENTIFICATION
+from optimizer.training.job import TuningReport
+
+_INTRODUCTION = """\
+# Metrics
+
+## The bidder
+
+`GET /metrics` of `python -m optimizer.bidder serve`, in Prometheus' text format.
+"""
+
+_RUN_METRICS = """\
+## opt_run_metrics
+
+One row per run, section and key. `register` writes all sections except `live`, in the transaction that completes the
+run; `monitor` replaces the section `live` every morning. `optimizer show RUN --json` prints them. The run's
+`metrics.json` has the same sections except `live`.
+"""
+
+SECTIONS = {
+    "win_rate_model": "The win-rate model on the held-out latest days: AUC, calibration error (ECE), log loss.",
+    "ctr_model": "The click model on the same days, and whether it is used.",
+    "tuning": "The parameter search, where `tuning_trials` is above 0.",
+    "tracking": "The run's number in the tracking service, where tracking is on.",
+    "bid_landscape": "The slope of the win rate with its standard error, and the trust band.",
+    "global_stats": "Totals of the window: win rate, value of a click, value of a thousand views.",
+    "data": "Rows of the log, and how many of them cannot be used.",
+    "bidding": "λ (`win_price_cpm`), the fallback bid, what the bids are expected to bring, and the jitter.",
+    "forecast": "Win rate, CPM, spend and margin of the next days, each with 80 % and 95 % intervals.",
+    IDENTIFICATION: "Whether the run is learning, which bids varied at random, and when learning ends.",
+    "backtest": "What the new bids would have brought on the log's last days, and what the active run's would.",
+    "validation": "The figure of each check.",
+    "validation_limits": "The limit of each check.",
+    "validation_verdicts": "The verdict of each check: "
+    + ", ".join(f"{number} {verdict}" for verdict, number in VERDICT_CODES.items())
+    + ".",
+    "target": "The target win rate, the expected one, the reachable one, and the share of requests at each limit.",
+    LIVE: "Live win rate, CPM, CTR and margin with 95 % intervals, against the forecast and the control.",
+}
+"""Section of opt_run_metrics: what its rows say."""
+
+
+_CHECKS = f"one per check, {len(RULES)} in all; see [validation](../validation.md)"
+_KEYS = {
+    "tuning": ", ".join(code(name) for name in TuningReport.model_fields if name not in ("reason", "parameters")),
+    IDENTIFICATION: "`is_learning`, `learning_since`, `learning_days_left`, the slope, and each randomness test",
+    "backtest": "`<quantity>_<active, new or difference>`, the last two with `_low` and `_high`; support",
+    "validation": _CHECKS,
+    "validation_limits": _CHECKS,
+    "validation_verdicts": _CHECKS,
+    "target": "`target_win_rate`, `expected_win_rate`, `reachable_win_rate`, `share_<limit>`",
+    LIVE: "`traffic_pct`, `days`, `last_day`; `<figure>`, and with `_low`, `_high`, `_promised`, `_verdict`, `_rival`, "
+    "`_difference`, `_rival_verdict`",
+}
+"""Keys that depend on the run, in words."""
+
+
+def metrics_page() -> str:
+    """Return the page."""
+    return "\n".join([_INTRODUCTION, _bidder_table(), _RUN_METRICS, _section_table()])
+
+
+def sections_written() -> dict[str, tuple[str, ...]]:
+    """Return the sections that `run_figures` writes, each with those of its keys that are spelled out there."""
+    tree = ast.parse(inspect.getsource(outputs.run_figures))
+    names: dict[str, tuple[str, ...]] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            names[node.targets[0].id] = _texts(node.value)
+    found = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "_section":
+            name, figures = node.args
+            section = name.value if isinstance(name, ast.Constant) else getattr(outputs, name.id)  # type: ignore[attr-defined]
+            found[section] = _keys_of(figures, names)
+    return found
+
+
+def _keys_of(figures: ast.expr, names: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
+    source = figures.generators[0].iter if isinstance(figures, ast.DictComp) else figures
+    return names.get(source.id, ()) if isinstance(source, ast.Name) else ()
+
+
+def _texts(value: ast.expr) -> tuple[str, ...]:
+    if isinstance(value, ast.Tuple):
+        found: list[str] = []
+        for item in value.elts:
+            if isinstance(item, ast.Starred) and isinstance(item.value, ast.Name):
+                found += getattr(outputs, item.value.id)
+            elif isinstance(item, ast.Constant):
+                found.append(item.value)
+        return tuple(found)
+    if isinstance(value, ast.Dict):
+        return tuple(key.value for key in value.keys if isinstance(key, ast.Constant))
+    return ()
+
+
+def _section_table() -> str:
+    keys = {section: ", ".join(map(code, names)) for section, names in sections_written().items()} | _KEYS
+    return table(["Section", "Meaning", "Keys"], [[code(it), text, keys.get(it, "")] for it, text in SECTIONS.items()])
+
+
+def _bidder_table() -> str:
+    metrics = Metrics.create()
+    rows = []
+    for field in fields(metrics):
+        metric = getattr(metrics, field.name)
+        if not isinstance(metric, CollectorRegistry):
+            (described,) = metric.describe()
+            name = f"{described.name}_total" if described.type == "counter" else described.name
+            labels = ", ".join(map(code, metric._labelnames))
+            rows.append([code(name), described.type, labels, described.documentation])
+    return table(["Metric", "Type", "Labels", "Meaning"], rows)
