@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table; `|` and line ends in a cell are escaped."""
+    """Return a Markdown table; `|`, `<` and line ends in a cell are escaped."""
     lines = [columns, ["---"] * len(columns), *([_cell(text) for text in row] for row in rows)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
@@ -15,4 +15,6 @@ def code(text: str | None) -> str:
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+    parts = " ".join(text.split()).replace("|", "\\|").split("`")
+    # Outside code, which every second part is, a < would begin a tag.
+    return "`".join(part if number % 2 else part.replace("<", "&lt;") for number, part in enumerate(parts))

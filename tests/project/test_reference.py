@@ -1,5 +1,6 @@
 import pytest
 
+from lab.reference.markdown import table
 from lab.reference.metrics import SECTIONS, sections_written
 from lab.reference.packages import layers
 from lab.reference.pages import FOLDER, render_pages
@@ -35,3 +36,9 @@ def test_layers_put_each_package_above_what_it_imports():
 def test_packages_that_import_each_other_have_no_layers():
     with pytest.raises(ValueError, match="import each other"):
         layers({"runs": {"steps"}, "steps": {"runs"}})
+
+
+def test_a_cell_breaks_neither_its_table_nor_the_page():
+    assert (
+        table(["a"], [["x|y\nruns/<code>/ and `<code>`"]]).splitlines()[2] == "| x\\|y runs/&lt;code>/ and `<code>` |"
+    )

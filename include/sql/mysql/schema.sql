@@ -14,7 +14,7 @@
 -- The optimizers; one row, rtb_optimizer.
 CREATE TABLE opt_master (
     opt_id      INTEGER      NOT NULL AUTO_INCREMENT,
-    opt_code    VARCHAR(50)  NOT NULL,
+    opt_code    VARCHAR(50)  NOT NULL,                      -- rtb_optimizer
     opt_name    VARCHAR(200) NOT NULL,
     description TEXT         NULL,
     status      CHAR(1)      NOT NULL DEFAULT 'A',
@@ -50,9 +50,9 @@ CREATE TABLE opt_version_configs (
     display_name   VARCHAR(200)  NOT NULL,                  -- what the trigger form calls it
     description    TEXT          NULL,
     data_type      VARCHAR(20)   NOT NULL,                  -- float, int, bool or str
-    default_value  VARCHAR(1000) NULL,
+    default_value  VARCHAR(1000) NULL,                      -- text of the value; NULL is no default
     min_value      VARCHAR(100)  NULL,                      -- the bounds belong to the range
-    max_value      VARCHAR(100)  NULL,
+    max_value      VARCHAR(100)  NULL,                      -- see min_value
     allowed_values JSON          NULL,                      -- list of texts; NULL allows all
     is_required    BOOLEAN       NOT NULL DEFAULT 1,
     is_ui_visible  BOOLEAN       NOT NULL DEFAULT 1,        -- stands on the trigger form
@@ -66,9 +66,9 @@ CREATE TABLE opt_entities (
     entity_id          INTEGER      NOT NULL AUTO_INCREMENT,
     opt_id             INTEGER      NOT NULL,
     entity_code        VARCHAR(100) NOT NULL,               -- drugs_hcp; letters, digits, '_', '.' and '-'
-    entity_name        VARCHAR(200) NOT NULL,
+    entity_name        VARCHAR(200) NOT NULL,               -- what pages call it
     object_id          INTEGER      NOT NULL,               -- the entity's number in the event tables
-    object_type        VARCHAR(50)  NOT NULL DEFAULT 'ssp',
+    object_type        VARCHAR(50)  NOT NULL DEFAULT 'ssp', -- kind of client
     current_version_id INTEGER      NULL,                   -- what its next run uses
     active_run_id      VARCHAR(64)  NULL,                   -- the run with most of the traffic; see opt_deployments
     s3_base_path       VARCHAR(500) NOT NULL,               -- s3://bucket/prefix/; runs go to runs/<run_code>/ below it
@@ -89,9 +89,9 @@ CREATE TABLE opt_entities (
 CREATE TABLE opt_entity_configs (
     id           INTEGER       NOT NULL AUTO_INCREMENT,
     entity_id    INTEGER       NOT NULL,
-    config_key   VARCHAR(100)  NOT NULL,
-    config_value VARCHAR(1000) NOT NULL,
-    updated_by   VARCHAR(200)  NOT NULL DEFAULT '',
+    config_key   VARCHAR(100)  NOT NULL,                    -- a key of the version
+    config_value VARCHAR(1000) NOT NULL,                    -- text of the value
+    updated_by   VARCHAR(200)  NOT NULL DEFAULT '',         -- who set it
     updated_at   DATETIME(6)   NOT NULL DEFAULT CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6),
     PRIMARY KEY (id),
     CONSTRAINT uq_opt_entity_configs_entity_id_config_key UNIQUE (entity_id, config_key),
@@ -104,7 +104,7 @@ CREATE TABLE opt_feature_macros (
     opt_id         INTEGER      NOT NULL,
     feature_name   VARCHAR(100) NOT NULL,                   -- geo_region_name
     macro_template VARCHAR(200) NOT NULL,                   -- [ADX_GEO_STATE]
-    macro_format   VARCHAR(20)  NOT NULL DEFAULT 'adx',
+    macro_format   VARCHAR(20)  NOT NULL DEFAULT 'adx',     -- the bidder's macro dialect
     status         CHAR(1)      NOT NULL DEFAULT 'A',
     PRIMARY KEY (macro_id),
     CONSTRAINT uq_opt_feature_macros_opt_id_feature_name_macro_format UNIQUE (opt_id, feature_name, macro_format),
@@ -121,33 +121,33 @@ CREATE TABLE opt_runs (
     run_id               VARCHAR(64)    NOT NULL,           -- opaque; 20260203_150000 or 20260203_150000_drugs_hcp
     run_code             VARCHAR(64)    NOT NULL DEFAULT (run_id), -- names the S3 prefix, unique within the entity
     entity_id            INTEGER        NOT NULL,
-    version_id           INTEGER        NOT NULL,
+    version_id           INTEGER        NOT NULL,           -- whose config keys it used
     dag_id               VARCHAR(250)   NULL,               -- NULL until Airflow takes a run that the UI inserted
-    dag_run_id           VARCHAR(250)   NULL,
-    status               VARCHAR(20)    NOT NULL DEFAULT 'pending',
-    triggered_by         VARCHAR(200)   NOT NULL DEFAULT '',
-    trigger_type         VARCHAR(50)    NOT NULL DEFAULT 'manual',
+    dag_run_id           VARCHAR(250)   NULL,               -- ui__<run_id> where the UI inserted the run
+    status               VARCHAR(20)    NOT NULL DEFAULT 'pending', -- see above
+    triggered_by         VARCHAR(200)   NOT NULL DEFAULT '', -- user, or airflow
+    trigger_type         VARCHAR(50)    NOT NULL DEFAULT 'manual', -- manual, cron, asset or backfill
     data_start_dt        DATETIME(6)    NULL,               -- the window is half open: [start, end)
     data_end_dt          DATETIME(6)    NULL,
     config_snapshot      JSON           NULL,               -- the whole merged config, frozen when the run starts
-    total_bids           BIGINT         NULL,
+    total_bids           BIGINT         NULL,               -- of the window, as the two below
     total_views          BIGINT         NULL,
     total_clicks         BIGINT         NULL,
     total_segments       BIGINT         NULL,               -- distinct segments observed
     segments_count       BIGINT         NULL,               -- segments with a suggested bid
     segments_in_memcache BIGINT         NULL,               -- segments with evidence enough to be served
-    domains_count        BIGINT         NULL,
-    npis_count           BIGINT         NULL,
-    features_used        TEXT           NULL,
+    domains_count        BIGINT         NULL,               -- domains with a multiplier row
+    npis_count           BIGINT         NULL,               -- NPIs with a multiplier row
+    features_used        TEXT           NULL,               -- names with commas, in key order
     bid_median           DECIMAL(12, 4) NULL,               -- CPM, as the two below
     bid_min              DECIMAL(12, 4) NULL,
     bid_max              DECIMAL(12, 4) NULL,
-    s3_output_path       VARCHAR(700)   NULL,
+    s3_output_path       VARCHAR(700)   NULL,               -- s3:// prefix of the files
     validation_status    VARCHAR(20)    NULL,               -- only runs that passed can be deployed
     validation_warnings  INTEGER        NULL,               -- how many checks warned; NULL for runs of older versions
-    error_message        TEXT           NULL,
+    error_message        TEXT           NULL,               -- why it failed or was cancelled
     created_at           DATETIME(6)    NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
-    started_at           DATETIME(6)    NULL,
+    started_at           DATETIME(6)    NULL,               -- when snapshot_config set it running
     heartbeat_at         DATETIME(6)    NULL,               -- the last sign of life of a running run
     completed_at         DATETIME(6)    NULL,               -- when it ended, well or not
     PRIMARY KEY (run_id),
@@ -176,8 +176,8 @@ ALTER TABLE opt_entities
 CREATE TABLE opt_run_configs (
     id             INTEGER       NOT NULL AUTO_INCREMENT,
     run_id         VARCHAR(64)   NOT NULL,
-    config_key     VARCHAR(100)  NOT NULL,
-    config_value   VARCHAR(1000) NOT NULL,
+    config_key     VARCHAR(100)  NOT NULL,                  -- a key of the version
+    config_value   VARCHAR(1000) NOT NULL,                  -- text of the value
     config_section VARCHAR(50)   NULL,
     PRIMARY KEY (id),
     CONSTRAINT uq_opt_run_configs_run_id_config_key UNIQUE (run_id, config_key),
@@ -191,8 +191,8 @@ CREATE TABLE opt_run_features (
     feature_name  VARCHAR(100) NOT NULL,
     feature_order SMALLINT     NOT NULL,                    -- from 1
     is_anchor     BOOLEAN      NOT NULL DEFAULT 0,          -- always part of the key, whatever its score
-    signal_score  DOUBLE       NULL,
-    macro_id      INTEGER      NULL,
+    signal_score  DOUBLE       NULL,                        -- see docs/optimizer.md, Features
+    macro_id      INTEGER      NULL,                        -- how the bidder finds its value
     PRIMARY KEY (id),
     CONSTRAINT uq_opt_run_features_run_id_feature_name UNIQUE (run_id, feature_name),
     CONSTRAINT uq_opt_run_features_run_id_feature_order UNIQUE (run_id, feature_order),
@@ -231,7 +231,7 @@ CREATE TABLE opt_run_outputs (
     output_type VARCHAR(50)  NOT NULL,                      -- memcache
     s3_bucket   VARCHAR(63)  NOT NULL,
     s3_key      VARCHAR(600) NOT NULL,
-    row_count   BIGINT       NULL,
+    row_count   BIGINT       NULL,                          -- NULL for files that are no tables
     byte_count  BIGINT       NULL,
     sha256      CHAR(64)     NULL,                          -- hexadecimal
     PRIMARY KEY (id),
@@ -248,11 +248,11 @@ CREATE TABLE opt_deployments (
     deployment_id  INTEGER      NOT NULL AUTO_INCREMENT,
     run_id         VARCHAR(64)  NOT NULL,
     entity_id      INTEGER      NOT NULL,
-    traffic_pct    SMALLINT     NOT NULL,
-    is_active      BOOLEAN      NOT NULL DEFAULT 1,
-    deployed_by    VARCHAR(200) NOT NULL DEFAULT '',
+    traffic_pct    SMALLINT     NOT NULL,                   -- whole percent
+    is_active      BOOLEAN      NOT NULL DEFAULT 1,         -- 0 is history
+    deployed_by    VARCHAR(200) NOT NULL DEFAULT '',        -- user, or airflow:<what decided>
     deployed_at    DATETIME(6)  NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
-    deactivated_at DATETIME(6)  NULL,
+    deactivated_at DATETIME(6)  NULL,                       -- NULL while active
     -- NULL for history, so the unique key below lets a run be active once and past any number of times.
     active_marker  SMALLINT     GENERATED ALWAYS AS (CASE WHEN is_active = 1 THEN 1 END) VIRTUAL,
     PRIMARY KEY (deployment_id),
