@@ -1,4 +1,4 @@
-"""`python -m optimizer.bidder`: serve bids, price one request, or refresh once."""
+"""The commands of `python -m optimizer.bidder`: serve bids, price one request, or refresh once."""
 
 import json
 import logging
@@ -15,7 +15,7 @@ from optimizer.bidder.refreshing import Refresher, RefreshReport, require_succes
 from optimizer.bidder.service import BidderService
 from optimizer.bidder.settings import connect, read_settings
 from optimizer.bidder.web import create_app, read_price_body
-from optimizer.errors import OptimizerError
+from optimizer.presentation.commands import reporting_errors
 
 app = typer.Typer(
     help="What to bid on one request, from the runs that are deployed.",
@@ -26,6 +26,7 @@ app = typer.Typer(
 
 
 @app.command()
+@reporting_errors
 def serve(
     host: Annotated[str, typer.Option(envvar="OPTIMIZER_BIDDER_HOST", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(envvar="OPTIMIZER_BIDDER_PORT", help="Port to listen on.")] = 8100,
@@ -41,6 +42,7 @@ def serve(
 
 
 @app.command()
+@reporting_errors
 def price(
     body: Annotated[str, typer.Argument(help="A body of POST /price in JSON, or - to read it from standard input.")],
 ) -> None:
@@ -53,6 +55,7 @@ def price(
 
 
 @app.command()
+@reporting_errors
 def refresh() -> None:
     """Load what is deployed, into memcached where it is named, and print what is served."""
     refresher = connect(read_settings())
@@ -71,11 +74,3 @@ def _table(refresher: Refresher, report: RefreshReport) -> Table:
     for code in report.not_deployed:
         table.add_row(code, "nothing is deployed")
     return table
-
-
-if __name__ == "__main__":
-    try:
-        app()
-    except OptimizerError as error:
-        Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
-        sys.exit(1)
