@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -15,7 +16,7 @@ from lab.benchmarks.growing import measure_growth
 from lab.benchmarks.inverting import measure_inversion
 from lab.benchmarks.printing import conclude, telling
 from lab.benchmarks.training import measure_training
-from optimizer.errors import OptimizerError
+from optimizer.presentation.commands import reporting_errors
 
 LOG_BIDS = 1_000_000
 SEGMENTS = (1_000, 10_000, 100_000, 1_000_000)
@@ -25,6 +26,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
+@partial(reporting_errors, status=2)
 def run(
     quick: Annotated[bool, typer.Option("--quick", help="Leave the logs of 5 and 20 million bids out.")] = False,
     repeats: Annotated[int, typer.Option(min=1, help="Tries of each timing; the best counts.")] = 5,
@@ -61,8 +63,4 @@ def measure_all(
 
 
 if __name__ == "__main__":
-    try:
-        app()
-    except OptimizerError as error:
-        Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
-        sys.exit(2)
+    app()

@@ -3,6 +3,7 @@
 import os
 import sys
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Literal
@@ -17,7 +18,8 @@ from lab.evaluation.saved import SavedTrials
 from lab.evaluation.second_trials import SECOND_LOOP_DAYS, SECOND_NAMES
 from lab.evaluation.table import lines_of, print_goals, print_methods, print_second
 from lab.evaluation.trials import SCENARIO_NAMES, Job
-from optimizer.errors import DataError, OptimizerError
+from optimizer.errors import DataError
+from optimizer.presentation.commands import reporting_errors
 
 PRINTED_WIDTH = 110
 """Columns of the tables where they are not shown but kept."""
@@ -26,6 +28,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
+@partial(reporting_errors, status=2)
 def run(
     data: Annotated[Path | None, typer.Option(help="An auction log of your own (CSV) in place of the worlds.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many worlds of each scenario.")] = 20,
@@ -108,8 +111,4 @@ def _cancel(running: dict[Future, Job]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        app()
-    except OptimizerError as error:
-        Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
-        sys.exit(2)
+    app()

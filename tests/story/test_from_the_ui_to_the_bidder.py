@@ -153,8 +153,7 @@ def the_monitor_names_the_winner_that_the_truth_names(
         assert (figure["traffic_pct"], figure["days"]) == (SPLIT[run_id], LIVE_DAYS)
     assert figures[winner]["win_rate_control_verdict"] == 1.0 and figures[loser]["win_rate_control_verdict"] == -1.0
     assert any(
-        f"run {loser} (20 % of the traffic) is below target than its control, run {winner}" in alert
-        for alert in found["alerts"]
+        f"run {loser} (20 % of the traffic) is below its control, run {winner}" in alert for alert in found["alerts"]
     )
     assert not any(alert.startswith(f"entity {ENTITY}: run {winner}") for alert in found["alerts"])
 

@@ -50,7 +50,7 @@ CREATE TABLE opt_version_configs (
     display_name   VARCHAR(200)  NOT NULL,                  -- what the trigger form calls it
     description    TEXT          NULL,
     data_type      VARCHAR(20)   NOT NULL,                  -- float, int, bool or str
-    default_value  VARCHAR(1000) NULL,                      -- text of the value; NULL is no default
+    default_value  VARCHAR(1000) NULL,                      -- text of the value; NULL is not a default
     min_value      VARCHAR(100)  NULL,                      -- the bounds belong to the range
     max_value      VARCHAR(100)  NULL,                      -- see min_value
     allowed_values JSON          NULL,                      -- list of texts; NULL allows all

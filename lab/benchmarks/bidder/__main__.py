@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -17,7 +18,7 @@ from lab.benchmarks.bidder.split import measure_split
 from lab.benchmarks.figures import Figure
 from lab.benchmarks.printing import conclude, telling
 from lab.stack import LocalStack
-from optimizer.errors import OptimizerError
+from optimizer.presentation.commands import reporting_errors
 
 KEYS = 100_000
 CALLS = 100
@@ -31,6 +32,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
+@partial(reporting_errors, status=2)
 def run(
     rounds: Annotated[int, typer.Option(min=3, help="In that many rounds prices and bare gets take turns.")] = ROUNDS,
 ) -> None:
@@ -63,8 +65,4 @@ def measure_all(
 
 
 if __name__ == "__main__":
-    try:
-        app()
-    except OptimizerError as error:
-        Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
-        sys.exit(2)
+    app()

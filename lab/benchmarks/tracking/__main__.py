@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +17,7 @@ from lab.benchmarks.tracking.peers import measure_mlflow, measure_optuna
 from lab.benchmarks.tracking.reading import measure_reading
 from lab.benchmarks.tracking.service import run_service
 from lab.benchmarks.tracking.writing import measure_writing
-from optimizer.errors import OptimizerError
+from optimizer.presentation.commands import reporting_errors
 
 SIZES = (1_000, 20_000, 100_000, 1_000_000)
 EXPORTED_AT = 20_000
@@ -26,6 +27,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
+@partial(reporting_errors, status=2)
 def run(
     quick: Annotated[bool, typer.Option("--quick", help="Leave the million runs out.")] = False,
     seconds: Annotated[float, typer.Option(min=0.5, help="Length of each measurement of a rate.")] = 5,
@@ -103,8 +105,4 @@ def _verdict(line: Line) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        app()
-    except OptimizerError as error:
-        Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
-        sys.exit(2)
+    app()

@@ -9,5 +9,6 @@ loading      deployed runs and their checked files become a generation
 refreshing   the new generation beside the old, then the switch; any failure keeps the old
 service      prices counted and timed, refreshed in the background
 web          the HTTP endpoint
+commands     the command line
 settings     the environment's variables
 """

@@ -36,12 +36,19 @@ def open_engine(url: str) -> Engine:
     Connects only when it is used. What the URL's query sets wins over our own settings.
 
     Raises:
-        ConfigError: the URL cannot be read, or names a database or driver that is not supported.
+        ConfigError: the URL cannot be read, or names a database or driver that is not supported or not installed.
     """
     parsed = _parse_url(url)
     options = driver_options(parsed.drivername)
     connect_args = {key: value for key, value in options.items() if key not in parsed.query}
-    return _prepare(create_engine(parsed, connect_args=connect_args, **_pool_options(parsed.drivername)), _name(parsed))
+    try:
+        engine = create_engine(parsed, connect_args=connect_args, **_pool_options(parsed.drivername))
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"{_name(parsed)}: the driver of {parsed.drivername} is not installed ({error.name} is missing); install "
+            "it, or use the scheme mysql+pymysql"
+        ) from None
+    return _prepare(engine, _name(parsed))
 
 
 def open_engine_from(connect: Callable[[], DBAPIConnection], *, dialect: str, name: str = "control plane") -> Engine:

@@ -9,8 +9,8 @@ from typing import Any
 from optimizer.errors import OptimizerError
 
 
-def reporting_errors(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the command with our own errors as one line on standard error and exit status 1."""
+def reporting_errors(command: Callable[..., Any], *, status: int = 1) -> Callable[..., Any]:
+    """Return the command with our own errors as one line on standard error and this exit status."""
 
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> Any:
@@ -20,7 +20,7 @@ def reporting_errors(command: Callable[..., Any]) -> Callable[..., Any]:
             from rich.console import Console
 
             Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
-            sys.exit(1)
+            sys.exit(status)
 
     return run
 
