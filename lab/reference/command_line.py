@@ -8,7 +8,7 @@ import typer
 from lab.reference.markdown import code, table
 from lab.stack import commands as demo
 from optimization_tracking.commands.main import app as tracking
-from optimizer.bidder.__main__ import app as bidder
+from optimizer.bidder.commands import app as bidder
 from optimizer.cli.main import app as optimizer
 
 _INTRODUCTION = """\
