@@ -17,7 +17,7 @@ from sqlalchemy import make_url
 from typer.main import get_command
 
 from optimization_tracking.keys import KEY_PREFIX
-from optimizer.bidder.__main__ import app
+from optimizer.bidder.commands import app
 from optimizer.bidder.settings import read_settings
 from optimizer.cli.control_plane import URL_VARIABLE as CONTROL_PLANE_VARIABLE
 from optimizer.cli.objects import open_store
@@ -157,7 +157,7 @@ def test_the_command_line_has_its_own_account_and_finds_objects_and_airflow(monk
 
 
 def test_every_variable_of_the_optimizer_is_read_by_the_code():
-    sources = [path for root in ("plugins", "lab", "docker") for path in PROJECT.glob(f"{root}/**/*.py")]
+    sources = [file for folder in ("plugins", "lab", "docker") for file in (PROJECT / folder).rglob("*.py")]
     code = "".join(source.read_text() for source in sources)
     names = {name for service in SERVICES.values() for name in service.get("environment", {})}
     assert [name for name in names if name.startswith("OPTIMIZER_") and f'"{name}"' not in code] == []
