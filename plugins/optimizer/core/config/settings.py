@@ -31,22 +31,30 @@ class RunSettings(BaseModel):
         "business", 0.30, "Target win rate", "Share of auctions to win (0.3: 30 %).", ge=0.01, le=0.99
     )
     target_margin: float = _key(
-        "business", 0.30, "Target margin", "Least share of an impression's value that is kept.", ge=0.0, le=0.95
+        "business",
+        0.30,
+        "Target margin",
+        "The least share of an impression's value to keep.",
+        ge=0.0,
+        le=0.95,
     )
     win_rate_scope: Literal["portfolio", "segment"] = _key(
-        "business", "portfolio", "Win rate scope", "Reach the target over all traffic (cheaper) or in every segment."
+        "business", "portfolio", "Win rate scope", "Reach the target over all traffic (cheaper), or in every segment."
     )
     exploration_mode: bool = _key(
-        "business", True, "Exploration", "Vary bids by about 10 % so that tomorrow's run can learn the price slope."
+        "business", True, "Exploration", "Vary bids at random by 3 to 10 %, so that later runs can learn from them."
     )
     dry_run: bool = _key(
         "business",
         False,
         "Dry run",
-        "Learn, price and validate, then stop: nothing is uploaded or deployed; the numbers stand on the run.",
+        "Learn, price and validate, then stop. Nothing is uploaded or deployed; the run keeps its figures.",
     )
     promote_old_window: bool = _key(
-        "business", False, "Promote an old window", "Let a run go live though its window ended long before it started."
+        "business",
+        False,
+        "Promote an old window",
+        "Let a run go live although its window ended long ago.",
     )
     promotion: Literal["auto", "approval", "canary", "none"] = _key(
         "business",
@@ -56,13 +64,13 @@ class RunSettings(BaseModel):
         "until its live numbers hold (canary), by hand alone (none).",
     )
     canary_traffic_pct: int = _key(
-        "business", 10, "Canary traffic (%)", "Share of the traffic on which promotion=canary tries a run.", ge=1, le=50
+        "business", 10, "Canary traffic (%)", "Share of the traffic that a canary gets.", ge=1, le=50
     )
     approval_timeout_hours: int = _key(
         "business",
         20,
         "Approval time-out (hours)",
-        "With promotion=approval a run that nobody confirms in time does not go live; the next run waits meanwhile.",
+        "A run that nobody approves in this time does not go live. The next run waits meanwhile.",
         ge=1,
         le=72,
         is_ui_visible=False,
@@ -75,19 +83,19 @@ class RunSettings(BaseModel):
         is_ui_visible=False,
     )
     max_bid_cpm: float = _key(
-        "technical", 30.0, "Highest bid (CPM)", "No final bid is above this, multipliers included.", ge=0.01, le=1000.0
+        "technical", 30.0, "Highest bid (CPM)", "No bid exceeds this, multipliers included.", ge=0.01, le=1000.0
     )
     aggressive_exploration: bool = _key(
         "technical", False, "Aggressive exploration", "Wider variation, wider trust band and larger daily steps."
     )
     lookback_days: int = _key(
-        "technical", 60, "Look-back (days)", "Length of the window that is learned from.", ge=7, le=400
+        "technical", 60, "Look-back (days)", "How many days of the log to learn from.", ge=7, le=400
     )
     half_life_days: float | None = _key(
         "technical",
         None,
         "Half-life (days)",
-        "After this many days an auction counts half. Empty: 21, or what surely foretells later weeks better.",
+        "After this many days an auction counts half. Empty: 21, or what predicts later weeks better (95 %).",
         ge=1.0,
         le=400.0,
     )
@@ -95,27 +103,25 @@ class RunSettings(BaseModel):
         "technical",
         0,
         "Tuning trials",
-        "This many parameter sets of the win-rate model are tried on walk-forward folds before it is fitted; 0: none.",
+        "How many parameter sets of the win-rate model to try on walk-forward folds; 0: none.",
         ge=0,
         le=500,
     )
     tuning_minutes: int = _key(
-        "technical", 30, "Tuning minutes", "No trial begins after that many minutes.", ge=1, le=90, is_ui_visible=False
+        "technical", 30, "Tuning minutes", "No tuning trial starts after this time.", ge=1, le=90, is_ui_visible=False
     )
     anchor_feature: str = _key(
         "technical", "internal_adspace_id", "Anchor feature", "The feature that every segment key starts with."
     )
-    max_features: int = _key(
-        "technical", 4, "Most features", "This many features at most make up a segment key.", ge=1, le=8
-    )
+    max_features: int = _key("technical", 4, "Most features", "The most features in a segment key.", ge=1, le=8)
     max_segments: int = _key(
-        "technical", 20_000, "Most segments", "Most distinct segments that a feature may lead to.", ge=1, le=5_000_000
+        "technical", 20_000, "Most segments", "The most segments that a feature may lead to.", ge=1, le=5_000_000
     )
     min_segment_bids: int = _key(
         "technical",
         30,
         "Evidence needed (bids)",
-        "Bids from which a segment counts as known by itself when features are chosen; smaller ones are served too.",
+        "With this many bids a segment counts as known when features are chosen. Smaller ones are served too.",
         ge=1,
         le=100_000,
     )
@@ -123,7 +129,7 @@ class RunSettings(BaseModel):
         "technical",
         0.7,
         "Least evidence share",
-        "Least share of bids in segments of min_segment_bids; a feature that leaves less does not join the key.",
+        "A feature joins the key only if at least this share of the bids stays in known segments.",
         ge=0.0,
         le=1.0,
     )
@@ -131,7 +137,7 @@ class RunSettings(BaseModel):
         "technical",
         0.15,
         "Largest daily step",
-        "Most that a served bid may move in a day, jitter included (0.15: 15 %).",
+        "The most that a served bid moves in a day, jitter included (0.15: 15 %).",
         ge=0.03,
         le=1.0,
     )
@@ -139,7 +145,7 @@ class RunSettings(BaseModel):
         "technical",
         0.08,
         "Highest calibration error",
-        "Validation fails if win rates are off by more (ECE) on the latest days.",
+        "Validation fails if predicted win rates are off by more than this (ECE) on the latest days.",
         ge=0.0,
         le=1.0,
     )
@@ -147,12 +153,12 @@ class RunSettings(BaseModel):
         "technical",
         0.5,
         "Least row coverage",
-        "Validation fails if a smaller share of the requests finds a bid of its own; blocked keys do not count.",
+        "Validation fails if a smaller share of requests finds a bid of its own. Blocked keys do not count.",
         ge=0.0,
         le=1.0,
     )
     min_volume_share: float = _key(
-        "technical", 0.5, "Least volume", "Validation fails below this share of the bids a day of recent runs.",
+        "technical", 0.5, "Least volume", "Validation fails below this share of recent runs' bids per day.",
         ge=0.0, le=1.0,
     )  # fmt: skip
     min_win_share: float = _key(
@@ -211,15 +217,15 @@ class RunSettings(BaseModel):
         "technical", "0 6 * * *", "Schedule (cron, UTC)", "When the entity's daily run starts.", is_ui_visible=False
     )
     auction_type: Literal["first_price", "second_price"] = _key(
-        "static", "first_price", "Auction type", "How the SSP clears its auctions.", is_ui_visible=False
+        "static", "first_price", "Auction type", "How the SSP clears auctions.", is_ui_visible=False
     )
     floor_available: bool = _key(
         "static", False, "Floors passed", "The SSP passes its floors in the bid request.", is_ui_visible=False
     )
     npi_enabled: bool = _key(
-        "static", False, "NPI multipliers", "Identified professionals get a multiplier.", is_ui_visible=False
+        "static", False, "NPI multipliers", "Adjust bids for identified professionals.", is_ui_visible=False
     )
-    domain_enabled: bool = _key("static", False, "Domain multipliers", "Domains get a multiplier.", is_ui_visible=False)
+    domain_enabled: bool = _key("static", False, "Domain multipliers", "Adjust bids by domain.", is_ui_visible=False)
 
 
 def config_catalogue() -> tuple[ConfigKey, ...]:
