@@ -229,7 +229,6 @@ def test_the_image_has_the_airflow_of_the_lock_and_every_file_that_the_services_
     text = DOCKERFILE.read_text()
     (version,) = re.findall(r"^apache-airflow==(\S+)", (PROJECT / "requirements.txt").read_text(), re.MULTILINE)
     assert f"FROM apache/airflow:slim-{version}-" in text
-    assert {service["image"] for service in SERVICES.values() if "build" in service} == {f"rtb-optimizer:{version}"}
     sources = [source for line in re.findall(r"^COPY (.*) \S+$", text, re.MULTILINE) for source in line.split()]
     allowed = {line[1:] for line in (PROJECT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     for source in sources:
