@@ -8,9 +8,14 @@ STAMP := $(VENV)/installed
 DOCS := .venv-docs
 export UV_PYTHON_DOWNLOADS := never
 
+# Python 3.11 reads the path of this checkout, which may hold any letter, in the encoding of the locale.
+ifneq ($(shell locale charmap 2>/dev/null),UTF-8)
+export LC_ALL := C.UTF-8
+endif
+
 # An environment whose Python is gone, or that is another checkout's (moved or copied), is made anew, whatever its stamp says.
 HERE := import os, optimizer; print(os.path.samefile(optimizer.__path__[0], "plugins/optimizer"))
-ifneq ($(shell $(BIN)/python -I -c '$(HERE)' 2>/dev/null),True)
+ifneq ($(shell LC_ALL=$(LC_ALL) $(BIN)/python -I -c '$(HERE)' 2>/dev/null),True)
 .PHONY: $(STAMP)
 endif
 

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,12 +27,10 @@ AS_ROOT = os.geteuid() == 0
 
 
 @pytest.fixture
-def closed(tmp_path: Path) -> Iterator[Path]:
-    """A folder that only its owner may enter, with a space and a letter beyond ASCII in its name."""
-    folder = tmp_path / "ä b"
-    folder.mkdir(mode=0o700)
+def closed() -> Iterator[Path]:
+    """A folder that only its owner may enter, with a short path that has a space and a letter beyond ASCII."""
+    folder = Path(tempfile.mkdtemp(prefix="optimizer-ä b-"))
     yield folder
-    folder.chmod(0o700)
     shutil.rmtree(folder)
 
 
@@ -43,6 +43,7 @@ def copy_programs(folder: Path) -> Path:
 
 
 def test_postgres_starts_from_a_folder_that_only_its_owner_may_enter(closed: Path):
+    assert stat.S_IMODE(closed.stat().st_mode) == 0o700
     programs = copy_programs(closed)
     data = closed / "server"
     data.mkdir()

@@ -7,6 +7,7 @@ from click.testing import Result
 from servers.tracking import ProjectClient, Tracking, open_client, serving
 from typer.testing import CliRunner
 
+from lab.stack.postgres import socket_url
 from optimization_tracking.app import create_app
 from optimization_tracking.commands.main import app
 from optimization_tracking.keys import ensure_key, list_keys
@@ -117,7 +118,8 @@ def test_the_migration_may_be_repeated(tracking: Tracking):
 
 
 def test_a_service_without_its_database_answers_503_and_lives(tmp_path):
-    urls = {None: TRACKING_URL_VARIABLE, f"postgresql://x@/x?host={tmp_path}": "does not answer"}
+    silent = socket_url(tmp_path, user="x", password="x", database="x")
+    urls = {None: TRACKING_URL_VARIABLE, silent: "does not answer"}
     for url, message in urls.items():
         service = create_app(database_url=url, prefix=TRACKING_PREFIX, refresh_s=None)
         with serving(service) as address, open_client(address + TRACKING_PREFIX) as http:
