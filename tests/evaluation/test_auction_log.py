@@ -10,7 +10,9 @@ import pandas as pd
 import pytest
 from rich.console import Console
 from scipy.special import expit, logit
+from typer.testing import CliRunner
 
+from lab.evaluation.__main__ import app
 from lab.evaluation.auction_csv import read_auction_log
 from lab.evaluation.auction_log import CURVE_SHARES, LogJudgement, MethodFigures, judge_auction_log, run_auction_log
 from lab.market.auctions import draw_requests
@@ -305,3 +307,11 @@ def test_no_file_an_empty_file_and_no_text_are_refused(tmp_path):
     (tmp_path / "picture.csv").write_bytes(b"\x89PNG\r\n\xff\xfe\x00")
     with pytest.raises(DataError, match=r"picture\.csv is not a CSV file"):
         read_auction_log(tmp_path / "picture.csv")
+
+
+def test_a_log_that_cannot_be_used_is_one_line_and_status_two_for_one_says_that_a_goal_is_missed(tmp_path):
+    log = tmp_path / "log.csv"
+    log.write_text("x\n")
+    done = CliRunner().invoke(app, ["--data", str(log)])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: log.csv has no rows")
