@@ -1,4 +1,4 @@
-"""What an installed package has of the dashboard, what others wrote in it, and what it says of its missing SQL."""
+"""What an installed package has of the dashboard, and what others wrote in it."""
 
 import base64
 import hashlib
@@ -11,9 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from optimization_tracking import queries
 from optimization_tracking.dashboard.rendering import VENDOR
-from optimizer.errors import ConfigError
 
 PROJECT = Path(__file__).parents[3]
 BUILD = "import sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"
@@ -37,8 +35,9 @@ def installed(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("package")
     source, installed = folder / "source", folder / "installed"
     shutil.copytree(PROJECT / "plugins", source / "plugins", ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
-    for name in ("pyproject.toml", "README.md", "requirements.in", "requirements-bidder.in"):
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE", "NOTICE"):
         shutil.copy(PROJECT / name, source)
+    shutil.copytree(PROJECT / "include", source / "include")
     wheel = run(BUILD, str(folder), cwd=source).splitlines()[-1]
     shutil.unpack_archive(folder / wheel, installed, "zip")
     return installed
@@ -49,25 +48,6 @@ def test_an_installed_package_serves_the_pages_with_their_files(installed, tmp_p
     said = run(SERVE, str(installed), *map(str, files), cwd=tmp_path, path=f"{installed}:{PROJECT / 'tests'}")
     assert len(files) >= 6
     assert said.splitlines() == ["401 True", *(f"200 {file}" for file in files)]
-
-
-@pytest.mark.parametrize("command", ["serve", "migrate"])
-def test_an_installed_package_says_that_the_service_runs_from_a_checkout(installed, tmp_path, command):
-    environment = {"PYTHONPATH": str(installed), "OPTIMIZER_TRACKING_URL": "postgresql://nobody@127.0.0.1:9/none"}
-    arguments = [sys.executable, "-m", "optimization_tracking", command]
-    done = subprocess.run(
-        arguments, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False, timeout=60
-    )
-    assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert f"{installed.parent}/include/sql/postgres is missing; run it from a checkout" in done.stderr.replace(
-        "\n", ""
-    )
-
-
-def test_a_statement_that_is_not_beside_the_code_is_no_missing_template(monkeypatch, tmp_path):
-    monkeypatch.setattr(queries, "SQL_FOLDER", tmp_path / "none")
-    with pytest.raises(ConfigError, match="run it from a checkout"):
-        queries.render_query.__wrapped__("read_run")
 
 
 def test_what_others_wrote_stands_unchanged_with_its_licence_and_is_all_there_is():
