@@ -37,9 +37,9 @@ LIMITS = Limits(_DEFAULTS.monitor_min_days, _DEFAULTS.live_tolerance)
 class LiveVerdicts:
     """1 where the verdict was the right one.
 
-    forecast_held: a run that bids what it published holds against its forecast.
+    forecast_held: a run that bids what it published is on target.
     canary_held: the same on a tenth of the traffic beside itself holds.
-    halved_found, halved_canary_found: with its bids halved it is worse than forecast, and than the run beside it.
+    halved_found, halved_canary_found: with its bids halved it is below its forecast, and below the control.
     early_told: after two days nothing is said of either.
     """
 

@@ -39,7 +39,7 @@ SECTIONS = {
     "bid_landscape": "The slope of the win rate with its standard error, and the trust band.",
     "global_stats": "Totals of the window: win rate, value of a click, value of a thousand views.",
     "data": "Rows of the log, and how many of them cannot be used.",
-    "bidding": "λ (`win_price_cpm`), the fallback bid, what the bids are expected to bring, and the jitter.",
+    "bidding": "λ (`shadow_price_cpm`), the fallback bid, what the bids are expected to bring, and the jitter.",
     "forecast": "Win rate, CPM, spend and margin of the next days, each with 80 % and 95 % intervals.",
     IDENTIFICATION: "Whether the run is learning, which bids varied at random, and when learning ends.",
     "backtest": "What the new bids would have brought on the log's last days, and what the active run's would.",
@@ -55,7 +55,7 @@ SECTIONS = {
 
 
 _CHECKS = f"one per check, {len(RULES)} in all; see [validation](../validation.md)"
-_KEYS = {
+KEYS = {
     "tuning": ", ".join(code(name) for name in TuningReport.model_fields if name not in ("reason", "parameters")),
     IDENTIFICATION: "`is_learning`, `learning_since`, `learning_days_left`, the slope, and each randomness test",
     "backtest": "`<quantity>_<active, new or difference>`, the last two with `_low` and `_high`; support",
@@ -63,8 +63,8 @@ _KEYS = {
     "validation_limits": _CHECKS,
     "validation_verdicts": _CHECKS,
     "target": "`target_win_rate`, `expected_win_rate`, `reachable_win_rate`, `share_<limit>`",
-    LIVE: "`traffic_pct`, `days`, `last_day`; `<figure>`, and with `_low`, `_high`, `_promised`, `_verdict`, `_rival`, "
-    "`_difference`, `_rival_verdict`",
+    LIVE: "`traffic_pct`, `days`, `last_day`; `<figure>`, and with `_low`, `_high`, `_forecast`, `_verdict`, "
+    "`_control`, `_difference`, `_difference_low`, `_difference_high`, `_control_verdict`",
 }
 """Keys that depend on the run, in words."""
 
@@ -110,7 +110,7 @@ def _texts(value: ast.expr) -> tuple[str, ...]:
 
 
 def _section_table() -> str:
-    keys = {section: ", ".join(map(code, names)) for section, names in sections_written().items()} | _KEYS
+    keys = {section: ", ".join(map(code, names)) for section, names in sections_written().items()} | KEYS
     return table(["Section", "Meaning", "Keys"], [[code(it), text, keys.get(it, "")] for it, text in SECTIONS.items()])
 
 

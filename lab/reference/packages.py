@@ -70,7 +70,10 @@ def packages_picture() -> str:
 def read_imports() -> dict[str, set[str]]:
     """Return for each package of optimizer the other packages that its modules import."""
     names = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
-    return {name: _imported_by(PACKAGE / name) & names - {name} for name in sorted(names)}
+    return {
+        name: set().union(*map(parts_imported, (PACKAGE / name).rglob("*.py"))) & names - {name}
+        for name in sorted(names)
+    }
 
 
 def layers(imports: Mapping[str, set[str]]) -> list[list[str]]:
@@ -84,15 +87,26 @@ def layers(imports: Mapping[str, set[str]]) -> list[list[str]]:
     return [sorted(it for it in level if level[it] == number) for number in range(1 + max(level.values(), default=-1))]
 
 
-def _imported_by(folder: Path) -> set[str]:
-    found = set()
-    for file in folder.rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Import):
-                found |= {alias.name for alias in node.names}
-            elif isinstance(node, ast.ImportFrom):
-                found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name.split(".")[1] for name in found if name.startswith("optimizer.")}
+def imports_of(file: Path) -> set[str]:
+    """Return every module that a file imports, and every name that it imports from one, lazy imports included.
+
+    Raises:
+        ValueError: it imports relatively; Airflow may load a module under another name.
+    """
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            if node.level:
+                raise ValueError(f"{file}: relative import; write the absolute one, Airflow may rename a module")
+            names |= {node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+def parts_imported(file: Path) -> set[str]:
+    """Return the packages and modules of optimizer that a file imports, without the leading `optimizer.`."""
+    return {name.split(".")[1] for name in imports_of(file) if name.startswith("optimizer.")}
 
 
 def _summary(name: str) -> str:

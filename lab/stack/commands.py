@@ -159,7 +159,7 @@ def _print_result(result: local.DemoResult, stack: LocalStack) -> None:
 
 
 def _number_of(run: Run, name: str) -> Any:
-    """A number of the run; its validation_status with the warnings that are in another column."""
+    """A number of the run; its validation_status with the warnings, which are in another column."""
     return run.outcome if name == "validation_status" else getattr(run, name)
 
 

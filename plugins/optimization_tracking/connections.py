@@ -64,7 +64,7 @@ def open_pool(url: str, *, size: int = DEFAULT_POOL_SIZE) -> AsyncConnectionPool
 
 
 def check_url(url: str) -> None:
-    """Pass where libpq can read the URL; its password never is in the message."""
+    """Pass where libpq can read the URL; the message never contains its password."""
     try:
         conninfo_to_dict(url)
     except psycopg.ProgrammingError:

@@ -105,7 +105,7 @@ def test_few_clicks_are_too_early_and_keep_nobody_from_holding():
     assert overall(thin) == "on target"
 
 
-def test_better_than_promised_holds():
+def test_better_than_forecast_is_on_target():
     found = judged(win_rate=0.45, cpm=8.0, ctr=0.02)
     assert {finding.verdict for finding in found.values()} == {"on target"}
     assert found["win_rate"].reason.endswith("short by 0 % at most")

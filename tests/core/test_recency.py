@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
-from optimizer.core.landscape.recency import LEAST_GAIN, RIVAL_HALF_LIVES_DAYS, USUAL_HALF_LIFE_DAYS, choose_half_life
+from optimizer.core.landscape.recency import LEAST_GAIN, OTHER_HALF_LIVES_DAYS, USUAL_HALF_LIFE_DAYS, choose_half_life
 
 
 def log(
@@ -34,7 +34,7 @@ def test_a_market_that_stands_still_keeps_the_usual_half_life():
 
 def test_segments_that_wander_fast_are_told_by_their_latest_days():
     chosen = [choose_half_life(log(seed, wander=0.25)) for seed in range(5)]
-    assert {choice.days for choice in chosen} == {min(RIVAL_HALF_LIVES_DAYS)}
+    assert {choice.days for choice in chosen} == {min(OTHER_HALF_LIVES_DAYS)}
     assert all(choice.gain > choice.gain_lower > LEAST_GAIN for choice in chosen)
 
 

@@ -132,7 +132,7 @@ def test_the_deploy_dag_splits_refuses_and_rolls_back(
     assert (state, active(engine)) == ("success", {approved_run_id: 100})
 
 
-def test_the_monitor_dag_writes_live_numbers_and_is_red_where_a_run_wins_less_than_it_promised(
+def test_the_monitor_dag_writes_live_numbers_and_is_red_where_a_run_wins_less_than_its_forecast(
     airflow: AirflowApi, engine: Engine, stack: LocalStack, approved_run_id: str
 ):
     row = runs.read_run(engine, approved_run_id)
@@ -149,7 +149,7 @@ def test_the_monitor_dag_writes_live_numbers_and_is_red_where_a_run_wins_less_th
     written = registry.read_metrics(engine, approved_run_id)
     live = {metric.metric_key: metric.metric_value for metric in written if metric.metric_section == "live"}
     assert (live["days"], live["win_rate_verdict"]) == (5, -1)
-    assert 0 < live["win_rate"] < live["win_rate_promised"] / 2
+    assert 0 < live["win_rate"] < live["win_rate_forecast"] / 2
     assert active(engine) == {approved_run_id: 100}
 
 

@@ -1,11 +1,12 @@
 """The architecture, as rules on imports: read from the sources, so that lazy imports count too."""
 
-import ast
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from lab.reference.packages import imports_of, parts_imported
 
 PROJECT = Path(__file__).parents[2]
 PRODUCT = PROJECT / "plugins"
@@ -94,17 +95,6 @@ CLIENT_NEVER = {
 }
 
 
-def imports_of(file: Path) -> set[str]:
-    names = set()
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{file}: relative import; Airflow may load a module under another name"
-            names |= {node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return names
-
-
 def files_of(folder: str) -> list[Path]:
     files = sorted((PRODUCT / folder).rglob("*.py"))
     assert files, f"{folder} has no modules"
@@ -113,11 +103,6 @@ def files_of(folder: str) -> list[Path]:
 
 def touches(name: str, library: str) -> bool:
     return name == library or name.startswith(library + ".")
-
-
-def own_packages(file: Path) -> set[str]:
-    """The packages and shared modules of optimizer that a file imports."""
-    return {name.split(".")[1] for name in imports_of(file) if name.startswith("optimizer.")}
 
 
 def forbidden(files: list[Path], libraries: set[str]) -> list[str]:
@@ -135,7 +120,7 @@ def test_a_package_imports_only_packages_below_it(package):
     found = [
         f"{file.relative_to(PROJECT)} imports optimizer.{name}"
         for file in files_of(f"optimizer/{package}")
-        for name in sorted(own_packages(file) - allowed)
+        for name in sorted(parts_imported(file) - allowed)
     ]
     assert found == []
 
@@ -160,7 +145,7 @@ def test_tracking_imports_only_what_is_shared_on_purpose():
     found = [
         f"{file.relative_to(PROJECT)} imports optimizer.{name}"
         for file in files_of("optimization_tracking")
-        for name in sorted(own_packages(file) - TRACKING_SHARES)
+        for name in sorted(parts_imported(file) - TRACKING_SHARES)
     ]
     assert found == []
 

@@ -243,7 +243,7 @@ CREATE TABLE opt_run_outputs (
 -- ---------------------------------------------------------------------------------------------------------- deployments
 
 -- Each run's share of its entity's traffic. The bidder reads the active rows; the others are history.
--- The active shares of an entity sum to 100: whoever writes replaces them all in one transaction.
+-- The active shares of an entity sum to 100: a write replaces all of them in one transaction.
 CREATE TABLE opt_deployments (
     deployment_id  INTEGER      NOT NULL AUTO_INCREMENT,
     run_id         VARCHAR(64)  NOT NULL,

@@ -93,7 +93,7 @@ async def _named(connection: Connection, pattern: str, *, project_id: str) -> di
 
 
 async def _find(connection: Connection, query: str, values: dict[str, Any], *, project_id: str) -> list[UUID] | None:
-    """Return the ids that one of the lookups finds, or None where there are so many that it is of no use."""
+    """Return the ids that one of the lookups finds, or None where there are too many to help."""
     parameters = values | {"project_id": project_id, "row_cap": MAX_FOUND + 1}
     ids = [row[0] for row in await (await connection.execute(render_query(query), parameters)).fetchall()]
     return None if len(ids) > MAX_FOUND or None in ids else ids

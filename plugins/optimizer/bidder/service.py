@@ -106,7 +106,7 @@ class BidderService:
             self.refresher.report_lost()
             self._waking.set()
         self.metrics.seconds.observe(time.perf_counter() - started)
-        # An entity that nobody knows is not a label: anybody can make up as many as he likes.
+        # An unknown entity gets no label: a caller could make up any number of them.
         self.metrics.prices.labels(UNKNOWN if generation is None else entity_code, price.reason).inc()
         return price
 

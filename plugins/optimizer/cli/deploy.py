@@ -18,7 +18,7 @@ from optimizer.deployment.served_files import file_problem, require_files
 from optimizer.presentation.terminal import console, print_json, print_table
 
 Shares = Annotated[list[str], typer.Argument(metavar="RUN=PERCENT...", help="Runs and their shares, 100 together.")]
-By = Annotated[str | None, typer.Option(help="Who does it; by default the account that is logged in.")]
+By = Annotated[str | None, typer.Option(help="The name to record; default: the account that is logged in.")]
 Limit = Annotated[int, typer.Option(min=1, max=1000, help="How many splits.")]
 
 

@@ -39,7 +39,7 @@ class AirflowApi:
     """Airflow's REST API as one user, who is logged in on the first request and again when the token ends.
 
     Every method raises UnavailableError where Airflow is silent, ConfigError where it refuses the login or the
-    request, and RunStateError where what is asked for does not exist or is in the way.
+    request, and RunStateError where what is asked for does not exist or already exists.
     """
 
     def __init__(self, url: str, *, user: str, password: str, timeout_s: float = 30) -> None:

@@ -1,4 +1,4 @@
-"""Claim the pending runs that the UI inserted: each gets its DAG run once, whoever else is claiming."""
+"""Claim the pending runs that the UI inserted: each gets its DAG run once, however many processes claim."""
 
 from datetime import datetime
 

@@ -103,7 +103,7 @@ def fail_silent(engine: Engine, run_id: str, *, silent_since: datetime, message:
 
 
 def complete_cancellation(engine: Engine, run_id: str, *, now: datetime) -> None:
-    """Give a cancelled run the end and the message that whoever set its status left out."""
+    """Give a cancelled run the end and the message that the writer of its status left out."""
     is_cancelled = (runs.c.run_id == run_id, runs.c.status == "cancelled")
     with transaction(engine) as connection:
         for column, value in ((runs.c.completed_at, now), (runs.c.error_message, "cancelled in the control plane")):

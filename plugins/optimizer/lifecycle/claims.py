@@ -41,7 +41,7 @@ def claim_pending(
 ) -> list[dict[str, Any]]:
     """Return what to start: dicts of trigger_dag_id, trigger_run_id and conf, the oldest claims first.
 
-    Rows that were claimed before and have no DAG run yet are among them: whoever claimed them may have died before
+    Rows that were claimed before and have no DAG run yet are among them: their claimer may have died before
     the start. To start a DAG run twice is to start it once, for its id is the run's.
 
     A row that can never run is failed at once with the reason on it.

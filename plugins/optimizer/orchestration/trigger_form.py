@@ -59,8 +59,8 @@ def _field(key: ConfigKey, definition: EntityDefinition) -> Param:
         "section": key.config_section.capitalize(),
     }
     if bounds:
-        # Airflow's number field takes a value beyond a bound that it knows back to the bound, without a word; one that
-        # is in allOf it leaves to Airflow's server, which refuses the value with the bound.
+        # Airflow's number field takes a value beyond a known bound back to the bound, without a word. A bound
+        # in allOf is left to Airflow's server, which refuses the value and names the bound.
         schema["allOf"] = [bounds]
     if key.allowed_values is not None:
         schema["enum"] = list(key.allowed_values)

@@ -23,7 +23,7 @@ from optimizer.runs.pricing import JITTER_SD, ActiveBids, Learned, PricedRun, pr
 from optimizer.training.job import TrainingJob, TrainingReport
 
 Train = Callable[[TrainingJob, pd.DataFrame], tuple[pd.DataFrame, TrainingReport]]
-"""A job and its cells -> segments and report. Whoever calls brings it: LightGBM must not be loaded in a task."""
+"""A job and its cells -> segments and report. The caller passes it in: LightGBM must not be loaded in a task."""
 
 MAX_ORPHAN_VIEW_SHARE = 0.01
 """Views without a bid may be strangers': above this share of all views they do not count for the click rate."""

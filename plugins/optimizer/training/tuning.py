@@ -7,7 +7,7 @@ days:  |---------- fold 1 trains ---------|= 1 =|
 
 Every fold is fitted as a run is, on the days before it alone. The later days are those that a run is judged on; no
 trial sees them. The best parameters are used where they are better there too. The study lives in this process: trials
-are asked from Optuna and told to it, and whoever calls keeps them.
+are proposed by Optuna and reported to it, and the caller keeps them.
 """
 
 from collections.abc import Callable, Iterator

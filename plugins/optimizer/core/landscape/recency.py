@@ -13,14 +13,14 @@ from optimizer.core.landscape.shrinkage import posterior_shifts
 from optimizer.core.landscape.win_rate import common_shift
 
 USUAL_HALF_LIFE_DAYS = 21.0
-RIVAL_HALF_LIVES_DAYS = (7.0, 14.0, 45.0)
-"""What the usual half-life is left for where that surely helps."""
+OTHER_HALF_LIVES_DAYS = (7.0, 14.0, 45.0)
+"""A half-life that replaces the usual one where it helps, with 95 % confidence."""
 
 MOST_WEEKS = 4
-"""This many of the latest weeks are foretold, each from the days before it."""
+"""This many of the latest weeks are predicted, each from the days before it."""
 
 LEAST_GAIN = 0.001
-"""The least gain that counts, in log-likelihood a bid: smaller ones are found surely, but no bid would show them."""
+"""The least gain that counts, in log-likelihood a bid: smaller ones can be significant and still change no bid."""
 
 LEAST_WEEKS = 2
 DAYS_A_WEEK = 7
@@ -40,7 +40,7 @@ class HalfLife:
 
 
 def choose_half_life(cells: pd.DataFrame) -> HalfLife:
-    """Return the usual half-life, or the best of its rivals if it foretells later days surely better, by `LEAST_GAIN`.
+    """Return the usual half-life, or the best of the others if it predicts later days better, see `LEAST_GAIN`.
 
     Args:
         cells: day, segment (a number), bids, wins and `expected`, the win rate that the price alone explains.
@@ -50,7 +50,7 @@ def choose_half_life(cells: pd.DataFrame) -> HalfLife:
     if weeks < LEAST_WEEKS:
         return HalfLife(USUAL_HALF_LIFE_DAYS)
     usual = _foretell(days, weeks=weeks, half_life_days=USUAL_HALF_LIFE_DAYS)
-    gains = {rival: _foretell(days, weeks=weeks, half_life_days=rival) - usual for rival in RIVAL_HALF_LIVES_DAYS}
+    gains = {rival: _foretell(days, weeks=weeks, half_life_days=rival) - usual for rival in OTHER_HALF_LIVES_DAYS}
     best = max(gains, key=lambda rival: gains[rival].mean())
     gain, error = gains[best].mean(), gains[best].std(ddof=1) / np.sqrt(len(usual))
     lower = gain - student_t.ppf(1 - 0.05 / len(gains), len(usual) - 1) * error
