@@ -26,9 +26,9 @@ def guarded(
     now: datetime,
     beat_s: float = BEAT_S,
 ) -> dict[str, Any]:
-    """Return what the step returns, if the run is still running; its error stands on the run until a try succeeds.
+    """Return what the step returns, if the run is still running; its error stays on the run until a try succeeds.
 
-    The run gives a sign of life every `beat_s` seconds meanwhile.
+    Meanwhile the run's heartbeat is renewed every `beat_s` seconds.
 
     Raises:
         RunCancelled: a user cancelled the run before the step or while it worked; its result counts for nothing.

@@ -11,7 +11,7 @@ from optimizer.runs.systems import Systems
 
 
 def run_results(run: RunHandle, systems: Systems) -> dict[str, Any]:
-    """The fields of RunFigures, from what the run's steps left in its staging prefix."""
+    """Return the fields of RunFigures, from what the run's steps left in its staging prefix."""
     snapshot, stage = read_snapshot(run, systems), validated(run, systems)
     totals, figures = stage.get_json(staging.TOTALS), stage.get_json(staging.BID_FIGURES)
     selection, validation = stage.get_json(staging.SELECTION), stage.get_json(staging.VALIDATION)
@@ -32,11 +32,12 @@ def run_results(run: RunHandle, systems: Systems) -> dict[str, Any]:
 
 
 def run_states(row: Run) -> dict[str, Any]:
+    """Return what a task reports of the run: its status, its validation_status and the outcome in words."""
     return {"status": row.status, "validation_status": row.validation_status, "validation": row.outcome}
 
 
 def validated(run: RunHandle, systems: Systems) -> staging.Staging:
-    """The staging prefix, from which files can only be read as they were validated."""
+    """Return the staging prefix, from which files can only be read as they were validated."""
     stage = run.staging(systems)
     return stage.pinned(stage.get_json(staging.VALIDATION)["checksums"])
 
@@ -57,6 +58,7 @@ def _feature_rows(selection: dict[str, Any], snapshot: dict[str, Any]) -> list[d
 
 
 def key_template(features: list[str], snapshot: dict[str, Any]) -> dict[str, str]:
+    """Return how the bidder builds a key of these features: the macros in order, and their format."""
     macros = {macro["feature_name"]: macro for macro in snapshot["inputs"]["feature_macros"]}
     return {
         "macro_combination": SEPARATOR.join(macros[feature]["macro_template"] for feature in features),

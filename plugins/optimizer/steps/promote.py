@@ -25,7 +25,7 @@ def promote(
     Args:
         deployed_by: who deploys where no person does.
         approved_by: the person who confirmed the run, or None. A person's word is checked again as everything else is:
-            a user may have deployed another run while the question stood.
+            a user may have deployed another run in the meantime.
     """
     row = runs.read_run(systems.engine, run.run_id)
     settings = read_settings(dict(row.config_snapshot or {}))

@@ -20,7 +20,7 @@ from optimizer.training import job as training
 def train_models(run: RunHandle, *, systems: Systems, threads: int = 1) -> dict[str, Any]:
     """Leave models, segments and the training report in the staging prefix; return the headline figures.
 
-    Training runs in a fresh process, with as many threads as the pool slot stands for.
+    Training runs in a fresh process, with `threads` threads.
     """
     settings, stage = read_settings(read_snapshot(run, systems)), run.staging(systems)
     totals, features = stage.get_json(staging.TOTALS), stage.get_json(staging.SELECTION)["features"]
