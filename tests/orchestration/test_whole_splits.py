@@ -100,8 +100,9 @@ def test_a_refused_run_leaves_the_active_one_and_says_who_refused(
     airflow: AirflowApi, engine: Engine, waiting: tuple[str, dict[str, Any]], first_run_id: str
 ):
     answer(airflow, waiting[0], "Reject")
-    assert finish(airflow, ENTITY, waiting[0]) == "success"
+    ended = finish(airflow, ENTITY, waiting[0])
     states = {name: task.state for name, task in tasks_of(airflow, ENTITY, waiting[0]).items()}
+    assert ended == "success", states
     assert (states["approve"], states["promote"], states["close_run"]) == ("skipped", "skipped", "success")
     assert "rejected it; what was live stays" in log_of(airflow, dag_of(ENTITY), waiting[0], "approve")
     assert active(engine) == {first_run_id: 100}
