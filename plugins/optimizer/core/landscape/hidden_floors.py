@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 
+from optimizer.core.frames import groups_of
+
 FLOOR_DAYS = 21
 """Floors change: only the latest days count."""
 
@@ -35,8 +37,8 @@ def find_hidden_floors(cells: pd.DataFrame, *, group: np.ndarray, size: int) -> 
             "wins": cells["wins"].to_numpy(float)[recent],
         }
     ).sort_values("price", kind="stable")
-    for number, rows in frame.groupby("group", sort=True):
-        floors[int(number)] = _floor_of(*(rows[name].to_numpy() for name in ("price", "bids", "wins")))
+    for number, rows in groups_of(frame, "group"):
+        floors[number] = _floor_of(*(rows[name].to_numpy() for name in ("price", "bids", "wins")))
     return floors
 
 

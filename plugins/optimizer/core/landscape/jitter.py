@@ -135,7 +135,7 @@ def learn_variation(
         anchor: the feature by which hidden floors are looked for; bids below one say nothing of the rivals.
     """
     rows = recent_priced_rows(cells)
-    if anchor in cells.columns and len(rows):
+    if anchor is not None and anchor in cells.columns and len(rows):
         group = group_numbers(rows, [anchor])
         floors = find_hidden_floors(rows, group=group, size=int(group.max()) + 1)
         rows = rows[above_hidden_floors(rows, group=group, floors=floors)]
