@@ -175,7 +175,7 @@ def _take_back(worse: Sequence[LiveRun], change: _Change) -> None:
 
 def _complaints(entity_code: str, run: LiveRun, *, beside_rival: Sequence[Finding]) -> list[str]:
     head = f"entity {entity_code}: run {run.run_id} ({run.traffic_pct} % of the traffic)"
-    against = [("than it promised", run.findings)]
+    against: list[tuple[str, Sequence[Finding]]] = [("than it promised", run.findings)]
     if run.rival_id is not None:
         against.append((f"than its rival, run {run.rival_id}", beside_rival))
     complaints = []

@@ -15,6 +15,7 @@ from optimizer.core.live.live_window import MOST_OF_A_DAY, WHOLE_DAY, first_unse
 from optimizer.core.live.performance import (
     LIVE,
     VERDICT_NUMBERS,
+    Finding,
     Limits,
     Promise,
     against_promise,
@@ -102,7 +103,7 @@ def look_at(
         run_id, (promise, problem) = row.run_id, promises[row.run_id]
         rival_id = next((other.run_id for other in active if other.run_id != run_id), None)
         own, seed = _days_of(totals, run_id, most[run_id]), crc32(run_id.encode())
-        rival_findings = ()
+        rival_findings: tuple[Finding, ...] = ()
         if rival_id is not None:
             rival_findings = against_rival(
                 _days_of(totals, run_id, whole[run_id]),
