@@ -136,7 +136,8 @@ def _longest_wait(definition: EntityDefinition) -> timedelta:
     """How long a run may wait for a person, beyond what its other tasks take."""
     own = (key for key in definition.config_keys if key.config_key == "approval_timeout_hours")
     key = next(own, None)
-    return timedelta(hours=int(effective_value(key, definition) if key else RunSettings().approval_timeout_hours))
+    hours = effective_value(key, definition) if key else None
+    return timedelta(hours=int(RunSettings().approval_timeout_hours if hours is None else hours))
 
 
 def _wire(entity_code: str, *, longest_wait: timedelta) -> None:
@@ -201,7 +202,8 @@ def _wire(entity_code: str, *, longest_wait: timedelta) -> None:
     approve = PromotionApproval(
         task_id="approve", run_handle=run, longest_wait=longest_wait, execution_timeout=timedelta(minutes=5)
     )
-    promoted = promote(run, approve.output)
+    # Airflow gives the task the values; its types know only those.
+    promoted = promote(run, approve.output)  # type: ignore[arg-type]
     previous >> approve
     # As a teardown it also runs where a person marks the DAG run failed.
     promoted >> close_run().as_teardown(on_failure_fail_dagrun=True)
