@@ -5,6 +5,7 @@ UV_VERSION := 0.13.9
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
+FAST_TESTS := tests/core tests/reporting tests/project/test_imports.py
 export UV_PYTHON_DOWNLOADS := never
 
 # An environment whose Python was removed or moved away is made anew, whatever its stamp says.
@@ -12,7 +13,7 @@ ifneq ($(shell $(BIN)/python -c 'print(1)' 2>/dev/null),1)
 .PHONY: $(STAMP)
 endif
 
-.PHONY: demo test truth bench bench-bidder bench-tracking up down lock lint install servers
+.PHONY: demo test truth bench bench-bidder bench-tracking up down lock lint types check install servers
 .DEFAULT_GOAL := demo
 
 demo: install  ## run one entity from its log to promoted bids, through Airflow
@@ -41,8 +42,14 @@ up: install  ## Airflow's UI, scheduler and triggerer on the embedded stack
 down: install  ## stop the embedded stack
 	@$(BIN)/optimizer down
 
-lint: install
+lint: install  ## the code's style
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: install  ## the product's types, strictly
+	@$(BIN)/mypy
+
+check: lint types  ## style, types and the tests that need no servers and end within seconds
+	@$(BIN)/python -m pytest -q --numprocesses=2 -m "not slow" $(FAST_TESTS)
 
 lock:  ## renew requirements.txt from the dependencies in pyproject.toml and lab/pyproject.toml
 	@scripts/install-uv $(PYTHON) $(UV_VERSION)
