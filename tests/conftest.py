@@ -12,11 +12,15 @@ SLOW_FOLDERS = (
 )
 """The folders whose tests need servers, or a model that is trained; all of them are marked slow."""
 
+SLOW_FILES = ("test_keys_on_memcached", "test_page")
+"""The files of the other folders that are slow as a whole: one needs memcached, the other draws every page anew."""
+
 
 def pytest_collection_modifyitems(config, items):
     tests = config.rootpath / "tests"
     for item in items:
-        if item.path.relative_to(tests).parts[0] in SLOW_FOLDERS:
+        place = item.path.relative_to(tests)
+        if place.parts[0] in SLOW_FOLDERS or place.stem in SLOW_FILES:
             item.add_marker(pytest.mark.slow)
 
 
