@@ -6,6 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 DOCS := .venv-docs
+FAST_TESTS := tests/core tests/reporting tests/project/test_imports.py
 export UV_PYTHON_DOWNLOADS := never
 
 # Python 3.11 reads the path of this checkout, which may hold any letter, in the encoding of the locale.
@@ -19,7 +20,7 @@ ifneq ($(shell LC_ALL=$(LC_ALL) $(BIN)/python -I -c '$(HERE)' 2>/dev/null),True)
 .PHONY: $(STAMP)
 endif
 
-.PHONY: demo test truth bench bench-bidder bench-tracking up down docs lock lint install servers
+.PHONY: demo test truth bench bench-bidder bench-tracking up down docs lock lint types check install servers
 .DEFAULT_GOAL := demo
 
 demo: install  ## run one entity from its log to promoted bids, through Airflow
@@ -59,8 +60,14 @@ $(DOCS)/installed: docs/requirements.txt
 	@.uv/bin/uv pip sync -q --require-hashes --python $(DOCS)/bin/python docs/requirements.txt
 	@touch $@
 
-lint: install
+lint: install  ## the code's style
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: install  ## the product's types, strictly
+	@$(BIN)/mypy
+
+check: lint types  ## style, types and the tests that need no servers and end within seconds
+	@$(BIN)/python -m pytest -q --numprocesses=2 -m "not slow" $(FAST_TESTS)
 
 lock:  ## renew requirements.txt and docs/requirements.txt from pyproject.toml and lab/pyproject.toml
 	@scripts/install-uv $(PYTHON) $(UV_VERSION)

@@ -1,9 +1,27 @@
-"""Which tests one of several processes runs together."""
+"""Which tests one of several processes runs together, and which are slow."""
 
+import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 STACK_FILES = ("dashboard", "requests", "tracking_plugin", "whole_runs", "whole_splits")
 """The files of tests/orchestration whose tests need Airflow itself."""
+
+SLOW_FOLDERS = (
+    *("bidder", "cli", "control_plane", "market", "orchestration", "pipeline", "stack", "story", "tracking"),
+    *("benchmarks", "evaluation", "second_market", "training", "warehouse"),
+)
+"""The folders whose tests need servers, or a model that is trained; all of them are marked slow."""
+
+SLOW_FILES = ("test_keys_on_memcached", "test_page")
+"""The files of the other folders that are slow as a whole: one needs memcached, the other draws every page anew."""
+
+
+def pytest_collection_modifyitems(config, items):
+    tests = config.rootpath / "tests"
+    for item in items:
+        place = item.path.relative_to(tests)
+        if place.parts[0] in SLOW_FOLDERS or place.stem in SLOW_FILES:
+            item.add_marker(pytest.mark.slow)
 
 
 class ByServers(LoadScopeScheduling):

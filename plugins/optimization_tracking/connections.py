@@ -74,7 +74,7 @@ def check_url(url: str) -> None:
 
 
 def _settings(url: str, *more: str) -> dict[str, Any]:
-    own = conninfo_to_dict(url).get("options") or ""
+    own = str(conninfo_to_dict(url).get("options") or "")
     return {
         "connect_timeout": CONNECT_TIMEOUT_S,
         "application_name": "optimizer-tracking",

@@ -38,7 +38,7 @@ def read_cursor(cursor: str, *, order: str, kinds: Sequence[type | tuple[type, .
     fits = len(place) == len(kinds) and all(isinstance(value, kind) for value, kind in zip(place, kinds, strict=True))
     if not fits:
         raise _wrong()
-    return place
+    return list(place)
 
 
 def _wrong() -> Refusal:

@@ -22,4 +22,4 @@ def publish(app: FastAPI) -> None:
             app.openapi_schema = description
         return app.openapi_schema
 
-    app.openapi = describe
+    app.openapi = describe  # type: ignore[method-assign]  # as FastAPI wants it to be replaced

@@ -103,9 +103,9 @@ def explain(error: Exception) -> Refusal | None:
 
 def install(app: FastAPI) -> None:
     """Let every refusal of the app, FastAPI's own included, be a problem."""
-    app.add_exception_handler(Refusal, _on_refusal)
-    app.add_exception_handler(RequestValidationError, _on_invalid)
-    app.add_exception_handler(HTTPException, _on_http_error)
+    app.exception_handler(Refusal)(_on_refusal)
+    app.exception_handler(RequestValidationError)(_on_invalid)
+    app.exception_handler(HTTPException)(_on_http_error)
     app.add_exception_handler(psycopg.Error, _on_database_error)
     app.add_exception_handler(PoolTimeout, _on_database_error)
     app.add_middleware(Faults, answer=_fault)
@@ -160,7 +160,7 @@ def _reason(problem: Mapping[str, Any]) -> str:
         return f"{problem['ctx']['error']} at character {problem['loc'][-1]}"
     if problem["type"] == "extra_forbidden":
         return "is not a field of this request"
-    return problem["msg"].removeprefix("Value error, ")
+    return str(problem["msg"]).removeprefix("Value error, ")
 
 
 def missing_database() -> Refusal:

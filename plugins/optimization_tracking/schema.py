@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from alembic import command
@@ -67,7 +68,8 @@ def _migrating(url: str) -> Iterator[Connection]:
     engine = create_engine("postgresql+psycopg://", creator=lambda: connect(url), poolclass=NullPool)
     try:
         with engine.begin() as connection:
-            version = connection.connection.driver_connection.info.server_version
+            driver: Any = connection.connection.driver_connection
+            version = driver.info.server_version
             if version < MIN_SERVER_VERSION:
                 raise ConfigError(f"the tracking database is Postgres {version // 10_000}; it needs 15 or newer")
             connection.execute(_LOCK, {"name": VERSION_TABLE})

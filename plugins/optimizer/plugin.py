@@ -21,12 +21,13 @@ class OptimizerPlugin(AirflowPlugin):
 
     name = "optimizer"
 
+    # Airflow only reads the two, so they need no setter.
     @property
-    def fastapi_apps(self) -> list[dict[str, Any]]:
+    def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]
         return [{"name": "optimization tracking", "url_prefix": TRACKING_PREFIX, "app": self._tracking}]
 
     @cached_property
-    def external_views(self) -> list[dict[str, Any]]:
+    def external_views(self) -> list[dict[str, Any]]:  # type: ignore[override]
         """A page of the UI with the dashboard in a frame; its address follows what the frame shows.
 
         Airflow takes views out of this list that it cannot show, so it is one and the same list.

@@ -30,6 +30,7 @@ def is_covered(truth: float, row: Comparison, policy: str) -> bool:
     return getattr(row, f"{policy}_low") <= truth <= getattr(row, f"{policy}_high")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_held", [True, False], ids=["held bids", "moving bids"])
 @pytest.mark.parametrize("level", [0.0, WRONG_LEVEL], ids=["good curve", "wrong level"])
 def test_intervals_cover_the_truth_whether_the_curve_is_right_or_not(is_held: bool, level: float):

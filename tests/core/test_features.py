@@ -27,6 +27,7 @@ def test_the_anchor_leads_and_real_signal_joins():
     assert not noise.is_selected and noise.reason == "no certain gain on unseen days"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first_seed", range(0, 50, 10))
 def test_noise_of_any_cardinality_is_never_chosen(first_seed):
     wide = replace(LIMITS, max_segments=1_000_000, min_evidence_share=0.0)
@@ -43,6 +44,7 @@ def test_noise_of_any_cardinality_is_never_chosen(first_seed):
 MISLEADING = ["adspace", "region", "os", "browser", "set_bids", "version", "noise"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first_seed", range(0, 50, 10))
 def test_of_misleading_features_hardly_one_in_fifty_logs_is_chosen_and_true_ones_are_found(first_seed):
     wide = replace(LIMITS, max_features=6, max_segments=1_000_000, min_evidence_share=0.0)

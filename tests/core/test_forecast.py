@@ -170,6 +170,7 @@ def test_a_steady_bias_is_removed_within_days_and_stays_removed(bias):
     assert achieved[4:].mean() == pytest.approx(0.3, abs=0.011)
 
 
+@pytest.mark.slow
 def test_noise_from_day_to_day_is_hardly_amplified():
     used, achieved = zip(*(corrections(lambda day: 0.0, noise_sd=0.15, seed=seed) for seed in range(20)), strict=True)
     assert np.std(used) < 0.6 * 0.15

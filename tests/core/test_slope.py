@@ -32,6 +32,7 @@ def naive_slope(raw):
     return fit_logit(design, wins=raw["wins"].to_numpy(float), trials=np.ones(len(raw))).coefficients[1]
 
 
+@pytest.mark.slow
 def test_jitter_identifies_the_slope_that_the_naive_fit_misses():
     found = [slope_of(confounded_cells(seed, bids=30_000)) for seed in range(12)]
     assert all(naive_slope(confounded_cells(seed)) < 0.5 for seed in range(3))
@@ -73,6 +74,7 @@ def drifting(seed, *, is_known):
     )
 
 
+@pytest.mark.slow
 def test_known_plans_tell_jitter_from_bids_that_followed_the_market():
     blind = [slope_of(drifting(seed, is_known=False)) for seed in range(4)]
     knowing = [slope_of(drifting(seed, is_known=True)) for seed in range(8)]

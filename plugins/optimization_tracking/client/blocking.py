@@ -124,7 +124,9 @@ class TrackingClient:
         return calls.read_answer(call, response)
 
     def _send(self, call: Call[Answer]) -> Answer:
-        return Retrying(**policy(is_repeatable=call.is_repeatable, attempts=self._attempts))(self.send, call)
+        retry = Retrying(**policy(is_repeatable=call.is_repeatable, attempts=self._attempts))
+        answer: Answer = retry(self.send, call)
+        return answer
 
     def _pages(self, call_after: Callable[[Fields], Call[Page[Item]]]) -> Iterator[Item]:
         page = self._send(call_after({}))

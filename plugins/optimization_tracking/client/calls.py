@@ -129,7 +129,7 @@ def write(model: BaseModel) -> str:
 
 def batch_of(model: type[CreateIteration] | type[CreateSample], rows: Iterable[Fields | BaseModel]) -> list[str]:
     """Return each row's JSON."""
-    return [write(row if isinstance(row, model) else given(model, row)) for row in rows]
+    return [write(row if isinstance(row, model) else given(model, dict(row))) for row in rows]
 
 
 def query(model: type[BaseModel], fields: Fields) -> list[tuple[str, str]]:

@@ -3,10 +3,13 @@
 import json
 import logging
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from optimization_tracking.client import calls
 from optimization_tracking.client.blocking import TrackingClient
+from optimization_tracking.client.calls import Call
 from optimization_tracking.client.disk_queue import DiskQueue, QueuedBatch
 from optimization_tracking.models.runs import CreateRun
 from optimizer.errors import TrackingRefused, UnavailableError
@@ -95,7 +98,7 @@ class Delivery:
 
     def _add(self, run_id: str, batch: QueuedBatch, bodies: tuple[str, ...], *, key: str) -> None:
         """Send rows; where they are refused together, each half by itself, so that one row cannot spoil the others."""
-        add = calls.add_iterations if batch.kind == "iteration" else calls.add_samples
+        add: Callable[..., Call[Any]] = calls.add_iterations if batch.kind == "iteration" else calls.add_samples
         try:
             self._client.send(add(run_id, bodies, key=key))
             self.outcome.sent[batch.kind] += len(bodies)

@@ -124,8 +124,9 @@ class DiskQueue:
 
     def run(self) -> QueuedRun:
         with self._mutex:
-            *values, is_guarded = self._database.execute("SELECT * FROM run").fetchone()
-        return QueuedRun(*values, is_guarded=bool(is_guarded))
+            values = self._database.execute("SELECT * FROM run").fetchone()
+        base_url, destination, token, client_id, run_id, is_guarded = values
+        return QueuedRun(base_url, destination, token, client_id, run_id, is_guarded=bool(is_guarded))
 
     def name_run(self, run_id: str) -> None:
         """Note the service's id of the run."""
@@ -154,7 +155,9 @@ class DiskQueue:
         if claimed is None:
             return None
         query = f"SELECT body FROM entries WHERE {_OF_BATCH} ORDER BY id"  # noqa: S608 - our own text
-        return QueuedBatch(*claimed, tuple(row[0] for row in self._reader.execute(query, claimed[1:])))
+        key, kind, first_id, last_id = claimed
+        bodies = tuple(row[0] for row in self._reader.execute(query, (kind, first_id, last_id)))
+        return QueuedBatch(key, kind, first_id, last_id, bodies)
 
     def remove(self, batch: QueuedBatch) -> None:
         """Forget a batch: it was delivered, or never will be."""

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 from uuid import UUID
 
 import pyarrow as pa
@@ -38,7 +38,7 @@ _OPTIONS = {"optimizer_type": "--type", "tags": "--tag"}
 
 _AS_JSON = {b"content": b"application/json"}
 
-Writer = parquet.ParquetWriter | arrow_csv.CSVWriter
+Writer: TypeAlias = parquet.ParquetWriter | arrow_csv.CSVWriter
 
 
 def export(

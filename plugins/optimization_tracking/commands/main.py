@@ -24,9 +24,15 @@ def add_group(name: str, help_text: str, **commands: Callable[..., Any]) -> None
     app.add_typer(group, name=name)
 
 
-for command in (serving.serve, serving.migrate, serving.refresh):
+_SERVICE: tuple[Callable[..., Any], ...] = (serving.serve, serving.migrate, serving.refresh)
+_RUNS: tuple[Callable[..., Any], ...] = (
+    *(reading.show, reading.top, reading.compare),
+    *(watching.watch, exporting.export, resuming.resume),
+)
+
+for command in _SERVICE:
     app.command(rich_help_panel="Service")(reporting_errors(command))
 app.command("list", rich_help_panel="Runs")(reporting_errors(reading.list_runs))
-for command in (reading.show, reading.top, reading.compare, watching.watch, exporting.export, resuming.resume):
+for command in _RUNS:
     app.command(rich_help_panel="Runs")(reporting_errors(command))
 add_group("keys", "API keys of projects.", create=keys.create, list=keys.show, revoke=keys.revoke, rotate=keys.rotate)

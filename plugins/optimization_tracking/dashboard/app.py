@@ -1,7 +1,9 @@
 """The dashboard as an app of its own, mounted below the API: its refusals are pages, and it is not part of OpenAPI."""
 
+from typing import Any
+
 from fastapi import APIRouter, FastAPI, Request
-from fastapi.responses import RedirectResponse
+from fastapi.responses import RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from optimization_tracking.auth import Door
@@ -15,7 +17,7 @@ from optimizer.names import DASHBOARD_PATH
 class Assets(StaticFiles):
     """Files that browsers may keep: their links change with their content."""
 
-    def file_response(self, *args, **options):
+    def file_response(self, *args: Any, **options: Any) -> Response:
         response = super().file_response(*args, **options)
         response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
         response.headers["X-Content-Type-Options"] = "nosniff"

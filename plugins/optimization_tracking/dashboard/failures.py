@@ -21,9 +21,9 @@ _FAULT = Refusal(500, "The service failed; its log has the reason.")
 
 def install(app: FastAPI) -> None:
     """Let every refusal of the dashboard be a page."""
-    app.add_exception_handler(Refusal, _on_refusal)
-    app.add_exception_handler(HTTPException, _on_http_error)
-    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.exception_handler(Refusal)(_on_refusal)
+    app.exception_handler(HTTPException)(_on_http_error)
+    app.exception_handler(RequestValidationError)(_on_invalid)
     app.add_exception_handler(psycopg.Error, _on_database_error)
     app.add_exception_handler(PoolTimeout, _on_database_error)
     app.add_middleware(Faults, answer=_fault)

@@ -61,7 +61,7 @@ def read_model(model: type[Model], query: Query, **fixed: Any) -> tuple[Model, d
     try:
         return model.model_validate(given | fixed), {}
     except ValidationError as error:
-        reasons = {}
+        reasons: dict[str, str] = {}
         for problem in error.errors(include_url=False, include_context=False):
             field = str(problem["loc"][0]) if problem["loc"] else "filters"
             reasons.setdefault(field, problem["msg"].removeprefix("Value error, "))

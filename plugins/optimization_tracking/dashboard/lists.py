@@ -7,7 +7,9 @@ from optimization_tracking.dashboard.filters import Query, read_model, read_quer
 from optimization_tracking.dashboard.rendering import render
 from optimization_tracking.dashboard.visitors import Visiting
 from optimization_tracking.database import Connection
+from optimization_tracking.models.answers import Pagination
 from optimization_tracking.models.queries import AnalyticsFilters, RunFilters
+from optimization_tracking.models.runs import RunWithIterations
 from optimization_tracking.problem_details import Refusal
 from optimization_tracking.routes.dependencies import Tracking
 from optimization_tracking.tables.analytics import read_analytics
@@ -26,7 +28,8 @@ async def runs(request: Request, database: Tracking, visit: Visiting) -> HTMLRes
     """Runs, newest first, with filters; page by page."""
     query = read_query(request.query_params, RUN_FIELDS)
     filters, errors = read_model(RunFilters, query, limit=PAGE_ROWS)
-    found, pagination = [], None
+    found: list[RunWithIterations] = []
+    pagination: Pagination | None = None
     async with database.transaction([visit.project_id]) as connection:
         types = await _known_types(connection, visit.project_id)
         if not errors:

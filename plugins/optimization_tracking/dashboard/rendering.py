@@ -81,4 +81,4 @@ def _version(name: str) -> str:
 def _integrity(name: str) -> str:
     """Return the hash that vendor.toml has of one of its files."""
     files = tomllib.loads((VENDOR / "vendor.toml").read_text())["file"]
-    return next(file["integrity"] for file in files if file["name"] == name)
+    return str(next(file["integrity"] for file in files if file["name"] == name))

@@ -55,9 +55,10 @@ async def _why_not(request: Request, key: str) -> str | None:
 
 
 def _sessions(request: Request) -> Sessions:
-    if request.app.state.sessions is None:
+    sessions: Sessions | None = request.app.state.sessions
+    if sessions is None:
         raise Refusal(404, "There is no such page.")
-    return request.app.state.sessions
+    return sessions
 
 
 def _is_ours(path: str, base: str) -> bool:

@@ -37,7 +37,7 @@ async def add_iteration(
     """Add an iteration; the run's totals and best score follow."""
     async with database.transaction(caller.projects) as connection:
 
-        async def write() -> Response:
+        async def write() -> One[Iteration]:
             (added,) = await iterations.add(connection, [iteration], run_id=run_id)
             return One[Iteration](data=added)
 
@@ -77,9 +77,7 @@ async def list_iterations(
 
 
 @router.get("/{iteration}", response_model=One[Iteration], responses=refusals(404))
-async def read_iteration(
-    run_id: RunId, iteration: IterationNumber, database: Tracking, caller: Reader
-) -> One[Iteration]:
+async def read_iteration(run_id: RunId, iteration: IterationNumber, database: Tracking, caller: Reader) -> Response:
     """Read one iteration by its number."""
     async with database.transaction(caller.projects) as connection:
         found = await iterations.read(connection, run_id, iteration)

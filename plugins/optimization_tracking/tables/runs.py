@@ -44,7 +44,7 @@ async def read_project(connection: Connection, run_id: UUID) -> str:
     row = await fetch_one(connection, render_query("run_project"), {"run_id": run_id})
     if row is None:
         raise not_found("run")
-    return row["project_id"]
+    return str(row["project_id"])
 
 
 async def update(connection: Connection, run_id: UUID, change: UpdateRun) -> Run:

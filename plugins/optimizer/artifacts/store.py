@@ -82,7 +82,8 @@ class ObjectStore:
         """
         bucket, key = split_uri(uri)
         with self._errors(f"reading {uri}"):
-            return self.client.get_object(Bucket=bucket, Key=key)["Body"].read()
+            content: bytes = self.client.get_object(Bucket=bucket, Key=key)["Body"].read()
+        return content
 
     def put_bytes(self, uri: str, content: bytes) -> StoredObject:
         """Write the content to the address, replacing what is there."""

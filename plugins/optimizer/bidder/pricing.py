@@ -84,14 +84,18 @@ def price(request: PriceRequest, *, generation: Generation) -> Price:
         base, reason = found, _SEGMENT
     else:
         base, reason = run.fallback_bid_cpm, Reason.NO_MACRO if key is None else Reason.FALLBACK
-    by_domain = run.domain_multipliers.get(request.domain or macros.get(generation.domain_macro), 1.0)
-    by_npi = run.npi_multipliers.get(request.npi or macros.get(generation.npi_macro), 1.0)
-    bid_cpm: float | None = base * by_domain * by_npi
-    if bid_cpm > run.max_bid_cpm:
-        bid_cpm, reason = run.max_bid_cpm, Reason.CAP
-    if bid_cpm <= 0:
+    # None is a key of neither mapping, so what is not known has no multiplier; asking first would cost time.
+    domain = request.domain or macros.get(generation.domain_macro)  # type: ignore[arg-type]
+    npi = request.npi or macros.get(generation.npi_macro)  # type: ignore[arg-type]
+    by_domain = run.domain_multipliers.get(domain, 1.0)  # type: ignore[arg-type]
+    by_npi = run.npi_multipliers.get(npi, 1.0)  # type: ignore[arg-type]
+    wanted = base * by_domain * by_npi
+    if wanted > run.max_bid_cpm:
+        wanted, reason = run.max_bid_cpm, Reason.CAP
+    bid_cpm: float | None = wanted
+    if wanted <= 0:
         bid_cpm, reason = None, Reason.BLOCKED
-    elif floor_cpm is not None and bid_cpm < floor_cpm:
+    elif floor_cpm is not None and wanted < floor_cpm:
         bid_cpm, reason = None, Reason.BELOW_FLOOR
     # What Price(…) does, without the call that every named tuple makes in between.
     parts = (generation.entity_code, reason, bid_cpm, run.run_id, key, base, by_domain, by_npi, floor_cpm)

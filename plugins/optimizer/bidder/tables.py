@@ -79,7 +79,8 @@ class Memcached:
         except IndexError:
             client = self._open(self._timeout_s)
         try:
-            return client.get(place)
+            found: bytes | None = client.get(place)
+            return found
         except (MemcacheError, OSError, LookupError, ValueError) as error:  # the last two: an answer to nothing asked
             raise self._silent(error) from error
         finally:
@@ -118,7 +119,7 @@ class MemcachedTable:
 
     server: Memcached = field(repr=False)
     prefix: str
-    known: array = field(repr=False)
+    known: "array[int]" = field(repr=False)
 
     @classmethod
     def describe(cls, server: Memcached, bids: Mapping[str, float], *, content_id: str) -> "MemcachedTable":

@@ -69,8 +69,8 @@ def show(run: RunId, as_json: AsJson = False) -> None:
     print_table("Features", columns, ([feature[column] for column in columns] for feature in document["features"]))
     if document["macro_combination"]:
         console.print(Text.assemble("Key: ", document["macro_combination"]))
-    columns = ("metric_section", "metric_key", "metric_value")
-    print_table("Metrics", columns, ([metric[column] for column in columns] for metric in document["metrics"]))
+    facts = ("metric_section", "metric_key", "metric_value")
+    print_table("Metrics", facts, ([metric[fact] for fact in facts] for metric in document["metrics"]))
 
 
 def run_document(engine: Any, run_id: str) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def entities(as_json: AsJson = False) -> None:
     """List the entities, with what is live and what is wrong."""
     engine = connect()
     good, broken = entity_rows.read_definitions(engine)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "entity_code": d.entity.entity_code,
             "object_id": d.entity.object_id,
@@ -141,7 +141,7 @@ def entities(as_json: AsJson = False) -> None:
         ),
     )
     if wrong:
-        print_table("invalid", ["entity", "problem"], (row.values() for row in wrong))
+        print_table("invalid", ["entity", "problem"], (list(row.values()) for row in wrong))
 
 
 def _active_outcome(engine: Any, run_id: str | None) -> str | None:

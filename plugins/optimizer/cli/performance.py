@@ -12,7 +12,7 @@ from optimizer.control_plane.records import Deployment
 from optimizer.core.live.performance import FIGURES, LIVE, VERDICT_NUMBERS, say, say_difference
 from optimizer.presentation.terminal import console, print_json, print_table
 
-_VERDICTS = {number: verdict for verdict, number in VERDICT_NUMBERS.items()}
+_VERDICTS: dict[float | None, str] = {number: verdict for verdict, number in VERDICT_NUMBERS.items()}
 
 
 def live(entity: EntityCode, as_json: AsJson = False) -> None:

@@ -15,7 +15,7 @@ from optimizer.presentation.terminal import console, print_table
 from optimizer.reporting.forecast import forecast_of, forecast_sentence
 from optimizer.reporting.learning import learning_sentence
 
-_VERDICTS = {code: verdict for verdict, code in VERDICT_CODES.items()}
+_VERDICTS: dict[float | None, str] = {code: verdict for verdict, code in VERDICT_CODES.items()}
 _ORDER = ("failed", "holds", "warning")
 
 

@@ -83,11 +83,11 @@ class AirflowApi:
     def trigger(self, dag_id: str, *, conf: dict[str, Any] | None = None) -> str:
         """Start a run and return its dag_run_id."""
         body = {"logical_date": None, "conf": conf or {}}
-        return self._request("POST", f"/dags/{_quoted(dag_id)}/dagRuns", json=body)["dag_run_id"]
+        return str(self._request("POST", f"/dags/{_quoted(dag_id)}/dagRuns", json=body)["dag_run_id"])
 
     def dag_run(self, dag_id: str, run_id: str) -> str:
         """Return the run's state: queued, running, success or failed."""
-        return self._request("GET", _run_path(dag_id, run_id))["state"]
+        return str(self._request("GET", _run_path(dag_id, run_id))["state"])
 
     def wait_for_run(self, dag_id: str, run_id: str, *, timeout_s: float) -> str:
         """Return the state in which the run ended.
@@ -125,7 +125,7 @@ class AirflowApi:
 
     def pool_slots(self, name: str) -> int:
         """Return how many slots the pool has."""
-        return self._request("GET", f"/pools/{_quoted(name)}")["slots"]
+        return int(self._request("GET", f"/pools/{_quoted(name)}")["slots"])
 
     def import_errors(self) -> list[DagImportError]:
         """Return the DAG files that cannot be imported."""

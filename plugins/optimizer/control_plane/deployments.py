@@ -124,7 +124,8 @@ def start_canary(engine: Engine, *, entity_code: str, run_id: str, canary_pct: i
     """
 
     def choose(connection: Connection, entity: RowMapping, active: list[Deployment]) -> dict[str, int]:
-        tried = {canary_of(deployment.deployed_by) for deployment in active} - {None, run_id}
+        canaries = (canary_of(deployment.deployed_by) for deployment in active)
+        tried = {canary for canary in canaries if canary is not None and canary != run_id}
         if tried and len(active) > 1:
             raise PromotionRefused(
                 f"entity {entity_code}: run {run_id} does not go live by itself: run {min(tried)} is being tried on a "

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, ExceptionContext, NullPool, create_engine, event, make_url
-from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from optimizer.control_plane.failures import explain, is_timeout
@@ -51,7 +50,7 @@ def open_engine(url: str) -> Engine:
     return _prepare(engine, _name(parsed))
 
 
-def open_engine_from(connect: Callable[[], DBAPIConnection], *, dialect: str, name: str = "control plane") -> Engine:
+def open_engine_from(connect: Callable[[], Any], *, dialect: str, name: str = "control plane") -> Engine:
     """Return an engine over the connections that `connect` makes, e.g. an Airflow hook's get_conn.
 
     Args:
@@ -107,7 +106,7 @@ def reading(engine: Engine) -> Iterator[Connection]:
 
 def database_name(engine: Engine) -> str:
     """Return what messages call the database: host and name, never the password."""
-    return engine.get_execution_options()["database_name"]
+    return str(engine.get_execution_options()["database_name"])
 
 
 @contextmanager

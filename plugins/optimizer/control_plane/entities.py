@@ -71,7 +71,7 @@ class _Unusable(Exception):
     """Why an entity is invalid; leaves this module as a BrokenEntity."""
 
 
-def _read(connection: Connection, wanted: Select) -> tuple[list[EntityDefinition], list[BrokenEntity]]:
+def _read(connection: Connection, wanted: Select[Any]) -> tuple[list[EntityDefinition], list[BrokenEntity]]:
     rows = connection.execute(_with_version(wanted)).mappings().all()
     keys, values = _read_keys(connection, wanted), _read_values(connection, wanted)
     macros, shared_prefixes = _read_macros(connection), _read_shared_prefixes(connection)
@@ -88,7 +88,7 @@ def _read(connection: Connection, wanted: Select) -> tuple[list[EntityDefinition
     return definitions, broken
 
 
-def _with_version(wanted: Select) -> Select:
+def _with_version(wanted: Select[Any]) -> Select[Any]:
     """Add the entity's version; its JSON stays text, so that one bad text cannot fail the whole read."""
     return wanted.add_columns(
         versions.c.version_code,
@@ -97,7 +97,7 @@ def _with_version(wanted: Select) -> Select:
     ).outerjoin(versions, versions.c.version_id == entities.c.current_version_id)
 
 
-def _read_keys(connection: Connection, wanted: Select) -> Mapping[int, list[RowMapping]]:
+def _read_keys(connection: Connection, wanted: Select[Any]) -> Mapping[int, list[RowMapping]]:
     columns = [
         type_coerce(column, Integer).label(column.name) if isinstance(column.type, Boolean) else column
         for column in version_configs.c
@@ -109,7 +109,7 @@ def _read_keys(connection: Connection, wanted: Select) -> Mapping[int, list[RowM
     return _group(connection.execute(statement).mappings(), by="version_id")
 
 
-def _read_values(connection: Connection, wanted: Select) -> Mapping[int, list[RowMapping]]:
+def _read_values(connection: Connection, wanted: Select[Any]) -> Mapping[int, list[RowMapping]]:
     of_wanted = entity_configs.c.entity_id.in_(wanted.with_only_columns(entities.c.entity_id))
     columns = (entity_configs.c.entity_id, entity_configs.c.config_key, entity_configs.c.config_value)
     statement = select(*columns).where(of_wanted).order_by(entity_configs.c.config_key)
@@ -193,7 +193,7 @@ def _parse_macros(rows: Iterable[RowMapping]) -> tuple[FeatureMacro, ...]:
     return tuple(macros.values())
 
 
-def _validate(model: type[AnyModel], fields: Mapping[str, Any], *, where: str) -> AnyModel:
+def _validate(model: type[AnyModel], fields: RowMapping | Mapping[str, Any], *, where: str) -> AnyModel:
     try:
         return model.model_validate(dict(fields))
     except ValidationError as error:

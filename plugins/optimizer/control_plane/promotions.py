@@ -49,9 +49,9 @@ def _past_reasons(connection: Connection, run: Run) -> Iterable[str]:
 
 def _is_newer(other: Run, run: Run) -> bool:
     """Compare the ends of the windows; where they are the same or unknown, when the runs began."""
-    ends = (other.data_end_dt, run.data_end_dt)
-    if None not in ends and ends[0] != ends[1]:
-        return ends[0] > ends[1]
+    other_end, end = other.data_end_dt, run.data_end_dt
+    if other_end is not None and end is not None and other_end != end:
+        return other_end > end
     return other.created_at > run.created_at
 
 

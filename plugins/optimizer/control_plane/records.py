@@ -1,11 +1,12 @@
 """Frozen models of what is in the tables; times are aware UTC, statuses the words of this system."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict
+from sqlalchemy import RowMapping
 
 from optimizer.core.checks.outcome import outcome_text
 from optimizer.core.config.merge import ConfigKey
@@ -194,6 +195,6 @@ class Deployment(Record):
 AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 
-def read_rows(model: type[AnyRecord], rows: Iterable[Mapping[str, Any]]) -> list[AnyRecord]:
+def read_rows(model: type[AnyRecord], rows: Iterable[RowMapping]) -> list[AnyRecord]:
     """Return the rows as records of `model`."""
     return [model.model_validate(dict(row)) for row in rows]

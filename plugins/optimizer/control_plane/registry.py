@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, ConfigDict
-from sqlalchemy import Connection, Engine, Table, delete, insert, select
+from sqlalchemy import Connection, Engine, RowMapping, Table, delete, insert, select
 
 from optimizer.control_plane.engine import reading, transaction
 from optimizer.control_plane.records import (
@@ -167,7 +167,7 @@ def _replace_rows(connection: Connection, table: Table, *, run_id: str, rows: It
         connection.execute(insert(table), own_rows)
 
 
-def _read(engine: Engine, table: Table, *, run_id: str, order: tuple[str, ...]) -> Iterable[Mapping[str, Any]]:
+def _read(engine: Engine, table: Table, *, run_id: str, order: tuple[str, ...]) -> Iterable[RowMapping]:
     statement = select(table).where(table.c.run_id == run_id).order_by(*(table.c[name] for name in order))
     with reading(engine) as connection:
         return connection.execute(statement).mappings().all()

@@ -66,9 +66,9 @@ def _read_entity(connection: Connection, entity: RowMapping) -> ServedEntity:
 
 
 def _read_runs(connection: Connection, entity_id: int) -> Iterable[DeployedRun]:
-    columns = (deployments.c.run_id, deployments.c.traffic_pct)
-    columns += (runs.c.status, runs.c.validation_status, runs.c.s3_output_path)
-    deployed = select(*columns).join(runs, runs.c.run_id == deployments.c.run_id)
+    of_deployment = (deployments.c.run_id, deployments.c.traffic_pct)
+    of_run = (runs.c.status, runs.c.validation_status, runs.c.s3_output_path)
+    deployed = select(*of_deployment, *of_run).join(runs, runs.c.run_id == deployments.c.run_id)
     active = deployed.where(deployments.c.entity_id == entity_id, deployments.c.is_active.is_(True))
     for row in connection.execute(active.order_by(deployments.c.run_id)).mappings().all():
         yield DeployedRun.model_validate({**row, "key_parts": _read_key_parts(connection, row["run_id"])})

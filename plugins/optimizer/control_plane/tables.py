@@ -186,7 +186,8 @@ runs = _table(
     sa.Index(None, "status", "created_at"),
     sa.Index(None, "entity_id", "status", "validation_status", "created_at"),
 )
-sa.event.listen(runs, "after_create", sa.DDL(RUN_CODE_TRIGGER).execute_if(dialect="sqlite"))
+_run_code_trigger = sa.DDL(RUN_CODE_TRIGGER)  # type: ignore[no-untyped-call]  # SQLAlchemy gives it no types
+sa.event.listen(runs, "after_create", _run_code_trigger.execute_if(dialect="sqlite"))
 
 run_configs = _table(
     "opt_run_configs",

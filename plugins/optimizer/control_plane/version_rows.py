@@ -40,8 +40,9 @@ def ensure_row(connection: Connection, table: Table, key: str, values: Mapping[s
     same = [table.c[name] == value for name, value in identity.items()]
     found = connection.execute(select(table.c[key]).where(*same)).scalar_one_or_none()
     if found is not None:
-        return found
-    return connection.execute(insert(table).values(**identity, **values)).inserted_primary_key[0]
+        return int(found)
+    made: Any = connection.execute(insert(table).values(**identity, **values)).inserted_primary_key
+    return int(made[0])
 
 
 def _columns(key: ConfigKey) -> dict[str, Any]:

@@ -20,6 +20,8 @@ def reason_to_hold(row: Run) -> str | None:
         return f"run {row.run_id} is {row.status}; only a completed run can be promoted"
     if row.validation_status != "passed":
         return f"validation of run {row.run_id} failed: {row.error_message}"
+    if row.started_at is None or row.data_end_dt is None:
+        return f"run {row.run_id} has no start or no window, so nobody knows how old its data are"
     settings = read_settings(dict(row.config_snapshot or {}))
     age = row.started_at - row.data_end_dt
     if age > timedelta(days=settings.max_data_age_days) and not settings.promote_old_window:
@@ -62,4 +64,5 @@ def _read_checks(row: Run, systems: Systems) -> list[dict[str, Any]]:
     output_uri = row.s3_output_path or ""
     manifest = read_manifest(systems.store, output_uri)
     content = read_verified(systems.store, output_uri=output_uri, manifest=manifest, name=METRICS_FILE)
-    return json.loads(content)["checks"]
+    checks: list[dict[str, Any]] = json.loads(content)["checks"]
+    return checks

@@ -175,7 +175,7 @@ def _take_back(worse: Sequence[LiveRun], change: _Change) -> None:
 
 def _complaints(entity_code: str, run: LiveRun, *, beside_control: Sequence[Finding]) -> list[str]:
     head = f"entity {entity_code}: run {run.run_id} ({run.traffic_pct} % of the traffic)"
-    against = [("forecast", run.findings)]
+    against: list[tuple[str, Sequence[Finding]]] = [("forecast", run.findings)]
     if run.control_id is not None:
         against.append((f"control, run {run.control_id}", beside_control))
     complaints = []

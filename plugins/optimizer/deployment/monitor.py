@@ -15,6 +15,7 @@ from optimizer.core.live.live_window import MOST_OF_A_DAY, WHOLE_DAY, first_unse
 from optimizer.core.live.performance import (
     LIVE,
     VERDICT_NUMBERS,
+    Finding,
     ForecastFigures,
     Limits,
     against_control,
@@ -102,7 +103,7 @@ def look_at(
         run_id, (forecast, problem) = row.run_id, forecasts[row.run_id]
         control_id = next((other.run_id for other in active if other.run_id != run_id), None)
         own, seed = _days_of(totals, run_id, most[run_id]), crc32(run_id.encode())
-        control_findings = ()
+        control_findings: tuple[Finding, ...] = ()
         if control_id is not None:
             control_findings = against_control(
                 _days_of(totals, run_id, whole[run_id]),

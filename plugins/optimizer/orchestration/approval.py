@@ -28,8 +28,10 @@ class PromotionApproval(ApprovalOperator):
             return {"approved_by": None}
         self.subject, self.body = request.subject, request.body
         # The DAG run itself ends at its own time-out, which knows the entity's value and not the run's.
-        self.response_timeout = min(timedelta(hours=request.timeout_hours), self.response_timeout)
-        return super().execute(context)
+        own, longest = timedelta(hours=request.timeout_hours), self.response_timeout
+        self.response_timeout = own if longest is None else min(own, longest)
+        answer: dict[str, Any] = super().execute(context)
+        return answer
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Return who approved."""

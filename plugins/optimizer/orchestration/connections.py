@@ -54,7 +54,8 @@ def connect_control_plane(*, answer_timeout_s: int = PARSE_ANSWER_TIMEOUT_S) -> 
     """
     connection = BaseHook.get_connection(CONTROL_PLANE_CONNECTION)
     if connection.conn_type == "sqlite":
-        return open_engine_from(SqliteHook(sqlite_conn_id=CONTROL_PLANE_CONNECTION).get_conn, dialect="sqlite")
+        sqlite = SqliteHook(sqlite_conn_id=CONTROL_PLANE_CONNECTION)  # type: ignore[no-untyped-call]
+        return open_engine_from(sqlite.get_conn, dialect="sqlite")
     if connection.conn_type == "mysql":
         if (client := connection.extra_dejson.get("client")) != MYSQL_CLIENT:
             raise ConfigError(

@@ -137,7 +137,8 @@ def _longest_wait(definition: EntityDefinition) -> timedelta:
     """How long a run may wait for a person, beyond what its other tasks take."""
     own = (key for key in definition.config_keys if key.config_key == "approval_timeout_hours")
     key = next(own, None)
-    return timedelta(hours=int(effective_value(key, definition) if key else RunSettings().approval_timeout_hours))
+    hours = effective_value(key, definition) if key else None
+    return timedelta(hours=int(RunSettings().approval_timeout_hours if hours is None else hours))
 
 
 def _wire(entity_code: str, *, longest_wait: timedelta) -> None:
@@ -204,7 +205,7 @@ def _wire(entity_code: str, *, longest_wait: timedelta) -> None:
         upload(),
         register(),
         approve,
-        promote(approve.output),
+        promote(approve.output),  # type: ignore[arg-type]  # the task gets the value; its type knows only that
         # As a teardown it also runs where a person marks the DAG run failed.
         close_run().as_teardown(on_failure_fail_dagrun=True),
     )

@@ -68,7 +68,8 @@ def build_monitor_dag() -> DAG:
             _raise_alerts(found, entity_codes)
 
         entity_codes = list_entities()
-        raise_alerts(watch.expand(entity_code=entity_codes), entity_codes)
+        # Airflow gives the task the values; its types know only those.
+        raise_alerts(watch.expand(entity_code=entity_codes), entity_codes)  # type: ignore[arg-type]
     return dag
 
 
@@ -87,7 +88,8 @@ def _watch(entity_code: str) -> dict[str, Any]:
     from optimizer.deployment.monitor import monitor_entity
     from optimizer.orchestration.connections import connect_systems
 
-    get_current_context()["entity_code"] = entity_code
+    context: Any = get_current_context()
+    context["entity_code"] = entity_code
     found = monitor_entity(entity_code, systems=connect_systems(), now=datetime.now(UTC))
     for line in (*found["runs"], *found["actions"]):
         log.info("%s", line)

@@ -1,7 +1,5 @@
 """The pictures of the bids: where they lie, what set them, whom they reach, and what multipliers make of them."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -93,7 +91,7 @@ def coverage(story: RunStory) -> Panel:
     requests = table["bids"].to_numpy(float) / max(1.0, table["bids"].sum())
     everything, served = np.cumsum(requests), np.cumsum(requests * table["is_served"].to_numpy(bool))
     shown = np.unique(np.geomspace(1, max(1, len(table)), _CURVE_POINTS).round().astype(int)) - 1
-    is_single, served_count = len(table) < 2, table["is_served"].sum()
+    is_single, served_count = len(table) < 2, int(table["is_served"].sum())
 
     def plot(axes: Axes) -> None:
         style = {"marker": "o", "markersize": 5, "clip_on": False} if is_single else {"linewidth": 1.8}
@@ -173,8 +171,10 @@ def _bin_edges(values: np.ndarray) -> np.ndarray:
     """Round edges of about thirty bins that hold the values."""
     low, high = float(np.min(values)), float(np.max(values))
     margin = max(0.02 * (high - low), 0.01 * abs(high), 0.005)
-    return MaxNLocator(30, steps=ROUND_STEPS).tick_values(max(0.0, low - margin), high + margin)
+    return np.asarray(MaxNLocator(30, steps=ROUND_STEPS).tick_values(max(0.0, low - margin), high + margin))
 
 
-def _histogram(values: Sequence[float], *, weights: Sequence[float], edges: np.ndarray, total: float) -> np.ndarray:
+def _histogram(
+    values: np.ndarray | pd.Series, *, weights: np.ndarray | pd.Series, edges: np.ndarray, total: float
+) -> np.ndarray:
     return np.histogram(values, bins=edges, weights=weights)[0] / max(1.0, total)

@@ -84,7 +84,7 @@ def feature_signals(story: RunStory) -> Panel:
 
     def plot(figure: Figure) -> None:
         signal, gain = figure.subplots(1, 2, sharey=True)
-        figure.get_layout_engine().set(wspace=0.08)
+        figure.set_layout_engine("constrained", wspace=0.08)
         signal.barh(place, [_or_zero(f["signal_score"]) for f in features], height=0.5, color=colours)
         for at, feature, colour in zip(place, features, colours, strict=True):
             if feature["is_anchor"]:
@@ -111,7 +111,7 @@ def feature_signals(story: RunStory) -> Panel:
     )
 
 
-def wilson_interval(rate: np.ndarray, trials: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def wilson_interval(rate: np.ndarray | np.float64, trials: np.ndarray | np.float64) -> tuple[np.ndarray, np.ndarray]:
     """Return the 95 % interval of binomial rates. Source: Wilson, 1927."""
     spread = _Z_95**2 / trials
     centre = (rate + spread / 2) / (1 + spread)
@@ -119,14 +119,16 @@ def wilson_interval(rate: np.ndarray, trials: np.ndarray) -> tuple[np.ndarray, n
     return np.maximum(0.0, centre - half), np.minimum(1.0, centre + half)
 
 
-def _curve_span(story: RunStory, segment: Mapping[str, Any]) -> np.ndarray:
+def _curve_span(story: RunStory, segment: Mapping[str, Any] | pd.Series) -> np.ndarray:
     marks = [segment[name] for name in ("suggested_bid_cpm", "mean_bid_cpm")]
     known = [mark for mark in marks if np.isfinite(mark)] or [story.max_bid_cpm / 2]
     low, high = max(0.4 * min(known), 0.85 * segment["trust_low_cpm"]), 1.15 * segment["trust_high_cpm"]
     return np.linspace(min(low, 0.9 * min(known)), max(min(high, 2.2 * max(known)), 1.1 * max(known)), _CURVE_POINTS)
 
 
-def _curve_panel(segment: Mapping[str, Any], bid: np.ndarray, rate: np.ndarray, *, name: str, top: float) -> Panel:
+def _curve_panel(
+    segment: Mapping[str, Any] | pd.Series, bid: np.ndarray, rate: np.ndarray, *, name: str, top: float
+) -> Panel:
     suggested, seen = segment["suggested_bid_cpm"], segment["recent_win_rate"]
     low, high = wilson_interval(np.float64(seen), np.float64(max(segment["recent_bids"], 1)))
 

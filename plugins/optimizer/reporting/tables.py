@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from optimizer.core.checks.outcome import verdict_of
+from optimizer.core.frames import rows_of
 from optimizer.presentation.formats import amount, change, count, measure, percent, points, segments, signed_amount
 from optimizer.reporting.report_data import RunStory
 
@@ -128,7 +129,7 @@ def change_rows(story: RunStory) -> list[ChangeRow]:
             requests=count(row.bids),
             reason=reason_name(row.reason),
         )
-        for row in largest.head(MOST_CHANGES).itertuples()
+        for row in rows_of(largest.head(MOST_CHANGES))
     ]
 
 
@@ -165,7 +166,7 @@ def reason_rows(story: RunStory) -> list[ReasonRow]:
             count(row.segments),
             percent(row.requests / shares["requests"].sum()),
         )
-        for row in shares.itertuples()
+        for row in rows_of(shares)
     ]
 
 
@@ -206,7 +207,7 @@ def segment_rows(story: RunStory) -> list[tuple[str, ...]]:
             "yes" if row.is_served else "no",
             reason_name(row.reason),
         )
-        for row in largest.itertuples()
+        for row in rows_of(largest)
     ]
 
 

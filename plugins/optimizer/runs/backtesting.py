@@ -48,7 +48,7 @@ def backtest_bids(
         segment_key([None if value == MISSING else value for value in (name if isinstance(name, tuple) else (name,))])
         for name in groups.groups
     ]
-    position = segments.index.get_indexer(keys)
+    position = segments.index.get_indexer(pd.Index(keys))
     latest = latest.assign(segment=position[groups.ngroup().to_numpy()])
     level, slope = segments["level"].to_numpy(float), segments["slope"].to_numpy(float)
     log_reference = np.log(report.reference_cpm)

@@ -12,6 +12,7 @@ import pandas as pd
 
 from optimizer.artifacts.manifest import read_manifest, read_verified
 from optimizer.control_plane import runs
+from optimizer.core.frames import groups_of
 from optimizer.core.landscape.cells import MISSING, know_planned
 from optimizer.core.pricing.forecast import EarlierForecast
 from optimizer.core.serving.keys import segment_key
@@ -106,8 +107,8 @@ def forecast_of(plan: PlannedBids) -> EarlierForecast | None:
 def _is_same_day(run_id: str, next_run_id: str | None, systems: Systems) -> bool:
     if next_run_id is None:
         return False
-    days = [runs.read_run(systems.engine, one).started_at for one in (run_id, next_run_id)]
-    return None not in days and days[0].date() == days[1].date()
+    start, next_start = (runs.read_run(systems.engine, one).started_at for one in (run_id, next_run_id))
+    return start is not None and next_start is not None and start.date() == next_start.date()
 
 
 def previous_bids(
@@ -134,7 +135,8 @@ def previous_bids(
     planned = _keys(parts, active.features).map(known).astype(float).fillna(active.fallback_cpm)
     weighed = pd.DataFrame({"log": np.log(planned) * parts["bids"], "bids": parts["bids"]})
     sums = weighed.groupby(_keys(parts, features).to_numpy()).sum()
-    return np.exp(sums["log"] / sums["bids"]).to_dict()
+    means = pd.Series(np.exp(sums["log"] / sums["bids"])).to_dict()
+    return {str(key): cpm for key, cpm in means.items()}
 
 
 def _keys(parts: pd.DataFrame, features: Sequence[str]) -> pd.Series:
@@ -173,7 +175,7 @@ def with_planned_bids(
     """Return prepared cells with `log_planned` where the run that bid them is known."""
     if not features_by_run:
         return cells
-    for run_id, table in stage.get_frame(staging.PLANNED_BIDS).groupby("run_id"):
+    for run_id, table in groups_of(stage.get_frame(staging.PLANNED_BIDS), "run_id"):
         if unknown := sorted(set(features_by_run[run_id]) - set(cells.columns)):
             log.info("the key of run %s has %s, no candidate now: its plan is not known", run_id, ", ".join(unknown))
             continue

@@ -266,7 +266,7 @@ def _above_following_floor(segments: pd.DataFrame, plan: BidPlan, learned: Learn
 
     followed = mean_bid(plan.table["suggested_bid_cpm"])
     if policy.step_limit < ONE_DAY_STEP:
-        followed = np.maximum(followed, mean_bid(segments["step_from_cpm"]))
+        followed = followed.clip(lower=mean_bid(segments["step_from_cpm"]))
     floor = learned.report.following_floor_share * followed
     raised = segments.assign(hidden_floor_cpm=np.maximum(segments["hidden_floor_cpm"], floor))
     return _without_hope(raised, step_limit=policy.step_limit, cap_cpm=policy.max_bid_cpm)

@@ -81,7 +81,8 @@ class Staging:
 
     def get_frame(self, name: str, *, columns: Sequence[str] | None = None) -> pd.DataFrame:
         with TemporaryDirectory(prefix="optimizer-") as folder:
-            return pd.read_parquet(self.get_file(name, Path(folder) / Path(name).name), columns=columns)
+            path = self.get_file(name, Path(folder) / Path(name).name)
+            return pd.read_parquet(path, columns=None if columns is None else list(columns))
 
     def _check(self, name: str, sha256: str) -> None:
         if sha256 != self.checksums[name]:

@@ -43,7 +43,8 @@ class TrackedTraining:
         self._trials += 1
         if self._log is not None:
             metadata = {"foldLosses": trial.fold_losses, **({"error": trial.error} if trial.error else {})}
-            self._log_iteration(
+            _log_iteration(
+                self._log,
                 trial.number,
                 samples=trial.samples,
                 score=trial.loss,
@@ -58,7 +59,7 @@ class TrackedTraining:
             return
         tuning = report.tuning
         if not self._trials:
-            self._log_iteration(0, samples=report.held_out, score=report.wr_model_logloss, params={})
+            _log_iteration(self._log, 0, samples=report.held_out, score=report.wr_model_logloss, params={})
         changes: dict[str, Any] = {"final_score": report.wr_model_logloss}
         if tuning is not None and tuning.later_best_loss is not None:
             used = tuning.later_best_loss if tuning.is_used else tuning.later_usual_loss
@@ -75,11 +76,12 @@ class TrackedTraining:
         unsent = {name: float(sum(getattr(report, name).values())) for name in _UNSENT}
         self.figures = {"is_complete": float(report.is_complete), "sent": float(sum(report.sent.values())), **unsent}
 
-    def _log_iteration(self, number: int, *, samples: list[dict[str, Any]], **fields: Any) -> None:
-        counts = {"samples_in_iteration": len(samples)}
-        counts["successful_samples"] = sum(sample["is_within_chance"] for sample in samples)
-        self._log.log_iteration(number, **counts, **fields)
-        self._log.log_samples(number, map(_sample, samples))
+
+def _log_iteration(run_log: Any, number: int, *, samples: list[dict[str, Any]], **fields: Any) -> None:
+    counts = {"samples_in_iteration": len(samples)}
+    counts["successful_samples"] = sum(sample["is_within_chance"] for sample in samples)
+    run_log.log_iteration(number, **counts, **fields)
+    run_log.log_samples(number, map(_sample, samples))
 
 
 @contextmanager
@@ -115,6 +117,8 @@ def track_end(row: Run, *, systems: Systems) -> None:
 
 def _open(row: Run, systems: Systems) -> Any | None:
     """Return the log of the row's run in the tracking service; the same words each time make it the same run."""
+    if systems.track_run is None:
+        return None
     try:
         snapshot: Mapping[str, Any] = row.config_snapshot or {}
         return systems.track_run(

@@ -1,6 +1,6 @@
 """What a person is shown who confirms a run: its numbers, and what changes against the run that is live."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -203,7 +203,7 @@ def _checks(checks: list[dict[str, Any]]) -> str:
     return f"**Validation:** {len(checks)} checks, {len(failed)} warn.{meaning}\n\n" + "\n".join(map(_warning, failed))
 
 
-def _warning(check: dict[str, Any]) -> str:
+def _warning(check: Mapping[str, Any]) -> str:
     text = f"- `{check['name']}` is {measure(check['figure'])}, must be {check['relation']} {measure(check['limit'])}"
     return f"{text}: {check['message']}" if check.get("message") else text
 

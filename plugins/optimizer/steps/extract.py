@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import pandas as pd
 
+from optimizer.core.frames import rows_of
 from optimizer.core.landscape.slope import RANDOMISED_DAYS
 from optimizer.runs import staging
 from optimizer.runs.handle import RunHandle, read_settings, read_snapshot
@@ -65,7 +66,7 @@ def _read_log(snapshot: dict[str, Any], systems: Systems, stage: staging.Staging
         features = check_contract(connection, features=[name for name in named if name not in multiplied])
         totals = read_totals(connection, window=window)
         is_second_price = settings.auction_type == "second_price"
-        extractions = {
+        extractions: dict[str, Callable[..., int]] = {
             staging.SEGMENT_CELLS: partial(
                 extract_segment_cells,
                 features=features,
@@ -90,7 +91,7 @@ def _daily_counts(stage: staging.Staging, totals: dict[str, Any]) -> list[dict[s
     """Bids and wins of each day with bids, in order."""
     cells = stage.get_frame(totals["files"][staging.SEGMENT_CELLS], columns=["day", "bids", "wins"])
     days = cells.groupby("day", sort=True)[["bids", "wins"]].sum()
-    return [{"bids": int(day.bids), "wins": int(day.wins)} for day in days.itertuples()]
+    return [{"bids": int(day.bids), "wins": int(day.wins)} for day in rows_of(days)]
 
 
 def _runs_that_bid(stage: staging.Staging, totals: dict[str, Any]) -> list[str]:

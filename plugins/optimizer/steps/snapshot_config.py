@@ -125,6 +125,9 @@ def _recent_volumes(entity_code: str, systems: Systems) -> list[float]:
     """Bids a day of the entity's latest runs that passed validation, the newest first."""
     found = runs.list_runs(systems.engine, entity_code=entity_code, limit=RECENT_RUNS_READ)
     completed = [run for run in found if run.status == "completed" and run.validation_status == "passed"]
-    good = [run for run in completed if run.total_bids and run.data_start_dt]
-    day = timedelta(days=1)
-    return [run.total_bids / max(1.0, (run.data_end_dt - run.data_start_dt) / day) for run in good][:RECENT_RUNS]
+    volumes = [
+        run.total_bids / max(1.0, (run.data_end_dt - run.data_start_dt) / timedelta(days=1))
+        for run in completed
+        if run.total_bids and run.data_start_dt and run.data_end_dt
+    ]
+    return volumes[:RECENT_RUNS]

@@ -37,7 +37,8 @@ def upload(run: RunHandle, *, systems: Systems, now: datetime) -> dict[str, Any]
         "max_bid_cpm": settings.max_bid_cpm,
     }
     with TemporaryDirectory(prefix="optimizer-") as folder:
-        started_at = runs.read_run(systems.engine, run.run_id).started_at
+        row = runs.read_run(systems.engine, run.run_id)
+        started_at = row.started_at or row.created_at
         files = write_outputs(
             Path(folder), run=run, stage=stage, snapshot=snapshot, settings=settings, started_at=started_at
         )

@@ -138,9 +138,10 @@ class _Staged:
             changed=[name for name, sha256 in noted.items() if self.checksums.get(name) != sha256],
         )
         multipliers = {"domain": (self.domains, DOMAIN_BOUNDS), "npi": (self.npis, NPI_BOUNDS)}
+        published = {key: (table, bounds) for key, (table, bounds) in multipliers.items() if table is not None}
         return [
             *table_checks(tables, self.measured),
-            *multiplier_checks({key: pair for key, pair in multipliers.items() if pair[0] is not None}),
+            *multiplier_checks(published),
             *volume_checks(self.measured, figures=self.figures, cells=self.cells, settings=self.settings),
             *bid_checks(self.bids, self.measured, figures=self.figures, reach=self.reach, settings=self.settings),
         ]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import lightgbm as lgb
 import numpy as np
@@ -43,7 +44,10 @@ class Categories:
 
     def encode(self, frame: pd.DataFrame) -> np.ndarray:
         """Return the codes, shape (n_rows, n_features)."""
-        columns = [pd.Index(values).get_indexer(frame[feature].astype(str)) for feature, values in self.values.items()]
+        columns = [
+            pd.Index(values).get_indexer(pd.Index(frame[feature].astype(str)))
+            for feature, values in self.values.items()
+        ]
         return np.column_stack(columns).astype(float)
 
 
@@ -131,8 +135,8 @@ class _Rows:
     failures: np.ndarray
 
     @property
-    def doubled(self) -> dict[str, np.ndarray]:
-        """Two rows for each: one that succeeded, one that failed."""
+    def doubled(self) -> dict[str, Any]:
+        """What `lgb.Dataset` takes: two rows for each, one that succeeded and one that failed."""
         return {
             "data": np.concatenate([self.design, self.design]),
             "label": np.repeat([1.0, 0.0], len(self.design)),

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import xlogy
 
+from optimizer.core.frames import rows_of
 from optimizer.core.landscape.cells import unmask
 from optimizer.core.serving.keys import segment_key
 from optimizer.training.context import Context
@@ -75,7 +76,7 @@ def segment_samples(cells: pd.DataFrame, features: tuple[str, ...]) -> list[dict
     top = sums.sort_values("bids", ascending=False, kind="stable").head(MAX_SEGMENTS).reset_index()
     names = pd.DataFrame({feature: unmask(top[feature]) for feature in features}).to_numpy(object)
     samples = []
-    for name, row in zip(names, top.itertuples(), strict=True):
+    for name, row in zip(names, rows_of(top), strict=True):
         predicted, observed = row.predicted / row.bids, row.wins / row.bids
         error = float(np.sqrt(predicted * (1 - predicted) / row.bids))
         samples.append(

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from optimizer.core.frames import groups_of
 from optimizer.core.landscape.cells import unmask, weighted_quantile
 from optimizer.core.landscape.click_rate import estimate_click_rates
 from optimizer.core.landscape.slope import mean_by_group
@@ -46,7 +47,7 @@ def segment_rows(context: Context, win_rate: WinRate, clicks: ClickModel) -> pd.
     segments["floor_cpm"] = _floors(cells, cells["segment"].to_numpy(), len(segments))
     segments["click_rate"] = (
         click_rates(clicks.booster, segments, categories=context.categories)
-        if clicks.is_used
+        if clicks.booster is not None and clicks.is_used
         else estimate_click_rates(segments, features, global_rate=_global_click_rate(job))
     )
     for feature in features:
@@ -79,7 +80,7 @@ def _floors(cells: pd.DataFrame, group: np.ndarray, size: int) -> np.ndarray:
     floors = np.full(size, np.nan)
     known = cells["floor_cpm_max"].notna().to_numpy()
     frame = pd.DataFrame({"group": group[known], "floor": cells["floor_cpm_max"][known], "bids": cells["bids"][known]})
-    for segment, rows in frame.groupby("group"):
+    for segment, rows in groups_of(frame, "group"):
         floors[segment] = weighted_quantile(rows["floor"], rows["bids"], 0.9)
     return floors
 

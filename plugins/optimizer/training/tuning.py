@@ -132,11 +132,11 @@ def _predict(parameters: ModelParameters, context: Context, later: pd.DataFrame)
 
 def _judge(trials: list[Trial], context: Context, later: pd.DataFrame) -> TuningReport:
     """Compare the best trial's parameters with the usual ones on the later days, which decided nothing so far."""
-    known = [trial for trial in trials if trial.loss is not None]
+    known = [(trial.loss, trial) for trial in trials if trial.loss is not None]
     usual = trials[0]
     if usual.loss is None or not known:
         return TuningReport(trials=len(trials), reason=f"the usual parameters cannot be judged: {usual.error}")
-    best = min(known, key=lambda trial: trial.loss)
+    _, best = min(known, key=lambda pair: pair[0])
     figures: dict[str, Any] = {"trials": len(trials), "usual_loss": usual.loss, "best_loss": best.loss}
     if best is usual:
         return TuningReport(**figures, best_trial=0, reason="no trial was better than the usual parameters")

@@ -1,6 +1,7 @@
 """The win-rate model: fitted on early days, its curve on later ones, judged on the latest, then refitted for use."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import lightgbm as lgb
 import numpy as np
@@ -67,7 +68,8 @@ def fit_win_rate(context: Context) -> WinRate:
     curve, levels = fit_best_curve(_with_identified_slope(context, booster, recent), booster, recent)
     steps = _price_steps(context, curve, levels)
     bins = calibration_bins(predicted, successes=wins, trials=bids)
-    return WinRate(booster, curve, levels, metrics, bins.to_dict("records"), steps, test, predicted)
+    calibration = [{str(name): value for name, value in row.items()} for row in bins.to_dict("records")]
+    return WinRate(booster, curve, levels, metrics, calibration, steps, test, predicted)
 
 
 def _price_steps(context: Context, curve: Curve, levels: SegmentLevels) -> PriceSteps | None:
@@ -101,7 +103,7 @@ def _with_identified_slope(context: Context, booster: lgb.Booster, cells: pd.Dat
         return context
 
 
-def _fit_boosted(context: Context, cells: pd.DataFrame, **options) -> lgb.Booster:
+def _fit_boosted(context: Context, cells: pd.DataFrame, **options: Any) -> lgb.Booster:
     weights = recency_weights(cells["day"], half_life_days=context.half_life.days)
     job = context.job
     return fit_win_model(
@@ -117,19 +119,20 @@ def _fit_boosted(context: Context, cells: pd.DataFrame, **options) -> lgb.Booste
 
 def _calibration(curve: Curve, predicted: np.ndarray, test: pd.DataFrame) -> dict[str, float | None]:
     """How well predictions agree with the test days: over bins, over anchor values and, with jitter, over its reach."""
-    counts = {"successes": test["wins"].to_numpy(float), "trials": test["bids"].to_numpy(float)}
-    error = calibration_error(predicted, **counts, day=test["block"].to_numpy())
-    found = {
+    wins, bids = test["wins"].to_numpy(float), test["bids"].to_numpy(float)
+    error = calibration_error(predicted, successes=wins, trials=bids, day=test["block"].to_numpy())
+    found: dict[str, float | None] = {
         "wr_model_ece": error.value,
         "wr_model_ece_low": error.low,
         "wr_model_ece_high": error.high,
         "wr_model_ece_noise": error.noise,
-        "wr_model_anchor_bias": group_bias(predicted, **counts, group=test["anchor"].to_numpy()),
+        "wr_model_anchor_bias": group_bias(predicted, successes=wins, trials=bids, group=test["anchor"].to_numpy()),
         "wr_model_lce": None,
     }
     is_varied = test["log_planned"].notna().to_numpy()
     if curve.is_randomised and is_varied.any():
-        varied = {name: values[is_varied] for name, values in counts.items()}
         day, by = test["block"].to_numpy()[is_varied], curve.moves(test).move[is_varied]
-        found["wr_model_lce"] = calibration_error(predicted[is_varied], **varied, day=day, by=by).value
+        found["wr_model_lce"] = calibration_error(
+            predicted[is_varied], successes=wins[is_varied], trials=bids[is_varied], day=day, by=by
+        ).value
     return found

@@ -98,9 +98,10 @@ def read_totals(connection: Any, *, window: Window) -> WindowTotals:
             f"{window.data_end_at:%Y-%m-%d %H:%M}) UTC ({int(values['zero_bids'] or 0)} zero bids); check the entity's "
             "object_id, the window and the load of the log"
         )
-    return WindowTotals(
-        **{name: str(value) if name.endswith("_ts") else int(value or 0) for name, value in values.items()}
-    )
+    figures: dict[str, Any] = {
+        name: str(value) if name.endswith("_ts") else int(value or 0) for name, value in values.items()
+    }
+    return WindowTotals(**figures)
 
 
 def extract_segment_cells(

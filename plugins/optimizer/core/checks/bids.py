@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from optimizer.core.checks.measures import BidMeasures
-from optimizer.core.checks.outcome import Check
+from optimizer.core.checks.outcome import Check, Severity
 from optimizer.core.checks.rules import Rule, by_name
 from optimizer.core.checks.stability import MAX_STABILITY_INDEX
 from optimizer.core.config.settings import RunSettings
@@ -148,7 +148,7 @@ def bid_checks(
 
 
 def _comparison_check(problem: str | None, settings: RunSettings) -> Check:
-    severity = "hard" if settings.require_comparison else "soft"
+    severity: Severity = "hard" if settings.require_comparison else "soft"
     text = None if problem is None else f"{problem}, so the daily step cannot be kept"
     return _RULES["incomparable_active_runs"].check(0 if problem is None else 1, 0, problem=text, severity=severity)
 

@@ -78,7 +78,7 @@ class Verdict:
     @property
     def outcome(self) -> str:
         """See `outcome_text`."""
-        return outcome_text("passed" if self.is_passed else "failed", len(self.warnings))
+        return _outcome_text("passed" if self.is_passed else "failed", len(self.warnings))
 
 
 def judge(checks: Iterable[Check]) -> Verdict:
@@ -93,6 +93,10 @@ def outcome_text(status: str | None, warnings: int | None) -> str | None:
         status: opt_runs.validation_status.
         warnings: opt_runs.validation_warnings; None for a run of an older version, which did not count them.
     """
+    return None if status is None else _outcome_text(status, warnings)
+
+
+def _outcome_text(status: str, warnings: int | None) -> str:
     if status != "passed" or not warnings:
         return status
     return f"passed with {warnings} warning{'' if warnings == 1 else 's'}"

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from optimizer.core.checks.outcome import Check
+from optimizer.core.checks.outcome import Check, Severity
 from optimizer.core.checks.rules import Rule, by_name
 from optimizer.core.config.settings import RunSettings
 from optimizer.core.landscape.cells import weighted_quantile
@@ -126,14 +126,14 @@ def _floor_check(values: pd.DataFrame, by: str, settings: RunSettings) -> Check:
     wrong = floors[(floors["floor"] > LARGEST_RATIO * floors["bid"]) & (floors["wins"] > 0)]
     problem = next_step = None
     if len(wrong):
-        worst = wrong.loc[wrong["bids"].idxmax()]
+        worst = wrong.iloc[int(wrong["bids"].argmax())]
         ratio = worst["floor"] / worst["bid"]
         problem = (
             f"floor_cpm of {by} {_names(wrong.index)} ({len(wrong)} of {len(floors)} values) {unit_of(ratio)} in the "
             f"load of BIDS (median {worst['floor']:,.7g} beside a median bid of {worst['bid']:,.3g}, which won)"
         )
         next_step = "load the window again and run again"
-    severity = "hard" if settings.floor_available else "soft"
+    severity: Severity = "hard" if settings.floor_available else "soft"
     return _RULES["floor_unit"].check(len(wrong), 0, problem=problem, next_step=next_step, severity=severity)
 
 
@@ -147,14 +147,14 @@ def _bid_check(values: pd.DataFrame, by: str, bid: float, settings: RunSettings)
         return _RULES["bid_unit"].check(len(values), 0, problem=problem, next_step="or correct max_bid_cpm")
     ratio = values["bid"] / bid
     wrong = values[(ratio > LARGEST_RATIO) | (ratio < 1 / LARGEST_RATIO)]
-    problem = next_step = None
-    if len(wrong):
-        worst = wrong.loc[wrong["bids"].idxmax()]
-        problem = (
-            f"bid_cpm of {by} {_names(wrong.index)} ({len(wrong)} of {len(values)} values) "
-            f"{unit_of(worst['bid'] / bid)} in the load of BIDS (median {worst['bid']:,.6g} beside {bid:,.3g} overall)"
-        )
-        next_step = "load the window again and run again"
+    if not len(wrong):
+        return _RULES["bid_unit"].check(0, 0)
+    worst = wrong.iloc[int(wrong["bids"].argmax())]
+    problem = (
+        f"bid_cpm of {by} {_names(wrong.index)} ({len(wrong)} of {len(values)} values) "
+        f"{unit_of(worst['bid'] / bid)} in the load of BIDS (median {worst['bid']:,.6g} beside {bid:,.3g} overall)"
+    )
+    next_step = "load the window again and run again"
     return _RULES["bid_unit"].check(len(wrong), 0, problem=problem, next_step=next_step)
 
 

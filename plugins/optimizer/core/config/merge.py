@@ -1,6 +1,7 @@
 """Merge, check and freeze a run's configuration: version defaults < entity values < run values."""
 
 import json
+import operator
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -112,10 +113,12 @@ def parse_value(spec: ConfigKey, raw: Any) -> ConfigValue:
     """
     value = _PARSERS[spec.data_type](spec, raw)
     for bound, is_broken, word in (
-        (spec.min_value, lambda value, bound: value < bound, "below its minimum"),
-        (spec.max_value, lambda value, bound: value > bound, "above its maximum"),
+        (spec.min_value, operator.lt, "below its minimum"),
+        (spec.max_value, operator.gt, "above its maximum"),
     ):
-        if bound is not None and spec.data_type in ("int", "float") and is_broken(value, float(bound)):
+        if bound is None or spec.data_type not in ("int", "float") or not isinstance(value, int | float):
+            continue
+        if is_broken(value, float(bound)):
             raise ConfigError(f"{spec.config_key}={value} is {word} {bound}; {_allowed_text(spec)}")
     parse = _PARSERS[spec.data_type]
     if spec.allowed_values is not None and value not in [parse(spec, allowed) for allowed in spec.allowed_values]:

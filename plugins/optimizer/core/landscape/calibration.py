@@ -19,9 +19,9 @@ def weighted_auc(predicted: np.ndarray, *, successes: np.ndarray, trials: np.nda
     return float(roc_auc_score(labels, np.concatenate([predicted, predicted]), sample_weight=weights))
 
 
-def auc_standard_error(auc: float, *, successes: float, failures: float) -> float:
+def auc_standard_error(auc: float | None, *, successes: float, failures: float) -> float:
     """Return the standard error of an AUC. Source: Hanley and McNeil, 1982."""
-    if successes < 1 or failures < 1:
+    if auc is None or successes < 1 or failures < 1:
         return float("inf")
     both_above, both_below = auc / (2 - auc), 2 * auc**2 / (1 + auc)
     variance = auc * (1 - auc) + (successes - 1) * (both_above - auc**2) + (failures - 1) * (both_below - auc**2)

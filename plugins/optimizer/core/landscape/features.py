@@ -108,7 +108,9 @@ def select_features(
     forecasts = [trial.start() for trial in trials]
     win_rate = cells["wins"].sum() / cells["bids"].sum()
     least_gain = 1e4 * LEAST_SHARE_EXPLAINED * win_rate * (1 - win_rate)
-    selected, notes, gains = [limits.anchor_feature], {}, {}
+    selected = [limits.anchor_feature]
+    notes: dict[str, str | None] = {}
+    gains: dict[str, tuple[float, float]] = {}
     for feature in held_key:
         longer = [*selected, feature]
         is_new = feature in candidates and feature not in selected and len(selected) < limits.max_features
@@ -335,8 +337,8 @@ def _score(
         reason = "anchor"
     elif is_selected:
         reason = notes.get(feature) or "reduces the error on unseen days"
-    elif notes.get(feature) is not None:
-        reason = notes[feature]
+    elif (note := notes.get(feature)) is not None:
+        reason = note
     elif lower is not None and lower <= 0:
         reason = "no certain gain on unseen days"
     elif gain is not None and gain <= least_gain:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from optimizer.core.frames import groups_of
+
 FLOOR_DAYS = 21
 """Floors change: only the latest days count."""
 
@@ -102,8 +104,8 @@ def find_hidden_floors(cells: pd.DataFrame, *, group: np.ndarray, size: int) -> 
             "wins": cells["wins"].to_numpy(float)[recent],
         }
     ).sort_values("price", kind="stable")
-    for number, rows in frame.groupby("group", sort=True):
-        floors[int(number)] = _floor_of(*(rows[name].to_numpy() for name in ("price", "bids", "wins")))
+    for number, rows in groups_of(frame, "group"):
+        floors[number] = _floor_of(*(rows[name].to_numpy() for name in ("price", "bids", "wins")))
     return floors
 
 
@@ -140,7 +142,7 @@ def find_following_floor(cells: pd.DataFrame, log_ratio: np.ndarray) -> Followin
         }
     ).dropna(subset="ratio")
     last = cells["day"].max()
-    days = dict(list(rows.sort_values("ratio", kind="stable").groupby("day", sort=True)))
+    days = dict(groups_of(rows.sort_values("ratio", kind="stable"), "day"))
     latest = [last - pd.Timedelta(days=age) for age in range(FOLLOWING_DAYS)]
     found = {
         day: _floor_of(*(days[day][name].to_numpy() for name in ("ratio", "bids", "wins")))

@@ -136,7 +136,7 @@ def learn_variation(
     """
     rows = recent_priced_rows(cells)
     is_above = pd.Series(True, index=cells.index)
-    if anchor in cells.columns and len(rows):
+    if anchor is not None and anchor in cells.columns and len(rows):
         group = group_numbers(cells, [anchor])
         floors = find_floors(cells, group=group, size=int(group.max()) + 1)
         is_above = pd.Series(floors.is_above, index=cells.index)

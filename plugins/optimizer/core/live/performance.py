@@ -302,5 +302,6 @@ def _divide(part: np.ndarray | float, whole: np.ndarray | float) -> np.ndarray:
     return np.divide(part, whole, out=np.full(np.broadcast_shapes(part.shape, whole.shape), np.nan), where=whole > 0)
 
 
-def _known(value: float) -> float | None:
+def _known(value: np.ndarray | float) -> float | None:
+    """The single value, or None where it is not finite."""
     return float(value) if np.isfinite(value) else None

@@ -134,10 +134,10 @@ def run_backtest(
     """
     log = _read_log(cells, segments, jitter_sd=logging_jitter_sd)
     planned = [_planned(log, segments[f"planned_{name}_cpm"]) for name in ("active", "new")]
-    bounds = _replay_bounds(log, planned[1], jitter_sd=new_jitter_sd) if log.days else (None, None)
+    low, high = _replay_bounds(log, planned[1], jitter_sd=new_jitter_sd) if log.days else (None, None)
 
     def refuse(reason: str, effective: float = 0.0, share: float = 0.0) -> Backtest:
-        return Backtest(False, reason, log.days, int(log.bids.sum()), effective, share, *bounds)
+        return Backtest(False, reason, log.days, int(log.bids.sum()), effective, share, low, high)
 
     if reason := _find_gap(log):
         return refuse(reason)
@@ -166,14 +166,22 @@ def run_backtest(
         )
     rows = _compare(log, curve, policies, seed=seed)
     won = rows[0]
-    if won.new_high < bounds[0] or won.new_low > bounds[1]:
+    if _is_apart((won.new_low, won.new_high), (low, high)):
         return refuse(
             f"the win rate {won.new:.3f} ({won.new_low:.3f} to {won.new_high:.3f}) contradicts the replay of the log, "
-            f"{bounds[0]:.3f} to {bounds[1]:.3f}: check the planned bids and the jitter of the runs that made the log",
+            f"{low:.3f} to {high:.3f}: check the planned bids and the jitter of the runs that made the log",
             effective,
             share,
         )
-    return Backtest(True, None, log.days, int(log.bids.sum()), effective, share, *bounds, rows)
+    return Backtest(True, None, log.days, int(log.bids.sum()), effective, share, low, high, rows)
+
+
+def _is_apart(one: tuple[float | None, float | None], other: tuple[float | None, float | None]) -> bool:
+    """Whether two intervals have nothing in common; one that is not known is not apart."""
+    (one_low, one_high), (other_low, other_high) = one, other
+    if one_low is None or one_high is None or other_low is None or other_high is None:
+        return False
+    return one_high < other_low or one_low > other_high
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +217,7 @@ class _Log:
 def _read_log(cells: pd.DataFrame, segments: pd.DataFrame, *, jitter_sd: float) -> _Log:
     jittered_days = cells.loc[cells["log_base"].notna(), "day"].unique()
     cells = cells[cells["day"].isin(jittered_days)]
-    segment = segments.index.get_indexer(cells["segment"])
+    segment = segments.index.get_indexer(pd.Index(cells["segment"]))
     if (segment < 0).any():
         unknown = cells["segment"][segment < 0].iloc[0]
         raise DataError(f"segment {unknown} of the cells is not among the segments of the backtest; give its bids")

@@ -9,6 +9,7 @@ from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri
 
 from optimizer.core.landscape.curves import Landscape, Solver
+from optimizer.core.landscape.price_steps import PriceSteps
 from optimizer.core.pricing.shadow_price import WinCurve, find_shadow_price
 
 NO_BID = "no_bid_floor"
@@ -111,12 +112,12 @@ def plan_bids(segments: pd.DataFrame, *, landscape: Landscape, policy: BidPolicy
     lifted = _explore(wanted, segments, market, policy)
     planned, bound = bounds.clamp(lifted)
     smooth = planned
-    if landscape.steps is not None and policy.win_rate_scope == "portfolio":
-        shadow_price = _stepped_shadow_price(market, bounds, shadow_price)
+    if (steps := landscape.steps) is not None and policy.win_rate_scope == "portfolio":
+        shadow_price = _stepped_shadow_price(market, bounds, steps, shadow_price)
         wanted = market.wanted(shadow_price)
         lifted = _explore(wanted, segments, market, policy)
         smooth, bound = bounds.clamp(lifted)
-        planned = market.above_round_price(smooth, shadow_price, bounds)
+        planned = market.above_round_price(smooth, shadow_price, bounds, steps)
     is_snapped = planned != smooth
     spread = np.where(is_snapped, max(policy.jitter_sd, SNAPPED_JITTER_SD), policy.jitter_sd)
     reach = bounds.jitter_reach(planned, spread, is_held=market.is_held)
@@ -236,11 +237,13 @@ class _Market:
         """Return what a win costs at the bid, CPM."""
         return self.landscape.mean_price(self.level, self.slope, bid) if self.policy.is_second_price else bid
 
-    def above_round_price(self, planned: np.ndarray, shadow_price: float, bounds: "Bounds") -> np.ndarray:
+    def above_round_price(
+        self, planned: np.ndarray, shadow_price: float, bounds: "Bounds", steps: PriceSteps
+    ) -> np.ndarray:
         """Return the planned bids, moved to a cent above a round price near them where that brings more."""
         best, worth = planned, self.own_value + shadow_price
         gain = (worth - planned) * self.win_rate(planned)
-        for other in self.landscape.steps.around(planned):
+        for other in steps.around(planned):
             is_allowed = (other >= bounds.low) & (other <= bounds.high) & ~self.is_held
             found = (worth - other) * self.win_rate(other)
             is_better = is_allowed & (found > gain + 1e-12)
@@ -280,7 +283,7 @@ class Bounds:
         value = segments["value_cpm"].to_numpy(float)
         margin = np.fmin((1 - policy.target_margin) * value, np.inf)
         is_held = segments["is_held"].to_numpy(bool)
-        named = {
+        named: dict[str, tuple[np.ndarray | float, np.ndarray | float]] = {
             "trust_band": (
                 np.where(is_held, 0.0, segments["trust_low_cpm"]),
                 np.where(is_held, np.inf, segments["trust_high_cpm"]),
@@ -298,7 +301,8 @@ class Bounds:
         planned = cls._together({name: with_room(name, *edges) for name, edges in named.items()}, len(segments))
         ceiling = np.minimum(named["margin"][1], policy.max_bid_cpm)
         is_biddable = np.broadcast_to((named["floor"][0] <= ceiling) & (ceiling >= CENT), len(segments))
-        return cls(named, *(np.clip(edge, *served) for edge in planned), *served, is_biddable)
+        low, high = (np.clip(edge, *served) for edge in planned)
+        return cls(named, low, high, *served, is_biddable)
 
     @staticmethod
     def _together(
@@ -388,12 +392,13 @@ def _shadow_price(market: _Market, bounds: Bounds) -> float:
     )
 
 
-def _stepped_shadow_price(market: _Market, bounds: Bounds, start_cpm: float) -> float:
+def _stepped_shadow_price(market: _Market, bounds: Bounds, steps: PriceSteps, start_cpm: float) -> float:
     """Return lambda, CPM, on the curves with their steps: wins rise with it but for rounding."""
     total = market.requests.sum()
 
     def missing(shadow_price: float) -> float:
-        planned = market.above_round_price(bounds.clamp(market.wanted(shadow_price))[0], shadow_price, bounds)
+        smooth, _ = bounds.clamp(market.wanted(shadow_price))
+        planned = market.above_round_price(smooth, shadow_price, bounds, steps)
         won = np.where(bounds.is_biddable, market.win_rate(planned), 0.0)
         return float((market.requests * won).sum() / total) - market.policy.target_win_rate
 

@@ -15,7 +15,8 @@ from optimizer.core.pricing.bids import AGGRESSIVE_QUANTILE, CENT, NO_BID, THIN_
 from optimizer.core.serving.keys import split_key
 from optimizer.errors import DataError
 
-WinRate = Callable[[float, float, float], float]
+WinRate = Callable[[Any, Any, Any], Any]
+"""P(win) of level, slope and bid, numbers or arrays of them."""
 """P(win) at (level, slope, bid CPM)."""
 
 UNEXPLAINED = "unexplained"
@@ -279,9 +280,10 @@ def _steps(row: Mapping[str, Any] | pd.Series, pricing: RunPricing, win_rate: Wi
         expected = None if bid is None else float(win_rate(float(row["level"]), float(row["slope"]), bid))
         return BidStep(name, low, high, bid, expected, has_moved=bid != before)
 
-    before: float | None = float(row["wanted_bid_cpm"])
-    yield step("wanted", before)
-    lifted = before * _exploration_factor(row, before, pricing.settings, win_rate)
+    wanted = float(row["wanted_bid_cpm"])
+    before: float | None = wanted
+    yield step("wanted", wanted)
+    lifted = wanted * _exploration_factor(row, wanted, pricing.settings, win_rate)
     if lifted != before:
         yield step("exploration", lifted)
     before = lifted

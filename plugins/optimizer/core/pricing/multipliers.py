@@ -219,10 +219,14 @@ def fit_gamma_prior(counts: np.ndarray, exposures: np.ndarray) -> tuple[float, f
 
     if total < 2:
         return 1e6, 1e6 / mean
+
+    def loss(log_shape: np.ndarray) -> float:
+        return -_log_likelihood(counts, exposures, shape=float(np.exp(log_shape[0])), mean=mean)
+
     best = minimize(
-        lambda log_shape: -_log_likelihood(counts, exposures, shape=float(np.exp(log_shape[0])), mean=mean),
+        loss,
         x0=[0.0],
-        bounds=[(np.log(1e-3), np.log(1e6))],
+        bounds=[(float(np.log(1e-3)), float(np.log(1e6)))],
         method="L-BFGS-B",
     )
     shape = float(np.exp(best.x[0]))

@@ -286,7 +286,9 @@ def _compare_anchors(before: ComparedRun, after: ComparedRun, top: int) -> tuple
     means["requests"] = (means["bids_before"] + means["bids_after"]) / 2
     largest = means.sort_values("requests", ascending=False, kind="stable").head(top)
     return tuple(
-        AnchorChange(split_key(key)[0], float(row["requests"]), float(row["mean_before"]), float(row["mean_after"]))
+        AnchorChange(
+            split_key(str(key))[0], float(row["requests"]), float(row["mean_before"]), float(row["mean_after"])
+        )
         for key, row in largest.iterrows()
     )
 

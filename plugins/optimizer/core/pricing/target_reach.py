@@ -79,12 +79,13 @@ def target_sentence(metrics: Mapping[str, Mapping[str, float | None]], settings:
     Section `target` has target_win_rate, expected_win_rate, reachable_win_rate, and share_<reason> of the limits.
     """
     figures = dict(metrics.get("target") or {})
-    if figures.get("target_win_rate") is None or figures.get("expected_win_rate") is None:
+    target, expected = figures.get("target_win_rate"), figures.get("expected_win_rate")
+    if target is None or expected is None:
         return None
     shares = {name.removeprefix("share_"): share or 0.0 for name, share in figures.items() if name.startswith("share_")}
     reach = TargetReach(
-        target_win_rate=figures["target_win_rate"],
-        expected_win_rate=figures["expected_win_rate"],
+        target_win_rate=target,
+        expected_win_rate=expected,
         reachable_win_rate=figures.get("reachable_win_rate"),
         limiting_shares=shares,
     )
