@@ -9,7 +9,10 @@ from control_plane.catalog import NOW, complete_sample
 from sqlalchemy import Engine
 
 from optimizer.control_plane import deployments, registry, runs
-from optimizer.control_plane.splits import CANARY_PREFIX, percents_of
+from optimizer.control_plane.audit import Author
+from optimizer.control_plane.deployments import Promotion
+from optimizer.control_plane.splits import percents_of
+from optimizer.core.live.canary_plan import read_plan
 
 HOUR = timedelta(hours=1)
 
@@ -25,7 +28,7 @@ def second(engine: Engine, first: str) -> str:
     """Return a run that takes a fifth of the traffic."""
     run_id = complete_sample(engine, "fourth", now=NOW + 3 * HOUR)
     split = {first: 80, run_id: 20}
-    deployments.deploy(engine, entity_code="drugs_hcp", split=split, deployed_by="anna", now=NOW + 4 * HOUR)
+    deployments.deploy(engine, entity_code="drugs_hcp", split=split, author=Author("anna"), now=NOW + 4 * HOUR)
     return run_id
 
 
@@ -72,10 +75,11 @@ def test_the_splits_are_shown_newest_first_with_who_and_until_when(
 
 def test_a_run_that_is_being_tried_is_told_apart(engine: Engine, optimizer_json: Any, first: str):
     tried = complete_sample(engine, "fourth", now=NOW + 3 * HOUR)
-    deployments.start_canary(engine, entity_code="drugs_hcp", run_id=tried, canary_pct=10, now=NOW + 4 * HOUR)
+    target = {"entity_code": "drugs_hcp", "now": NOW + 4 * HOUR}
+    deployments.start_canary(engine, Promotion(tried), canary_plan=read_plan("10"), **target)
     newest = optimizer_json("deployments", "drugs_hcp")["splits"][0]
     assert (newest["percents"], newest["canary_run_id"]) == ({first: 90, tried: 10}, tried)
-    assert newest["deployed_by"] == CANARY_PREFIX + tried
+    assert (newest["deployed_by"], newest["source"]) == ("airflow:canary", "canary")
 
 
 def test_live_numbers_are_shown_with_interval_forecast_verdict_and_control(

@@ -8,8 +8,17 @@ from control_plane.catalog import NOW, complete_sample, fill_catalog, open_sampl
 from control_plane.statements import read_printed, split_statements
 from sqlalchemy import text
 
+from optimizer.control_plane.audit import Author, system
 from optimizer.control_plane.claims import claim_run
-from optimizer.control_plane.deployments import deploy, read_active, read_history, rollback, start_canary
+from optimizer.control_plane.deployments import (
+    Promotion,
+    deploy,
+    promote,
+    read_active,
+    read_history,
+    rollback,
+    start_canary,
+)
 from optimizer.control_plane.engine import open_engine, transaction
 from optimizer.control_plane.entities import read_definition, read_definitions
 from optimizer.control_plane.registry import (
@@ -24,6 +33,7 @@ from optimizer.control_plane.runs import adopt_run, fail_run, list_runs, list_un
 from optimizer.control_plane.schema import check_schema, migrate
 from optimizer.control_plane.serving import read_served
 from optimizer.control_plane.splits import percents_of
+from optimizer.core.live.canary_plan import read_plan
 from optimizer.errors import ConfigError, PromotionRefused
 
 FLOW = read_printed("example_flow.sql")
@@ -98,9 +108,9 @@ def test_the_optimizer_lives_through_a_whole_run_with_its_rights(engines):
     check_schema(app)
     assert read_definition(app, "drugs_hcp") in read_definitions(app)[0]
     run_id = complete_sample(app, "first")
-    assert deploy(app, entity_code="drugs_hcp", split={run_id: 100}, deployed_by="promote", now=NOW)
+    assert deploy(app, entity_code="drugs_hcp", split={run_id: 100}, author=Author("promote"), now=NOW)
     second = complete_sample(app, "second")
-    assert deploy(app, entity_code="drugs_hcp", split={run_id: 50, second: 50}, deployed_by="promote", now=NOW)
+    assert deploy(app, entity_code="drugs_hcp", split={run_id: 50, second: 50}, author=Author("promote"), now=NOW)
     assert read_features(app, run_id) and read_outputs(app, run_id) and read_macro(app, run_id)
     assert fail_run(app, open_sample(app, "third").run_id, message="stopped", now=NOW)
     assert len(read_history(app, "drugs_hcp")) == 3 and len(list_runs(app)) == 3
@@ -108,13 +118,13 @@ def test_the_optimizer_lives_through_a_whole_run_with_its_rights(engines):
 
 def test_the_optimizer_promotes_by_itself_with_its_rights_and_gives_way_to_a_person(engines):
     app = engines["optimizer_app"]
-    by_itself = {"entity_code": "drugs_hcp", "deployed_by": "airflow:optimize__drugs_hcp", "automatic": True}
+    by_itself = {"entity_code": "drugs_hcp", "author": system("optimize__drugs_hcp")}
     first, second = complete_sample(app, "first"), complete_sample(app, "second")
-    assert deploy(app, split={first: 100}, now=NOW, **by_itself)
+    assert promote(app, Promotion(first), now=NOW, **by_itself)
     moment = NOW + timedelta(minutes=1)
-    deploy(app, entity_code="drugs_hcp", split={first: 60, second: 40}, deployed_by="sara@company.com", now=moment)
+    deploy(app, entity_code="drugs_hcp", split={first: 60, second: 40}, author=Author("sara@company.com"), now=moment)
     with pytest.raises(PromotionRefused, match=r"sara@company\.com deployed"):
-        deploy(app, split={second: 100}, now=moment, **by_itself)
+        promote(app, Promotion(second), now=moment, **by_itself)
 
 
 def test_the_monitor_replaces_its_own_figures_with_the_optimizers_rights(engines):
@@ -131,10 +141,12 @@ def test_the_monitor_replaces_its_own_figures_with_the_optimizers_rights(engines
 def test_the_optimizer_rolls_back_and_tries_a_run_with_its_rights(engines):
     app = engines["optimizer_app"]
     first, second = complete_sample(app, "first"), complete_sample(app, "second", now=NOW + timedelta(minutes=1))
-    deploy(app, entity_code="drugs_hcp", split={first: 100}, deployed_by="promote", now=NOW)
-    tried = start_canary(app, entity_code="drugs_hcp", run_id=second, canary_pct=10, now=NOW + timedelta(hours=1))
+    deploy(app, entity_code="drugs_hcp", split={first: 100}, author=Author("promote"), now=NOW)
+    tried = start_canary(
+        app, Promotion(second), entity_code="drugs_hcp", canary_plan=read_plan("10"), now=NOW + timedelta(hours=1)
+    )
     assert percents_of(tried) == {first: 90, second: 10}
-    back = rollback(app, entity_code="drugs_hcp", deployed_by="ben", now=NOW + timedelta(hours=2))
+    back = rollback(app, entity_code="drugs_hcp", author=Author("ben"), now=NOW + timedelta(hours=2))
     assert percents_of(back) == {first: 100}
 
 
@@ -153,7 +165,7 @@ def test_the_optimizer_takes_a_run_of_the_ui_with_its_rights(engines):
 
 def test_the_bidder_reads_what_it_serves_with_its_rights(engines):
     run_id = complete_sample(engines["root"], "first")
-    deploy(engines["root"], entity_code="drugs_hcp", split={run_id: 100}, deployed_by="test", now=NOW)
+    deploy(engines["root"], entity_code="drugs_hcp", split={run_id: 100}, author=Author("test"), now=NOW)
     (entity,) = read_served(engines["optimizer_bidder"], ["drugs_hcp"])
     (run,) = entity.runs
     assert (run.run_id, run.traffic_pct, run.status, run.validation_status) == (run_id, 100, "completed", "passed")

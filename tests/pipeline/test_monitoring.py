@@ -23,10 +23,12 @@ from lab.market.tables import concat_events
 from lab.market.world import World
 from lab.stack import LocalStack
 from optimizer.control_plane import deployments, registry, tables
+from optimizer.control_plane.audit import Author
+from optimizer.control_plane.deployments import Promotion
 from optimizer.control_plane.engine import transaction
 from optimizer.control_plane.registry import register_results
 from optimizer.control_plane.splits import percents_of
-from optimizer.deployment.live_actions import ROLLED_BACK_BY
+from optimizer.core.live.canary_plan import read_plan
 from optimizer.deployment.monitor import monitor_entity, without_unloaded_day
 
 LIVE_DAYS, BIDS_A_DAY = 6, 5_000
@@ -84,7 +86,9 @@ def live(after_first_run: Pipeline, market: Callable[[str], Callable[[], Any]], 
     """Return what puts the first run live in a world, perhaps with a second one, and gives the pipeline."""
     engine = after_first_run.systems.engine
 
-    def begin(world: str, *, split: dict[str, int] | None = None, canary: bool = False, **config: str) -> Pipeline:
+    def begin(
+        world: str, *, split: dict[str, int] | None = None, canary: bool = False, plan: str = "20", **config: str
+    ) -> Pipeline:
         with transaction(engine) as connection:
             connection.execute(update(tables.deployments).values(deployed_at=DEPLOYED - timedelta(minutes=10)))
             entity_id = connection.scalar(
@@ -96,10 +100,12 @@ def live(after_first_run: Pipeline, market: Callable[[str], Callable[[], Any]], 
         if split or canary:
             open_second(after_first_run, first_run)
         if split:
-            by = {"entity_code": ENTITY, "deployed_by": "anna", "now": DEPLOYED}
+            by = {"entity_code": ENTITY, "author": Author("anna"), "now": DEPLOYED}
             deployments.deploy(engine, split=split, **by)
         if canary:
-            deployments.start_canary(engine, entity_code=ENTITY, run_id=SECOND, canary_pct=20, now=DEPLOYED)
+            deployments.start_canary(
+                engine, Promotion(SECOND), entity_code=ENTITY, canary_plan=read_plan(plan), now=DEPLOYED
+            )
         return Pipeline(replace(after_first_run.systems, connect_warehouse=market(world)))
 
     return begin
@@ -201,7 +207,7 @@ def test_auto_rollback_goes_back_to_the_split_before_where_a_run_is_below_its_co
     )
     assert active(pipeline) == {first_run.handle.run_id: 100}
     (row,) = deployments.read_active(pipeline.systems.engine, ENTITY)
-    assert row.deployed_by == "airflow:monitor auto_rollback"
+    assert (row.deployed_by, row.source) == ("airflow:monitor", "rollback")
     assert "auto_rollback" in found["actions"][0]
     assert live_metrics(pipeline, SECOND)["win_rate_control_verdict"] == -1.0
 
@@ -253,7 +259,7 @@ def test_auto_rollback_goes_back_once_and_then_asks_a_person(live, first_run: Fi
     pipeline, run_id = live("halved", auto_rollback="true"), first_run.handle.run_id
     open_second(pipeline, first_run)
     with transaction(pipeline.systems.engine) as connection:
-        connection.execute(update(tables.deployments).values(deployed_by=ROLLED_BACK_BY))
+        connection.execute(update(tables.deployments).values(source="rollback"))
         earlier = {"run_id": SECOND, "entity_id": 1, "traffic_pct": 100, "is_active": False, "deployed_by": "anna"}
         moments = {"deployed_at": NOW - timedelta(days=9), "deactivated_at": NOW - timedelta(days=8)}
         connection.execute(tables.deployments.insert().values(deployment_id=0, **earlier, **moments))
@@ -268,7 +274,7 @@ def test_a_run_that_was_taken_off_and_brought_back_is_judged_anew(live, first_ru
     open_second(pipeline, first_run)
     for split, day in (({SECOND: 100}, 7), ({run_id: 100}, 8)):
         moment = datetime(2026, 2, day, tzinfo=UTC)
-        deployments.deploy(engine, entity_code=ENTITY, split=split, deployed_by="anna", now=moment)
+        deployments.deploy(engine, entity_code=ENTITY, split=split, author=Author("anna"), now=moment)
     found = watch(pipeline)
     assert (found["alerts"], found["actions"]) == ([], [])
     assert live_metrics(pipeline, run_id)["days"] == 2.0 and active(pipeline) == {run_id: 100}
@@ -293,13 +299,14 @@ def test_a_split_that_a_person_changed_while_it_was_measured_stays(live, first_r
     engine, connect = pipeline.systems.engine, pipeline.systems.connect_warehouse
 
     def meanwhile() -> Any:
-        by = {"entity_code": ENTITY, "deployed_by": "ben", "now": MORNING}
+        by = {"entity_code": ENTITY, "author": Author("ben"), "now": MORNING}
         deployments.deploy(engine, split={first_run.handle.run_id: 50, SECOND: 50}, **by)
         return connect()
 
     found = watch(Pipeline(replace(pipeline.systems, connect_warehouse=meanwhile)))
     assert active(pipeline) == {first_run.handle.run_id: 50, SECOND: 50}
-    assert found["actions"][0].startswith("nothing was done: entity drugs_hcp: its split was changed meanwhile")
+    (action,) = found["actions"]
+    assert action == f"nothing was done: entity drugs_hcp: the canary of run {SECOND} was ended meanwhile"
 
 
 def test_a_run_whose_forecast_cannot_be_read_is_an_alert_and_is_measured_all_the_same(live, first_run: FinishedRun):

@@ -13,6 +13,7 @@ from pipeline.conftest import FinishedRun
 from pipeline.driver import NOW, STEPS, Pipeline
 
 from optimizer.control_plane import deployments, registry
+from optimizer.control_plane.audit import system
 from optimizer.errors import RunStateError
 from optimizer.runs import staging
 from optimizer.steps.promote import promote
@@ -126,7 +127,7 @@ def test_promoting_the_second_run_takes_all_traffic_and_keeps_the_history(
     second_run: tuple[Pipeline, Any], new_pipeline: Callable[..., Pipeline]
 ):
     pipeline = new_pipeline(copy_of=second_run[0])
-    promoted = promote(second_run[1], systems=pipeline.systems, deployed_by="test", now=TOMORROW, approved_by="anna")
+    promoted = promote(second_run[1], systems=pipeline.systems, author=system("test"), now=TOMORROW, approved_by="anna")
     assert promoted["is_promoted"], promoted["reason"]
     history = deployments.read_history(pipeline.systems.engine, "drugs_hcp")
     assert [(item.run_id, item.is_active) for item in history] == [

@@ -13,6 +13,7 @@ from pipeline.conftest import FinishedRun
 from pipeline.driver import ENTITY, NOW, Pipeline
 
 from optimizer.control_plane import deployments
+from optimizer.control_plane.audit import Author, system
 from optimizer.errors import ArtifactError, DataError
 from optimizer.runs import staging
 from optimizer.runs.handle import RunHandle
@@ -205,7 +206,7 @@ def test_a_warning_that_holds_keeps_the_run_from_going_live_automatically(
     assert [item.run_id for item in active] == [first_run.handle.run_id]
     assert pipeline.close(f"warned {promotion}")["validation"] == "passed with 1 warning"
     by_hand = deployments.deploy(
-        pipeline.systems.engine, entity_code=ENTITY, split={run.run_id: 100}, deployed_by="anna", now=LATER
+        pipeline.systems.engine, entity_code=ENTITY, split={run.run_id: 100}, author=Author("anna"), now=LATER
     )
     assert [item.run_id for item in by_hand] == [run.run_id]
 
@@ -219,7 +220,7 @@ def test_a_person_may_approve_a_run_that_warnings_hold(after_first_run: Pipeline
     assert "validation **passed with 1 warning**" in request.body
     assert "1 would keep it from going live without approval" in request.body
     assert "`orphan_view_share`" in request.body and "check that BIDS and VIEWS are loaded" in request.body
-    promoted = promote(run, systems=after_first_run.systems, deployed_by="airflow", now=LATER, approved_by="anna")
+    promoted = promote(run, systems=after_first_run.systems, author=system("test"), now=LATER, approved_by="anna")
     assert promoted["is_promoted"]
 
 

@@ -185,7 +185,7 @@ class Deployment(Record):
     """A run's share of its entity's traffic, in percent, now or in the past.
 
     source: how the row came about. `manual`: a person, or the SQL of a UI; `scheduled`: a run's own promotion;
-        `canary`: a split that tries canary_run_id; `control`: the pinned baseline; `rollback`: the monitor took runs off.
+        `canary`: a split that tries canary_run_id; `control`: the pinned baseline; `rollback`: the monitor's.
     """
 
     deployment_id: int
@@ -219,7 +219,7 @@ class Canary(Record):
 
 
 class LiveDay(Record):
-    """What a run's bids brought on one UTC day, and what it forecast; money in currency units, CPM per thousand wins."""
+    """What a run's bids brought on one UTC day, and what it forecast; spend and revenue in currency units."""
 
     run_id: str
     day: date
@@ -260,7 +260,7 @@ class LiveVerdict(Record):
 
 
 class LiveSavings(Record):
-    """What all runs but the control brought against it in a period; currency units, positive is better than the control."""
+    """What all runs but the control brought against it; money in currency units, positive where they did better."""
 
     run_id: str
     period: Literal["yesterday", "month", "since_start"]

@@ -7,7 +7,7 @@ from zlib import crc32
 
 import pandas as pd
 
-from optimizer.control_plane import deployments, entities, registry
+from optimizer.control_plane import canaries, deployments, entities, registry
 from optimizer.control_plane.records import Deployment, EntityDefinition
 from optimizer.core.config.merge import merge_config
 from optimizer.core.config.settings import RunSettings
@@ -44,11 +44,14 @@ def monitor_entity(entity_code: str, *, systems: Systems, now: datetime) -> dict
     """
     definition = entities.read_definition(systems.engine, entity_code)
     settings = entity_settings(definition)
-    active = deployments.read_active(systems.engine, entity_code)
+    active, canary = (
+        deployments.read_active(systems.engine, entity_code),
+        canaries.read_open(systems.engine, entity_code),
+    )
     found = look_at(definition, active, settings=settings, systems=systems, now=now)
     for run in found:
         registry.replace_metrics(systems.engine, run.run_id, section=LIVE, metrics=live_metrics(run))
-    outcome = act(entity_code, found, settings=settings, systems=systems, now=now)
+    outcome = act(entity_code, found, canary=canary, settings=settings, systems=systems, now=now)
     return {
         "entity_code": entity_code,
         "runs": [line for run in found for line in lines_of(run)],

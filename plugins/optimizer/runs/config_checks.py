@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from optimizer.control_plane.records import EntityDefinition, Run
 from optimizer.core.config.merge import EffectiveConfig, merge_config
 from optimizer.core.config.settings import CONFIG_VERSION, RunSettings
+from optimizer.core.live.canary_plan import read_plan
 from optimizer.errors import ConfigError
 
 WINDOW_KEYS = ("data_start_dt", "data_end_dt")
@@ -68,6 +69,11 @@ def check_settings(definition: EntityDefinition, config: EffectiveConfig) -> Non
         raise ConfigError(
             f"entity {entity}: version {version} does not fit this code: {'; '.join(problems)}; run `optimizer migrate`"
         )
+    if canary_plan := config.values["canary_plan"]:
+        try:
+            read_plan(str(canary_plan))
+        except ConfigError as error:
+            raise ConfigError(f"entity {entity}: {error}") from None
 
 
 def window_of(

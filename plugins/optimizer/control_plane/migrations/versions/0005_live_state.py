@@ -65,12 +65,12 @@ def _add_checked(table: str, column: sa.Column[Any], check: str) -> None:
         op.execute(f"ALTER TABLE {table} ADD COLUMN {spec} CONSTRAINT {name} CHECK ({check})")
     else:
         op.add_column(table, column)
-        op.create_check_constraint(name, table, check)
+        op.create_check_constraint(op.f(name), table, check)
 
 
 def _drop_checked(table: str, column: str) -> None:
     if op.get_bind().dialect.name != "sqlite":  # there the check goes with its column
-        op.drop_constraint(f"ck_{table}_{column}", table, type_="check")
+        op.drop_constraint(op.f(f"ck_{table}_{column}"), table, type_="check")
     op.drop_column(table, column)
 
 
