@@ -10,7 +10,6 @@ from lab.reference.markdown import code, table
 from optimizer.bidder.service import Metrics
 from optimizer.core.checks.catalogue import RULES
 from optimizer.core.checks.outcome import VERDICT_CODES
-from optimizer.core.live.performance import LIVE
 from optimizer.runs import outputs
 from optimizer.runs.identification import IDENTIFICATION
 from optimizer.training.job import TuningReport
@@ -26,9 +25,9 @@ _INTRODUCTION = """\
 _RUN_METRICS = """\
 ## opt_run_metrics
 
-One row per run, section and key. `register` writes all sections except `live`, in the transaction that completes the
-run; `monitor` replaces the section `live` every morning. `optimizer show RUN --json` prints them. The run's
-`metrics.json` has the same sections except `live`.
+One row per run, section and key. `register` writes them in the transaction that completes the run. `optimizer show RUN
+--json` prints them, and the run's `metrics.json` has the same sections. Live figures are in `opt_live_daily`,
+`opt_live_verdicts` and `opt_live_savings`.
 """
 
 SECTIONS = {
@@ -49,7 +48,6 @@ SECTIONS = {
     + ", ".join(f"{number} {verdict}" for verdict, number in VERDICT_CODES.items())
     + ".",
     "target": "The target win rate, the expected one, the reachable one, and the share of requests at each limit.",
-    LIVE: "Live win rate, CPM, CTR and margin with 95 % intervals, against the forecast and the control.",
 }
 """Section of opt_run_metrics: what its rows say."""
 
@@ -63,8 +61,6 @@ KEYS = {
     "validation_limits": _CHECKS,
     "validation_verdicts": _CHECKS,
     "target": "`target_win_rate`, `expected_win_rate`, `reachable_win_rate`, `share_<limit>`",
-    LIVE: "`traffic_pct`, `days`, `last_day`; `<figure>`, and with `_low`, `_high`, `_forecast`, `_verdict`, "
-    "`_control`, `_difference`, `_difference_low`, `_difference_high`, `_control_verdict`",
 }
 """Keys that depend on the run, in words."""
 

@@ -8,6 +8,8 @@ from control_plane.catalog import NOW, complete_sample, fill_catalog, open_sampl
 from control_plane.statements import read_printed, split_statements
 from sqlalchemy import text
 
+from optimizer.control_plane import live_records
+from optimizer.control_plane.alerts import Incident, record_incidents
 from optimizer.control_plane.audit import Author, system
 from optimizer.control_plane.claims import claim_run
 from optimizer.control_plane.deployments import (
@@ -21,13 +23,13 @@ from optimizer.control_plane.deployments import (
 )
 from optimizer.control_plane.engine import open_engine, transaction
 from optimizer.control_plane.entities import read_definition, read_definitions
+from optimizer.control_plane.records import LiveDay, LiveVerdict
 from optimizer.control_plane.registry import (
     read_features,
     read_macro,
     read_metrics,
     read_outputs,
     register_results,
-    replace_metrics,
 )
 from optimizer.control_plane.runs import adopt_run, fail_run, list_runs, list_unclaimed, read_run_values
 from optimizer.control_plane.schema import check_schema, migrate
@@ -127,15 +129,20 @@ def test_the_optimizer_promotes_by_itself_with_its_rights_and_gives_way_to_a_per
         promote(app, Promotion(second), now=moment, **by_itself)
 
 
-def test_the_monitor_replaces_its_own_figures_with_the_optimizers_rights(engines):
+def test_the_monitor_writes_what_it_measured_with_the_optimizers_rights(engines):
     app, root = engines["optimizer_app"], engines["root"]
     run_id = complete_sample(app, "first")
-    others = read_metrics(root, run_id)
-    for figures in ({"win_rate": 0.3, "bids": 10.0}, {"win_rate": 0.31, "cpm": None}):
-        replace_metrics(app, run_id, section="live", metrics=figures)
-        live = [metric for metric in read_metrics(root, run_id) if metric.metric_section == "live"]
-        assert {metric.metric_key: metric.metric_value for metric in live} == figures
-    assert [metric for metric in read_metrics(root, run_id) if metric.metric_section != "live"] == others
+    for wins in (30, 31):
+        days = [LiveDay(run_id=run_id, day=NOW.date(), bids=100, wins=wins, clicks=1)]
+        verdicts = [LiveVerdict(run_id=run_id, compared_with="forecast", figure="cpm", verdict="on target", days=wins)]
+        live_records.replace_days(app, 1, days, now=NOW)
+        live_records.replace_verdicts(app, 1, verdicts, measured_on=NOW.date(), now=NOW)
+        live_records.replace_savings(app, 1, [], now=NOW)
+        assert live_records.read_days(root, "drugs_hcp") == days
+        assert live_records.read_verdicts(root, "drugs_hcp") == verdicts
+    changes = record_incidents(app, 1, [Incident("no_bids", "none", run_id)], kinds=["no_bids"], now=NOW)
+    assert [alert.message for alert in changes.opened] == ["none"]
+    assert [alert.kind for alert in record_incidents(app, 1, [], kinds=["no_bids"], now=NOW).closed] == ["no_bids"]
 
 
 def test_the_optimizer_rolls_back_and_tries_a_run_with_its_rights(engines):

@@ -1,7 +1,7 @@
 """The commands that split an entity's traffic between its runs, take a split back, and show what was live when."""
 
 import getpass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
 from typing import Annotated, Any
@@ -14,10 +14,10 @@ from optimizer.cli.inspect import AsJson, EntityCode
 from optimizer.cli.objects import open_store
 from optimizer.control_plane import canaries, deployments, entities
 from optimizer.control_plane.audit import Author, read_audit
-from optimizer.control_plane.canaries import plan_of
 from optimizer.control_plane.promotions import scheduled_from
-from optimizer.control_plane.records import Canary, Deployment
+from optimizer.control_plane.records import Deployment
 from optimizer.control_plane.splits import WHOLE_PCT, Split, parse_split
+from optimizer.deployment.canary_state import canary_sentence
 from optimizer.deployment.served_files import file_problem, require_files
 from optimizer.deployment.split_settings import split_settings
 from optimizer.errors import ConfigError, DeploymentError
@@ -157,7 +157,7 @@ def canary(
         tried = deployments.pause_canary(engine, entity_code=entity, author=author, now=now, is_paused=is_paused)
     if as_json:
         return print_json(None if tried is None else tried.model_dump())
-    console.print(Text(f"No run of {entity} is being tried." if tried is None else say_canary(tried)))
+    console.print(Text(f"No run of {entity} is being tried." if tried is None else canary_sentence(tried)))
 
 
 def show_audit(entity: EntityCode, limit: Limit = 20, as_json: AsJson = False) -> None:
@@ -174,20 +174,6 @@ def show_audit(entity: EntityCode, limit: Limit = 20, as_json: AsJson = False) -
             [row.occurred_at, row.actor, row.action, _shortly(row.before_value), _shortly(row.after_value), row.comment]
             for row in rows
         ),
-    )
-
-
-def say_canary(tried: Canary) -> str:
-    """Return a sentence on where the canary is and what comes next."""
-    steps = plan_of(tried).steps
-    step = steps[tried.step - 1]
-    following = f"{steps[tried.step].traffic_pct} %" if tried.step < len(steps) else "all the traffic"
-    needs = "once it is on target" if tried.step == len(steps) else ""
-    due = "" if step.days is None else f" from {tried.step_started_at + timedelta(days=step.days):%Y-%m-%d %H:%M} UTC"
-    state = f"{tried.status} by {tried.changed_by}" + (f" ({tried.reason})" if tried.reason else "")
-    return (
-        f"Run {tried.run_id} is tried, {state}: step {tried.step} of {len(steps)} with {step.traffic_pct} % since "
-        f"{tried.step_started_at:%Y-%m-%d %H:%M} UTC; next {following}{due}{' ' if needs else ''}{needs}."
     )
 
 

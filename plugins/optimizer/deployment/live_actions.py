@@ -1,11 +1,12 @@
 """What follows from live numbers: a canary is promoted or rolled back, a run below target is reported."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import partial
 
 from optimizer.control_plane import deployments
+from optimizer.control_plane.alerts import Incident
 from optimizer.control_plane.audit import system
 from optimizer.control_plane.canaries import plan_of
 from optimizer.control_plane.records import Canary, Deployment
@@ -14,6 +15,12 @@ from optimizer.core.live.performance import Finding, overall
 from optimizer.deployment.served_files import file_problem
 from optimizer.errors import DeploymentError, SplitChanged
 from optimizer.runs.systems import Systems
+
+ALERT_KINDS = (
+    *("forecast_unreadable", "no_bids", "below_forecast", "below_control"),
+    *("canary_paused", "canary_undecided", "rollback_exhausted", "change_refused"),
+)
+"""The kinds of incidents that a look at the live runs opens and closes."""
 
 MONITOR = "monitor"
 """The part of the system that these changes are made by."""
@@ -32,16 +39,14 @@ class LiveRun:
     """An active run with what was found of it.
 
     live_days: on how many days it was live.
-    days, last_day, sums: what it was judged by, the days with bids; sums are bids, wins and clicks.
+    days: what it was judged by, the days with bids, in order.
     control_id: the run with the largest other share of the traffic, or None where the run is alone.
     problem: why its forecast is not known, or None.
     """
 
     deployment: Deployment
     live_days: int
-    days: int
-    last_day: date | None
-    sums: Mapping[str, float]
+    days: tuple[date, ...]
     findings: tuple[Finding, ...]
     control_id: str | None
     control_findings: tuple[Finding, ...]
@@ -77,7 +82,11 @@ class Outcome:
     """What was done, and what a person should look at."""
 
     actions: list[str] = field(default_factory=list)
-    alerts: list[str] = field(default_factory=list)
+    alerts: list[Incident] = field(default_factory=list)
+
+    def alert(self, kind: str, message: str, *, subject: str = "") -> None:
+        """Note what a person should look at."""
+        self.alerts.append(Incident(kind, message, subject))
 
 
 def act(
@@ -98,7 +107,7 @@ def act(
     tried = None if canary is None else next((run for run in found if run.run_id == canary.run_id), None)
     for run in found:
         if run.problem:
-            outcome.alerts.append(f"entity {entity_code}: {run.problem}")
+            outcome.alert("forecast_unreadable", f"entity {entity_code}: {run.problem}", subject=run.run_id)
         # Beside a canary that does better the other run has nothing to be blamed for.
         beside_control = run.blamed if tried is None else run.control_findings if run is tried else ()
         outcome.alerts += _complaints(entity_code, run, beside_control=beside_control)
@@ -141,9 +150,11 @@ class _Change:
             self.systems.engine, entity_code=self.entity_code, author=system(MONITOR, comment=why), now=self.now
         )
         code = self.entity_code
-        self.outcome.alerts.append(
+        self.outcome.alert(
+            "canary_paused",
             f"entity {code}: {why}; run {canary.run_id} is paused at step {canary.step}: `optimizer canary {code} "
-            f"resume` lets it go on, `optimizer canary {code} abort` takes it off"
+            f"resume` lets it go on, `optimizer canary {code} abort` takes it off",
+            subject=canary.run_id,
         )
 
     def roll_back(self, worse: Collection[str], *, why: str) -> None:
@@ -154,7 +165,7 @@ class _Change:
                 self.systems.engine, self.entity_code, without=worse, problem_of=problem_of
             )
         except DeploymentError as refused:
-            self.outcome.alerts.append(f"{refused} ({why})")
+            self.outcome.alert("change_refused", f"{refused} ({why})")
             return
         self._make(
             partial(
@@ -177,7 +188,7 @@ class _Change:
         except SplitChanged as changed:
             self.outcome.actions.append(f"nothing was done: {changed}")
         except DeploymentError as refused:
-            self.outcome.alerts.append(f"{refused} ({why})")
+            self.outcome.alert("change_refused", f"{refused} ({why})")
         else:
             live = ", ".join(f"run {row.run_id} {row.traffic_pct} %" for row in active)
             self.outcome.actions.append(f"entity {self.entity_code}: {why}: now live {live}")
@@ -200,9 +211,11 @@ def _decide_canary(canary: Canary, run: LiveRun, change: _Change) -> None:
     elif step == len(steps) and (is_over or steps[-1].days is None) and verdict == "on target" and not run.problem:
         change.move(canary, to_step=None, why=f"{tried} is on target")
     elif change.now - canary.step_started_at > PATIENCE:
-        change.outcome.alerts.append(
+        change.outcome.alert(
+            "canary_undecided",
             f"entity {change.entity_code}: {tried} is not decided after {PATIENCE.days} days and keeps later runs from "
-            "being tried; give it all the traffic or none with `optimizer deploy`"
+            "being tried; give it all the traffic or none with `optimizer deploy`",
+            subject=canary.run_id,
         )
 
 
@@ -220,27 +233,30 @@ def _take_back(worse: Sequence[LiveRun], change: _Change) -> None:
     # It goes back once and not on: where that run misses its forecast too, the market has changed, and older bids would
     # not help.
     if any(run.deployment.source == "rollback" for run in worse):
-        change.outcome.alerts.append(
+        change.outcome.alert(
+            "rollback_exhausted",
             f"entity {change.entity_code}: auto_rollback has gone back to {names} and goes no further; run the entity "
-            "again, or choose a split with `optimizer deploy`"
+            "again, or choose a split with `optimizer deploy`",
         )
         return
     change.roll_back([run.run_id for run in worse], why=f"auto_rollback: {names} is below target")
 
 
-def _complaints(entity_code: str, run: LiveRun, *, beside_control: Sequence[Finding]) -> list[str]:
+def _complaints(entity_code: str, run: LiveRun, *, beside_control: Sequence[Finding]) -> list[Incident]:
     head = f"entity {entity_code}: run {run.run_id} ({run.traffic_pct} % of the traffic)"
     against: list[tuple[str, Sequence[Finding]]] = [("forecast", run.findings)]
     if run.control_id is not None:
         against.append((f"control, run {run.control_id}", beside_control))
     complaints = []
     if run.live_days and not run.days:
-        complaints.append(
+        text = (
             f"{head} was live on {run.live_days} days of which the warehouse has none of its bids; look whether the "
             "bidder has loaded it, and whether the warehouse is loaded"
         )
+        complaints.append(Incident("no_bids", text, run.run_id))
     for what, findings in against:
         worse = [f"{finding.figure} {finding.reason}" for finding in findings if finding.verdict == "below target"]
         if worse:
-            complaints.append(f"{head} is below its {what}: {'; '.join(worse)}")
+            kind = "below_forecast" if what == "forecast" else "below_control"
+            complaints.append(Incident(kind, f"{head} is below its {what}: {'; '.join(worse)}", run.run_id))
     return complaints
