@@ -8,6 +8,7 @@ from typing import Any
 from optimizer.control_plane import entities, runs, transitions
 from optimizer.control_plane.records import EntityDefinition, Run
 from optimizer.control_plane.schema import check_schema
+from optimizer.core.config.form import FORM_STAMP, check_form
 from optimizer.core.config.merge import build_snapshot
 from optimizer.errors import PermanentError
 from optimizer.runs.config_checks import check_run
@@ -25,7 +26,8 @@ class RunRequest:
     """Who asked for a run, of what, and with which values.
 
     as_of: the moment the run speaks for; its window ends at the UTC midnight before.
-    values: config values of this run alone, and optionally data_start_dt and data_end_dt (ISO dates, UTC).
+    values: config values of this run alone, and optionally data_start_dt and data_end_dt (ISO dates, UTC) and the
+        stamp of the form that they come from.
     run_id: a pending row that already exists, or None.
     """
 
@@ -58,8 +60,18 @@ def snapshot_config(request: RunRequest, *, systems: Systems, now: datetime) -> 
     )
     if run.status not in ("pending", "running"):
         raise transitions.wrong_state(run, needed="pending")
-    values = {**runs.read_run_values(systems.engine, run.run_id), **request.values}
+    form, stamp = dict(request.values), None
+    if FORM_STAMP in form:
+        stamp = str(form.pop(FORM_STAMP))
+    values = {**runs.read_run_values(systems.engine, run.run_id), **form}
     try:
+        check_form(
+            stamp,
+            form,
+            keys=definition.config_keys,
+            entity_values=definition.entity_values,
+            entity_code=request.entity_code,
+        )
         checked = check_run(definition, run, values=values, as_of=request.as_of)
         inputs = _inputs(definition, checked.start_at, checked.end_at, systems)
         snapshot = build_snapshot(checked.config, inputs=inputs)
