@@ -177,13 +177,7 @@ def learn_variation(
 
 
 def _test_plausibility(slope: Slope) -> RandomnessTest:
-    return RandomnessTest(
-        "plausibility",
-        slope.value,
-        ">=",
-        LEAST_LOGGED_SLOPE,
-        slope.value >= LEAST_LOGGED_SLOPE,
-    )
+    return RandomnessTest("plausibility", slope.value, ">=", LEAST_LOGGED_SLOPE, slope.value >= LEAST_LOGGED_SLOPE)
 
 
 def _test_agreement(own: Slope | None, together: Slope) -> list[RandomnessTest]:
@@ -191,15 +185,7 @@ def _test_agreement(own: Slope | None, together: Slope) -> list[RandomnessTest]:
     if own is None or not np.isfinite(own.error):
         return []
     gap = abs(own.value - together.value)
-    return [
-        RandomnessTest(
-            "agreement",
-            gap / own.error,
-            "<=",
-            TEST_Z,
-            gap <= TEST_Z * own.error,
-        )
-    ]
+    return [RandomnessTest("agreement", gap / own.error, "<=", TEST_Z, gap <= TEST_Z * own.error)]
 
 
 def find_bid_key(cells: pd.DataFrame, candidates: Sequence[str]) -> tuple[str, ...]:
