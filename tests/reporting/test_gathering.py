@@ -12,6 +12,7 @@ import pytest
 from reporting.stories import REFERENCE_CPM, Page, backtest, bid_table, check, feature
 
 from optimizer.core.config.settings import RunSettings
+from optimizer.core.records import run_files
 from optimizer.reporting.page import render_report
 from optimizer.reporting.report_data import RunStory
 from optimizer.runs import staging
@@ -62,18 +63,18 @@ def stage() -> staging.Staging:
     blank = {name: BLANK.get(annotation) for name, annotation in required.items()}
     bins = [{"predicted": 0.2, "observed": 0.25, "bids": 400.0}]
     lists: dict[str, Any] = {"held_out": [], "day_levels": []}
-    stage.put_json(staging.TRAINING, blank | {"reference_cpm": REFERENCE_CPM, "calibration": bins} | lists)
+    stage.put_json(run_files.TRAINING, blank | {"reference_cpm": REFERENCE_CPM, "calibration": bins} | lists)
     table = bid_table().drop(columns=["mean_bid_cpm", "recent_win_rate"])
-    stage.put_frame(staging.BIDS, table.assign(usual_bid_cpm=9.5))
-    stage.put_json(staging.BID_FIGURES, {"shadow_price_cpm": 3.5, "link": LINK})
-    stage.put_json(staging.SELECTION, {"features": ["os_code"], "scores": [feature("os_code")]})
+    stage.put_frame(run_files.BIDS, table.assign(usual_bid_cpm=9.5))
+    stage.put_json(run_files.BID_FIGURES, {"shadow_price_cpm": 3.5, "link": LINK})
+    stage.put_json(run_files.SELECTION, {"features": ["os_code"], "scores": [feature("os_code")]})
     checks = [check("join_rate"), check("calibration_error", is_passed=False)]
     checks[1]["message"] = "look for a market change; then run again"
     validation = {"is_passed": False, "checks": checks, "target_sentence": "target_win_rate 0.4 cannot be reached"}
-    stage.put_json(staging.VALIDATION, validation)
-    stage.put_json(staging.BACKTEST, None)
-    stage.put_frame(staging.DOMAINS, pd.DataFrame({"domain": ["a.example"], "multiplier": [1.0], "bids": [5]}))
-    stage.put_frame(staging.NPIS, pd.DataFrame({"npi": NPIS, "multiplier": [1.4, 0.7, 1.1], "bids": [1, 2, 3]}))
+    stage.put_json(run_files.VALIDATION, validation)
+    stage.put_json(run_files.BACKTEST, None)
+    stage.put_frame(run_files.DOMAINS, pd.DataFrame({"domain": ["a.example"], "multiplier": [1.0], "bids": [5]}))
+    stage.put_frame(run_files.NPIS, pd.DataFrame({"npi": NPIS, "multiplier": [1.4, 0.7, 1.1], "bids": [1, 2, 3]}))
     return stage
 
 
@@ -118,7 +119,7 @@ def test_a_run_that_learns_says_so_in_its_story_and_its_page(stage):
     assert gather(stage).learning_sentence is None
     identification = {"is_learning": 1.0, "learning_since": 20260303.0, "own_days": 4.0, "learning_days_left": 3.2}
     known = {"shadow_price_cpm": 3.5, "link": LINK, "step_limit": 0.15, "identification": identification}
-    stage.put_json(staging.BID_FIGURES, known)
+    stage.put_json(run_files.BID_FIGURES, known)
     told = gather(stage)
     assert told.learning_sentence.startswith("Learning since 2026-03-03: ")
     assert "within the daily step of 15 %" in told.learning_sentence and "about 3 days" in told.learning_sentence
@@ -140,7 +141,7 @@ def test_a_run_without_multipliers_tells_none(stage):
 
 
 def test_a_staged_backtest_is_told(stage):
-    stage.put_json(staging.BACKTEST, backtest())
+    stage.put_json(run_files.BACKTEST, backtest())
     assert gather(stage).backtest == json.loads(json.dumps(backtest()))
 
 

@@ -8,10 +8,9 @@ from typing import Any
 from optimizer.artifacts.manifest import read_manifest, read_verified
 from optimizer.control_plane.records import Run
 from optimizer.core.checks.outcome import verdict_of
+from optimizer.core.records import run_files
 from optimizer.runs.handle import read_settings
 from optimizer.runs.systems import Systems
-
-METRICS_FILE = "metrics.json"
 
 
 def reason_to_hold(row: Run) -> str | None:
@@ -63,6 +62,6 @@ def by_hand(row: Run) -> str:
 def _read_checks(row: Run, systems: Systems) -> list[dict[str, Any]]:
     output_uri = row.s3_output_path or ""
     manifest = read_manifest(systems.store, output_uri)
-    content = read_verified(systems.store, output_uri=output_uri, manifest=manifest, name=METRICS_FILE)
+    content = read_verified(systems.store, output_uri=output_uri, manifest=manifest, name=run_files.METRICS)
     checks: list[dict[str, Any]] = json.loads(content)["checks"]
     return checks

@@ -10,13 +10,14 @@ import pandas as pd
 
 from optimizer.core.checks.outcome import VERDICT_CODES
 from optimizer.core.config.settings import RunSettings
+from optimizer.core.records import run_files
 from optimizer.reporting.forecast import FORECAST_KEYS
 from optimizer.reporting.report_data import RunStory
 from optimizer.runs import staging
 from optimizer.runs.handle import RunHandle
 from optimizer.runs.identification import IDENTIFICATION
 from optimizer.runs.report_inputs import gather_story
-from optimizer.training.job import CLICK_MODEL_FILE, WIN_MODEL_FILE, TrainingReport
+from optimizer.training.job import TrainingReport
 
 BID_COLUMNS = {
     "suggested_bid_cpm": "suggested_bid_cpm",
@@ -82,8 +83,8 @@ def write_outputs(
     started_at: datetime,
 ) -> dict[str, OutputFile]:
     """Write every file of the run to the folder and return them by name."""
-    features = stage.get_json(staging.SELECTION)["features"]
-    bids = stage.get_frame(staging.BIDS)
+    features = stage.get_json(run_files.SELECTION)["features"]
+    bids = stage.get_frame(run_files.BIDS)
     biddable = bids[bids["suggested_bid_cpm"].notna()].sort_values("bids", ascending=False, kind="stable")
     in_memcache = bids[bids["is_served"] | bids["is_blocked"]].sort_values("bids", ascending=False, kind="stable")
     memcache = pd.DataFrame(
@@ -99,15 +100,15 @@ def write_outputs(
     ]
     if settings.domain_enabled:
         files.append(
-            _csv(folder, "domain_multipliers", stage.get_frame(staging.DOMAINS)[["domain", *MULTIPLIER_COLUMNS]])
+            _csv(folder, "domain_multipliers", stage.get_frame(run_files.DOMAINS)[["domain", *MULTIPLIER_COLUMNS]])
         )
     if settings.npi_enabled:
-        files.append(_csv(folder, "npi_multipliers", stage.get_frame(staging.NPIS)[["npi", *MULTIPLIER_COLUMNS]]))
+        files.append(_csv(folder, "npi_multipliers", stage.get_frame(run_files.NPIS)[["npi", *MULTIPLIER_COLUMNS]]))
     files.append(_json(folder, "metrics", metrics_document(stage)))
     files.append(_json(folder, "config", snapshot))
     story = gather_story(stage, run=run, snapshot=snapshot, settings=settings, started_at=started_at)
     files.append(_report(folder, story))
-    for name in (WIN_MODEL_FILE, CLICK_MODEL_FILE):
+    for name in (run_files.WIN_MODEL, run_files.CLICK_MODEL):
         if stage.has(name):
             files.append(OutputFile(Path(name).stem, stage.get_file(name, folder / name), None))
     return {file.path.name: file for file in files}
@@ -120,17 +121,17 @@ def metrics_document(stage: staging.Staging) -> dict[str, Any]:
         sections.setdefault(section, {})[key] = value
     return {
         **sections,
-        "link": stage.get_json(staging.BID_FIGURES)["link"],
-        "features": stage.get_json(staging.SELECTION)["scores"],
-        "reasons": stage.get_json(staging.BID_FIGURES)["reasons"],
-        "checks": stage.get_json(staging.VALIDATION)["checks"],
+        "link": stage.get_json(run_files.BID_FIGURES)["link"],
+        "features": stage.get_json(run_files.SELECTION)["scores"],
+        "reasons": stage.get_json(run_files.BID_FIGURES)["reasons"],
+        "checks": stage.get_json(run_files.VALIDATION)["checks"],
     }
 
 
 def run_figures(stage: staging.Staging) -> list[Figure]:
     """Return (section, key, value) of every figure of the run: the rows of opt_run_metrics."""
-    report = TrainingReport.model_validate(stage.get_json(staging.TRAINING))
-    totals, bids = stage.get_json(staging.TOTALS), stage.get_json(staging.BID_FIGURES)
+    report = TrainingReport.model_validate(stage.get_json(run_files.TRAINING))
+    totals, bids = stage.get_json(run_files.TOTALS), stage.get_json(run_files.BID_FIGURES)
     win_rate_model = (
         "wr_model_auc",
         "wr_model_ece",
@@ -187,11 +188,11 @@ def run_figures(stage: staging.Staging) -> list[Figure]:
         "level_correction",
     )
     forecast = (*FORECAST_KEYS, "level_correction", "forecast_level_sd")
-    tracking = stage.get_json(staging.TRACKING) if stage.has(staging.TRACKING) else {}
+    tracking = stage.get_json(run_files.TRACKING) if stage.has(run_files.TRACKING) else {}
     tuning = {} if report.tuning is None else report.tuning.model_dump(exclude={"reason", "parameters"})
-    validation = stage.get_json(staging.VALIDATION)
+    validation = stage.get_json(run_files.VALIDATION)
     checks = validation["checks"]
-    backtest = backtest_figures(stage.get_json(staging.BACKTEST))
+    backtest = backtest_figures(stage.get_json(run_files.BACKTEST))
     return [
         *_section("win_rate_model", {key: getattr(report, key) for key in win_rate_model}),
         *_section("ctr_model", {key: getattr(report, key) for key in click_model}),

@@ -15,6 +15,7 @@ from optimizer.control_plane import runs
 from optimizer.core.frames import groups_of
 from optimizer.core.landscape.cells import MISSING, know_planned
 from optimizer.core.pricing.forecast import EarlierForecast
+from optimizer.core.records import run_files
 from optimizer.core.serving.keys import segment_key
 from optimizer.errors import ArtifactError, RunStateError
 from optimizer.runs import staging
@@ -22,11 +23,7 @@ from optimizer.runs.systems import Systems
 
 log = logging.getLogger(__name__)
 
-BIDS_FILE = "suggested_bids.csv"
 
-
-MEMCACHE_FILE = "memcache.csv"
-METRICS_FILE = "metrics.json"
 STEP_FROM = "step_from_cpm"
 KEYED = ("segment_key", "planned_bid_cpm", "suggested_bid_cpm", STEP_FROM, "wanted_bid_cpm", "is_held")
 
@@ -66,7 +63,7 @@ def read_planned_bids(run_id: str, systems: Systems, *, next_run_id: str | None 
     manifest = read_manifest(systems.store, output_uri)
     bids, memcache, metrics = (
         read_verified(systems.store, output_uri=output_uri, manifest=manifest, name=name)
-        for name in (BIDS_FILE, MEMCACHE_FILE, METRICS_FILE)
+        for name in (run_files.SUGGESTED_BIDS_CSV, run_files.MEMCACHE_CSV, run_files.METRICS)
     )
     try:
         lacking = [name for name in KEYED[:3] if name not in pd.read_csv(io.BytesIO(bids), nrows=0)]
@@ -83,7 +80,9 @@ def read_planned_bids(run_id: str, systems: Systems, *, next_run_id: str | None 
         kept = kept_bids(table) if {"wanted_bid_cpm", "is_held"} <= set(table) else {}
         return PlannedBids(tuple(rule.features), planned, rule.fallback_bid_cpm, json.loads(metrics), step_from, kept)
     except ValueError as error:
-        raise ArtifactError(f"{BIDS_FILE} or {METRICS_FILE} of run {run_id} cannot be read: {error}") from error
+        raise ArtifactError(
+            f"{run_files.SUGGESTED_BIDS_CSV} or {run_files.METRICS} of run {run_id} cannot be read: {error}"
+        ) from error
 
 
 def kept_bids(bids: pd.DataFrame) -> dict[str, float]:
@@ -165,7 +164,7 @@ def stage_planned_bids(
         keys, bids = list(planned.planned_cpm), list(planned.planned_cpm.values())
         parts.append(pd.DataFrame({"run_id": run_id, "segment_key": keys, "planned_bid_cpm": bids}))
     if parts:
-        stage.put_frame(staging.PLANNED_BIDS, pd.concat(parts, ignore_index=True))
+        stage.put_frame(run_files.PLANNED_BIDS, pd.concat(parts, ignore_index=True))
     return features, forecasts
 
 
@@ -175,7 +174,7 @@ def with_planned_bids(
     """Return prepared cells with `log_planned` where the run that bid them is known."""
     if not features_by_run:
         return cells
-    for run_id, table in groups_of(stage.get_frame(staging.PLANNED_BIDS), "run_id"):
+    for run_id, table in groups_of(stage.get_frame(run_files.PLANNED_BIDS), "run_id"):
         if unknown := sorted(set(features_by_run[run_id]) - set(cells.columns)):
             log.info("the key of run %s has %s, no candidate now: its plan is not known", run_id, ", ".join(unknown))
             continue

@@ -21,11 +21,9 @@ from optimizer.core.landscape.logit import Tails
 from optimizer.core.landscape.price_steps import PriceSteps
 from optimizer.core.pricing.explanation import RunPricing
 from optimizer.core.pricing.run_comparison import BestResponse, ComparedRun, find_figure
+from optimizer.core.records import run_files
 from optimizer.errors import ArtifactError, RunStateError
 from optimizer.runs.handle import read_settings
-
-BIDS_FILE, MEMCACHE_FILE = "suggested_bids.csv", "memcache.csv"
-METRICS_FILE, CONFIG_FILE = "metrics.json", "config.json"
 
 NUMBER_COLUMNS = (
     "bids",
@@ -166,18 +164,18 @@ def read_published(run_id: str, *, engine: Engine, store: ObjectStore) -> Publis
         manifest = read_manifest(store, output_uri)
         files = {
             name: read_verified(store, output_uri=output_uri, manifest=manifest, name=name)
-            for name in (BIDS_FILE, MEMCACHE_FILE, METRICS_FILE, CONFIG_FILE)
+            for name in (run_files.SUGGESTED_BIDS_CSV, run_files.MEMCACHE_CSV, run_files.METRICS, run_files.CONFIG)
         }
     except ArtifactError as error:
         raise ArtifactError(f"run {run_id}: {error}; restore the objects, or look at another run") from error
-    metrics = _with_present_names(json.loads(files[METRICS_FILE]))
+    metrics = _with_present_names(json.loads(files[run_files.METRICS]))
     missing = [name for name in PRICING_FIGURES if find_figure(metrics, name) is None]
     missing += [LINK] if LINK not in metrics else []
     if missing:
-        raise _too_old(run_id, METRICS_FILE, missing)
-    bids = _read_bids(files[BIDS_FILE], manifest)
-    blocked = _read_blocked(files[MEMCACHE_FILE])
-    return PublishedRun(row, manifest, bids, metrics, json.loads(files[CONFIG_FILE]), blocked)
+        raise _too_old(run_id, run_files.METRICS, missing)
+    bids = _read_bids(files[run_files.SUGGESTED_BIDS_CSV], manifest)
+    blocked = _read_blocked(files[run_files.MEMCACHE_CSV])
+    return PublishedRun(row, manifest, bids, metrics, json.loads(files[run_files.CONFIG]), blocked)
 
 
 def _with_present_names(metrics: dict[str, Any]) -> dict[str, Any]:
@@ -207,7 +205,7 @@ def _read_bids(content: bytes, manifest: Manifest) -> pd.DataFrame:
     columns = pd.read_csv(io.BytesIO(content), nrows=0).columns
     missing = [name for name in (*TEXT_COLUMNS, *NUMBER_COLUMNS, *FLAG_COLUMNS) if name not in columns]
     if missing:
-        raise _too_old(manifest.run_id, BIDS_FILE, missing)
+        raise _too_old(manifest.run_id, run_files.SUGGESTED_BIDS_CSV, missing)
     texts = [*TEXT_COLUMNS, *manifest.bidding.features]
     return pd.read_csv(
         io.BytesIO(content),

@@ -10,6 +10,7 @@ from optimizer.core.config.settings import RunSettings
 from optimizer.core.landscape.curves import Landscape, Link
 from optimizer.core.landscape.logit import Tails
 from optimizer.core.landscape.price_steps import PriceSteps
+from optimizer.core.records import run_files
 from optimizer.reporting.learning import learning_sentence
 from optimizer.reporting.report_data import RunStory
 from optimizer.runs import staging
@@ -22,9 +23,9 @@ def gather_story(
     stage: staging.Staging, *, run: RunHandle, snapshot: dict[str, Any], settings: RunSettings, started_at: datetime
 ) -> RunStory:
     """Return the story of a run whose bids were validated; of professionals it holds the multipliers alone."""
-    inputs, figures = snapshot["inputs"], stage.get_json(staging.BID_FIGURES)
-    report = TrainingReport.model_validate(stage.get_json(staging.TRAINING))
-    validation = stage.get_json(staging.VALIDATION)
+    inputs, figures = snapshot["inputs"], stage.get_json(run_files.BID_FIGURES)
+    report = TrainingReport.model_validate(stage.get_json(run_files.TRAINING))
+    validation = stage.get_json(run_files.VALIDATION)
     return RunStory(
         run_id=run.run_id,
         run_code=run.run_code,
@@ -37,16 +38,16 @@ def gather_story(
         win_rate_scope=settings.win_rate_scope,
         target_margin=settings.target_margin,
         max_bid_cpm=settings.max_bid_cpm,
-        bids=_bid_table(stage.get_frame(staging.BIDS)),
+        bids=_bid_table(stage.get_frame(run_files.BIDS)),
         win_rate=landscape_of(report, figures).win_rate,
-        features=stage.get_json(staging.SELECTION)["scores"],
+        features=stage.get_json(run_files.SELECTION)["scores"],
         figures=figures,
         checks=validation["checks"],
         target_sentence=validation["target_sentence"],
         learning_sentence=learning_sentence({IDENTIFICATION: figures.get(IDENTIFICATION, {}), "bidding": figures}),
         calibration=report.calibration,
-        backtest=stage.get_json(staging.BACKTEST),
-        domains=stage.get_frame(staging.DOMAINS) if settings.domain_enabled else None,
+        backtest=stage.get_json(run_files.BACKTEST),
+        domains=stage.get_frame(run_files.DOMAINS) if settings.domain_enabled else None,
         npi_multipliers=_npi_multipliers(stage) if settings.npi_enabled else None,
     )
 
@@ -67,4 +68,4 @@ def landscape_of(report: TrainingReport, figures: dict[str, Any]) -> Landscape:
 
 def _npi_multipliers(stage: staging.Staging) -> np.ndarray:
     """The multipliers by size, so that nothing of a professional is left, not even a place in the file."""
-    return np.sort(stage.get_frame(staging.NPIS)["multiplier"].to_numpy(float))
+    return np.sort(stage.get_frame(run_files.NPIS)["multiplier"].to_numpy(float))

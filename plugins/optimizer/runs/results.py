@@ -3,6 +3,7 @@
 from typing import Any
 
 from optimizer.control_plane.records import Run
+from optimizer.core.records import run_files
 from optimizer.core.serving.keys import SEPARATOR
 from optimizer.runs import staging
 from optimizer.runs.handle import RunHandle, read_snapshot
@@ -13,8 +14,8 @@ from optimizer.runs.systems import Systems
 def run_results(run: RunHandle, systems: Systems) -> dict[str, Any]:
     """Return the fields of RunFigures, from what the run's steps left in its staging prefix."""
     snapshot, stage = read_snapshot(run, systems), validated(run, systems)
-    totals, figures = stage.get_json(staging.TOTALS), stage.get_json(staging.BID_FIGURES)
-    selection, validation = stage.get_json(staging.SELECTION), stage.get_json(staging.VALIDATION)
+    totals, figures = stage.get_json(run_files.TOTALS), stage.get_json(run_files.BID_FIGURES)
+    selection, validation = stage.get_json(run_files.SELECTION), stage.get_json(run_files.VALIDATION)
     counts = ("total_segments", "segments_count", "segments_in_memcache", "domains_count", "npis_count")
     return {
         "total_bids": totals["usable_bids"],
@@ -39,7 +40,7 @@ def run_states(row: Run) -> dict[str, Any]:
 def validated(run: RunHandle, systems: Systems) -> staging.Staging:
     """Return the staging prefix, from which files can only be read as they were validated."""
     stage = run.staging(systems)
-    return stage.pinned(stage.get_json(staging.VALIDATION)["checksums"])
+    return stage.pinned(stage.get_json(run_files.VALIDATION)["checksums"])
 
 
 def _feature_rows(selection: dict[str, Any], snapshot: dict[str, Any]) -> list[dict[str, Any]]:

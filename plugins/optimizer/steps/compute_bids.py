@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from optimizer.core.pricing.forecast import EarlierForecast, correct_level
+from optimizer.core.records import run_files
 from optimizer.errors import ArtifactError, RunStateError
 from optimizer.reporting.forecast import forecast_sentence
 from optimizer.reporting.learning import learning_sentence
@@ -29,25 +30,25 @@ def compute_bids(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
     """Leave bids, multipliers, backtest and their figures in the staging prefix; return the headline figures."""
     snapshot = read_snapshot(run, systems)
     settings, stage = read_settings(snapshot), run.staging(systems)
-    cells = stage.get_frame(staging.CELLS)
+    cells = stage.get_frame(run_files.CELLS)
     learned = _learned(stage, cells)
     plan, problem = _active_run(snapshot["inputs"]["active_run_id"], run, systems)
     active = active_bids(plan, cells, learned.features)
     if plan is not None and active is None:
         problem = f"the key of the active run has {', '.join(plan.features)}; one is not a candidate feature now"
     priced, backtest = bid_on_cells(cells, learned, plan=plan, active=active, settings=settings, run_id=run.run_id)
-    stage.put_json(staging.BACKTEST, None if backtest is None else backtest.to_record())
-    tables = {staging.BIDS: priced.bids, staging.DOMAINS: priced.domains, staging.NPIS: priced.npis}
+    stage.put_json(run_files.BACKTEST, None if backtest is None else backtest.to_record())
+    tables = {run_files.BIDS: priced.bids, run_files.DOMAINS: priced.domains, run_files.NPIS: priced.npis}
     checksums = {name: stage.put_frame(name, table).sha256 for name, table in tables.items() if table is not None}
     can_bid = priced.bids["suggested_bid_cpm"].notna()
     identification = identification_figures(
-        stage.get_json(staging.VARIATION),
+        stage.get_json(run_files.VARIATION),
         figures=priced.figures,
         bids_per_day=float(priced.bids.loc[can_bid, "requests"].sum()),
         today=datetime.fromisoformat(snapshot["inputs"]["data_end_dt"]).date(),
     )
     noted = {"active_run_problem": problem, "checksums": checksums, IDENTIFICATION: identification}
-    stage.put_json(staging.BID_FIGURES, priced.figures | _active_figures(plan) | noted)
+    stage.put_json(run_files.BID_FIGURES, priced.figures | _active_figures(plan) | noted)
     learning = learning_sentence({IDENTIFICATION: identification, "bidding": priced.figures})
     for sentence in (learning, forecast_sentence(priced.figures)):
         if sentence is not None:
@@ -56,17 +57,17 @@ def compute_bids(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
 
 
 def _learned(stage: staging.Staging, cells: pd.DataFrame) -> Learned:
-    totals = stage.get_json(staging.TOTALS)
+    totals = stage.get_json(run_files.TOTALS)
     found = {
         name: stage.get_frame(totals["files"][name]) if name in totals["files"] else None
-        for name in (staging.DOMAIN_CELLS, staging.NPI_TOTALS)
+        for name in (run_files.DOMAIN_CELLS, run_files.NPI_TOTALS)
     }
     return Learned(
-        segments=stage.get_frame(staging.SEGMENTS),
-        report=TrainingReport.model_validate(stage.get_json(staging.TRAINING)),
-        features=stage.get_json(staging.SELECTION)["features"],
-        domain_cells=found[staging.DOMAIN_CELLS],
-        npi_totals=found[staging.NPI_TOTALS],
+        segments=stage.get_frame(run_files.SEGMENTS),
+        report=TrainingReport.model_validate(stage.get_json(run_files.TRAINING)),
+        features=stage.get_json(run_files.SELECTION)["features"],
+        domain_cells=found[run_files.DOMAIN_CELLS],
+        npi_totals=found[run_files.NPI_TOTALS],
         total_clicks=totals["joined_clicks"],
         level_correction=correct_level(
             cells, {run_id: EarlierForecast(**known) for run_id, known in totals["earlier_forecasts"].items()}

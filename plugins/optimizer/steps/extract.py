@@ -13,6 +13,7 @@ import pandas as pd
 
 from optimizer.core.frames import rows_of
 from optimizer.core.landscape.slope import RANDOMISED_DAYS
+from optimizer.core.records import run_files
 from optimizer.runs import staging
 from optimizer.runs.handle import RunHandle, read_settings, read_snapshot
 from optimizer.runs.planned_bids import stage_planned_bids
@@ -38,15 +39,15 @@ def extract(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
         WarehouseError: login, table or column; EmptyWindowError: no bids in the window.
     """
     stage = run.staging(systems)
-    if not stage.has(staging.TOTALS):
+    if not stage.has(run_files.TOTALS):
         found = _read_log(read_snapshot(run, systems), systems, stage)
         found["days"] = _daily_counts(stage, found)
         found["earlier_runs"], found["earlier_forecasts"] = stage_planned_bids(
             _runs_that_bid(stage, found), stage=stage, systems=systems
         )
-        if not stage.has(staging.TOTALS):
-            stage.put_json(staging.TOTALS, found)
-    totals = stage.get_json(staging.TOTALS)
+        if not stage.has(run_files.TOTALS):
+            stage.put_json(run_files.TOTALS, found)
+    totals = stage.get_json(run_files.TOTALS)
     return {"usable_bids": totals["usable_bids"], "rows": totals["rows"]}
 
 
@@ -67,7 +68,7 @@ def _read_log(snapshot: dict[str, Any], systems: Systems, stage: staging.Staging
         totals = read_totals(connection, window=window)
         is_second_price = settings.auction_type == "second_price"
         extractions: dict[str, Callable[..., int]] = {
-            staging.SEGMENT_CELLS: partial(
+            run_files.SEGMENT_CELLS: partial(
                 extract_segment_cells,
                 features=features,
                 is_second_price=is_second_price,
@@ -75,9 +76,9 @@ def _read_log(snapshot: dict[str, Any], systems: Systems, stage: staging.Staging
             )
         }
         if settings.domain_enabled:
-            extractions[staging.DOMAIN_CELLS] = extract_domain_cells
+            extractions[run_files.DOMAIN_CELLS] = extract_domain_cells
         if settings.npi_enabled:
-            extractions[staging.NPI_TOTALS] = extract_npi_totals
+            extractions[run_files.NPI_TOTALS] = extract_npi_totals
         attempt = uuid4().hex[:12]
         files = {name: f"cells/{attempt}/{name}" for name in extractions}
         rows = {
@@ -89,14 +90,14 @@ def _read_log(snapshot: dict[str, Any], systems: Systems, stage: staging.Staging
 
 def _daily_counts(stage: staging.Staging, totals: dict[str, Any]) -> list[dict[str, int]]:
     """Bids and wins of each day with bids, in order."""
-    cells = stage.get_frame(totals["files"][staging.SEGMENT_CELLS], columns=["day", "bids", "wins"])
+    cells = stage.get_frame(totals["files"][run_files.SEGMENT_CELLS], columns=["day", "bids", "wins"])
     days = cells.groupby("day", sort=True)[["bids", "wins"]].sum()
     return [{"bids": int(day.bids), "wins": int(day.wins)} for day in rows_of(days)]
 
 
 def _runs_that_bid(stage: staging.Staging, totals: dict[str, Any]) -> list[str]:
     """The runs that priced the bids of the latest days, from which the slope is learned."""
-    cells = stage.get_frame(totals["files"][staging.SEGMENT_CELLS], columns=["day", "run_id"])
+    cells = stage.get_frame(totals["files"][run_files.SEGMENT_CELLS], columns=["day", "run_id"])
     day = pd.to_datetime(cells["day"])
     return list(cells.loc[day > day.max() - pd.Timedelta(days=RANDOMISED_DAYS), "run_id"].dropna().unique())
 

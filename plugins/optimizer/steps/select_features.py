@@ -8,6 +8,7 @@ import pandas as pd
 
 from optimizer.core.landscape.cells import prepare_cells
 from optimizer.core.landscape.jitter import learn_variation
+from optimizer.core.records import run_files
 from optimizer.reporting.learning import variation_sentence
 from optimizer.runs import staging
 from optimizer.runs.cell_run import choose_key
@@ -25,21 +26,21 @@ def select_features(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
         The features.
     """
     settings, stage = read_settings(read_snapshot(run, systems)), run.staging(systems)
-    totals = stage.get_json(staging.TOTALS)
+    totals = stage.get_json(run_files.TOTALS)
     candidates = totals["candidate_features"]
     cells, variation = learn_variation(
         candidate_cells(stage, totals), candidates, anchor=settings.anchor_feature.lower()
     )
-    stage.put_frame(staging.CELLS, cells)
-    stage.put_json(staging.VARIATION, variation.to_record())
+    stage.put_frame(run_files.CELLS, cells)
+    stage.put_json(run_files.VARIATION, variation.to_record())
     log.info("run %s of %s: %s", run.run_id, run.entity_code, variation_sentence(variation.to_record()))
     selection = choose_key(cells, candidates=candidates, settings=settings, variation=variation)
-    stage.put_json(staging.SELECTION, asdict(selection))
+    stage.put_json(run_files.SELECTION, asdict(selection))
     return {"features": list(selection.features)}
 
 
 def candidate_cells(stage: staging.Staging, totals: dict[str, Any]) -> pd.DataFrame:
     """Return the extracted cells by every candidate feature, with what earlier runs planned."""
-    raw = stage.get_frame(totals["files"][staging.SEGMENT_CELLS])
+    raw = stage.get_frame(totals["files"][run_files.SEGMENT_CELLS])
     cells = prepare_cells(raw, totals["candidate_features"])
     return with_planned_bids(cells, features_by_run=totals["earlier_runs"], stage=stage)

@@ -9,7 +9,7 @@ from optimizer.artifacts.manifest import publish
 from optimizer.control_plane import registry, runs, transitions
 from optimizer.control_plane.registry import RunFigures
 from optimizer.core.checks.outcome import outcome_text
-from optimizer.runs import staging
+from optimizer.core.records import run_files
 from optimizer.runs.handle import RunHandle, read_settings, read_snapshot
 from optimizer.runs.outputs import write_outputs
 from optimizer.runs.results import key_template, run_results, run_states, validated
@@ -28,8 +28,8 @@ def upload(run: RunHandle, *, systems: Systems, now: datetime) -> dict[str, Any]
     settings = read_settings(snapshot)
     if settings.dry_run:
         return _end_dry_run(run, systems, now=now)
-    figures = stage.get_json(staging.BID_FIGURES)
-    features = stage.get_json(staging.SELECTION)["features"]
+    figures = stage.get_json(run_files.BID_FIGURES)
+    features = stage.get_json(run_files.SELECTION)["features"]
     bidding = {
         "features": features,
         **key_template(features, snapshot),

@@ -22,28 +22,27 @@ from optimizer.core.config.settings import RunSettings
 from optimizer.core.landscape.curves import Landscape
 from optimizer.core.pricing.multipliers import DOMAIN_BOUNDS, NPI_BOUNDS
 from optimizer.core.pricing.target_reach import TargetReach, measure_reach
+from optimizer.core.records import run_files
 from optimizer.reporting.learning import learning_sentence
 from optimizer.runs import staging
 from optimizer.runs.handle import RunHandle, read_settings, read_snapshot
 from optimizer.runs.identification import IDENTIFICATION
 from optimizer.runs.report_inputs import landscape_of
 from optimizer.runs.systems import Systems
-from optimizer.training.job import CLICK_MODEL_FILE, WIN_MODEL_FILE, TrainingReport
+from optimizer.training.job import TrainingReport
 
 log = logging.getLogger(__name__)
 
 PUBLISHED = (
-    staging.TOTALS,
-    staging.SELECTION,
-    staging.TRAINING,
-    staging.TRACKING,
-    staging.BIDS,
-    staging.DOMAINS,
-    staging.NPIS,
-    staging.BID_FIGURES,
-    staging.BACKTEST,
-    WIN_MODEL_FILE,
-    CLICK_MODEL_FILE,
+    run_files.TOTALS,
+    run_files.SELECTION,
+    run_files.TRAINING,
+    run_files.TRACKING,
+    run_files.BIDS,
+    run_files.DOMAINS,
+    run_files.NPIS,
+    run_files.BID_FIGURES,
+    run_files.BACKTEST,
 )
 """Staged files that the run's objects are written from: upload publishes them only as they were validated."""
 
@@ -62,7 +61,7 @@ def validate(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
             *found.backtest_checks(has_active_run=snapshot["inputs"]["active_run_id"] is not None),
         ]
     )
-    run.staging(systems).put_json(staging.VALIDATION, _verdict_record(verdict) | found.record())
+    run.staging(systems).put_json(run_files.VALIDATION, _verdict_record(verdict) | found.record())
     learning = learning_sentence({IDENTIFICATION: found.figures.get(IDENTIFICATION, {}), "bidding": found.figures})
     _log(run, verdict, (learning, found.reach.sentence(found.settings)))
     return {
@@ -100,9 +99,9 @@ class _Staged:
         checksums = stage.checksums_of(PUBLISHED)
         stage, settings = stage.pinned(checksums), read_settings(snapshot)
         totals, training, figures = (
-            stage.get_json(name) for name in (staging.TOTALS, staging.TRAINING, staging.BID_FIGURES)
+            stage.get_json(name) for name in (run_files.TOTALS, run_files.TRAINING, run_files.BID_FIGURES)
         )
-        bids = stage.get_frame(staging.BIDS)
+        bids = stage.get_frame(run_files.BIDS)
         landscape = landscape_of(TrainingReport.model_validate(training), figures)
         measured = measure_bids(
             bids,
@@ -114,15 +113,15 @@ class _Staged:
             checksums=checksums,
             settings=settings,
             totals=totals,
-            features=stage.get_json(staging.SELECTION)["features"],
+            features=stage.get_json(run_files.SELECTION)["features"],
             training=training,
             figures=figures,
-            backtest=stage.get_json(staging.BACKTEST),
-            cells=stage.get_frame(totals["files"][staging.SEGMENT_CELLS]),
-            segments=stage.get_frame(staging.SEGMENTS),
+            backtest=stage.get_json(run_files.BACKTEST),
+            cells=stage.get_frame(totals["files"][run_files.SEGMENT_CELLS]),
+            segments=stage.get_frame(run_files.SEGMENTS),
             bids=bids,
-            domains=stage.get_frame(staging.DOMAINS) if settings.domain_enabled else None,
-            npis=stage.get_frame(staging.NPIS) if settings.npi_enabled else None,
+            domains=stage.get_frame(run_files.DOMAINS) if settings.domain_enabled else None,
+            npis=stage.get_frame(run_files.NPIS) if settings.npi_enabled else None,
             measured=measured,
             reach=_reach(bids, measured, figures, landscape, settings),
         )
