@@ -22,6 +22,7 @@ from optimizer.core.landscape.cells import MISSING, PRICE_BUCKET_WIDTH, block_ho
 from optimizer.core.landscape.curves import Landscape, Link
 from optimizer.core.landscape.features import remove_price, signal_score
 from optimizer.core.landscape.jitter import learn_variation
+from optimizer.core.records.window_totals import ViewCounts
 from optimizer.core.serving.keys import segment_key
 from optimizer.errors import DataError
 from optimizer.runs.cell_run import choose_key, training_cells, training_job
@@ -184,8 +185,8 @@ class OptimizerCurve:
         settings = RunSettings(anchor_feature=anchor)
         cells, _ = learn_variation(cells, candidates)
         features = choose_key(cells, candidates=candidates, settings=settings).features
-        totals = {"joined_views": int(cells["wins"].sum()), "joined_clicks": 0, "orphan_views": 0, "orphan_clicks": 0}
-        job = training_job(features, settings=settings, totals=totals, seed=1, threads=1)
+        views = ViewCounts(joined_views=int(cells["wins"].sum()), joined_clicks=0, orphan_views=0, orphan_clicks=0)
+        job = training_job(features, settings=settings, views=views, seed=1, threads=1)
         return cls(features, fit(job, training_cells(cells, features)))
 
     def win_rate(self, rows: pd.DataFrame, bid_cpm: np.ndarray) -> np.ndarray:

@@ -12,13 +12,14 @@ from lab.evaluation.log import ExtractedLog
 from lab.evaluation.trial import TrialRun
 from optimizer.core.checks.backtest import backtest_checks
 from optimizer.core.checks.bids import bid_checks
-from optimizer.core.checks.data import data_checks
+from optimizer.core.checks.data import LogWindow, data_checks
 from optimizer.core.checks.measures import measure_bids
 from optimizer.core.checks.model import model_checks
 from optimizer.core.checks.outcome import Verdict, judge
 from optimizer.core.checks.volume import volume_checks
 from optimizer.core.config.settings import RunSettings
 from optimizer.core.pricing.target_reach import measure_reach
+from optimizer.core.records.window_totals import DayCount
 
 Said = Literal["learning", "held", "naive", "bids"]
 
@@ -84,13 +85,9 @@ def verdict_of(run: TrialRun, log: ExtractedLog, *, settings: RunSettings, activ
     }
     end = pd.Timestamp(log.cells["day"].max()).tz_localize("UTC") + timedelta(days=1)
     days = log.cells.groupby("day", sort=True)[["bids", "wins"]].sum()
-    inputs = {
-        "data_start_dt": (end - timedelta(days=len(days))).isoformat(),
-        "data_end_dt": end.isoformat(),
-        "recent_bids_per_day": [],
-        "active_run_id": None if active is None else active.run_id,
-    }
-    found = {**log.totals.as_dict(), "days": days.to_dict("records")}
+    window = LogWindow(
+        end - timedelta(days=len(days)), end, [DayCount.model_validate(day) for day in days.to_dict("records")]
+    )
     bids, landscape = run.priced.bids, run.priced.landscape
     measured = measure_bids(
         bids,
@@ -105,15 +102,14 @@ def verdict_of(run: TrialRun, log: ExtractedLog, *, settings: RunSettings, activ
         value_trust=figures["value_trust"],
         expected_win_rate=measured.win_rate,
     )
-    backtest = None if run.backtest is None else run.backtest.to_record()
     move = max(abs(measured.spend_change or 0.0), measured.mean_move or 0.0)
     return judge(
         [
-            *data_checks(found, inputs, settings),
-            *model_checks(run.report.model_dump(), settings),
+            *data_checks(log.totals, window, settings),
+            *model_checks(run.report, settings),
             *volume_checks(measured, figures=figures, cells=log.cells, settings=settings),
             *bid_checks(bids, measured, figures=figures, reach=reach, settings=settings),
-            *(backtest_checks(backtest, move=move, settings=settings) if active is not None else []),
+            *(backtest_checks(run.backtest, move=move, settings=settings) if active is not None else []),
         ]
     )
 

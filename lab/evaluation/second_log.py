@@ -15,7 +15,7 @@ from lab.second_market.requests import candidates
 from lab.second_market.scenarios import Scenario
 from lab.second_market.served import ServedTable, spell_keys
 from optimizer.core.config.settings import RunSettings
-from optimizer.warehouse.extraction import WindowTotals
+from optimizer.core.records.window_totals import WindowTotals
 
 FREE_CAP_CPM = 100.0
 """A cap far from all bids, where none is to bind."""

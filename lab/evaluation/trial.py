@@ -81,7 +81,7 @@ def run_trial(
     run = run_on_cells(
         cells,
         candidates=candidates,
-        window=WindowFacts(log.totals.as_dict(), log.domain_cells, log.npi_totals),
+        window=WindowFacts(log.totals, log.domain_cells, log.npi_totals),
         settings=settings,
         run_id=run_id,
         train=_train,

@@ -1,6 +1,5 @@
 """From the staged files of a run to its story and its page."""
 
-import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,10 +11,12 @@ import pytest
 from reporting.stories import REFERENCE_CPM, Page, backtest, bid_table, check, feature
 
 from optimizer.core.config.settings import RunSettings
+from optimizer.core.landscape.features import Selection
 from optimizer.core.records import run_files
+from optimizer.core.records.config_snapshot import ConfigSnapshot, RunInputs
 from optimizer.reporting.page import render_report
 from optimizer.reporting.report_data import RunStory
-from optimizer.runs import staging
+from optimizer.runs import artifacts, staging
 from optimizer.runs.handle import RunHandle
 from optimizer.runs.report_inputs import gather_story
 from optimizer.training.job import TrainingReport
@@ -67,24 +68,33 @@ def stage() -> staging.Staging:
     table = bid_table().drop(columns=["mean_bid_cpm", "recent_win_rate"])
     stage.put_frame(run_files.BIDS, table.assign(usual_bid_cpm=9.5))
     stage.put_json(run_files.BID_FIGURES, {"shadow_price_cpm": 3.5, "link": LINK})
-    stage.put_json(run_files.SELECTION, {"features": ["os_code"], "scores": [feature("os_code")]})
+    artifacts.SELECTION.write(stage, Selection(("os_code",), (feature("os_code"),)))
     checks = [check("join_rate"), check("calibration_error", is_passed=False)]
     checks[1]["message"] = "look for a market change; then run again"
     validation = {"is_passed": False, "checks": checks, "target_sentence": "target_win_rate 0.4 cannot be reached"}
     stage.put_json(run_files.VALIDATION, validation)
-    stage.put_json(run_files.BACKTEST, None)
+    artifacts.BACKTEST.write(stage, None)
     stage.put_frame(run_files.DOMAINS, pd.DataFrame({"domain": ["a.example"], "multiplier": [1.0], "bids": [5]}))
     stage.put_frame(run_files.NPIS, pd.DataFrame({"npi": NPIS, "multiplier": [1.4, 0.7, 1.1], "bids": [1, 2, 3]}))
     return stage
 
 
 def gather(stage: staging.Staging, **settings: Any) -> RunStory:
-    inputs = {"data_start_dt": "2026-01-06T00:00:00+00:00", "data_end_dt": "2026-03-07T00:00:00+00:00"}
+    inputs = RunInputs(
+        entity_code=RUN.entity_code,
+        object_id=1334,
+        version_code="v5",
+        active_run_id="20260306_060000",
+        recent_bids_per_day=(),
+        data_start_dt=datetime(2026, 1, 6, tzinfo=UTC),
+        data_end_dt=datetime(2026, 3, 7, tzinfo=UTC),
+        feature_macros=(),
+    )
+    values = RunSettings(target_win_rate=0.4, **{"domain_enabled": True, "npi_enabled": True} | settings).model_dump()
     return gather_story(
         stage,
         run=RUN,
-        snapshot={"inputs": inputs | {"active_run_id": "20260306_060000"}},
-        settings=RunSettings(target_win_rate=0.4, **{"domain_enabled": True, "npi_enabled": True} | settings),
+        snapshot=ConfigSnapshot(business=values, technical={}, static={}, sources={}, inputs=inputs),
         started_at=datetime(2026, 3, 7, 6, tzinfo=UTC),
     )
 
@@ -96,7 +106,7 @@ def test_the_story_tells_what_was_staged(stage):
     assert (told.target_win_rate, told.win_rate_scope) == (0.4, "portfolio")
     assert gather(stage, win_rate_scope="segment").win_rate_scope == "segment"
     assert told.figures["shadow_price_cpm"] == 3.5
-    assert [feature["feature_name"] for feature in told.features] == ["os_code"]
+    assert [feature.feature_name for feature in told.features] == ["os_code"]
     assert told.calibration == [{"predicted": 0.2, "observed": 0.25, "bids": 400.0}]
     assert told.bids["mean_bid_cpm"].to_numpy() == pytest.approx(9.5)
     assert told.backtest is None
@@ -141,8 +151,8 @@ def test_a_run_without_multipliers_tells_none(stage):
 
 
 def test_a_staged_backtest_is_told(stage):
-    stage.put_json(run_files.BACKTEST, backtest())
-    assert gather(stage).backtest == json.loads(json.dumps(backtest()))
+    artifacts.BACKTEST.write(stage, backtest())
+    assert gather(stage).backtest == backtest()
 
 
 def test_the_curves_are_those_that_the_run_was_priced_on(stage):

@@ -9,7 +9,7 @@ from optimizer.artifacts.manifest import read_manifest, read_verified
 from optimizer.control_plane.records import Run
 from optimizer.core.checks.outcome import verdict_of
 from optimizer.core.records import run_files
-from optimizer.runs.handle import read_settings
+from optimizer.runs.handle import settings_of
 from optimizer.runs.systems import Systems
 
 
@@ -21,7 +21,7 @@ def reason_to_hold(row: Run) -> str | None:
         return f"validation of run {row.run_id} failed: {row.error_message}"
     if row.started_at is None or row.data_end_dt is None:
         return f"run {row.run_id} has no start or no window, so nobody knows how old its data are"
-    settings = read_settings(dict(row.config_snapshot or {}))
+    settings = settings_of(row)
     age = row.started_at - row.data_end_dt
     if age > timedelta(days=settings.max_data_age_days) and not settings.promote_old_window:
         return (

@@ -1,9 +1,9 @@
 """What a run says while it does not know yet how the win rate depends on the bid."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from optimizer.core.landscape.slope import RANDOMISED_DAYS
+from optimizer.core.records.variation import VariationRecord
 from optimizer.presentation.formats import count
 
 Metrics = Mapping[str, Mapping[str, float | None]]
@@ -42,26 +42,21 @@ def learning_sentence(metrics: Metrics) -> str | None:
     )
 
 
-def variation_sentence(variation: Mapping[str, Any]) -> str:
-    """Return what of the log's bids varied at random: source, own jitter, slope, and each test that failed.
-
-    Args:
-        variation: `optimizer.core.landscape.jitter.Variation.to_record`.
-    """
-    slope = variation["slope"]
+def variation_sentence(variation: VariationRecord) -> str:
+    """Return what of the log's bids varied at random: source, own jitter, slope, and each test that failed."""
+    slope = variation.slope
     parts = [
-        _SOURCES[variation["source"]],
-        f"{count(variation['own_bids'])} bids with this optimizer's jitter",
-        f"{count(variation['logged_bids'])} bids of others",
+        _SOURCES[variation.source],
+        f"{count(variation.own_bids)} bids with this optimizer's jitter",
+        f"{count(variation.logged_bids)} bids of others",
     ]
-    if slope is not None and slope["error"] is not None:
-        parts.append(f"slope {slope['value']:.3g}, standard error {slope['error']:.2g}")
-    for test in variation["tests"]:
-        if not test["is_passed"]:
-            figure = "not finite" if test["figure"] is None else f"{test['figure']:.3g}"
+    if slope is not None and slope.value is not None and slope.error is not None:
+        parts.append(f"slope {slope.value:.3g}, standard error {slope.error:.2g}")
+    for test in variation.tests:
+        if not test.is_passed:
+            figure = "not finite" if test.figure is None else f"{test.figure:.3g}"
             parts.append(
-                f"failed test {test['name']}: {figure}, must be {test['relation']} {test['limit']:.3g}; "
-                f"{TESTS[test['name']]}"
+                f"failed test {test.name}: {figure}, must be {test.relation} {test.limit:.3g}; {TESTS[test.name]}"
             )
     return "; ".join(parts)
 

@@ -5,7 +5,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import pandas as pd
 
@@ -17,6 +16,7 @@ from optimizer.core.landscape.jitter import Variation, learn_variation
 from optimizer.core.landscape.randomness import group_numbers
 from optimizer.core.pricing.backtest import Backtest
 from optimizer.core.pricing.forecast import EarlierForecast, correct_level
+from optimizer.core.records.window_totals import ViewCounts, WindowTotals
 from optimizer.runs.backtesting import backtest_bids
 from optimizer.runs.planned_bids import PlannedBids, previous_bids
 from optimizer.runs.pricing import JITTER_SD, ActiveBids, Learned, PricedRun, price_run
@@ -33,11 +33,10 @@ MAX_ORPHAN_VIEW_SHARE = 0.01
 class WindowFacts:
     """What is known of the window's log beside its cells.
 
-    totals: counts of bids, views and clicks by name, as the warehouse's totals name them.
     domain_cells, npi_totals: None where they are not asked for.
     """
 
-    totals: Mapping[str, Any]
+    totals: WindowTotals
     domain_cells: pd.DataFrame | None = field(repr=False)
     npi_totals: pd.DataFrame | None = field(repr=False)
 
@@ -76,7 +75,7 @@ def run_on_cells(
     cells, variation = learn_variation(cells, candidates, anchor=settings.anchor_feature.lower())
     selection = choose_key(cells, candidates=candidates, settings=settings, variation=variation)
     features = selection.features
-    job = training_job(features, settings=settings, totals=window.totals, seed=seed, threads=threads)
+    job = training_job(features, settings=settings, views=window.totals, seed=seed, threads=threads)
     segments, report = train(job, training_cells(cells, features))
     learned = Learned(
         segments=segments,
@@ -84,7 +83,7 @@ def run_on_cells(
         features=features,
         domain_cells=window.domain_cells,
         npi_totals=window.npi_totals,
-        total_clicks=window.totals["joined_clicks"],
+        total_clicks=window.totals.joined_clicks,
         level_correction=correct_level(cells, forecasts or {}),
     )
     plan = find_plan(features)
@@ -115,14 +114,14 @@ def choose_key(
 
 
 def training_job(
-    features: Sequence[str], *, settings: RunSettings, totals: Mapping[str, Any], seed: int, threads: int
+    features: Sequence[str], *, settings: RunSettings, views: ViewCounts, seed: int, threads: int
 ) -> TrainingJob:
     """Return what a training process is asked for."""
     return TrainingJob(
         features=tuple(features),
         half_life_days=settings.half_life_days,
         is_second_price=settings.auction_type == "second_price",
-        **_clicked_views(totals),
+        **_clicked_views(views),
         seed=seed,
         threads=threads,
         tuning_trials=settings.tuning_trials,
@@ -181,15 +180,9 @@ def active_bids(plan: PlannedBids | None, cells: pd.DataFrame, features: Sequenc
     return ActiveBids(planned, served or planned, plan.fallback_cpm, kept)
 
 
-def orphan_view_share(totals: Mapping[str, Any]) -> float:
-    """Return the share of the window's views that match no bid."""
-    views = totals["joined_views"] + totals["orphan_views"]
-    return totals["orphan_views"] / views if views else 0.0
-
-
-def _clicked_views(totals: Mapping[str, Any]) -> dict[str, int]:
+def _clicked_views(found: ViewCounts) -> dict[str, int]:
     """Views and clicks that the overall click rate is made of: those without a bid count while they are few."""
-    views, clicks = totals["joined_views"], totals["joined_clicks"]
-    if orphan_view_share(totals) <= MAX_ORPHAN_VIEW_SHARE:
-        views, clicks = views + totals["orphan_views"], clicks + totals["orphan_clicks"]
+    views, clicks = found.joined_views, found.joined_clicks
+    if found.orphan_view_share <= MAX_ORPHAN_VIEW_SHARE:
+        views, clicks = views + found.orphan_views, clicks + found.orphan_clicks
     return {"total_views": views, "total_clicks": clicks}

@@ -1,7 +1,7 @@
 """The files of a run, written from what its steps staged."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -9,15 +9,15 @@ from typing import Any
 import pandas as pd
 
 from optimizer.core.checks.outcome import VERDICT_CODES
-from optimizer.core.config.settings import RunSettings
+from optimizer.core.pricing.backtest import Backtest
 from optimizer.core.records import run_files
+from optimizer.core.records.config_snapshot import ConfigSnapshot
 from optimizer.reporting.forecast import FORECAST_KEYS
 from optimizer.reporting.report_data import RunStory
-from optimizer.runs import staging
+from optimizer.runs import artifacts, staging
 from optimizer.runs.handle import RunHandle
 from optimizer.runs.identification import IDENTIFICATION
 from optimizer.runs.report_inputs import gather_story
-from optimizer.training.job import TrainingReport
 
 BID_COLUMNS = {
     "suggested_bid_cpm": "suggested_bid_cpm",
@@ -78,12 +78,11 @@ def write_outputs(
     *,
     run: RunHandle,
     stage: staging.Staging,
-    snapshot: dict[str, Any],
-    settings: RunSettings,
+    snapshot: ConfigSnapshot,
     started_at: datetime,
 ) -> dict[str, OutputFile]:
     """Write every file of the run to the folder and return them by name."""
-    features = stage.get_json(run_files.SELECTION)["features"]
+    settings, features = snapshot.settings, artifacts.SELECTION.read(stage).features
     bids = stage.get_frame(run_files.BIDS)
     biddable = bids[bids["suggested_bid_cpm"].notna()].sort_values("bids", ascending=False, kind="stable")
     in_memcache = bids[bids["is_served"] | bids["is_blocked"]].sort_values("bids", ascending=False, kind="stable")
@@ -105,8 +104,8 @@ def write_outputs(
     if settings.npi_enabled:
         files.append(_csv(folder, "npi_multipliers", stage.get_frame(run_files.NPIS)[["npi", *MULTIPLIER_COLUMNS]]))
     files.append(_json(folder, "metrics", metrics_document(stage)))
-    files.append(_json(folder, "config", snapshot))
-    story = gather_story(stage, run=run, snapshot=snapshot, settings=settings, started_at=started_at)
+    files.append(_json(folder, "config", snapshot.to_json()))
+    story = gather_story(stage, run=run, snapshot=snapshot, started_at=started_at)
     files.append(_report(folder, story))
     for name in (run_files.WIN_MODEL, run_files.CLICK_MODEL):
         if stage.has(name):
@@ -122,7 +121,7 @@ def metrics_document(stage: staging.Staging) -> dict[str, Any]:
     return {
         **sections,
         "link": stage.get_json(run_files.BID_FIGURES)["link"],
-        "features": stage.get_json(run_files.SELECTION)["scores"],
+        "features": [asdict(score) for score in artifacts.SELECTION.read(stage).scores],
         "reasons": stage.get_json(run_files.BID_FIGURES)["reasons"],
         "checks": stage.get_json(run_files.VALIDATION)["checks"],
     }
@@ -130,8 +129,8 @@ def metrics_document(stage: staging.Staging) -> dict[str, Any]:
 
 def run_figures(stage: staging.Staging) -> list[Figure]:
     """Return (section, key, value) of every figure of the run: the rows of opt_run_metrics."""
-    report = TrainingReport.model_validate(stage.get_json(run_files.TRAINING))
-    totals, bids = stage.get_json(run_files.TOTALS), stage.get_json(run_files.BID_FIGURES)
+    report = artifacts.TRAINING.read(stage)
+    totals, bids = artifacts.TOTALS.read(stage), stage.get_json(run_files.BID_FIGURES)
     win_rate_model = (
         "wr_model_auc",
         "wr_model_ece",
@@ -167,7 +166,7 @@ def run_figures(stage: staging.Staging) -> list[Figure]:
         "trust_high_cpm": bids["trust_high_cpm"],
     }
     global_stats = {
-        "global_win_rate": totals["joined_views"] / totals["usable_bids"],
+        "global_win_rate": totals.joined_views / totals.usable_bids,
         "value_per_click": report.value_per_click,
         "value_per_mille_views": report.value_per_mille_views,
     }
@@ -188,11 +187,11 @@ def run_figures(stage: staging.Staging) -> list[Figure]:
         "level_correction",
     )
     forecast = (*FORECAST_KEYS, "level_correction", "forecast_level_sd")
-    tracking = stage.get_json(run_files.TRACKING) if stage.has(run_files.TRACKING) else {}
+    tracking = artifacts.TRACKING.read(stage).figures() if stage.has(run_files.TRACKING) else {}
     tuning = {} if report.tuning is None else report.tuning.model_dump(exclude={"reason", "parameters"})
     validation = stage.get_json(run_files.VALIDATION)
     checks = validation["checks"]
-    backtest = backtest_figures(stage.get_json(run_files.BACKTEST))
+    backtest = backtest_figures(artifacts.BACKTEST.read(stage))
     return [
         *_section("win_rate_model", {key: getattr(report, key) for key in win_rate_model}),
         *_section("ctr_model", {key: getattr(report, key) for key in click_model}),
@@ -200,7 +199,7 @@ def run_figures(stage: staging.Staging) -> list[Figure]:
         *_section("tracking", tracking),
         *_section("bid_landscape", landscape),
         *_section("global_stats", global_stats),
-        *_section("data", {key: totals[key] for key in data}),
+        *_section("data", {key: getattr(totals, key) for key in data}),
         *_section("bidding", {key: bids[key] for key in bidding}),
         *_section("forecast", {key: bids[key] for key in forecast if key in bids}),
         *_section(IDENTIFICATION, bids.get(IDENTIFICATION, {})),
@@ -212,14 +211,14 @@ def run_figures(stage: staging.Staging) -> list[Figure]:
     ]
 
 
-def backtest_figures(backtest: dict[str, Any] | None) -> dict[str, float | None]:
+def backtest_figures(backtest: Backtest | None) -> dict[str, float | None]:
     """Return the backtest's figures: `<quantity>_<new, active or difference>`, the bounds of the new ones, support."""
     if backtest is None:
         return {}
     names = ("active", "new", "new_low", "new_high", "difference", "difference_low", "difference_high")
-    rows = {f"{row['quantity']}_{name}": row[name] for row in backtest["rows"] for name in names}
+    rows = {f"{row.quantity}_{name}": getattr(row, name) for row in backtest.rows for name in names}
     figures = ("is_supported", "days", "effective_sample_size", "supported_share", "replay_low", "replay_high")
-    return {**{name: backtest[name] for name in figures}, **rows}
+    return {**{name: getattr(backtest, name) for name in figures}, **rows}
 
 
 def _section(section: str, figures: dict[str, Any]) -> list[Figure]:

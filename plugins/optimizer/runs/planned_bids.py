@@ -4,7 +4,7 @@ import io
 import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -146,21 +146,23 @@ def _keys(parts: pd.DataFrame, features: Sequence[str]) -> pd.Series:
 
 def stage_planned_bids(
     run_ids: Iterable[str], *, stage: staging.Staging, systems: Systems
-) -> tuple[dict[str, list[str]], dict[str, dict[str, float]]]:
+) -> tuple[dict[str, tuple[str, ...]], dict[str, EarlierForecast]]:
     """Leave the planned bids of these runs in the staging prefix; return the features and the forecast of each.
 
     A run that cannot be read is left out: its bids' moves are then measured from their own mean.
     """
-    parts, features, forecasts = [], {}, {}
+    parts: list[pd.DataFrame] = []
+    features: dict[str, tuple[str, ...]] = {}
+    forecasts: dict[str, EarlierForecast] = {}
     for run_id in sorted(run_ids):
         try:
             planned = read_planned_bids(run_id, systems)
         except (ArtifactError, RunStateError) as error:
             log.info("the planned bids of run %s are not known: %s", run_id, error)
             continue
-        features[run_id] = list(planned.features)
+        features[run_id] = planned.features
         if (forecast := forecast_of(planned)) is not None:
-            forecasts[run_id] = asdict(forecast)
+            forecasts[run_id] = forecast
         keys, bids = list(planned.planned_cpm), list(planned.planned_cpm.values())
         parts.append(pd.DataFrame({"run_id": run_id, "segment_key": keys, "planned_bid_cpm": bids}))
     if parts:
@@ -169,7 +171,7 @@ def stage_planned_bids(
 
 
 def with_planned_bids(
-    cells: pd.DataFrame, *, features_by_run: Mapping[str, list[str]], stage: staging.Staging
+    cells: pd.DataFrame, *, features_by_run: Mapping[str, Sequence[str]], stage: staging.Staging
 ) -> pd.DataFrame:
     """Return prepared cells with `log_planned` where the run that bid them is known."""
     if not features_by_run:

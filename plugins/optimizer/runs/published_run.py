@@ -14,7 +14,6 @@ from optimizer.artifacts.manifest import Manifest, read_manifest, read_verified
 from optimizer.artifacts.store import ObjectStore
 from optimizer.control_plane import runs
 from optimizer.control_plane.records import Run
-from optimizer.core.config.merge import snapshot_values
 from optimizer.core.config.settings import RunSettings
 from optimizer.core.landscape.curves import Landscape, Link
 from optimizer.core.landscape.logit import Tails
@@ -22,8 +21,8 @@ from optimizer.core.landscape.price_steps import PriceSteps
 from optimizer.core.pricing.explanation import RunPricing
 from optimizer.core.pricing.run_comparison import BestResponse, ComparedRun, find_figure
 from optimizer.core.records import run_files
+from optimizer.core.records.config_snapshot import FrozenConfig
 from optimizer.errors import ArtifactError, RunStateError
-from optimizer.runs.handle import read_settings
 
 NUMBER_COLUMNS = (
     "bids",
@@ -75,7 +74,7 @@ LINK = "link"
 class PublishedRun:
     """A run's row and what it published, checksums verified.
 
-    bids: suggested_bids.csv; metrics: metrics.json; snapshot: config.json.
+    bids: suggested_bids.csv; metrics: metrics.json; config: config.json.
     blocked: keys that memcache.csv has with a bid of 0, which says not to bid.
     """
 
@@ -83,7 +82,7 @@ class PublishedRun:
     manifest: Manifest
     bids: pd.DataFrame
     metrics: Mapping[str, Any]
-    snapshot: Mapping[str, Any]
+    config: FrozenConfig
     blocked: frozenset[str]
 
     @property
@@ -96,7 +95,7 @@ class PublishedRun:
 
     @property
     def settings(self) -> RunSettings:
-        return read_settings(dict(self.snapshot))
+        return self.config.settings
 
     @property
     def pricing(self) -> RunPricing:
@@ -131,7 +130,7 @@ class PublishedRun:
             bids=self.bids,
             facts=self._facts(),
             metrics=self.metrics,
-            config=snapshot_values(self.snapshot),
+            config=self.config.values,
             pricing=self.pricing,
             best_response=self.best_response,
         )
@@ -175,7 +174,9 @@ def read_published(run_id: str, *, engine: Engine, store: ObjectStore) -> Publis
         raise _too_old(run_id, run_files.METRICS, missing)
     bids = _read_bids(files[run_files.SUGGESTED_BIDS_CSV], manifest)
     blocked = _read_blocked(files[run_files.MEMCACHE_CSV])
-    return PublishedRun(row, manifest, bids, metrics, json.loads(files[run_files.CONFIG]), blocked)
+    return PublishedRun(
+        row, manifest, bids, metrics, FrozenConfig.model_validate_json(files[run_files.CONFIG]), blocked
+    )
 
 
 def _with_present_names(metrics: dict[str, Any]) -> dict[str, Any]:

@@ -6,47 +6,45 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from optimizer.core.config.settings import RunSettings
 from optimizer.core.landscape.curves import Landscape, Link
 from optimizer.core.landscape.logit import Tails
 from optimizer.core.landscape.price_steps import PriceSteps
 from optimizer.core.records import run_files
+from optimizer.core.records.config_snapshot import ConfigSnapshot
 from optimizer.reporting.learning import learning_sentence
 from optimizer.reporting.report_data import RunStory
-from optimizer.runs import staging
+from optimizer.runs import artifacts, staging
 from optimizer.runs.handle import RunHandle
 from optimizer.runs.identification import IDENTIFICATION
 from optimizer.training.job import TrainingReport
 
 
-def gather_story(
-    stage: staging.Staging, *, run: RunHandle, snapshot: dict[str, Any], settings: RunSettings, started_at: datetime
-) -> RunStory:
+def gather_story(stage: staging.Staging, *, run: RunHandle, snapshot: ConfigSnapshot, started_at: datetime) -> RunStory:
     """Return the story of a run whose bids were validated; of professionals it holds the multipliers alone."""
-    inputs, figures = snapshot["inputs"], stage.get_json(run_files.BID_FIGURES)
-    report = TrainingReport.model_validate(stage.get_json(run_files.TRAINING))
+    inputs, settings, figures = snapshot.inputs, snapshot.settings, stage.get_json(run_files.BID_FIGURES)
+    report = artifacts.TRAINING.read(stage)
     validation = stage.get_json(run_files.VALIDATION)
     return RunStory(
         run_id=run.run_id,
         run_code=run.run_code,
         entity_code=run.entity_code,
-        window_start=datetime.fromisoformat(inputs["data_start_dt"]),
-        window_end=datetime.fromisoformat(inputs["data_end_dt"]),
+        window_start=inputs.data_start_dt,
+        window_end=inputs.data_end_dt,
         created_at=started_at,
-        active_run_id=inputs["active_run_id"],
+        active_run_id=inputs.active_run_id,
         target_win_rate=settings.target_win_rate,
         win_rate_scope=settings.win_rate_scope,
         target_margin=settings.target_margin,
         max_bid_cpm=settings.max_bid_cpm,
         bids=_bid_table(stage.get_frame(run_files.BIDS)),
         win_rate=landscape_of(report, figures).win_rate,
-        features=stage.get_json(run_files.SELECTION)["scores"],
+        features=artifacts.SELECTION.read(stage).scores,
         figures=figures,
         checks=validation["checks"],
         target_sentence=validation["target_sentence"],
         learning_sentence=learning_sentence({IDENTIFICATION: figures.get(IDENTIFICATION, {}), "bidding": figures}),
         calibration=report.calibration,
-        backtest=stage.get_json(run_files.BACKTEST),
+        backtest=artifacts.BACKTEST.read(stage),
         domains=stage.get_frame(run_files.DOMAINS) if settings.domain_enabled else None,
         npi_multipliers=_npi_multipliers(stage) if settings.npi_enabled else None,
     )

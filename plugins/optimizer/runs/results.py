@@ -1,11 +1,13 @@
 """What a run leaves in its row of the control plane, from what its steps staged."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from optimizer.control_plane.records import Run
+from optimizer.core.landscape.features import Selection
 from optimizer.core.records import run_files
-from optimizer.core.serving.keys import SEPARATOR
-from optimizer.runs import staging
+from optimizer.core.records.config_snapshot import KeyMacro
+from optimizer.runs import artifacts, staging
 from optimizer.runs.handle import RunHandle, read_snapshot
 from optimizer.runs.outputs import run_figures
 from optimizer.runs.systems import Systems
@@ -14,20 +16,20 @@ from optimizer.runs.systems import Systems
 def run_results(run: RunHandle, systems: Systems) -> dict[str, Any]:
     """Return the fields of RunFigures, from what the run's steps left in its staging prefix."""
     snapshot, stage = read_snapshot(run, systems), validated(run, systems)
-    totals, figures = stage.get_json(run_files.TOTALS), stage.get_json(run_files.BID_FIGURES)
-    selection, validation = stage.get_json(run_files.SELECTION), stage.get_json(run_files.VALIDATION)
+    totals, figures = artifacts.TOTALS.read(stage), stage.get_json(run_files.BID_FIGURES)
+    selection, validation = artifacts.SELECTION.read(stage), stage.get_json(run_files.VALIDATION)
     counts = ("total_segments", "segments_count", "segments_in_memcache", "domains_count", "npis_count")
     return {
-        "total_bids": totals["usable_bids"],
-        "total_views": totals["joined_views"],
-        "total_clicks": totals["joined_clicks"],
+        "total_bids": totals.usable_bids,
+        "total_views": totals.joined_views,
+        "total_clicks": totals.joined_clicks,
         **{key: figures[key] for key in (*counts, "bid_median", "bid_min", "bid_max")},
-        "features_used": ",".join(selection["features"]),
+        "features_used": ",".join(selection.features),
         "validation_status": "passed" if validation["is_passed"] else "failed",
         "validation_warnings": len(validation["warnings"]),
         "error_message": "; ".join(validation["failures"]) or None,
-        "features": _feature_rows(selection, snapshot),
-        **key_template(selection["features"], snapshot),
+        "features": _feature_rows(selection, snapshot.inputs.macros),
+        **snapshot.inputs.key_template(selection.features),
         "metrics": run_figures(stage),
     }
 
@@ -43,25 +45,15 @@ def validated(run: RunHandle, systems: Systems) -> staging.Staging:
     return stage.pinned(stage.get_json(run_files.VALIDATION)["checksums"])
 
 
-def _feature_rows(selection: dict[str, Any], snapshot: dict[str, Any]) -> list[dict[str, Any]]:
-    macros = {macro["feature_name"]: macro["macro_id"] for macro in snapshot["inputs"]["feature_macros"]}
-    scores = {score["feature_name"]: score for score in selection["scores"]}
+def _feature_rows(selection: Selection, macros: Mapping[str, KeyMacro]) -> list[dict[str, Any]]:
+    scores = {score.feature_name: score for score in selection.scores}
     return [
         {
             "feature_name": feature,
             "feature_order": order,
-            "is_anchor": scores[feature]["is_anchor"],
-            "signal_score": scores[feature]["signal_score"],
-            "macro_id": macros[feature],
+            "is_anchor": scores[feature].is_anchor,
+            "signal_score": scores[feature].signal_score,
+            "macro_id": macros[feature].macro_id,
         }
-        for order, feature in enumerate(selection["features"], start=1)
+        for order, feature in enumerate(selection.features, start=1)
     ]
-
-
-def key_template(features: list[str], snapshot: dict[str, Any]) -> dict[str, str]:
-    """Return how the bidder builds a key of these features: the macros in order, and their format."""
-    macros = {macro["feature_name"]: macro for macro in snapshot["inputs"]["feature_macros"]}
-    return {
-        "macro_combination": SEPARATOR.join(macros[feature]["macro_template"] for feature in features),
-        "macro_format": macros[features[0]]["macro_format"],
-    }

@@ -17,7 +17,7 @@ from optimizer.errors import ArtifactError, RunStateError
 from optimizer.presentation.formats import amount, change, count, measure, percent, points, signed_amount
 from optimizer.reporting.forecast import forecast_of, forecast_sentence
 from optimizer.reporting.learning import learning_sentence
-from optimizer.runs.handle import RunHandle, read_settings
+from optimizer.runs.handle import RunHandle, settings_of
 from optimizer.runs.published_run import PublishedRun, read_published
 from optimizer.runs.systems import Systems
 
@@ -73,7 +73,7 @@ def request_of(run: RunHandle, *, systems: Systems) -> ApprovalRequest | str:
     row = runs.read_run(systems.engine, run.run_id)
     if reason := reason_to_hold(row):
         return reason
-    settings = read_settings(dict(row.config_snapshot or {}))
+    settings = settings_of(row)
     if settings.promotion != APPROVAL:
         return f"promotion={settings.promotion}: nobody has to confirm run {run.run_id}"
     published = read_published(run.run_id, engine=systems.engine, store=systems.store)

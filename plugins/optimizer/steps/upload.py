@@ -10,9 +10,10 @@ from optimizer.control_plane import registry, runs, transitions
 from optimizer.control_plane.registry import RunFigures
 from optimizer.core.checks.outcome import outcome_text
 from optimizer.core.records import run_files
-from optimizer.runs.handle import RunHandle, read_settings, read_snapshot
+from optimizer.runs import artifacts
+from optimizer.runs.handle import RunHandle, read_snapshot
 from optimizer.runs.outputs import write_outputs
-from optimizer.runs.results import key_template, run_results, run_states, validated
+from optimizer.runs.results import run_results, run_states, validated
 from optimizer.runs.systems import Systems
 
 
@@ -25,23 +26,21 @@ def upload(run: RunHandle, *, systems: Systems, now: datetime) -> dict[str, Any]
         ArtifactError: a staged file is not what was validated.
     """
     snapshot, stage = read_snapshot(run, systems), validated(run, systems)
-    settings = read_settings(snapshot)
+    settings = snapshot.settings
     if settings.dry_run:
         return _end_dry_run(run, systems, now=now)
     figures = stage.get_json(run_files.BID_FIGURES)
-    features = stage.get_json(run_files.SELECTION)["features"]
+    features = artifacts.SELECTION.read(stage).features
     bidding = {
         "features": features,
-        **key_template(features, snapshot),
+        **snapshot.inputs.key_template(features),
         "fallback_bid_cpm": figures["fallback_bid_cpm"],
         "max_bid_cpm": settings.max_bid_cpm,
     }
     with TemporaryDirectory(prefix="optimizer-") as folder:
         row = runs.read_run(systems.engine, run.run_id)
         started_at = row.started_at or row.created_at
-        files = write_outputs(
-            Path(folder), run=run, stage=stage, snapshot=snapshot, settings=settings, started_at=started_at
-        )
+        files = write_outputs(Path(folder), run=run, stage=stage, snapshot=snapshot, started_at=started_at)
         header = {
             "run_id": run.run_id,
             "run_code": run.run_code,

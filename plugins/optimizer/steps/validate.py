@@ -10,7 +10,7 @@ import pandas as pd
 
 from optimizer.core.checks.backtest import backtest_checks
 from optimizer.core.checks.bids import bid_checks
-from optimizer.core.checks.data import data_checks
+from optimizer.core.checks.data import LogWindow, data_checks
 from optimizer.core.checks.measures import BidMeasures, measure_bids
 from optimizer.core.checks.model import model_checks, outcome_check
 from optimizer.core.checks.multipliers import multiplier_checks
@@ -20,12 +20,15 @@ from optimizer.core.checks.units import unit_checks
 from optimizer.core.checks.volume import volume_checks
 from optimizer.core.config.settings import RunSettings
 from optimizer.core.landscape.curves import Landscape
+from optimizer.core.pricing.backtest import Backtest
 from optimizer.core.pricing.multipliers import DOMAIN_BOUNDS, NPI_BOUNDS
 from optimizer.core.pricing.target_reach import TargetReach, measure_reach
 from optimizer.core.records import run_files
+from optimizer.core.records.config_snapshot import RunInputs
+from optimizer.core.records.window_totals import StagedLog
 from optimizer.reporting.learning import learning_sentence
-from optimizer.runs import staging
-from optimizer.runs.handle import RunHandle, read_settings, read_snapshot
+from optimizer.runs import artifacts, staging
+from optimizer.runs.handle import RunHandle, read_snapshot
 from optimizer.runs.identification import IDENTIFICATION
 from optimizer.runs.report_inputs import landscape_of
 from optimizer.runs.systems import Systems
@@ -50,15 +53,15 @@ PUBLISHED = (
 def validate(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
     """Leave the verdict in the staging prefix and return the outcome. A run that fails keeps its outputs."""
     snapshot = read_snapshot(run, systems)
-    found = _Staged.read(run.staging(systems), snapshot)
+    found = _Staged.read(run.staging(systems), snapshot.settings)
     verdict = judge(
         [
-            *data_checks(found.totals, snapshot["inputs"], found.settings),
+            *data_checks(found.totals, _window(snapshot.inputs, found.totals), found.settings),
             *unit_checks(found.cells, by=found.features[0], settings=found.settings),
-            outcome_check(found.cells, found.totals["candidate_features"], selected=found.features),
+            outcome_check(found.cells, found.totals.candidate_features, selected=found.features),
             *model_checks(found.training, found.settings),
             *found.bid_checks(),
-            *found.backtest_checks(has_active_run=snapshot["inputs"]["active_run_id"] is not None),
+            *found.backtest_checks(has_active_run=snapshot.inputs.active_run_id is not None),
         ]
     )
     run.staging(systems).put_json(run_files.VALIDATION, _verdict_record(verdict) | found.record())
@@ -81,11 +84,11 @@ class _Staged:
 
     checksums: dict[str, str]
     settings: RunSettings
-    totals: dict[str, Any]
-    features: list[str]
-    training: dict[str, Any]
+    totals: StagedLog
+    features: tuple[str, ...]
+    training: TrainingReport
     figures: dict[str, Any]
-    backtest: dict[str, Any] | None
+    backtest: Backtest | None
     cells: pd.DataFrame
     segments: pd.DataFrame
     bids: pd.DataFrame
@@ -95,14 +98,13 @@ class _Staged:
     reach: TargetReach
 
     @classmethod
-    def read(cls, stage: staging.Staging, snapshot: dict[str, Any]) -> "_Staged":
+    def read(cls, stage: staging.Staging, settings: RunSettings) -> "_Staged":
         checksums = stage.checksums_of(PUBLISHED)
-        stage, settings = stage.pinned(checksums), read_settings(snapshot)
-        totals, training, figures = (
-            stage.get_json(name) for name in (run_files.TOTALS, run_files.TRAINING, run_files.BID_FIGURES)
-        )
+        stage = stage.pinned(checksums)
+        totals = artifacts.TOTALS.read(stage)
+        training, figures = artifacts.TRAINING.read(stage), stage.get_json(run_files.BID_FIGURES)
         bids = stage.get_frame(run_files.BIDS)
-        landscape = landscape_of(TrainingReport.model_validate(training), figures)
+        landscape = landscape_of(training, figures)
         measured = measure_bids(
             bids,
             landscape=landscape,
@@ -113,11 +115,11 @@ class _Staged:
             checksums=checksums,
             settings=settings,
             totals=totals,
-            features=stage.get_json(run_files.SELECTION)["features"],
+            features=artifacts.SELECTION.read(stage).features,
             training=training,
             figures=figures,
-            backtest=stage.get_json(run_files.BACKTEST),
-            cells=stage.get_frame(totals["files"][run_files.SEGMENT_CELLS]),
+            backtest=artifacts.BACKTEST.read(stage),
+            cells=stage.get_frame(totals.files[run_files.SEGMENT_CELLS]),
             segments=stage.get_frame(run_files.SEGMENTS),
             bids=bids,
             domains=stage.get_frame(run_files.DOMAINS) if settings.domain_enabled else None,
@@ -179,6 +181,10 @@ def _reach(
     )
     noted = {name: figures[name] for name in ("reachable_win_rate", "limiting_shares") if figures.get(name) is not None}
     return replace(own, **noted)
+
+
+def _window(inputs: RunInputs, totals: StagedLog) -> LogWindow:
+    return LogWindow(inputs.data_start_dt, inputs.data_end_dt, totals.days, inputs.recent_bids_per_day)
 
 
 def _going_live(verdict: Verdict) -> str:

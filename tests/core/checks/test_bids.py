@@ -6,6 +6,7 @@ from core.checks.tables import SETTINGS, bid_table, figures_of, measured
 
 from optimizer.core.checks.backtest import backtest_checks
 from optimizer.core.checks.bids import bid_checks
+from optimizer.core.pricing.backtest import Backtest
 from optimizer.core.pricing.target_reach import TargetReach
 
 
@@ -40,7 +41,7 @@ def test_a_forecast_whose_interval_misses_the_target_holds_the_run():
 
 @pytest.mark.parametrize(("move", "verdict"), [(0.05, "warning"), (0.14, "holds")])
 def test_a_backtest_without_support_holds_a_large_move_and_warns_of_a_small_one(move: float, verdict: str):
-    refused = {"is_supported": False, "reason": "too few jittered bids"}
+    refused = Backtest(False, "too few jittered bids", 14, 1000, 10.0, 0.1, None, None)
     check = backtest_checks(refused, move=move, settings=SETTINGS)[0]
     assert check.verdict == verdict and "too few jittered bids" in check.message
 
