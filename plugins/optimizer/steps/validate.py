@@ -46,6 +46,8 @@ PUBLISHED = (
     run_files.NPIS,
     run_files.BID_FIGURES,
     run_files.BACKTEST,
+    run_files.WIN_MODEL,
+    run_files.CLICK_MODEL,
 )
 """Staged files that the run's objects are written from: upload publishes them only as they were validated."""
 
