@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
+from optimizer.core.checks.outcome import CheckRecord, Severity
 from optimizer.core.landscape.features import FeatureScore
 from optimizer.core.pricing.backtest import Backtest, Comparison
 from optimizer.reporting.page import render_report
@@ -65,16 +66,16 @@ def without_bids(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(**nothing, expected_win_rate=0.0, reason="no_bid_floor", is_served=False)
 
 
-def check(name: str, *, is_passed: bool = True, severity: str = "hard", message: str = "") -> dict[str, Any]:
-    return {
-        "name": name,
-        "severity": severity,
-        "figure": 0.0321,
-        "relation": "<=",
-        "limit": 0.08,
-        "is_passed": is_passed,
-        "message": message,
-    }
+def check(name: str, *, is_passed: bool = True, severity: Severity = "hard", message: str = "") -> CheckRecord:
+    return CheckRecord(
+        name=name,
+        severity=severity,
+        figure=0.0321,
+        relation="<=",
+        limit=0.08,
+        is_passed=is_passed,
+        message=message,
+    )
 
 
 def feature(name: str, **changes: Any) -> FeatureScore:

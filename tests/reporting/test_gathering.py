@@ -14,6 +14,7 @@ from optimizer.core.config.settings import RunSettings
 from optimizer.core.landscape.features import Selection
 from optimizer.core.records import run_files
 from optimizer.core.records.config_snapshot import ConfigSnapshot, RunInputs
+from optimizer.core.records.validation import Validation
 from optimizer.reporting.page import render_report
 from optimizer.reporting.report_data import RunStory
 from optimizer.runs import artifacts, staging
@@ -69,10 +70,18 @@ def stage() -> staging.Staging:
     stage.put_frame(run_files.BIDS, table.assign(usual_bid_cpm=9.5))
     stage.put_json(run_files.BID_FIGURES, {"shadow_price_cpm": 3.5, "link": LINK})
     artifacts.SELECTION.write(stage, Selection(("os_code",), (feature("os_code"),)))
-    checks = [check("join_rate"), check("calibration_error", is_passed=False)]
-    checks[1]["message"] = "look for a market change; then run again"
-    validation = {"is_passed": False, "checks": checks, "target_sentence": "target_win_rate 0.4 cannot be reached"}
-    stage.put_json(run_files.VALIDATION, validation)
+    message = "look for a market change; then run again"
+    validation = Validation(
+        is_passed=False,
+        outcome="failed",
+        failures=(f"calibration_error is 0.0321, must be at most 0.08: {message}",),
+        warnings=(),
+        checks=(check("join_rate"), check("calibration_error", is_passed=False, message=message)),
+        checksums={},
+        target={},
+        target_sentence="target_win_rate 0.4 cannot be reached",
+    )
+    artifacts.VALIDATION.write(stage, validation)
     artifacts.BACKTEST.write(stage, None)
     stage.put_frame(run_files.DOMAINS, pd.DataFrame({"domain": ["a.example"], "multiplier": [1.0], "bids": [5]}))
     stage.put_frame(run_files.NPIS, pd.DataFrame({"npi": NPIS, "multiplier": [1.4, 0.7, 1.1], "bids": [1, 2, 3]}))
@@ -115,8 +124,8 @@ def test_the_story_tells_what_was_staged(stage):
 def test_a_failed_check_brings_what_to_do_next(stage):
     told = gather(stage)
     assert not told.is_passed
-    assert {item["name"]: item["message"] for item in told.checks} == {
-        "join_rate": check("join_rate")["message"],
+    assert {item.name: item.message for item in told.checks} == {
+        "join_rate": check("join_rate").message,
         "calibration_error": "look for a market change; then run again",
     }
 

@@ -1,15 +1,15 @@
 """Why a completed run does not go live: its state, its window, or warnings that hold it."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
 
 from optimizer.artifacts.manifest import read_manifest, read_verified
 from optimizer.control_plane.records import Run
-from optimizer.core.checks.outcome import verdict_of
+from optimizer.core.checks.outcome import CheckRecord
 from optimizer.core.records import run_files
 from optimizer.runs.handle import settings_of
+from optimizer.runs.published_run import checks_of
 from optimizer.runs.systems import Systems
 
 
@@ -40,13 +40,13 @@ def reason_of_warnings(row: Run, *, systems: Systems) -> str | None:
     """
     if not row.validation_warnings:
         return None
-    held = [check for check in _read_checks(row, systems) if verdict_of(check) == "holds"]
+    held = [check for check in _read_checks(row, systems) if check.verdict == "holds"]
     return say_held(row, held) if held else None
 
 
-def say_held(row: Run, held: Sequence[Mapping[str, Any]]) -> str:
+def say_held(row: Run, held: Sequence[CheckRecord]) -> str:
     """Return the reason of a run that these checks of its metrics.json hold."""
-    warnings = ". ".join(f"{check['name']}: {check['message']}" for check in held)
+    warnings = ". ".join(f"{check.name}: {check.message}" for check in held)
     return (
         f"run {row.run_id} {row.outcome} and is not promoted automatically; what is live stays. {warnings}. "
         f"To deploy it anyway: {by_hand(row)}"
@@ -59,9 +59,8 @@ def by_hand(row: Run) -> str:
     return f"`optimizer deploy {inputs.get('entity_code', 'ENTITY')} {row.run_id}=100` gives it the traffic by hand"
 
 
-def _read_checks(row: Run, systems: Systems) -> list[dict[str, Any]]:
+def _read_checks(row: Run, systems: Systems) -> tuple[CheckRecord, ...]:
     output_uri = row.s3_output_path or ""
     manifest = read_manifest(systems.store, output_uri)
     content = read_verified(systems.store, output_uri=output_uri, manifest=manifest, name=run_files.METRICS)
-    checks: list[dict[str, Any]] = json.loads(content)["checks"]
-    return checks
+    return checks_of(json.loads(content))

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from optimizer.core.checks.outcome import verdict_of
 from optimizer.core.frames import rows_of
 from optimizer.core.pricing.backtest import Comparison
 from optimizer.presentation.formats import amount, change, count, measure, percent, points, segments, signed_amount
@@ -105,11 +104,11 @@ def check_rows(story: RunStory) -> list[CheckRow]:
     order = ("failed", "holds", "warning", "passed")
     rows = [
         CheckRow(
-            name=check["name"],
-            verdict=verdict_of(check),
-            figure=measure(check["figure"]),
-            limit=f"{RELATIONS[check['relation']]} {measure(check['limit'])}",
-            message="" if check["is_passed"] else check["message"],
+            name=check.name,
+            verdict=check.verdict,
+            figure=measure(check.figure),
+            limit=f"{RELATIONS[check.relation]} {measure(check.limit)}",
+            message="" if check.is_passed else check.message,
         )
         for check in story.checks
     ]

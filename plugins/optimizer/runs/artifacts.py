@@ -10,6 +10,7 @@ from optimizer.core.landscape.features import Selection
 from optimizer.core.pricing.backtest import Backtest
 from optimizer.core.records import run_files
 from optimizer.core.records.tracking import TrackingFigures
+from optimizer.core.records.validation import Validation
 from optimizer.core.records.variation import VariationRecord
 from optimizer.core.records.window_totals import StagedLog
 from optimizer.errors import ArtifactError
@@ -75,3 +76,4 @@ SELECTION = JsonArtifact(run_files.SELECTION, TypeAdapter(Selection))
 TRAINING = JsonArtifact(run_files.TRAINING, TypeAdapter(TrainingReport))
 TRACKING = JsonArtifact(run_files.TRACKING, TypeAdapter(TrackingFigures), is_sparse=True)
 BACKTEST: JsonArtifact[Backtest | None] = JsonArtifact(run_files.BACKTEST, TypeAdapter(Backtest | None))
+VALIDATION = JsonArtifact(run_files.VALIDATION, TypeAdapter(Validation))

@@ -123,7 +123,7 @@ def metrics_document(stage: staging.Staging) -> dict[str, Any]:
         "link": stage.get_json(run_files.BID_FIGURES)["link"],
         "features": [asdict(score) for score in artifacts.SELECTION.read(stage).scores],
         "reasons": stage.get_json(run_files.BID_FIGURES)["reasons"],
-        "checks": stage.get_json(run_files.VALIDATION)["checks"],
+        "checks": [check.model_dump() for check in artifacts.VALIDATION.read(stage).checks],
     }
 
 
@@ -189,8 +189,8 @@ def run_figures(stage: staging.Staging) -> list[Figure]:
     forecast = (*FORECAST_KEYS, "level_correction", "forecast_level_sd")
     tracking = artifacts.TRACKING.read(stage).figures() if stage.has(run_files.TRACKING) else {}
     tuning = {} if report.tuning is None else report.tuning.model_dump(exclude={"reason", "parameters"})
-    validation = stage.get_json(run_files.VALIDATION)
-    checks = validation["checks"]
+    validation = artifacts.VALIDATION.read(stage)
+    checks = validation.checks
     backtest = backtest_figures(artifacts.BACKTEST.read(stage))
     return [
         *_section("win_rate_model", {key: getattr(report, key) for key in win_rate_model}),
@@ -204,10 +204,10 @@ def run_figures(stage: staging.Staging) -> list[Figure]:
         *_section("forecast", {key: bids[key] for key in forecast if key in bids}),
         *_section(IDENTIFICATION, bids.get(IDENTIFICATION, {})),
         *_section("backtest", backtest),
-        *_section("validation", {check["name"]: check["figure"] for check in checks}),
-        *_section("validation_limits", {check["name"]: check["limit"] for check in checks}),
-        *_section("validation_verdicts", {check["name"]: VERDICT_CODES[check["verdict"]] for check in checks}),
-        *_section("target", validation["target"]),
+        *_section("validation", {check.name: check.figure for check in checks}),
+        *_section("validation_limits", {check.name: check.limit for check in checks}),
+        *_section("validation_verdicts", {check.name: VERDICT_CODES[check.verdict] for check in checks}),
+        *_section("target", dict(validation.target)),
     ]
 
 

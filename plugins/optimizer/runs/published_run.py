@@ -14,6 +14,7 @@ from optimizer.artifacts.manifest import Manifest, read_manifest, read_verified
 from optimizer.artifacts.store import ObjectStore
 from optimizer.control_plane import runs
 from optimizer.control_plane.records import Run
+from optimizer.core.checks.outcome import CheckRecord
 from optimizer.core.config.settings import RunSettings
 from optimizer.core.landscape.curves import Landscape, Link
 from optimizer.core.landscape.logit import Tails
@@ -98,6 +99,11 @@ class PublishedRun:
         return self.config.settings
 
     @property
+    def checks(self) -> tuple[CheckRecord, ...]:
+        """The checks of its validation."""
+        return checks_of(self.metrics)
+
+    @property
     def pricing(self) -> RunPricing:
         """What all its segments share."""
         figures = {name: float(find_figure(self.metrics, name)) for name in PRICING_FIGURES}
@@ -148,6 +154,11 @@ class PublishedRun:
             "segments_in_memcache": row.segments_in_memcache,
             "bid_median": row.bid_median,
         }
+
+
+def checks_of(metrics: Mapping[str, Any]) -> tuple[CheckRecord, ...]:
+    """Return the checks of a metrics.json, whatever the version of the run."""
+    return tuple(CheckRecord.model_validate(check) for check in metrics.get("checks") or ())
 
 
 def read_published(run_id: str, *, engine: Engine, store: ObjectStore) -> PublishedRun:

@@ -23,7 +23,7 @@ def gather_story(stage: staging.Staging, *, run: RunHandle, snapshot: ConfigSnap
     """Return the story of a run whose bids were validated; of professionals it holds the multipliers alone."""
     inputs, settings, figures = snapshot.inputs, snapshot.settings, stage.get_json(run_files.BID_FIGURES)
     report = artifacts.TRAINING.read(stage)
-    validation = stage.get_json(run_files.VALIDATION)
+    validation = artifacts.VALIDATION.read(stage)
     return RunStory(
         run_id=run.run_id,
         run_code=run.run_code,
@@ -40,8 +40,8 @@ def gather_story(stage: staging.Staging, *, run: RunHandle, snapshot: ConfigSnap
         win_rate=landscape_of(report, figures).win_rate,
         features=artifacts.SELECTION.read(stage).scores,
         figures=figures,
-        checks=validation["checks"],
-        target_sentence=validation["target_sentence"],
+        checks=validation.checks,
+        target_sentence=validation.target_sentence,
         learning_sentence=learning_sentence({IDENTIFICATION: figures.get(IDENTIFICATION, {}), "bidding": figures}),
         calibration=report.calibration,
         backtest=artifacts.BACKTEST.read(stage),

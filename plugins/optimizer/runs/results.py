@@ -17,7 +17,7 @@ def run_results(run: RunHandle, systems: Systems) -> dict[str, Any]:
     """Return the fields of RunFigures, from what the run's steps left in its staging prefix."""
     snapshot, stage = read_snapshot(run, systems), validated(run, systems)
     totals, figures = artifacts.TOTALS.read(stage), stage.get_json(run_files.BID_FIGURES)
-    selection, validation = artifacts.SELECTION.read(stage), stage.get_json(run_files.VALIDATION)
+    selection, validation = artifacts.SELECTION.read(stage), artifacts.VALIDATION.read(stage)
     counts = ("total_segments", "segments_count", "segments_in_memcache", "domains_count", "npis_count")
     return {
         "total_bids": totals.usable_bids,
@@ -25,9 +25,9 @@ def run_results(run: RunHandle, systems: Systems) -> dict[str, Any]:
         "total_clicks": totals.joined_clicks,
         **{key: figures[key] for key in (*counts, "bid_median", "bid_min", "bid_max")},
         "features_used": ",".join(selection.features),
-        "validation_status": "passed" if validation["is_passed"] else "failed",
-        "validation_warnings": len(validation["warnings"]),
-        "error_message": "; ".join(validation["failures"]) or None,
+        "validation_status": validation.status,
+        "validation_warnings": len(validation.warnings),
+        "error_message": "; ".join(validation.failures) or None,
         "features": _feature_rows(selection, snapshot.inputs.macros),
         **snapshot.inputs.key_template(selection.features),
         "metrics": run_figures(stage),
@@ -42,7 +42,7 @@ def run_states(row: Run) -> dict[str, Any]:
 def validated(run: RunHandle, systems: Systems) -> staging.Staging:
     """Return the staging prefix, from which files can only be read as they were validated."""
     stage = run.staging(systems)
-    return stage.pinned(stage.get_json(run_files.VALIDATION)["checksums"])
+    return stage.pinned(artifacts.VALIDATION.read(stage).checksums)
 
 
 def _feature_rows(selection: Selection, macros: Mapping[str, KeyMacro]) -> list[dict[str, Any]]:

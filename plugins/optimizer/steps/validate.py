@@ -1,7 +1,6 @@
 """validate: the checks between a run's bids and live traffic."""
 
 import logging
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,6 +24,7 @@ from optimizer.core.pricing.multipliers import DOMAIN_BOUNDS, NPI_BOUNDS
 from optimizer.core.pricing.target_reach import TargetReach, measure_reach
 from optimizer.core.records import run_files
 from optimizer.core.records.config_snapshot import RunInputs
+from optimizer.core.records.validation import Validation
 from optimizer.core.records.window_totals import StagedLog
 from optimizer.reporting.learning import learning_sentence
 from optimizer.runs import artifacts, staging
@@ -66,15 +66,17 @@ def validate(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
             *found.backtest_checks(has_active_run=snapshot.inputs.active_run_id is not None),
         ]
     )
-    run.staging(systems).put_json(run_files.VALIDATION, _verdict_record(verdict) | found.record())
+    target = found.reach.sentence(found.settings)
+    validation = Validation.of(verdict, checksums=found.checksums, reach=found.reach, target_sentence=target)
+    artifacts.VALIDATION.write(run.staging(systems), validation)
     learning = learning_sentence({IDENTIFICATION: found.figures.get(IDENTIFICATION, {}), "bidding": found.figures})
-    _log(run, verdict, (learning, found.reach.sentence(found.settings)))
+    _log(run, verdict, (learning, target))
     return {
         "is_passed": verdict.is_passed,
         "outcome": verdict.outcome,
         "going_live": _going_live(verdict),
         "learning": learning,
-        "target": found.reach.sentence(found.settings),
+        "target": target,
         "failures": verdict.failures,
         "warnings": verdict.warnings,
     }
@@ -156,19 +158,6 @@ class _Staged:
         move = max(abs(self.measured.spend_change or 0.0), self.measured.mean_move or 0.0)
         return backtest_checks(self.backtest, move=move, settings=self.settings)
 
-    def record(self) -> dict[str, Any]:
-        """What validation.json holds beside the checks."""
-        return {
-            "checksums": self.checksums,
-            "target": {
-                "target_win_rate": self.reach.target_win_rate,
-                "expected_win_rate": self.reach.expected_win_rate,
-                "reachable_win_rate": self.reach.reachable_win_rate,
-                **{f"share_{reason}": share for reason, share in self.reach.limiting_shares.items()},
-            },
-            "target_sentence": self.reach.sentence(self.settings),
-        }
-
 
 def _reach(
     bids: pd.DataFrame, measured: BidMeasures, figures: dict[str, Any], landscape: Landscape, settings: RunSettings
@@ -210,26 +199,3 @@ def _log(run: RunHandle, verdict: Verdict, sentences: Iterable[str | None]) -> N
         log.error("%s: %s", name, message)
     for message in verdict.warnings:
         log.warning("%s: %s", name, message)
-
-
-def _verdict_record(verdict: Verdict) -> dict[str, Any]:
-    return {
-        "is_passed": verdict.is_passed,
-        "outcome": verdict.outcome,
-        "failures": verdict.failures,
-        "warnings": verdict.warnings,
-        "holds": verdict.holds,
-        "checks": [
-            {
-                "name": check.name,
-                "severity": check.severity,
-                "figure": float(check.figure) if math.isfinite(check.figure) else None,
-                "relation": check.relation,
-                "limit": float(check.limit),
-                "is_passed": check.is_passed,
-                "verdict": check.verdict,
-                "message": "" if check.is_passed else f"{check.problem}; {check.next_step}",
-            }
-            for check in verdict.checks
-        ],
-    }
