@@ -224,7 +224,7 @@ class OptimizerCurve:
         bid = pd.Series(keys).map(table["suggested_bid_cpm"])
         unknown = ~pd.Series(keys).isin(table.index)
         is_held = pd.Series(keys).map(table["is_held"].astype(float)).fillna(0.0)
-        return pd.DataFrame({"bid_cpm": bid.mask(unknown, priced.figures["fallback_bid_cpm"]), "is_held": is_held > 0})
+        return pd.DataFrame({"bid_cpm": bid.mask(unknown, priced.figures.fallback_bid_cpm), "is_held": is_held > 0})
 
     def _curves(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Level and slope of each row."""

@@ -19,11 +19,15 @@ from optimizer.core.checks.outcome import Verdict, judge
 from optimizer.core.checks.volume import volume_checks
 from optimizer.core.config.settings import RunSettings
 from optimizer.core.pricing.target_reach import measure_reach
+from optimizer.core.records.bid_figures import BidFigures
 from optimizer.core.records.window_totals import DayCount
 
 Said = Literal["learning", "held", "naive", "bids"]
 
 ENDS = ("low", "high")
+
+COMPARED = ("row_coverage", "segments_in_memcache", "expected_win_rate", "expected_cpm")
+"""Figures of the active run that the checks compare with."""
 
 MOST_STEPPED = 0.3
 """Above this share of requests whose bid the daily step decides, a run is on its way to its target."""
@@ -55,7 +59,7 @@ class Interval:
 def said_by(run: TrialRun) -> Said:
     """Return what the run says it does: it learns, it holds what was bid, it bids on a naive slope, or it bids."""
     figures = run.priced.figures
-    if figures.get("is_learning"):
+    if figures.is_learning:
         return "learning"
     decided = run.priced.bids.loc[run.priced.bids["suggested_bid_cpm"].notna(), "reason"]
     if run.report.is_held or (decided == "held").all():
@@ -65,7 +69,7 @@ def said_by(run: TrialRun) -> Said:
 
 def forecast_shortfall(run: TrialRun, *, target_win_rate: float) -> float:
     """Return how far below the target the run itself expects to stay."""
-    return max(0.0, target_win_rate - Interval.of(run.priced.figures, "expected_win_rate").value)
+    return max(0.0, target_win_rate - Interval.of(run.priced.figures.model_dump(), "expected_win_rate").value)
 
 
 def is_on_its_way(run: TrialRun) -> bool:
@@ -76,13 +80,8 @@ def is_on_its_way(run: TrialRun) -> bool:
 
 def verdict_of(run: TrialRun, log: ExtractedLog, *, settings: RunSettings, active: TrialRun | None = None) -> Verdict:
     """Return the verdict of the run's validation: whether it would go live by itself."""
-    figures = run.priced.figures | {
-        "active_run_problem": None,
-        **{
-            f"active_{name}": None if active is None else active.priced.figures[name]
-            for name in ("row_coverage", "segments_in_memcache", "expected_win_rate", "expected_cpm")
-        },
-    }
+    before = {} if active is None else {f"active_{name}": getattr(active.priced.figures, name) for name in COMPARED}
+    figures = BidFigures(**run.priced.figures.model_dump(exclude_unset=True), **before)
     end = pd.Timestamp(log.cells["day"].max()).tz_localize("UTC") + timedelta(days=1)
     days = log.cells.groupby("day", sort=True)[["bids", "wins"]].sum()
     window = LogWindow(
@@ -93,13 +92,13 @@ def verdict_of(run: TrialRun, log: ExtractedLog, *, settings: RunSettings, activ
         bids,
         landscape=landscape,
         is_second_price=settings.auction_type == "second_price",
-        step_limit=figures["step_limit"],
+        step_limit=figures.step_limit,
     )
     reach = measure_reach(
         bids,
         landscape=landscape,
         settings=settings,
-        value_trust=figures["value_trust"],
+        value_trust=figures.value_trust,
         expected_win_rate=measured.win_rate,
     )
     move = max(abs(measured.spend_change or 0.0), measured.mean_move or 0.0)

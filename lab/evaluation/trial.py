@@ -46,8 +46,8 @@ class TrialRun:
             dict(zip(served["segment_key"], served[column], strict=True))
             for column in ("planned_bid_cpm", "suggested_bid_cpm")
         )
-        figures = {"bidding": self.priced.figures}
-        fallback = self.priced.figures["fallback_bid_cpm"]
+        figures = {"bidding": self.priced.figures.model_dump()}
+        fallback = self.priced.figures.fallback_bid_cpm
         plan = PlannedBids(self.selection.features, planned, fallback, figures, suggested, kept_bids(served))
         return EarlierRun(self.run_id, plan)
 

@@ -3,6 +3,8 @@
 import json
 from datetime import date
 
+from core.noted_figures import bid_figures
+
 from optimizer.core.landscape.jitter import RandomnessTest, Variation
 from optimizer.core.landscape.slope import Slope
 from optimizer.core.records.variation import VariationRecord
@@ -15,7 +17,10 @@ FAILED = RandomnessTest("serial_correlation", 0.41, "<=", 0.15, False)
 
 def figures_of(variation: Variation, **changes: bool) -> dict[str, float | None]:
     found = identification_figures(
-        VariationRecord.of(variation), figures=FIGURES | changes, bids_per_day=5000.0, today=date(2026, 2, 6)
+        VariationRecord.of(variation),
+        figures=bid_figures(**FIGURES | changes),
+        bids_per_day=5000.0,
+        today=date(2026, 2, 6),
     )
     assert all(value is None or type(value) is float for value in found.values())
     return json.loads(json.dumps(found, allow_nan=False))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from core.noted_figures import bid_figures
 from reporting.stories import REFERENCE_CPM, Page, backtest, bid_table, check, feature
 
 from optimizer.core.config.settings import RunSettings
@@ -68,7 +69,7 @@ def stage() -> staging.Staging:
     stage.put_json(run_files.TRAINING, blank | {"reference_cpm": REFERENCE_CPM, "calibration": bins} | lists)
     table = bid_table().drop(columns=["mean_bid_cpm", "recent_win_rate"])
     stage.put_frame(run_files.BIDS, table.assign(usual_bid_cpm=9.5))
-    stage.put_json(run_files.BID_FIGURES, {"shadow_price_cpm": 3.5, "link": LINK})
+    artifacts.BID_FIGURES.write(stage, bid_figures(shadow_price_cpm=3.5, link=LINK))
     artifacts.SELECTION.write(stage, Selection(("os_code",), (feature("os_code"),)))
     message = "look for a market change; then run again"
     validation = Validation(
@@ -137,8 +138,8 @@ def test_a_target_that_cannot_be_reached_is_told(stage):
 def test_a_run_that_learns_says_so_in_its_story_and_its_page(stage):
     assert gather(stage).learning_sentence is None
     identification = {"is_learning": 1.0, "learning_since": 20260303.0, "own_days": 4.0, "learning_days_left": 3.2}
-    known = {"shadow_price_cpm": 3.5, "link": LINK, "step_limit": 0.15, "identification": identification}
-    stage.put_json(run_files.BID_FIGURES, known)
+    known = bid_figures(shadow_price_cpm=3.5, link=LINK, step_limit=0.15, identification=identification)
+    artifacts.BID_FIGURES.write(stage, known)
     told = gather(stage)
     assert told.learning_sentence.startswith("Learning since 2026-03-03: ")
     assert "within the daily step of 15 %" in told.learning_sentence and "about 3 days" in told.learning_sentence

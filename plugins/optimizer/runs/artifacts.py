@@ -9,6 +9,7 @@ from optimizer.artifacts.store import StoredObject
 from optimizer.core.landscape.features import Selection
 from optimizer.core.pricing.backtest import Backtest
 from optimizer.core.records import run_files
+from optimizer.core.records.bid_figures import BidFigures
 from optimizer.core.records.tracking import TrackingFigures
 from optimizer.core.records.validation import Validation
 from optimizer.core.records.variation import VariationRecord
@@ -76,4 +77,5 @@ SELECTION = JsonArtifact(run_files.SELECTION, TypeAdapter(Selection))
 TRAINING = JsonArtifact(run_files.TRAINING, TypeAdapter(TrainingReport))
 TRACKING = JsonArtifact(run_files.TRACKING, TypeAdapter(TrackingFigures), is_sparse=True)
 BACKTEST: JsonArtifact[Backtest | None] = JsonArtifact(run_files.BACKTEST, TypeAdapter(Backtest | None))
+BID_FIGURES = JsonArtifact(run_files.BID_FIGURES, TypeAdapter(BidFigures), is_sparse=True)
 VALIDATION = JsonArtifact(run_files.VALIDATION, TypeAdapter(Validation))

@@ -157,9 +157,9 @@ def bid_on_cells(
         features=tuple(learned.features),
         bids=priced.bids,
         report=learned.report,
-        new_jitter_sd=priced.figures["jitter_sd"],
+        new_jitter_sd=priced.figures.jitter_sd,
         active_jitter_sd=plan.metrics.get("bidding", {}).get("jitter_sd") or JITTER_SD["on"],
-        fallback_cpm=priced.figures["fallback_bid_cpm"],
+        fallback_cpm=priced.figures.fallback_bid_cpm,
         active_fallback_cpm=active.fallback_cpm,
         run_id=run_id,
     )

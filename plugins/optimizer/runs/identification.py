@@ -1,10 +1,9 @@
 """Whether a run knows how the win rate depends on the bid, and when it will: figures for metrics.json."""
 
-from collections.abc import Mapping
 from datetime import date
-from typing import Any
 
 from optimizer.core.landscape.jitter import LEARNING_JITTER_SD, days_until_identified
+from optimizer.core.records.bid_figures import PricedFigures
 from optimizer.core.records.variation import TestRecord, VariationRecord
 
 IDENTIFICATION = "identification"
@@ -12,23 +11,22 @@ IDENTIFICATION = "identification"
 
 
 def identification_figures(
-    variation: VariationRecord, *, figures: Mapping[str, Any], bids_per_day: float, today: date
+    variation: VariationRecord, *, figures: PricedFigures, bids_per_day: float, today: date
 ) -> dict[str, float | None]:
     """Return the section `identification`: numbers only, flags as 0 or 1, a date as YYYYMMDD.
 
     Args:
-        figures: of `price_run`: is_learning, expected_win_rate, jitter_spread.
         bids_per_day: expected of the next days.
         today: the day on which the run's jitter begins, where the log has none of it yet.
     """
-    slope, is_learning = variation.slope, bool(figures["is_learning"])
+    slope, is_learning = variation.slope, figures.is_learning
     days_left = (
         days_until_identified(
             None if slope is None else slope.slope,
             own_days=variation.own_days,
             bids_per_day=bids_per_day,
-            win_rate=figures["expected_win_rate"],
-            jitter_sd=figures["jitter_spread"] or LEARNING_JITTER_SD,
+            win_rate=figures.expected_win_rate,
+            jitter_sd=figures.jitter_spread or LEARNING_JITTER_SD,
         )
         if is_learning
         else 0.0

@@ -120,9 +120,9 @@ def metrics_document(stage: staging.Staging) -> dict[str, Any]:
         sections.setdefault(section, {})[key] = value
     return {
         **sections,
-        "link": stage.get_json(run_files.BID_FIGURES)["link"],
+        "link": artifacts.BID_FIGURES.read(stage).link.model_dump(),
         "features": [asdict(score) for score in artifacts.SELECTION.read(stage).scores],
-        "reasons": stage.get_json(run_files.BID_FIGURES)["reasons"],
+        "reasons": dict(artifacts.BID_FIGURES.read(stage).reasons),
         "checks": [check.model_dump() for check in artifacts.VALIDATION.read(stage).checks],
     }
 
@@ -130,7 +130,7 @@ def metrics_document(stage: staging.Staging) -> dict[str, Any]:
 def run_figures(stage: staging.Staging) -> list[Figure]:
     """Return (section, key, value) of every figure of the run: the rows of opt_run_metrics."""
     report = artifacts.TRAINING.read(stage)
-    totals, bids = artifacts.TOTALS.read(stage), stage.get_json(run_files.BID_FIGURES)
+    totals, bids = artifacts.TOTALS.read(stage), artifacts.BID_FIGURES.read(stage)
     win_rate_model = (
         "wr_model_auc",
         "wr_model_ece",
@@ -162,8 +162,8 @@ def run_figures(stage: staging.Staging) -> list[Figure]:
         "unrivalled_share": report.unrivalled_share,
         "lost_share": report.lost_share,
         "reference_cpm": report.reference_cpm,
-        "trust_low_cpm": bids["trust_low_cpm"],
-        "trust_high_cpm": bids["trust_high_cpm"],
+        "trust_low_cpm": bids.trust_low_cpm,
+        "trust_high_cpm": bids.trust_high_cpm,
     }
     global_stats = {
         "global_win_rate": totals.joined_views / totals.usable_bids,
@@ -200,9 +200,9 @@ def run_figures(stage: staging.Staging) -> list[Figure]:
         *_section("bid_landscape", landscape),
         *_section("global_stats", global_stats),
         *_section("data", {key: getattr(totals, key) for key in data}),
-        *_section("bidding", {key: bids[key] for key in bidding}),
-        *_section("forecast", {key: bids[key] for key in forecast if key in bids}),
-        *_section(IDENTIFICATION, bids.get(IDENTIFICATION, {})),
+        *_section("bidding", {key: getattr(bids, key) for key in bidding}),
+        *_section("forecast", {key: getattr(bids, key) for key in forecast if key in bids.model_fields_set}),
+        *_section(IDENTIFICATION, dict(bids.identification)),
         *_section("backtest", backtest),
         *_section("validation", {check.name: check.figure for check in checks}),
         *_section("validation_limits", {check.name: check.limit for check in checks}),

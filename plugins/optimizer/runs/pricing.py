@@ -29,6 +29,7 @@ from optimizer.core.pricing.multipliers import (
     multiplier_link,
     npi_multipliers,
 )
+from optimizer.core.records.bid_figures import LinkRecord, PricedFigures
 from optimizer.core.serving.keys import segment_key
 from optimizer.training.job import TrainingReport
 
@@ -87,7 +88,7 @@ class PricedRun:
     domains: pd.DataFrame | None
     npis: pd.DataFrame | None
     landscape: Landscape
-    figures: dict[str, Any]
+    figures: PricedFigures
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,52 +110,89 @@ def price_run(learned: Learned, *, settings: RunSettings, active: ActiveBids | N
 
     Every key of the window has a bid of its own; keys that the bidder has never seen get the fallback.
     """
-    report = learned.report
-    policy = bid_policy(settings, report, total_clicks=learned.total_clicks)
+    policy = bid_policy(settings, learned.report, total_clicks=learned.total_clicks)
+    multipliers = _multipliers(learned, settings, policy)
+    landscape = _landscape(learned, multipliers)
+    priceable = _priceable(learned, policy, active)
+    segments, plan = _plan(priceable, landscape, learned, policy, seed=run_id)
+    bids = _bid_table(segments, plan, landscape)
+    figures = PricedFigures(
+        **_measured(bids, policy, landscape),
+        **_expected(bids, plan, policy),
+        **_forecast(bids, learned, policy, landscape),
+        jitter_sd=policy.jitter_sd,
+        step_limit=policy.step_limit,
+        value_trust=policy.value_trust,
+        level_correction=learned.level_correction,
+        is_learning=learned.report.is_slope_naive,
+        fallback_bid_cpm=_fallback_bid(segments, plan, active, policy),
+        segment_scope_cpm_ratio=_segment_scope_ratio(segments, landscape, policy, run_id),
+        link=_link_record(landscape, learned.report),
+        domains_count=0 if multipliers.domains is None else len(multipliers.domains),
+        npis_count=0 if multipliers.npis is None else len(multipliers.npis),
+    )
+    return PricedRun(bids, multipliers.domains, multipliers.npis, landscape, figures)
+
+
+@dataclass(frozen=True, slots=True)
+class _Multipliers:
+    """The multipliers of domains and professionals; None where they are not enabled."""
+
+    domains: pd.DataFrame | None
+    npis: pd.DataFrame | None
+
+    @property
+    def tables(self) -> list[pd.DataFrame]:
+        return [table for table in (self.domains, self.npis) if table is not None]
+
+
+def _multipliers(learned: Learned, settings: RunSettings, policy: BidPolicy) -> _Multipliers:
     domains = npis = None
     response = _bid_response(learned, policy)
     if settings.domain_enabled and learned.domain_cells is not None:
-        domains = domain_multipliers(learned.domain_cells, slope=report.bid_coefficient, response=response)
+        domains = domain_multipliers(learned.domain_cells, slope=learned.report.bid_coefficient, response=response)
     if settings.npi_enabled and learned.npi_totals is not None:
         npis = npi_multipliers(learned.npi_totals, response=response)
+    return _Multipliers(domains, npis)
+
+
+def _landscape(learned: Learned, multipliers: _Multipliers) -> Landscape:
+    """The win-rate curves of base bids: mixed over the multipliers, with the steps of round prices without any."""
+    report = learned.report
     link = multiplier_link(
-        [table for table in (domains, npis) if table is not None and len(table)],
+        [table for table in multipliers.tables if len(table)],
         requests=float(learned.segments["bids"].sum()),
         slope=report.slope,
         tails=report.tails,
     )
     # Multipliers differ by request: with them no base bid is above a round price for all.
-    is_multiplied = any((table["multiplier"] != 1.0).any() for table in (domains, npis) if table is not None)
-    steps = None if is_multiplied else report.price_steps
-    landscape = Landscape(report.reference_cpm, link, steps)
-    priceable = segments = _priceable(learned, settings, active)
-    plan = plan_bids(segments, landscape=landscape, policy=policy, seed=run_id)
+    is_multiplied = any((table["multiplier"] != 1.0).any() for table in multipliers.tables)
+    return Landscape(report.reference_cpm, link, None if is_multiplied else report.price_steps)
+
+
+def _link_record(landscape: Landscape, report: TrainingReport) -> LinkRecord:
+    link, steps = landscape.link, landscape.steps
+    return LinkRecord(
+        shifts=tuple(link.shifts.tolist()),
+        shares=tuple(link.shares.tolist()),
+        unrivalled_share=report.unrivalled_share,
+        lost_share=report.lost_share,
+        price_ladder=None if steps is None else steps.ladder,
+        price_ladder_share=0.0 if steps is None else steps.share,
+    )
+
+
+def _plan(
+    priceable: pd.DataFrame, landscape: Landscape, learned: Learned, policy: BidPolicy, *, seed: str
+) -> tuple[pd.DataFrame, BidPlan]:
+    """The plan, and the segments with the floors that follow it where floors follow the bids."""
+    report, segments = learned.report, priceable
+    plan = plan_bids(segments, landscape=landscape, policy=policy, seed=seed)
     is_followed = report.following_floor_share > 0 and not (report.is_held or report.is_slope_naive)
     for _ in range(FOLLOWING_ROUNDS if is_followed else 0):
         segments = _above_following_floor(priceable, plan, learned, policy)
-        plan = plan_bids(segments, landscape=landscape, policy=policy, seed=run_id)
-    fallback = _fallback_bid(segments, plan, active, policy)
-    bids = _bid_table(segments, plan, landscape)
-    figures = (
-        _figures(bids, plan, policy, landscape)
-        | _forecast(bids, learned, policy, landscape)
-        | {
-            "level_correction": learned.level_correction,
-            "is_learning": report.is_slope_naive,
-            "fallback_bid_cpm": fallback,
-            "segment_scope_cpm_ratio": _segment_scope_ratio(segments, landscape, policy, run_id),
-            "link": {name: getattr(link, name).tolist() for name in ("shifts", "shares")}
-            | {
-                "unrivalled_share": report.unrivalled_share,
-                "lost_share": report.lost_share,
-                "price_ladder": None if steps is None else steps.ladder,
-                "price_ladder_share": 0.0 if steps is None else steps.share,
-            },
-            "domains_count": 0 if domains is None else len(domains),
-            "npis_count": 0 if npis is None else len(npis),
-        }
-    )
-    return PricedRun(bids, domains, npis, landscape, figures)
+        plan = plan_bids(segments, landscape=landscape, policy=policy, seed=seed)
+    return segments, plan
 
 
 def _bid_response(learned: Learned, policy: BidPolicy) -> BidResponse:
@@ -211,41 +249,58 @@ def _jitter_sd(mode: str, report: TrainingReport) -> float:
     return JITTER_SD[mode] * float(np.clip(known, LEAST_JITTER_SHARE, 1.0))
 
 
-def _priceable(learned: Learned, settings: RunSettings, active: ActiveBids | None) -> pd.DataFrame:
-    """The segments with all that `plan_bids` needs."""
-    report, segments = learned.report, learned.segments
-    values = segments[list(learned.features)].astype("object").where(segments[list(learned.features)].notna(), None)
-    keys = pd.Series([segment_key(row) for row in values.itertuples(index=False, name=None)], index=segments.index)
-    planned, served = ({}, {}) if active is None else (dict(active.planned_cpm), dict(active.step_from_cpm))
-    value_cpm = 1000 * segments["click_rate"] * report.value_per_click + report.value_per_mille_views
-    widening = TRUST_WIDENING["aggressive" if settings.aggressive_exploration else "on"]
-    flatness = np.sqrt(1 + np.pi / 8 * segments["level_error"] ** 2)
-    usual = segments["recent_bid_cpm"]
+def _priceable(learned: Learned, policy: BidPolicy, active: ActiveBids | None) -> pd.DataFrame:
+    """The segments with all that `plan_bids` needs: keys, bids before, curves, values and bounds."""
+    keyed = learned.segments.assign(segment_key=_segment_keys(learned))
+    compared = keyed.assign(**_bids_before(keyed, active))
+    curved = compared.assign(**_curves(compared, learned))
+    bounded = curved.assign(**_bounds(curved, learned.report, policy))
+    return _without_hope(bounded, step_limit=policy.step_limit, cap_cpm=policy.max_bid_cpm)
+
+
+def _segment_keys(learned: Learned) -> pd.Series:
+    segments, features = learned.segments, list(learned.features)
+    values = segments[features].astype("object").where(segments[features].notna(), None)
+    return pd.Series([segment_key(row) for row in values.itertuples(index=False, name=None)], index=segments.index)
+
+
+def _bids_before(segments: pd.DataFrame, active: ActiveBids | None) -> dict[str, pd.Series]:
+    """Columns of what was bid before, CPM: usually, by the active run, and where a held bid or a daily step starts."""
+    keys, usual = segments["segment_key"], segments["recent_bid_cpm"]
+    known = ActiveBids({}, {}, fallback_cpm=0.0) if active is None else active
     # A bid of 0 was none at all: nothing can be measured from it.
-    before = keys.map(served).astype(float).fillna(0.0 if active is None else active.fallback_cpm)
-    step_from = before.where(before > 0, usual)
-    limit = settings.daily_step_limit * (AGGRESSIVE_STEP_FACTOR if settings.aggressive_exploration else 1.0)
-    level = (segments["level"] + learned.level_correction) / flatness
-    return _without_hope(
-        segments.assign(
-            segment_key=keys,
-            requests=segments["recent_requests"],
-            usual_bid_cpm=usual,
-            previous_bid_cpm=_known_bids(keys, planned),
-            kept_bid_cpm=_known_bids(keys, planned if active is None or active.kept_cpm is None else active.kept_cpm),
-            step_from_cpm=step_from,
-            flatness=flatness,
-            level=level,
-            slope=segments["slope"] / flatness,
-            value_cpm=np.where(value_cpm > 0, value_cpm, np.nan),
-            trust_low_cpm=report.served_bid_low_cpm * (1 - widening),
-            trust_high_cpm=report.served_bid_high_cpm * (1 + widening),
-            is_held=report.is_held | report.is_slope_naive | ~segments["is_slope_identified"],
-            own_share=_own_share(segments),
-        ),
-        step_limit=limit,
-        cap_cpm=settings.max_bid_cpm,
-    )
+    before = keys.map(dict(known.step_from_cpm)).astype(float).fillna(known.fallback_cpm)
+    return {
+        "requests": segments["recent_requests"],
+        "usual_bid_cpm": usual,
+        "previous_bid_cpm": _known_bids(keys, known.planned_cpm),
+        "kept_bid_cpm": _known_bids(keys, known.planned_cpm if known.kept_cpm is None else known.kept_cpm),
+        "step_from_cpm": before.where(before > 0, usual),
+    }
+
+
+def _curves(segments: pd.DataFrame, learned: Learned) -> dict[str, Any]:
+    """Columns of the win-rate curve, flattened by the error of its level, and of a win's value, CPM."""
+    report = learned.report
+    flatness = np.sqrt(1 + np.pi / 8 * segments["level_error"] ** 2)
+    value_cpm = 1000 * segments["click_rate"] * report.value_per_click + report.value_per_mille_views
+    return {
+        "flatness": flatness,
+        "level": (segments["level"] + learned.level_correction) / flatness,
+        "slope": segments["slope"] / flatness,
+        "value_cpm": np.where(value_cpm > 0, value_cpm, np.nan),
+    }
+
+
+def _bounds(segments: pd.DataFrame, report: TrainingReport, policy: BidPolicy) -> dict[str, Any]:
+    """Columns of what holds a bid back: the bids that the log knows, an unknown slope, and thin evidence."""
+    widening = TRUST_WIDENING["aggressive" if policy.is_aggressive else "on"]
+    return {
+        "trust_low_cpm": report.served_bid_low_cpm * (1 - widening),
+        "trust_high_cpm": report.served_bid_high_cpm * (1 + widening),
+        "is_held": report.is_held | report.is_slope_naive | ~segments["is_slope_identified"],
+        "own_share": _own_share(segments),
+    }
 
 
 def _without_hope(segments: pd.DataFrame, *, step_limit: float, cap_cpm: float) -> pd.DataFrame:
@@ -333,15 +388,19 @@ def _segment_scope_ratio(segments: pd.DataFrame, landscape: Landscape, policy: B
     return cpm["segment"] / cpm["portfolio"] if cpm["portfolio"] > 0 else None
 
 
-def _figures(bids: pd.DataFrame, plan: BidPlan, policy: BidPolicy, landscape: Landscape) -> dict[str, Any]:
+def _measured(bids: pd.DataFrame, policy: BidPolicy, landscape: Landscape) -> dict[str, Any]:
     measured = measure_bids(
         bids, landscape=landscape, is_second_price=policy.is_second_price, step_limit=policy.step_limit
     )
+    return {name: getattr(measured, name) for name in MEASURED}
+
+
+def _expected(bids: pd.DataFrame, plan: BidPlan, policy: BidPolicy) -> dict[str, Any]:
+    """What the plan is expected to bring, and what bounds its bids."""
     biddable = bids[bids["suggested_bid_cpm"].notna()]
     won = biddable["requests"] * biddable["expected_win_rate"]
     value = (won * biddable["value_cpm"]).sum()
     return {
-        **{name: getattr(measured, name) for name in MEASURED},
         "shadow_price_cpm": plan.shadow_price_cpm,
         "expected_win_rate": plan.expected_win_rate,
         "target_shortfall": max(0.0, policy.target_win_rate - plan.expected_win_rate),
@@ -349,10 +408,7 @@ def _figures(bids: pd.DataFrame, plan: BidPlan, policy: BidPolicy, landscape: La
         "expected_margin": float(1 - (won * biddable["expected_cost_cpm"]).sum() / value) if value > 0 else None,
         "trust_low_cpm": float(bids["trust_low_cpm"].min()),
         "trust_high_cpm": float(bids["trust_high_cpm"].max()),
-        "jitter_sd": policy.jitter_sd,
-        "step_limit": policy.step_limit,
         "compared_segments": int(biddable["previous_bid_cpm"].notna().sum()),
-        "value_trust": policy.value_trust,
         "reasons": {reason: int(count) for reason, count in bids["reason"].value_counts().sort_index().items()},
     }
 

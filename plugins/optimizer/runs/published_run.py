@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from sqlalchemy import Engine
 
@@ -16,12 +15,11 @@ from optimizer.control_plane import runs
 from optimizer.control_plane.records import Run
 from optimizer.core.checks.outcome import CheckRecord
 from optimizer.core.config.settings import RunSettings
-from optimizer.core.landscape.curves import Landscape, Link
-from optimizer.core.landscape.logit import Tails
-from optimizer.core.landscape.price_steps import PriceSteps
+from optimizer.core.landscape.curves import Landscape
 from optimizer.core.pricing.explanation import RunPricing
 from optimizer.core.pricing.run_comparison import BestResponse, ComparedRun, find_figure
 from optimizer.core.records import run_files
+from optimizer.core.records.bid_figures import LinkRecord
 from optimizer.core.records.config_snapshot import FrozenConfig
 from optimizer.errors import ArtifactError, RunStateError
 
@@ -111,12 +109,8 @@ class PublishedRun:
 
     @property
     def landscape(self) -> Landscape:
-        """The win-rate curves that the run was priced on: the one place where they are made again from its files."""
-        link = self.metrics[LINK]
-        shifts, shares = (np.asarray(link[name], float) for name in ("shifts", "shares"))
-        tails = Tails(link["unrivalled_share"], 1 - link.get("lost_share", 0.0))
-        steps = PriceSteps(link["price_ladder"], link["price_ladder_share"]) if link.get("price_ladder") else None
-        return Landscape(self.pricing.reference_cpm, Link(shifts, shares, tails), steps)
+        """The win-rate curves that the run was priced on."""
+        return LinkRecord.model_validate(self.metrics[LINK]).landscape(self.pricing.reference_cpm)
 
     @property
     def best_response(self) -> BestResponse:

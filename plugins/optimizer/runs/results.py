@@ -5,7 +5,6 @@ from typing import Any
 
 from optimizer.control_plane.records import Run
 from optimizer.core.landscape.features import Selection
-from optimizer.core.records import run_files
 from optimizer.core.records.config_snapshot import KeyMacro
 from optimizer.runs import artifacts, staging
 from optimizer.runs.handle import RunHandle, read_snapshot
@@ -16,14 +15,14 @@ from optimizer.runs.systems import Systems
 def run_results(run: RunHandle, systems: Systems) -> dict[str, Any]:
     """Return the fields of RunFigures, from what the run's steps left in its staging prefix."""
     snapshot, stage = read_snapshot(run, systems), validated(run, systems)
-    totals, figures = artifacts.TOTALS.read(stage), stage.get_json(run_files.BID_FIGURES)
+    totals, figures = artifacts.TOTALS.read(stage), artifacts.BID_FIGURES.read(stage)
     selection, validation = artifacts.SELECTION.read(stage), artifacts.VALIDATION.read(stage)
     counts = ("total_segments", "segments_count", "segments_in_memcache", "domains_count", "npis_count")
     return {
         "total_bids": totals.usable_bids,
         "total_views": totals.joined_views,
         "total_clicks": totals.joined_clicks,
-        **{key: figures[key] for key in (*counts, "bid_median", "bid_min", "bid_max")},
+        **{key: getattr(figures, key) for key in (*counts, "bid_median", "bid_min", "bid_max")},
         "features_used": ",".join(selection.features),
         "validation_status": validation.status,
         "validation_warnings": len(validation.warnings),

@@ -7,13 +7,14 @@ import pandas as pd
 
 from optimizer.core.pricing.forecast import correct_level
 from optimizer.core.records import run_files
+from optimizer.core.records.bid_figures import BidFigures
 from optimizer.errors import ArtifactError, RunStateError
 from optimizer.reporting.forecast import forecast_sentence
 from optimizer.reporting.learning import learning_sentence
 from optimizer.runs import artifacts, staging
 from optimizer.runs.cell_run import active_bids, bid_on_cells
 from optimizer.runs.handle import RunHandle, read_snapshot
-from optimizer.runs.identification import IDENTIFICATION, identification_figures
+from optimizer.runs.identification import identification_figures
 from optimizer.runs.planned_bids import PlannedBids, read_planned_bids
 from optimizer.runs.pricing import Learned
 from optimizer.runs.systems import Systems
@@ -45,13 +46,18 @@ def compute_bids(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
         bids_per_day=float(priced.bids.loc[can_bid, "requests"].sum()),
         today=snapshot.inputs.data_end_dt.date(),
     )
-    noted = {"active_run_problem": problem, "checksums": checksums, IDENTIFICATION: identification}
-    stage.put_json(run_files.BID_FIGURES, priced.figures | _active_figures(plan) | noted)
-    learning = learning_sentence({IDENTIFICATION: identification, "bidding": priced.figures})
-    for sentence in (learning, forecast_sentence(priced.figures)):
+    figures = BidFigures(
+        **priced.figures.model_dump(exclude_unset=True),
+        **_active_figures(plan),
+        active_run_problem=problem,
+        checksums=checksums,
+        identification=identification,
+    )
+    artifacts.BID_FIGURES.write(stage, figures)
+    for sentence in (learning_sentence(figures.learning_metrics), forecast_sentence(figures.model_dump())):
         if sentence is not None:
             log.info("run %s of %s: %s", run.run_id, run.entity_code, sentence)
-    return {"segments_count": priced.figures["segments_count"], "bid_median": priced.figures["bid_median"]}
+    return {"segments_count": figures.segments_count, "bid_median": figures.bid_median}
 
 
 def _learned(stage: staging.Staging, cells: pd.DataFrame) -> Learned:

@@ -9,7 +9,6 @@ from optimizer.artifacts.manifest import publish
 from optimizer.control_plane import registry, runs, transitions
 from optimizer.control_plane.registry import RunFigures
 from optimizer.core.checks.outcome import outcome_text
-from optimizer.core.records import run_files
 from optimizer.runs import artifacts
 from optimizer.runs.handle import RunHandle, read_snapshot
 from optimizer.runs.outputs import write_outputs
@@ -29,12 +28,12 @@ def upload(run: RunHandle, *, systems: Systems, now: datetime) -> dict[str, Any]
     settings = snapshot.settings
     if settings.dry_run:
         return _end_dry_run(run, systems, now=now)
-    figures = stage.get_json(run_files.BID_FIGURES)
+    figures = artifacts.BID_FIGURES.read(stage)
     features = artifacts.SELECTION.read(stage).features
     bidding = {
         "features": features,
         **snapshot.inputs.key_template(features),
-        "fallback_bid_cpm": figures["fallback_bid_cpm"],
+        "fallback_bid_cpm": figures.fallback_bid_cpm,
         "max_bid_cpm": settings.max_bid_cpm,
     }
     with TemporaryDirectory(prefix="optimizer-") as folder:

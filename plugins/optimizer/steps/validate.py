@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -18,19 +18,17 @@ from optimizer.core.checks.tables import StagedTables, table_checks
 from optimizer.core.checks.units import unit_checks
 from optimizer.core.checks.volume import volume_checks
 from optimizer.core.config.settings import RunSettings
-from optimizer.core.landscape.curves import Landscape
 from optimizer.core.pricing.backtest import Backtest
 from optimizer.core.pricing.multipliers import DOMAIN_BOUNDS, NPI_BOUNDS
 from optimizer.core.pricing.target_reach import TargetReach, measure_reach
 from optimizer.core.records import run_files
+from optimizer.core.records.bid_figures import BidFigures
 from optimizer.core.records.config_snapshot import RunInputs
 from optimizer.core.records.validation import Validation
 from optimizer.core.records.window_totals import StagedLog
 from optimizer.reporting.learning import learning_sentence
 from optimizer.runs import artifacts, staging
 from optimizer.runs.handle import RunHandle, read_snapshot
-from optimizer.runs.identification import IDENTIFICATION
-from optimizer.runs.report_inputs import landscape_of
 from optimizer.runs.systems import Systems
 from optimizer.training.job import TrainingReport
 
@@ -69,7 +67,7 @@ def validate(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
     target = found.reach.sentence(found.settings)
     validation = Validation.of(verdict, checksums=found.checksums, reach=found.reach, target_sentence=target)
     artifacts.VALIDATION.write(run.staging(systems), validation)
-    learning = learning_sentence({IDENTIFICATION: found.figures.get(IDENTIFICATION, {}), "bidding": found.figures})
+    learning = learning_sentence(found.figures.learning_metrics)
     _log(run, verdict, (learning, target))
     return {
         "is_passed": verdict.is_passed,
@@ -91,7 +89,7 @@ class _Staged:
     totals: StagedLog
     features: tuple[str, ...]
     training: TrainingReport
-    figures: dict[str, Any]
+    figures: BidFigures
     backtest: Backtest | None
     cells: pd.DataFrame
     segments: pd.DataFrame
@@ -106,14 +104,14 @@ class _Staged:
         checksums = stage.checksums_of(PUBLISHED)
         stage = stage.pinned(checksums)
         totals = artifacts.TOTALS.read(stage)
-        training, figures = artifacts.TRAINING.read(stage), stage.get_json(run_files.BID_FIGURES)
+        training, figures = artifacts.TRAINING.read(stage), artifacts.BID_FIGURES.read(stage)
         bids = stage.get_frame(run_files.BIDS)
-        landscape = landscape_of(training, figures)
+        landscape = figures.link.landscape(training.reference_cpm)
         measured = measure_bids(
             bids,
             landscape=landscape,
             is_second_price=settings.auction_type == "second_price",
-            step_limit=figures["step_limit"],
+            step_limit=figures.step_limit,
         )
         return cls(
             checksums=checksums,
@@ -129,12 +127,18 @@ class _Staged:
             domains=stage.get_frame(run_files.DOMAINS) if settings.domain_enabled else None,
             npis=stage.get_frame(run_files.NPIS) if settings.npi_enabled else None,
             measured=measured,
-            reach=_reach(bids, measured, figures, landscape, settings),
+            reach=measure_reach(
+                bids,
+                landscape=landscape,
+                settings=settings,
+                value_trust=figures.value_trust,
+                expected_win_rate=measured.win_rate,
+            ),
         )
 
     def bid_checks(self) -> list[Check]:
         """The checks of the tables that will be published."""
-        noted = self.figures["checksums"]
+        noted = self.figures.checksums
         tables = StagedTables(
             bids=self.bids,
             segments=self.segments,
@@ -157,21 +161,6 @@ class _Staged:
             return []
         move = max(abs(self.measured.spend_change or 0.0), self.measured.mean_move or 0.0)
         return backtest_checks(self.backtest, move=move, settings=self.settings)
-
-
-def _reach(
-    bids: pd.DataFrame, measured: BidMeasures, figures: dict[str, Any], landscape: Landscape, settings: RunSettings
-) -> TargetReach:
-    """How far the target is reached; what compute_bids noted of it comes first."""
-    own = measure_reach(
-        bids,
-        landscape=landscape,
-        settings=settings,
-        value_trust=figures["value_trust"],
-        expected_win_rate=measured.win_rate,
-    )
-    noted = {name: figures[name] for name in ("reachable_win_rate", "limiting_shares") if figures.get(name) is not None}
-    return replace(own, **noted)
 
 
 def _window(inputs: RunInputs, totals: StagedLog) -> LogWindow:

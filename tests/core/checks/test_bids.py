@@ -13,7 +13,7 @@ from optimizer.core.pricing.target_reach import TargetReach
 def target_check(reach: TargetReach, **figures):
     bids = bid_table()
     low = bids.assign(suggested_bid_cpm=bids["suggested_bid_cpm"] * 0.7)
-    checks = bid_checks(low, measured(low), figures=figures_of(bids) | figures, reach=reach, settings=SETTINGS)
+    checks = bid_checks(low, measured(low), figures=figures_of(bids, **figures), reach=reach, settings=SETTINGS)
     return next(check for check in checks if check.name == "expected_win_rate")
 
 
@@ -33,7 +33,7 @@ def test_a_forecast_whose_interval_misses_the_target_holds_the_run():
     bids = bid_table()
     reach = TargetReach(0.5, 0.47, None, {})
     for high, verdict in ((0.475, "holds"), (0.52, "passed")):
-        figures = figures_of(bids) | {"expected_win_rate_high": high}
+        figures = figures_of(bids, expected_win_rate_high=high)
         low = bids.assign(suggested_bid_cpm=bids["suggested_bid_cpm"] * 0.95)
         checks = bid_checks(low, measured(low), figures=figures, reach=reach, settings=SETTINGS)
         assert next(check for check in checks if check.name == "expected_win_rate").verdict == verdict
@@ -48,13 +48,13 @@ def test_a_backtest_without_support_holds_a_large_move_and_warns_of_a_small_one(
 
 def test_a_fallback_bid_above_the_cap_is_outside_the_bounds():
     bids = bid_table()
-    figures = figures_of(bids) | {"fallback_bid_cpm": 31.0}
+    figures = figures_of(bids, fallback_bid_cpm=31.0)
     checks = bid_checks(bids, measured(bids), figures=figures, reach=TargetReach(0.5, 0.5, 0.9, {}), settings=SETTINGS)
     assert next(check for check in checks if check.name == "bids_outside_bounds").figure == 1
 
 
 def verdicts(bids, **figures):
-    noted = figures_of(bid_table()) | figures
+    noted = figures_of(bid_table(), **figures)
     reach = TargetReach(0.5, 0.5, 0.9, {})
     checks = bid_checks(bids, measured(bids), figures=noted, reach=reach, settings=SETTINGS)
     return {check.name: check.verdict for check in checks}
