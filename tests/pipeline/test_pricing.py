@@ -341,7 +341,7 @@ def test_the_link_that_bids_were_priced_with_is_noted_with_its_tails_and_steps()
     assert {name: getattr(run.figures.link, name) for name in ends} == ends
     assert run.landscape.steps == PriceSteps("0.50", 0.2)
     smooth = priced(learned(report=REPORT.model_copy(update={"unrivalled_share": 0.05, "lost_share": 0.1})))
-    assert smooth.figures.link["price_ladder"] is None
+    assert smooth.figures.link.price_ladder is None
     ends_reached = smooth.landscape.win_rate(np.zeros(2), np.full(2, 2.0), np.array([1e-9, 1e9]))
     assert ends_reached == pytest.approx([0.05, 0.9], abs=1e-6)
 

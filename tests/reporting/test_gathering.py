@@ -16,16 +16,37 @@ from optimizer.core.landscape.features import Selection
 from optimizer.core.records import run_files
 from optimizer.core.records.config_snapshot import ConfigSnapshot, RunInputs
 from optimizer.core.records.validation import Validation
+from optimizer.core.records.window_totals import StagedLog
 from optimizer.reporting.page import render_report
 from optimizer.reporting.report_data import RunStory
 from optimizer.runs import artifacts, staging
 from optimizer.runs.handle import RunHandle
 from optimizer.runs.report_inputs import gather_story
+from optimizer.runs.staged_run import StagedRun
 from optimizer.training.job import TrainingReport
 
 LINK = {"shifts": [0.0, 2.0], "shares": [0.25, 0.75], "unrivalled_share": 0.1}
 BLANK = {bool: False, int: 1, float: 1.0, str: "2026-01-05"}
 NPIS = ["1942387654", "1033214455", "1578890012"]
+LOG = StagedLog(
+    bid_rows=5,
+    distinct_bids=5,
+    usable_bids=5,
+    zero_bids=0,
+    first_bid_ts="2026-01-06 00:00:00",
+    last_bid_ts="2026-03-06 23:59:00",
+    joined_views=2,
+    duplicate_views=0,
+    joined_clicks=0,
+    orphan_views=0,
+    orphan_clicks=0,
+    candidate_features=("os_code",),
+    rows={},
+    files={},
+    days=(),
+    earlier_runs={},
+    earlier_forecasts={},
+)
 RUN = RunHandle(
     run_id="20260307_060000",
     run_code="20260307_060000",
@@ -84,6 +105,7 @@ def stage() -> staging.Staging:
     )
     artifacts.VALIDATION.write(stage, validation)
     artifacts.BACKTEST.write(stage, None)
+    artifacts.TOTALS.write(stage, LOG)
     stage.put_frame(run_files.DOMAINS, pd.DataFrame({"domain": ["a.example"], "multiplier": [1.0], "bids": [5]}))
     stage.put_frame(run_files.NPIS, pd.DataFrame({"npi": NPIS, "multiplier": [1.4, 0.7, 1.1], "bids": [1, 2, 3]}))
     return stage
@@ -101,12 +123,9 @@ def gather(stage: staging.Staging, **settings: Any) -> RunStory:
         feature_macros=(),
     )
     values = RunSettings(target_win_rate=0.4, **{"domain_enabled": True, "npi_enabled": True} | settings).model_dump()
-    return gather_story(
-        stage,
-        run=RUN,
-        snapshot=ConfigSnapshot(business=values, technical={}, static={}, sources={}, inputs=inputs),
-        started_at=datetime(2026, 3, 7, 6, tzinfo=UTC),
-    )
+    snapshot = ConfigSnapshot(business=values, technical={}, static={}, sources={}, inputs=inputs)
+    run = StagedRun.of(RUN, snapshot=snapshot, stage=stage)
+    return gather_story(run, bids=stage.get_frame(run_files.BIDS), started_at=datetime(2026, 3, 7, 6, tzinfo=UTC))
 
 
 def test_the_story_tells_what_was_staged(stage):
