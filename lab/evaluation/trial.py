@@ -13,7 +13,7 @@ from optimizer.core.landscape.features import Selection
 from optimizer.core.landscape.jitter import Variation, learn_variation
 from optimizer.core.pricing.backtest import Backtest
 from optimizer.core.serving.keys import segment_key
-from optimizer.runs.cell_run import WindowFacts, run_on_cells
+from optimizer.runs.cell_run import EarlierRuns, Trainer, WindowFacts, run_on_cells
 from optimizer.runs.planned_bids import PlannedBids, forecast_of, kept_bids
 from optimizer.runs.pricing import PricedRun
 from optimizer.training.fitting import fit
@@ -84,11 +84,10 @@ def run_trial(
         window=WindowFacts(log.totals, log.domain_cells, log.npi_totals),
         settings=settings,
         run_id=run_id,
-        train=_train,
-        find_plan=find_plan,
-        forecasts={run.run_id: known for run in earlier if (known := forecast_of(run.plan)) is not None},
-        seed=1,
-        threads=threads,
+        trainer=Trainer(_train, seed=1, threads=threads),
+        earlier=EarlierRuns(
+            find_plan, {run.run_id: known for run in earlier if (known := forecast_of(run.plan)) is not None}
+        ),
     )
     return TrialRun(run_id, run.selection, run.report, run.priced, run.backtest, run.variation)
 

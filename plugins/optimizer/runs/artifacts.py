@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 VERSION_KEY = "schema_version"
 UNVERSIONED = 1
-"""The version of a file without one: the files of releases before 2026-12 have none, and are laid out as version 1."""
+"""The version of a file that names none, as releases before schema versions wrote it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from optimizer.core.landscape.randomness import group_numbers
 from optimizer.core.pricing.backtest import Backtest
 from optimizer.core.pricing.forecast import EarlierForecast, correct_level
 from optimizer.core.records.window_totals import ViewCounts, WindowTotals
-from optimizer.runs.backtesting import backtest_bids
+from optimizer.runs.backtesting import Served, backtest_bids
 from optimizer.runs.planned_bids import PlannedBids, previous_bids
 from optimizer.runs.pricing import JITTER_SD, ActiveBids, Learned, PricedRun, price_run
 from optimizer.training.job import TrainingJob, TrainingReport
@@ -42,6 +42,27 @@ class WindowFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Trainer:
+    """How a run is trained: seed and threads of the models."""
+
+    train: Train
+    seed: int
+    threads: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierRuns:
+    """What a run knows of those before it.
+
+    find_plan: the chosen features -> what the active run plans, None before there is one.
+    forecasts: what earlier runs forecast, by run_id.
+    """
+
+    find_plan: Callable[[Sequence[str]], PlannedBids | None]
+    forecasts: Mapping[str, EarlierForecast] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class CellRun:
     """All that a run found and suggests; the backtest is None where there is nothing to compare with."""
 
@@ -59,24 +80,19 @@ def run_on_cells(
     window: WindowFacts,
     settings: RunSettings,
     run_id: str,
-    train: Train,
-    find_plan: Callable[[Sequence[str]], PlannedBids | None],
-    forecasts: Mapping[str, EarlierForecast] | None = None,
-    seed: int,
-    threads: int = 1,
+    trainer: Trainer,
+    earlier: EarlierRuns,
 ) -> CellRun:
     """Return the run on these cells.
 
     Args:
         cells: prepared, by every candidate feature, with what earlier runs planned.
-        find_plan: the chosen features -> what the active run plans, None before there is one.
-        forecasts: what earlier runs forecast, by run_id.
     """
     cells, variation = learn_variation(cells, candidates, anchor=settings.anchor_feature.lower())
     selection = choose_key(cells, candidates=candidates, settings=settings, variation=variation)
     features = selection.features
-    job = training_job(features, settings=settings, views=window.totals, seed=seed, threads=threads)
-    segments, report = train(job, training_cells(cells, features))
+    job = training_job(features, settings=settings, views=window.totals, seed=trainer.seed, threads=trainer.threads)
+    segments, report = trainer.train(job, training_cells(cells, features))
     learned = Learned(
         segments=segments,
         report=report,
@@ -84,9 +100,9 @@ def run_on_cells(
         domain_cells=window.domain_cells,
         npi_totals=window.npi_totals,
         total_clicks=window.totals.joined_clicks,
-        level_correction=correct_level(cells, forecasts or {}),
+        level_correction=correct_level(cells, earlier.forecasts),
     )
-    plan = find_plan(features)
+    plan = earlier.find_plan(features)
     active = active_bids(plan, cells, features)
     priced, backtest = bid_on_cells(cells, learned, plan=plan, active=active, settings=settings, run_id=run_id)
     return CellRun(selection, variation, report, priced, backtest)
@@ -157,10 +173,8 @@ def bid_on_cells(
         features=tuple(learned.features),
         bids=priced.bids,
         report=learned.report,
-        new_jitter_sd=priced.figures.jitter_sd,
-        active_jitter_sd=plan.metrics.get("bidding", {}).get("jitter_sd") or JITTER_SD["on"],
-        fallback_cpm=priced.figures.fallback_bid_cpm,
-        active_fallback_cpm=active.fallback_cpm,
+        new=Served(priced.figures.jitter_sd, priced.figures.fallback_bid_cpm),
+        active=Served(plan.metrics.get("bidding", {}).get("jitter_sd") or JITTER_SD["on"], active.fallback_cpm),
         run_id=run_id,
     )
     return priced, backtest

@@ -177,13 +177,12 @@ def _target_check(win_rate: float, figures: BidFigures, reach: TargetReach, sett
     high = figures.expected_win_rate_high
     if high is not None and high < settings.target_win_rate - MAX_MISSED_BY_INTERVAL:
         limit = max(limit, settings.target_win_rate - MAX_MISSED_BY_INTERVAL)
-    sentence = reach.sentence(settings)
-    problem, _, next_step = (sentence or "").partition("; ")
+    shortfall = reach.shortfall(settings)
     return _RULES["expected_win_rate"].check(
         win_rate,
         limit,
-        problem=problem or None,
-        next_step=next_step or None,
+        problem=None if shortfall is None else shortfall.problem,
+        next_step=None if shortfall is None else shortfall.next_step,
         severity="soft" if reach.is_on_its_way else "hold",
     )
 
