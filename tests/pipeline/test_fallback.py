@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 
 from optimizer.core.config.settings import RunSettings
+from optimizer.core.records.earlier_run import EarlierFigures
 from optimizer.runs.cell_run import active_bids
-from optimizer.runs.planned_bids import PlannedBids, forecast_of, kept_bids
+from optimizer.runs.planned_bids import PlannedBids, kept_bids
 from optimizer.runs.pricing import ActiveBids, Learned, PricedRun, price_run
 from optimizer.training.job import TrainingReport
 
@@ -120,7 +121,7 @@ def test_what_is_kept_is_the_plan_or_where_a_bid_was_held_what_it_was_held_at():
 def test_a_plan_without_served_bids_measures_the_step_from_its_planned_ones():
     days = pd.to_datetime(["2026-02-01", "2026-02-01"])
     cells = pd.DataFrame({"day": days, "adspace": pd.Categorical(["a", "b"]), "bids": [10, 20]})
-    found = active_bids(PlannedBids(("adspace",), {"a": 4.0, "b": 6.0}, 5.0, {}), cells, ["adspace"])
+    found = active_bids(PlannedBids(("adspace",), {"a": 4.0, "b": 6.0}, 5.0), cells, ["adspace"])
     assert found.step_from_cpm == found.planned_cpm == found.kept_cpm == pytest.approx({"a": 4.0, "b": 6.0})
 
 
@@ -135,16 +136,13 @@ def test_a_forecast_counts_by_bid_where_a_run_blocks_requests():
     run = run_of(floor_cpm=floors, settings={"floor_available": True})
     blocked = run.bids["is_blocked"]
     assert blocked.sum() == 10
-    plan = PlannedBids(("adspace",), {}, 8.0, {"bidding": run.figures.model_dump()})
+    plan = PlannedBids(("adspace",), {}, 8.0, EarlierFigures.of({"bidding": run.figures.model_dump()}))
     rows = run.bids[~blocked]
-    assert forecast_of(plan).win_rate == pytest.approx(
+    assert plan.figures.forecast.win_rate == pytest.approx(
         np.average(rows["expected_win_rate"], weights=rows["requests"]), rel=1e-6
     )
 
 
 def test_a_run_that_forecasts_nothing_corrects_nothing():
-    assert forecast_of(PlannedBids(("adspace",), {}, 8.0, {})) is None
-    assert (
-        forecast_of(PlannedBids(("adspace",), {}, 8.0, {"bidding": {"expected_win_rate": 0.0, "row_coverage": 0.0}}))
-        is None
-    )
+    assert EarlierFigures.of({}).forecast is None
+    assert EarlierFigures.of({"bidding": {"expected_win_rate": 0.0, "row_coverage": 0.0}}).forecast is None

@@ -9,6 +9,7 @@ import pytest
 from optimizer.core.config.settings import RunSettings
 from optimizer.core.landscape.cells import prepare_cells
 from optimizer.core.landscape.price_steps import PriceSteps
+from optimizer.core.records.earlier_run import EarlierFigures
 from optimizer.runs.cell_run import active_bids
 from optimizer.runs.planned_bids import PlannedBids, previous_bids
 from optimizer.runs.pricing import ActiveBids, Learned, price_run, value_trust
@@ -369,27 +370,27 @@ def cells(**columns) -> pd.DataFrame:
 
 
 def test_the_active_runs_bids_are_found_by_the_same_key_and_its_fallback_elsewhere():
-    active = PlannedBids(("adspace", "os"), {"a|ios": 4.0, "a|android": 9.0}, 6.0, {})
+    active = PlannedBids(("adspace", "os"), {"a|ios": 4.0, "a|android": 9.0}, 6.0)
     found = previous_bids(active, cells(), ["adspace", "os"])
     assert found == pytest.approx({"a|ios": 4.0, "a|android": 9.0, "b|ios": 6.0, "b|%EMPTY": 6.0})
 
 
 def test_under_another_key_a_segment_has_the_mean_of_the_bids_on_its_parts():
-    active = PlannedBids(("os",), {"ios": 4.0, "android": 9.0}, 6.0, {})
+    active = PlannedBids(("os",), {"ios": 4.0, "android": 9.0}, 6.0)
     found = previous_bids(active, cells(), ["adspace"])
     assert found["a"] == pytest.approx(np.exp((100 * np.log(4) + 300 * np.log(9)) / 400))
     assert found["b"] == pytest.approx(np.sqrt(4.0 * 6.0))
 
 
 def test_a_key_that_cannot_be_built_any_more_compares_with_nothing():
-    assert previous_bids(PlannedBids(("browser",), {}, 6.0, {}), cells(), ["adspace"]) is None
+    assert previous_bids(PlannedBids(("browser",), {}, 6.0), cells(), ["adspace"]) is None
 
 
 def test_the_daily_step_is_carried_to_another_key_beside_the_plan():
-    plan = PlannedBids(("os",), {"ios": 4.0, "android": 9.0}, 6.0, {}, {"ios": 5.0, "android": 8.0})
+    plan = PlannedBids(("os",), {"ios": 4.0, "android": 9.0}, 6.0, EarlierFigures(), {"ios": 5.0, "android": 8.0})
     active = active_bids(plan, cells(), ["adspace"])
     assert active.planned_cpm["a"] == pytest.approx(np.exp((100 * np.log(4) + 300 * np.log(9)) / 400))
     assert active.step_from_cpm["a"] == pytest.approx(np.exp((100 * np.log(5) + 300 * np.log(8)) / 400))
     assert active.fallback_cpm == 6.0
     assert active_bids(None, cells(), ["adspace"]) is None
-    assert active_bids(PlannedBids(("browser",), {}, 6.0, {}), cells(), ["adspace"]) is None
+    assert active_bids(PlannedBids(("browser",), {}, 6.0), cells(), ["adspace"]) is None

@@ -174,7 +174,7 @@ def bid_on_cells(
         bids=priced.bids,
         report=learned.report,
         new=Served(priced.figures.jitter_sd, priced.figures.fallback_bid_cpm),
-        active=Served(plan.metrics.get("bidding", {}).get("jitter_sd") or JITTER_SD["on"], active.fallback_cpm),
+        active=Served(plan.figures.jitter_sd or JITTER_SD["on"], active.fallback_cpm),
         run_id=run_id,
     )
     return priced, backtest

@@ -5,7 +5,6 @@ import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +15,7 @@ from optimizer.core.frames import groups_of
 from optimizer.core.landscape.cells import MISSING, know_planned
 from optimizer.core.pricing.forecast import EarlierForecast
 from optimizer.core.records import run_files
+from optimizer.core.records.earlier_run import EarlierFigures
 from optimizer.core.serving.keys import segment_key
 from optimizer.errors import ArtifactError, RunStateError
 from optimizer.runs import staging
@@ -30,7 +30,7 @@ KEYED = ("segment_key", "planned_bid_cpm", "suggested_bid_cpm", STEP_FROM, "want
 
 @dataclass(frozen=True, slots=True)
 class PlannedBids:
-    """Features of a run's key, in order, its planned bid of each served key and of all others, CPM, and its metrics.
+    """Features of a run's key, in order, its planned bid of each served key and of all others, CPM, and its figures.
 
     step_from_cpm: the bid of each served key that the next run's daily step is measured from: what this run serves or,
         for a second run of one calendar day, what was served before this one; the planned bids by default.
@@ -41,7 +41,7 @@ class PlannedBids:
     features: tuple[str, ...]
     planned_cpm: Mapping[str, float]
     fallback_cpm: float
-    metrics: Mapping[str, Any]
+    figures: EarlierFigures = field(default_factory=EarlierFigures)
     step_from_cpm: Mapping[str, float] = field(default_factory=dict)
     kept_cpm: Mapping[str, float] = field(default_factory=dict)
 
@@ -78,7 +78,8 @@ def read_planned_bids(run_id: str, systems: Systems, *, next_run_id: str | None 
         start = STEP_FROM if _is_same_day(run_id, next_run_id, systems) and STEP_FROM in table else "suggested_bid_cpm"
         step_from = dict(zip(table["segment_key"], table[start].astype(float), strict=True))
         kept = kept_bids(table) if {"wanted_bid_cpm", "is_held"} <= set(table) else {}
-        return PlannedBids(tuple(rule.features), planned, rule.fallback_bid_cpm, json.loads(metrics), step_from, kept)
+        figures = EarlierFigures.of(json.loads(metrics))
+        return PlannedBids(tuple(rule.features), planned, rule.fallback_bid_cpm, figures, step_from, kept)
     except ValueError as error:
         raise ArtifactError(
             f"{run_files.SUGGESTED_BIDS_CSV} or {run_files.METRICS} of run {run_id} cannot be read: {error}"
@@ -89,18 +90,6 @@ def kept_bids(bids: pd.DataFrame) -> dict[str, float]:
     """Return `PlannedBids.kept_cpm` of a bid table."""
     kept = bids["planned_bid_cpm"].mask(bids["is_held"].astype(bool), bids["wanted_bid_cpm"]).astype(float)
     return dict(zip(bids["segment_key"], kept, strict=True))
-
-
-def forecast_of(plan: PlannedBids) -> EarlierForecast | None:
-    """Return what the run forecast of its own days, by bid: requests that it blocks leave none in the log.
-
-    None where it did not say.
-    """
-    figures = plan.metrics.get("bidding", {})
-    win_rate, coverage = figures.get("expected_win_rate"), figures.get("row_coverage")
-    if win_rate is None or not coverage:
-        return None
-    return EarlierForecast(win_rate / coverage, figures.get("level_correction") or 0.0)
 
 
 def _is_same_day(run_id: str, next_run_id: str | None, systems: Systems) -> bool:
@@ -161,7 +150,7 @@ def stage_planned_bids(
             log.info("the planned bids of run %s are not known: %s", run_id, error)
             continue
         features[run_id] = planned.features
-        if (forecast := forecast_of(planned)) is not None:
+        if (forecast := planned.figures.forecast) is not None:
             forecasts[run_id] = forecast
         keys, bids = list(planned.planned_cpm), list(planned.planned_cpm.values())
         parts.append(pd.DataFrame({"run_id": run_id, "segment_key": keys, "planned_bid_cpm": bids}))

@@ -8,6 +8,7 @@ import pandas as pd
 from optimizer.core.pricing.forecast import correct_level
 from optimizer.core.records import run_files
 from optimizer.core.records.bid_figures import BidFigures
+from optimizer.core.records.earlier_run import EarlierFigures
 from optimizer.errors import ArtifactError, RunStateError
 from optimizer.reporting.forecast import forecast_sentence
 from optimizer.reporting.learning import learning_sentence
@@ -89,5 +90,5 @@ def _active_run(active_run_id: str | None, run: RunHandle, systems: Systems) -> 
 
 def _active_figures(active: PlannedBids | None) -> dict[str, float | None]:
     """What the new run is compared with; None where there is no active run, or one that did not tell."""
-    bidding = {} if active is None else active.metrics.get("bidding", {})
-    return {f"active_{name}": bidding.get(name) for name in ACTIVE_FIGURES}
+    figures = EarlierFigures() if active is None else active.figures
+    return {f"active_{name}": getattr(figures, name) for name in ACTIVE_FIGURES}
