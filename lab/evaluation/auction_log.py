@@ -26,7 +26,8 @@ from optimizer.core.records.window_totals import ViewCounts
 from optimizer.core.serving.keys import segment_key
 from optimizer.errors import DataError
 from optimizer.runs.cell_run import choose_key, training_cells, training_job
-from optimizer.runs.pricing import Learned, price_run
+from optimizer.runs.learned import Learned
+from optimizer.runs.pricing import price_run
 from optimizer.training.fitting import FittedModels, fit
 
 TEST_SHARE = 0.3

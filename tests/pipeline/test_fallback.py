@@ -7,8 +7,9 @@ import pytest
 from optimizer.core.config.settings import RunSettings
 from optimizer.core.records.earlier_run import EarlierFigures
 from optimizer.runs.cell_run import active_bids
+from optimizer.runs.learned import ActiveBids, Learned
 from optimizer.runs.planned_bids import PlannedBids, kept_bids
-from optimizer.runs.pricing import ActiveBids, Learned, PricedRun, price_run
+from optimizer.runs.pricing import PricedRun, price_run
 from optimizer.training.job import TrainingReport
 
 BLANK = {bool: False, int: 1, float: 0.0, str: "2026-01-05"}

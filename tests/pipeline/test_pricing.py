@@ -10,9 +10,11 @@ from optimizer.core.config.settings import RunSettings
 from optimizer.core.landscape.cells import prepare_cells
 from optimizer.core.landscape.price_steps import PriceSteps
 from optimizer.core.records.earlier_run import EarlierFigures
+from optimizer.runs.bid_policy import value_trust
 from optimizer.runs.cell_run import active_bids
+from optimizer.runs.learned import ActiveBids, Learned
 from optimizer.runs.planned_bids import PlannedBids, previous_bids
-from optimizer.runs.pricing import ActiveBids, Learned, price_run, value_trust
+from optimizer.runs.pricing import price_run
 from optimizer.training.job import TrainingReport
 
 BLANK = {bool: False, int: 1, float: 0.0, str: "2026-01-05"}

@@ -109,6 +109,19 @@ def test_changed_files_fail_though_their_checksum_was_changed_too(
     assert check in failed and "changed_tables" not in failed
 
 
+@pytest.mark.parametrize("name", [run_files.WIN_MODEL, run_files.SELECTION, run_files.BACKTEST])
+def test_upload_refuses_models_and_records_that_changed_after_validation(staged: Staged, name: str):
+    assert staged.validate() == []
+    store, uri = staged.pipeline.systems.store, staged.run.staging_uri + name
+    content = store.get_bytes(uri)
+    store.put_bytes(uri, content + b" ")
+    try:
+        with pytest.raises(ArtifactError, match=f"{name} changed after it was validated"):
+            staged.pipeline.step(staged.run, "upload")
+    finally:
+        store.put_bytes(uri, content)
+
+
 def test_upload_publishes_what_was_validated_and_nothing_else(staged: Staged):
     assert staged.validate() == []
     staged.change(run_files.BIDS, scale("suggested_bid_cpm", 1.01), note_checksum=False)

@@ -18,8 +18,10 @@ from optimizer.core.pricing.backtest import Backtest
 from optimizer.core.pricing.forecast import EarlierForecast, correct_level
 from optimizer.core.records.window_totals import ViewCounts, WindowTotals
 from optimizer.runs.backtesting import Served, backtest_bids
+from optimizer.runs.bid_policy import JITTER_SD
+from optimizer.runs.learned import ActiveBids, Learned
 from optimizer.runs.planned_bids import PlannedBids, previous_bids
-from optimizer.runs.pricing import JITTER_SD, ActiveBids, Learned, PricedRun, price_run
+from optimizer.runs.pricing import PricedRun, price_run
 from optimizer.training.job import TrainingJob, TrainingReport
 
 Train = Callable[[TrainingJob, pd.DataFrame], tuple[pd.DataFrame, TrainingReport]]

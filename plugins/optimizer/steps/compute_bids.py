@@ -16,8 +16,8 @@ from optimizer.runs import artifacts, staging
 from optimizer.runs.cell_run import active_bids, bid_on_cells
 from optimizer.runs.handle import RunHandle, read_snapshot
 from optimizer.runs.identification import identification_figures
+from optimizer.runs.learned import Learned
 from optimizer.runs.planned_bids import PlannedBids, read_planned_bids
-from optimizer.runs.pricing import Learned
 from optimizer.runs.systems import Systems
 
 log = logging.getLogger(__name__)
