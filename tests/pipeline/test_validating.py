@@ -30,7 +30,10 @@ class Staged:
         self.pipeline, self.run, self.stage = pipeline, run, run.staging(pipeline.systems)
         self.kept = {
             name: pipeline.systems.store.get_bytes(run.staging_uri + name)
-            for name in (run_files.BIDS, run_files.BID_FIGURES, run_files.DOMAINS, run_files.NPIS)
+            for name in (
+                *(run_files.BIDS, run_files.BID_FIGURES, run_files.DOMAINS, run_files.NPIS),
+                *(run_files.WIN_MODEL, run_files.SELECTION, run_files.BACKTEST),
+            )
         }
 
     def restore(self) -> None:
@@ -113,13 +116,9 @@ def test_changed_files_fail_though_their_checksum_was_changed_too(
 def test_upload_refuses_models_and_records_that_changed_after_validation(staged: Staged, name: str):
     assert staged.validate() == []
     store, uri = staged.pipeline.systems.store, staged.run.staging_uri + name
-    content = store.get_bytes(uri)
-    store.put_bytes(uri, content + b" ")
-    try:
-        with pytest.raises(ArtifactError, match=f"{name} changed after it was validated"):
-            staged.pipeline.step(staged.run, "upload")
-    finally:
-        store.put_bytes(uri, content)
+    store.put_bytes(uri, store.get_bytes(uri) + b" ")
+    with pytest.raises(ArtifactError, match=f"{name} changed after it was validated"):
+        staged.pipeline.step(staged.run, "upload")
 
 
 def test_upload_publishes_what_was_validated_and_nothing_else(staged: Staged):
