@@ -11,7 +11,6 @@ import pandas as pd
 from optimizer.control_plane import canaries, deployments, entities, live_records
 from optimizer.control_plane.alerts import record_incidents
 from optimizer.control_plane.records import Deployment, EntityDefinition, LiveDay, LiveVerdict
-from optimizer.core.config.merge import merge_config
 from optimizer.core.config.settings import RunSettings
 from optimizer.core.frames import rows_of
 from optimizer.core.live.live_window import (
@@ -77,14 +76,7 @@ def entity_settings(definition: EntityDefinition) -> RunSettings:
     Raises:
         ConfigError: a value cannot be used.
     """
-    config = merge_config(
-        definition.config_keys,
-        entity_code=definition.entity.entity_code,
-        entity_values=definition.entity_values,
-        run_values={},
-        supported_keys=definition.supported_keys,
-    )
-    return RunSettings.model_validate(config.values)
+    return RunSettings.model_validate(definition.merged_config().values)
 
 
 @dataclass(frozen=True, slots=True)

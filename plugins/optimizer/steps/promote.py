@@ -11,7 +11,7 @@ from optimizer.control_plane.splits import percents_of
 from optimizer.core.live.canary_plan import plan_of
 from optimizer.deployment.holds import by_hand, reason_of_warnings, reason_to_hold
 from optimizer.errors import PromotionRefused
-from optimizer.runs.handle import RunHandle, read_settings
+from optimizer.runs.handle import RunHandle, settings_of
 from optimizer.runs.systems import Systems
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ def promote(
             a user may have deployed another run in the meantime.
     """
     row = runs.read_run(systems.engine, run.run_id)
-    settings = read_settings(dict(row.config_snapshot or {}))
+    settings = settings_of(row)
     if reason := reason_to_hold(row):
         return {"is_promoted": False, "reason": reason}
     if settings.promotion in AUTOMATIC and (reason := reason_of_warnings(row, systems=systems)):
