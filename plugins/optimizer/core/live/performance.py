@@ -183,18 +183,27 @@ def daily_sums(days: pd.DataFrame) -> np.ndarray:
     return days[list(SUMS)].to_numpy(float).T
 
 
-def paired_sums(days: pd.DataFrame, control_days: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Return the sums of both over the days on which both bid, in order of the days, shape (len(SUMS), days) each.
-
-    The control's sums of a day are scaled to the other's bids of that day: a day on which one of them had a larger
-    share of the traffic must not count more in one figure than in the other.
+def common_days(days: pd.DataFrame, control_days: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the rows of the days on which both bid, in order of the days.
 
     Args:
         days, control_days: one row a day, with the columns day and SUMS.
     """
-    tables = [table[table["bids"] > 0].set_index("day") for table in (days, control_days)]
+    tables = [table[table["bids"] > 0].set_index("day", drop=False) for table in (days, control_days)]
     both = sorted(set(tables[0].index) & set(tables[1].index))
-    own, control = (daily_sums(table.loc[both]) for table in tables)
+    return tables[0].loc[both], tables[1].loc[both]
+
+
+def paired_sums(days: pd.DataFrame, control_days: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sums of both over the days on which both bid, shape (len(SUMS), days) each.
+
+    The control's sums of a day are scaled to the other's bids of that day: where shares of the traffic change, a day
+    would otherwise count more for one of them than for the other.
+
+    Args:
+        days, control_days: as in `common_days`.
+    """
+    own, control = (daily_sums(table) for table in common_days(days, control_days))
     return own, control * divide(own[0], control[0])
 
 
