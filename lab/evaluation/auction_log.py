@@ -21,6 +21,7 @@ from optimizer.core.landscape.calibration import expected_calibration_error, wei
 from optimizer.core.landscape.cells import MISSING, PRICE_BUCKET_WIDTH, block_hours, group_cells, prepare_cells
 from optimizer.core.landscape.curves import Landscape, Link
 from optimizer.core.landscape.features import remove_price, signal_score
+from optimizer.core.landscape.hidden_floors import find_floors_by
 from optimizer.core.landscape.jitter import learn_variation
 from optimizer.core.serving.keys import segment_key
 from optimizer.errors import DataError
@@ -183,7 +184,9 @@ class OptimizerCurve:
     def fit(cls, cells: pd.DataFrame, candidates: Sequence[str], *, anchor: str) -> "OptimizerCurve":
         settings = RunSettings(anchor_feature=anchor)
         cells, _ = learn_variation(cells, candidates)
-        features = choose_key(cells, candidates=candidates, settings=settings).features
+        features = choose_key(
+            cells, candidates=candidates, settings=settings, floors=find_floors_by(cells, anchor)
+        ).features
         totals = {"joined_views": int(cells["wins"].sum()), "joined_clicks": 0, "orphan_views": 0, "orphan_clicks": 0}
         job = training_job(features, settings=settings, totals=totals, seed=1, threads=1)
         return cls(features, fit(job, training_cells(cells, features)))

@@ -10,6 +10,7 @@ from lab.evaluation.log import CANDIDATES, ExtractedLog
 from optimizer.core.config.settings import RunSettings
 from optimizer.core.landscape.cells import MISSING, group_cells, know_planned, prepare_cells
 from optimizer.core.landscape.features import Selection
+from optimizer.core.landscape.hidden_floors import find_floors_by
 from optimizer.core.landscape.jitter import Variation, learn_variation
 from optimizer.core.pricing.backtest import Backtest
 from optimizer.core.serving.keys import segment_key
@@ -74,7 +75,9 @@ def run_trial(
 
     def find_plan(features: Sequence[str]) -> PlannedBids | None:
         if has_logged_active:
-            varied, _ = learn_variation(cells, candidates, anchor=settings.anchor_feature.lower())
+            varied, _ = learn_variation(
+                cells, candidates, floors=find_floors_by(cells, settings.anchor_feature.lower())
+            )
             return _logged_plan(group_cells(varied, features), features)
         return earlier[-1].plan if earlier else None
 

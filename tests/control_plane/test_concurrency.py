@@ -107,5 +107,5 @@ def test_a_deploy_waits_for_whoever_holds_the_entity_and_then_replaces_what_it_l
             with pytest.raises(TimeoutError):
                 waiting.result(timeout=0.5)
             connection.execute(insert(deployments).values(run_id=first, entity_id=1, traffic_pct=100))
-        assert [row.run_id for row in waiting.result()] == [second]
+        assert [row.run_id for row in waiting.result(timeout=60)] == [second]
     assert [row.run_id for row in read_active(engine, "drugs_hcp")] == [second]

@@ -159,7 +159,7 @@ def test_a_second_writer_of_a_sqlite_file_waits_while_readers_go_on(tmp_path):
             with pytest.raises(TimeoutError):
                 second.result(timeout=0.5)
             assert list_runs(engine) == []
-        assert second.result() == list_runs(engine)[0].run_id
+        assert second.result(timeout=60) == list_runs(engine)[0].run_id
 
 
 def test_a_sqlite_file_that_is_locked_too_long_is_unavailable(tmp_path, monkeypatch):

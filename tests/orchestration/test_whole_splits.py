@@ -32,7 +32,7 @@ def wait_for_request(airflow: AirflowApi, dag_run_id: str) -> dict[str, Any]:
     ):
         assert time.monotonic() < deadline and (approve is None or approve.state not in ("failed", "skipped")), approve
         time.sleep(0.5)
-    return airflow._request("GET", request_path(dag_run_id))
+    return airflow.request("GET", request_path(dag_run_id))
 
 
 def answer(airflow: AirflowApi, dag_run_id: str, option: str) -> None:
@@ -44,8 +44,8 @@ def answer(airflow: AirflowApi, dag_run_id: str, option: str) -> None:
     path, deadline = request_path(dag_run_id), time.monotonic() + RUN_TIMEOUT_S
     while (state := tasks_of(airflow, ENTITY, dag_run_id)["approve"].state) not in ("success", "skipped", "failed"):
         assert time.monotonic() < deadline, state
-        if state == "awaiting_input" and airflow._request("GET", path)["responded_at"] is None:
-            airflow._request("PATCH", path, json={"chosen_options": [option]})
+        if state == "awaiting_input" and airflow.request("GET", path)["responded_at"] is None:
+            airflow.request("PATCH", path, json={"chosen_options": [option]})
         time.sleep(0.5)
 
 
@@ -57,7 +57,7 @@ def log_of(airflow: AirflowApi, dag_id: str, dag_run_id: str, task_id: str) -> s
     """Return the log of the task's last try."""
     (task,) = (task for task in airflow.task_instances(dag_id, dag_run_id) if task.task_id == task_id)
     path = f"/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/logs/{task.try_number}"
-    return str(airflow._request("GET", path, params={"full_content": True}))
+    return str(airflow.request("GET", path, params={"full_content": True}))
 
 
 @pytest.fixture(scope="module")

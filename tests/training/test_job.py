@@ -29,6 +29,7 @@ from optimizer.training.job import (
 )
 
 TRUE_SLOPE = 2.0
+WAIT_S = 60
 FEATURES = ("adspace", "region")
 
 
@@ -195,7 +196,8 @@ def test_a_killed_training_process_is_unavailable_so_that_the_task_is_retried(ne
     killer.start()
     with pytest.raises(UnavailableError, match="signal 9 ended the training process"):
         run_training(folder)
-    killer.join()
+    killer.join(WAIT_S)
+    assert not killer.is_alive()
 
 
 def test_a_training_process_ends_when_the_process_that_waits_for_it_is_killed(new_job, jittered: pd.DataFrame):

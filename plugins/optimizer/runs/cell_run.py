@@ -12,9 +12,8 @@ import pandas as pd
 from optimizer.core.config.settings import RunSettings
 from optimizer.core.landscape.cells import group_cells, unmask
 from optimizer.core.landscape.features import Selection, SelectionLimits, select_features
-from optimizer.core.landscape.hidden_floors import find_floors
+from optimizer.core.landscape.hidden_floors import HiddenFloors, find_floors_by
 from optimizer.core.landscape.jitter import Variation, learn_variation
-from optimizer.core.landscape.randomness import group_numbers
 from optimizer.core.pricing.backtest import Backtest
 from optimizer.core.pricing.forecast import EarlierForecast, correct_level
 from optimizer.runs.backtesting import backtest_bids
@@ -73,8 +72,9 @@ def run_on_cells(
         find_plan: the chosen features -> what the active run plans, None before there is one.
         forecasts: what earlier runs forecast, by run_id.
     """
-    cells, variation = learn_variation(cells, candidates, anchor=settings.anchor_feature.lower())
-    selection = choose_key(cells, candidates=candidates, settings=settings, variation=variation)
+    floors = find_floors_by(cells, settings.anchor_feature.lower())
+    cells, variation = learn_variation(cells, candidates, floors=floors)
+    selection = choose_key(cells, candidates=candidates, settings=settings, floors=floors, variation=variation)
     features = selection.features
     job = training_job(features, settings=settings, totals=window.totals, seed=seed, threads=threads)
     segments, report = train(job, training_cells(cells, features))
@@ -94,11 +94,17 @@ def run_on_cells(
 
 
 def choose_key(
-    cells: pd.DataFrame, *, candidates: Sequence[str], settings: RunSettings, variation: Variation | None = None
+    cells: pd.DataFrame,
+    *,
+    candidates: Sequence[str],
+    settings: RunSettings,
+    floors: HiddenFloors,
+    variation: Variation | None = None,
 ) -> Selection:
     """Return the features that segments are made of, the anchor first.
 
     Args:
+        floors: the hidden floors of the cells, by the anchor.
         variation: where it identifies no slope, the key has the features that the logged bids depend on.
     """
     limits = SelectionLimits(
@@ -109,8 +115,6 @@ def choose_key(
         min_evidence_share=settings.min_evidence_share,
     )
     held_key = variation.logged_key if variation is not None and variation.source == "none" else ()
-    group = group_numbers(cells, [limits.anchor_feature])
-    floors = find_floors(cells, group=group, size=int(group.max()) + 1)
     return select_features(cells[floors.is_above], candidates=candidates, limits=limits, held_key=held_key)
 
 

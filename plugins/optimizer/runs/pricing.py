@@ -175,17 +175,11 @@ def _bid_response(learned: Learned, policy: BidPolicy) -> BidResponse:
 def bid_policy(settings: RunSettings, report: TrainingReport, *, total_clicks: int) -> BidPolicy:
     """Return what bounds the bids of a run with these settings."""
     mode = "aggressive" if settings.aggressive_exploration else "on"
-    return BidPolicy(
-        target_win_rate=settings.target_win_rate,
-        win_rate_scope=settings.win_rate_scope,
-        target_margin=settings.target_margin,
-        max_bid_cpm=settings.max_bid_cpm,
-        floor_available=settings.floor_available,
+    return BidPolicy.of(
+        settings,
         jitter_sd=_jitter_sd(mode if settings.exploration_mode else "off", report),
         step_limit=settings.daily_step_limit * (AGGRESSIVE_STEP_FACTOR if settings.aggressive_exploration else 1.0),
         value_trust=value_trust(report, total_clicks=total_clicks),
-        is_second_price=settings.auction_type == "second_price",
-        is_aggressive=settings.aggressive_exploration,
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from optimizer.core.landscape.cells import prepare_cells
+from optimizer.core.landscape.hidden_floors import find_floors_by
 from optimizer.core.landscape.jitter import learn_variation
 from optimizer.reporting.learning import variation_sentence
 from optimizer.runs import staging
@@ -27,13 +28,13 @@ def select_features(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
     settings, stage = read_settings(read_snapshot(run, systems)), run.staging(systems)
     totals = stage.get_json(staging.TOTALS)
     candidates = totals["candidate_features"]
-    cells, variation = learn_variation(
-        candidate_cells(stage, totals), candidates, anchor=settings.anchor_feature.lower()
-    )
+    cells = candidate_cells(stage, totals)
+    floors = find_floors_by(cells, settings.anchor_feature.lower())
+    cells, variation = learn_variation(cells, candidates, floors=floors)
     stage.put_frame(staging.CELLS, cells)
     stage.put_json(staging.VARIATION, variation.to_record())
     log.info("run %s of %s: %s", run.run_id, run.entity_code, variation_sentence(variation.to_record()))
-    selection = choose_key(cells, candidates=candidates, settings=settings, variation=variation)
+    selection = choose_key(cells, candidates=candidates, settings=settings, floors=floors, variation=variation)
     stage.put_json(staging.SELECTION, asdict(selection))
     return {"features": list(selection.features)}
 
