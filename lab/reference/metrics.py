@@ -1,7 +1,5 @@
 """The page of the metrics: the bidder's for Prometheus, and the sections of opt_run_metrics."""
 
-import ast
-import inspect
 from dataclasses import fields
 
 from prometheus_client import CollectorRegistry
@@ -11,7 +9,7 @@ from optimizer.bidder.service import Metrics
 from optimizer.core.checks.catalogue import RULES
 from optimizer.core.checks.outcome import VERDICT_CODES
 from optimizer.core.live.performance import LIVE
-from optimizer.runs import outputs
+from optimizer.runs import metrics
 from optimizer.runs.identification import IDENTIFICATION
 from optimizer.training.job import TuningReport
 
@@ -75,38 +73,8 @@ def metrics_page() -> str:
 
 
 def sections_written() -> dict[str, tuple[str, ...]]:
-    """Return the sections that `run_figures` writes, each with those of its keys that are spelled out there."""
-    tree = ast.parse(inspect.getsource(outputs.run_figures))
-    names: dict[str, tuple[str, ...]] = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            names[node.targets[0].id] = _texts(node.value)
-    found = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "_section":
-            name, figures = node.args
-            section = name.value if isinstance(name, ast.Constant) else getattr(outputs, name.id)  # type: ignore[attr-defined]
-            found[section] = _keys_of(figures, names)
-    return found
-
-
-def _keys_of(figures: ast.expr, names: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
-    source = figures.generators[0].iter if isinstance(figures, ast.DictComp) else figures
-    return names.get(source.id, ()) if isinstance(source, ast.Name) else ()
-
-
-def _texts(value: ast.expr) -> tuple[str, ...]:
-    if isinstance(value, ast.Tuple):
-        found: list[str] = []
-        for item in value.elts:
-            if isinstance(item, ast.Starred) and isinstance(item.value, ast.Name):
-                found += getattr(outputs, item.value.id)
-            elif isinstance(item, ast.Constant):
-                found.append(item.value)
-        return tuple(found)
-    if isinstance(value, ast.Dict):
-        return tuple(key.value for key in value.keys if isinstance(key, ast.Constant))
-    return ()
+    """Return the sections of a run's metrics, each with those of its keys that every run has."""
+    return {name: section.keys for name, section in metrics.SECTIONS.items()}
 
 
 def _section_table() -> str:

@@ -13,8 +13,8 @@ from pipeline.conftest import FinishedRun
 from pipeline.driver import NOW, STEPS, Pipeline
 
 from optimizer.control_plane import deployments, registry
+from optimizer.core.records import run_files
 from optimizer.errors import RunStateError
-from optimizer.runs import staging
 from optimizer.steps.promote import promote
 
 TOMORROW = NOW + timedelta(days=1)
@@ -106,7 +106,7 @@ def test_a_second_run_of_the_same_day_moves_bids_no_further_than_the_first_may(
     handle = pipeline.open("again", now=NOW + timedelta(hours=5), target_win_rate=0.6)
     for name in ("extract", "select_features", "train_models", "compute_bids"):
         pipeline.step(handle, name, now=NOW + timedelta(hours=5))
-    bids = handle.staging(pipeline.systems).get_frame(staging.BIDS).set_index("segment_key")
+    bids = handle.staging(pipeline.systems).get_frame(run_files.BIDS).set_index("segment_key")
     first = table(first_run.pipeline, first_run.handle).set_index("segment_key").reindex(bids.index)
     assert bids["step_from_cpm"].to_numpy() == pytest.approx(first["step_from_cpm"].to_numpy(), rel=1e-6)
     before = first["step_from_cpm"]

@@ -1,7 +1,7 @@
 """Frozen models of what is in the tables; times are aware UTC, statuses the words of this system."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -9,7 +9,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 from sqlalchemy import RowMapping
 
 from optimizer.core.checks.outcome import outcome_text
-from optimizer.core.config.merge import ConfigKey
+from optimizer.core.config.merge import ConfigKey, EffectiveConfig, merge_config
 
 OLD_STATUS_WORDS = {"queued": "pending", "success": "completed"}
 
@@ -75,6 +75,20 @@ class EntityDefinition(Record):
     supported_keys: tuple[str, ...] | None
     entity_values: dict[str, str]
     feature_macros: tuple[FeatureMacro, ...]
+
+    def merged_config(self, run_values: Mapping[str, Any] | None = None) -> EffectiveConfig:
+        """Return the entity's effective configuration, with the values of one run if given.
+
+        Raises:
+            ConfigError: names every unknown key, wrong type, value out of bounds and missing key together.
+        """
+        return merge_config(
+            self.config_keys,
+            entity_code=self.entity.entity_code,
+            entity_values=self.entity_values,
+            run_values=run_values or {},
+            supported_keys=self.supported_keys,
+        )
 
 
 class BrokenEntity(Record):

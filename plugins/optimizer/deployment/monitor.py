@@ -9,7 +9,6 @@ import pandas as pd
 
 from optimizer.control_plane import deployments, entities, registry
 from optimizer.control_plane.records import Deployment, EntityDefinition
-from optimizer.core.config.merge import merge_config
 from optimizer.core.config.settings import RunSettings
 from optimizer.core.live.live_window import MOST_OF_A_DAY, WHOLE_DAY, first_unsettled_day, live_days, unbroken
 from optimizer.core.live.performance import (
@@ -63,14 +62,7 @@ def entity_settings(definition: EntityDefinition) -> RunSettings:
     Raises:
         ConfigError: a value cannot be used.
     """
-    config = merge_config(
-        definition.config_keys,
-        entity_code=definition.entity.entity_code,
-        entity_values=definition.entity_values,
-        run_values={},
-        supported_keys=definition.supported_keys,
-    )
-    return RunSettings.model_validate(config.values)
+    return RunSettings.model_validate(definition.merged_config().values)
 
 
 def look_at(

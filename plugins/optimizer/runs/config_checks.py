@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from optimizer.control_plane.records import EntityDefinition, Run
-from optimizer.core.config.merge import EffectiveConfig, merge_config
+from optimizer.core.config.merge import EffectiveConfig
 from optimizer.core.config.settings import CONFIG_VERSION, RunSettings
 from optimizer.errors import ConfigError
 
@@ -34,13 +34,7 @@ def check_run(definition: EntityDefinition, run: Run, *, values: Mapping[str, An
     Raises:
         ConfigError: the merged config or the window is wrong, or the version is not this code's.
     """
-    config = merge_config(
-        definition.config_keys,
-        entity_code=definition.entity.entity_code,
-        entity_values=definition.entity_values,
-        run_values={key: value for key, value in values.items() if key not in WINDOW_KEYS},
-        supported_keys=definition.supported_keys,
-    )
+    config = definition.merged_config({key: value for key, value in values.items() if key not in WINDOW_KEYS})
     check_settings(definition, config)
     start_at, end_at = window_of(config, definition.entity.entity_code, run=run, values=values, as_of=as_of)
     return CheckedRun(config, start_at, end_at)

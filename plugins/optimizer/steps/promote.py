@@ -8,7 +8,7 @@ from optimizer.control_plane import deployments, runs
 from optimizer.control_plane.splits import WHOLE_PCT, percents_of
 from optimizer.deployment.holds import by_hand, reason_of_warnings, reason_to_hold
 from optimizer.errors import PromotionRefused
-from optimizer.runs.handle import RunHandle, read_settings
+from optimizer.runs.handle import RunHandle, settings_of
 from optimizer.runs.systems import Systems
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ def promote(
             a user may have deployed another run in the meantime.
     """
     row = runs.read_run(systems.engine, run.run_id)
-    settings = read_settings(dict(row.config_snapshot or {}))
+    settings = settings_of(row)
     if reason := reason_to_hold(row):
         return {"is_promoted": False, "reason": reason}
     if settings.promotion in AUTOMATIC and (reason := reason_of_warnings(row, systems=systems)):
