@@ -98,8 +98,8 @@ def test_the_findings_are_those_of_the_measured_intervals():
     alone, beside = below_on(own, None), below_on(own, control)
     for world in range(20):
         tables = [frame_of(sums[:, world, :7]) for sums in (own, control)]
-        by_forecast = against_forecast(tables[0], forecast=FORECAST, limits=LIMITS, seed=0)
-        by_control = against_control(*tables, forecast=FORECAST, control_forecast=FORECAST, limits=LIMITS, seed=0)
+        by_forecast = against_forecast(tables[0], forecast=FORECAST, limits=LIMITS)
+        by_control = against_control(*tables, forecast=FORECAST, control_forecast=FORECAST, limits=LIMITS)
         assert (overall(by_forecast) == "below target") == alone[world, 7 - LIMITS.min_days]
         assert (overall(by_control) == "below target") == beside[world, 7 - LIMITS.min_days]
 
@@ -120,6 +120,6 @@ def test_a_larger_share_on_the_good_days_is_not_taken_for_a_better_run():
     own, control = (
         frame_of(draw_sums(rng, market, bids=(100_000 * share).astype(int))[:, 0]) for share in (shares, 1 - shares)
     )
-    found = against_control(own, control, forecast=FORECAST, control_forecast=FORECAST, limits=LIMITS, seed=0)
+    found = against_control(own, control, forecast=FORECAST, control_forecast=FORECAST, limits=LIMITS)
     assert abs(found[0].shortfall.value) < 0.03 and found[0].verdict == "on target"
     assert 1 - own["wins"].sum() / own["bids"].sum() * control["bids"].sum() / control["wins"].sum() < -0.1

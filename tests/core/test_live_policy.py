@@ -60,8 +60,8 @@ def test_a_policy_of_one_run_is_judged_as_the_run():
         totals[totals["run_id"] == "run"],
         totals[totals["run_id"] == CONTROL],
     )
-    by_forecast = against_forecast(own, forecast=bold, limits=LIMITS, seed=0)
-    by_control = against_control(own, control, forecast=bold, control_forecast=FORECAST, limits=LIMITS, seed=0)
+    by_forecast = against_forecast(own, forecast=bold, limits=LIMITS)
+    by_control = against_control(own, control, forecast=bold, control_forecast=FORECAST, limits=LIMITS)
     for figure, of_run, of_run_beside in zip(FIGURES, by_forecast, by_control, strict=True):
         assert alone(totals, forecasts)[figure].reason == of_run.reason
         assert beside(totals, forecasts)[figure].reason == of_run_beside.reason

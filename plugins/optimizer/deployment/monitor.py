@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import Any
-from zlib import crc32
 
 import pandas as pd
 
@@ -116,7 +115,7 @@ def look_at(
     for row in active:
         run_id, (forecast, problem) = row.run_id, forecasts[row.run_id]
         control_id = next((other.run_id for other in active if other.run_id != run_id), None)
-        own, seed = _days_of(totals, run_id, most[run_id]), crc32(run_id.encode())
+        own = _days_of(totals, run_id, most[run_id])
         control_findings: tuple[Finding, ...] = ()
         if control_id is not None:
             control_findings = against_control(
@@ -125,14 +124,13 @@ def look_at(
                 forecast=forecast,
                 control_forecast=forecasts[control_id][0],
                 limits=limits,
-                seed=seed,
             )
         found.append(
             LiveRun(
                 deployment=row,
                 live_days=len(most[run_id]),
                 days=tuple(sorted(own["day"])),
-                findings=against_forecast(own, forecast=forecast, limits=limits, seed=seed),
+                findings=against_forecast(own, forecast=forecast, limits=limits),
                 control_id=control_id,
                 control_findings=control_findings,
                 problem=problem,

@@ -28,11 +28,6 @@ UNDECIDED_WIDTH = 0.15
 """A figure is on target where its interval excludes a shortfall of more than the tolerance plus this."""
 
 Verdict = Literal["on target", "below target", "inconclusive"]
-VERDICT_NUMBERS: dict[Verdict, float] = {"below target": -1.0, "inconclusive": 0.0, "on target": 1.0}
-"""Verdicts in opt_run_metrics, which holds numbers."""
-
-LIVE = "live"
-"""Section of opt_run_metrics with the live figures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +106,11 @@ def forecast_of_bids(bids: pd.DataFrame) -> ForecastFigures:
     return ForecastFigures(*(_known(figure) for figure in forecast))
 
 
-def against_forecast(
-    days: pd.DataFrame, *, forecast: ForecastFigures, limits: Limits, seed: int
-) -> tuple[Finding, ...]:
+def against_forecast(days: pd.DataFrame, *, forecast: ForecastFigures, limits: Limits) -> tuple[Finding, ...]:
     """Return a finding for each of FIGURES.
 
     Args:
         days: the run's totals, one row a day, with the columns SUMS.
-        seed: not used; the intervals need no random numbers.
     """
     own = daily_sums(days)
     return tuple(
@@ -134,7 +126,6 @@ def against_control(
     forecast: ForecastFigures,
     control_forecast: ForecastFigures,
     limits: Limits,
-    seed: int,
 ) -> tuple[Finding, ...]:
     """Return a finding for each of FIGURES, over the days that both have.
 
