@@ -164,7 +164,7 @@ def test_intervals_end_where_values_are_no_longer_possible():
 
 def test_only_days_of_both_are_compared():
     own, control = totals(market(6, seed=0), seed=0), totals(market(6, seed=0), seed=0, bids=50_000)
-    forecasts = {"forecast": FORECAST, "control_forecast": FORECAST, "limits": LIMITS, "seed": 0}
+    forecasts = {"forecast": FORECAST, "control_forecast": FORECAST, "limits": LIMITS}
     found = against_control(own.iloc[4:], control.iloc[:6], **forecasts)
     assert found[0].reason.endswith("2 of 3 days")
     assert against_control(own.iloc[:0], control, **forecasts)[0].reason.endswith("0 of 3 days")
