@@ -12,7 +12,7 @@ from optimizer.core.checks.outcome import CheckRecord, failed_checks, held_by
 from optimizer.core.live.performance import ForecastFigures, forecast_of_bids
 from optimizer.core.pricing.run_comparison import find_figure
 from optimizer.core.pricing.target_reach import target_sentence
-from optimizer.deployment.holds import reason_to_hold
+from optimizer.deployment.holds import needs_person, reason_to_hold
 from optimizer.errors import ArtifactError, RunStateError
 from optimizer.presentation.formats import amount, change, count, measure, percent, points, signed_amount
 from optimizer.reporting.forecast import forecast_of, forecast_sentence
@@ -20,9 +20,6 @@ from optimizer.reporting.learning import learning_sentence
 from optimizer.runs.handle import RunHandle, settings_of
 from optimizer.runs.published_run import PublishedRun, read_published
 from optimizer.runs.systems import Systems
-
-APPROVAL = "approval"
-"""The value of `promotion` that asks a person."""
 
 _BACKTEST_ROWS: tuple[tuple[str, str, Callable[[Any], str], Callable[[Any], str]], ...] = (
     ("win_rate", "win rate", percent, points),
@@ -74,8 +71,8 @@ def request_of(run: RunHandle, *, systems: Systems) -> ApprovalRequest | str:
     if reason := reason_to_hold(row):
         return reason
     settings = settings_of(row)
-    if settings.promotion != APPROVAL:
-        return f"promotion={settings.promotion}: nobody has to confirm run {run.run_id}"
+    if not needs_person(row, settings, engine=systems.engine):
+        return f"promotion={settings.promotion}: run {run.run_id} needs no approval"
     published = read_published(run.run_id, engine=systems.engine, store=systems.store)
     active = deployments.read_active(systems.engine, run.entity_code)
     active_run, problem = _read_active_run(active, run.run_id, systems)
