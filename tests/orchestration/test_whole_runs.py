@@ -15,6 +15,7 @@ from optimizer.artifacts.manifest import read_manifest, read_verified
 from optimizer.artifacts.store import ObjectStore
 from optimizer.control_plane import deployments, registry, runs, tables
 from optimizer.control_plane.engine import transaction
+from optimizer.control_plane.splits import percents_of
 from optimizer.errors import ConfigError
 from optimizer.names import PENDING_RUNS_DAG
 
@@ -40,7 +41,8 @@ def test_two_entities_run_at_once_and_neither_touches_the_other(airflow, engine,
         spans.append((tasks["snapshot_config"].start, tasks["close_run"].end))
         row = row_of(engine, entity, dag_run_id)
         assert (row.status, row.validation_status, row.error_message) == ("completed", "passed", None)
-        assert [(d.run_id, d.traffic_pct) for d in deployments.read_active(engine, entity)] == [(row.run_id, 100)]
+        split = {row.run_id: 95, f"control_{row.run_id}": 5} if entity == "drugs_hcp" else {row.run_id: 100}
+        assert percents_of(deployments.read_active(engine, entity)) == split
         manifest = read_manifest(store, row.s3_output_path)
         assert (manifest.run_id, manifest.entity_code) == (row.run_id, entity)
         for item in manifest.objects:

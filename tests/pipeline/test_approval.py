@@ -69,7 +69,7 @@ def test_the_first_run_of_an_entity_is_asked_for_without_a_comparison(
 
 @pytest.mark.parametrize(
     ("promotion", "validation_status", "reason"),
-    [("auto", "passed", "promotion=auto: nobody has to confirm"), ("approval", "failed", "validation of run")],
+    [("auto", "passed", "promotion=auto: run"), ("approval", "failed", "validation of run")],
 )
 def test_nobody_is_asked_where_nothing_hangs_on_the_answer(
     after_first_run: Pipeline, first_run: FinishedRun, promotion: str, validation_status: str, reason: str

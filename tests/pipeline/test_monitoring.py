@@ -228,6 +228,27 @@ def test_a_canary_on_target_gets_all_the_traffic(live, first_run: FinishedRun):
     assert active(pipeline) == {SECOND: 100}
 
 
+def test_the_policy_is_judged_and_its_savings_are_measured_against_the_control(live, first_run: FinishedRun):
+    pipeline, run_id = live("beside", split={first_run.handle.run_id: 80, SECOND: 20}), first_run.handle.run_id
+    engine = pipeline.systems.engine
+    deployments.set_control(engine, entity_code=ENTITY, run_id=SECOND, author=Author("anna"), now=DEPLOYED)
+    found = watch(pipeline)
+    policy = [row for row in live_records.read_verdicts(engine, ENTITY) if row.run_id is None]
+    by_control = {row.figure: row for row in policy if row.compared_with == "control"}
+    assert {row.compared_with for row in policy} == {"forecast", "control"}
+    assert by_control["win_rate"].control_run_id == SECOND and by_control["win_rate"].days == LIVE_DAYS
+    assert by_control["cpm"].verdict in ("on target", "inconclusive")
+    savings = {row.period: row for row in live_records.read_savings(engine, ENTITY)}
+    own = daily(pipeline, run_id)
+    assert set(savings) == {"yesterday", "month", "since_start"}
+    whole, day = savings["since_start"], savings["yesterday"]
+    assert (whole.days, whole.policy_bids, day.days) == (LIVE_DAYS, sum(row.bids for row in own), 1)
+    # Both bid the same, so nothing is saved: the interval of all days contains 0, and one day has none.
+    assert whole.saved_low < 0 < whole.saved_high and day.saved_low is None
+    assert abs(whole.saved) < 0.1 * whole.policy_spend
+    assert sum("saved on" in line for line in found["runs"]) == 3
+
+
 def test_a_canary_gets_more_traffic_step_by_step_and_the_whole_once_it_is_on_target(live, first_run: FinishedRun):
     pipeline, run_id = live("beside", canary=True, plan="20@1d, 50@4d, 100"), first_run.handle.run_id
     early = watch(pipeline, now=datetime(2026, 2, 5, 2, 30, tzinfo=UTC))

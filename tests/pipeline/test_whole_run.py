@@ -38,7 +38,7 @@ def outputs(first_run: FinishedRun) -> dict[str, Any]:
 def test_the_run_is_completed_validated_and_carries_all_traffic(first_run: FinishedRun, row: Any):
     assert (row.status, row.validation_status, row.error_message) == ("completed", "passed", None)
     split = {first_run.handle.run_id: 100}
-    assert first_run.promotion == {"is_promoted": True, "reason": "promotion=auto", "split": split}
+    assert first_run.promotion == {"is_promoted": True, "reason": "promotion=auto, approved by anna", "split": split}
     active = deployments.read_active(first_run.pipeline.systems.engine, "drugs_hcp")
     assert [(item.run_id, item.traffic_pct) for item in active] == [(row.run_id, 100)]
     assert first_run.pipeline.close()["status"] == "completed"

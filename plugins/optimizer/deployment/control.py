@@ -19,7 +19,7 @@ from optimizer.control_plane.audit import Author, system
 from optimizer.control_plane.entities import read_definition
 from optimizer.core.pricing.bids import CENT
 from optimizer.core.records import run_files
-from optimizer.runs.handle import RunHandle
+from optimizer.runs.handle import RunHandle, read_snapshot
 from optimizer.runs.metrics import metrics_document
 from optimizer.runs.outputs import memcache_table, output_rows, suggested_bids_table, write_csv
 from optimizer.runs.staged_run import StagedRun
@@ -42,9 +42,11 @@ def ensure_control(run: RunHandle, *, systems: Systems, now: datetime) -> str | 
     entity = read_definition(systems.engine, run.entity_code).entity
     if entity.control_run_id is not None:
         return entity.control_run_id
-    staged = StagedRun.read(run, systems)
-    if staged.settings.control_pct == 0 or deployments.read_history(systems.engine, run.entity_code, limit=1):
+    if deployments.was_live(systems.engine, entity.entity_id):
         return None
+    if read_snapshot(run, systems).settings.control_pct == 0:
+        return None
+    staged = StagedRun.read(run, systems)
     author = system("control", comment=f"the usual bids of the log that run {run.run_id} learned from")
     return _publish(staged, systems=systems, author=author, now=now)
 
