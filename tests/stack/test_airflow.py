@@ -52,8 +52,7 @@ with DAG("due", schedule="@once", start_date=datetime(2026, 1, 1, tzinfo=UTC), i
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     project = tmp_path_factory.mktemp("project")
-    for folder in ("dags", "plugins"):
-        (project / folder).mkdir()
+    (project / "dags").mkdir()
     (project / "dags" / "trial.py").write_text(DAG)
     (project / "dags" / "due.py").write_text(DUE_DAG)
     (project / "dags" / "broken.py").write_text("import airflow\nraise ValueError('this dag is broken on purpose')\n")

@@ -1,8 +1,5 @@
 """Do the bids keep their bounds, the daily step and the jitter, and do they reach the target?"""
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
@@ -13,6 +10,7 @@ from optimizer.core.checks.stability import MAX_STABILITY_INDEX
 from optimizer.core.config.settings import RunSettings
 from optimizer.core.pricing.bids import CENT, LEAST_JITTER_SD
 from optimizer.core.pricing.target_reach import TargetReach
+from optimizer.core.records.bid_figures import BidFigures
 
 MIN_WIN_RATE_SHARE = 0.9
 MAX_MISSED_BY_INTERVAL = 0.02
@@ -122,7 +120,7 @@ def bid_checks(
     bids: pd.DataFrame,
     measured: BidMeasures,
     *,
-    figures: Mapping[str, Any],
+    figures: BidFigures,
     reach: TargetReach,
     settings: RunSettings,
 ) -> list[Check]:
@@ -133,15 +131,15 @@ def bid_checks(
         reach: how far the target is reached.
     """
     return [
-        _comparison_check(figures["active_run_problem"], settings),
+        _comparison_check(figures.active_run_problem, settings),
         _RULES["bids_count"].check(measured.segments_count, 1),
-        _RULES["bids_outside_bounds"].check(_outside(bids, figures["fallback_bid_cpm"], settings), 0),
+        _RULES["bids_outside_bounds"].check(_outside(bids, figures.fallback_bid_cpm, settings), 0),
         *_step_checks(measured, figures),
         *_jitter_checks(measured, figures),
         _target_check(measured.win_rate, figures, reach, settings),
         *_RULES["bid_stability_index"].check_known(measured.stability_index, MAX_STABILITY_INDEX),
         *_RULES["key_count_change"].check_known(
-            _change(measured.segments_in_memcache, figures["active_segments_in_memcache"]), MAX_KEY_COUNT_CHANGE
+            _change(measured.segments_in_memcache, figures.active_segments_in_memcache), MAX_KEY_COUNT_CHANGE
         ),
         _RULES["share_at_cap_or_floor"].check(measured.bound_share, MAX_BOUND_SHARE),
     ]
@@ -158,34 +156,33 @@ def _outside(bids: pd.DataFrame, fallback_cpm: float, settings: RunSettings) -> 
     return int(((bid < CENT - 1e-9) | (bid > settings.max_bid_cpm + 1e-9)).sum())
 
 
-def _step_checks(measured: BidMeasures, figures: Mapping[str, Any]) -> list[Check]:
+def _step_checks(measured: BidMeasures, figures: BidFigures) -> list[Check]:
     return [
-        _RULES["largest_step"].check(measured.largest_step, figures["step_limit"] + 1e-9),
+        _RULES["largest_step"].check(measured.largest_step, figures.step_limit + 1e-9),
         _RULES["unidentified_move"].check(measured.held_move, MAX_HELD_MOVE),
     ]
 
 
-def _jitter_checks(measured: BidMeasures, figures: Mapping[str, Any]) -> list[Check]:
-    jitter = figures["jitter_sd"]
+def _jitter_checks(measured: BidMeasures, figures: BidFigures) -> list[Check]:
+    jitter = figures.jitter_sd
     return [
         _RULES["jitter_spread"].check(measured.jitter_spread, MIN_JITTER_SHARE * LEAST_JITTER_SD),
         _RULES["jitter_excess"].check(measured.jitter_spread, MAX_JITTER_SHARE * jitter + 2 * measured.rounding_spread),
     ]
 
 
-def _target_check(win_rate: float, figures: Mapping[str, Any], reach: TargetReach, settings: RunSettings) -> Check:
+def _target_check(win_rate: float, figures: BidFigures, reach: TargetReach, settings: RunSettings) -> Check:
     """A run that misses its target is held, unless bids are on their way to it: held, it would never arrive."""
     limit = MIN_WIN_RATE_SHARE * settings.target_win_rate
-    high = figures.get("expected_win_rate_high")
+    high = figures.expected_win_rate_high
     if high is not None and high < settings.target_win_rate - MAX_MISSED_BY_INTERVAL:
         limit = max(limit, settings.target_win_rate - MAX_MISSED_BY_INTERVAL)
-    sentence = reach.sentence(settings)
-    problem, _, next_step = (sentence or "").partition("; ")
+    shortfall = reach.shortfall(settings)
     return _RULES["expected_win_rate"].check(
         win_rate,
         limit,
-        problem=problem or None,
-        next_step=next_step or None,
+        problem=None if shortfall is None else shortfall.problem,
+        next_step=None if shortfall is None else shortfall.next_step,
         severity="soft" if reach.is_on_its_way else "hold",
     )
 

@@ -1,15 +1,16 @@
 """Is the log complete, fresh and clean?"""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import pandas as pd
 
 from optimizer.core.checks.outcome import Check
 from optimizer.core.checks.rules import Rule, by_name
 from optimizer.core.config.settings import RunSettings
+from optimizer.core.records.window_totals import DayCount, WindowTotals
 
 MIN_JOIN_RATE = 0.001
 LATEST_DAYS_CHECKED = 3
@@ -87,45 +88,49 @@ DATA = (
 _RULES = by_name(DATA)
 
 
-def data_checks(totals: Mapping[str, Any], inputs: Mapping[str, Any], settings: RunSettings) -> list[Check]:
-    """Return the checks of the log.
+@dataclass(frozen=True, slots=True)
+class LogWindow:
+    """The window [start_at, end_at), UTC, and what is compared within and before it.
 
-    Args:
-        totals: counts of the window, and `days`: bids and wins of each day with bids, in order.
-        inputs: of the config snapshot: the window, and the bids a day of recent runs.
+    days: bids and wins of each day with bids, in order.
+    recent_bids_per_day: of recent runs; empty before there is one.
     """
-    start, end = (datetime.fromisoformat(inputs[name]) for name in ("data_start_dt", "data_end_dt"))
-    newest = pd.Timestamp(totals["last_bid_ts"], tz="UTC")
-    views = totals["joined_views"]
-    recent = inputs["recent_bids_per_day"]
-    volume = totals["usable_bids"] / max(1, (end - start).days) / statistics.median(recent) if recent else None
+
+    start_at: datetime
+    end_at: datetime
+    days: Sequence[DayCount]
+    recent_bids_per_day: Sequence[float] = ()
+
+
+def data_checks(totals: WindowTotals, window: LogWindow, settings: RunSettings) -> list[Check]:
+    """Return the checks of the log."""
+    start, end, recent = window.start_at, window.end_at, window.recent_bids_per_day
+    newest = pd.Timestamp(totals.last_bid_ts, tz="UTC")
+    views = totals.joined_views
+    volume = totals.usable_bids / max(1, (end - start).days) / statistics.median(recent) if recent else None
     return [
         *_RULES["bid_volume_share"].check_known(volume, settings.min_volume_share),
-        _RULES["join_rate"].check(views / totals["usable_bids"], MIN_JOIN_RATE),
-        *_latest_days(totals["days"], settings),
+        _RULES["join_rate"].check(views / totals.usable_bids, MIN_JOIN_RATE),
+        *_latest_days(window.days, settings),
         _RULES["data_age_days"].check((pd.Timestamp(end) - newest) / pd.Timedelta(days=1), settings.max_data_age_days),
-        _RULES["duplicate_bid_share"].check(
-            _share(totals["duplicate_bids"], totals["bid_rows"]), MAX_DUPLICATE_BID_SHARE
-        ),
+        _RULES["duplicate_bid_share"].check(_share(totals.duplicate_bids, totals.bid_rows), MAX_DUPLICATE_BID_SHARE),
         _RULES["duplicate_view_share"].check(
-            _share(totals["duplicate_views"], views + totals["duplicate_views"]), MAX_DUPLICATE_VIEW_SHARE
+            _share(totals.duplicate_views, views + totals.duplicate_views), MAX_DUPLICATE_VIEW_SHARE
         ),
-        _RULES["orphan_view_share"].check(
-            _share(totals["orphan_views"], views + totals["orphan_views"]), MAX_ORPHAN_VIEW_SHARE
-        ),
+        _RULES["orphan_view_share"].check(totals.orphan_view_share, MAX_ORPHAN_VIEW_SHARE),
     ]
 
 
-def _latest_days(days: Sequence[Mapping[str, int]], settings: RunSettings) -> list[Check]:
+def _latest_days(days: Sequence[DayCount], settings: RunSettings) -> list[Check]:
     """The latest days against the earlier ones: a load that is incomplete changes bids long before anyone sees it."""
     latest, earlier = days[-LATEST_DAYS_CHECKED:], days[:-LATEST_DAYS_CHECKED]
     if len(earlier) < LATEST_DAYS_CHECKED:
         return []
-    bids = statistics.median(day["bids"] for day in earlier)
-    win_rate = statistics.median(day["wins"] / day["bids"] for day in earlier)
-    lowest = min(day["wins"] / day["bids"] for day in latest)
+    bids = statistics.median(day.bids for day in earlier)
+    win_rate = statistics.median(day.wins / day.bids for day in earlier)
+    lowest = min(day.wins / day.bids for day in latest)
     return [
-        _RULES["latest_bids_share"].check(min(day["bids"] for day in latest) / bids, settings.min_volume_share),
+        _RULES["latest_bids_share"].check(min(day.bids for day in latest) / bids, settings.min_volume_share),
         *_RULES["latest_win_rate_share"].check_known(
             lowest / win_rate if win_rate else None, settings.min_volume_share
         ),

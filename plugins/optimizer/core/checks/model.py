@@ -1,8 +1,8 @@
 """Can the model be trusted, and does no feature know the outcome?"""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -62,14 +62,29 @@ class OutcomeFeature:
     auc: float
 
 
-def model_checks(report: Mapping[str, Any], settings: RunSettings) -> list[Check]:
-    """Return the checks of the models; the report is that of training."""
+class FittedModels(Protocol):
+    """What the checks read of a training report."""
+
+    @property
+    def largest_fall(self) -> float: ...
+    @property
+    def wr_model_ece(self) -> float: ...
+    @property
+    def ctr_model_used(self) -> bool: ...
+    @property
+    def ctr_model_auc(self) -> float | None: ...
+    @property
+    def ctr_model_auc_error(self) -> float | None: ...
+
+
+def model_checks(report: FittedModels, settings: RunSettings) -> list[Check]:
+    """Return the checks of the models."""
     checks = [
-        _RULES["largest_fall"].check(report["largest_fall"], MAX_FALL),
-        _RULES["calibration_error"].check(report["wr_model_ece"], settings.max_calibration_error),
+        _RULES["largest_fall"].check(report.largest_fall, MAX_FALL),
+        _RULES["calibration_error"].check(report.wr_model_ece, settings.max_calibration_error),
     ]
-    if report["ctr_model_used"] and report["ctr_model_auc"] is not None:
-        lower = report["ctr_model_auc"] - 1.96 * (report["ctr_model_auc_error"] or 0.0)
+    if report.ctr_model_used and report.ctr_model_auc is not None:
+        lower = report.ctr_model_auc - 1.96 * (report.ctr_model_auc_error or 0.0)
         checks.append(_RULES["ctr_auc_lower"].check(lower, 0.5))
     return checks
 

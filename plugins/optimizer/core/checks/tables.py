@@ -1,8 +1,7 @@
 """Are the staged tables, from which the files are written, whole and what compute_bids wrote?"""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +10,7 @@ from optimizer.core.checks.measures import BidMeasures
 from optimizer.core.checks.outcome import Check
 from optimizer.core.checks.rules import Rule, by_name
 from optimizer.core.pricing.bids import NO_BID
+from optimizer.core.records.bid_figures import BidFigures
 from optimizer.core.serving.keys import MAX_KEY_BYTES, segment_key
 
 MAX_WIN_RATE_MISMATCH = 0.03
@@ -100,7 +100,7 @@ class StagedTables:
     bids: pd.DataFrame
     segments: pd.DataFrame
     features: Sequence[str]
-    noted: Mapping[str, Any]
+    noted: BidFigures
     changed: Sequence[str]
 
 
@@ -109,8 +109,8 @@ def table_checks(staged: StagedTables, measured: BidMeasures) -> list[Check]:
     bids = staged.bids
     keys, own_keys = bids["segment_key"], _keys(bids, staged.features)
     served = keys[bids["is_served"].to_numpy(bool) | bids["is_blocked"].to_numpy(bool)]
-    wrong = [name for name in NOTED if not _is_same(getattr(measured, name), staged.noted[name])]
-    mismatch = abs(measured.win_rate - staged.noted["expected_win_rate"])
+    wrong = [name for name in NOTED if not _is_same(getattr(measured, name), getattr(staged.noted, name))]
+    mismatch = abs(measured.win_rate - staged.noted.expected_win_rate)
     return [
         _named("changed_tables", staged.changed, "are not what compute_bids wrote"),
         _RULES["segment_rows_missing"].check(_missing_rows(staged), 0),

@@ -1,8 +1,6 @@
 """Would the run all but stop the bidding, or spend far more? Coverage, wins and spend against what is live."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
@@ -10,6 +8,7 @@ from optimizer.core.checks.measures import BidMeasures
 from optimizer.core.checks.outcome import Check
 from optimizer.core.checks.rules import Rule, by_name
 from optimizer.core.config.settings import RunSettings
+from optimizer.core.records.bid_figures import BidFigures
 
 MIN_COVERAGE_SHARE = 0.8
 RECENT_DAYS = 7
@@ -72,9 +71,9 @@ class Baseline:
     spend_cpm: float
 
     @classmethod
-    def of(cls, figures: Mapping[str, Any], cells: pd.DataFrame) -> "Baseline":
+    def of(cls, figures: BidFigures, cells: pd.DataFrame) -> "Baseline":
         """Return the baseline; cells are those of the window, as extracted."""
-        win_rate, cpm = figures.get("active_expected_win_rate"), figures.get("active_expected_cpm")
+        win_rate, cpm = figures.active_expected_win_rate, figures.active_expected_cpm
         if win_rate is not None and cpm is not None:
             return cls(win_rate, win_rate * cpm)
         day = pd.to_datetime(cells["day"])
@@ -89,7 +88,7 @@ class Baseline:
 
 
 def volume_checks(
-    measured: BidMeasures, *, figures: Mapping[str, Any], cells: pd.DataFrame, settings: RunSettings
+    measured: BidMeasures, *, figures: BidFigures, cells: pd.DataFrame, settings: RunSettings
 ) -> list[Check]:
     """Return the checks of how many requests find a bid, and of what they win and spend.
 
@@ -101,7 +100,7 @@ def volume_checks(
     return [
         _RULES["row_coverage"].check(measured.row_coverage, settings.min_row_coverage),
         *_RULES["row_coverage_share_of_active"].check_known(
-            _ratio(measured.row_coverage, figures["active_row_coverage"]), MIN_COVERAGE_SHARE
+            _ratio(measured.row_coverage, figures.active_row_coverage), MIN_COVERAGE_SHARE
         ),
         *_RULES["win_share"].check_known(_ratio(measured.win_rate, baseline.win_rate), settings.min_win_share),
         *_RULES["spend_share"].check_known(_ratio(measured.spend_cpm, baseline.spend_cpm), settings.min_spend_share),
