@@ -319,7 +319,7 @@ def _bid_table(segments: pd.DataFrame, plan: BidPlan, landscape: Landscape) -> p
 def _segment_scope_ratio(segments: pd.DataFrame, landscape: Landscape, policy: BidPolicy, run_id: str) -> float | None:
     """What a win costs where every segment has to reach the target by itself, over what it costs otherwise.
 
-    Both without the daily step, which would only tell how far a day may go.
+    Both without the daily step, which only limits the move of one day.
     """
     cpm = {
         scope: plan_bids(

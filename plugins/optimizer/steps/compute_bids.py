@@ -85,6 +85,6 @@ def _active_run(active_run_id: str | None, run: RunHandle, systems: Systems) -> 
 
 
 def _active_figures(active: PlannedBids | None) -> dict[str, float | None]:
-    """What the new run is compared with; None where there is no active run, or one that did not tell."""
+    """What the new run is compared with; None without an active run, or if its figures are unknown."""
     bidding = {} if active is None else active.metrics.get("bidding", {})
     return {f"active_{name}": bidding.get(name) for name in ACTIVE_FIGURES}

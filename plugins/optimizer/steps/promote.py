@@ -14,7 +14,7 @@ from optimizer.runs.systems import Systems
 log = logging.getLogger(__name__)
 
 AUTOMATIC = ("auto", "canary")
-"""Values of `promotion` with which a run goes live without a person."""
+"""Values of `promotion` with which a run goes live automatically."""
 
 
 def promote(
@@ -23,8 +23,8 @@ def promote(
     """Deploy the run as its `promotion` says; return whether, and on which share of the traffic, or why not.
 
     Args:
-        deployed_by: who deploys where no person does.
-        approved_by: the person who confirmed the run, or None. A person's word is checked again as everything else is:
+        deployed_by: recorded as the deployer of an automatic promotion.
+        approved_by: the user who approved the run, or None. An approval is checked again like everything else:
             a user may have deployed another run in the meantime.
     """
     row = runs.read_run(systems.engine, run.run_id)

@@ -45,7 +45,7 @@ def train_models(run: RunHandle, *, systems: Systems, threads: int = 1) -> dict[
 
 @contextmanager
 def _naming_outcome_leaks(stage: staging.Staging, totals: dict[str, Any], features: Sequence[str]) -> Iterator[None]:
-    """Name a feature that knows whether the bid won where nothing can be learned beside it."""
+    """Name a feature that knows whether the bid won, if it prevents learning anything else."""
     try:
         yield
     except DataError as error:

@@ -154,7 +154,7 @@ class _Staged:
         return backtest_checks(self.backtest, move=move, settings=self.settings)
 
     def record(self) -> dict[str, Any]:
-        """What validation.json holds beside the checks."""
+        """What validation.json has in addition to the checks."""
         return {
             "checksums": self.checksums,
             "target": {

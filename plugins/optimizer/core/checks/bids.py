@@ -70,7 +70,7 @@ BIDS = (
         "hard",
         ">=",
         "0.005",
-        "the served bids hardly vary around the planned ones, so that tomorrow's run cannot learn from them",
+        "the served bids barely vary around the planned ones, so tomorrow's run cannot learn from them",
         "compare the bids with max_bid_cpm and the floors, which cut the jitter off",
     ),
     Rule(

@@ -31,7 +31,7 @@ DATA = (
         "hard",
         ">=",
         "0.001",
-        "hardly any view joins a bid",
+        "almost no view joins a bid",
         "check that VIEWS is loaded and carries the bid_id of BIDS",
     ),
     Rule(

@@ -129,7 +129,7 @@ def parse_value(spec: ConfigKey, raw: Any) -> ConfigValue:
 def build_snapshot(config: EffectiveConfig, *, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Return what opt_runs.config_snapshot and config.json hold: all that a run is reproduced from.
 
-    `inputs` are the facts of the run beside its config: entity, window, candidate features, the run to compare with.
+    `inputs` are further facts of the run: entity, window, candidate features, the run to compare with.
     """
     return {**config.by_section(), "sources": dict(sorted(config.sources.items())), "inputs": dict(inputs)}
 

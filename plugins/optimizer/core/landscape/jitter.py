@@ -26,11 +26,11 @@ from optimizer.core.landscape.slope import (
 )
 
 SAME_PRICE_SPREAD = 0.01
-"""Base bids whose logs differ by less than this, within a day, were set alike; buckets and cents differ by as much."""
+"""Base bids whose logs differ by less within a day count as equal; buckets and cents alone make such a difference."""
 
 LEAST_LOGGED_SLOPE = 0.7
 """Bids that follow their rivals make a curve look flat. Markets have slopes of 1 to 4; a flatter one, from bids of
-others, is not believed, whatever its error.
+others, is not used, regardless of its error.
 """
 
 LEAST_SPREAD_GAIN = 0.02
@@ -143,7 +143,7 @@ def learn_variation(
         rows = rows[
             above_hidden_floors(cells, group=group, floors=floors.fixed_cpm)[cells.index.get_indexer(rows.index)]
         ]
-    # Floors that follow the bids do not change whether those were random: their rows are tested, but tell no slope.
+    # Floors that follow the bids do not change whether those were random: test their rows, but fit no slope to them.
     is_own = rows["log_planned"].notna()
     own, logged = rows[is_own & is_above[rows.index]], rows[~is_own]
     rows = rows[is_above[rows.index]]
