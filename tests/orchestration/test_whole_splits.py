@@ -11,7 +11,7 @@ from orchestration.driving import RUN_TIMEOUT_S, dag_of, finish, row_of, run_dag
 from sqlalchemy import Engine, update
 
 from lab.stack import LocalStack
-from optimizer.clients.airflow_api import AirflowApi
+from optimizer.clients.airflow_api import AirflowApi, TaskState
 from optimizer.control_plane import deployments, registry, runs, tables
 from optimizer.control_plane.engine import transaction
 from optimizer.control_plane.entities import read_definition
@@ -24,29 +24,31 @@ def active(engine: Engine) -> dict[str, int]:
     return percents_of(deployments.read_active(engine, ENTITY))
 
 
-def wait_for_request(airflow: AirflowApi, dag_run_id: str) -> dict[str, Any]:
-    """Return Airflow's human-in-the-loop request of the run, once its task waits for the answer."""
+def wait_for_request(airflow: AirflowApi, stack: LocalStack, dag_run_id: str) -> dict[str, Any]:
+    """Return Airflow's human-in-the-loop request of the run, once its task waits and the scheduler knows it.
+
+    The scheduler hears of a waiting task twice: the task's state changes, and a little later its process ends. Airflow
+    3.3 takes that end for the death of a task that was answered in between and queued anew: it forgets the answer and
+    tries the task once more (apache/airflow#67287, #72716). A person is never that quick.
+    """
     deadline = time.monotonic() + RUN_TIMEOUT_S
-    while (approve := tasks_of(airflow, ENTITY, dag_run_id).get("approve")) is None or (
-        approve.state != "awaiting_input"
-    ):
+    while not is_waiting(approve := tasks_of(airflow, ENTITY, dag_run_id).get("approve"), stack, dag_run_id):
         assert time.monotonic() < deadline and (approve is None or approve.state not in ("failed", "skipped")), approve
         time.sleep(0.5)
-    return airflow._request("GET", request_path(dag_run_id))
+    return airflow.request("GET", request_path(dag_run_id))
+
+
+def is_waiting(approve: TaskState | None, stack: LocalStack, dag_run_id: str) -> bool:
+    """Return whether the task waits for a person and the scheduler has heard that its process ended."""
+    if approve is None or approve.state != "awaiting_input":
+        return False
+    ended = f"TaskInstance Finished: dag_id={dag_of(ENTITY)}, task_id=approve, run_id={dag_run_id}, "
+    lines = [line for line in stack.home.log("airflow-scheduler").read_text().splitlines() if ended in line]
+    return any("state=awaiting_input, " in line and f"try_number={approve.try_number}, " in line for line in lines)
 
 
 def answer(airflow: AirflowApi, dag_run_id: str, option: str) -> None:
-    """Answer the request, and once more where Airflow asks again.
-
-    Airflow tries the task once more, and forgets the answer, if it comes before the scheduler has heard that the task
-    waits; a person is never that quick.
-    """
-    path, deadline = request_path(dag_run_id), time.monotonic() + RUN_TIMEOUT_S
-    while (state := tasks_of(airflow, ENTITY, dag_run_id)["approve"].state) not in ("success", "skipped", "failed"):
-        assert time.monotonic() < deadline, state
-        if state == "awaiting_input" and airflow._request("GET", path)["responded_at"] is None:
-            airflow._request("PATCH", path, json={"chosen_options": [option]})
-        time.sleep(0.5)
+    airflow.request("PATCH", request_path(dag_run_id), json={"chosen_options": [option]})
 
 
 def request_path(dag_run_id: str) -> str:
@@ -57,7 +59,7 @@ def log_of(airflow: AirflowApi, dag_id: str, dag_run_id: str, task_id: str) -> s
     """Return the log of the task's last try."""
     (task,) = (task for task in airflow.task_instances(dag_id, dag_run_id) if task.task_id == task_id)
     path = f"/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/logs/{task.try_number}"
-    return str(airflow._request("GET", path, params={"full_content": True}))
+    return str(airflow.request("GET", path, params={"full_content": True}))
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +72,7 @@ def waiting(stack: LocalStack, first_run_id: str) -> Iterator[tuple[str, dict[st
     """Return the dag_run_id of a run that waits for a person, and the request."""
     with stack.connect_airflow() as airflow:
         dag_run_id = trigger(airflow, ENTITY, promotion="approval")
-        yield dag_run_id, wait_for_request(airflow, dag_run_id)
+        yield dag_run_id, wait_for_request(airflow, stack, dag_run_id)
 
 
 @pytest.fixture(scope="module")
@@ -109,10 +111,14 @@ def test_a_refused_run_leaves_the_active_one_and_says_who_refused(
 
 
 def test_a_cleared_request_is_asked_again_and_an_approved_run_goes_live_in_the_persons_name(
-    airflow: AirflowApi, engine: Engine, waiting: tuple[str, dict[str, Any]], approved_run_id: str
+    airflow: AirflowApi,
+    engine: Engine,
+    stack: LocalStack,
+    waiting: tuple[str, dict[str, Any]],
+    approved_run_id: str,
 ):
     airflow.clear(dag_of(ENTITY), waiting[0], task_ids=["approve"])
-    wait_for_request(airflow, waiting[0])
+    wait_for_request(airflow, stack, waiting[0])
     answer(airflow, waiting[0], "Approve")
     assert finish(airflow, ENTITY, waiting[0]) == "success"
     (row,) = deployments.read_active(engine, ENTITY)

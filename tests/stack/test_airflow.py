@@ -112,7 +112,7 @@ def test_a_run_is_triggered_followed_and_repeated_through_the_api(airflow: Airfl
 
 
 def scheduled_runs(airflow: AirflowApi) -> list[str]:
-    return [run["run_type"] for run in airflow._request("GET", "/dags/due/dagRuns")["dag_runs"]]
+    return [run["run_type"] for run in airflow.request("GET", "/dags/due/dagRuns")["dag_runs"]]
 
 
 def test_due_schedules_run_only_on_a_stack_that_is_started_with_schedules(stack: LocalStack, airflow: AirflowApi):
