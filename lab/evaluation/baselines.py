@@ -49,7 +49,7 @@ class Baseline(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class IsotonicCurve:
-    """Isotonic regression of won on bid, whoever is asked: straight between logged bids, flat beyond them.
+    """Isotonic regression of won on bid, the same for all segments: straight between logged bids, flat beyond them.
 
     log_bids: the distinct logs of logged bids, rising; won: P(win) at each.
     """

@@ -76,7 +76,7 @@ def meet_policy(
 ) -> tuple[Requests, np.ndarray | None]:
     """Return the requests of these days as they answer to the policy, and the mean bids by adspace that floors chase.
 
-    Without floors that chase our bids they are the same whoever bids.
+    Without floors that chase our bids they are the same for every bidder.
     """
     requests = draw_requests(world, start_day=day, days=days, count=count, seed=seed)
     if not world.settings.floor_chase_share:

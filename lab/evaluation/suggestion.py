@@ -17,7 +17,7 @@ class Suggestion:
     """Bids as a bidder serves them, with the curves to be judged.
 
     method: its name in tables.
-    scope: what the target is to be reached over; decides which ideal it is compared with.
+    scope: where the target applies; selects the ideal for the comparison.
     table: bids by segment key with fallback and multipliers.
     win_rate: P(win) that the method expects: (segment keys, shape (n,), base bids CPM, shape (n,)) -> shape (n,).
     lowest_cpm: the least bid that the method may make; its ideal may not go below either.

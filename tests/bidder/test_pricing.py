@@ -119,7 +119,7 @@ def test_the_user_decides_which_run_prices_and_without_one_the_auction_does():
 
 
 @given(st.lists(TEXTS, min_size=1, max_size=4), st.floats(0.01, 100))
-def test_the_bidder_finds_what_the_optimizer_wrote_whatever_the_values(values, bid):
+def test_the_bidder_finds_what_the_optimizer_wrote_for_any_values(values, bid):
     names = tuple(f"[M{number}]" for number in range(len(values)))
     run = replace(RUN, macros=names, bids=InProcessTable({segment_key(values): bid}), max_bid_cpm=100.0)
     macros = dict(zip(names, values, strict=True))

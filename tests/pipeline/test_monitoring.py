@@ -197,7 +197,7 @@ def test_halved_bids_are_an_alert_with_the_figures_and_nothing_is_undone_by_defa
     assert active(pipeline) == {first_run.handle.run_id: 100} and found["actions"] == []
 
 
-def test_auto_rollback_without_an_earlier_split_says_so(live, first_run: FinishedRun):
+def test_auto_rollback_without_an_earlier_split_is_reported(live, first_run: FinishedRun):
     pipeline = live("halved", auto_rollback="true")
     alerts = watch(pipeline)["alerts"]
     assert any("there is no earlier split to go back to" in alert for alert in alerts)
@@ -290,7 +290,7 @@ def test_auto_rollback_passes_over_a_split_whose_files_are_gone(live, first_run:
     assert active(pipeline) == {run_id: 80, SECOND: 20}
 
 
-def test_auto_rollback_goes_back_once_and_then_asks_a_person(live, first_run: FinishedRun):
+def test_auto_rollback_goes_back_once_and_then_needs_a_user(live, first_run: FinishedRun):
     pipeline, run_id = live("halved", auto_rollback="true"), first_run.handle.run_id
     open_second(pipeline, first_run)
     with transaction(pipeline.systems.engine) as connection:
@@ -303,7 +303,7 @@ def test_auto_rollback_goes_back_once_and_then_asks_a_person(live, first_run: Fi
     assert any(f"auto_rollback has gone back to run {run_id} and goes no further" in text for text in found["alerts"])
 
 
-def test_a_run_that_was_taken_off_and_brought_back_is_judged_anew(live, first_run: FinishedRun):
+def test_a_run_that_was_taken_off_and_brought_back_is_judged_again(live, first_run: FinishedRun):
     pipeline, run_id = live("halved", auto_rollback="true"), first_run.handle.run_id
     engine = pipeline.systems.engine
     open_second(pipeline, first_run)
@@ -329,7 +329,7 @@ def test_the_newest_day_counts_only_once_its_views_are_loaded():
     assert without_unloaded_day(days.iloc[:0]).empty
 
 
-def test_a_split_that_a_person_changed_while_it_was_measured_stays(live, first_run: FinishedRun):
+def test_a_split_that_a_user_changed_while_it_was_measured_stays(live, first_run: FinishedRun):
     pipeline = live("beside", canary=True)
     engine, connect = pipeline.systems.engine, pipeline.systems.connect_warehouse
 

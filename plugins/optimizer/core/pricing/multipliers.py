@@ -28,7 +28,7 @@ CLEAR_LIKELIHOOD_RATIO = 5.41
 """Click rates count as different where twice the gain in log-likelihood exceeds this: 1 % of a variance at 0."""
 
 DAYS_APART = 3
-"""Only what is alike on days this far apart is a lasting effect."""
+"""Only an effect that is equal on days this far apart is a lasting effect."""
 
 LEAST_DAY_PAIRS = 10
 
