@@ -26,9 +26,9 @@ endif
 demo: install  ## run one entity from its log to promoted bids, through Airflow
 	@$(BIN)/optimizer demo $(DEMO)
 
-# A file's tests stay together: its servers are started once. Airflow's files, which take longest, come before the last.
-test: install servers  ## every test, against real servers, in two processes
-	@$(BIN)/python -m pytest --numprocesses=2 --dist=loadscope --no-loadscope-reorder $(TESTS)
+# A file's tests stay together: its servers are started once. One process waits for Airflow while two compute.
+test: install servers  ## every test, against real servers, in three processes
+	@$(BIN)/python -m pytest --numprocesses=3 --dist=loadscope --no-loadscope-reorder $(TESTS)
 
 truth: install  ## the optimizer against known truth; DATA=file.csv: on an auction log of your own
 	@$(BIN)/python -m lab.evaluation $(if $(DATA),--data $(DATA)) $(TRUTH)
