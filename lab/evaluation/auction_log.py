@@ -21,11 +21,14 @@ from optimizer.core.landscape.calibration import expected_calibration_error, wei
 from optimizer.core.landscape.cells import MISSING, PRICE_BUCKET_WIDTH, block_hours, group_cells, prepare_cells
 from optimizer.core.landscape.curves import Landscape, Link
 from optimizer.core.landscape.features import remove_price, signal_score
+from optimizer.core.landscape.hidden_floors import find_floors_by
 from optimizer.core.landscape.jitter import learn_variation
+from optimizer.core.records.window_totals import ViewCounts
 from optimizer.core.serving.keys import segment_key
 from optimizer.errors import DataError
 from optimizer.runs.cell_run import choose_key, training_cells, training_job
-from optimizer.runs.pricing import Learned, price_run
+from optimizer.runs.learned import Learned
+from optimizer.runs.pricing import price_run
 from optimizer.training.fitting import FittedModels, fit
 
 TEST_SHARE = 0.3
@@ -183,9 +186,11 @@ class OptimizerCurve:
     def fit(cls, cells: pd.DataFrame, candidates: Sequence[str], *, anchor: str) -> "OptimizerCurve":
         settings = RunSettings(anchor_feature=anchor)
         cells, _ = learn_variation(cells, candidates)
-        features = choose_key(cells, candidates=candidates, settings=settings).features
-        totals = {"joined_views": int(cells["wins"].sum()), "joined_clicks": 0, "orphan_views": 0, "orphan_clicks": 0}
-        job = training_job(features, settings=settings, totals=totals, seed=1, threads=1)
+        features = choose_key(
+            cells, candidates=candidates, settings=settings, floors=find_floors_by(cells, anchor)
+        ).features
+        views = ViewCounts(joined_views=int(cells["wins"].sum()), joined_clicks=0, orphan_views=0, orphan_clicks=0)
+        job = training_job(features, settings=settings, views=views, seed=1, threads=1)
         return cls(features, fit(job, training_cells(cells, features)))
 
     def win_rate(self, rows: pd.DataFrame, bid_cpm: np.ndarray) -> np.ndarray:
@@ -223,7 +228,7 @@ class OptimizerCurve:
         bid = pd.Series(keys).map(table["suggested_bid_cpm"])
         unknown = ~pd.Series(keys).isin(table.index)
         is_held = pd.Series(keys).map(table["is_held"].astype(float)).fillna(0.0)
-        return pd.DataFrame({"bid_cpm": bid.mask(unknown, priced.figures["fallback_bid_cpm"]), "is_held": is_held > 0})
+        return pd.DataFrame({"bid_cpm": bid.mask(unknown, priced.figures.fallback_bid_cpm), "is_held": is_held > 0})
 
     def _curves(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Level and slope of each row."""

@@ -71,11 +71,11 @@ def judge_live(case: Case, world: World, run: TrialRun) -> LiveVerdicts:
     rest = daily_totals(serve(world, _pick(requests, ~is_canary), policy=table))
 
     def alone(days: pd.DataFrame) -> str:
-        return overall(against_forecast(days, forecast=forecast, limits=LIMITS, seed=seed))
+        return overall(against_forecast(days, forecast=forecast, limits=LIMITS))
 
     def beside(days: pd.DataFrame) -> str:
         forecasts = {"forecast": forecast, "control_forecast": forecast}
-        return overall(against_control(days, rest, **forecasts, limits=LIMITS, seed=seed))
+        return overall(against_control(days, rest, **forecasts, limits=LIMITS))
 
     return LiveVerdicts(
         forecast_held=float(alone(whole["kept"]) == "on target"),

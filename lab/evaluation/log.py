@@ -16,9 +16,9 @@ import snowflake.connector
 from lab.market.tables import Events
 from lab.stack.event_log import create_tables
 from lab.stack.warehouse_loading import load_parquet
+from optimizer.core.records.window_totals import WindowTotals
 from optimizer.warehouse.extraction import (
     Window,
-    WindowTotals,
     extract_domain_cells,
     extract_npi_totals,
     extract_segment_cells,

@@ -48,4 +48,4 @@ def run_loop(case: Case, *, settings: RunSettings, live_days: int) -> Iterator[L
         numbers = np.unique(requests.day_number)
         seen_bid_cpm = mean_bids(world, requests, prices=prices, days=numbers)[-1]
         events = concat_events([events, settle(world, requests, prices=prices)])
-        yield LoopDay(day, run, run.priced.figures["expected_win_rate"], truth.win_rate, truth.cpm)
+        yield LoopDay(day, run, run.priced.figures.expected_win_rate, truth.win_rate, truth.cpm)

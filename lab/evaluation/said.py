@@ -12,17 +12,22 @@ from lab.evaluation.log import ExtractedLog
 from lab.evaluation.trial import TrialRun
 from optimizer.core.checks.backtest import backtest_checks
 from optimizer.core.checks.bids import bid_checks
-from optimizer.core.checks.data import data_checks
+from optimizer.core.checks.data import LogWindow, data_checks
 from optimizer.core.checks.measures import measure_bids
 from optimizer.core.checks.model import model_checks
 from optimizer.core.checks.outcome import Verdict, judge
 from optimizer.core.checks.volume import volume_checks
 from optimizer.core.config.settings import RunSettings
 from optimizer.core.pricing.target_reach import measure_reach
+from optimizer.core.records.bid_figures import BidFigures
+from optimizer.core.records.window_totals import DayCount
 
 Said = Literal["learning", "held", "naive", "bids"]
 
 ENDS = ("low", "high")
+
+COMPARED = ("row_coverage", "segments_in_memcache", "expected_win_rate", "expected_cpm")
+"""Figures of the active run that the checks compare with."""
 
 MOST_STEPPED = 0.3
 """Above this share of requests whose bid the daily step decides, a run is on its way to its target."""
@@ -54,7 +59,7 @@ class Interval:
 def said_by(run: TrialRun) -> Said:
     """Return what the run says it does: it learns, it holds what was bid, it bids on a naive slope, or it bids."""
     figures = run.priced.figures
-    if figures.get("is_learning"):
+    if figures.is_learning:
         return "learning"
     decided = run.priced.bids.loc[run.priced.bids["suggested_bid_cpm"].notna(), "reason"]
     if run.report.is_held or (decided == "held").all():
@@ -64,7 +69,7 @@ def said_by(run: TrialRun) -> Said:
 
 def forecast_shortfall(run: TrialRun, *, target_win_rate: float) -> float:
     """Return how far below the target the run itself expects to stay."""
-    return max(0.0, target_win_rate - Interval.of(run.priced.figures, "expected_win_rate").value)
+    return max(0.0, target_win_rate - Interval.of(run.priced.figures.model_dump(), "expected_win_rate").value)
 
 
 def is_on_its_way(run: TrialRun) -> bool:
@@ -75,45 +80,35 @@ def is_on_its_way(run: TrialRun) -> bool:
 
 def verdict_of(run: TrialRun, log: ExtractedLog, *, settings: RunSettings, active: TrialRun | None = None) -> Verdict:
     """Return the verdict of the run's validation: whether it would go live by itself."""
-    figures = run.priced.figures | {
-        "active_run_problem": None,
-        **{
-            f"active_{name}": None if active is None else active.priced.figures[name]
-            for name in ("row_coverage", "segments_in_memcache", "expected_win_rate", "expected_cpm")
-        },
-    }
+    before = {} if active is None else {f"active_{name}": getattr(active.priced.figures, name) for name in COMPARED}
+    figures = BidFigures(**run.priced.figures.model_dump(exclude_unset=True), **before)
     end = pd.Timestamp(log.cells["day"].max()).tz_localize("UTC") + timedelta(days=1)
     days = log.cells.groupby("day", sort=True)[["bids", "wins"]].sum()
-    inputs = {
-        "data_start_dt": (end - timedelta(days=len(days))).isoformat(),
-        "data_end_dt": end.isoformat(),
-        "recent_bids_per_day": [],
-        "active_run_id": None if active is None else active.run_id,
-    }
-    found = {**log.totals.as_dict(), "days": days.to_dict("records")}
+    window = LogWindow(
+        end - timedelta(days=len(days)), end, [DayCount.model_validate(day) for day in days.to_dict("records")]
+    )
     bids, landscape = run.priced.bids, run.priced.landscape
     measured = measure_bids(
         bids,
         landscape=landscape,
         is_second_price=settings.auction_type == "second_price",
-        step_limit=figures["step_limit"],
+        step_limit=figures.step_limit,
     )
     reach = measure_reach(
         bids,
         landscape=landscape,
         settings=settings,
-        value_trust=figures["value_trust"],
+        value_trust=figures.value_trust,
         expected_win_rate=measured.win_rate,
     )
-    backtest = None if run.backtest is None else run.backtest.to_record()
     move = max(abs(measured.spend_change or 0.0), measured.mean_move or 0.0)
     return judge(
         [
-            *data_checks(found, inputs, settings),
-            *model_checks(run.report.model_dump(), settings),
+            *data_checks(log.totals, window, settings),
+            *model_checks(run.report, settings),
             *volume_checks(measured, figures=figures, cells=log.cells, settings=settings),
             *bid_checks(bids, measured, figures=figures, reach=reach, settings=settings),
-            *(backtest_checks(backtest, move=move, settings=settings) if active is not None else []),
+            *(backtest_checks(run.backtest, move=move, settings=settings) if active is not None else []),
         ]
     )
 

@@ -15,7 +15,7 @@ from lab.second_market.requests import candidates
 from lab.second_market.scenarios import Scenario
 from lab.second_market.served import ServedTable, spell_keys
 from optimizer.core.config.settings import RunSettings
-from optimizer.warehouse.extraction import WindowTotals
+from optimizer.core.records.window_totals import WindowTotals
 
 FREE_CAP_CPM = 100.0
 """A cap far from all bids, where none is to bind."""
@@ -111,7 +111,7 @@ def served_table(run: TrialRun, settings: RunSettings) -> ServedTable:
             **dict(zip(served["segment_key"], served["suggested_bid_cpm"], strict=True)),
             **dict.fromkeys(blocked["segment_key"], 0.0),
         },
-        fallback_cpm=priced.figures["fallback_bid_cpm"],
+        fallback_cpm=priced.figures.fallback_bid_cpm,
         max_bid_cpm=settings.max_bid_cpm,
         domain_multipliers=_multipliers(priced.domains, "domain"),
         npi_multipliers=_multipliers(priced.npis, "npi"),

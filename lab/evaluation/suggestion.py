@@ -47,14 +47,14 @@ def suggestion_of(
         table=BidTable(
             bids=served["suggested_bid_cpm"].to_dict(),
             features=features,
-            fallback_bid_cpm=priced.figures["fallback_bid_cpm"],
+            fallback_bid_cpm=priced.figures.fallback_bid_cpm,
             domain_multipliers=_multipliers(priced.domains, "domain"),
             npi_multipliers=_multipliers(priced.npis, "npi"),
             run_id=run_id,
             spell_key=segment_key,
         ),
         win_rate=win_rate,
-        lowest_cpm=priced.figures["trust_low_cpm"],
+        lowest_cpm=priced.figures.trust_low_cpm,
     )
 
 

@@ -10,11 +10,13 @@ from lab.evaluation.log import CANDIDATES, ExtractedLog
 from optimizer.core.config.settings import RunSettings
 from optimizer.core.landscape.cells import MISSING, group_cells, know_planned, prepare_cells
 from optimizer.core.landscape.features import Selection
+from optimizer.core.landscape.hidden_floors import find_floors_by
 from optimizer.core.landscape.jitter import Variation, learn_variation
 from optimizer.core.pricing.backtest import Backtest
+from optimizer.core.records.earlier_run import EarlierFigures
 from optimizer.core.serving.keys import segment_key
-from optimizer.runs.cell_run import WindowFacts, run_on_cells
-from optimizer.runs.planned_bids import PlannedBids, forecast_of, kept_bids
+from optimizer.runs.cell_run import EarlierRuns, Trainer, WindowFacts, run_on_cells
+from optimizer.runs.planned_bids import PlannedBids, kept_bids
 from optimizer.runs.pricing import PricedRun
 from optimizer.training.fitting import fit
 from optimizer.training.job import TrainingJob, TrainingReport
@@ -46,8 +48,8 @@ class TrialRun:
             dict(zip(served["segment_key"], served[column], strict=True))
             for column in ("planned_bid_cpm", "suggested_bid_cpm")
         )
-        figures = {"bidding": self.priced.figures}
-        fallback = self.priced.figures["fallback_bid_cpm"]
+        figures = EarlierFigures.model_validate(self.priced.figures.model_dump())
+        fallback = self.priced.figures.fallback_bid_cpm
         plan = PlannedBids(self.selection.features, planned, fallback, figures, suggested, kept_bids(served))
         return EarlierRun(self.run_id, plan)
 
@@ -74,21 +76,22 @@ def run_trial(
 
     def find_plan(features: Sequence[str]) -> PlannedBids | None:
         if has_logged_active:
-            varied, _ = learn_variation(cells, candidates, anchor=settings.anchor_feature.lower())
+            varied, _ = learn_variation(
+                cells, candidates, floors=find_floors_by(cells, settings.anchor_feature.lower())
+            )
             return _logged_plan(group_cells(varied, features), features)
         return earlier[-1].plan if earlier else None
 
     run = run_on_cells(
         cells,
         candidates=candidates,
-        window=WindowFacts(log.totals.as_dict(), log.domain_cells, log.npi_totals),
+        window=WindowFacts(log.totals, log.domain_cells, log.npi_totals),
         settings=settings,
         run_id=run_id,
-        train=_train,
-        find_plan=find_plan,
-        forecasts={run.run_id: known for run in earlier if (known := forecast_of(run.plan)) is not None},
-        seed=1,
-        threads=threads,
+        trainer=Trainer(_train, seed=1, threads=threads),
+        earlier=EarlierRuns(
+            find_plan, {run.run_id: known for run in earlier if (known := run.plan.figures.forecast) is not None}
+        ),
     )
     return TrialRun(run_id, run.selection, run.report, run.priced, run.backtest, run.variation)
 
@@ -107,6 +110,4 @@ def _logged_plan(cells: pd.DataFrame, features: Sequence[str]) -> PlannedBids:
     means = sums.groupby(list(features), observed=True).sum()
     keys = (segment_key([None if value == MISSING else value for value in name]) for name in means.index)
     fallback = float(np.exp(means["log"].sum() / means["bids"].sum()))
-    return PlannedBids(
-        tuple(features), dict(zip(keys, np.exp(means["log"] / means["bids"]), strict=True)), fallback, {}
-    )
+    return PlannedBids(tuple(features), dict(zip(keys, np.exp(means["log"] / means["bids"]), strict=True)), fallback)

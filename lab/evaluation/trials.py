@@ -109,7 +109,7 @@ def _try_backtest(case: Case) -> Iterator[TrialFigures]:
     run = run_trial(log, settings=DAILY, run_id=f"seed{case.seed}", has_logged_active=True)
     covered = 0.0  # a refusal holds nothing
     if run.backtest.is_supported:
-        jitter_sd = run.priced.figures["jitter_sd"]
+        jitter_sd = run.priced.figures.jitter_sd
         covered = share_covered(case, world, run.backtest, _planned_table(run), jitter_sd=jitter_sd, days=BACKTEST_DAYS)
     refused = float(not run.backtest.is_supported)
     yield TrialFigures("backtest", "optimizer", case.seed, backtest_covered=covered, backtest_refused=refused)
@@ -191,6 +191,6 @@ def _planned_table(run: TrialRun) -> BidTable:
     return BidTable(
         bids=dict(zip(served["segment_key"], served["planned_bid_cpm"], strict=True)),
         features=run.selection.features,
-        fallback_bid_cpm=run.priced.figures["fallback_bid_cpm"],
+        fallback_bid_cpm=run.priced.figures.fallback_bid_cpm,
         spell_key=segment_key,
     )

@@ -1,7 +1,5 @@
 """The page of the metrics: the bidder's for Prometheus, and the sections of opt_run_metrics."""
 
-import ast
-import inspect
 from dataclasses import fields
 
 from prometheus_client import CollectorRegistry
@@ -10,8 +8,7 @@ from lab.reference.markdown import code, table
 from optimizer.bidder.service import Metrics
 from optimizer.core.checks.catalogue import RULES
 from optimizer.core.checks.outcome import VERDICT_CODES
-from optimizer.core.live.performance import LIVE
-from optimizer.runs import outputs
+from optimizer.runs import metrics
 from optimizer.runs.identification import IDENTIFICATION
 from optimizer.training.job import TuningReport
 
@@ -26,9 +23,9 @@ _INTRODUCTION = """\
 _RUN_METRICS = """\
 ## opt_run_metrics
 
-One row per run, section and key. `register` writes all sections except `live`, in the transaction that completes the
-run; `monitor` replaces the section `live` every morning. `optimizer show RUN --json` prints them. The run's
-`metrics.json` has the same sections except `live`.
+One row per run, section and key. `register` writes them in the transaction that completes the run. `optimizer show RUN
+--json` prints them, and the run's `metrics.json` has the same sections. Live figures are in `opt_live_daily`,
+`opt_live_verdicts` and `opt_live_savings`.
 """
 
 SECTIONS = {
@@ -49,7 +46,6 @@ SECTIONS = {
     + ", ".join(f"{number} {verdict}" for verdict, number in VERDICT_CODES.items())
     + ".",
     "target": "The target win rate, the expected one, the reachable one, and the share of requests at each limit.",
-    LIVE: "Live win rate, CPM, CTR and margin with 95 % intervals, against the forecast and the control.",
 }
 """Section of opt_run_metrics: what its rows say."""
 
@@ -63,8 +59,6 @@ KEYS = {
     "validation_limits": _CHECKS,
     "validation_verdicts": _CHECKS,
     "target": "`target_win_rate`, `expected_win_rate`, `reachable_win_rate`, `share_<limit>`",
-    LIVE: "`traffic_pct`, `days`, `last_day`; `<figure>`, and with `_low`, `_high`, `_forecast`, `_verdict`, "
-    "`_control`, `_difference`, `_difference_low`, `_difference_high`, `_control_verdict`",
 }
 """Keys that depend on the run, in words."""
 
@@ -75,38 +69,8 @@ def metrics_page() -> str:
 
 
 def sections_written() -> dict[str, tuple[str, ...]]:
-    """Return the sections that `run_figures` writes, each with those of its keys that are spelled out there."""
-    tree = ast.parse(inspect.getsource(outputs.run_figures))
-    names: dict[str, tuple[str, ...]] = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            names[node.targets[0].id] = _texts(node.value)
-    found = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "_section":
-            name, figures = node.args
-            section = name.value if isinstance(name, ast.Constant) else getattr(outputs, name.id)  # type: ignore[attr-defined]
-            found[section] = _keys_of(figures, names)
-    return found
-
-
-def _keys_of(figures: ast.expr, names: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
-    source = figures.generators[0].iter if isinstance(figures, ast.DictComp) else figures
-    return names.get(source.id, ()) if isinstance(source, ast.Name) else ()
-
-
-def _texts(value: ast.expr) -> tuple[str, ...]:
-    if isinstance(value, ast.Tuple):
-        found: list[str] = []
-        for item in value.elts:
-            if isinstance(item, ast.Starred) and isinstance(item.value, ast.Name):
-                found += getattr(outputs, item.value.id)
-            elif isinstance(item, ast.Constant):
-                found.append(item.value)
-        return tuple(found)
-    if isinstance(value, ast.Dict):
-        return tuple(key.value for key in value.keys if isinstance(key, ast.Constant))
-    return ()
+    """Return the sections of a run's metrics, each with those of its keys that every run has."""
+    return {name: section.keys for name, section in metrics.SECTIONS.items()}
 
 
 def _section_table() -> str:

@@ -61,7 +61,7 @@ def npi_totals(market: Market, auctions: Auctions, *, end_day: int, view_revenue
 
 
 def totals(auctions: Auctions) -> dict[str, int | str]:
-    """Return what `optimizer.warehouse.extraction.WindowTotals` holds; this log has no dirt."""
+    """Return what `optimizer.core.records.window_totals.WindowTotals` holds; this log has no dirt."""
     count, wins = len(auctions), int(auctions.is_won.sum())
     first, last = (datetime.combine(_date(day), time(12)) for day in auctions.requests.day[[0, -1]])
     return {

@@ -53,14 +53,21 @@ def ensure_entity(engine: Engine, entity_code: str, *, object_id: int) -> None:
 
 
 def check_entity(engine: Engine, entity_code: str, *, object_id: int) -> None:
-    """Pass where the entity is new or has this object_id.
+    """Pass where the entity is new or has this object_id, and no other entity has it.
 
     Raises:
-        ConfigError: it is there with another one.
+        ConfigError: it is there with another one, or the object_id is another entity's, whose log would be replaced.
     """
     entities = tables.entities
     with reading(engine) as connection:
         known = connection.scalar(select(entities.c.object_id).where(entities.c.entity_code == entity_code))
+        is_other = (entities.c.object_id == object_id, entities.c.entity_code != entity_code, entities.c.status == "A")
+        owner = connection.scalar(select(entities.c.entity_code).where(*is_other))
+    if owner is not None:
+        raise ConfigError(
+            f"object_id {object_id} of the bids is that of entity {owner}, whose log this one would replace; run it as "
+            f"--entity {owner}, or give the bids another object_id"
+        )
     if known is not None and known != object_id:
         raise ConfigError(
             f"entity {entity_code} has object_id {known}, the bids have {object_id}; name another entity with --entity"

@@ -44,7 +44,7 @@ PRELOADED = (
 def build_environment(settings: StackSettings, *, home: StackHome, project: Path) -> dict[str, str]:
     """Return all variables that Airflow and the `optimizer` command line need, secrets included.
 
-    Airflow reads the DAGs and plugins of `project`.
+    Airflow reads the DAGs of `project`; the plugin is the installed one.
     """
     return {
         **_airflow_variables(settings, home, project),
@@ -138,7 +138,8 @@ def _airflow_variables(settings: StackSettings, home: StackHome, project: Path) 
     url = f"http://127.0.0.1:{settings.airflow_port}"
     options = {
         "CORE__DAGS_FOLDER": project / "dags",
-        "CORE__PLUGINS_FOLDER": project / "plugins",
+        # Empty: the plugin is loaded from the entry point of the installed checkout, and must not be loaded twice.
+        "CORE__PLUGINS_FOLDER": home.airflow / "plugins",
         "CORE__LOAD_EXAMPLES": False,
         "CORE__EXECUTOR": "LocalExecutor",
         "CORE__PARALLELISM": 4,

@@ -52,7 +52,7 @@ class LocalStack:
 
     @classmethod
     def open(cls, home: Path | None = None, *, project: Path = PROJECT) -> Self:
-        """Return the stack of a home, which is made on first use; Airflow reads the DAGs and plugins of `project`.
+        """Return the stack of a home, which is made on first use; Airflow reads the DAGs of `project`.
 
         A stack that is down gets other ports for those that are taken meanwhile, here and again when it starts.
 

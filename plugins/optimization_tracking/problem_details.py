@@ -50,6 +50,9 @@ class Refusal(Exception):
         self.errors = [FieldError(field=field, reason=reason) for field, reason in errors]
 
 
+_FAULT = Refusal(500, "the service failed; its log has the reason")
+
+
 def not_found(what: str) -> Refusal:
     """The one answer for what does not exist and for what belongs to another project."""
     return Refusal(404, f"there is no such {what} among your projects")
@@ -101,6 +104,17 @@ def explain(error: Exception) -> Refusal | None:
     return None
 
 
+def explain_logged(request: Request, error: Exception, *, fault: Refusal) -> Refusal:
+    """Return what a database's error means to the caller, `fault` where it is ours; log what only we can fix."""
+    refusal = explain(error)
+    if refusal is None:
+        log_fault(request, error)
+        return fault
+    if refusal.status >= 500:
+        _log.warning("%s %s: %s", request.method, request.url.path, kind_of(error))
+    return refusal
+
+
 def install(app: FastAPI) -> None:
     """Let every refusal of the app, FastAPI's own included, be a problem."""
     app.exception_handler(Refusal)(_on_refusal)
@@ -135,17 +149,11 @@ async def _on_http_error(request: Request, error: HTTPException) -> Response:
 
 
 async def _on_database_error(request: Request, error: Exception) -> Response:
-    refusal = explain(error)
-    if refusal is None:
-        log_fault(request, error)
-        return _fault(request)
-    if refusal.status >= 500:
-        _log.warning("%s %s: %s", request.method, request.url.path, kind_of(error))
-    return answer(refusal, path=request.url.path)
+    return answer(explain_logged(request, error, fault=_FAULT), path=request.url.path)
 
 
 def _fault(request: Request) -> Response:
-    return answer(Refusal(500, "the service failed; its log has the reason"), path=request.url.path)
+    return answer(_FAULT, path=request.url.path)
 
 
 def _field(problem: Mapping[str, Any]) -> str:

@@ -1,13 +1,14 @@
-"""The plugin of Airflow: the tracking API and its dashboard in the api-server, and a link to it in the UI.
+"""The Airflow plugin: the tracking API and its dashboard in the api-server, and a link to the dashboard in the UI.
 
-Airflow imports this file alone, by its own name; nobody else does. Every process of Airflow reads it, so what is heavy
-is imported where the api-server asks for it.
+Only Airflow imports this module: from the entry point of the installed package, or as a file of its plugins folder.
+Every Airflow process loads it, so heavy imports wait until the api-server reads `fastapi_apps`.
 
-Who may read DAGs may read the runs of every project; who may trigger DAG runs may write them. API keys keep to their
-project here as everywhere.
+Users who may read DAGs may read the runs of every project; users who may trigger DAG runs may write them. An API key is
+limited to its project, as in the standalone service.
 """
 
 from functools import cached_property
+from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,21 +18,28 @@ from optimizer.names import DASHBOARD_PATH, TRACKING_PREFIX
 
 
 class OptimizerPlugin(AirflowPlugin):
-    """Serves optimization tracking; without OPTIMIZER_TRACKING_URL its routes answer 503 and say so."""
+    """Serves optimization tracking. Without OPTIMIZER_TRACKING_URL its routes return 503 and name the variable.
+
+    Where only the tracking client is installed next to Airflow, the plugin adds nothing.
+    """
 
     name = "optimizer"
 
     # Airflow only reads the two, so they need no setter.
     @property
     def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]
+        if not _is_service_installed():
+            return []
         return [{"name": "optimization tracking", "url_prefix": TRACKING_PREFIX, "app": self._tracking}]
 
     @cached_property
     def external_views(self) -> list[dict[str, Any]]:  # type: ignore[override]
         """A page of the UI with the dashboard in a frame; its address follows what the frame shows.
 
-        Airflow takes views out of this list that it cannot show, so it is one and the same list.
+        Airflow removes views that it cannot show from this list, so every read returns the same list.
         """
+        if not _is_service_installed():
+            return []
         from airflow.configuration import conf
 
         # Below the path that a proxy serves Airflow under; the scheme and host are the browser's.
@@ -51,11 +59,15 @@ class OptimizerPlugin(AirflowPlugin):
         return create_app(database_url=read_url(), login=log_in, origins=[origin] if origin else [])
 
 
+def _is_service_installed() -> bool:
+    return find_spec("psycopg_pool") is not None
+
+
 async def log_in(request: Any) -> Any:
     """Return the Airflow user of a bearer token or of the UI's cookie.
 
     Raises:
-        HTTPException: 401 for nobody, 403 for a user who may not even read DAGs.
+        HTTPException: 401 without a valid login, 403 for a user who may not read DAGs.
     """
     from airflow.api_fastapi.app import get_auth_manager
     from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity

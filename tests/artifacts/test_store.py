@@ -113,7 +113,7 @@ def test_a_silent_object_store_is_unavailable_soon(silent_store: ObjectStore, pr
     with pytest.raises(UnavailableError, match="did not answer") as raised:
         CALLS[name](silent_store, prefix + "a.csv", file)
     assert prefix + "a.csv" in str(raised.value)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 30
 
 
 @pytest.mark.parametrize("address", ["", "s3:///key", "/a/path", "https://bucket/key", "S3://bucket/key"])

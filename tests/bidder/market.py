@@ -15,6 +15,7 @@ from optimizer.artifacts.manifest import publish
 from optimizer.artifacts.store import ObjectStore
 from optimizer.bidder.refreshing import Refresher
 from optimizer.bidder.requests import PriceRequest
+from optimizer.control_plane.audit import Author
 from optimizer.control_plane.deployments import deploy
 from optimizer.control_plane.engine import transaction
 from optimizer.control_plane.registry import register_results
@@ -73,7 +74,7 @@ class Market:
         return run_id
 
     def deploy(self, split: Mapping[str, int]) -> None:
-        deploy(self.engine, entity_code=ENTITY, split=split, deployed_by="test", now=NOW)
+        deploy(self.engine, entity_code=ENTITY, split=split, author=Author("test"), now=NOW)
 
     def execute(self, statement: str) -> None:
         with transaction(self.engine) as connection:

@@ -193,7 +193,7 @@ def test_one_lost_key_is_written_again_once_it_was_missed(market, server, memcac
     (run,) = service.refresher.generations[ENTITY].runs.values()
     memcached.delete(run.bids.place_of("Ohio|android"))
     assert service.price(ask(), entity_code=ENTITY).reason is Reason.TABLE_LOST
-    assert service._waking.is_set()
+    assert service.is_refresh_due
     service.refresh()
     assert service.price(ask(), entity_code=ENTITY).bid_cpm == 12.0
 
@@ -216,7 +216,7 @@ def test_a_memcached_that_falls_silent_is_no_bid_and_no_reason_to_write_everythi
     server._address = ("127.0.0.1", closed_port())
     assert service.price(ask(), entity_code=ENTITY).reason is Reason.TABLE_SILENT
     assert service.price(ask("Utah"), entity_code=ENTITY).reason is Reason.TABLE_SILENT
-    assert not service._waking.is_set()
+    assert not service.is_refresh_due
 
 
 def test_a_silent_memcached_fails_the_refresh_and_nothing_is_served(market):

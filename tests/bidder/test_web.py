@@ -19,6 +19,7 @@ from optimizer.bidder.web import MAX_BODY_BYTES, create_app
 from optimizer.errors import ConfigError, RequestError
 
 NPI = "1234567893"
+WAIT_S = 60
 OPENRTB = OpenRtb(read_mapping(), currency="USD")
 BID_REQUEST = {
     "id": "auction-1",
@@ -40,14 +41,16 @@ def serving(service: BidderService) -> Iterator[httpx.Client]:
         thread = threading.Thread(target=server.run)
         thread.start()
         try:
+            deadline = time.monotonic() + WAIT_S
             while not (server.started and service.refresher.last_report):
-                assert thread.is_alive(), "the bidder does not start"
+                assert thread.is_alive() and time.monotonic() < deadline, "the bidder does not start"
                 time.sleep(0.01)
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30) as client:
                 yield client
         finally:
             server.should_exit = True
-            thread.join()
+            thread.join(WAIT_S)
+            assert not thread.is_alive()
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 
 from optimizer.cli.control_plane import URL_VARIABLE
 from optimizer.cli.main import app
+from optimizer.control_plane.audit import Author
 from optimizer.control_plane.deployments import deploy
 from optimizer.control_plane.engine import open_engine
 from optimizer.control_plane.runs import fail_run
@@ -46,7 +47,7 @@ def engine(url: str) -> Engine:
     complete_sample(engine, "second", validation_status="failed", now=NOW.replace(hour=16))
     third = open_sample(engine, "third", now=NOW.replace(hour=17))
     fail_run(engine, third.run_id, message="extract: the warehouse denied the login", now=NOW)
-    deploy(engine, entity_code="drugs_hcp", split={run_id: 100}, deployed_by="test", now=NOW)
+    deploy(engine, entity_code="drugs_hcp", split={run_id: 100}, author=Author("test"), now=NOW)
     return engine
 
 

@@ -1,6 +1,6 @@
 """Back to an earlier split, the history, and the live numbers, from the command line."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -8,10 +8,15 @@ from cli.conftest import Command
 from control_plane.catalog import NOW, complete_sample
 from sqlalchemy import Engine
 
-from optimizer.control_plane import deployments, registry, runs
-from optimizer.control_plane.splits import CANARY_PREFIX, percents_of
+from optimizer.control_plane import deployments, live_records, runs
+from optimizer.control_plane.alerts import Incident, record_incidents
+from optimizer.control_plane.audit import Author
+from optimizer.control_plane.deployments import Promotion
+from optimizer.control_plane.records import LiveDay, LiveVerdict
+from optimizer.control_plane.splits import percents_of
+from optimizer.core.live.canary_plan import read_plan
 
-HOUR = timedelta(hours=1)
+HOUR, DAY = timedelta(hours=1), date(2026, 2, 9)
 
 
 @pytest.fixture
@@ -25,7 +30,7 @@ def second(engine: Engine, first: str) -> str:
     """Return a run that takes a fifth of the traffic."""
     run_id = complete_sample(engine, "fourth", now=NOW + 3 * HOUR)
     split = {first: 80, run_id: 20}
-    deployments.deploy(engine, entity_code="drugs_hcp", split=split, deployed_by="anna", now=NOW + 4 * HOUR)
+    deployments.deploy(engine, entity_code="drugs_hcp", split=split, author=Author("anna"), now=NOW + 4 * HOUR)
     return run_id
 
 
@@ -72,28 +77,74 @@ def test_the_splits_are_shown_newest_first_with_who_and_until_when(
 
 def test_a_run_that_is_being_tried_is_told_apart(engine: Engine, optimizer_json: Any, first: str):
     tried = complete_sample(engine, "fourth", now=NOW + 3 * HOUR)
-    deployments.start_canary(engine, entity_code="drugs_hcp", run_id=tried, canary_pct=10, now=NOW + 4 * HOUR)
+    target = {"entity_code": "drugs_hcp", "now": NOW + 4 * HOUR}
+    deployments.start_canary(engine, Promotion(tried), canary_plan=read_plan("10"), **target)
     newest = optimizer_json("deployments", "drugs_hcp")["splits"][0]
     assert (newest["percents"], newest["canary_run_id"]) == ({first: 90, tried: 10}, tried)
-    assert newest["deployed_by"] == CANARY_PREFIX + tried
+    assert (newest["deployed_by"], newest["source"]) == ("airflow:canary", "canary")
 
 
 def test_live_numbers_are_shown_with_interval_forecast_verdict_and_control(
     engine: Engine, optimizer: Command, optimizer_json: Any, first: str, second: str
 ):
-    measured = {"days": 4.0, "last_day": 20260209.0, "traffic_pct": 20.0, "bids": 20_000.0, "wins": 6_100.0}
-    measured |= {"clicks": 31.0, "win_rate": 0.305, "win_rate_low": 0.29, "win_rate_high": 0.32}
-    measured |= {"win_rate_forecast": 0.3, "win_rate_verdict": 1.0, "win_rate_control": 0.4}
-    measured |= {"win_rate_difference": -0.095, "win_rate_control_verdict": -1.0, "cpm": 11.5, "cpm_verdict": 0.0}
-    registry.replace_metrics(engine, second, section="live", metrics=measured)
+    (entity,) = {row.entity_id for row in deployments.read_active(engine, "drugs_hcp")}
+    shared = {"run_id": second, "first_day": DAY, "last_day": DAY, "days": 4}
+    win_rate = {"figure": "win_rate", "live": 0.305, "live_low": 0.29, "live_high": 0.32, "expected": 0.3}
+    beside = {"figure": "win_rate", "control": 0.4, "difference": -0.095, "control_run_id": first}
+    verdicts = [
+        LiveVerdict(compared_with="forecast", verdict="on target", **shared, **win_rate),
+        LiveVerdict(compared_with="split", verdict="below target", **shared, **beside),
+    ]
+    days = [LiveDay(run_id=second, day=DAY, bids=20_000, wins=6_100, clicks=31)]
+    live_records.replace_verdicts(engine, entity, verdicts, measured_on=DAY, now=NOW)
+    live_records.replace_days(engine, entity, days, now=NOW)
+    seen = [Incident("below_control", f"run {second} is below its control", second)]
+    record_incidents(engine, entity, seen, kinds=["below_control"], now=NOW)
     text = optimizer("live", "drugs_hcp").stdout
     joined = " ".join(text.split())
-    assert f"Run {first} (80 %) was not measured yet" in text
-    assert f"Run {second}, 20 % of the traffic: 4 days, the last 20260209; 20,000 bids, 6,100 wins, 31 clicks" in joined
+    assert f"Run {first}, 80 % of the traffic, was not measured yet" in joined
+    assert f"Run {second}, 20 % of the traffic: 4 days to 2026-02-09; 20,000 bids, 6,100 wins, 31 clicks" in joined
     (line,) = (line for line in text.splitlines() if "win_rate" in line)
     shown = ["30.5 %", "29 % to 32 %", "30 %", "on target", "40 %", "-9.5 points", "below target"]
     assert [cell for cell in shown if cell in line] == shown
-    assert optimizer_json("live", "drugs_hcp") == {first: {}, second: measured}
+    assert f"Alert since 2026-02-03 15:00 UTC: run {second} is below its control" in joined
+    found = optimizer_json("live", "drugs_hcp")
+    assert [(row["run_id"], row["compared_with"], row["verdict"]) for row in found["verdicts"]] == [
+        (second, "forecast", "on target"),
+        (second, "split", "below target"),
+    ]
+
+
+def test_pin_control_canary_and_audit_by_hand(
+    engine: Engine, optimizer: Command, optimizer_json: Any, first: str, second: str
+):
+    by = ("--by", "ben", "--comment", "contract")
+    (row, _) = optimizer_json("pin", "drugs_hcp", *by)
+    assert row["is_pinned"]
+    assert optimizer_json("control", "drugs_hcp", first, *by) == {"control_run_id": first, "control_pct": 5}
+    assert "No run of drugs_hcp is being tried." in optimizer("canary", "drugs_hcp").stdout
+    refused = optimizer("canary", "drugs_hcp", "pause")
+    assert refused.exit_code == 1 and "no run is being tried" in refused.stderr
+    assert percents_of(deployments.read_active(engine, "drugs_hcp")) == {first: 80, second: 20}
+    optimizer_json("deploy", "drugs_hcp", f"{second}=100", "--unchecked", *by)
+    assert active(engine) == {second: 95, first: 5}
+    shown = [(row["actor"], row["action"], row["comment"]) for row in optimizer_json("audit", "drugs_hcp")]
+    assert shown[:3] == [("ben", "deploy", "contract"), ("ben", "set_control", "contract"), ("ben", "pin", "contract")]
+
+
+def test_a_canary_is_shown_paused_and_taken_off_by_hand(
+    engine: Engine, optimizer: Command, optimizer_json: Any, first: str
+):
+    tried = complete_sample(engine, "fourth", now=NOW + 3 * HOUR)
+    target = {"entity_code": "drugs_hcp", "now": NOW + 4 * HOUR}
+    deployments.start_canary(engine, Promotion(tried), canary_plan=read_plan("5@1d, 20@2d, 100"), **target)
+    text = " ".join(optimizer("canary", "drugs_hcp").stdout.split())
+    assert f"Run {tried} is tried, running by airflow:canary: step 1 of 2 with 5 %" in text
+    assert "next 20 % from 2026-02-04 19:00 UTC" in text
+    assert optimizer_json("canary", "drugs_hcp", "pause", "--by", "ben")["status"] == "paused"
+    assert "paused by ben" in " ".join(optimizer("live", "drugs_hcp").stdout.split())
+    optimizer_json("canary", "drugs_hcp", "abort", "--by", "ben")
+    assert active(engine) == {first: 100}
 
 
 def test_an_entity_with_nothing_live_and_one_that_is_not_there(engine: Engine, optimizer: Command):

@@ -10,6 +10,7 @@ from datetime import timedelta
 from control_plane.catalog import NOW, open_sample
 from sqlalchemy import Engine
 
+from optimizer.control_plane.audit import Author
 from optimizer.control_plane.deployments import deploy, read_active, read_history, rollback
 from optimizer.control_plane.engine import open_engine
 from optimizer.control_plane.runs import list_runs
@@ -38,7 +39,7 @@ def deploy_own(engine: Engine, worker: int) -> list[int]:
     for turn in range(ROUNDS):
         split = {first: share, second: 100 - share} if turn % 2 else {second: share, first: 100 - share}
         moment = NOW + timedelta(seconds=turn)
-        mine = deploy(engine, entity_code="drugs_hcp", split=split, deployed_by=f"worker {worker}", now=moment)
+        mine = deploy(engine, entity_code="drugs_hcp", split=split, author=Author(f"worker {worker}"), now=moment)
         assert {row.run_id: row.traffic_pct for row in mine} == split
         seen.append(sum(row.traffic_pct for row in read_active(engine, "drugs_hcp")))
     return seen
@@ -52,7 +53,7 @@ def deploy_and_roll_back(engine: Engine, worker: int) -> list[int]:
     first, second = [run.run_id for run in reversed(list_runs(engine))][:2]
     share, seen = 10 + 20 * worker, []
     for turn in range(ROUNDS):
-        by = {"entity_code": "drugs_hcp", "deployed_by": f"worker {worker}", "now": NOW + timedelta(seconds=turn)}
+        by = {"entity_code": "drugs_hcp", "author": Author(f"worker {worker}"), "now": NOW + timedelta(seconds=turn)}
         if turn % 2:
             rollback(engine, **by)
         else:
@@ -65,7 +66,7 @@ def roll_back_seen(engine: Engine, worker: int) -> list[bool]:
     """Roll back the split that all workers looked at; return whether it was this worker who did."""
     seen = [row.deployment_id for row in read_history(engine, "drugs_hcp") if row.deployed_by == "looked at"]
     try:
-        rollback(engine, entity_code="drugs_hcp", deployed_by=f"worker {worker}", now=NOW, seen=seen)
+        rollback(engine, entity_code="drugs_hcp", author=Author(f"worker {worker}"), now=NOW, seen=seen)
     except SplitChanged:
         return [False]
     return [True]

@@ -8,22 +8,34 @@ from control_plane.catalog import NOW, complete_sample, fill_catalog, open_sampl
 from control_plane.statements import read_printed, split_statements
 from sqlalchemy import text
 
+from optimizer.control_plane import live_records
+from optimizer.control_plane.alerts import Incident, record_incidents
+from optimizer.control_plane.audit import Author, system
 from optimizer.control_plane.claims import claim_run
-from optimizer.control_plane.deployments import deploy, read_active, read_history, rollback, start_canary
+from optimizer.control_plane.deployments import (
+    Promotion,
+    deploy,
+    promote,
+    read_active,
+    read_history,
+    rollback,
+    start_canary,
+)
 from optimizer.control_plane.engine import open_engine, transaction
 from optimizer.control_plane.entities import read_definition, read_definitions
+from optimizer.control_plane.records import LiveDay, LiveVerdict
 from optimizer.control_plane.registry import (
     read_features,
     read_macro,
     read_metrics,
     read_outputs,
     register_results,
-    replace_metrics,
 )
 from optimizer.control_plane.runs import adopt_run, fail_run, list_runs, list_unclaimed, read_run_values
 from optimizer.control_plane.schema import check_schema, migrate
 from optimizer.control_plane.serving import read_served
 from optimizer.control_plane.splits import percents_of
+from optimizer.core.live.canary_plan import read_plan
 from optimizer.errors import ConfigError, PromotionRefused
 
 FLOW = read_printed("example_flow.sql")
@@ -98,9 +110,9 @@ def test_the_optimizer_lives_through_a_whole_run_with_its_rights(engines):
     check_schema(app)
     assert read_definition(app, "drugs_hcp") in read_definitions(app)[0]
     run_id = complete_sample(app, "first")
-    assert deploy(app, entity_code="drugs_hcp", split={run_id: 100}, deployed_by="promote", now=NOW)
+    assert deploy(app, entity_code="drugs_hcp", split={run_id: 100}, author=Author("promote"), now=NOW)
     second = complete_sample(app, "second")
-    assert deploy(app, entity_code="drugs_hcp", split={run_id: 50, second: 50}, deployed_by="promote", now=NOW)
+    assert deploy(app, entity_code="drugs_hcp", split={run_id: 50, second: 50}, author=Author("promote"), now=NOW)
     assert read_features(app, run_id) and read_outputs(app, run_id) and read_macro(app, run_id)
     assert fail_run(app, open_sample(app, "third").run_id, message="stopped", now=NOW)
     assert len(read_history(app, "drugs_hcp")) == 3 and len(list_runs(app)) == 3
@@ -108,33 +120,40 @@ def test_the_optimizer_lives_through_a_whole_run_with_its_rights(engines):
 
 def test_the_optimizer_promotes_by_itself_with_its_rights_and_gives_way_to_a_person(engines):
     app = engines["optimizer_app"]
-    by_itself = {"entity_code": "drugs_hcp", "deployed_by": "airflow:optimize__drugs_hcp", "automatic": True}
+    by_itself = {"entity_code": "drugs_hcp", "author": system("optimize__drugs_hcp")}
     first, second = complete_sample(app, "first"), complete_sample(app, "second")
-    assert deploy(app, split={first: 100}, now=NOW, **by_itself)
+    assert promote(app, Promotion(first), now=NOW, **by_itself)
     moment = NOW + timedelta(minutes=1)
-    deploy(app, entity_code="drugs_hcp", split={first: 60, second: 40}, deployed_by="sara@company.com", now=moment)
+    deploy(app, entity_code="drugs_hcp", split={first: 60, second: 40}, author=Author("sara@company.com"), now=moment)
     with pytest.raises(PromotionRefused, match=r"sara@company\.com deployed"):
-        deploy(app, split={second: 100}, now=moment, **by_itself)
+        promote(app, Promotion(second), now=moment, **by_itself)
 
 
-def test_the_monitor_replaces_its_own_figures_with_the_optimizers_rights(engines):
+def test_the_monitor_writes_what_it_measured_with_the_optimizers_rights(engines):
     app, root = engines["optimizer_app"], engines["root"]
     run_id = complete_sample(app, "first")
-    others = read_metrics(root, run_id)
-    for figures in ({"win_rate": 0.3, "bids": 10.0}, {"win_rate": 0.31, "cpm": None}):
-        replace_metrics(app, run_id, section="live", metrics=figures)
-        live = [metric for metric in read_metrics(root, run_id) if metric.metric_section == "live"]
-        assert {metric.metric_key: metric.metric_value for metric in live} == figures
-    assert [metric for metric in read_metrics(root, run_id) if metric.metric_section != "live"] == others
+    for wins in (30, 31):
+        days = [LiveDay(run_id=run_id, day=NOW.date(), bids=100, wins=wins, clicks=1)]
+        verdicts = [LiveVerdict(run_id=run_id, compared_with="forecast", figure="cpm", verdict="on target", days=wins)]
+        live_records.replace_days(app, 1, days, now=NOW)
+        live_records.replace_verdicts(app, 1, verdicts, measured_on=NOW.date(), now=NOW)
+        live_records.replace_savings(app, 1, [], now=NOW)
+        assert live_records.read_days(root, "drugs_hcp") == days
+        assert live_records.read_verdicts(root, "drugs_hcp") == verdicts
+    changes = record_incidents(app, 1, [Incident("no_bids", "none", run_id)], kinds=["no_bids"], now=NOW)
+    assert [alert.message for alert in changes.opened] == ["none"]
+    assert [alert.kind for alert in record_incidents(app, 1, [], kinds=["no_bids"], now=NOW).closed] == ["no_bids"]
 
 
 def test_the_optimizer_rolls_back_and_tries_a_run_with_its_rights(engines):
     app = engines["optimizer_app"]
     first, second = complete_sample(app, "first"), complete_sample(app, "second", now=NOW + timedelta(minutes=1))
-    deploy(app, entity_code="drugs_hcp", split={first: 100}, deployed_by="promote", now=NOW)
-    tried = start_canary(app, entity_code="drugs_hcp", run_id=second, canary_pct=10, now=NOW + timedelta(hours=1))
+    deploy(app, entity_code="drugs_hcp", split={first: 100}, author=Author("promote"), now=NOW)
+    tried = start_canary(
+        app, Promotion(second), entity_code="drugs_hcp", canary_plan=read_plan("10"), now=NOW + timedelta(hours=1)
+    )
     assert percents_of(tried) == {first: 90, second: 10}
-    back = rollback(app, entity_code="drugs_hcp", deployed_by="ben", now=NOW + timedelta(hours=2))
+    back = rollback(app, entity_code="drugs_hcp", author=Author("ben"), now=NOW + timedelta(hours=2))
     assert percents_of(back) == {first: 100}
 
 
@@ -153,7 +172,7 @@ def test_the_optimizer_takes_a_run_of_the_ui_with_its_rights(engines):
 
 def test_the_bidder_reads_what_it_serves_with_its_rights(engines):
     run_id = complete_sample(engines["root"], "first")
-    deploy(engines["root"], entity_code="drugs_hcp", split={run_id: 100}, deployed_by="test", now=NOW)
+    deploy(engines["root"], entity_code="drugs_hcp", split={run_id: 100}, author=Author("test"), now=NOW)
     (entity,) = read_served(engines["optimizer_bidder"], ["drugs_hcp"])
     (run,) = entity.runs
     assert (run.run_id, run.traffic_pct, run.status, run.validation_status) == (run_id, 100, "completed", "passed")

@@ -13,6 +13,7 @@ from control_plane.catalog import NOW, complete_sample
 from control_plane.contention import ROUNDS
 from sqlalchemy import insert, select
 
+from optimizer.control_plane.audit import Author
 from optimizer.control_plane.deployments import deploy, read_active, read_history
 from optimizer.control_plane.engine import transaction
 from optimizer.control_plane.entities import read_definition
@@ -76,7 +77,7 @@ def test_deploys_and_rollbacks_at_once_never_mix(engine, contend):
     first, second = complete_sample(engine, "first"), complete_sample(engine, "second")
     for turn in range(WORKERS + 1):  # so much that all can go back
         split = {first: 1 + turn, second: 99 - turn}
-        deploy(engine, entity_code="drugs_hcp", split=split, deployed_by="before", now=NOW)
+        deploy(engine, entity_code="drugs_hcp", split=split, author=Author("before"), now=NOW)
     assert {total for seen in contend("deploy_and_roll_back") for total in seen} == {100}
     active = read_active(engine, "drugs_hcp")
     assert len({row.deployed_by for row in active}) == 1 and sum(row.traffic_pct for row in active) == 100
@@ -90,7 +91,7 @@ def test_deploys_and_rollbacks_at_once_never_mix(engine, contend):
 def test_of_several_who_roll_back_the_split_they_see_one_does(engine, contend):
     first, second = complete_sample(engine, "first"), complete_sample(engine, "second")
     for split, deployed_by in (({first: 70, second: 30}, "a"), ({first: 100}, "b"), ({second: 100}, "looked at")):
-        deploy(engine, entity_code="drugs_hcp", split=split, deployed_by=deployed_by, now=NOW)
+        deploy(engine, entity_code="drugs_hcp", split=split, author=Author(deployed_by), now=NOW)
     assert sorted(did for (did,) in contend("roll_back_seen")) == [False] * (WORKERS - 1) + [True]
     assert [(row.run_id, row.traffic_pct) for row in read_active(engine, "drugs_hcp")] == [(first, 100)]
 
@@ -102,10 +103,10 @@ def test_a_deploy_waits_for_whoever_holds_the_entity_and_then_replaces_what_it_l
         with transaction(engine) as connection:
             connection.execute(of_entity)
             waiting = pool.submit(
-                deploy, engine, entity_code="drugs_hcp", split={second: 100}, deployed_by="me", now=NOW
+                deploy, engine, entity_code="drugs_hcp", split={second: 100}, author=Author("me"), now=NOW
             )
             with pytest.raises(TimeoutError):
                 waiting.result(timeout=0.5)
             connection.execute(insert(deployments).values(run_id=first, entity_id=1, traffic_pct=100))
-        assert [row.run_id for row in waiting.result()] == [second]
+        assert [row.run_id for row in waiting.result(timeout=60)] == [second]
     assert [row.run_id for row in read_active(engine, "drugs_hcp")] == [second]

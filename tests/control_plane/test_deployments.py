@@ -6,13 +6,14 @@ from sqlalchemy import insert, update
 from sqlalchemy.exc import IntegrityError
 
 from optimizer.control_plane import tables
+from optimizer.control_plane.audit import Author
 from optimizer.control_plane.deployments import deploy, read_active, read_history
 from optimizer.control_plane.engine import transaction
 from optimizer.control_plane.entities import read_definition
 from optimizer.errors import DeploymentError
 
 LATER = NOW + timedelta(minutes=5)
-BY = {"entity_code": "drugs_hcp", "deployed_by": "gaurav@company.com"}
+BY = {"entity_code": "drugs_hcp", "author": Author("gaurav@company.com")}
 
 
 @pytest.fixture
@@ -83,7 +84,7 @@ def test_an_empty_split_and_an_unknown_entity_are_refused(engine):
     with pytest.raises(DeploymentError, match="names no run"):
         deploy(engine, split={}, now=NOW, **BY)
     with pytest.raises(DeploymentError, match="'nobody' is not in opt_entities"):
-        deploy(engine, entity_code="nobody", split={"x": 100}, deployed_by="me", now=NOW)
+        deploy(engine, entity_code="nobody", split={"x": 100}, author=Author("me"), now=NOW)
 
 
 def test_the_database_itself_keeps_a_run_from_being_active_twice(engine, run_ids):

@@ -12,6 +12,7 @@ from sqlalchemy import insert, text
 
 from optimizer.control_plane import engine as engine_module
 from optimizer.control_plane import tables
+from optimizer.control_plane.audit import Author
 from optimizer.control_plane.deployments import deploy
 from optimizer.control_plane.engine import open_engine, open_engine_from, reading, transaction
 from optimizer.control_plane.entities import read_definitions
@@ -121,7 +122,7 @@ def test_the_connections_of_a_hook_serve_the_whole_flow_on_sqlite(tmp_path):
     migrate(engine)
     fill_catalog(engine)
     run_id = complete_sample(engine, "first")
-    assert deploy(engine, entity_code="drugs_hcp", split={run_id: 100}, deployed_by="promote", now=NOW)
+    assert deploy(engine, entity_code="drugs_hcp", split={run_id: 100}, author=Author("promote"), now=NOW)
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
@@ -135,7 +136,7 @@ def test_the_connections_of_a_hook_serve_the_whole_flow_on_mariadb(mariadb_serve
     migrate(engine)
     fill_catalog(engine)
     run_id = complete_sample(engine, "first")
-    assert deploy(engine, entity_code="drugs_hcp", split={run_id: 100}, deployed_by="promote", now=NOW)
+    assert deploy(engine, entity_code="drugs_hcp", split={run_id: 100}, author=Author("promote"), now=NOW)
     with pytest.raises(RuntimeError), transaction(engine) as connection:
         connection.execute(insert(tables.optimizers).values(opt_code="half", opt_name="half"))
         raise RuntimeError
@@ -159,7 +160,7 @@ def test_a_second_writer_of_a_sqlite_file_waits_while_readers_go_on(tmp_path):
             with pytest.raises(TimeoutError):
                 second.result(timeout=0.5)
             assert list_runs(engine) == []
-        assert second.result() == list_runs(engine)[0].run_id
+        assert second.result(timeout=60) == list_runs(engine)[0].run_id
 
 
 def test_a_sqlite_file_that_is_locked_too_long_is_unavailable(tmp_path, monkeypatch):

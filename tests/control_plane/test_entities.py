@@ -125,6 +125,19 @@ def test_an_inactive_macro_is_no_candidate(engine):
     assert names == ["geo_region_name", "os_code"]
 
 
+def test_of_two_active_entities_with_one_object_id_the_later_one_is_refused(engine):
+    insert_entity(engine, 3, "twin", object_id=1334)
+    definitions, broken = read_definitions(engine)
+    assert "drugs_hcp" in [definition.entity.entity_code for definition in definitions]
+    assert [entity.entity_code for entity in broken] == ["twin"]
+    assert "object_id=1334 is that of the active entity drugs_hcp" in broken[0].reason
+    with pytest.raises(ConfigError, match=r"entity twin cannot be used: .*set its status to 'I'"):
+        read_definition(engine, "twin")
+    with transaction(engine) as connection:
+        connection.execute(update(tables.entities).where(tables.entities.c.entity_id == 1).values(status="I"))
+    assert read_definition(engine, "twin").entity.object_id == 1334
+
+
 def test_the_number_of_queries_does_not_grow_with_the_entities(engine):
     with transaction(engine) as connection:
         connection.execute(insert(tables.entities), [entity_row(10 + n, f"client_{n}") for n in range(200)])

@@ -5,10 +5,13 @@ from datetime import timedelta
 import pytest
 from control_plane.catalog import NOW, open_sample, sample_results, start_sample
 
-from optimizer.control_plane.deployments import deploy, read_active, read_history
+from optimizer.control_plane.audit import Author, system
+from optimizer.control_plane.deployments import Promotion, deploy, read_active, read_history
+from optimizer.control_plane.deployments import promote as promote_run
 from optimizer.control_plane.registry import register_results
 from optimizer.errors import PromotionRefused
 
+SARA = Author("sara@company.com")
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 
 
@@ -19,13 +22,13 @@ def complete(engine, dag_run_id: str, *, began_at=NOW, data_end_at=NOW) -> str:
     return run.run_id
 
 
-def promote(engine, run_id: str, *, now=NOW + 10 * MINUTE):
-    by = {"entity_code": "drugs_hcp", "deployed_by": "airflow:optimize__drugs_hcp"}
-    return deploy(engine, split={run_id: 100}, now=now, automatic=True, **by)
+def promote(engine, run_id: str, *, now=NOW + 10 * MINUTE, days: int = 0):
+    by = {"entity_code": "drugs_hcp", "author": system("optimize__drugs_hcp")}
+    return promote_run(engine, Promotion(run_id, manual_split_days=days), now=now, **by)
 
 
-def deploy_by_hand(engine, split, *, now=NOW + 10 * MINUTE, deployed_by="sara@company.com"):
-    return deploy(engine, entity_code="drugs_hcp", split=split, deployed_by=deployed_by, now=now)
+def deploy_by_hand(engine, split, *, now=NOW + 10 * MINUTE, author=SARA):
+    return deploy(engine, entity_code="drugs_hcp", split=split, author=author, now=now)
 
 
 def assert_refused(engine, run_id: str, reason: str) -> None:
@@ -54,7 +57,7 @@ def test_a_retried_promotion_of_the_run_that_is_live_changes_nothing(engine):
 def test_a_run_that_was_taken_off_does_not_come_back_by_itself(engine):
     taken_off, replacement = complete(engine, "first"), complete(engine, "second")
     promote(engine, taken_off)
-    deploy_by_hand(engine, {replacement: 100}, deployed_by="airflow:deploy")
+    deploy_by_hand(engine, {replacement: 100}, author=system("deploy"))
     assert_refused(engine, taken_off, "it was live already and was taken off at 2026-02-03 15:10:00 UTC")
 
 

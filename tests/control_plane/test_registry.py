@@ -5,6 +5,7 @@ from control_plane.catalog import NOW, SNAPSHOT, complete_sample, open_sample, s
 from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 
+from optimizer.control_plane.audit import Author
 from optimizer.control_plane.deployments import deploy
 from optimizer.control_plane.registry import (
     RunFigures,
@@ -121,6 +122,6 @@ def test_a_dry_run_ends_cancelled_with_its_numbers_and_no_outputs_and_can_never_
     assert len(read_features(engine, running_id)) == len(read_metrics(engine, running_id)) == 2
     assert read_outputs(engine, running_id) == []
     with pytest.raises(DeploymentError, match=f"run {running_id} is cancelled"):
-        deploy(engine, entity_code="drugs_hcp", split={running_id: 100}, deployed_by="test", now=LATER)
+        deploy(engine, entity_code="drugs_hcp", split={running_id: 100}, author=Author("test"), now=LATER)
     with pytest.raises(RunCancelled):  # a second copy of the task
         register_dry_run(engine, running_id, figures=figures, now=LATER)

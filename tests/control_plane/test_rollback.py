@@ -7,7 +7,9 @@ from control_plane.catalog import NOW, complete_sample
 from sqlalchemy import insert, update
 
 from optimizer.control_plane import tables
+from optimizer.control_plane.audit import Author
 from optimizer.control_plane.deployments import (
+    Promotion,
     deploy,
     plan_rollback,
     read_active,
@@ -19,6 +21,7 @@ from optimizer.control_plane.deployments import (
 from optimizer.control_plane.engine import transaction
 from optimizer.control_plane.entities import read_definition
 from optimizer.control_plane.splits import percents_of
+from optimizer.core.live.canary_plan import read_plan
 from optimizer.errors import DeploymentError, PromotionRefused, SplitChanged
 
 ENTITY = "drugs_hcp"
@@ -31,12 +34,12 @@ def runs(engine) -> list[str]:
 
 
 def set_split(engine, split, *, minute: int, by: str = "anna"):
-    return deploy(engine, entity_code=ENTITY, split=split, deployed_by=by, now=NOW + minute * MINUTE)
+    return deploy(engine, entity_code=ENTITY, split=split, author=Author(by), now=NOW + minute * MINUTE)
 
 
 def back(engine, *, minute: int = 50, **fields) -> dict[str, int]:
     moment = NOW + minute * MINUTE
-    return percents_of(rollback(engine, entity_code=ENTITY, deployed_by="ben", now=moment, **fields))
+    return percents_of(rollback(engine, entity_code=ENTITY, author=Author("ben"), now=moment, **fields))
 
 
 def test_a_rollback_restores_split_and_active_run_and_the_next_one_goes_further(engine, runs):
@@ -106,14 +109,15 @@ def test_pressing_twice_on_what_one_saw_goes_back_once(engine, runs):
 
 
 def test_an_unknown_entity_has_nothing_to_roll_back(engine):
-    for call in (plan_rollback, lambda engine, code: rollback(engine, entity_code=code, deployed_by="a", now=NOW)):
+    for call in (plan_rollback, lambda engine, code: rollback(engine, entity_code=code, author=Author("a"), now=NOW)):
         with pytest.raises(DeploymentError, match="'nobody' is not in opt_entities"):
             call(engine, "nobody")
 
 
 def try_run(engine, run_id: str, *, minute: int = 10, canary_pct: int = 10) -> dict[str, int]:
     moment = NOW + minute * MINUTE
-    tried = start_canary(engine, entity_code=ENTITY, run_id=run_id, canary_pct=canary_pct, now=moment)
+    plan = read_plan(str(canary_pct))
+    tried = start_canary(engine, Promotion(run_id), entity_code=ENTITY, canary_plan=plan, now=moment)
     return percents_of(tried)
 
 

@@ -6,7 +6,7 @@ import pytest
 from control_plane.catalog import NOW
 
 from optimizer.control_plane.records import Deployment
-from optimizer.control_plane.splits import earlier_splits, group_splits, read_split, with_canary
+from optimizer.control_plane.splits import earlier_splits, group_splits, read_split, with_share
 from optimizer.errors import DeploymentError
 
 SECOND = timedelta(seconds=1)
@@ -83,13 +83,13 @@ def test_what_is_active_now_counts_though_others_made_it_by_their_own_sql():
     ],
 )
 def test_a_canary_leaves_the_rest_to_the_active_runs_as_they_shared_it(active, split):
-    assert with_canary(active, run_id="new", canary_pct=10) == split
+    assert with_share(active, run_id="new", pct=10) == split
 
 
 @pytest.mark.parametrize("canary_pct", [1, 7, 33, 50])
 def test_shares_beside_a_canary_are_whole_and_sum_to_100(canary_pct):
     active = {f"r{number}": share for number, share in enumerate((1, 1, 2, 3, 30, 63))}
-    split = with_canary(active, run_id="new", canary_pct=canary_pct)
+    split = with_share(active, run_id="new", pct=canary_pct)
     assert sum(split.values()) == 100 and split["new"] == canary_pct
     assert all(type(share) is int and share > 0 for share in split.values())
 

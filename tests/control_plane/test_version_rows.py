@@ -7,7 +7,6 @@ from optimizer.control_plane import tables
 from optimizer.control_plane.engine import reading, transaction
 from optimizer.control_plane.entities import read_definition
 from optimizer.control_plane.version_rows import load_version
-from optimizer.core.config.merge import merge_config
 from optimizer.core.config.settings import config_catalogue
 
 VERSION_ID = 3  # v3, which the catalog gives three keys of an older code, one with other bounds
@@ -53,13 +52,7 @@ def test_the_keys_of_an_older_code_become_those_of_this_one_and_all_else_stays(o
     catalogue = {key.config_key: key for key in config_catalogue()}
     assert {key.config_key: key for key in definition.config_keys} == catalogue
     assert definition.supported_keys == tuple(catalogue)
-    merged = merge_config(
-        definition.config_keys,
-        entity_code="drugs_hcp",
-        entity_values=definition.entity_values,
-        run_values={},
-        supported_keys=definition.supported_keys,
-    )
+    merged = definition.merged_config()
     assert merged.values["npi_enabled"] is True and merged.values["lookback_days"] == 60
     assert read_others(older) == others
 

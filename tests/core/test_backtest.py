@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from core.backtest_worlds import QUANTITIES, Outcome, Scene, shift_logit, simulate
 
-from optimizer.core.pricing.backtest import Backtest, Comparison, run_backtest
+from optimizer.core.pricing.backtest import Backtest, run_backtest
+from optimizer.core.pricing.backtest_estimate import QuantityComparison
 from optimizer.errors import DataError
 
 SEEDS = range(8)
@@ -26,7 +27,7 @@ def backtest(world: Scene, *, outcome: Outcome | None = None, **changes: float) 
     return run_backtest(world.cells, segments=world.segments, outcome=outcome or world.outcome, **jitters)
 
 
-def is_covered(truth: float, row: Comparison, policy: str) -> bool:
+def is_covered(truth: float, row: QuantityComparison, policy: str) -> bool:
     return getattr(row, f"{policy}_low") <= truth <= getattr(row, f"{policy}_high")
 
 

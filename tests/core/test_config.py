@@ -1,7 +1,10 @@
+from datetime import UTC, datetime
+
 import pytest
 
-from optimizer.core.config.merge import ConfigKey, build_snapshot, merge_config, parse_value, snapshot_values
+from optimizer.core.config.merge import ConfigKey, merge_config, parse_value
 from optimizer.core.config.settings import RunSettings, config_catalogue
+from optimizer.core.records.config_snapshot import ConfigSnapshot, RunInputs
 from optimizer.errors import ConfigError
 
 
@@ -12,6 +15,16 @@ def key(name="target_win_rate", data_type="float", section="business", **fields)
 RATE = key(default_value="0.30", min_value="0.01", max_value="0.99")
 CAP = key("max_bid_cpm", section="technical", default_value="30", min_value="0.01")
 FLOORS = key("floor_available", "bool", "static", default_value="false")
+INPUTS = RunInputs(
+    entity_code="drugs_hcp",
+    object_id=1334,
+    version_code="v5",
+    active_run_id=None,
+    recent_bids_per_day=(1000.0,),
+    data_start_dt=datetime(2026, 1, 5, tzinfo=UTC),
+    data_end_dt=datetime(2026, 2, 4, tzinfo=UTC),
+    feature_macros=(),
+)
 SCOPE = key("scope", "str", allowed_values=("portfolio", "segment"), default_value="portfolio")
 
 
@@ -82,10 +95,13 @@ def test_a_wrong_value_is_refused_with_its_key(spec, raw):
 
 def test_a_run_is_reproduced_from_its_snapshot_alone():
     config = merge(*config_catalogue(), run={"target_win_rate": "0.65", "floor_available": "true"})
-    snapshot = build_snapshot(config, inputs={"object_id": 1334})
+    snapshot = ConfigSnapshot.of(config, inputs=INPUTS).to_json()
     assert set(snapshot) == {"business", "technical", "static", "sources", "inputs"}
     assert snapshot["sources"]["target_win_rate"] == "run"
-    settings = RunSettings.model_validate(snapshot_values(snapshot))
+    assert snapshot["inputs"]["data_end_dt"] == "2026-02-04T00:00:00+00:00"
+    known = ConfigSnapshot.model_validate(snapshot)
+    assert known.inputs == INPUTS
+    settings = known.settings
     assert (settings.target_win_rate, settings.floor_available, settings.max_bid_cpm) == (0.65, True, 30.0)
 
 

@@ -42,7 +42,7 @@ def totals(factors: np.ndarray, *, seed: int, bids: int = 20_000, **changed: flo
 
 def judged(days: int = 5, *, seed: int = 0, limits: Limits = LIMITS, **changed: float) -> dict[str, Finding]:
     table = totals(market(days, seed=seed), seed=seed, **changed)
-    return {found.figure: found for found in against_forecast(table, forecast=FORECAST, limits=limits, seed=seed)}
+    return {found.figure: found for found in against_forecast(table, forecast=FORECAST, limits=limits)}
 
 
 def beside(
@@ -51,7 +51,7 @@ def beside(
     """Judge a run on a tenth of the traffic beside one that meets the forecast, in a market changed by `factor`."""
     factors = market(days, seed=seed) * factor
     own, control = totals(factors, seed=seed, bids=20_000, **changed), totals(factors, seed=seed, bids=180_000)
-    return against_control(own, control, forecast=forecast, control_forecast=FORECAST, limits=LIMITS, seed=seed)
+    return against_control(own, control, forecast=forecast, control_forecast=FORECAST, limits=LIMITS)
 
 
 def test_a_run_that_keeps_its_forecast_is_hardly_ever_found_worse_and_mostly_holds():
@@ -99,7 +99,6 @@ def test_few_clicks_are_too_early_and_keep_nobody_from_holding():
         totals(market(5, seed=0), seed=0, bids=2_000, ctr=0.001),
         forecast=replace(FORECAST, ctr=0.001),
         limits=LIMITS,
-        seed=0,
     )
     assert {finding.figure: finding.verdict for finding in thin}["ctr"] == "inconclusive"
     assert overall(thin) == "on target"
@@ -120,7 +119,7 @@ def test_a_market_that_falls_for_both_breaks_the_forecast_and_not_the_comparison
     for seed in range(20):
         factors = market(5, seed=seed) * 0.5
         own = totals(factors, seed=seed)
-        forecast = against_forecast(own, forecast=FORECAST, limits=LIMITS, seed=seed)
+        forecast = against_forecast(own, forecast=FORECAST, limits=LIMITS)
         assert overall(forecast) == "below target"
         assert overall(beside(seed=seed, factor=0.5)) == "on target"
 
@@ -150,7 +149,7 @@ def test_a_run_that_said_it_would_pay_more_for_more_wins_is_not_worse_for_it():
 def test_a_control_that_wins_nothing_is_no_measure():
     factors = market(5, seed=0)
     own, control = totals(factors, seed=0), totals(factors, seed=0, win_rate=0.0)
-    found = against_control(own, control, forecast=FORECAST, control_forecast=FORECAST, limits=LIMITS, seed=0)
+    found = against_control(own, control, forecast=FORECAST, control_forecast=FORECAST, limits=LIMITS)
     assert {finding.verdict for finding in found} == {"inconclusive"}
     assert all("nothing to compare with" in finding.reason for finding in found)
 
@@ -159,13 +158,13 @@ def test_intervals_end_where_values_are_no_longer_possible():
     table = totals(market(2, seed=0, sd=1.5), seed=0)
     table.loc[0, "click_revenue"] *= 20
     limits = Limits(min_days=2, tolerance=0.1)
-    found = {f.figure: f.live for f in against_forecast(table, forecast=FORECAST, limits=limits, seed=0)}
+    found = {f.figure: f.live for f in against_forecast(table, forecast=FORECAST, limits=limits)}
     assert found["win_rate"].low == 0.0 and found["ctr"].low == 0.0 and found["margin"].high == 1.0
 
 
 def test_only_days_of_both_are_compared():
     own, control = totals(market(6, seed=0), seed=0), totals(market(6, seed=0), seed=0, bids=50_000)
-    forecasts = {"forecast": FORECAST, "control_forecast": FORECAST, "limits": LIMITS, "seed": 0}
+    forecasts = {"forecast": FORECAST, "control_forecast": FORECAST, "limits": LIMITS}
     found = against_control(own.iloc[4:], control.iloc[:6], **forecasts)
     assert found[0].reason.endswith("2 of 3 days")
     assert against_control(own.iloc[:0], control, **forecasts)[0].reason.endswith("0 of 3 days")
@@ -198,6 +197,6 @@ def test_the_forecast_is_what_the_published_bids_expect_over_their_requests():
 
 def test_without_a_forecast_there_is_nothing_to_say():
     table = totals(market(5, seed=0), seed=0)
-    found = against_forecast(table, forecast=ForecastFigures(), limits=LIMITS, seed=0)
+    found = against_forecast(table, forecast=ForecastFigures(), limits=LIMITS)
     assert {finding.reason.rsplit(": ", 1)[1] for finding in found} == {"nothing to compare with"}
     assert overall(found) == "inconclusive"

@@ -53,3 +53,10 @@ def test_the_stacks_own_key_is_good_for_its_project(http, stack):
     assert http.post(f"{TRACKING_PREFIX}/runs", json=RUN, headers=key).status_code == 201
     projects = http.get(f"{TRACKING_PREFIX}/projects", headers=key).json()["data"]
     assert [project["id"] for project in projects] == [TRACKING_PROJECT]
+
+
+def test_airflow_loads_the_plugin_once(http, token):
+    bearer = {"Authorization": f"Bearer {token}"}
+    plugins = http.get("/api/v2/plugins", headers=bearer).json()["plugins"]
+    assert [plugin["name"] for plugin in plugins].count("optimizer") == 1
+    assert http.get("/api/v2/plugins/importErrors", headers=bearer).json()["import_errors"] == []

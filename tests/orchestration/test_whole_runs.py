@@ -22,10 +22,10 @@ from optimizer.names import PENDING_RUNS_DAG
 def parse_again(airflow, entity_code: str) -> None:
     """Have the DAG file parsed out of turn, and return when its DAGs are stored."""
     path = f"/dags/{dag_of(entity_code)}"
-    before = airflow._request("GET", path)
-    airflow._request("PUT", f"/parseDagFile/{before['file_token']}")
+    before = airflow.request("GET", path)
+    airflow.request("PUT", f"/parseDagFile/{before['file_token']}")
     deadline = time.monotonic() + 60
-    while airflow._request("GET", path)["last_parsed_time"] == before["last_parsed_time"]:
+    while airflow.request("GET", path)["last_parsed_time"] == before["last_parsed_time"]:
         assert time.monotonic() < deadline, "the file is not parsed"
         time.sleep(0.2)
 

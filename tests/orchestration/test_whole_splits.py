@@ -35,7 +35,7 @@ def wait_for_request(airflow: AirflowApi, stack: LocalStack, dag_run_id: str) ->
     while not is_waiting(approve := tasks_of(airflow, ENTITY, dag_run_id).get("approve"), stack, dag_run_id):
         assert time.monotonic() < deadline and (approve is None or approve.state not in ("failed", "skipped")), approve
         time.sleep(0.5)
-    return airflow._request("GET", request_path(dag_run_id))
+    return airflow.request("GET", request_path(dag_run_id))
 
 
 def is_waiting(approve: TaskState | None, stack: LocalStack, dag_run_id: str) -> bool:
@@ -48,7 +48,7 @@ def is_waiting(approve: TaskState | None, stack: LocalStack, dag_run_id: str) ->
 
 
 def answer(airflow: AirflowApi, dag_run_id: str, option: str) -> None:
-    airflow._request("PATCH", request_path(dag_run_id), json={"chosen_options": [option]})
+    airflow.request("PATCH", request_path(dag_run_id), json={"chosen_options": [option]})
 
 
 def request_path(dag_run_id: str) -> str:
@@ -59,7 +59,7 @@ def log_of(airflow: AirflowApi, dag_id: str, dag_run_id: str, task_id: str) -> s
     """Return the log of the task's last try."""
     (task,) = (task for task in airflow.task_instances(dag_id, dag_run_id) if task.task_id == task_id)
     path = f"/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/logs/{task.try_number}"
-    return str(airflow._request("GET", path, params={"full_content": True}))
+    return str(airflow.request("GET", path, params={"full_content": True}))
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import update
 
 from optimizer.control_plane import runs, tables
+from optimizer.control_plane.audit import system
 from optimizer.control_plane.engine import transaction
 from optimizer.control_plane.records import Run
 from optimizer.lifecycle.guard import guarded
@@ -70,7 +71,7 @@ class Pipeline:
         return guarded(run, step, name=name, systems=self.systems, now=now)
 
     def promote(self, run: RunHandle, *, now: datetime = NOW) -> dict[str, Any]:
-        return promote(run, systems=self.systems, deployed_by="airflow:test", now=now)
+        return promote(run, systems=self.systems, author=system("test"), now=now)
 
     def close(self, dag_run_id: str = "first", *, failed_tasks: tuple[str, ...] = ()) -> dict[str, Any]:
         return close_run.close_run(

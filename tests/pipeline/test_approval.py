@@ -8,6 +8,7 @@ from pipeline.conftest import FinishedRun
 from pipeline.driver import ENTITY, NOW, Pipeline
 
 from optimizer.control_plane import deployments
+from optimizer.control_plane.audit import Author
 from optimizer.control_plane.registry import register_results
 from optimizer.control_plane.splits import percents_of
 from optimizer.deployment.served_files import require_files
@@ -60,7 +61,7 @@ def test_the_first_run_of_an_entity_is_asked_for_without_a_comparison(
     run = finish(after_first_run, first_run, promotion="approval")
     active = percents_of(deployments.read_active(after_first_run.systems.engine, ENTITY))
     assert active == {first_run.handle.run_id: 100}
-    by = {"entity_code": ENTITY, "deployed_by": "anna", "now": LATER}
+    by = {"entity_code": ENTITY, "author": Author("anna"), "now": LATER}
     deployments.deploy(after_first_run.systems.engine, split={run.run_id: 100}, **by)
     request = request_of(run, systems=after_first_run.systems)
     assert isinstance(request, ApprovalRequest) and "live: run" not in request.body

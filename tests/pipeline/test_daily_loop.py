@@ -22,6 +22,7 @@ from lab.market.tables import Events, concat_events
 from lab.market.world import World
 from lab.stack import LocalStack
 from optimizer.control_plane import deployments
+from optimizer.control_plane.audit import Author
 from optimizer.runs.handle import RunHandle
 
 LIVE_DAYS = 3
@@ -74,7 +75,7 @@ def go_live(pipeline: Pipeline, run: RunHandle, now: datetime) -> None:
     assert promotion["is_promoted"] or "backtest_supported" in promotion["reason"], promotion["reason"]
     if not promotion["is_promoted"]:
         split = {run.run_id: 100}
-        deployments.deploy(pipeline.systems.engine, entity_code=ENTITY, split=split, deployed_by="test", now=now)
+        deployments.deploy(pipeline.systems.engine, entity_code=ENTITY, split=split, author=Author("test"), now=now)
 
 
 def fetch(run: RunHandle, pipeline: Pipeline, folder: Path) -> Path:

@@ -15,6 +15,7 @@ from lab.stack import LocalStack
 from lab.stack.clients import connect_objects
 from optimizer.artifacts.store import ObjectStore
 from optimizer.control_plane import deployments
+from optimizer.control_plane.audit import Author
 from optimizer.control_plane.engine import open_engine, transaction
 from optimizer.errors import AccessDenied, ConfigError, UnavailableError
 from optimizer.lifecycle.doctor import Finding, examine
@@ -47,7 +48,7 @@ def healthy(tmp_path_factory: pytest.TempPathFactory) -> Engine:
     prepare(engine)
     run_id = complete_sample(engine, "first")
     change(engine, f"UPDATE opt_runs SET s3_output_path = '{PREFIX}'")
-    deployments.deploy(engine, entity_code="drugs_hcp", split={run_id: 100}, deployed_by="test", now=NOW)
+    deployments.deploy(engine, entity_code="drugs_hcp", split={run_id: 100}, author=Author("test"), now=NOW)
     return engine
 
 

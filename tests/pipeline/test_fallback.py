@@ -5,9 +5,11 @@ import pandas as pd
 import pytest
 
 from optimizer.core.config.settings import RunSettings
+from optimizer.core.records.earlier_run import EarlierFigures
 from optimizer.runs.cell_run import active_bids
-from optimizer.runs.planned_bids import PlannedBids, forecast_of, kept_bids
-from optimizer.runs.pricing import ActiveBids, Learned, PricedRun, price_run
+from optimizer.runs.learned import ActiveBids, Learned
+from optimizer.runs.planned_bids import PlannedBids, kept_bids
+from optimizer.runs.pricing import PricedRun, price_run
 from optimizer.training.job import TrainingReport
 
 BLANK = {bool: False, int: 1, float: 0.0, str: "2026-01-05"}
@@ -69,26 +71,26 @@ def active_at(planned_cpm: float, served_cpm: float, fallback_cpm: float) -> Act
 def test_the_fallback_is_the_mean_bid_over_requests_in_whole_cents():
     run = run_of()
     mean = np.exp(np.average(np.log(run.bids["planned_bid_cpm"]), weights=run.bids["requests"]))
-    assert run.figures["fallback_bid_cpm"] == pytest.approx(mean, abs=0.01)
-    assert (100 * run.figures["fallback_bid_cpm"]) % 1 == pytest.approx(0, abs=1e-9)
+    assert run.figures.fallback_bid_cpm == pytest.approx(mean, abs=0.01)
+    assert (100 * run.figures.fallback_bid_cpm) % 1 == pytest.approx(0, abs=1e-9)
 
 
 @pytest.mark.parametrize("margin", [0.3, 0.6, 0.9])
 def test_the_fallback_keeps_the_margin_at_the_mean_value(margin):
     run = run_of(settings={"target_margin": margin, "target_win_rate": 0.95})
-    assert run.figures["fallback_bid_cpm"] <= (1 - margin) * 20.0 + 1e-9
+    assert run.figures.fallback_bid_cpm <= (1 - margin) * 20.0 + 1e-9
 
 
 def test_the_fallback_keeps_the_cap_and_the_daily_step():
-    assert run_of(settings={"max_bid_cpm": 7.0, "target_win_rate": 0.9}).figures["fallback_bid_cpm"] <= 7.0
+    assert run_of(settings={"max_bid_cpm": 7.0, "target_win_rate": 0.9}).figures.fallback_bid_cpm <= 7.0
     active = active_at(8.0, 8.0, fallback_cpm=4.0)
-    assert run_of(active=active, settings={"target_win_rate": 0.9}).figures["fallback_bid_cpm"] == pytest.approx(4.6)
+    assert run_of(active=active, settings={"target_win_rate": 0.9}).figures.fallback_bid_cpm == pytest.approx(4.6)
 
 
 def test_where_nothing_can_be_bid_there_is_no_fallback():
     report = REPORT.model_copy(update={"value_per_mille_views": 0.005})
     run = run_of(report=report)
-    assert run.bids["is_blocked"].all() and run.figures["fallback_bid_cpm"] == 0.0
+    assert run.bids["is_blocked"].all() and run.figures.fallback_bid_cpm == 0.0
 
 
 def test_after_a_run_without_bids_the_step_is_measured_from_the_usual_ones():
@@ -107,7 +109,7 @@ def test_a_run_that_knows_no_slope_holds_every_bid(active, unknown):
     # Jitter around 9.0 that keeps the step from 9.5 is cut off below 8.08.
     assert (run.bids["planned_bid_cpm"] / kept - 1).abs().max() < 0.025
     assert (run.bids["suggested_bid_cpm"] / before - 1).abs().max() <= 0.15
-    assert run.figures["jitter_spread"] > 0.05 and run.figures["is_learning"] == bool(unknown.get("is_slope_naive"))
+    assert run.figures.jitter_spread > 0.05 and run.figures.is_learning == bool(unknown.get("is_slope_naive"))
 
 
 def test_what_is_kept_is_the_plan_or_where_a_bid_was_held_what_it_was_held_at():
@@ -120,14 +122,14 @@ def test_what_is_kept_is_the_plan_or_where_a_bid_was_held_what_it_was_held_at():
 def test_a_plan_without_served_bids_measures_the_step_from_its_planned_ones():
     days = pd.to_datetime(["2026-02-01", "2026-02-01"])
     cells = pd.DataFrame({"day": days, "adspace": pd.Categorical(["a", "b"]), "bids": [10, 20]})
-    found = active_bids(PlannedBids(("adspace",), {"a": 4.0, "b": 6.0}, 5.0, {}), cells, ["adspace"])
+    found = active_bids(PlannedBids(("adspace",), {"a": 4.0, "b": 6.0}, 5.0), cells, ["adspace"])
     assert found.step_from_cpm == found.planned_cpm == found.kept_cpm == pytest.approx({"a": 4.0, "b": 6.0})
 
 
 def test_small_segments_and_those_with_a_null_value_are_served():
     names = [None, *(f"a{number}" for number in range(1, SIZE))]
     run = run_of(adspace=names, effective_bids=np.where(np.arange(SIZE) % 2, 1.0, 400.0), level_error=0.9)
-    assert run.bids["is_served"].all() and run.figures["row_coverage"] == 1.0
+    assert run.bids["is_served"].all() and run.figures.row_coverage == 1.0
 
 
 def test_a_forecast_counts_by_bid_where_a_run_blocks_requests():
@@ -135,16 +137,13 @@ def test_a_forecast_counts_by_bid_where_a_run_blocks_requests():
     run = run_of(floor_cpm=floors, settings={"floor_available": True})
     blocked = run.bids["is_blocked"]
     assert blocked.sum() == 10
-    plan = PlannedBids(("adspace",), {}, 8.0, {"bidding": run.figures})
+    plan = PlannedBids(("adspace",), {}, 8.0, EarlierFigures.of({"bidding": run.figures.model_dump()}))
     rows = run.bids[~blocked]
-    assert forecast_of(plan).win_rate == pytest.approx(
+    assert plan.figures.forecast.win_rate == pytest.approx(
         np.average(rows["expected_win_rate"], weights=rows["requests"]), rel=1e-6
     )
 
 
 def test_a_run_that_forecasts_nothing_corrects_nothing():
-    assert forecast_of(PlannedBids(("adspace",), {}, 8.0, {})) is None
-    assert (
-        forecast_of(PlannedBids(("adspace",), {}, 8.0, {"bidding": {"expected_win_rate": 0.0, "row_coverage": 0.0}}))
-        is None
-    )
+    assert EarlierFigures.of({}).forecast is None
+    assert EarlierFigures.of({"bidding": {"expected_win_rate": 0.0, "row_coverage": 0.0}}).forecast is None

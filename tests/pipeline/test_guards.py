@@ -11,9 +11,9 @@ from sqlalchemy import delete, update
 
 from optimizer.control_plane import deployments, tables, transitions
 from optimizer.control_plane.engine import transaction
+from optimizer.core.records import run_files
 from optimizer.errors import ConfigError, RunStateError, UnavailableError
 from optimizer.lifecycle.guard import guarded
-from optimizer.runs import staging
 
 LATER = NOW + timedelta(minutes=10)
 
@@ -145,4 +145,4 @@ def test_an_active_run_whose_files_are_gone_fails_validation_and_not_the_run(
     row = pipeline.row(run)
     assert (row.status, row.validation_status) == ("completed", "failed")
     assert f"the bids of the active run {first_run.handle.run_id} cannot be read" in row.error_message
-    assert run.staging(pipeline.systems).get_json(staging.BID_FIGURES)["compared_segments"] == 0
+    assert run.staging(pipeline.systems).get_json(run_files.BID_FIGURES)["compared_segments"] == 0

@@ -3,8 +3,11 @@
 import json
 from datetime import date
 
+from core.noted_figures import bid_figures
+
 from optimizer.core.landscape.jitter import RandomnessTest, Variation
 from optimizer.core.landscape.slope import Slope
+from optimizer.core.records.variation import VariationRecord
 from optimizer.reporting.learning import learning_sentence
 from optimizer.runs.identification import identification_figures
 
@@ -14,7 +17,10 @@ FAILED = RandomnessTest("serial_correlation", 0.41, "<=", 0.15, False)
 
 def figures_of(variation: Variation, **changes: bool) -> dict[str, float | None]:
     found = identification_figures(
-        variation.to_record(), figures=FIGURES | changes, bids_per_day=5000.0, today=date(2026, 2, 6)
+        VariationRecord.of(variation),
+        figures=bid_figures(**FIGURES | changes),
+        bids_per_day=5000.0,
+        today=date(2026, 2, 6),
     )
     assert all(value is None or type(value) is float for value in found.values())
     return json.loads(json.dumps(found, allow_nan=False))

@@ -114,7 +114,7 @@ def test_where_no_signal_reaches_a_step_it_goes_on_to_its_end_and_counts_for_not
         return {"done": True}
 
     with ThreadPoolExecutor(1) as pool, pytest.raises(RunCancelled):
-        pool.submit(work, engine, run, step).result()
+        pool.submit(work, engine, run, step).result(timeout=DEADLINE_S)
     assert reached == ["the end"]
 
 

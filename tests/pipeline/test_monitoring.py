@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -22,11 +22,14 @@ from lab.market.published import read_bid_table
 from lab.market.tables import concat_events
 from lab.market.world import World
 from lab.stack import LocalStack
-from optimizer.control_plane import deployments, registry, tables
+from optimizer.control_plane import canaries, deployments, live_records, registry, tables
+from optimizer.control_plane.audit import Author
+from optimizer.control_plane.deployments import Promotion
 from optimizer.control_plane.engine import transaction
+from optimizer.control_plane.records import LiveDay, LiveVerdict
 from optimizer.control_plane.registry import register_results
 from optimizer.control_plane.splits import percents_of
-from optimizer.deployment.live_actions import ROLLED_BACK_BY
+from optimizer.core.live.canary_plan import read_plan
 from optimizer.deployment.monitor import monitor_entity, without_unloaded_day
 
 LIVE_DAYS, BIDS_A_DAY = 6, 5_000
@@ -84,7 +87,9 @@ def live(after_first_run: Pipeline, market: Callable[[str], Callable[[], Any]], 
     """Return what puts the first run live in a world, perhaps with a second one, and gives the pipeline."""
     engine = after_first_run.systems.engine
 
-    def begin(world: str, *, split: dict[str, int] | None = None, canary: bool = False, **config: str) -> Pipeline:
+    def begin(
+        world: str, *, split: dict[str, int] | None = None, canary: bool = False, plan: str = "20", **config: str
+    ) -> Pipeline:
         with transaction(engine) as connection:
             connection.execute(update(tables.deployments).values(deployed_at=DEPLOYED - timedelta(minutes=10)))
             entity_id = connection.scalar(
@@ -96,10 +101,12 @@ def live(after_first_run: Pipeline, market: Callable[[str], Callable[[], Any]], 
         if split or canary:
             open_second(after_first_run, first_run)
         if split:
-            by = {"entity_code": ENTITY, "deployed_by": "anna", "now": DEPLOYED}
+            by = {"entity_code": ENTITY, "author": Author("anna"), "now": DEPLOYED}
             deployments.deploy(engine, split=split, **by)
         if canary:
-            deployments.start_canary(engine, entity_code=ENTITY, run_id=SECOND, canary_pct=20, now=DEPLOYED)
+            deployments.start_canary(
+                engine, Promotion(SECOND), entity_code=ENTITY, canary_plan=read_plan(plan), now=DEPLOYED
+            )
         return Pipeline(replace(after_first_run.systems, connect_warehouse=market(world)))
 
     return begin
@@ -123,14 +130,14 @@ def watch(pipeline: Pipeline, *, now: datetime = MORNING) -> dict[str, Any]:
     return monitor_entity(ENTITY, systems=pipeline.systems, now=now)
 
 
-def live_metrics(pipeline: Pipeline, run_id: str) -> dict[str, float | None]:
-    metrics = registry.read_metrics(pipeline.systems.engine, run_id)
-    return {metric.metric_key: metric.metric_value for metric in metrics if metric.metric_section == "live"}
+def verdicts(pipeline: Pipeline, run_id: str, compared_with: str = "forecast") -> dict[str, LiveVerdict]:
+    """Return the latest verdict of each figure of the run."""
+    found = live_records.read_verdicts(pipeline.systems.engine, ENTITY)
+    return {row.figure: row for row in found if (row.run_id, row.compared_with) == (run_id, compared_with)}
 
 
-def other_metrics(pipeline: Pipeline, run_id: str) -> list[Any]:
-    metrics = registry.read_metrics(pipeline.systems.engine, run_id)
-    return [metric for metric in metrics if metric.metric_section != "live"]
+def daily(pipeline: Pipeline, run_id: str) -> list[LiveDay]:
+    return [row for row in live_records.read_days(pipeline.systems.engine, ENTITY) if row.run_id == run_id]
 
 
 def active(pipeline: Pipeline) -> dict[str, int]:
@@ -139,28 +146,33 @@ def active(pipeline: Pipeline) -> dict[str, int]:
 
 def test_a_run_that_meets_its_forecast_is_on_target_and_its_figures_are_written(live, first_run: FinishedRun):
     pipeline, run_id = live("kept"), first_run.handle.run_id
-    before = other_metrics(pipeline, run_id)
+    before = registry.read_metrics(pipeline.systems.engine, run_id)
     found = watch(pipeline)
     assert (found["alerts"], found["actions"]) == ([], [])
-    metrics = live_metrics(pipeline, run_id)
-    assert (metrics["days"], metrics["last_day"], metrics["traffic_pct"]) == (LIVE_DAYS, 20260209.0, 100.0)
-    assert (metrics["win_rate_verdict"], metrics["cpm_verdict"]) == (1.0, 1.0)
-    assert metrics["win_rate"] == pytest.approx(metrics["wins"] / metrics["bids"])
-    assert metrics["win_rate_low"] < metrics["win_rate"] < metrics["win_rate_high"]
+    figures, days = verdicts(pipeline, run_id), daily(pipeline, run_id)
+    win_rate, cpm = figures["win_rate"], figures["cpm"]
+    assert (win_rate.days, win_rate.last_day, win_rate.verdict, cpm.verdict) == (
+        LIVE_DAYS,
+        date(2026, 2, 9),
+        "on target",
+        "on target",
+    )
+    assert [day.traffic_pct for day in days] == [pytest.approx(100 * 17 / 24, abs=1), *[100.0] * (LIVE_DAYS - 1)]
+    assert win_rate.live == pytest.approx(sum(day.wins for day in days) / sum(day.bids for day in days))
+    assert win_rate.live_low < win_rate.live < win_rate.live_high
     forecast = first_run.read_json("metrics.json")["bidding"]
     # metrics.json is about the planned bids; the forecast is that of the bids as they are served, jitter and all.
-    assert metrics["win_rate_forecast"] == pytest.approx(forecast["expected_win_rate"], rel=0.05)
-    assert metrics["cpm_forecast"] == pytest.approx(forecast["expected_cpm"], rel=0.05)
-    assert metrics["margin_forecast"] == pytest.approx(forecast["expected_margin"], abs=0.01)
-    assert other_metrics(pipeline, run_id) == before
+    assert win_rate.expected == pytest.approx(forecast["expected_win_rate"], rel=0.05)
+    assert cpm.expected == pytest.approx(forecast["expected_cpm"], rel=0.05)
+    assert figures["margin"].expected == pytest.approx(forecast["expected_margin"], abs=0.01)
+    assert {day.forecast_cpm for day in days} == {cpm.expected}
+    assert registry.read_metrics(pipeline.systems.engine, run_id) == before
 
 
 def test_a_second_look_replaces_its_own_figures(live, first_run: FinishedRun):
     pipeline = live("kept")
     assert watch(pipeline) == watch(pipeline)
     early = watch(pipeline, now=datetime(2026, 2, 6, 2, 30, tzinfo=UTC))
-    metrics = live_metrics(pipeline, first_run.handle.run_id)
-    assert (metrics["days"], metrics["win_rate_verdict"]) == (2.0, 0.0)
     assert early["alerts"] == [] and "2 of 3 days" in early["runs"][0]
 
 
@@ -172,7 +184,7 @@ def test_before_a_day_is_over_the_warehouse_is_not_asked(live, first_run: Finish
 
     silent = Pipeline(replace(pipeline.systems, connect_warehouse=away))
     found = watch(silent, now=NOW + timedelta(hours=3))
-    assert found["alerts"] == [] and live_metrics(silent, first_run.handle.run_id)["days"] == 0.0
+    assert found["alerts"] == [] and verdicts(silent, first_run.handle.run_id)["win_rate"].days == 0
 
 
 def test_halved_bids_are_an_alert_with_the_figures_and_nothing_is_undone_by_default(live, first_run: FinishedRun):
@@ -181,7 +193,7 @@ def test_halved_bids_are_an_alert_with_the_figures_and_nothing_is_undone_by_defa
     (alert,) = found["alerts"]
     assert f"entity drugs_hcp: run {first_run.handle.run_id} (100 % of the traffic) is below its forecast" in alert
     assert "win_rate" in alert and "short by more than 10 %" in alert
-    assert live_metrics(pipeline, first_run.handle.run_id)["win_rate_verdict"] == -1.0
+    assert verdicts(pipeline, first_run.handle.run_id)["win_rate"].verdict == "below target"
     assert active(pipeline) == {first_run.handle.run_id: 100} and found["actions"] == []
 
 
@@ -201,9 +213,9 @@ def test_auto_rollback_goes_back_to_the_split_before_where_a_run_is_below_its_co
     )
     assert active(pipeline) == {first_run.handle.run_id: 100}
     (row,) = deployments.read_active(pipeline.systems.engine, ENTITY)
-    assert row.deployed_by == "airflow:monitor auto_rollback"
+    assert (row.deployed_by, row.source) == ("airflow:monitor", "rollback")
     assert "auto_rollback" in found["actions"][0]
-    assert live_metrics(pipeline, SECOND)["win_rate_control_verdict"] == -1.0
+    assert verdicts(pipeline, SECOND, "split")["win_rate"].verdict == "below target"
 
 
 def test_a_canary_on_target_gets_all_the_traffic(live, first_run: FinishedRun):
@@ -214,6 +226,35 @@ def test_a_canary_on_target_gets_all_the_traffic(live, first_run: FinishedRun):
     found = watch(pipeline)
     assert found["alerts"] == [] and f"run {SECOND}, tried on 20 % of the traffic, is on target" in found["actions"][0]
     assert active(pipeline) == {SECOND: 100}
+
+
+def test_a_canary_gets_more_traffic_step_by_step_and_the_whole_once_it_is_on_target(live, first_run: FinishedRun):
+    pipeline, run_id = live("beside", canary=True, plan="20@1d, 50@4d, 100"), first_run.handle.run_id
+    early = watch(pipeline, now=datetime(2026, 2, 5, 2, 30, tzinfo=UTC))
+    assert early["actions"] == [] and active(pipeline) == {run_id: 80, SECOND: 20}
+    second_day = watch(pipeline, now=datetime(2026, 2, 6, 2, 30, tzinfo=UTC))
+    assert "has had step 1 of 2" in second_day["actions"][0] and active(pipeline) == {run_id: 50, SECOND: 50}
+    assert watch(pipeline, now=datetime(2026, 2, 7, 2, 30, tzinfo=UTC))["actions"] == []
+    found = watch(pipeline)
+    assert f"run {SECOND}, tried on 50 % of the traffic, is on target" in found["actions"][0]
+    assert active(pipeline) == {SECOND: 100} and canaries.read_open(pipeline.systems.engine, ENTITY) is None
+
+
+def test_a_canary_that_a_person_paused_stays_at_its_step(live, first_run: FinishedRun):
+    pipeline = live("beside", canary=True, plan="20@1d, 100")
+    engine = pipeline.systems.engine
+    deployments.pause_canary(engine, entity_code=ENTITY, author=Author("anna"), now=DEPLOYED)
+    found = watch(pipeline)
+    assert "is paused by anna" in found["actions"][0]
+    assert active(pipeline) == {first_run.handle.run_id: 80, SECOND: 20}
+
+
+def test_an_alert_is_new_once_and_over_once(live, first_run: FinishedRun):
+    pipeline = live("halved")
+    first, again = watch(pipeline), watch(pipeline)
+    assert first["opened"] == first["alerts"] and (again["opened"], again["closed"]) == ([], [])
+    over = watch(pipeline, now=datetime(2026, 2, 5, 2, 30, tzinfo=UTC))
+    assert over["alerts"] == [] and over["closed"] == first["alerts"]
 
 
 def test_a_canary_below_target_is_rolled_back_and_alerts(live, first_run: FinishedRun):
@@ -253,7 +294,7 @@ def test_auto_rollback_goes_back_once_and_then_asks_a_person(live, first_run: Fi
     pipeline, run_id = live("halved", auto_rollback="true"), first_run.handle.run_id
     open_second(pipeline, first_run)
     with transaction(pipeline.systems.engine) as connection:
-        connection.execute(update(tables.deployments).values(deployed_by=ROLLED_BACK_BY))
+        connection.execute(update(tables.deployments).values(source="rollback"))
         earlier = {"run_id": SECOND, "entity_id": 1, "traffic_pct": 100, "is_active": False, "deployed_by": "anna"}
         moments = {"deployed_at": NOW - timedelta(days=9), "deactivated_at": NOW - timedelta(days=8)}
         connection.execute(tables.deployments.insert().values(deployment_id=0, **earlier, **moments))
@@ -268,17 +309,17 @@ def test_a_run_that_was_taken_off_and_brought_back_is_judged_anew(live, first_ru
     open_second(pipeline, first_run)
     for split, day in (({SECOND: 100}, 7), ({run_id: 100}, 8)):
         moment = datetime(2026, 2, day, tzinfo=UTC)
-        deployments.deploy(engine, entity_code=ENTITY, split=split, deployed_by="anna", now=moment)
+        deployments.deploy(engine, entity_code=ENTITY, split=split, author=Author("anna"), now=moment)
     found = watch(pipeline)
     assert (found["alerts"], found["actions"]) == ([], [])
-    assert live_metrics(pipeline, run_id)["days"] == 2.0 and active(pipeline) == {run_id: 100}
+    assert verdicts(pipeline, run_id)["win_rate"].days == 2 and active(pipeline) == {run_id: 100}
 
 
 def test_a_live_run_of_which_the_warehouse_has_no_bids_is_an_alert(live, first_run: FinishedRun):
     pipeline = live("kept", split={first_run.handle.run_id: 80, SECOND: 20})
     (alert,) = watch(pipeline)["alerts"]
     assert f"run {SECOND} (20 % of the traffic) was live on {LIVE_DAYS} days of which the warehouse has none" in alert
-    assert live_metrics(pipeline, SECOND)["win_rate_control_verdict"] == 0.0
+    assert verdicts(pipeline, SECOND, "split")["win_rate"].verdict == "inconclusive"
 
 
 def test_the_newest_day_counts_only_once_its_views_are_loaded():
@@ -293,13 +334,14 @@ def test_a_split_that_a_person_changed_while_it_was_measured_stays(live, first_r
     engine, connect = pipeline.systems.engine, pipeline.systems.connect_warehouse
 
     def meanwhile() -> Any:
-        by = {"entity_code": ENTITY, "deployed_by": "ben", "now": MORNING}
+        by = {"entity_code": ENTITY, "author": Author("ben"), "now": MORNING}
         deployments.deploy(engine, split={first_run.handle.run_id: 50, SECOND: 50}, **by)
         return connect()
 
     found = watch(Pipeline(replace(pipeline.systems, connect_warehouse=meanwhile)))
     assert active(pipeline) == {first_run.handle.run_id: 50, SECOND: 50}
-    assert found["actions"][0].startswith("nothing was done: entity drugs_hcp: its split was changed meanwhile")
+    (action,) = found["actions"]
+    assert action == f"nothing was done: entity drugs_hcp: the canary of run {SECOND} was ended meanwhile"
 
 
 def test_a_run_whose_forecast_cannot_be_read_is_an_alert_and_is_measured_all_the_same(live, first_run: FinishedRun):
@@ -307,4 +349,4 @@ def test_a_run_whose_forecast_cannot_be_read_is_an_alert_and_is_measured_all_the
     lose_files(pipeline, first_run.handle.run_id)
     (alert,) = watch(pipeline)["alerts"]
     assert f"the forecast of run {first_run.handle.run_id} cannot be read" in alert
-    assert live_metrics(pipeline, first_run.handle.run_id)["win_rate"] > 0
+    assert verdicts(pipeline, first_run.handle.run_id)["win_rate"].live > 0

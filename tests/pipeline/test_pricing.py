@@ -9,9 +9,12 @@ import pytest
 from optimizer.core.config.settings import RunSettings
 from optimizer.core.landscape.cells import prepare_cells
 from optimizer.core.landscape.price_steps import PriceSteps
+from optimizer.core.records.earlier_run import EarlierFigures
+from optimizer.runs.bid_policy import value_trust
 from optimizer.runs.cell_run import active_bids
+from optimizer.runs.learned import ActiveBids, Learned
 from optimizer.runs.planned_bids import PlannedBids, previous_bids
-from optimizer.runs.pricing import ActiveBids, Learned, price_run, value_trust
+from optimizer.runs.pricing import price_run
 from optimizer.training.job import TrainingReport
 
 BLANK = {bool: False, int: 1, float: 0.0, str: "2026-01-05"}
@@ -85,8 +88,8 @@ def test_every_key_of_the_window_is_served_however_little_is_known_of_it():
     run = priced(learned(effective_bids=thin(), level_error=np.where(np.arange(40) % 2, 2.0, 0.05)))
     assert run.bids["is_served"].all() and not run.bids["is_blocked"].any()
     assert run.bids["suggested_bid_cpm"].gt(0).all() and "fallback" not in set(run.bids["reason"])
-    assert run.figures["row_coverage"] == 1.0
-    assert run.figures["segments_in_memcache"] == run.figures["segments_count"] == 40
+    assert run.figures.row_coverage == 1.0
+    assert run.figures.segments_in_memcache == run.figures.segments_count == 40
 
 
 def test_a_null_key_is_served_like_any_other():
@@ -98,16 +101,16 @@ def test_a_null_key_is_served_like_any_other():
 def test_the_target_is_reached_over_all_requests():
     run = priced(learned(recent_bid_cpm=9.0), settings=SETTINGS.model_copy(update={"daily_step_limit": 0.9}))
     won = run.landscape.win_rate(*(run.bids[name].to_numpy() for name in ("level", "slope", "suggested_bid_cpm")))
-    assert np.average(won, weights=run.bids["requests"]) == pytest.approx(run.figures["expected_win_rate"], rel=1e-9)
-    assert run.figures["expected_win_rate"] == pytest.approx(SETTINGS.target_win_rate, abs=0.01)
+    assert np.average(won, weights=run.bids["requests"]) == pytest.approx(run.figures.expected_win_rate, rel=1e-9)
+    assert run.figures.expected_win_rate == pytest.approx(SETTINGS.target_win_rate, abs=0.01)
 
 
 def test_sums_over_the_portfolio_weigh_by_the_latest_requests_and_not_by_the_bids_of_the_window():
     requests = np.where(np.arange(40) == 7, 1e6, 1.0)
     run = priced(learned(recent_requests=requests))
     assert run.bids["requests"].tolist() == requests.tolist()
-    assert run.figures["expected_win_rate"] == pytest.approx(run.bids["expected_win_rate"].iloc[7], abs=1e-3)
-    assert run.figures["fallback_bid_cpm"] == pytest.approx(run.bids["planned_bid_cpm"].iloc[7], abs=0.01)
+    assert run.figures.expected_win_rate == pytest.approx(run.bids["expected_win_rate"].iloc[7], abs=1e-3)
+    assert run.figures.fallback_bid_cpm == pytest.approx(run.bids["planned_bid_cpm"].iloc[7], abs=0.01)
 
 
 @pytest.mark.parametrize("auction_type", ["first_price", "second_price"])
@@ -129,10 +132,10 @@ def test_a_key_whose_floor_leaves_no_margin_is_blocked_and_one_below_it_is_bid_a
     assert first["is_blocked"] and not first["is_served"] and first["reason"] == "no_bid_floor"
     assert np.isnan(first["suggested_bid_cpm"]) and first["expected_win_rate"] == 0.0
     assert second["is_served"] and second["suggested_bid_cpm"] >= 9.0
-    assert run.figures["segments_count"] == 39
-    assert run.figures["segments_in_memcache"] == 40  # the blocked key too: the bidder must not fall back on it
+    assert run.figures.segments_count == 39
+    assert run.figures.segments_in_memcache == 40  # the blocked key too: the bidder must not fall back on it
     bids = run.bids["bids"]
-    assert run.figures["row_coverage"] == pytest.approx(1 - bids.iloc[0] / bids.sum())
+    assert run.figures.row_coverage == pytest.approx(1 - bids.iloc[0] / bids.sum())
 
 
 def test_blocked_keys_count_as_requests_that_win_nothing():
@@ -140,13 +143,13 @@ def test_blocked_keys_count_as_requests_that_win_nothing():
     settings = SETTINGS.model_copy(update={"floor_available": True})
     run = priced(learned(floor_cpm=floors), settings=settings)
     won = (run.bids["requests"] * run.bids["expected_win_rate"]).sum() / run.bids["requests"].sum()
-    assert run.figures["expected_win_rate"] == pytest.approx(won, rel=1e-9)
+    assert run.figures.expected_win_rate == pytest.approx(won, rel=1e-9)
 
 
 def test_the_fallback_is_the_geometric_mean_of_the_bids_by_request():
     run = priced()
     mean = np.exp(np.average(np.log(run.bids["planned_bid_cpm"]), weights=run.bids["requests"]))
-    assert mean - 0.01 <= run.figures["fallback_bid_cpm"] <= mean
+    assert mean - 0.01 <= run.figures.fallback_bid_cpm <= mean
 
 
 def test_the_fallback_keeps_the_margin_of_the_mean_value():
@@ -155,32 +158,32 @@ def test_the_fallback_keeps_the_margin_of_the_mean_value():
     for report in (VALUED, clicked):
         run = priced(learned(report=report, clicks=10_000, click_rate=values, recent_bid_cpm=60.0))
         ceiling = 0.8 * np.average(run.bids["value_cpm"], weights=run.bids["requests"])
-        assert 0 < run.figures["fallback_bid_cpm"] <= ceiling
+        assert 0 < run.figures.fallback_bid_cpm <= ceiling
 
 
 def test_the_fallback_keeps_the_margin_where_the_active_runs_did_not():
     run = priced(learned(report=VALUED), active=active_at(60.0))
-    assert run.figures["fallback_bid_cpm"] <= 0.8 * 30.0  # a step of 15 % down from 60 would be 51
+    assert run.figures.fallback_bid_cpm <= 0.8 * 30.0  # a step of 15 % down from 60 would be 51
 
 
 def test_the_fallback_keeps_the_cap_in_whole_cents():
     run = priced(learned(recent_bid_cpm=40.0), settings=SETTINGS.model_copy(update={"max_bid_cpm": 5.555}))
-    assert run.figures["fallback_bid_cpm"] <= 5.55
-    assert run.figures["fallback_bid_cpm"] * 100 == pytest.approx(round(run.figures["fallback_bid_cpm"] * 100))
+    assert run.figures.fallback_bid_cpm <= 5.55
+    assert run.figures.fallback_bid_cpm * 100 == pytest.approx(round(run.figures.fallback_bid_cpm * 100))
 
 
 def test_the_fallback_keeps_the_daily_step():
     run = priced(active=active_at(3.0))
-    assert 3 * 0.85 - 0.01 <= run.figures["fallback_bid_cpm"] <= 3 * 1.15
+    assert 3 * 0.85 - 0.01 <= run.figures.fallback_bid_cpm <= 3 * 1.15
 
 
 def test_without_any_bid_there_is_no_fallback_either():
     settings = SETTINGS.model_copy(update={"floor_available": True})
     run = priced(learned(floor_cpm=500.0), settings=settings)
     assert run.bids["is_blocked"].all() and not run.bids["is_served"].any()
-    assert run.figures["fallback_bid_cpm"] == 0.0
-    assert run.figures["expected_win_rate"] == 0.0
-    json.dumps(run.figures, allow_nan=False)
+    assert run.figures.fallback_bid_cpm == 0.0
+    assert run.figures.expected_win_rate == 0.0
+    json.dumps(run.figures.model_dump(), allow_nan=False)
 
 
 def largest_steps(run, limit=0.15):
@@ -194,7 +197,7 @@ def test_no_served_bid_leaves_the_daily_step_with_its_jitter():
     assert set(run.bids["step_from_cpm"]) == {3.0}
     assert (largest_steps(run) <= 1 + 1e-9).all()
     assert run.bids["suggested_bid_cpm"].nunique() > 10
-    assert run.figures["largest_step"] <= 0.15 + 1e-9
+    assert run.figures.largest_step <= 0.15 + 1e-9
 
 
 def test_the_daily_step_is_measured_from_what_was_served_and_not_from_the_plan():
@@ -226,19 +229,19 @@ NAIVE = REPORT.model_copy(update={"is_slope_naive": True, "slope_error": float("
 def test_a_first_run_without_a_slope_holds_every_bid_at_the_logs_with_jitter():
     usual = np.linspace(2.0, 20.0, 40)
     run = priced(learned(report=NAIVE, is_slope_identified=False, usual_bid_cpm=1.0, recent_bid_cpm=usual))
-    assert run.figures["is_learning"] is True
+    assert run.figures.is_learning is True
     assert set(run.bids["reason"]) == {"held"}
     assert run.bids["planned_bid_cpm"].to_numpy() == pytest.approx(usual, rel=1e-3)
     moves = np.log(run.bids["suggested_bid_cpm"] / usual)
-    assert run.figures["jitter_sd"] == 0.10
+    assert run.figures.jitter_sd == 0.10
     assert 0.04 < moves.std() < 0.10 and abs(moves.mean()) < 0.03
     assert (largest_steps(run) <= 1 + 1e-9).all()
-    json.dumps(run.figures, allow_nan=False)
+    json.dumps(run.figures.model_dump(), allow_nan=False)
 
 
 def test_a_later_run_without_a_slope_holds_the_active_runs_plan():
     run = priced(learned(report=NAIVE, is_slope_identified=False), active=active_at(5.0))
-    assert run.figures["is_learning"] and set(run.bids["reason"]) == {"held"}
+    assert run.figures.is_learning and set(run.bids["reason"]) == {"held"}
     assert run.bids["planned_bid_cpm"].to_numpy() == pytest.approx(5.0, rel=1e-3)
     assert run.bids["suggested_bid_cpm"].nunique() > 10
 
@@ -261,7 +264,7 @@ def test_segments_without_a_slope_of_their_own_are_held_among_others_that_move()
     is_known = np.arange(40) % 2 == 0
     run = priced(learned(is_slope_identified=is_known), active=active_at(5.0))
     held = run.bids["reason"] == "held"
-    assert held.tolist() == (~is_known).tolist() and not run.figures["is_learning"]
+    assert held.tolist() == (~is_known).tolist() and not run.figures.is_learning
     assert run.bids.loc[held, "planned_bid_cpm"].to_numpy() == pytest.approx(5.0, rel=1e-3)
     assert (run.bids.loc[~held, "planned_bid_cpm"] != 5.0).all()
 
@@ -318,28 +321,30 @@ def test_what_earlier_forecasts_missed_shifts_every_level():
     found = learned()
     shifted = Learned(found.segments, found.report, found.features, None, None, 0, level_correction=-0.2)
     plain, corrected = priced(found), priced(shifted)
-    assert corrected.figures["level_correction"] == -0.2
+    assert corrected.figures.level_correction == -0.2
     gap = corrected.bids["level"] * corrected.bids["flatness"] - plain.bids["level"] * plain.bids["flatness"]
     assert gap.to_numpy() == pytest.approx(-0.2)
 
 
 def test_forecasts_have_intervals_and_the_wider_has_the_higher_coverage():
     figures = priced(learned(report=VALUED)).figures
-    middles = {name: figures[name] for name in ("expected_win_rate", "expected_cpm", "expected_margin",
+    middles = {name: getattr(figures, name) for name in ("expected_win_rate", "expected_cpm", "expected_margin",
                                                 "expected_spend_per_day")}  # fmt: skip
     for name, middle in middles.items():
-        low, low_80, high_80, high = (figures[f"{name}_{edge}"] for edge in ("low", "low_80", "high_80", "high"))
+        low, low_80, high_80, high = (
+            getattr(figures, f"{name}_{edge}") for edge in ("low", "low_80", "high_80", "high")
+        )
         assert low < low_80 < middle < high_80 < high
-    assert figures["forecast_level_sd"] >= 0.05
+    assert figures.forecast_level_sd >= 0.05
 
 
 def test_the_link_that_bids_were_priced_with_is_noted_with_its_tails_and_steps():
     ends = {"unrivalled_share": 0.05, "lost_share": 0.1, "price_ladder": "0.50", "price_ladder_share": 0.2}
     run = priced(learned(report=REPORT.model_copy(update=ends)))
-    assert {name: run.figures["link"][name] for name in ends} == ends
+    assert {name: getattr(run.figures.link, name) for name in ends} == ends
     assert run.landscape.steps == PriceSteps("0.50", 0.2)
     smooth = priced(learned(report=REPORT.model_copy(update={"unrivalled_share": 0.05, "lost_share": 0.1})))
-    assert smooth.figures["link"]["price_ladder"] is None
+    assert smooth.figures.link.price_ladder is None
     ends_reached = smooth.landscape.win_rate(np.zeros(2), np.full(2, 2.0), np.array([1e-9, 1e9]))
     assert ends_reached == pytest.approx([0.05, 0.9], abs=1e-6)
 
@@ -367,27 +372,27 @@ def cells(**columns) -> pd.DataFrame:
 
 
 def test_the_active_runs_bids_are_found_by_the_same_key_and_its_fallback_elsewhere():
-    active = PlannedBids(("adspace", "os"), {"a|ios": 4.0, "a|android": 9.0}, 6.0, {})
+    active = PlannedBids(("adspace", "os"), {"a|ios": 4.0, "a|android": 9.0}, 6.0)
     found = previous_bids(active, cells(), ["adspace", "os"])
     assert found == pytest.approx({"a|ios": 4.0, "a|android": 9.0, "b|ios": 6.0, "b|%EMPTY": 6.0})
 
 
 def test_under_another_key_a_segment_has_the_mean_of_the_bids_on_its_parts():
-    active = PlannedBids(("os",), {"ios": 4.0, "android": 9.0}, 6.0, {})
+    active = PlannedBids(("os",), {"ios": 4.0, "android": 9.0}, 6.0)
     found = previous_bids(active, cells(), ["adspace"])
     assert found["a"] == pytest.approx(np.exp((100 * np.log(4) + 300 * np.log(9)) / 400))
     assert found["b"] == pytest.approx(np.sqrt(4.0 * 6.0))
 
 
 def test_a_key_that_cannot_be_built_any_more_compares_with_nothing():
-    assert previous_bids(PlannedBids(("browser",), {}, 6.0, {}), cells(), ["adspace"]) is None
+    assert previous_bids(PlannedBids(("browser",), {}, 6.0), cells(), ["adspace"]) is None
 
 
 def test_the_daily_step_is_carried_to_another_key_beside_the_plan():
-    plan = PlannedBids(("os",), {"ios": 4.0, "android": 9.0}, 6.0, {}, {"ios": 5.0, "android": 8.0})
+    plan = PlannedBids(("os",), {"ios": 4.0, "android": 9.0}, 6.0, EarlierFigures(), {"ios": 5.0, "android": 8.0})
     active = active_bids(plan, cells(), ["adspace"])
     assert active.planned_cpm["a"] == pytest.approx(np.exp((100 * np.log(4) + 300 * np.log(9)) / 400))
     assert active.step_from_cpm["a"] == pytest.approx(np.exp((100 * np.log(5) + 300 * np.log(8)) / 400))
     assert active.fallback_cpm == 6.0
     assert active_bids(None, cells(), ["adspace"]) is None
-    assert active_bids(PlannedBids(("browser",), {}, 6.0, {}), cells(), ["adspace"]) is None
+    assert active_bids(PlannedBids(("browser",), {}, 6.0), cells(), ["adspace"]) is None

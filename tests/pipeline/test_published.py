@@ -163,7 +163,7 @@ def test_pricing_settings_and_features_are_those_of_the_run(publisher: Publisher
     published = publisher.read(publisher.publish(target_margin=0.2, value_trust=0.95))
     assert published.pricing == priced.pricing
     assert published.features == FEATURES
-    assert dict(published.metrics) == metrics_of(priced) and dict(published.snapshot) == snapshot_of(priced)
+    assert dict(published.metrics) == metrics_of(priced) and published.config.model_dump() == snapshot_of(priced)
 
 
 def test_the_win_rate_curves_are_made_again_with_the_mix_of_multipliers(publisher: Publisher):

@@ -13,8 +13,9 @@ from pipeline.conftest import FinishedRun
 from pipeline.driver import NOW, STEPS, Pipeline
 
 from optimizer.control_plane import deployments, registry
+from optimizer.control_plane.audit import system
+from optimizer.core.records import run_files
 from optimizer.errors import RunStateError
-from optimizer.runs import staging
 from optimizer.steps.promote import promote
 
 TOMORROW = NOW + timedelta(days=1)
@@ -106,7 +107,7 @@ def test_a_second_run_of_the_same_day_moves_bids_no_further_than_the_first_may(
     handle = pipeline.open("again", now=NOW + timedelta(hours=5), target_win_rate=0.6)
     for name in ("extract", "select_features", "train_models", "compute_bids"):
         pipeline.step(handle, name, now=NOW + timedelta(hours=5))
-    bids = handle.staging(pipeline.systems).get_frame(staging.BIDS).set_index("segment_key")
+    bids = handle.staging(pipeline.systems).get_frame(run_files.BIDS).set_index("segment_key")
     first = table(first_run.pipeline, first_run.handle).set_index("segment_key").reindex(bids.index)
     assert bids["step_from_cpm"].to_numpy() == pytest.approx(first["step_from_cpm"].to_numpy(), rel=1e-6)
     before = first["step_from_cpm"]
@@ -126,7 +127,7 @@ def test_promoting_the_second_run_takes_all_traffic_and_keeps_the_history(
     second_run: tuple[Pipeline, Any], new_pipeline: Callable[..., Pipeline]
 ):
     pipeline = new_pipeline(copy_of=second_run[0])
-    promoted = promote(second_run[1], systems=pipeline.systems, deployed_by="test", now=TOMORROW, approved_by="anna")
+    promoted = promote(second_run[1], systems=pipeline.systems, author=system("test"), now=TOMORROW, approved_by="anna")
     assert promoted["is_promoted"], promoted["reason"]
     history = deployments.read_history(pipeline.systems.engine, "drugs_hcp")
     assert [(item.run_id, item.is_active) for item in history] == [

@@ -1,16 +1,15 @@
 """What a run of the pipeline tells a real tracking service, and what it does without one."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 
 import pytest
 from pipeline.conftest import FinishedRun
 from pipeline.driver import NOW, Pipeline
 from servers.postgres import postgres_server
-from servers.tracking import Tracking, serving, tracking
+from servers.tracking import Tracking, client, serving, settings, tracking
 
 from lab.stack.ports import PortClaims
 from optimization_tracking.app import create_app
@@ -22,18 +21,7 @@ from optimizer.errors import EmptyWindowError, RunStateError
 from optimizer.names import TRACKING_PREFIX
 from optimizer.runs.handle import RunHandle
 
-__all__ = ["postgres_server", "tracking"]
-
-
-@pytest.fixture
-def settings(tracking: Tracking, tmp_path: Path) -> ClientSettings:
-    return ClientSettings(tracking.base_url, tracking.keys["shop"], queue_folder=tmp_path / "queue")
-
-
-@pytest.fixture
-def client(settings: ClientSettings) -> Iterator[TrackingClient]:
-    with TrackingClient(settings) as client:
-        yield client
+__all__ = ["client", "postgres_server", "settings", "tracking"]
 
 
 def tracked(pipeline: Pipeline, settings: ClientSettings, *, flush_s: float = 30) -> Pipeline:

@@ -13,6 +13,8 @@ from pipeline.conftest import FinishedRun
 from pipeline.driver import ENTITY, NOW, Pipeline
 
 from optimizer.control_plane import deployments
+from optimizer.control_plane.audit import Author, system
+from optimizer.core.records import run_files
 from optimizer.errors import ArtifactError, DataError
 from optimizer.runs import staging
 from optimizer.runs.handle import RunHandle
@@ -29,7 +31,10 @@ class Staged:
         self.pipeline, self.run, self.stage = pipeline, run, run.staging(pipeline.systems)
         self.kept = {
             name: pipeline.systems.store.get_bytes(run.staging_uri + name)
-            for name in (staging.BIDS, staging.BID_FIGURES, staging.DOMAINS, staging.NPIS)
+            for name in (
+                *(run_files.BIDS, run_files.BID_FIGURES, run_files.DOMAINS, run_files.NPIS),
+                *(run_files.WIN_MODEL, run_files.SELECTION, run_files.BACKTEST),
+            )
         }
 
     def restore(self) -> None:
@@ -39,14 +44,14 @@ class Staged:
     def change(self, name: str, change: Callable[[pd.DataFrame], pd.DataFrame], *, note_checksum: bool) -> None:
         stored = self.stage.put_frame(name, change(self.stage.get_frame(name)))
         if note_checksum:
-            figures = self.stage.get_json(staging.BID_FIGURES)
+            figures = self.stage.get_json(run_files.BID_FIGURES)
             figures["checksums"][name] = stored.sha256
-            self.stage.put_json(staging.BID_FIGURES, figures)
+            self.stage.put_json(run_files.BID_FIGURES, figures)
 
     def validate(self) -> list[str]:
         """Return the names of the checks that fail the run."""
         self.pipeline.step(self.run, "validate")
-        checks = self.stage.get_json(staging.VALIDATION)["checks"]
+        checks = self.stage.get_json(run_files.VALIDATION)["checks"]
         return [check["name"] for check in checks if check["verdict"] == "failed"]
 
 
@@ -68,9 +73,10 @@ def staged(priced: Staged) -> Iterator[Staged]:
 
 def test_files_as_they_were_computed_pass(staged: Staged):
     assert staged.validate() == []
-    validation = staged.stage.get_json(staging.VALIDATION)
+    validation = staged.stage.get_json(run_files.VALIDATION)
     assert (
-        validation["checksums"][staging.BIDS] == staged.stage.get_json(staging.BID_FIGURES)["checksums"][staging.BIDS]
+        validation["checksums"][run_files.BIDS]
+        == staged.stage.get_json(run_files.BID_FIGURES)["checksums"][run_files.BIDS]
     )
 
 
@@ -79,16 +85,16 @@ def scale(column: str, factor: float) -> Callable[[pd.DataFrame], pd.DataFrame]:
 
 
 TAMPERED = {
-    "ten times": (staging.BIDS, scale("suggested_bid_cpm", 10), "bids_outside_bounds"),
-    "all equal": (staging.BIDS, lambda bids: bids.assign(suggested_bid_cpm=10.0), "jitter_excess"),
-    "a tenth": (staging.BIDS, lambda bids: bids.iloc[::10], "segment_rows_missing"),
+    "ten times": (run_files.BIDS, scale("suggested_bid_cpm", 10), "bids_outside_bounds"),
+    "all equal": (run_files.BIDS, lambda bids: bids.assign(suggested_bid_cpm=10.0), "jitter_excess"),
+    "a tenth": (run_files.BIDS, lambda bids: bids.iloc[::10], "segment_rows_missing"),
     "nine tenths missing": (
-        staging.BIDS,
+        run_files.BIDS,
         lambda bids: bids.assign(suggested_bid_cpm=bids["suggested_bid_cpm"].where(np.arange(len(bids)) % 10 == 0)),
         "bids_missing",
     ),
-    "domains doubled": (staging.DOMAINS, scale("multiplier", 2), "multipliers_outside_bounds"),
-    "NPIs without multiplier": (staging.NPIS, scale("multiplier", np.nan), "multipliers_outside_bounds"),
+    "domains doubled": (run_files.DOMAINS, scale("multiplier", 2), "multipliers_outside_bounds"),
+    "NPIs without multiplier": (run_files.NPIS, scale("multiplier", np.nan), "multipliers_outside_bounds"),
 }
 
 
@@ -107,9 +113,18 @@ def test_changed_files_fail_though_their_checksum_was_changed_too(
     assert check in failed and "changed_tables" not in failed
 
 
+@pytest.mark.parametrize("name", [run_files.WIN_MODEL, run_files.SELECTION, run_files.BACKTEST])
+def test_upload_refuses_models_and_records_that_changed_after_validation(staged: Staged, name: str):
+    assert staged.validate() == []
+    store, uri = staged.pipeline.systems.store, staged.run.staging_uri + name
+    store.put_bytes(uri, store.get_bytes(uri) + b" ")
+    with pytest.raises(ArtifactError, match=f"{name} changed after it was validated"):
+        staged.pipeline.step(staged.run, "upload")
+
+
 def test_upload_publishes_what_was_validated_and_nothing_else(staged: Staged):
     assert staged.validate() == []
-    staged.change(staging.BIDS, scale("suggested_bid_cpm", 1.01), note_checksum=False)
+    staged.change(run_files.BIDS, scale("suggested_bid_cpm", 1.01), note_checksum=False)
     with pytest.raises(ArtifactError, match=r"bids\.parquet changed after it was validated .* clear the task validate"):
         staged.pipeline.step(staged.run, "upload")
     assert staged.pipeline.systems.store.list_keys(staged.run.output_uri) == []
@@ -118,7 +133,7 @@ def test_upload_publishes_what_was_validated_and_nothing_else(staged: Staged):
 def change_cells(pipeline: Pipeline, run: RunHandle, change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
     """Replace the extracted cells, as if the warehouse had held others."""
     stage = run.staging(pipeline.systems)
-    name = stage.get_json(staging.TOTALS)["files"][staging.SEGMENT_CELLS]
+    name = stage.get_json(run_files.TOTALS)["files"][run_files.SEGMENT_CELLS]
     stage.put_frame(name, change(stage.get_frame(name)))
 
 
@@ -205,7 +220,7 @@ def test_a_warning_that_holds_keeps_the_run_from_going_live_automatically(
     assert [item.run_id for item in active] == [first_run.handle.run_id]
     assert pipeline.close(f"warned {promotion}")["validation"] == "passed with 1 warning"
     by_hand = deployments.deploy(
-        pipeline.systems.engine, entity_code=ENTITY, split={run.run_id: 100}, deployed_by="anna", now=LATER
+        pipeline.systems.engine, entity_code=ENTITY, split={run.run_id: 100}, author=Author("anna"), now=LATER
     )
     assert [item.run_id for item in by_hand] == [run.run_id]
 
@@ -219,7 +234,7 @@ def test_a_person_may_approve_a_run_that_warnings_hold(after_first_run: Pipeline
     assert "validation **passed with 1 warning**" in request.body
     assert "1 would keep it from going live without approval" in request.body
     assert "`orphan_view_share`" in request.body and "check that BIDS and VIEWS are loaded" in request.body
-    promoted = promote(run, systems=after_first_run.systems, deployed_by="airflow", now=LATER, approved_by="anna")
+    promoted = promote(run, systems=after_first_run.systems, author=system("test"), now=LATER, approved_by="anna")
     assert promoted["is_promoted"]
 
 
@@ -228,8 +243,8 @@ def warned_run(pipeline: Pipeline, *, promotion: str) -> RunHandle:
     run = pipeline.open(f"warned {promotion}", now=LATER, promotion=promotion, daily_step_limit=0.05)
     pipeline.step(run, "extract", now=LATER)
     stage = run.staging(pipeline.systems)
-    totals = stage.get_json(staging.TOTALS)
-    stage.put_json(staging.TOTALS, totals | {"orphan_views": totals["orphan_views"] + 2_000})
+    totals = stage.get_json(run_files.TOTALS)
+    stage.put_json(run_files.TOTALS, totals | {"orphan_views": totals["orphan_views"] + 2_000})
     for name in (*PRICED[1:], "validate"):
         pipeline.step(run, name, now=LATER)
     keep_only_warning(stage, "orphan_view_share")
@@ -240,12 +255,12 @@ def warned_run(pipeline: Pipeline, *, promotion: str) -> RunHandle:
 
 def keep_only_warning(stage: staging.Staging, name: str) -> None:
     """Let every other check pass, whatever so short a log makes of it."""
-    validation = stage.get_json(staging.VALIDATION)
+    validation = stage.get_json(run_files.VALIDATION)
     held = next(check for check in validation["checks"] if check["name"] == name)
     assert held["verdict"] == "holds"
     others = [check | {"verdict": "passed", "is_passed": True} for check in validation["checks"] if check is not held]
     warnings = [text for text in validation["warnings"] if text.startswith(name)]
-    stage.put_json(staging.VALIDATION, validation | {"checks": [*others, held], "warnings": warnings})
+    stage.put_json(run_files.VALIDATION, validation | {"checks": [*others, held], "warnings": warnings})
 
 
 def test_the_verdicts_stand_in_the_figures_of_the_run(first_run: FinishedRun):
@@ -256,10 +271,12 @@ def test_the_verdicts_stand_in_the_figures_of_the_run(first_run: FinishedRun):
 
 
 def test_staged_files_are_only_read_as_they_were_pinned(staged: Staged, tmp_path: Path):
-    checksums = staged.stage.checksums_of([staging.BIDS, staging.BID_FIGURES, "missing.json"])
-    assert set(checksums) == {staging.BIDS, staging.BID_FIGURES}
+    checksums = staged.stage.checksums_of([run_files.BIDS, run_files.BID_FIGURES, "missing.json"])
+    assert set(checksums) == {run_files.BIDS, run_files.BID_FIGURES}
     pinned = staged.stage.pinned(checksums)
-    assert json.dumps(pinned.get_json(staging.BID_FIGURES)) == json.dumps(staged.stage.get_json(staging.BID_FIGURES))
-    staged.stage.put_json(staging.BID_FIGURES, {})
+    assert json.dumps(pinned.get_json(run_files.BID_FIGURES)) == json.dumps(
+        staged.stage.get_json(run_files.BID_FIGURES)
+    )
+    staged.stage.put_json(run_files.BID_FIGURES, {})
     with pytest.raises(ArtifactError, match=r"bids\.json changed after it was validated"):
-        pinned.get_json(staging.BID_FIGURES)
+        pinned.get_json(run_files.BID_FIGURES)

@@ -10,7 +10,7 @@ from pipeline.driver import FIRST_DAY, Pipeline
 
 from optimizer.core.landscape.jitter import RandomnessTest, Variation
 from optimizer.core.landscape.slope import Slope
-from optimizer.runs import staging
+from optimizer.core.records import run_files
 
 
 @pytest.mark.parametrize("days", [1, 4])
@@ -27,9 +27,9 @@ def test_a_log_of_a_few_days_is_learned_from_by_blocks_of_hours_and_bid_on(
     assert found["select_features"]["features"][0] == "internal_adspace_id"
     assert found["compute_bids"]["segments_count"] > 0
     stage = run.staging(pipeline.systems)
-    figures, bids = stage.get_json(staging.BID_FIGURES), stage.get_frame(staging.BIDS)
+    figures, bids = stage.get_json(run_files.BID_FIGURES), stage.get_frame(run_files.BIDS)
     # No earlier run bid in this log, so no slope is known: the first run holds the log's bids and varies them.
-    assert stage.get_json(staging.VARIATION)["source"] == "none" and figures["is_learning"]
+    assert stage.get_json(run_files.VARIATION)["source"] == "none" and figures["is_learning"]
     assert set(bids["reason"]) == {"held"} and bids["is_served"].all()
     assert (bids["wanted_bid_cpm"] == bids["usual_bid_cpm"]).all() and figures["jitter_spread"] > 0.05
     if days == 4:

@@ -22,6 +22,8 @@ from optimizer.presentation import formats
         (formats.change, -0.00001, "0.0\N{NO-BREAK SPACE}%"),
         (formats.points, -0.02, "\N{MINUS SIGN}2.0\N{NO-BREAK SPACE}pp"),
         (formats.count, 141_775, "141,775"),
+        (formats.significant, 0.012344, "0.0123"),
+        (formats.significant, 15.0, "15"),
         (formats.segments, 1, "1 segment"),
         (formats.segments, 1529, "1,529 segments"),
         (formats.measure, 0.012344, "0.01234"),

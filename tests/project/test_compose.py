@@ -263,7 +263,7 @@ def test_the_connections_of_the_documentation_are_json_of_the_types_that_the_fil
 def test_the_documentation_has_every_file_of_dags_installed_and_the_scheduled_ones_watched():
     text = PRODUCTION.read_text()
     needed, watched = (
-        text.split(f"\n## {title}\n")[1].split("\n## ")[0] for title in ("What Airflow needs", "What to watch")
+        text.split(f"\n## {title}\n")[1].split("\n## ")[0] for title in ("What Airflow needs", "Monitor")
     )
     rows = re.findall(r"^\| `(dags/\w+\.py)` \|", needed, re.MULTILINE)
     assert sorted(rows) == sorted(f"dags/{file.name}" for file in (PROJECT / "dags").glob("*.py"))

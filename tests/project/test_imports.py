@@ -105,6 +105,11 @@ def touches(name: str, library: str) -> bool:
     return name == library or name.startswith(library + ".")
 
 
+def output_of(code: str) -> str:
+    """Return what a Python of its own prints that runs the code."""
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
 def forbidden(files: list[Path], libraries: set[str]) -> list[str]:
     return [
         f"{file.relative_to(PROJECT)} imports {name}"
@@ -181,8 +186,7 @@ def test_the_core_and_the_control_plane_load_without_airflow_lightgbm_and_driver
         "import sys, optimizer.core.pricing.bids, optimizer.core.landscape.features, optimizer.control_plane.runs;"
         "print(sorted({'airflow', 'lightgbm', 'boto3', 'snowflake.connector', 'mysql', 'pymysql'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert output_of(code) == "[]"
 
 
 def test_the_bidder_loads_with_what_it_needs_alone():
@@ -192,8 +196,7 @@ def test_the_bidder_loads_with_what_it_needs_alone():
         "heavy = {'airflow', 'alembic', 'lightgbm', 'matplotlib', 'numpy', 'pandas', 'scipy', 'snowflake.connector'};"
         "print(sorted(heavy & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert output_of(code) == "[]"
 
 
 def test_the_tracking_client_loads_with_httpx_pydantic_and_tenacity_alone():
@@ -203,8 +206,7 @@ def test_the_tracking_client_loads_with_httpx_pydantic_and_tenacity_alone():
         "service = {'airflow', 'alembic', 'fastapi', 'jinja2', 'numpy', 'psycopg', 'sqlalchemy', 'starlette', 'typer'};"
         "print(sorted(service & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert output_of(code) == "[]"
 
 
 def test_airflow_finds_one_plugin_and_ignores_the_rest_of_the_package():

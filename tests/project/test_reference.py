@@ -1,17 +1,14 @@
-import inspect
 import re
 
 import pytest
 
 from lab.reference.markdown import table
-from lab.reference.metrics import KEYS, SECTIONS, sections_written
+from lab.reference.metrics import SECTIONS, sections_written
 from lab.reference.packages import layers
 from lab.reference.pages import FOLDER, render_pages
 from lab.reference.tables import read_notes
 from optimizer.control_plane.tables import VERSION_TABLE, metadata
 from optimizer.core.config.settings import RunSettings
-from optimizer.core.live.performance import LIVE
-from optimizer.deployment.monitor import live_metrics
 from optimizer.sql_files import sql_folder
 
 
@@ -21,17 +18,12 @@ def test_the_reference_pages_are_what_the_code_says_now():
 
 
 def test_every_section_of_a_runs_metrics_is_explained():
-    assert set(SECTIONS) == {*sections_written(), LIVE}
+    assert set(SECTIONS) == sections_written().keys()
 
 
 def test_a_sections_meaning_names_keys_that_are_written_or_configured():
     for section, names in sections_written().items():
         assert set(re.findall(r"`(\w+)`", SECTIONS[section])) <= {*names, *RunSettings.model_fields}, section
-
-
-def test_the_keys_of_the_live_section_are_those_that_the_monitor_writes():
-    written = set(re.findall(r"\{name\}(_\w+)\"", inspect.getsource(live_metrics)))
-    assert written and set(re.findall(r"`(_\w+)`", KEYS[LIVE])) == written
 
 
 def test_every_comment_of_the_schema_belongs_to_a_table_and_a_column_of_the_code():

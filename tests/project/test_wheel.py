@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import textwrap
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -254,6 +256,42 @@ def test_airflow_loads_the_dags_the_plugin_and_the_statements(install, tmp_path)
     )
     done = run("python", "-c", code)
     assert done.stdout.endswith("optimizer True\n"), done.stderr
+    airflow_finds_the_plugin_once(run)
+    airflow_reads_the_documented_dag_file(run, tmp_path)
+
+
+def airflow_finds_the_plugin_once(run: Run) -> None:
+    code = (
+        "import sys\n"
+        "from airflow import plugins_manager\n"
+        "(plugin,) = [one for one in plugins_manager.get_plugin_info() if one['name'] == 'optimizer']\n"
+        "apps, _ = plugins_manager.get_fastapi_plugins()\n"
+        "print(plugins_manager.get_import_errors(), [app['url_prefix'] for app in apps])\n"
+        "plugin = next(one for one in plugins_manager._get_plugins()[0] if one.name == 'optimizer')\n"
+        "sys.modules['psycopg_pool'] = None\n"
+        "print(plugin.fastapi_apps)"
+    )
+    done = run("python", "-c", code, AIRFLOW__CORE__LOAD_EXAMPLES="False")
+    assert done.stdout.endswith("{} ['/api/optimization']\n[]\n"), done.stdout + done.stderr
+
+
+def airflow_reads_the_documented_dag_file(run: Run, folder: Path) -> None:
+    (text,) = re.findall(r"```python\n(.*?)```", (PROJECT / "docs" / "production.md").read_text(), flags=re.DOTALL)
+    (folder / "dags").mkdir()
+    (folder / "dags" / "optimizer_dags.py").write_text(textwrap.dedent(text))
+    database = folder / "control_plane.db"
+    assert run("optimizer", "migrate", OPTIMIZER_CONTROL_PLANE_URL=f"sqlite:///{database}").returncode == 0
+    code = (
+        "from airflow.dag_processing.dagbag import DagBag\n"
+        f"bag = DagBag({str(folder / 'dags')!r}, safe_mode=True)\n"
+        "print(sorted(bag.dag_ids), bag.import_errors)"
+    )
+    done = run(
+        *("python", "-c", code),
+        AIRFLOW__CORE__LOAD_EXAMPLES="False",
+        AIRFLOW_CONN_OPTIMIZER_CONTROL_PLANE=json.dumps({"conn_type": "sqlite", "host": str(database)}),
+    )
+    assert done.stdout.endswith("['deploy', 'monitor', 'pending_runs'] {}\n"), done.stdout + done.stderr
 
 
 def imports_all_of(extra: str, run: Run) -> None:

@@ -9,6 +9,10 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
+from optimizer.core.checks.outcome import CheckRecord, Severity
+from optimizer.core.landscape.features import FeatureScore
+from optimizer.core.pricing.backtest import Backtest
+from optimizer.core.pricing.backtest_estimate import QuantityComparison
 from optimizer.reporting.page import render_report
 from optimizer.reporting.report_data import RunStory
 
@@ -63,39 +67,51 @@ def without_bids(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(**nothing, expected_win_rate=0.0, reason="no_bid_floor", is_served=False)
 
 
-def check(name: str, *, is_passed: bool = True, severity: str = "hard", message: str = "") -> dict[str, Any]:
-    return {
-        "name": name,
-        "severity": severity,
-        "figure": 0.0321,
-        "relation": "<=",
-        "limit": 0.08,
-        "is_passed": is_passed,
-        "message": message,
-    }
+def check(name: str, *, is_passed: bool = True, severity: Severity = "hard", message: str = "") -> CheckRecord:
+    return CheckRecord(
+        name=name,
+        severity=severity,
+        figure=0.0321,
+        relation="<=",
+        limit=0.08,
+        is_passed=is_passed,
+        message=message,
+    )
 
 
-def feature(name: str, **changes: Any) -> dict[str, Any]:
-    return {
-        "feature_name": name,
-        "signal_score": 120.5,
-        "gain": 31.25,
-        "gain_lower": 28.5,
-        "is_selected": True,
-        "is_anchor": False,
-        "reason": "lowers the error on later days",
-    } | changes
+def feature(name: str, **changes: Any) -> FeatureScore:
+    usual = FeatureScore(
+        feature_name=name,
+        signal_score=120.5,
+        gain=31.25,
+        gain_lower=28.5,
+        is_selected=True,
+        is_anchor=False,
+        reason="lowers the error on later days",
+    )
+    return replace(usual, **changes)
 
 
-def backtest(**changes: Any) -> dict[str, Any]:
-    rows = [
+def backtest(**changes: Any) -> Backtest:
+    rows = (
         _backtest_row("win_rate", (0.27, 0.26, 0.28), (0.30, 0.29, 0.31), (0.03, 0.02, 0.04)),
         _backtest_row("spend", (1712.3, 1650.0, 1780.0), (1790.2, 1700.0, 1900.0), (77.9, -10.0, 160.0)),
         _backtest_row("cpm", (14.2, 14.0, 14.4), (14.6, 14.3, 14.9), (0.4, 0.1, 0.7)),
         _backtest_row("surplus", (-112.3, None, None), (90.25, None, None), (202.55, None, None)),
         _backtest_row("margin", (0.30, 0.28, 0.32), (0.31, 0.28, 0.34), (0.01, -0.02, 0.04)),
-    ]
-    return {"is_supported": True, "reason": "", "days": 7, "effective_sample_size": 18_234.4, "rows": rows} | changes
+    )
+    usual = Backtest(
+        is_supported=True,
+        reason="",
+        days=7,
+        requests=25_000,
+        effective_sample_size=18_234.4,
+        supported_share=0.9,
+        replay_low=0.2,
+        replay_high=0.4,
+        rows=rows,
+    )
+    return replace(usual, **changes)
 
 
 def story(**changes: Any) -> RunStory:
@@ -203,8 +219,8 @@ def read(told: RunStory) -> Page:
     return Page(render_report(told))
 
 
-def _backtest_row(quantity: str, *sides: tuple[float | None, float | None, float | None]) -> dict[str, Any]:
-    row: dict[str, Any] = {"quantity": quantity}
+def _backtest_row(quantity: str, *sides: tuple[float | None, float | None, float | None]) -> QuantityComparison:
+    figures: dict[str, float | None] = {}
     for side, (value, low, high) in zip(("active", "new", "difference"), sides, strict=True):
-        row |= {side: value, f"{side}_low": low, f"{side}_high": high}
-    return row
+        figures |= {side: value, f"{side}_low": low, f"{side}_high": high}
+    return QuantityComparison(quantity, **figures)

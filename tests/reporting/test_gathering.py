@@ -1,6 +1,5 @@
 """From the staged files of a run to its story and its page."""
 
-import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,19 +8,45 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from core.noted_figures import bid_figures
 from reporting.stories import REFERENCE_CPM, Page, backtest, bid_table, check, feature
 
 from optimizer.core.config.settings import RunSettings
+from optimizer.core.landscape.features import Selection
+from optimizer.core.records import run_files
+from optimizer.core.records.config_snapshot import ConfigSnapshot, RunInputs
+from optimizer.core.records.validation import Validation
+from optimizer.core.records.window_totals import StagedLog
 from optimizer.reporting.page import render_report
 from optimizer.reporting.report_data import RunStory
-from optimizer.runs import staging
+from optimizer.runs import artifacts, staging
 from optimizer.runs.handle import RunHandle
 from optimizer.runs.report_inputs import gather_story
+from optimizer.runs.staged_run import StagedRun
 from optimizer.training.job import TrainingReport
 
 LINK = {"shifts": [0.0, 2.0], "shares": [0.25, 0.75], "unrivalled_share": 0.1}
 BLANK = {bool: False, int: 1, float: 1.0, str: "2026-01-05"}
 NPIS = ["1942387654", "1033214455", "1578890012"]
+LOG = StagedLog(
+    bid_rows=5,
+    distinct_bids=5,
+    usable_bids=5,
+    zero_bids=0,
+    first_bid_ts="2026-01-06 00:00:00",
+    last_bid_ts="2026-03-06 23:59:00",
+    joined_views=2,
+    duplicate_views=0,
+    joined_clicks=0,
+    orphan_views=0,
+    orphan_clicks=0,
+    candidate_features=("os_code",),
+    rows={},
+    files={},
+    days=(),
+    earlier_runs={},
+    earlier_forecasts={},
+)
 RUN = RunHandle(
     run_id="20260307_060000",
     run_code="20260307_060000",
@@ -62,30 +87,45 @@ def stage() -> staging.Staging:
     blank = {name: BLANK.get(annotation) for name, annotation in required.items()}
     bins = [{"predicted": 0.2, "observed": 0.25, "bids": 400.0}]
     lists: dict[str, Any] = {"held_out": [], "day_levels": []}
-    stage.put_json(staging.TRAINING, blank | {"reference_cpm": REFERENCE_CPM, "calibration": bins} | lists)
+    stage.put_json(run_files.TRAINING, blank | {"reference_cpm": REFERENCE_CPM, "calibration": bins} | lists)
     table = bid_table().drop(columns=["mean_bid_cpm", "recent_win_rate"])
-    stage.put_frame(staging.BIDS, table.assign(usual_bid_cpm=9.5))
-    stage.put_json(staging.BID_FIGURES, {"shadow_price_cpm": 3.5, "link": LINK})
-    stage.put_json(staging.SELECTION, {"features": ["os_code"], "scores": [feature("os_code")]})
-    checks = [check("join_rate"), check("calibration_error", is_passed=False)]
-    checks[1]["message"] = "look for a market change; then run again"
-    validation = {"is_passed": False, "checks": checks, "target_sentence": "target_win_rate 0.4 cannot be reached"}
-    stage.put_json(staging.VALIDATION, validation)
-    stage.put_json(staging.BACKTEST, None)
-    stage.put_frame(staging.DOMAINS, pd.DataFrame({"domain": ["a.example"], "multiplier": [1.0], "bids": [5]}))
-    stage.put_frame(staging.NPIS, pd.DataFrame({"npi": NPIS, "multiplier": [1.4, 0.7, 1.1], "bids": [1, 2, 3]}))
+    stage.put_frame(run_files.BIDS, table.assign(usual_bid_cpm=9.5))
+    artifacts.BID_FIGURES.write(stage, bid_figures(shadow_price_cpm=3.5, link=LINK))
+    artifacts.SELECTION.write(stage, Selection(("os_code",), (feature("os_code"),)))
+    message = "look for a market change; then run again"
+    validation = Validation(
+        is_passed=False,
+        outcome="failed",
+        failures=(f"calibration_error is 0.0321, must be at most 0.08: {message}",),
+        warnings=(),
+        checks=(check("join_rate"), check("calibration_error", is_passed=False, message=message)),
+        checksums={},
+        target={},
+        target_sentence="target_win_rate 0.4 cannot be reached",
+    )
+    artifacts.VALIDATION.write(stage, validation)
+    artifacts.BACKTEST.write(stage, None)
+    artifacts.TOTALS.write(stage, LOG)
+    stage.put_frame(run_files.DOMAINS, pd.DataFrame({"domain": ["a.example"], "multiplier": [1.0], "bids": [5]}))
+    stage.put_frame(run_files.NPIS, pd.DataFrame({"npi": NPIS, "multiplier": [1.4, 0.7, 1.1], "bids": [1, 2, 3]}))
     return stage
 
 
 def gather(stage: staging.Staging, **settings: Any) -> RunStory:
-    inputs = {"data_start_dt": "2026-01-06T00:00:00+00:00", "data_end_dt": "2026-03-07T00:00:00+00:00"}
-    return gather_story(
-        stage,
-        run=RUN,
-        snapshot={"inputs": inputs | {"active_run_id": "20260306_060000"}},
-        settings=RunSettings(target_win_rate=0.4, **{"domain_enabled": True, "npi_enabled": True} | settings),
-        started_at=datetime(2026, 3, 7, 6, tzinfo=UTC),
+    inputs = RunInputs(
+        entity_code=RUN.entity_code,
+        object_id=1334,
+        version_code="v5",
+        active_run_id="20260306_060000",
+        recent_bids_per_day=(),
+        data_start_dt=datetime(2026, 1, 6, tzinfo=UTC),
+        data_end_dt=datetime(2026, 3, 7, tzinfo=UTC),
+        feature_macros=(),
     )
+    values = RunSettings(target_win_rate=0.4, **{"domain_enabled": True, "npi_enabled": True} | settings).model_dump()
+    snapshot = ConfigSnapshot(business=values, technical={}, static={}, sources={}, inputs=inputs)
+    run = StagedRun.of(RUN, snapshot=snapshot, stage=stage)
+    return gather_story(run, bids=stage.get_frame(run_files.BIDS), started_at=datetime(2026, 3, 7, 6, tzinfo=UTC))
 
 
 def test_the_story_tells_what_was_staged(stage):
@@ -95,7 +135,7 @@ def test_the_story_tells_what_was_staged(stage):
     assert (told.target_win_rate, told.win_rate_scope) == (0.4, "portfolio")
     assert gather(stage, win_rate_scope="segment").win_rate_scope == "segment"
     assert told.figures["shadow_price_cpm"] == 3.5
-    assert [feature["feature_name"] for feature in told.features] == ["os_code"]
+    assert [feature.feature_name for feature in told.features] == ["os_code"]
     assert told.calibration == [{"predicted": 0.2, "observed": 0.25, "bids": 400.0}]
     assert told.bids["mean_bid_cpm"].to_numpy() == pytest.approx(9.5)
     assert told.backtest is None
@@ -104,8 +144,8 @@ def test_the_story_tells_what_was_staged(stage):
 def test_a_failed_check_brings_what_to_do_next(stage):
     told = gather(stage)
     assert not told.is_passed
-    assert {item["name"]: item["message"] for item in told.checks} == {
-        "join_rate": check("join_rate")["message"],
+    assert {item.name: item.message for item in told.checks} == {
+        "join_rate": check("join_rate").message,
         "calibration_error": "look for a market change; then run again",
     }
 
@@ -117,8 +157,8 @@ def test_a_target_that_cannot_be_reached_is_told(stage):
 def test_a_run_that_learns_says_so_in_its_story_and_its_page(stage):
     assert gather(stage).learning_sentence is None
     identification = {"is_learning": 1.0, "learning_since": 20260303.0, "own_days": 4.0, "learning_days_left": 3.2}
-    known = {"shadow_price_cpm": 3.5, "link": LINK, "step_limit": 0.15, "identification": identification}
-    stage.put_json(staging.BID_FIGURES, known)
+    known = bid_figures(shadow_price_cpm=3.5, link=LINK, step_limit=0.15, identification=identification)
+    artifacts.BID_FIGURES.write(stage, known)
     told = gather(stage)
     assert told.learning_sentence.startswith("Learning since 2026-03-03: ")
     assert "within the daily step of 15 %" in told.learning_sentence and "about 3 days" in told.learning_sentence
@@ -140,8 +180,8 @@ def test_a_run_without_multipliers_tells_none(stage):
 
 
 def test_a_staged_backtest_is_told(stage):
-    stage.put_json(staging.BACKTEST, backtest())
-    assert gather(stage).backtest == json.loads(json.dumps(backtest()))
+    artifacts.BACKTEST.write(stage, backtest())
+    assert gather(stage).backtest == backtest()
 
 
 def test_the_curves_are_those_that_the_run_was_priced_on(stage):

@@ -9,6 +9,7 @@ from optimizer.core.landscape import jitter, randomness
 from optimizer.core.landscape.jitter import Variation
 from optimizer.core.landscape.randomness import RandomnessTest
 from optimizer.core.landscape.slope import Slope
+from optimizer.core.records.variation import VariationRecord
 from optimizer.reporting.learning import TESTS, learning_sentence, variation_sentence
 
 LEARNING = {
@@ -70,7 +71,7 @@ def test_the_log_of_a_task_says_what_varied_at_random_and_names_each_test_that_f
         RandomnessTest("placebo", float("inf"), "<=", 0.25, is_passed=False),
     )
     found = Variation("none", Slope(1.2, 0.6, False), own_days=1, own_bids=4_000.0, logged_bids=60_000.0, tests=tests)
-    assert variation_sentence(found.to_record()) == (
+    assert variation_sentence(VariationRecord.of(found)) == (
         "no random variation shows by itself how the win rate depends on the bid; 4,000 bids with this optimizer's "
         "jitter; 60,000 bids of others; slope 1.2, standard error 0.6; failed test placebo: not finite, must be "
         "<= 0.25; tomorrow's bids explain today's wins, so bids followed what wins depend on"
@@ -79,7 +80,7 @@ def test_the_log_of_a_task_says_what_varied_at_random_and_names_each_test_that_f
 
 @pytest.mark.parametrize("slope", [None, Slope(1.0, float("inf"), False)], ids=["nothing varied", "hardly a row"])
 def test_the_log_of_a_task_leaves_out_a_slope_that_is_not_known(slope: Slope | None):
-    assert "slope" not in variation_sentence(Variation("none", slope, own_days=0, own_bids=0.0).to_record())
+    assert "slope" not in variation_sentence(VariationRecord.of(Variation("none", slope, own_days=0, own_bids=0.0)))
 
 
 def test_every_test_of_the_logged_bids_has_its_meaning():

@@ -114,7 +114,7 @@ def test_where_each_segment_has_the_target_no_price_of_a_win_is_looked_for():
 
 
 def test_a_backtest_that_refused_says_why():
-    refused = read(story(backtest=backtest(is_supported=False, reason="only 12 auctions tell anything", rows=[])))
+    refused = read(story(backtest=backtest(is_supported=False, reason="only 12 auctions tell anything", rows=())))
     assert "refused to judge: only 12 auctions tell anything" in refused.section("backtest")
 
 

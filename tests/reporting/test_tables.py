@@ -111,6 +111,6 @@ def test_a_difference_is_clear_where_its_interval_leaves_nought_out():
     assert rows["CPM"].new.interval == "14.30 to 14.90"
 
 
-@pytest.mark.parametrize("told", [None, backtest(rows=[])])
+@pytest.mark.parametrize("told", [None, backtest(rows=())])
 def test_a_backtest_without_numbers_has_no_rows(told):
     assert tables.backtest_rows(story(backtest=told)) == []

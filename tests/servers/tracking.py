@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -23,6 +24,7 @@ from servers.postgres import PostgresServer
 
 from lab.stack.ports import PortClaims
 from optimization_tracking.app import create_app
+from optimization_tracking.client import ClientSettings, TrackingClient
 from optimization_tracking.connections import connect
 from optimization_tracking.keys import create_key, ensure_project
 from optimization_tracking.schema import migrate
@@ -98,6 +100,18 @@ def each_tracking(each_postgres_server: PostgresServer, request: pytest.FixtureR
         return
     with run_tracking(each_postgres_server) as service:
         yield service
+
+
+@pytest.fixture
+def settings(tracking: Tracking, tmp_path: Path) -> ClientSettings:
+    """Of a client of the session's service, in one of its projects, with a queue of its own."""
+    return ClientSettings(tracking.base_url, tracking.keys["shop"], queue_folder=tmp_path / "queue")
+
+
+@pytest.fixture
+def client(settings: ClientSettings) -> Iterator[TrackingClient]:
+    with TrackingClient(settings) as client:
+        yield client
 
 
 @contextmanager

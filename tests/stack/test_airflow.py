@@ -52,8 +52,7 @@ with DAG("due", schedule="@once", start_date=datetime(2026, 1, 1, tzinfo=UTC), i
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     project = tmp_path_factory.mktemp("project")
-    for folder in ("dags", "plugins"):
-        (project / folder).mkdir()
+    (project / "dags").mkdir()
     (project / "dags" / "trial.py").write_text(DAG)
     (project / "dags" / "due.py").write_text(DUE_DAG)
     (project / "dags" / "broken.py").write_text("import airflow\nraise ValueError('this dag is broken on purpose')\n")
@@ -113,7 +112,7 @@ def test_a_run_is_triggered_followed_and_repeated_through_the_api(airflow: Airfl
 
 
 def scheduled_runs(airflow: AirflowApi) -> list[str]:
-    return [run["run_type"] for run in airflow._request("GET", "/dags/due/dagRuns")["dag_runs"]]
+    return [run["run_type"] for run in airflow.request("GET", "/dags/due/dagRuns")["dag_runs"]]
 
 
 def test_due_schedules_run_only_on_a_stack_that_is_started_with_schedules(stack: LocalStack, airflow: AirflowApi):

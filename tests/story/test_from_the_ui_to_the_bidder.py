@@ -21,6 +21,7 @@ from optimizer.bidder.openrtb import OpenRtb, read_mapping
 from optimizer.bidder.refreshing import Refresher, require_success
 from optimizer.bidder.service import BidderService
 from optimizer.control_plane import deployments, registry, runs
+from optimizer.control_plane.audit import Author
 from optimizer.control_plane.engine import reading, transaction
 from optimizer.deployment.monitor import monitor_entity
 from optimizer.lifecycle.claims import claim_pending
@@ -88,7 +89,7 @@ def it_learns_and_is_validated(systems: StorySystems, run_id: str, *, now: datet
 
 
 def a_person_splits_the_traffic(systems: StorySystems) -> None:
-    by = {"entity_code": ENTITY, "deployed_by": "gaurav@company.com", "now": DEPLOYED_AT}
+    by = {"entity_code": ENTITY, "author": Author("gaurav@company.com"), "now": DEPLOYED_AT}
     deployments.deploy(systems.engines[APP], split=SPLIT, **by)
     with reading(systems.engines[UI]) as connection:
         assert dict(connection.exec_driver_sql(UI_SQL["ui_reads_split"]).all()) == SPLIT

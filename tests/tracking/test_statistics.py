@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+WAIT_S = 120
 TOTALS = ("iterations", "bestScore", "totalTokens", "totalCostUsd", "samplesEvaluated", "failedSamples", "avgLatencyMs")
 
 
@@ -94,7 +95,8 @@ def test_eight_writers_to_one_run_neither_deadlock_nor_lose_a_count(shop):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(WAIT_S)
+        assert not thread.is_alive()
     assert statuses == [201] * 200
     now = totals(shop, run["id"])
     assert (now["iterations"], now["totalTokens"], now["bestScore"]) == (200, 200, 24)
@@ -124,7 +126,8 @@ def test_statements_over_the_same_runs_in_opposite_order_do_not_deadlock(shop, t
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(WAIT_S)
+        assert not thread.is_alive()
     assert failures == []
     assert [totals(shop, run_id)["iterations"] for run_id in ids] == [60] * 6
 

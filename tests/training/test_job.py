@@ -18,17 +18,16 @@ from scipy.special import expit
 import optimizer
 from lab.stack.supervision import is_living
 from optimizer.core.landscape.cells import prepare_cells
+from optimizer.core.records import run_files
 from optimizer.errors import DataError, UnavailableError
 from optimizer.training.job import (
-    CLICK_MODEL_FILE,
     REPORT_FILE,
-    SEGMENTS_FILE,
-    WIN_MODEL_FILE,
     TrainingReport,
     run_training,
 )
 
 TRUE_SLOPE = 2.0
+WAIT_S = 60
 FEATURES = ("adspace", "region")
 
 
@@ -60,14 +59,14 @@ def test_the_same_seed_gives_the_same_models_and_figures(new_job, jittered: pd.D
     folder, report = trained
     again = new_job(jittered)
     assert run_training(again) == report
-    assert (again / WIN_MODEL_FILE).read_text() == (folder / WIN_MODEL_FILE).read_text()
-    assert pd.read_parquet(again / SEGMENTS_FILE).equals(pd.read_parquet(folder / SEGMENTS_FILE))
+    assert (again / run_files.WIN_MODEL).read_text() == (folder / run_files.WIN_MODEL).read_text()
+    assert pd.read_parquet(again / run_files.SEGMENTS).equals(pd.read_parquet(folder / run_files.SEGMENTS))
 
 
 def test_the_saved_model_never_falls_as_the_bid_rises(trained, jittered: pd.DataFrame):
     folder, report = trained
     cells = prepare_cells(jittered, FEATURES)
-    falls = in_fresh_interpreter(MONOTONE, folder / WIN_MODEL_FILE, cells["log_bid"].min(), cells["log_bid"].max())
+    falls = in_fresh_interpreter(MONOTONE, folder / run_files.WIN_MODEL, cells["log_bid"].min(), cells["log_bid"].max())
     assert float(falls) <= 1e-12
     assert report.largest_fall <= 1e-12
 
@@ -86,7 +85,7 @@ print(max(0.0, -numpy.diff(scores, axis=1).min()))
 
 
 def test_every_segment_comes_back_once_with_its_counts_and_a_level(trained, jittered: pd.DataFrame):
-    segments = pd.read_parquet(trained[0] / SEGMENTS_FILE)
+    segments = pd.read_parquet(trained[0] / run_files.SEGMENTS)
     assert not segments.duplicated([*FEATURES]).any()
     assert segments[["bids", "wins"]].sum().tolist() == jittered[["bids", "wins"]].sum().tolist()
     assert np.isfinite(segments["level"]).all()
@@ -105,7 +104,7 @@ def test_a_log_of_a_few_days_is_trained_on_by_blocks_of_hours(new_job, days):
     report = run_training(folder)
     assert report.wr_model_auc > 0.7 and report.wr_model_ece < 0.05
     assert report.train_until < report.calibrate_until < report.test_until
-    assert np.isfinite(pd.read_parquet(folder / SEGMENTS_FILE)["level"]).all()
+    assert np.isfinite(pd.read_parquet(folder / run_files.SEGMENTS)["level"]).all()
 
 
 def test_a_log_that_no_blocks_divide_is_refused_with_what_to_do(new_job):
@@ -115,7 +114,7 @@ def test_a_log_that_no_blocks_divide_is_refused_with_what_to_do(new_job):
 
 def test_no_clicks_give_no_click_model_and_no_error(trained):
     folder, report = trained
-    assert not (folder / CLICK_MODEL_FILE).exists()
+    assert not (folder / run_files.CLICK_MODEL).exists()
     assert report.ctr_model_auc is None
     assert (report.ctr_model_used, report.value_per_click) == (False, 0.0)
 
@@ -124,7 +123,7 @@ def test_a_log_with_clicks_values_them_and_judges_its_click_model(new_job):
     cells = logistic_cells(3, bids=30_000)
     folder = new_job(cells)
     report = run_training(folder)
-    assert (folder / CLICK_MODEL_FILE).exists()
+    assert (folder / run_files.CLICK_MODEL).exists()
     assert report.value_per_click == pytest.approx(5.0)
     assert report.global_click_rate == cells["clicks"].sum() / cells["wins"].sum()
     assert 0 < report.ctr_model_auc < 1
@@ -140,7 +139,7 @@ def test_flat_bids_are_held(new_job):
     folder = new_job(flat(logistic_cells(3, bids=8_000)))
     report = run_training(folder)
     assert report.is_held and report.is_slope_naive
-    segments = pd.read_parquet(folder / SEGMENTS_FILE)
+    segments = pd.read_parquet(folder / run_files.SEGMENTS)
     assert not segments["is_slope_identified"].any()
     assert segments["usual_bid_cpm"].to_numpy() == pytest.approx(8.0)
 
@@ -161,7 +160,7 @@ def test_the_ceiling_is_the_usual_one_unless_high_bids_show_another(new_job, sha
 
 
 def test_a_segment_has_its_usual_bid_and_the_traffic_of_its_latest_days(trained, jittered: pd.DataFrame):
-    segments = pd.read_parquet(trained[0] / SEGMENTS_FILE)
+    segments = pd.read_parquet(trained[0] / run_files.SEGMENTS)
     one = segments.iloc[5]
     rows = jittered[(jittered["adspace"] == one["adspace"]) & (jittered["region"] == one["region"])]
     usual = np.exp(np.log(rows["base_bid_cpm_sum"]).mean())
@@ -195,7 +194,8 @@ def test_a_killed_training_process_is_unavailable_so_that_the_task_is_retried(ne
     killer.start()
     with pytest.raises(UnavailableError, match="signal 9 ended the training process"):
         run_training(folder)
-    killer.join()
+    killer.join(WAIT_S)
+    assert not killer.is_alive()
 
 
 def test_a_training_process_ends_when_the_process_that_waits_for_it_is_killed(new_job, jittered: pd.DataFrame):

@@ -96,7 +96,7 @@ def test_a_silent_warehouse_is_unavailable_soon(systems: LocalStack):
         warehouse_errors("connecting to the warehouse"),
     ):
         snowflake.connector.connect(**login(systems) | {"port": closed_port(), "login_timeout": 3})
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 60
 
 
 def login(systems: LocalStack) -> dict[str, Any]:

@@ -22,6 +22,12 @@ GRANT SELECT ON opt_run_feature_macros TO 'optimizer_ui'@'%';
 GRANT SELECT ON opt_run_metrics TO 'optimizer_ui'@'%';
 GRANT SELECT ON opt_run_outputs TO 'optimizer_ui'@'%';
 GRANT SELECT, INSERT, UPDATE ON opt_deployments TO 'optimizer_ui'@'%';
+GRANT SELECT ON opt_canaries TO 'optimizer_ui'@'%';
+GRANT SELECT ON opt_live_daily TO 'optimizer_ui'@'%';
+GRANT SELECT ON opt_live_verdicts TO 'optimizer_ui'@'%';
+GRANT SELECT ON opt_live_savings TO 'optimizer_ui'@'%';
+GRANT SELECT ON opt_alerts TO 'optimizer_ui'@'%';
+GRANT SELECT ON opt_audit TO 'optimizer_ui'@'%';
 
 
 -- ------------------------------------------------------------------------------------------------------- optimizer_app
@@ -31,7 +37,7 @@ GRANT SELECT ON opt_schema_version TO 'optimizer_app'@'%'; -- to refuse tables o
 GRANT SELECT ON opt_master TO 'optimizer_app'@'%';
 GRANT SELECT ON opt_versions TO 'optimizer_app'@'%';
 GRANT SELECT ON opt_version_configs TO 'optimizer_app'@'%';
-GRANT SELECT, UPDATE (active_run_id) ON opt_entities TO 'optimizer_app'@'%'; -- UPDATE also allows its row lock
+GRANT SELECT, UPDATE (active_run_id, control_run_id) ON opt_entities TO 'optimizer_app'@'%'; -- UPDATE also allows its row lock
 GRANT SELECT ON opt_entity_configs TO 'optimizer_app'@'%';
 GRANT SELECT ON opt_feature_macros TO 'optimizer_app'@'%';
 GRANT SELECT, INSERT, UPDATE ON opt_runs TO 'optimizer_app'@'%';
@@ -43,6 +49,12 @@ GRANT SELECT, INSERT, DELETE ON opt_run_outputs TO 'optimizer_app'@'%';
 -- one section, and DELETE ... WHERE run_id = ... AND metric_section = ... has to read these two columns.
 GRANT SELECT (run_id, metric_section), INSERT, DELETE ON opt_run_metrics TO 'optimizer_app'@'%';
 GRANT SELECT, INSERT, UPDATE ON opt_deployments TO 'optimizer_app'@'%';
+GRANT SELECT, INSERT, UPDATE ON opt_canaries TO 'optimizer_app'@'%';
+GRANT SELECT, INSERT, DELETE ON opt_live_daily TO 'optimizer_app'@'%';
+GRANT SELECT, INSERT, DELETE ON opt_live_verdicts TO 'optimizer_app'@'%';
+GRANT SELECT, INSERT, DELETE ON opt_live_savings TO 'optimizer_app'@'%';
+GRANT SELECT, INSERT, UPDATE ON opt_alerts TO 'optimizer_app'@'%';
+GRANT SELECT, INSERT ON opt_audit TO 'optimizer_app'@'%'; -- rows are only added
 
 
 -- ---------------------------------------------------------------------------------------------------- optimizer_bidder

@@ -74,11 +74,13 @@ CREATE TABLE opt_entities (
     s3_base_path       VARCHAR(500) NOT NULL,               -- s3://bucket/prefix/; runs go to runs/<run_code>/ below it
     status             CHAR(1)      NOT NULL DEFAULT 'A',
     created_at         DATETIME(6)  NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
+    control_run_id     VARCHAR(64)  NULL,                   -- the run that the control share of the traffic bids
     PRIMARY KEY (entity_id),
     CONSTRAINT uq_opt_entities_entity_code UNIQUE (entity_code),
     INDEX ix_opt_entities_opt_id (opt_id),
     INDEX ix_opt_entities_current_version_id (current_version_id),
     INDEX ix_opt_entities_entity_id_active_run_id (entity_id, active_run_id),
+    INDEX ix_opt_entities_entity_id_control_run_id (entity_id, control_run_id),
     CONSTRAINT fk_opt_entities_opt_id FOREIGN KEY (opt_id) REFERENCES opt_master (opt_id),
     CONSTRAINT fk_opt_entities_current_version_id
         FOREIGN KEY (current_version_id) REFERENCES opt_versions (version_id),
@@ -167,10 +169,12 @@ CREATE TABLE opt_runs (
     CONSTRAINT ck_opt_runs_window CHECK (data_start_dt < data_end_dt)
 ) ENGINE = InnoDB CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 
--- With the entity in the key, an entity can only point at a run of its own.
+-- With the entity in the key, an entity can only point at runs of its own.
 ALTER TABLE opt_entities
     ADD CONSTRAINT fk_opt_entities_entity_id_active_run_id
-        FOREIGN KEY (entity_id, active_run_id) REFERENCES opt_runs (entity_id, run_id);
+        FOREIGN KEY (entity_id, active_run_id) REFERENCES opt_runs (entity_id, run_id),
+    ADD CONSTRAINT fk_opt_entities_entity_id_control_run_id
+        FOREIGN KEY (entity_id, control_run_id) REFERENCES opt_runs (entity_id, run_id);
 
 -- What the user set for this run alone.
 CREATE TABLE opt_run_configs (
@@ -255,6 +259,10 @@ CREATE TABLE opt_deployments (
     deactivated_at DATETIME(6)  NULL,                       -- NULL while active
     -- NULL for history, so the unique key below lets a run be active once and past any number of times.
     active_marker  SMALLINT     GENERATED ALWAYS AS (CASE WHEN is_active = 1 THEN 1 END) VIRTUAL,
+    source         VARCHAR(20)  NOT NULL DEFAULT 'manual',  -- manual, scheduled, canary, control or rollback
+    canary_run_id  VARCHAR(64)  NULL,                       -- the run that the split tries; NULL where it tries none
+    is_pinned      BOOLEAN      NOT NULL DEFAULT 0,         -- 1: scheduled runs do not replace the split
+    comment        VARCHAR(1000) NOT NULL DEFAULT '',       -- why, in the words of the person who deployed
     PRIMARY KEY (deployment_id),
     CONSTRAINT uq_opt_deployments_entity_id_run_id_active_marker UNIQUE (entity_id, run_id, active_marker),
     INDEX ix_opt_deployments_entity_id_is_active (entity_id, is_active),
@@ -262,7 +270,162 @@ CREATE TABLE opt_deployments (
     CONSTRAINT fk_opt_deployments_entity_id_run_id
         FOREIGN KEY (entity_id, run_id) REFERENCES opt_runs (entity_id, run_id),
     CONSTRAINT ck_opt_deployments_traffic_pct CHECK (traffic_pct BETWEEN 0 AND 100),
-    CONSTRAINT ck_opt_deployments_is_active CHECK (is_active IN (0, 1))
+    CONSTRAINT ck_opt_deployments_is_active CHECK (is_active IN (0, 1)),
+    CONSTRAINT ck_opt_deployments_source CHECK (source IN ('manual', 'scheduled', 'canary', 'control', 'rollback')),
+    CONSTRAINT ck_opt_deployments_is_pinned CHECK (is_pinned IN (0, 1))
+) ENGINE = InnoDB CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
+-- Runs that are tried in steps: 5 % for a day, 20 % for two, and so on. At most one is open per entity.
+CREATE TABLE opt_canaries (
+    canary_id       INTEGER      NOT NULL AUTO_INCREMENT,
+    entity_id       INTEGER      NOT NULL,
+    run_id          VARCHAR(64)  NOT NULL,
+    canary_plan     VARCHAR(200) NOT NULL,                  -- 5@1d, 20@2d, 50@2d, 100
+    step            SMALLINT     NOT NULL DEFAULT 1,        -- from 1
+    status          VARCHAR(20)  NOT NULL DEFAULT 'running', -- running, paused, promoted, rolled_back or aborted
+    reason          TEXT         NULL,                      -- why it is paused or ended
+    changed_by      VARCHAR(200) NOT NULL DEFAULT '',       -- who changed the status last
+    started_at      DATETIME(6)  NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
+    step_started_at DATETIME(6)  NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
+    ended_at        DATETIME(6)  NULL,                      -- NULL while running or paused
+    open_marker     SMALLINT     GENERATED ALWAYS AS (CASE WHEN ended_at IS NULL THEN 1 END) VIRTUAL,
+    PRIMARY KEY (canary_id),
+    CONSTRAINT uq_opt_canaries_entity_id_open_marker UNIQUE (entity_id, open_marker),
+    INDEX ix_opt_canaries_entity_id_run_id (entity_id, run_id),
+    CONSTRAINT fk_opt_canaries_entity_id_run_id
+        FOREIGN KEY (entity_id, run_id) REFERENCES opt_runs (entity_id, run_id),
+    CONSTRAINT ck_opt_canaries_status CHECK (status IN ('running', 'paused', 'promoted', 'rolled_back', 'aborted'))
+) ENGINE = InnoDB CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
+
+-- --------------------------------------------------------------------------------------------------------- live figures
+
+-- What each run's bids brought on each UTC day, with what the run forecast. Money in currency units, CPM per thousand wins.
+CREATE TABLE opt_live_daily (
+    id                INTEGER     NOT NULL AUTO_INCREMENT,
+    entity_id         INTEGER     NOT NULL,
+    run_id            VARCHAR(64) NOT NULL,
+    day               DATE        NOT NULL,
+    traffic_pct       DOUBLE      NULL,                     -- deployed share, averaged over the day; NULL: not known
+    bids              BIGINT      NOT NULL,
+    wins              BIGINT      NOT NULL,
+    clicks            BIGINT      NOT NULL,                 -- of these wins, however late
+    spend             DOUBLE      NULL,
+    view_revenue      DOUBLE      NULL,
+    click_revenue     DOUBLE      NULL,
+    click_maturity    DOUBLE      NULL,                     -- share of the clicks that should have come by now, 0 to 1
+    forecast_win_rate DOUBLE      NULL,
+    forecast_cpm      DOUBLE      NULL,
+    forecast_ctr      DOUBLE      NULL,
+    forecast_margin   DOUBLE      NULL,
+    measured_at       DATETIME(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
+    PRIMARY KEY (id),
+    CONSTRAINT uq_opt_live_daily_entity_id_run_id_day UNIQUE (entity_id, run_id, day),
+    INDEX ix_opt_live_daily_entity_id_day (entity_id, day),
+    CONSTRAINT fk_opt_live_daily_entity_id_run_id
+        FOREIGN KEY (entity_id, run_id) REFERENCES opt_runs (entity_id, run_id)
+) ENGINE = InnoDB CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
+-- What was concluded each morning, a row a figure: of a run, and of the policy (run_id NULL), which is all runs but the control.
+CREATE TABLE opt_live_verdicts (
+    id              INTEGER     NOT NULL AUTO_INCREMENT,
+    entity_id       INTEGER     NOT NULL,
+    run_id          VARCHAR(64) NULL,                       -- NULL: the policy, one run after the other
+    compared_with   VARCHAR(20) NOT NULL,                   -- forecast, control, or split (the largest other share)
+    control_run_id  VARCHAR(64) NULL,                       -- the run that it is compared with; NULL for a forecast
+    figure          VARCHAR(20) NOT NULL,                   -- win_rate, cpm, ctr or margin
+    verdict         VARCHAR(20) NOT NULL,                   -- on target, below target or inconclusive
+    reason          TEXT        NULL,
+    first_day       DATE        NULL,
+    last_day        DATE        NULL,
+    days            INTEGER     NOT NULL,
+    live            DOUBLE      NULL,
+    live_low        DOUBLE      NULL,                       -- 95 %, valid however often it is read
+    live_high       DOUBLE      NULL,
+    expected        DOUBLE      NULL,
+    control         DOUBLE      NULL,
+    difference      DOUBLE      NULL,                       -- live less control
+    difference_low  DOUBLE      NULL,
+    difference_high DOUBLE      NULL,
+    measured_on     DATE        NOT NULL,
+    measured_at     DATETIME(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
+    PRIMARY KEY (id),
+    INDEX ix_opt_live_verdicts_entity_id_measured_on (entity_id, measured_on),
+    INDEX ix_opt_live_verdicts_entity_id_run_id (entity_id, run_id),
+    CONSTRAINT fk_opt_live_verdicts_entity_id_run_id
+        FOREIGN KEY (entity_id, run_id) REFERENCES opt_runs (entity_id, run_id),
+    CONSTRAINT ck_opt_live_verdicts_compared_with CHECK (compared_with IN ('forecast', 'control', 'split')),
+    CONSTRAINT ck_opt_live_verdicts_verdict CHECK (verdict IN ('on target', 'below target', 'inconclusive'))
+) ENGINE = InnoDB CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
+-- What the optimizer saved against the control share, in currency units; replaced every morning.
+CREATE TABLE opt_live_savings (
+    id              INTEGER     NOT NULL AUTO_INCREMENT,
+    entity_id       INTEGER     NOT NULL,
+    run_id          VARCHAR(64) NOT NULL,                   -- the control
+    period          VARCHAR(20) NOT NULL,                   -- yesterday, month or since_start
+    first_day       DATE        NOT NULL,
+    last_day        DATE        NOT NULL,
+    days            INTEGER     NOT NULL,
+    policy_bids     BIGINT      NULL,
+    policy_wins     BIGINT      NULL,
+    policy_clicks   BIGINT      NULL,
+    control_bids    BIGINT      NULL,
+    control_wins    BIGINT      NULL,
+    control_clicks  BIGINT      NULL,
+    policy_spend    DOUBLE      NULL,
+    policy_revenue  DOUBLE      NULL,
+    control_spend   DOUBLE      NULL,
+    control_revenue DOUBLE      NULL,
+    saved           DOUBLE      NULL,                       -- spend at the control's CPM, less spend
+    saved_low       DOUBLE      NULL,                       -- 95 %, valid however often it is read
+    saved_high      DOUBLE      NULL,
+    gained          DOUBLE      NULL,                       -- surplus, less the control's scaled to as many requests
+    gained_low      DOUBLE      NULL,
+    gained_high     DOUBLE      NULL,
+    measured_at     DATETIME(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
+    PRIMARY KEY (id),
+    CONSTRAINT uq_opt_live_savings_entity_id_period UNIQUE (entity_id, period),
+    INDEX ix_opt_live_savings_entity_id_run_id (entity_id, run_id),
+    CONSTRAINT fk_opt_live_savings_entity_id_run_id
+        FOREIGN KEY (entity_id, run_id) REFERENCES opt_runs (entity_id, run_id),
+    CONSTRAINT ck_opt_live_savings_period CHECK (period IN ('yesterday', 'month', 'since_start'))
+) ENGINE = InnoDB CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
+-- Incidents: opened when something is wrong, closed when it is over. A kind and subject are open at most once.
+CREATE TABLE opt_alerts (
+    alert_id     INTEGER      NOT NULL AUTO_INCREMENT,
+    entity_id    INTEGER      NOT NULL,
+    kind         VARCHAR(40)  NOT NULL,                     -- below_target, split_mismatch, spend_guard, ...
+    subject      VARCHAR(100) NOT NULL DEFAULT '',          -- what it is about: a run_id, a figure
+    message      TEXT         NOT NULL,
+    opened_at    DATETIME(6)  NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
+    last_seen_at DATETIME(6)  NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
+    closed_at    DATETIME(6)  NULL,                         -- NULL while it lasts
+    open_marker  SMALLINT     GENERATED ALWAYS AS (CASE WHEN closed_at IS NULL THEN 1 END) VIRTUAL,
+    PRIMARY KEY (alert_id),
+    CONSTRAINT uq_opt_alerts_entity_id_kind_subject_open_marker UNIQUE (entity_id, kind, subject, open_marker),
+    CONSTRAINT fk_opt_alerts_entity_id FOREIGN KEY (entity_id) REFERENCES opt_entities (entity_id)
+) ENGINE = InnoDB CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
+-- Who changed what, when, from which value to which, and why. Rows are only added.
+CREATE TABLE opt_audit (
+    audit_id     INTEGER       NOT NULL AUTO_INCREMENT,
+    occurred_at  DATETIME(6)   NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
+    actor        VARCHAR(200)  NOT NULL,                    -- a person's name, or the part of the system
+    is_person    BOOLEAN       NOT NULL,
+    action       VARCHAR(40)   NOT NULL,                    -- deploy, pin, set_control, cancel, ...
+    entity_id    INTEGER       NULL,
+    run_id       VARCHAR(64)   NULL,
+    before_value JSON          NULL,
+    after_value  JSON          NULL,
+    comment      VARCHAR(1000) NOT NULL DEFAULT '',
+    PRIMARY KEY (audit_id),
+    INDEX ix_opt_audit_entity_id_occurred_at (entity_id, occurred_at),
+    INDEX ix_opt_audit_run_id (run_id),
+    CONSTRAINT fk_opt_audit_entity_id FOREIGN KEY (entity_id) REFERENCES opt_entities (entity_id),
+    CONSTRAINT fk_opt_audit_run_id FOREIGN KEY (run_id) REFERENCES opt_runs (run_id),
+    CONSTRAINT ck_opt_audit_is_person CHECK (is_person IN (0, 1))
 ) ENGINE = InnoDB CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 
 
@@ -273,4 +436,4 @@ CREATE TABLE opt_schema_version (
     version_num VARCHAR(32) NOT NULL,
     CONSTRAINT opt_schema_version_pkc PRIMARY KEY (version_num)
 );
-INSERT INTO opt_schema_version (version_num) VALUES ('0004');
+INSERT INTO opt_schema_version (version_num) VALUES ('0005');

@@ -17,6 +17,7 @@ from optimizer.artifacts.store import ObjectStore
 from optimizer.bidder.refreshing import Refresher
 from optimizer.bidder.requests import PriceRequest
 from optimizer.bidder.tables import Memcached
+from optimizer.control_plane.audit import Author
 from optimizer.control_plane.deployments import deploy
 from optimizer.control_plane.engine import open_engine
 from optimizer.control_plane.entities import read_definition
@@ -75,7 +76,7 @@ class BenchMarket:
         return Refresher(engine=self.engine, store=self.store, memcached=memcached, entity_codes=[ENTITY])
 
     def deploy(self, split: Mapping[str, int]) -> None:
-        deploy(self.engine, entity_code=ENTITY, split=split, deployed_by="bench", now=START)
+        deploy(self.engine, entity_code=ENTITY, split=split, author=Author("bench"), now=START)
 
     def publish(self, bids: Mapping[str, float], *, domain_multiplier: float) -> str:
         """Publish and register a validated run of these bids, and return its run_id."""

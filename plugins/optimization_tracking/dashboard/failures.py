@@ -1,6 +1,5 @@
 """What is shown instead of a page: the sign-in where there is no session, else the refusal in words."""
 
-import logging
 from http import HTTPStatus
 
 import psycopg
@@ -11,10 +10,8 @@ from psycopg_pool import PoolTimeout
 from starlette.exceptions import HTTPException
 
 from optimization_tracking.dashboard.rendering import render
-from optimization_tracking.problem_details import Refusal, explain
-from optimization_tracking.server_errors import Faults, kind_of, log_fault
-
-_log = logging.getLogger(__name__)
+from optimization_tracking.problem_details import Refusal, explain_logged
+from optimization_tracking.server_errors import Faults
 
 _FAULT = Refusal(500, "The service failed; its log has the reason.")
 
@@ -48,13 +45,7 @@ async def _on_invalid(request: Request, error: RequestValidationError) -> HTMLRe
 
 
 async def _on_database_error(request: Request, error: Exception) -> HTMLResponse:
-    refusal = explain(error)
-    if refusal is None:
-        log_fault(request, error)
-        return _fault(request)
-    if refusal.status >= 500:
-        _log.warning("%s %s: %s", request.method, request.url.path, kind_of(error))
-    return _failure(request, refusal)
+    return _failure(request, explain_logged(request, error, fault=_FAULT))
 
 
 def _fault(request: Request) -> HTMLResponse:

@@ -2,39 +2,30 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Query, Response
 
-from optimization_tracking.auth import Reader, Writer
-from optimization_tracking.idempotency import IdempotencyKey, answer_once
+from optimization_tracking.auth import Reader
+from optimization_tracking.database import Connection
 from optimization_tracking.models.answers import Batch, Page
 from optimization_tracking.models.queries import SamplePage
 from optimization_tracking.models.samples import CreateSamples, Sample
 from optimization_tracking.routes.dependencies import Prefer, RunId, Tracking, answer_with, refusals, wants_rows
-from optimization_tracking.routes.iterations import project_of
+from optimization_tracking.routes.run_writes import Writing
 from optimization_tracking.tables import samples
 
 router = APIRouter(prefix="/runs/{runId}/samples", tags=["samples"])
 
 
 @router.post("", status_code=201, response_model=Batch[Sample], responses=refusals(400, 404, 409, 413))
-async def add_samples(
-    run_id: RunId,
-    batch: CreateSamples,
-    request: Request,
-    database: Tracking,
-    caller: Writer,
-    idempotency_key: IdempotencyKey = None,
-    prefer: Prefer = None,
-) -> Response:
+async def add_samples(write: Writing, batch: CreateSamples, prefer: Prefer = None) -> Response:
     """Add up to 1,000 samples to iterations that are there, all of them or none."""
-    async with database.transaction(caller.projects) as connection:
 
-        async def write() -> Batch[Sample]:
-            added = await samples.add(connection, batch.samples, run_id=run_id, returning=wants_rows(prefer))
-            return Batch[Sample](created=len(batch.samples), data=added)
+    async def add(connection: Connection) -> Batch[Sample]:
+        rows = batch.samples
+        added = await samples.add(connection, rows, run_id=write.run_id, returning=wants_rows(prefer))
+        return Batch[Sample](created=len(rows), data=added)
 
-        project_id = await project_of(connection, run_id, caller=caller, key=idempotency_key)
-        return await answer_once(connection, request, key=idempotency_key, project_id=project_id, write=write)
+    return await write.answer(add)
 
 
 @router.get("", response_model=Page[Sample], responses=refusals(404))

@@ -13,11 +13,11 @@ from optimizer.artifacts.store import ObjectStore
 from optimizer.bidder.generation import Generation, ServedRun
 from optimizer.bidder.tables import BidTable
 from optimizer.control_plane.serving import DeployedRun, ServedEntity
+from optimizer.core.records import run_files
 from optimizer.core.serving.keys import SEPARATOR
 from optimizer.core.serving.traffic import TrafficSplit
 from optimizer.errors import ArtifactError, DeploymentError
 
-BIDS_FILE, DOMAINS_FILE, NPIS_FILE = "memcache.csv", "domain_multipliers.csv", "npi_multipliers.csv"
 DOMAIN_FEATURE, NPI_FEATURE = "domain", "npi"
 
 
@@ -81,15 +81,15 @@ def read_files(run: DeployedRun, manifest: Manifest, *, store: ObjectStore) -> R
         return rows
 
     smallest = math.ulp(0.0)
-    bids = read(BIDS_FILE, key="segment_key", value="bid", least=0.0)
-    _check_keys(bids, parts=len(run.key_parts), where=f"{BIDS_FILE} of run {run.run_id}")
+    bids = read(run_files.MEMCACHE_CSV, key="segment_key", value="bid", least=0.0)
+    _check_keys(bids, parts=len(run.key_parts), where=f"{run_files.MEMCACHE_CSV} of run {run.run_id}")
     return RunFiles(
         manifest,
-        listed[BIDS_FILE].sha256,
+        listed[run_files.MEMCACHE_CSV].sha256,
         bids,
         *(
             read(name, key=key, value="multiplier", least=smallest) if name in listed else {}
-            for name, key in ((DOMAINS_FILE, "domain"), (NPIS_FILE, "npi"))
+            for name, key in ((run_files.DOMAINS_CSV, "domain"), (run_files.NPIS_CSV, "npi"))
         ),
     )
 

@@ -94,6 +94,11 @@ class BidderService:
         generation = self.refresher.generations.get(entity_code)
         return [self._price(it, entity_code=entity_code, generation=generation) for it in asked]
 
+    @property
+    def is_refresh_due(self) -> bool:
+        """Whether the next refresh comes at once, because a key was lost or the service ends."""
+        return self._waking.is_set()
+
     def _price(self, asked: PriceRequest | Reason, *, entity_code: str, generation: Generation | None) -> Price:
         started = time.perf_counter()
         if isinstance(asked, Reason):

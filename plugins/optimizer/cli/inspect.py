@@ -11,7 +11,6 @@ from optimizer.cli.validation import print_validation, validation_document
 from optimizer.control_plane import deployments, registry
 from optimizer.control_plane import entities as entity_rows
 from optimizer.control_plane import runs as run_rows
-from optimizer.core.config.merge import merge_config
 from optimizer.errors import ConfigError
 from optimizer.presentation.terminal import console, print_json, print_table
 
@@ -151,13 +150,7 @@ def _active_outcome(engine: Any, run_id: str | None) -> str | None:
 def config(entity: EntityCode, as_json: AsJson = False) -> None:
     """Show an entity's effective configuration and where each value comes from."""
     definition = entity_rows.read_definition(connect(), entity)
-    merged = merge_config(
-        definition.config_keys,
-        entity_code=entity,
-        entity_values=definition.entity_values,
-        run_values={},
-        supported_keys=definition.supported_keys,
-    )
+    merged = definition.merged_config()
     if as_json:
         return print_json({**merged.by_section(), "sources": dict(merged.sources)})
     specs = {key.config_key: key for key in definition.config_keys}

@@ -58,6 +58,10 @@ for _command in (
     explain.diff,
     deploy.deploy,
     deploy.rollback,
+    deploy.pin,
+    deploy.unpin,
+    deploy.control,
+    deploy.canary,
     performance.live,
     operate.cancel,
     operate.doctor,
@@ -65,6 +69,7 @@ for _command in (
 ):
     _add(_command)
 _add(deploy.show_deployments, "deployments")
+_add(deploy.show_audit, "audit")
 for _found in sorted(entry_points(group=COMMAND_ENTRY_POINTS), key=lambda found: found.name):
     app.command(_found.name, rich_help_panel="Demo")(reporting_errors(_found.load()))
 

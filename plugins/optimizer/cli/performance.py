@@ -1,64 +1,72 @@
 """The command that shows how an entity's live runs do, as the monitor measured it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich.text import Text
-from sqlalchemy import Engine
 
 from optimizer.cli.control_plane import connect
 from optimizer.cli.inspect import AsJson, EntityCode
-from optimizer.control_plane import deployments, entities, registry, runs
-from optimizer.control_plane.records import Deployment
-from optimizer.core.live.performance import FIGURES, LIVE, VERDICT_NUMBERS, say, say_difference
+from optimizer.control_plane import alerts, canaries, deployments, entities, live_records, runs
+from optimizer.control_plane.records import Deployment, LiveDay, LiveVerdict
+from optimizer.core.live.performance import say, say_difference
+from optimizer.deployment.canary_state import canary_sentence
 from optimizer.presentation.terminal import console, print_json, print_table
-
-_VERDICTS: dict[float | None, str] = {number: verdict for verdict, number in VERDICT_NUMBERS.items()}
 
 
 def live(entity: EntityCode, as_json: AsJson = False) -> None:
-    """Show an entity's live runs beside their forecast and the control in the split."""
+    """Show an entity's live runs next to their forecast and the other run of the split, and what is wrong."""
     engine = connect()
     entities.require_entity(engine, entity)
-    active = deployments.read_active(engine, entity)
-    measured = {row.run_id: _read(engine, row) for row in active}
-    outcomes = {row.run_id: runs.read_run(engine, row.run_id).outcome for row in active}
+    active, tried = deployments.read_active(engine, entity), canaries.read_open(engine, entity)
+    verdicts, days = live_records.read_verdicts(engine, entity), live_records.read_days(engine, entity)
+    incidents = alerts.read_open(engine, entity)
     if as_json:
-        return print_json(measured)
+        return print_json(
+            {
+                "active": [row.model_dump() for row in active],
+                "canary": None if tried is None else tried.model_dump(),
+                "verdicts": [row.model_dump() for row in verdicts],
+                "days": [row.model_dump() for row in days],
+                "alerts": [row.model_dump() for row in incidents],
+            }
+        )
     if not active:
         return console.print(Text(f"Nothing of {entity} is live."))
+    outcomes = {row.run_id: runs.read_run(engine, row.run_id).outcome for row in active}
     for row in active:
-        _print_run(row, measured[row.run_id], outcomes[row.run_id])
+        _print_run(row, [found for found in verdicts if found.run_id == row.run_id], days, outcomes[row.run_id])
+    if tried is not None:
+        console.print(Text(canary_sentence(tried)))
+    for incident in incidents:
+        console.print(Text(f"Alert since {incident.opened_at:%Y-%m-%d %H:%M} UTC: {incident.message}"))
 
 
-def _read(engine: Engine, row: Deployment) -> dict[str, float | None]:
-    metrics = registry.read_metrics(engine, row.run_id)
-    return {metric.metric_key: metric.metric_value for metric in metrics if metric.metric_section == LIVE}
-
-
-def _print_run(row: Deployment, metrics: dict[str, float | None], outcome: str | None) -> None:
-    if not metrics:
-        console.print(Text(f"Run {row.run_id} ({row.traffic_pct} %) was not measured yet; the DAG `monitor` does so."))
-        return
-    last_day = metrics.get("last_day")
-    until = "" if last_day is None else f", the last {last_day:.0f}"
-    bids, wins, clicks = (f"{metrics[name] or 0:,.0f} {name}" for name in ("bids", "wins", "clicks"))
-    title = f"Run {row.run_id}, {row.traffic_pct} % of the traffic: {metrics['days']:.0f} days{until}"
+def _print_run(row: Deployment, verdicts: Sequence[LiveVerdict], days: Sequence[LiveDay], outcome: str | None) -> None:
+    head = f"Run {row.run_id}, {row.traffic_pct} % of the traffic"
+    if not verdicts:
+        return console.print(Text(f"{head}, was not measured yet; the DAG `monitor` does so."))
+    first, last = verdicts[0].first_day, verdicts[0].last_day
+    own = [day for day in days if day.run_id == row.run_id and first and last and first <= day.day <= last]
+    sums = ", ".join(f"{sum(getattr(day, name) for day in own):,.0f} {name}" for name in ("bids", "wins", "clicks"))
+    until = "" if last is None else f" to {last:%Y-%m-%d}"
+    of_split = {found.figure: found for found in verdicts if found.compared_with == "split"}
     print_table(
-        f"{title}; {bids}, {wins}, {clicks}; validation {outcome}",
-        ["figure", "live", "95 % interval", "forecast", "verdict", "control", "difference", "beside control"],
-        (_line(figure, metrics) for figure in FIGURES),
+        f"{head}: {verdicts[0].days} days{until}; {sums}; validation {outcome}",
+        ["figure", "live", "95 % interval", "forecast", "verdict", "other run", "difference", "against it"],
+        (_line(found, of_split.get(found.figure)) for found in verdicts if found.compared_with == "forecast"),
     )
 
 
-def _line(figure: str, metrics: dict[str, float | None]) -> list[Any]:
-    value, low, high = (metrics.get(f"{figure}{end}") for end in ("", "_low", "_high"))
+def _line(found: LiveVerdict, beside: LiveVerdict | None) -> list[Any]:
+    figure = found.figure
     return [
         figure,
-        say(figure, value),
-        None if low is None else f"{say(figure, low)} to {say(figure, high)}",
-        say(figure, metrics.get(f"{figure}_forecast")),
-        _VERDICTS.get(metrics.get(f"{figure}_verdict")),
-        say(figure, metrics.get(f"{figure}_control")),
-        say_difference(figure, metrics.get(f"{figure}_difference")),
-        _VERDICTS.get(metrics.get(f"{figure}_control_verdict")),
+        say(figure, found.live),
+        None if found.live_low is None else f"{say(figure, found.live_low)} to {say(figure, found.live_high)}",
+        say(figure, found.expected),
+        found.verdict,
+        say(figure, None if beside is None else beside.control),
+        say_difference(figure, None if beside is None else beside.difference),
+        None if beside is None else beside.verdict,
     ]

@@ -8,12 +8,12 @@ from rich.text import Text
 from optimizer.control_plane.records import Run, RunMetric
 from optimizer.core.checks.catalogue import RULES
 from optimizer.core.checks.outcome import VERDICT_CODES, going_live
-from optimizer.core.config.merge import snapshot_values
 from optimizer.core.config.settings import RunSettings
 from optimizer.core.pricing.target_reach import target_sentence
 from optimizer.presentation.terminal import console, print_table
 from optimizer.reporting.forecast import forecast_of, forecast_sentence
 from optimizer.reporting.learning import learning_sentence
+from optimizer.runs.handle import settings_of
 
 _VERDICTS: dict[float | None, str] = {code: verdict for verdict, code in VERDICT_CODES.items()}
 _ORDER = ("failed", "holds", "warning")
@@ -30,9 +30,7 @@ def validation_document(row: Run, metrics: Iterable[RunMetric]) -> dict[str, Any
     checks = _failed_checks(sections)
     holds = [check["check"] for check in checks if check["verdict"] == "holds"]
     is_known = "validation_verdicts" in sections
-    settings = (
-        RunSettings.model_validate(snapshot_values(row.config_snapshot)) if row.config_snapshot else RunSettings()
-    )
+    settings = settings_of(row) if row.config_snapshot else RunSettings()
     return {
         "outcome": row.outcome,
         "going_live": going_live(row.validation_status, row.validation_warnings, holds=holds if is_known else None),

@@ -78,16 +78,16 @@ class AirflowApi:
 
     def unpause(self, dag_id: str) -> None:
         """Let the DAG's runs be scheduled."""
-        self._request("PATCH", f"/dags/{_quoted(dag_id)}", json={"is_paused": False})
+        self.request("PATCH", f"/dags/{_quoted(dag_id)}", json={"is_paused": False})
 
     def trigger(self, dag_id: str, *, conf: dict[str, Any] | None = None) -> str:
         """Start a run and return its dag_run_id."""
         body = {"logical_date": None, "conf": conf or {}}
-        return str(self._request("POST", f"/dags/{_quoted(dag_id)}/dagRuns", json=body)["dag_run_id"])
+        return str(self.request("POST", f"/dags/{_quoted(dag_id)}/dagRuns", json=body)["dag_run_id"])
 
     def dag_run(self, dag_id: str, run_id: str) -> str:
         """Return the run's state: queued, running, success or failed."""
-        return str(self._request("GET", _run_path(dag_id, run_id))["state"])
+        return str(self.request("GET", _run_path(dag_id, run_id))["state"])
 
     def wait_for_run(self, dag_id: str, run_id: str, *, timeout_s: float) -> str:
         """Return the state in which the run ended.
@@ -104,7 +104,7 @@ class AirflowApi:
 
     def task_instances(self, dag_id: str, run_id: str) -> list[TaskState]:
         """Return the run's task instances, in the order in which they began."""
-        page = self._request("GET", _run_path(dag_id, run_id) + "/taskInstances", params={"limit": 1000})
+        page = self.request("GET", _run_path(dag_id, run_id) + "/taskInstances", params={"limit": 1000})
         states = [_task_state(row) for row in page["task_instances"]]
         return sorted(states, key=lambda state: (state.start is None, state.start, state.task_id))
 
@@ -112,34 +112,40 @@ class AirflowApi:
         """Run the tasks again, whatever their state was, and all tasks after them."""
         body = {"dry_run": False, "dag_run_id": run_id, "task_ids": task_ids, "only_failed": False}
         body |= {"include_downstream": True, "reset_dag_runs": True}
-        self._request("POST", f"/dags/{_quoted(dag_id)}/clearTaskInstances", json=body)
+        self.request("POST", f"/dags/{_quoted(dag_id)}/clearTaskInstances", json=body)
 
     def mark_failed(self, dag_id: str, run_id: str) -> None:
         """End the run as a person does who marks it failed."""
-        self._request("PATCH", _run_path(dag_id, run_id), json={"state": "failed"})
+        self.request("PATCH", _run_path(dag_id, run_id), json={"state": "failed"})
 
     def ensure_pool(self, name: str, *, slots: int) -> None:
         """Make the pool if it is missing; one that exists keeps the slots that a user gave it."""
         if self._send_with_login("GET", f"/pools/{_quoted(name)}").status_code == httpx.codes.NOT_FOUND:
-            self._request("POST", "/pools", json={"name": name, "slots": slots})
+            self.request("POST", "/pools", json={"name": name, "slots": slots})
 
     def pool_slots(self, name: str) -> int:
         """Return how many slots the pool has."""
-        return int(self._request("GET", f"/pools/{_quoted(name)}")["slots"])
+        return int(self.request("GET", f"/pools/{_quoted(name)}")["slots"])
 
     def import_errors(self) -> list[DagImportError]:
         """Return the DAG files that cannot be imported."""
-        rows = self._request("GET", "/importErrors", params={"limit": 100})["import_errors"]
+        rows = self.request("GET", "/importErrors", params={"limit": 100})["import_errors"]
         return [DagImportError(row["filename"], row["stack_trace"]) for row in rows]
+
+    def request(self, method: str, path: str, **content: Any) -> Any:
+        """Return the JSON of a request that has no method of its own here.
+
+        Args:
+            path: below /api/v2.
+            content: as httpx takes it: json, params.
+        """
+        return self._checked(self._send_with_login(method, path, **content)).json()
 
     def _is_active(self, dag_id: str) -> bool:
         response = self._send_with_login("GET", f"/dags/{_quoted(dag_id)}")
         if response.status_code == httpx.codes.NOT_FOUND:
             return False
         return not self._checked(response).json()["is_stale"]
-
-    def _request(self, method: str, path: str, **content: Any) -> Any:
-        return self._checked(self._send_with_login(method, path, **content)).json()
 
     def _send_with_login(self, method: str, path: str, **content: Any) -> httpx.Response:
         if "Authorization" not in self._http.headers:

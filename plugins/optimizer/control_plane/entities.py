@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from sqlalchemy import Boolean, Connection, Engine, Integer, RowMapping, Select, Text, select, type_coerce
 
+from optimizer.control_plane import object_ids, prefixes
 from optimizer.control_plane.engine import reading
-from optimizer.control_plane.prefixes import find_shared, is_prefix
+from optimizer.control_plane.prefixes import is_prefix
 from optimizer.control_plane.records import BrokenEntity, Entity, EntityDefinition, FeatureMacro
 from optimizer.control_plane.tables import entities, entity_configs, feature_macros, version_configs, versions
 from optimizer.core.config.merge import ConfigKey
@@ -74,14 +75,14 @@ class _Unusable(Exception):
 def _read(connection: Connection, wanted: Select[Any]) -> tuple[list[EntityDefinition], list[BrokenEntity]]:
     rows = connection.execute(_with_version(wanted)).mappings().all()
     keys, values = _read_keys(connection, wanted), _read_values(connection, wanted)
-    macros, shared_prefixes = _read_macros(connection), _read_shared_prefixes(connection)
+    macros, conflicts = _read_macros(connection), _read_conflicts(connection)
     definitions: list[EntityDefinition] = []
     broken: list[BrokenEntity] = []
     for row in sorted(rows, key=lambda row: row["entity_code"]):
         try:
             definition = _build(row, keys=keys, values=values[row["entity_id"]], macros=macros[row["opt_id"]])
-            if row["entity_id"] in shared_prefixes:
-                raise _Unusable(shared_prefixes[row["entity_id"]])
+            if row["entity_id"] in conflicts:
+                raise _Unusable(conflicts[row["entity_id"]])
             definitions.append(definition)
         except _Unusable as error:
             broken.append(BrokenEntity(entity_code=row["entity_code"], reason=str(error)))
@@ -121,9 +122,11 @@ def _read_macros(connection: Connection) -> Mapping[int, list[RowMapping]]:
     return _group(connection.execute(active.order_by(feature_macros.c.macro_id)).mappings(), by="opt_id")
 
 
-def _read_shared_prefixes(connection: Connection) -> Mapping[int, str]:
-    columns = (entities.c.entity_id, entities.c.entity_code, entities.c.s3_base_path)
-    return find_shared(connection.execute(select(*columns).order_by(entities.c.entity_id)).mappings())
+def _read_conflicts(connection: Connection) -> Mapping[int, str]:
+    """Return {entity_id: reason} of entities that claim what an earlier one has: its S3 prefix, or its object_id."""
+    columns = [entities.c[name] for name in ("entity_id", "entity_code", "s3_base_path", "object_id", "status")]
+    rows = connection.execute(select(*columns).order_by(entities.c.entity_id)).mappings().all()
+    return {**object_ids.find_shared(rows), **prefixes.find_shared(rows)}
 
 
 def _group(rows: Iterable[RowMapping], *, by: str) -> Mapping[int, list[RowMapping]]:

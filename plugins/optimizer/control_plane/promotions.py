@@ -1,6 +1,7 @@
 """Whether a run may still go live by itself: nothing newer, and no person, may have come first."""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, select
 
@@ -8,24 +9,34 @@ from optimizer.control_plane.records import Deployment, Run, read_rows
 from optimizer.control_plane.tables import deployments, runs
 from optimizer.errors import PromotionRefused
 
-AUTOMATIC_PREFIX = "airflow:"
-"""What deployed_by starts with where no person deployed."""
 
-
-def check_promotion(connection: Connection, run_id: str, *, entity_code: str, active: Sequence[Deployment]) -> None:
+def check_promotion(
+    connection: Connection,
+    run_id: str,
+    *,
+    entity_code: str,
+    active: Sequence[Deployment],
+    now: datetime,
+    manual_split_days: int,
+) -> None:
     """Pass where the run may replace the entity's active deployments without a person's word.
 
     To be called in the transaction that deploys, with the entity's row locked.
 
+    Args:
+        manual_split_days: how long a split that a person set is left alone.
+
     Raises:
-        PromotionRefused: the run was live before, a newer run is live, or a person set the split since the run began.
+        PromotionRefused: the run was live before, a newer run is live, the split is pinned, or a person set it too
+            short a time ago or since the run began.
     """
-    found = _read_runs(connection, [run_id, *(deployment.run_id for deployment in active)])
+    others = [deployment for deployment in active if deployment.source != "control"]
+    found = _read_runs(connection, [run_id, *(deployment.run_id for deployment in others)])
     run = found.pop(run_id)
     reasons = [
         *_past_reasons(connection, run),
         *(_newer_reason(other) for other in found.values() if _is_newer(other, run)),
-        *_person_reasons(run, active),
+        *_person_reasons(run, others, now=now, days=manual_split_days),
     ]
     if reasons:
         raise PromotionRefused(
@@ -59,10 +70,30 @@ def _newer_reason(other: Run) -> str:
     return f"run {other.run_id}, whose data end at {other.data_end_dt} and which began at {other.created_at}, is newer"
 
 
-def _person_reasons(run: Run, active: Iterable[Deployment]) -> Iterable[str]:
+def scheduled_from(active: Iterable[Deployment], *, days: int) -> datetime | None:
+    """Return when scheduled runs may replace the split again that a person set, or None where no person did.
+
+    A pinned split is never replaced; that is for the caller to look at.
+    """
+    manual = [deployment.deployed_at for deployment in active if deployment.source == "manual"]
+    return max(manual) + timedelta(days=days) if manual else None
+
+
+def _person_reasons(run: Run, active: Sequence[Deployment], *, now: datetime, days: int) -> Iterable[str]:
     for deployment in active:
-        if deployment.deployed_at > run.created_at and not deployment.deployed_by.startswith(AUTOMATIC_PREFIX):
+        name = deployment.deployed_by or "an unknown user"
+        if deployment.is_pinned:
+            yield f"{name} pinned the split; `optimizer unpin ENTITY` lets scheduled runs replace it"
+            return
+        if deployment.source == "manual" and deployment.deployed_at > run.created_at:
             yield (
-                f"{deployment.deployed_by or 'an unknown user'} deployed run {deployment.run_id} to "
-                f"{deployment.traffic_pct} % of the traffic after this run began"
+                f"{name} deployed run {deployment.run_id} to {deployment.traffic_pct} % of the traffic after this run "
+                "began"
             )
+    free_from = scheduled_from(active, days=days)
+    if free_from is not None and now < free_from:
+        name = next(row.deployed_by or "an unknown user" for row in active if row.source == "manual")
+        yield (
+            f"{name} set the split, and scheduled runs leave it alone for {days} days (monitor_min_days), until "
+            f"{free_from:%Y-%m-%d %H:%M} UTC"
+        )

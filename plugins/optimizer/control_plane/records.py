@@ -1,15 +1,15 @@
 """Frozen models of what is in the tables; times are aware UTC, statuses the words of this system."""
 
 import math
-from collections.abc import Iterable
-from datetime import UTC
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict
 from sqlalchemy import RowMapping
 
 from optimizer.core.checks.outcome import outcome_text
-from optimizer.core.config.merge import ConfigKey
+from optimizer.core.config.merge import ConfigKey, EffectiveConfig, merge_config
 
 OLD_STATUS_WORDS = {"queued": "pending", "success": "completed"}
 
@@ -30,6 +30,7 @@ def _finite(value: float | None) -> float | None:
 
 RunStatus = Annotated[Literal["pending", "running", "completed", "failed", "cancelled"], BeforeValidator(_read_status)]
 ValidationStatus = Literal["passed", "failed"]
+Source = Literal["manual", "scheduled", "canary", "control", "rollback"]
 UtcMoment = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
 # The warehouse's names ignore case, which people write as they like; everything later compares them as they stand.
 ColumnName = Annotated[str, AfterValidator(str.lower)]
@@ -55,6 +56,7 @@ class Entity(Record):
     active_run_id: str | None
     s3_base_path: str
     status: Literal["A", "I"]
+    control_run_id: str | None = None
 
 
 class FeatureMacro(Record):
@@ -75,6 +77,20 @@ class EntityDefinition(Record):
     supported_keys: tuple[str, ...] | None
     entity_values: dict[str, str]
     feature_macros: tuple[FeatureMacro, ...]
+
+    def merged_config(self, run_values: Mapping[str, Any] | None = None) -> EffectiveConfig:
+        """Return the entity's effective configuration, with the values of one run if given.
+
+        Raises:
+            ConfigError: names every unknown key, wrong type, value out of bounds and missing key together.
+        """
+        return merge_config(
+            self.config_keys,
+            entity_code=self.entity.entity_code,
+            entity_values=self.entity_values,
+            run_values=run_values or {},
+            supported_keys=self.supported_keys,
+        )
 
 
 class BrokenEntity(Record):
@@ -180,7 +196,11 @@ class RunOutput(StoredObject):
 
 
 class Deployment(Record):
-    """A run's share of its entity's traffic, in percent, now or in the past."""
+    """A run's share of its entity's traffic, in percent, now or in the past.
+
+    source: how the row came about. `manual`: a person, or the SQL of a UI; `scheduled`: a run's own promotion;
+        `canary`: a split that tries canary_run_id; `control`: the pinned baseline; `rollback`: the monitor's.
+    """
 
     deployment_id: int
     run_id: str
@@ -190,6 +210,121 @@ class Deployment(Record):
     deployed_by: str
     deployed_at: UtcMoment
     deactivated_at: UtcMoment | None
+    source: Source = "manual"
+    canary_run_id: str | None = None
+    is_pinned: bool = False
+    comment: str = ""
+
+
+class Canary(Record):
+    """A run that is tried in steps; `step` starts at 1, `ended_at` is None while it is open."""
+
+    canary_id: int
+    entity_id: int
+    run_id: str
+    canary_plan: str
+    step: int
+    status: Literal["running", "paused", "promoted", "rolled_back", "aborted"]
+    reason: str | None
+    changed_by: str
+    started_at: UtcMoment
+    step_started_at: UtcMoment
+    ended_at: UtcMoment | None
+
+
+class LiveDay(Record):
+    """What a run's bids brought on one UTC day, and what it forecast; spend and revenue in currency units."""
+
+    run_id: str
+    day: date
+    traffic_pct: Measure = None
+    bids: int
+    wins: int
+    clicks: int
+    spend: Measure = None
+    view_revenue: Measure = None
+    click_revenue: Measure = None
+    click_maturity: Measure = None
+    forecast_win_rate: Measure = None
+    forecast_cpm: Measure = None
+    forecast_ctr: Measure = None
+    forecast_margin: Measure = None
+
+
+class LiveVerdict(Record):
+    """One figure's verdict of one morning; run_id is None for the policy: all runs but the control."""
+
+    run_id: str | None
+    compared_with: Literal["forecast", "control", "split"]
+    control_run_id: str | None = None
+    figure: str
+    verdict: Literal["on target", "below target", "inconclusive"]
+    reason: str | None = None
+    first_day: date | None = None
+    last_day: date | None = None
+    days: int
+    live: Measure = None
+    live_low: Measure = None
+    live_high: Measure = None
+    expected: Measure = None
+    control: Measure = None
+    difference: Measure = None
+    difference_low: Measure = None
+    difference_high: Measure = None
+
+
+class LiveSavings(Record):
+    """What all runs but the control brought against it; money in currency units, positive where they did better."""
+
+    run_id: str
+    period: Literal["yesterday", "month", "since_start"]
+    first_day: date
+    last_day: date
+    days: int
+    policy_bids: int | None = None
+    policy_wins: int | None = None
+    policy_clicks: int | None = None
+    control_bids: int | None = None
+    control_wins: int | None = None
+    control_clicks: int | None = None
+    policy_spend: Measure = None
+    policy_revenue: Measure = None
+    control_spend: Measure = None
+    control_revenue: Measure = None
+    saved: Measure = None
+    saved_low: Measure = None
+    saved_high: Measure = None
+    gained: Measure = None
+    gained_low: Measure = None
+    gained_high: Measure = None
+
+
+class Alert(Record):
+    """An incident; closed_at is None while it lasts."""
+
+    alert_id: int
+    entity_id: int
+    kind: str
+    subject: str
+    message: str
+    opened_at: UtcMoment
+    last_seen_at: UtcMoment
+    closed_at: UtcMoment | None
+
+
+class AuditRow(Record):
+    """Who changed what: the values before and after are JSON objects, None where there was or is nothing."""
+
+    audit_id: int
+    occurred_at: UtcMoment
+    actor: str
+    is_person: bool
+    action: str
+    entity_id: int | None
+    run_id: str | None
+    before_value: Any
+    after_value: Any
+    comment: str
 
 
 AnyRecord = TypeVar("AnyRecord", bound=Record)

@@ -93,24 +93,6 @@ def register_dry_run(engine: Engine, run_id: str, *, figures: RunFigures, now: d
         return _finish(connection, run, status="cancelled", figures=figures, more={}, now=now)
 
 
-def replace_metrics(engine: Engine, run_id: str, *, section: str, metrics: Mapping[str, float | None]) -> None:
-    """Make the run's metrics of the section exactly these, in one transaction; its other sections stay.
-
-    Raises:
-        RunStateError: there is no such run.
-    """
-    rows = [
-        RunMetric(run_id=run_id, metric_section=section, metric_key=key, metric_value=value)
-        for key, value in metrics.items()
-    ]
-    with transaction(engine) as connection:
-        find_run(connection, run_id, lock=True)
-        of_section = (run_metrics.c.run_id == run_id, run_metrics.c.metric_section == section)
-        connection.execute(delete(run_metrics).where(*of_section))
-        if rows:
-            connection.execute(insert(run_metrics), [row.model_dump() for row in rows])
-
-
 def read_features(engine: Engine, run_id: str) -> list[RunFeature]:
     """Return the run's features in the order of its segment key."""
     return read_rows(RunFeature, _read(engine, run_features, run_id=run_id, order=("feature_order",)))

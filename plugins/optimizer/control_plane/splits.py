@@ -5,12 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from optimizer.control_plane.promotions import AUTOMATIC_PREFIX
-from optimizer.control_plane.records import Deployment
+from optimizer.control_plane.records import Deployment, Source
 from optimizer.errors import DeploymentError
-
-CANARY_PREFIX = f"{AUTOMATIC_PREFIX}canary "
-"""deployed_by of a split that tries a run on a part of the traffic: this and the run_id."""
 
 WHOLE_PCT = 100
 
@@ -21,6 +17,9 @@ _EXAMPLE = "write for example 20260203_150000=80 20260201_120000=20"
 class Split:
     """Runs that were deployed together.
 
+    source: how it came about; the source of its runs but the control's.
+    canary_run_id: the run that it tries on a part of the traffic, or None.
+    control_run_id: the run of it that is the pinned control, or None.
     ended_at: when the last of them was taken off; None while one of them is active.
     """
 
@@ -29,22 +28,17 @@ class Split:
     deployed_at: datetime
     is_active: bool
     ended_at: datetime | None
+    source: Source = "manual"
+    canary_run_id: str | None = None
+    control_run_id: str | None = None
+    is_pinned: bool = False
+    comment: str = ""
     deployment_ids: tuple[int, ...] = field(default=(), repr=False)
 
     @property
     def total_pct(self) -> int:
         """The sum of the percents; only the SQL of others can make it anything but 100."""
         return sum(self.percents.values())
-
-    @property
-    def canary_run_id(self) -> str | None:
-        """The run that the split tries on a part of the traffic, or None where it tries none."""
-        return canary_of(self.deployed_by)
-
-
-def canary_of(deployed_by: str) -> str | None:
-    """Return the run that a split by this name tries, or None."""
-    return deployed_by.removeprefix(CANARY_PREFIX) if deployed_by.startswith(CANARY_PREFIX) else None
 
 
 def percents_of(deployments: Iterable[Deployment]) -> dict[str, int]:
@@ -113,21 +107,27 @@ def earlier_splits(history: Sequence[Split], *, present: Mapping[str, int]) -> l
     return _up_to(path, present)[::-1]
 
 
-def with_canary(active: Mapping[str, int], *, run_id: str, canary_pct: int) -> dict[str, int]:
-    """Return the split that gives the run `canary_pct` and leaves the rest to the active runs as they shared it.
+def with_share(active: Mapping[str, int], *, run_id: str, pct: int, fixed: str | None = None) -> dict[str, int]:
+    """Return the split that gives the run `pct` and leaves the rest to the others as they shared it.
 
-    Whole percents, by largest remainders; a run that would be left with none is taken off. Without active runs the run
-    gets everything.
+    Whole percents, by largest remainders; a run that would be left with none is taken off. Without other runs the run
+    gets all that is not fixed.
+
+    Args:
+        fixed: a run that keeps its percents, such as the control; None: all others make room.
     """
-    others = {other: percent for other, percent in active.items() if other != run_id and percent > 0}
+    fixed_pct = 0 if fixed is None or fixed == run_id else active.get(fixed, 0)
+    kept = {fixed: fixed_pct} if fixed is not None and 0 < fixed_pct < WHOLE_PCT else {}
+    others = {other: own for other, own in active.items() if other not in (run_id, *kept) and own > 0}
+    rest = WHOLE_PCT - sum(kept.values())
     if not others:
-        return {run_id: WHOLE_PCT}
-    rest, total = WHOLE_PCT - canary_pct, sum(others.values())
-    shares = {other: percent * rest // total for other, percent in others.items()}
+        return {run_id: rest, **kept}
+    rest, total = rest - pct, sum(others.values())
+    shares = {other: own * rest // total for other, own in others.items()}
     by_remainder = sorted(others, key=lambda other: (-(others[other] * rest % total), -others[other], other))
     for other in by_remainder[: rest - sum(shares.values())]:
         shares[other] += 1
-    return {**{other: share for other, share in shares.items() if share > 0}, run_id: canary_pct}
+    return {**{other: share for other, share in shares.items() if share > 0}, run_id: pct, **kept}
 
 
 def _refuse_twice(pairs: list[tuple[str, int]]) -> dict[str, int]:
@@ -148,12 +148,18 @@ def _belongs(row: Deployment, split: list[Deployment]) -> bool:
 def _split(rows: list[Deployment]) -> Split:
     is_active = any(row.is_active for row in rows)
     ends = [row.deactivated_at for row in rows if row.deactivated_at is not None]
+    main = next((row for row in rows if row.source != "control"), rows[0])
     return Split(
         percents=percents_of(rows),
         deployed_by=rows[0].deployed_by,
         deployed_at=rows[0].deployed_at,
         is_active=is_active,
         ended_at=None if is_active else max(ends, default=None),
+        source=main.source,
+        canary_run_id=main.canary_run_id,
+        control_run_id=next((row.run_id for row in rows if row.source == "control"), None),
+        is_pinned=main.is_pinned,
+        comment=main.comment,
         deployment_ids=tuple(row.deployment_id for row in rows),
     )
 

@@ -52,6 +52,28 @@ def _active_status() -> tuple[SchemaItem, SchemaItem]:
     return column, sa.CheckConstraint("status IN ('A', 'I')", name="status")
 
 
+def _moment(name: str) -> Column[Any]:
+    return Column(name, UtcDateTime, nullable=False, server_default=utc_now())
+
+
+def _figures(*names: str) -> list[Column[float]]:
+    return [Column(name, Double) for name in names]
+
+
+def _entity_and_run(*, nullable_run: bool = False) -> tuple[SchemaItem, SchemaItem, SchemaItem]:
+    """Return entity_id, run_id, and the key that lets a row name only a run of its entity."""
+    return (
+        Column("entity_id", Integer, nullable=False),
+        _text("run_id", 64, nullable=nullable_run),
+        sa.ForeignKeyConstraint(["entity_id", "run_id"], ["opt_runs.entity_id", "opt_runs.run_id"]),
+    )
+
+
+def _open_marker(ended: str) -> Column[Any]:
+    """1 while the row is open, NULL afterwards: a unique key over it allows one open row, and many past ones."""
+    return Column("open_marker", SmallInteger, sa.Computed(f"CASE WHEN {ended} IS NULL THEN 1 END", persisted=False))
+
+
 def _created_at() -> Column[Any]:
     return Column("created_at", UtcDateTime, nullable=False, server_default=utc_now())
 
@@ -111,11 +133,15 @@ entities = _table(
     _text("s3_base_path", 500),
     *_active_status(),
     _created_at(),
-    # With the entity in the key, an entity can only point at a run of its own.
+    # The run whose bids the control share of the traffic gets.
+    _text("control_run_id", 64, nullable=True),
+    # With the entity in the key, an entity can only point at runs of its own.
     sa.ForeignKeyConstraint(["entity_id", "active_run_id"], ["opt_runs.entity_id", "opt_runs.run_id"], use_alter=True),
+    sa.ForeignKeyConstraint(["entity_id", "control_run_id"], ["opt_runs.entity_id", "opt_runs.run_id"], use_alter=True),
     sa.Index(None, "opt_id"),
     sa.Index(None, "current_version_id"),
     sa.Index(None, "entity_id", "active_run_id"),
+    sa.Index(None, "entity_id", "control_run_id"),
 )
 
 entity_configs = _table(
@@ -256,9 +282,119 @@ deployments = _table(
     Column("deactivated_at", UtcDateTime),
     # NULL for history: a run stands at most once in the active split, and any number of times in the past.
     Column("active_marker", SmallInteger, sa.Computed("CASE WHEN is_active = 1 THEN 1 END", persisted=False)),
+    _text("source", 20, server_default="manual"),
+    _text("canary_run_id", 64, nullable=True),
+    _flag("is_pinned", default="0"),
+    _text("comment", 1000, server_default=""),
     sa.CheckConstraint("traffic_pct BETWEEN 0 AND 100", name="traffic_pct"),
     sa.CheckConstraint("is_active IN (0, 1)", name="is_active"),
+    sa.CheckConstraint("source IN ('manual', 'scheduled', 'canary', 'control', 'rollback')", name="source"),
+    sa.CheckConstraint("is_pinned IN (0, 1)", name="is_pinned"),
     sa.ForeignKeyConstraint(["entity_id", "run_id"], ["opt_runs.entity_id", "opt_runs.run_id"]),
     sa.UniqueConstraint("entity_id", "run_id", "active_marker"),
     sa.Index(None, "entity_id", "is_active"),
+)
+
+canaries = _table(
+    "opt_canaries",
+    _key("canary_id"),
+    *_entity_and_run(),
+    _text("canary_plan", 200),
+    Column("step", SmallInteger, nullable=False, server_default="1"),
+    _text("status", 20, server_default="running"),
+    Column("reason", Text),
+    _text("changed_by", 200, server_default=""),
+    _moment("started_at"),
+    _moment("step_started_at"),
+    Column("ended_at", UtcDateTime),
+    _open_marker("ended_at"),
+    sa.CheckConstraint("status IN ('running', 'paused', 'promoted', 'rolled_back', 'aborted')", name="status"),
+    sa.UniqueConstraint("entity_id", "open_marker"),
+    sa.Index(None, "entity_id", "run_id"),
+)
+
+live_daily = _table(
+    "opt_live_daily",
+    _key("id"),
+    *_entity_and_run(),
+    Column("day", Date, nullable=False),
+    Column("traffic_pct", Double),
+    Column("bids", BigInteger, nullable=False),
+    Column("wins", BigInteger, nullable=False),
+    Column("clicks", BigInteger, nullable=False),
+    *_figures("spend", "view_revenue", "click_revenue", "click_maturity"),
+    *_figures("forecast_win_rate", "forecast_cpm", "forecast_ctr", "forecast_margin"),
+    _moment("measured_at"),
+    sa.UniqueConstraint("entity_id", "run_id", "day"),
+    sa.Index(None, "entity_id", "day"),
+)
+
+live_verdicts = _table(
+    "opt_live_verdicts",
+    _key("id"),
+    *_entity_and_run(nullable_run=True),
+    _text("compared_with", 20),
+    _text("control_run_id", 64, nullable=True),
+    _text("figure", 20),
+    _text("verdict", 20),
+    Column("reason", Text),
+    Column("first_day", Date),
+    Column("last_day", Date),
+    Column("days", Integer, nullable=False),
+    *_figures("live", "live_low", "live_high", "expected", "control"),
+    *_figures("difference", "difference_low", "difference_high"),
+    Column("measured_on", Date, nullable=False),
+    _moment("measured_at"),
+    sa.CheckConstraint("compared_with IN ('forecast', 'control', 'split')", name="compared_with"),
+    sa.CheckConstraint("verdict IN ('on target', 'below target', 'inconclusive')", name="verdict"),
+    sa.Index(None, "entity_id", "measured_on"),
+    sa.Index(None, "entity_id", "run_id"),
+)
+
+live_savings = _table(
+    "opt_live_savings",
+    _key("id"),
+    *_entity_and_run(),
+    _text("period", 20),
+    Column("first_day", Date, nullable=False),
+    Column("last_day", Date, nullable=False),
+    Column("days", Integer, nullable=False),
+    *(Column(f"{side}_{name}", BigInteger) for side in ("policy", "control") for name in ("bids", "wins", "clicks")),
+    *_figures(*(f"{side}_{name}" for side in ("policy", "control") for name in ("spend", "revenue"))),
+    *_figures("saved", "saved_low", "saved_high", "gained", "gained_low", "gained_high"),
+    _moment("measured_at"),
+    sa.CheckConstraint("period IN ('yesterday', 'month', 'since_start')", name="period"),
+    sa.UniqueConstraint("entity_id", "period"),
+    sa.Index(None, "entity_id", "run_id"),
+)
+
+alerts = _table(
+    "opt_alerts",
+    _key("alert_id"),
+    _reference("entity_id", "opt_entities.entity_id"),
+    _text("kind", 40),
+    _text("subject", 100, server_default=""),
+    Column("message", Text, nullable=False),
+    _moment("opened_at"),
+    _moment("last_seen_at"),
+    Column("closed_at", UtcDateTime),
+    _open_marker("closed_at"),
+    sa.UniqueConstraint("entity_id", "kind", "subject", "open_marker"),
+)
+
+audit = _table(
+    "opt_audit",
+    _key("audit_id"),
+    _moment("occurred_at"),
+    _text("actor", 200),
+    Column("is_person", Boolean, nullable=False),
+    _text("action", 40),
+    _reference("entity_id", "opt_entities.entity_id", nullable=True),
+    _reference("run_id", "opt_runs.run_id", nullable=True),
+    Column("before_value", Json),
+    Column("after_value", Json),
+    _text("comment", 1000, server_default=""),
+    sa.CheckConstraint("is_person IN (0, 1)", name="is_person"),
+    sa.Index(None, "entity_id", "occurred_at"),
+    sa.Index(None, "run_id"),
 )

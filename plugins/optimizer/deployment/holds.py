@@ -1,17 +1,16 @@
 """Why a completed run does not go live: its state, its window, or warnings that hold it."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
 
 from optimizer.artifacts.manifest import read_manifest, read_verified
 from optimizer.control_plane.records import Run
-from optimizer.core.checks.outcome import verdict_of
-from optimizer.runs.handle import read_settings
+from optimizer.core.checks.outcome import CheckRecord
+from optimizer.core.records import run_files
+from optimizer.runs.handle import settings_of
+from optimizer.runs.published_run import checks_of
 from optimizer.runs.systems import Systems
-
-METRICS_FILE = "metrics.json"
 
 
 def reason_to_hold(row: Run) -> str | None:
@@ -22,7 +21,7 @@ def reason_to_hold(row: Run) -> str | None:
         return f"validation of run {row.run_id} failed: {row.error_message}"
     if row.started_at is None or row.data_end_dt is None:
         return f"run {row.run_id} has no start or no window, so nobody knows how old its data are"
-    settings = read_settings(dict(row.config_snapshot or {}))
+    settings = settings_of(row)
     age = row.started_at - row.data_end_dt
     if age > timedelta(days=settings.max_data_age_days) and not settings.promote_old_window:
         return (
@@ -41,13 +40,13 @@ def reason_of_warnings(row: Run, *, systems: Systems) -> str | None:
     """
     if not row.validation_warnings:
         return None
-    held = [check for check in _read_checks(row, systems) if verdict_of(check) == "holds"]
+    held = [check for check in _read_checks(row, systems) if check.verdict == "holds"]
     return say_held(row, held) if held else None
 
 
-def say_held(row: Run, held: Sequence[Mapping[str, Any]]) -> str:
+def say_held(row: Run, held: Sequence[CheckRecord]) -> str:
     """Return the reason of a run that these checks of its metrics.json hold."""
-    warnings = ". ".join(f"{check['name']}: {check['message']}" for check in held)
+    warnings = ". ".join(f"{check.name}: {check.message}" for check in held)
     return (
         f"run {row.run_id} {row.outcome} and is not promoted automatically; what is live stays. {warnings}. "
         f"To deploy it anyway: {by_hand(row)}"
@@ -60,9 +59,8 @@ def by_hand(row: Run) -> str:
     return f"`optimizer deploy {inputs.get('entity_code', 'ENTITY')} {row.run_id}=100` gives it the traffic by hand"
 
 
-def _read_checks(row: Run, systems: Systems) -> list[dict[str, Any]]:
+def _read_checks(row: Run, systems: Systems) -> tuple[CheckRecord, ...]:
     output_uri = row.s3_output_path or ""
     manifest = read_manifest(systems.store, output_uri)
-    content = read_verified(systems.store, output_uri=output_uri, manifest=manifest, name=METRICS_FILE)
-    checks: list[dict[str, Any]] = json.loads(content)["checks"]
-    return checks
+    content = read_verified(systems.store, output_uri=output_uri, manifest=manifest, name=run_files.METRICS)
+    return checks_of(json.loads(content))

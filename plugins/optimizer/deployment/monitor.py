@@ -1,20 +1,27 @@
 """How an entity's live runs do: measured in the warehouse, written to the control plane, and what follows from it."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import Any
-from zlib import crc32
 
 import pandas as pd
 
-from optimizer.control_plane import deployments, entities, registry
-from optimizer.control_plane.records import Deployment, EntityDefinition
-from optimizer.core.config.merge import merge_config
+from optimizer.control_plane import canaries, deployments, entities, live_records
+from optimizer.control_plane.alerts import record_incidents
+from optimizer.control_plane.records import Deployment, EntityDefinition, LiveDay, LiveVerdict
 from optimizer.core.config.settings import RunSettings
-from optimizer.core.live.live_window import MOST_OF_A_DAY, WHOLE_DAY, first_unsettled_day, live_days, unbroken
+from optimizer.core.frames import rows_of
+from optimizer.core.live.live_window import (
+    MOST_OF_A_DAY,
+    WHOLE_DAY,
+    first_unsettled_day,
+    live_days,
+    mean_share,
+    unbroken,
+)
 from optimizer.core.live.performance import (
-    LIVE,
-    VERDICT_NUMBERS,
+    SUMS,
     Finding,
     ForecastFigures,
     Limits,
@@ -22,7 +29,7 @@ from optimizer.core.live.performance import (
     against_forecast,
     forecast_of_bids,
 )
-from optimizer.deployment.live_actions import LiveRun, act
+from optimizer.deployment.live_actions import ALERT_KINDS, LiveRun, act
 from optimizer.errors import ArtifactError, RunStateError
 from optimizer.runs.published_run import read_published
 from optimizer.runs.systems import Systems
@@ -34,26 +41,31 @@ LONGEST_LOOK_DAYS = 30
 
 
 def monitor_entity(entity_code: str, *, systems: Systems, now: datetime) -> dict[str, Any]:
-    """Measure the entity's active runs, write their `live` metrics, then do what follows; return what was found.
+    """Measure the entity's live runs, write what was found, then do what follows; return it.
 
     Returns:
-        entity_code, runs (one line each), actions (what was done) and alerts (what a person should look at).
+        entity_code, runs (one line each), actions (what was done), alerts (what a person should look at), and opened
+        and closed: the messages of the alerts that are new, and of those that are over.
 
     Raises:
         ConfigError, WarehouseError, UnavailableError: the entity could not be looked at; nothing was changed.
     """
-    definition = entities.read_definition(systems.engine, entity_code)
-    settings = entity_settings(definition)
-    active = deployments.read_active(systems.engine, entity_code)
-    found = look_at(definition, active, settings=settings, systems=systems, now=now)
-    for run in found:
-        registry.replace_metrics(systems.engine, run.run_id, section=LIVE, metrics=live_metrics(run))
-    outcome = act(entity_code, found, settings=settings, systems=systems, now=now)
+    engine, definition = systems.engine, entities.read_definition(systems.engine, entity_code)
+    entity_id, settings = definition.entity.entity_id, entity_settings(definition)
+    active, canary = deployments.read_active(engine, entity_code), canaries.read_open(engine, entity_code)
+    measured = look_at(definition, active, settings=settings, systems=systems, now=now)
+    live_records.replace_days(engine, entity_id, measured.days, now=now)
+    verdicts = [verdict for run in measured.runs for verdict in verdicts_of(run)]
+    live_records.replace_verdicts(engine, entity_id, verdicts, measured_on=now.astimezone(UTC).date(), now=now)
+    outcome = act(entity_code, measured.runs, canary=canary, settings=settings, systems=systems, now=now)
+    changes = record_incidents(engine, entity_id, outcome.alerts, kinds=ALERT_KINDS, now=now)
     return {
         "entity_code": entity_code,
-        "runs": [line for run in found for line in lines_of(run)],
+        "runs": [line for run in measured.runs for line in lines_of(run)],
         "actions": outcome.actions,
-        "alerts": outcome.alerts,
+        "alerts": [incident.message for incident in outcome.alerts],
+        "opened": [alert.message for alert in changes.opened],
+        "closed": [alert.message for alert in changes.closed],
     }
 
 
@@ -63,14 +75,15 @@ def entity_settings(definition: EntityDefinition) -> RunSettings:
     Raises:
         ConfigError: a value cannot be used.
     """
-    config = merge_config(
-        definition.config_keys,
-        entity_code=definition.entity.entity_code,
-        entity_values=definition.entity_values,
-        run_values={},
-        supported_keys=definition.supported_keys,
-    )
-    return RunSettings.model_validate(config.values)
+    return RunSettings.model_validate(definition.merged_config().values)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The active runs, the largest share first, and the daily figures of every run that bid on these days."""
+
+    runs: tuple[LiveRun, ...] = ()
+    days: tuple[LiveDay, ...] = ()
 
 
 def look_at(
@@ -80,10 +93,10 @@ def look_at(
     settings: RunSettings,
     systems: Systems,
     now: datetime,
-) -> list[LiveRun]:
-    """Return what is found of each active run, the largest share first; nothing is written."""
+) -> Measured:
+    """Return what is found of each active run; nothing is written."""
     if not active:
-        return []
+        return Measured()
     limits = Limits(settings.monitor_min_days, settings.live_tolerance)
     end_day = first_unsettled_day(now)
     history = deployments.read_history(systems.engine, definition.entity.entity_code, limit=1000)
@@ -102,7 +115,7 @@ def look_at(
     for row in active:
         run_id, (forecast, problem) = row.run_id, forecasts[row.run_id]
         control_id = next((other.run_id for other in active if other.run_id != run_id), None)
-        own, seed = _days_of(totals, run_id, most[run_id]), crc32(run_id.encode())
+        own = _days_of(totals, run_id, most[run_id])
         control_findings: tuple[Finding, ...] = ()
         if control_id is not None:
             control_findings = against_control(
@@ -111,51 +124,51 @@ def look_at(
                 forecast=forecast,
                 control_forecast=forecasts[control_id][0],
                 limits=limits,
-                seed=seed,
             )
         found.append(
             LiveRun(
                 deployment=row,
                 live_days=len(most[run_id]),
-                days=len(own),
-                last_day=max(own["day"], default=None),
-                sums={name: float(own[name].sum()) for name in ("bids", "wins", "clicks")},
-                findings=against_forecast(own, forecast=forecast, limits=limits, seed=seed),
+                days=tuple(sorted(own["day"])),
+                findings=against_forecast(own, forecast=forecast, limits=limits),
                 control_id=control_id,
                 control_findings=control_findings,
                 problem=problem,
             )
         )
-    return found
+    known = {run_id: forecast for run_id, (forecast, _) in forecasts.items()}
+    return Measured(tuple(found), tuple(_daily_records(totals, history, forecasts=known)))
 
 
-def live_metrics(run: LiveRun) -> dict[str, float | None]:
-    """Return the rows of section `live`; verdicts are VERDICT_NUMBERS, last_day is yyyymmdd."""
-    metrics: dict[str, float | None] = {
-        "traffic_pct": float(run.deployment.traffic_pct),
-        "days": float(run.days),
-        "last_day": None if run.last_day is None else float(f"{run.last_day:%Y%m%d}"),
-        **run.sums,
-    }
-    for finding in run.findings:
-        name = finding.figure
-        metrics |= {
-            name: finding.live.value,
-            f"{name}_low": finding.live.low,
-            f"{name}_high": finding.live.high,
-            f"{name}_forecast": finding.expected,
-            f"{name}_verdict": VERDICT_NUMBERS[finding.verdict],
-        }
-    for finding in run.control_findings:
-        name = finding.figure
-        metrics |= {
-            f"{name}_control": finding.control,
-            f"{name}_difference": finding.difference.value,
-            f"{name}_difference_low": finding.difference.low,
-            f"{name}_difference_high": finding.difference.high,
-            f"{name}_control_verdict": VERDICT_NUMBERS[finding.verdict],
-        }
-    return metrics
+def verdicts_of(run: LiveRun) -> list[LiveVerdict]:
+    """Return the rows of opt_live_verdicts, a figure each: against the forecast, and against the other run."""
+    first, last = (run.days[0], run.days[-1]) if run.days else (None, None)
+    shared = {"run_id": run.run_id, "first_day": first, "last_day": last, "days": len(run.days)}
+    against = [
+        *(("forecast", None, finding) for finding in run.findings),
+        *(("split", run.control_id, finding) for finding in run.control_findings),
+    ]
+    return [
+        LiveVerdict.model_validate(
+            {
+                **shared,
+                "compared_with": compared_with,
+                "control_run_id": control_id,
+                "figure": finding.figure,
+                "verdict": finding.verdict,
+                "reason": finding.reason,
+                "live": finding.live.value,
+                "live_low": finding.live.low,
+                "live_high": finding.live.high,
+                "expected": finding.expected,
+                "control": finding.control,
+                "difference": finding.difference.value,
+                "difference_low": finding.difference.low,
+                "difference_high": finding.difference.high,
+            }
+        )
+        for compared_with, control_id, finding in against
+    ]
 
 
 def lines_of(run: LiveRun) -> list[str]:
@@ -198,6 +211,34 @@ def without_unloaded_day(totals: pd.DataFrame) -> pd.DataFrame:
     """Return the totals without their last day where nothing at all was won on it: its views are not loaded yet."""
     last = totals["day"] == totals["day"].max()
     return totals[~last] if len(totals) and totals.loc[last, "wins"].sum() == 0 else totals
+
+
+def _daily_records(
+    totals: pd.DataFrame, history: Sequence[Deployment], *, forecasts: Mapping[str, ForecastFigures]
+) -> list[LiveDay]:
+    """The rows of opt_live_daily, of the entity's runs alone: the log may hold bids of other systems' runs."""
+    own = {row.run_id for row in history}
+    records = []
+    for day in rows_of(totals[totals["run_id"].isin(own)]):
+        forecast = forecasts.get(day.run_id, ForecastFigures())
+        spans = [
+            (row.deployed_at, row.deactivated_at, row.traffic_pct)
+            for row in history
+            if row.run_id == day.run_id and _has_span(row)
+        ]
+        records.append(
+            LiveDay(
+                run_id=day.run_id,
+                day=day.day,
+                traffic_pct=mean_share(spans, day.day),
+                **{name: getattr(day, name) for name in SUMS},
+                forecast_win_rate=forecast.win_rate,
+                forecast_cpm=forecast.cpm,
+                forecast_ctr=forecast.ctr,
+                forecast_margin=forecast.margin,
+            )
+        )
+    return records
 
 
 def _days_of(totals: pd.DataFrame, run_id: str, days: set[date]) -> pd.DataFrame:

@@ -11,7 +11,6 @@ from optimizer.artifacts.store import ObjectStore
 from optimizer.control_plane import consistency, entities
 from optimizer.control_plane.records import EntityDefinition, Run
 from optimizer.control_plane.schema import check_schema
-from optimizer.core.config.merge import merge_config
 from optimizer.errors import AccessDenied, ArtifactError, ConfigError, UnavailableError
 from optimizer.lifecycle.claims import DagRunState
 from optimizer.lifecycle.zombie_runs import GRACE, last_sign, reason_of_death
@@ -150,14 +149,7 @@ def _entities(engine: Engine) -> Iterator[Finding]:
 def _problem_of_config(definition: EntityDefinition) -> str | None:
     code = definition.entity.entity_code
     try:
-        config = merge_config(
-            definition.config_keys,
-            entity_code=code,
-            entity_values=definition.entity_values,
-            run_values={},
-            supported_keys=definition.supported_keys,
-        )
-        check_settings(definition, config)
+        check_settings(definition, definition.merged_config())
     except ConfigError as error:
         return str(error).removeprefix(f"entity {code}: ")
     return None

@@ -71,7 +71,14 @@ def _beat(
 
 
 class _Interrupt:
-    """Ends what the main thread does, even a wait for a server or a subprocess, as a signal alone can."""
+    """Raises RunCancelled in the main thread while the block is armed.
+
+    A step spends most of its time in a wait that is a system call: for a database, for S3, for the training process.
+    Python offers no way to raise an error there from another thread: an event is seen only when the wait is over, and
+    so is `_thread.interrupt_main()`. A signal interrupts the system call itself, and Python then runs the signal's
+    handler in the main thread, where the error is raised. SIGUSR1 is the signal because SIGTERM and SIGINT end the
+    process, and Airflow handles them itself.
+    """
 
     def __init__(self) -> None:
         self._message = ""

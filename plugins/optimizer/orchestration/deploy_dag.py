@@ -90,13 +90,15 @@ def _choose_split(params: Any) -> dict[str, Any]:
 
 def _deploy_split(choice: dict[str, Any], dag_run: Any) -> dict[str, int]:
     from optimizer.control_plane import deployments
+    from optimizer.control_plane.audit import Author, system
     from optimizer.control_plane.splits import percents_of
     from optimizer.orchestration.connections import connect_control_plane
 
+    person = getattr(dag_run, "triggering_user_name", None)
     active = deployments.deploy(
         connect_control_plane(),
         **choice,
-        deployed_by=getattr(dag_run, "triggering_user_name", None) or f"airflow:{DEPLOY_DAG}",
+        author=Author(person) if person else system(DEPLOY_DAG),
         now=datetime.now(UTC),
     )
     return percents_of(active)

@@ -103,6 +103,7 @@ def name_of(user: Mapping[str, Any] | None) -> str | None:
 
 def promote(approval: Mapping[str, Any]) -> dict[str, Any]:
     """Promote the run, or skip with the reason."""
+    from optimizer.control_plane.audit import system
     from optimizer.orchestration.connections import connect_systems
     from optimizer.runs.handle import RunHandle
     from optimizer.steps.promote import promote as promote_run
@@ -111,7 +112,7 @@ def promote(approval: Mapping[str, Any]) -> dict[str, Any]:
     result = promote_run(
         RunHandle.model_validate(run_of(context)),
         systems=connect_systems(),
-        deployed_by=f"airflow:{context['dag_run'].dag_id}",
+        author=system(context["dag_run"].dag_id),
         now=datetime.now(UTC),
         approved_by=approval["approved_by"],
     )

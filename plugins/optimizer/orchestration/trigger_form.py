@@ -6,6 +6,7 @@ from typing import Any
 from airflow.sdk import Param
 
 from optimizer.control_plane.records import EntityDefinition
+from optimizer.core.config.form import FORM_STAMP, config_stamp
 from optimizer.core.config.merge import SECTIONS, ConfigKey, ConfigValue, parse_value
 from optimizer.core.config.settings import RunSettings
 from optimizer.errors import ConfigError
@@ -32,6 +33,14 @@ def build_params(definition: EntityDefinition) -> dict[str, Param]:
         ),
         "data_end_dt": _day("Window end", "The day after its last, UTC. Empty: the day of the run. *data_end_dt*"),
         **fields,
+        FORM_STAMP: Param(
+            config_stamp(definition.config_keys, definition.entity_values),
+            type="string",
+            title="Config",
+            description_md="Leave it as it is: a run is refused if the entity's config changed after this form was "
+            f"opened. *{FORM_STAMP}*",
+            section="Form",
+        ),
     }
 
 

@@ -57,6 +57,11 @@ def measure(value: Any) -> str:
     return _signs(f"{value:,.0f}" if is_whole_or_large else f"{value:.4g}")
 
 
+def significant(value: float, *, digits: int = 3) -> str:
+    """Return a number with that many digits that matter, as messages write it: 0.0123, 2.5, 1e-09."""
+    return f"{value:.{digits}g}"
+
+
 def _cents(value: float) -> int:
     return 2 if abs(value) < 1000 else 0
 

@@ -1,10 +1,10 @@
 """What a run says while it does not know yet how the win rate depends on the bid."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from optimizer.core.landscape.slope import RANDOMISED_DAYS
-from optimizer.presentation.formats import count
+from optimizer.core.records.variation import VariationRecord
+from optimizer.presentation.formats import count, significant
 
 Metrics = Mapping[str, Mapping[str, float | None]]
 """{section: {key: value}}, as in metrics.json and opt_run_metrics."""
@@ -35,33 +35,29 @@ def learning_sentence(metrics: Metrics) -> str | None:
     if not figures.get("is_learning"):
         return None
     limit = (metrics.get("bidding") or {}).get("step_limit")
-    step = "" if limit is None else f" within the daily step of {100 * limit:.3g} %"
+    step = "" if limit is None else f" within the daily step of {significant(100 * limit)} %"
     return (
         f"Learning since {_date(figures.get('learning_since'))}: the log does not show how the win rate depends on the "
         f"bid ({_missing(figures)}); bids are held at what was usually bid, with jitter{step}; {_duration(figures)}"
     )
 
 
-def variation_sentence(variation: Mapping[str, Any]) -> str:
-    """Return what of the log's bids varied at random: source, own jitter, slope, and each test that failed.
-
-    Args:
-        variation: `optimizer.core.landscape.jitter.Variation.to_record`.
-    """
-    slope = variation["slope"]
+def variation_sentence(variation: VariationRecord) -> str:
+    """Return what of the log's bids varied at random: source, own jitter, slope, and each test that failed."""
+    slope = variation.slope
     parts = [
-        _SOURCES[variation["source"]],
-        f"{count(variation['own_bids'])} bids with this optimizer's jitter",
-        f"{count(variation['logged_bids'])} bids of others",
+        _SOURCES[variation.source],
+        f"{count(variation.own_bids)} bids with this optimizer's jitter",
+        f"{count(variation.logged_bids)} bids of others",
     ]
-    if slope is not None and slope["error"] is not None:
-        parts.append(f"slope {slope['value']:.3g}, standard error {slope['error']:.2g}")
-    for test in variation["tests"]:
-        if not test["is_passed"]:
-            figure = "not finite" if test["figure"] is None else f"{test['figure']:.3g}"
+    if slope is not None and slope.value is not None and slope.error is not None:
+        parts.append(f"slope {significant(slope.value)}, standard error {significant(slope.error, digits=2)}")
+    for test in variation.tests:
+        if not test.is_passed:
+            figure = "not finite" if test.figure is None else significant(test.figure)
             parts.append(
-                f"failed test {test['name']}: {figure}, must be {test['relation']} {test['limit']:.3g}; "
-                f"{TESTS[test['name']]}"
+                f"failed test {test.name}: {figure}, must be {test.relation} {significant(test.limit)}; "
+                f"{TESTS[test.name]}"
             )
     return "; ".join(parts)
 

@@ -80,20 +80,20 @@ def feature_signals(story: RunStory) -> Panel:
     if not features:
         return Panel(title, "This run scored no features.")
     place = np.arange(len(features))
-    colours = [ACCENT if feature["is_selected"] else BEFORE for feature in features]
+    colours = [ACCENT if feature.is_selected else BEFORE for feature in features]
 
     def plot(figure: Figure) -> None:
         signal, gain = figure.subplots(1, 2, sharey=True)
         figure.set_layout_engine("constrained", wspace=0.08)
-        signal.barh(place, [_or_zero(f["signal_score"]) for f in features], height=0.5, color=colours)
+        signal.barh(place, [_or_zero(f.signal_score) for f in features], height=0.5, color=colours)
         for at, feature, colour in zip(place, features, colours, strict=True):
-            if feature["is_anchor"]:
+            if feature.is_anchor:
                 signal.annotate("anchor", (0, at), (3, 0), textcoords="offset points", va="center", color=MUTED)
-            if feature["gain"] is not None:
-                gain.plot([feature["gain_lower"], feature["gain"]], [at, at], color=colour, linewidth=1.5)
-                gain.plot(feature["gain"], at, "o", color=colour, markersize=5)
+            if feature.gain is not None:
+                gain.plot([feature.gain_lower, feature.gain], [at, at], color=colour, linewidth=1.5)
+                gain.plot(feature.gain, at, "o", color=colour, markersize=5)
         gain.axvline(0, color=MUTED, linewidth=1)
-        signal.set_yticks(place, [plain_label(feature["feature_name"]) for feature in features])
+        signal.set_yticks(place, [plain_label(feature.feature_name) for feature in features])
         signal.set_xlim(left=0)
         for axes, label in ((signal, "signal score"), (gain, "gain on later days")):
             axes.set_ylim(-0.6, len(features) - 0.4)

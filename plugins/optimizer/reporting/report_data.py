@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from optimizer.core.checks.outcome import going_live, held_by, outcome_text
+from optimizer.core.checks.outcome import CheckRecord, going_live, held_by, outcome_text
+from optimizer.core.landscape.features import FeatureScore
+from optimizer.core.pricing.backtest import Backtest
 
 WinRate = Callable[[Any, Any, Any], np.ndarray]
 """(level, slope, bid_cpm) -> P(win); shapes broadcast."""
@@ -25,15 +27,12 @@ class RunStory:
         has none), planned_bid_cpm and suggested_bid_cpm (NaN: no bid), expected_win_rate, observed_win_rate, reason and
         is_served.
     win_rate: the win-rate curve that `level` and `slope` of the bid table belong to.
-    features: every candidate in key order, the chosen ones first: feature_name, signal_score, gain, gain_lower,
-        is_selected, is_anchor, reason.
+    features: every candidate in key order, the chosen ones first.
     figures: the run's figures, as staged by compute_bids; None for what could not be computed.
-    checks: name, severity (hard, hold or soft), figure, relation, limit, is_passed, message.
     learning_sentence: since when the run learns, what is missing and until when; None where it knows the slope.
     target_sentence: what can be reached and what limits it, None where the target is reached.
     calibration: predicted, observed (win rates) and bids of each bin of the test days; empty where unknown.
-    backtest: is_supported, reason, days, effective_sample_size and rows of {quantity, active, new, difference, each
-        also with _low and _high}; None where none was made.
+    backtest: None where none was made.
     domains: domain, multiplier, bids; None where domains have no multipliers.
     npi_multipliers: shape (n_npis,), the multipliers alone: no identifier of a professional ever reaches a report.
     """
@@ -51,11 +50,11 @@ class RunStory:
     max_bid_cpm: float
     bids: pd.DataFrame
     win_rate: WinRate
-    features: Sequence[Mapping[str, Any]]
+    features: Sequence[FeatureScore]
     figures: Mapping[str, Any]
-    checks: Sequence[Mapping[str, Any]]
+    checks: Sequence[CheckRecord]
     calibration: Sequence[Mapping[str, float]] = ()
-    backtest: Mapping[str, Any] | None = None
+    backtest: Backtest | None = None
     domains: pd.DataFrame | None = None
     npi_multipliers: np.ndarray | None = None
     target_sentence: str | None = None
@@ -64,19 +63,19 @@ class RunStory:
     @property
     def is_passed(self) -> bool:
         """Whether every hard check passed."""
-        return all(check["is_passed"] for check in self.checks if check["severity"] == "hard")
+        return all(check.is_passed for check in self.checks if check.severity == "hard")
 
     @property
     def outcome(self) -> str:
         """`passed`, `passed with n warnings` or `failed`."""
-        warnings = sum(not check["is_passed"] for check in self.checks)
+        warnings = sum(not check.is_passed for check in self.checks)
         return outcome_text(self._status, warnings) or ""
 
     @property
     def going_live(self) -> str:
         """What the outcome means for going live."""
         holds = held_by(self.checks)
-        return going_live(self._status, sum(not check["is_passed"] for check in self.checks), holds=holds)
+        return going_live(self._status, sum(not check.is_passed for check in self.checks), holds=holds)
 
     @property
     def _status(self) -> str:

@@ -1,14 +1,14 @@
 """The tables of the page, in words and numbers."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from optimizer.core.checks.outcome import verdict_of
 from optimizer.core.frames import rows_of
+from optimizer.core.pricing.backtest_estimate import QuantityComparison
 from optimizer.presentation.formats import amount, change, count, measure, percent, points, segments, signed_amount
 from optimizer.reporting.report_data import RunStory
 
@@ -104,11 +104,11 @@ def check_rows(story: RunStory) -> list[CheckRow]:
     order = ("failed", "holds", "warning", "passed")
     rows = [
         CheckRow(
-            name=check["name"],
-            verdict=verdict_of(check),
-            figure=measure(check["figure"]),
-            limit=f"{RELATIONS[check['relation']]} {measure(check['limit'])}",
-            message="" if check["is_passed"] else check["message"],
+            name=check.name,
+            verdict=check.verdict,
+            figure=measure(check.figure),
+            limit=f"{RELATIONS[check.relation]} {measure(check.limit)}",
+            message="" if check.is_passed else check.message,
         )
         for check in story.checks
     ]
@@ -179,11 +179,11 @@ def feature_rows(story: RunStory) -> list[tuple[str, str, str, str, str]]:
     """Return name, signal score, gain, its lower bound and the reason of every candidate."""
     return [
         (
-            feature["feature_name"],
-            measure(feature["signal_score"]),
-            measure(feature["gain"]),
-            measure(feature["gain_lower"]),
-            feature["reason"],
+            feature.feature_name,
+            measure(feature.signal_score),
+            measure(feature.gain),
+            measure(feature.gain_lower),
+            feature.reason,
         )
         for feature in story.features
     ]
@@ -191,7 +191,7 @@ def feature_rows(story: RunStory) -> list[tuple[str, str, str, str, str]]:
 
 def backtest_rows(story: RunStory) -> list[BacktestRow]:
     """Return the quantities of the backtest with their intervals, none where there was no backtest."""
-    return [_backtest_row(row) for row in (story.backtest or {}).get("rows", ())]
+    return [] if story.backtest is None else [_backtest_row(row) for row in story.backtest.rows]
 
 
 def segment_rows(story: RunStory) -> list[tuple[str, ...]]:
@@ -220,10 +220,10 @@ def figure_rows(story: RunStory) -> list[tuple[str, str]]:
     ]
 
 
-def _backtest_row(row: Mapping[str, Any]) -> BacktestRow:
-    name, write, write_difference = QUANTITIES.get(row["quantity"], (row["quantity"], measure, measure))
+def _backtest_row(row: QuantityComparison) -> BacktestRow:
+    name, write, write_difference = QUANTITIES.get(row.quantity, (row.quantity, measure, measure))
     difference = _estimate(row, "difference", write_difference)
-    low, high = row["difference_low"], row["difference_high"]
+    low, high = row.difference_low, row.difference_high
     is_clear = low is not None and high is not None and (low > 0 or high < 0)
     return BacktestRow(
         name,
@@ -233,6 +233,6 @@ def _backtest_row(row: Mapping[str, Any]) -> BacktestRow:
     )
 
 
-def _estimate(row: Mapping[str, Any], side: str, write: Callable[[Any], str]) -> Estimate:
-    low, high = row[f"{side}_low"], row[f"{side}_high"]
-    return Estimate(write(row[side]), "" if low is None or high is None else f"{write(low)} to {write(high)}")
+def _estimate(row: QuantityComparison, side: str, write: Callable[[Any], str]) -> Estimate:
+    value, low, high = (getattr(row, f"{side}{end}") for end in ("", "_low", "_high"))
+    return Estimate(write(value), "" if low is None or high is None else f"{write(low)} to {write(high)}")

@@ -1,5 +1,6 @@
 """What the new bids would have brought on the log's last days, against the active run's."""
 
+from dataclasses import dataclass
 from zlib import crc32
 
 import numpy as np
@@ -15,16 +16,26 @@ BACKTEST_DAYS = 14
 """This many of the latest days are replayed; markets change."""
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """How a run bids beside its table.
+
+    jitter_sd: standard deviation of its jitter.
+    fallback_cpm: what it bids on segments that it does not serve.
+    """
+
+    jitter_sd: float
+    fallback_cpm: float
+
+
 def backtest_bids(
     cells: pd.DataFrame,
     *,
     features: tuple[str, ...],
     bids: pd.DataFrame,
     report: TrainingReport,
-    new_jitter_sd: float,
-    active_jitter_sd: float,
-    fallback_cpm: float,
-    active_fallback_cpm: float,
+    new: Served,
+    active: Served,
     run_id: str,
 ) -> Backtest:
     """Return the backtest of a bid table against the bids of the active run in it.
@@ -32,16 +43,15 @@ def backtest_bids(
     Args:
         cells: of `optimizer.core.landscape.cells`, prepared, by these features, with what earlier runs planned.
         bids: segment_key, planned_bid_cpm, is_served, previous_bid_cpm, level, slope, value_cpm.
-        active_jitter_sd: of the active run; earlier runs are taken to have had the same.
-        fallback_cpm, active_fallback_cpm: what both bid on segments that they do not serve.
+        new, active: how both runs bid beside the table; earlier runs are taken to have had the active one's jitter.
         run_id: seeds the bootstrap.
     """
     latest = cells[cells["day"] > cells["day"].max() - pd.Timedelta(days=BACKTEST_DAYS)]
     segments = bids.set_index("segment_key").assign(
         planned_new_cpm=lambda table: table["planned_bid_cpm"].where(
-            table["is_served"] | table["is_blocked"], fallback_cpm
+            table["is_served"] | table["is_blocked"], new.fallback_cpm
         ),
-        planned_active_cpm=lambda table: table["previous_bid_cpm"].fillna(active_fallback_cpm),
+        planned_active_cpm=lambda table: table["previous_bid_cpm"].fillna(active.fallback_cpm),
     )
     groups = latest.groupby(list(features), observed=True, sort=True)
     keys = [
@@ -60,8 +70,8 @@ def backtest_bids(
         latest,
         segments=segments.reset_index(),
         outcome=outcome,
-        logging_jitter_sd=active_jitter_sd,
-        active_jitter_sd=active_jitter_sd,
-        new_jitter_sd=new_jitter_sd,
+        logging_jitter_sd=active.jitter_sd,
+        active_jitter_sd=active.jitter_sd,
+        new_jitter_sd=new.jitter_sd,
         seed=crc32(run_id.encode()),
     )

@@ -5,21 +5,22 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import pandas as pd
 
 from optimizer.core.config.settings import RunSettings
 from optimizer.core.landscape.cells import group_cells, unmask
 from optimizer.core.landscape.features import Selection, SelectionLimits, select_features
-from optimizer.core.landscape.hidden_floors import find_floors
+from optimizer.core.landscape.hidden_floors import HiddenFloors, find_floors_by
 from optimizer.core.landscape.jitter import Variation, learn_variation
-from optimizer.core.landscape.randomness import group_numbers
 from optimizer.core.pricing.backtest import Backtest
 from optimizer.core.pricing.forecast import EarlierForecast, correct_level
-from optimizer.runs.backtesting import backtest_bids
+from optimizer.core.records.window_totals import ViewCounts, WindowTotals
+from optimizer.runs.backtesting import Served, backtest_bids
+from optimizer.runs.bid_policy import JITTER_SD
+from optimizer.runs.learned import ActiveBids, Learned
 from optimizer.runs.planned_bids import PlannedBids, previous_bids
-from optimizer.runs.pricing import JITTER_SD, ActiveBids, Learned, PricedRun, price_run
+from optimizer.runs.pricing import PricedRun, price_run
 from optimizer.training.job import TrainingJob, TrainingReport
 
 Train = Callable[[TrainingJob, pd.DataFrame], tuple[pd.DataFrame, TrainingReport]]
@@ -33,13 +34,33 @@ MAX_ORPHAN_VIEW_SHARE = 0.01
 class WindowFacts:
     """What is known of the window's log beside its cells.
 
-    totals: counts of bids, views and clicks by name, as the warehouse's totals name them.
     domain_cells, npi_totals: None where they are not asked for.
     """
 
-    totals: Mapping[str, Any]
+    totals: WindowTotals
     domain_cells: pd.DataFrame | None = field(repr=False)
     npi_totals: pd.DataFrame | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Trainer:
+    """How a run is trained: seed and threads of the models."""
+
+    train: Train
+    seed: int
+    threads: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierRuns:
+    """What a run knows of those before it.
+
+    find_plan: the chosen features -> what the active run plans, None before there is one.
+    forecasts: what earlier runs forecast, by run_id.
+    """
+
+    find_plan: Callable[[Sequence[str]], PlannedBids | None]
+    forecasts: Mapping[str, EarlierForecast] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,45 +81,47 @@ def run_on_cells(
     window: WindowFacts,
     settings: RunSettings,
     run_id: str,
-    train: Train,
-    find_plan: Callable[[Sequence[str]], PlannedBids | None],
-    forecasts: Mapping[str, EarlierForecast] | None = None,
-    seed: int,
-    threads: int = 1,
+    trainer: Trainer,
+    earlier: EarlierRuns,
 ) -> CellRun:
     """Return the run on these cells.
 
     Args:
         cells: prepared, by every candidate feature, with what earlier runs planned.
-        find_plan: the chosen features -> what the active run plans, None before there is one.
-        forecasts: what earlier runs forecast, by run_id.
     """
-    cells, variation = learn_variation(cells, candidates, anchor=settings.anchor_feature.lower())
-    selection = choose_key(cells, candidates=candidates, settings=settings, variation=variation)
+    floors = find_floors_by(cells, settings.anchor_feature.lower())
+    cells, variation = learn_variation(cells, candidates, floors=floors)
+    selection = choose_key(cells, candidates=candidates, settings=settings, floors=floors, variation=variation)
     features = selection.features
-    job = training_job(features, settings=settings, totals=window.totals, seed=seed, threads=threads)
-    segments, report = train(job, training_cells(cells, features))
+    job = training_job(features, settings=settings, views=window.totals, seed=trainer.seed, threads=trainer.threads)
+    segments, report = trainer.train(job, training_cells(cells, features))
     learned = Learned(
         segments=segments,
         report=report,
         features=features,
         domain_cells=window.domain_cells,
         npi_totals=window.npi_totals,
-        total_clicks=window.totals["joined_clicks"],
-        level_correction=correct_level(cells, forecasts or {}),
+        total_clicks=window.totals.joined_clicks,
+        level_correction=correct_level(cells, earlier.forecasts),
     )
-    plan = find_plan(features)
+    plan = earlier.find_plan(features)
     active = active_bids(plan, cells, features)
     priced, backtest = bid_on_cells(cells, learned, plan=plan, active=active, settings=settings, run_id=run_id)
     return CellRun(selection, variation, report, priced, backtest)
 
 
 def choose_key(
-    cells: pd.DataFrame, *, candidates: Sequence[str], settings: RunSettings, variation: Variation | None = None
+    cells: pd.DataFrame,
+    *,
+    candidates: Sequence[str],
+    settings: RunSettings,
+    floors: HiddenFloors,
+    variation: Variation | None = None,
 ) -> Selection:
     """Return the features that segments are made of, the anchor first.
 
     Args:
+        floors: the hidden floors of the cells, by the anchor.
         variation: where it identifies no slope, the key has the features that the logged bids depend on.
     """
     limits = SelectionLimits(
@@ -109,20 +132,18 @@ def choose_key(
         min_evidence_share=settings.min_evidence_share,
     )
     held_key = variation.logged_key if variation is not None and variation.source == "none" else ()
-    group = group_numbers(cells, [limits.anchor_feature])
-    floors = find_floors(cells, group=group, size=int(group.max()) + 1)
     return select_features(cells[floors.is_above], candidates=candidates, limits=limits, held_key=held_key)
 
 
 def training_job(
-    features: Sequence[str], *, settings: RunSettings, totals: Mapping[str, Any], seed: int, threads: int
+    features: Sequence[str], *, settings: RunSettings, views: ViewCounts, seed: int, threads: int
 ) -> TrainingJob:
     """Return what a training process is asked for."""
     return TrainingJob(
         features=tuple(features),
         half_life_days=settings.half_life_days,
         is_second_price=settings.auction_type == "second_price",
-        **_clicked_views(totals),
+        **_clicked_views(views),
         seed=seed,
         threads=threads,
         tuning_trials=settings.tuning_trials,
@@ -158,10 +179,8 @@ def bid_on_cells(
         features=tuple(learned.features),
         bids=priced.bids,
         report=learned.report,
-        new_jitter_sd=priced.figures["jitter_sd"],
-        active_jitter_sd=plan.metrics.get("bidding", {}).get("jitter_sd") or JITTER_SD["on"],
-        fallback_cpm=priced.figures["fallback_bid_cpm"],
-        active_fallback_cpm=active.fallback_cpm,
+        new=Served(priced.figures.jitter_sd, priced.figures.fallback_bid_cpm),
+        active=Served(plan.figures.jitter_sd or JITTER_SD["on"], active.fallback_cpm),
         run_id=run_id,
     )
     return priced, backtest
@@ -181,15 +200,9 @@ def active_bids(plan: PlannedBids | None, cells: pd.DataFrame, features: Sequenc
     return ActiveBids(planned, served or planned, plan.fallback_cpm, kept)
 
 
-def orphan_view_share(totals: Mapping[str, Any]) -> float:
-    """Return the share of the window's views that match no bid."""
-    views = totals["joined_views"] + totals["orphan_views"]
-    return totals["orphan_views"] / views if views else 0.0
-
-
-def _clicked_views(totals: Mapping[str, Any]) -> dict[str, int]:
+def _clicked_views(found: ViewCounts) -> dict[str, int]:
     """Views and clicks that the overall click rate is made of: those without a bid count while they are few."""
-    views, clicks = totals["joined_views"], totals["joined_clicks"]
-    if orphan_view_share(totals) <= MAX_ORPHAN_VIEW_SHARE:
-        views, clicks = views + totals["orphan_views"], clicks + totals["orphan_clicks"]
+    views, clicks = found.joined_views, found.joined_clicks
+    if found.orphan_view_share <= MAX_ORPHAN_VIEW_SHARE:
+        views, clicks = views + found.orphan_views, clicks + found.orphan_clicks
     return {"total_views": views, "total_clicks": clicks}

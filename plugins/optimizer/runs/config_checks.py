@@ -8,8 +8,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from optimizer.control_plane.records import EntityDefinition, Run
-from optimizer.core.config.merge import EffectiveConfig, merge_config
+from optimizer.core.config.merge import EffectiveConfig
 from optimizer.core.config.settings import CONFIG_VERSION, RunSettings
+from optimizer.core.live.canary_plan import read_plan
 from optimizer.errors import ConfigError
 
 WINDOW_KEYS = ("data_start_dt", "data_end_dt")
@@ -34,13 +35,7 @@ def check_run(definition: EntityDefinition, run: Run, *, values: Mapping[str, An
     Raises:
         ConfigError: the merged config or the window is wrong, or the version is not this code's.
     """
-    config = merge_config(
-        definition.config_keys,
-        entity_code=definition.entity.entity_code,
-        entity_values=definition.entity_values,
-        run_values={key: value for key, value in values.items() if key not in WINDOW_KEYS},
-        supported_keys=definition.supported_keys,
-    )
+    config = definition.merged_config({key: value for key, value in values.items() if key not in WINDOW_KEYS})
     check_settings(definition, config)
     start_at, end_at = window_of(config, definition.entity.entity_code, run=run, values=values, as_of=as_of)
     return CheckedRun(config, start_at, end_at)
@@ -68,6 +63,11 @@ def check_settings(definition: EntityDefinition, config: EffectiveConfig) -> Non
         raise ConfigError(
             f"entity {entity}: version {version} does not fit this code: {'; '.join(problems)}; run `optimizer migrate`"
         )
+    if canary_plan := config.values["canary_plan"]:
+        try:
+            read_plan(str(canary_plan))
+        except ConfigError as error:
+            raise ConfigError(f"entity {entity}: {error}") from None
 
 
 def window_of(

@@ -1,12 +1,11 @@
 """The run as its steps see it."""
 
-from typing import Any
-
 from pydantic import BaseModel, ConfigDict
 
 from optimizer.control_plane import runs
-from optimizer.core.config.merge import snapshot_values
+from optimizer.control_plane.records import Run
 from optimizer.core.config.settings import RunSettings
+from optimizer.core.records.config_snapshot import ConfigSnapshot, FrozenConfig
 from optimizer.runs.staging import Staging
 from optimizer.runs.systems import Systems
 
@@ -26,11 +25,11 @@ class RunHandle(BaseModel):
         return Staging(systems.store, self.staging_uri)
 
 
-def read_snapshot(run: RunHandle, systems: Systems) -> dict[str, Any]:
+def read_snapshot(run: RunHandle, systems: Systems) -> ConfigSnapshot:
     """Return the run's frozen configuration; the steps read nothing else of the control plane."""
-    return dict(runs.read_run(systems.engine, run.run_id).config_snapshot or {})
+    return ConfigSnapshot.model_validate(runs.read_run(systems.engine, run.run_id).config_snapshot)
 
 
-def read_settings(snapshot: dict[str, Any]) -> RunSettings:
-    """Return the typed settings of a snapshot."""
-    return RunSettings.model_validate(snapshot_values(snapshot))
+def settings_of(row: Run) -> RunSettings:
+    """Return the typed settings of a run that was started."""
+    return FrozenConfig.model_validate(row.config_snapshot).settings

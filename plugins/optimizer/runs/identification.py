@@ -1,67 +1,56 @@
 """Whether a run knows how the win rate depends on the bid, and when it will: figures for metrics.json."""
 
-import math
-from collections.abc import Mapping
 from datetime import date
-from typing import Any
 
 from optimizer.core.landscape.jitter import LEARNING_JITTER_SD, days_until_identified
-from optimizer.core.landscape.slope import Slope
+from optimizer.core.records.bid_figures import PricedFigures
+from optimizer.core.records.variation import TestRecord, VariationRecord
 
 IDENTIFICATION = "identification"
 """Section of metrics.json and opt_run_metrics, and the key of the same figures in the staged ones."""
 
 
 def identification_figures(
-    variation: Mapping[str, Any], *, figures: Mapping[str, Any], bids_per_day: float, today: date
+    variation: VariationRecord, *, figures: PricedFigures, bids_per_day: float, today: date
 ) -> dict[str, float | None]:
     """Return the section `identification`: numbers only, flags as 0 or 1, a date as YYYYMMDD.
 
     Args:
-        variation: `Variation.to_record`.
-        figures: of `price_run`: is_learning, expected_win_rate, jitter_spread.
         bids_per_day: expected of the next days.
         today: the day on which the run's jitter begins, where the log has none of it yet.
     """
-    slope, is_learning = variation["slope"], bool(figures["is_learning"])
+    slope, is_learning = variation.slope, figures.is_learning
     days_left = (
         days_until_identified(
-            _slope(slope),
-            own_days=variation["own_days"],
+            None if slope is None else slope.slope,
+            own_days=variation.own_days,
             bids_per_day=bids_per_day,
-            win_rate=figures["expected_win_rate"],
-            jitter_sd=figures["jitter_spread"] or LEARNING_JITTER_SD,
+            win_rate=figures.expected_win_rate,
+            jitter_sd=figures.jitter_spread or LEARNING_JITTER_SD,
         )
         if is_learning
         else 0.0
     )
     return {
         "is_learning": float(is_learning),
-        "source_is_own": float(variation["source"] == "own"),
-        "source_is_logged": float(variation["source"] == "logged"),
-        "slope": None if slope is None else slope["value"],
-        "slope_error": None if slope is None else slope["error"],
-        "own_days": float(variation["own_days"]),
-        "own_bids": variation["own_bids"],
-        "logged_bids": variation["logged_bids"],
-        "learning_since": _number(variation.get("own_since") or today.isoformat()) if is_learning else None,
+        "source_is_own": float(variation.source == "own"),
+        "source_is_logged": float(variation.source == "logged"),
+        "slope": None if slope is None else slope.value,
+        "slope_error": None if slope is None else slope.error,
+        "own_days": float(variation.own_days),
+        "own_bids": variation.own_bids,
+        "logged_bids": variation.logged_bids,
+        "learning_since": _number(variation.own_since or today.isoformat()) if is_learning else None,
         "learning_days_left": days_left,
         "bids_per_day": bids_per_day,
-        **{key: figure for test in variation["tests"] for key, figure in _test_figures(test)},
+        **{key: figure for test in variation.tests for key, figure in _test_figures(test)},
     }
-
-
-def _slope(record: Mapping[str, Any] | None) -> Slope | None:
-    if record is None or record["value"] is None:
-        return None
-    error = math.inf if record["error"] is None else record["error"]
-    return Slope(record["value"], error, record["is_identified"])
 
 
 def _number(day: str) -> float:
     return float(day.replace("-", ""))
 
 
-def _test_figures(test: Mapping[str, Any]) -> list[tuple[str, float | None]]:
-    name = test["name"]
-    return [(name, test["figure"]), (f"{name}_limit", test["limit"]), (f"{name}_passed", float(test["is_passed"]))]
+def _test_figures(test: TestRecord) -> list[tuple[str, float | None]]:
+    name = test.name
+    return [(name, test.figure), (f"{name}_limit", test.limit), (f"{name}_passed", float(test.is_passed))]

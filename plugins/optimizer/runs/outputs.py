@@ -1,6 +1,7 @@
 """The files of a run, written from what its steps staged."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -8,15 +9,11 @@ from typing import Any
 
 import pandas as pd
 
-from optimizer.core.checks.outcome import VERDICT_CODES
-from optimizer.core.config.settings import RunSettings
-from optimizer.reporting.forecast import FORECAST_KEYS
+from optimizer.core.records import run_files
 from optimizer.reporting.report_data import RunStory
-from optimizer.runs import staging
-from optimizer.runs.handle import RunHandle
-from optimizer.runs.identification import IDENTIFICATION
+from optimizer.runs.metrics import metrics_document
 from optimizer.runs.report_inputs import gather_story
-from optimizer.training.job import CLICK_MODEL_FILE, WIN_MODEL_FILE, TrainingReport
+from optimizer.runs.staged_run import StagedRun
 
 BID_COLUMNS = {
     "suggested_bid_cpm": "suggested_bid_cpm",
@@ -60,7 +57,6 @@ BID_COLUMNS = {
 """Column of the bid table: column of suggested_bids.csv."""
 
 MULTIPLIER_COLUMNS = ["multiplier", "bids", "views", "clicks"]
-Figure = tuple[str, str, float | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,175 +68,52 @@ class OutputFile:
     row_count: int | None
 
 
-def write_outputs(
-    folder: Path,
-    *,
-    run: RunHandle,
-    stage: staging.Staging,
-    snapshot: dict[str, Any],
-    settings: RunSettings,
-    started_at: datetime,
-) -> dict[str, OutputFile]:
+def write_outputs(folder: Path, run: StagedRun, *, started_at: datetime) -> dict[str, OutputFile]:
     """Write every file of the run to the folder and return them by name."""
-    features = stage.get_json(staging.SELECTION)["features"]
-    bids = stage.get_frame(staging.BIDS)
-    biddable = bids[bids["suggested_bid_cpm"].notna()].sort_values("bids", ascending=False, kind="stable")
-    in_memcache = bids[bids["is_served"] | bids["is_blocked"]].sort_values("bids", ascending=False, kind="stable")
-    memcache = pd.DataFrame(
-        {"segment_key": in_memcache["segment_key"], "bid": in_memcache["suggested_bid_cpm"].fillna(0)}
-    )
+    bids = run.stage.get_frame(run_files.BIDS)
     files = [
-        _csv(
-            folder,
-            "suggested_bids",
-            biddable.rename(columns=BID_COLUMNS)[["segment_key", *features, *BID_COLUMNS.values()]],
-        ),
-        _csv(folder, "memcache", memcache),  # a bid of 0 says: do not bid
+        _csv(folder / run_files.SUGGESTED_BIDS_CSV, _suggested_bids(bids, run.selection.features)),
+        _csv(folder / run_files.MEMCACHE_CSV, _memcache(bids)),
     ]
-    if settings.domain_enabled:
-        files.append(
-            _csv(folder, "domain_multipliers", stage.get_frame(staging.DOMAINS)[["domain", *MULTIPLIER_COLUMNS]])
-        )
-    if settings.npi_enabled:
-        files.append(_csv(folder, "npi_multipliers", stage.get_frame(staging.NPIS)[["npi", *MULTIPLIER_COLUMNS]]))
-    files.append(_json(folder, "metrics", metrics_document(stage)))
-    files.append(_json(folder, "config", snapshot))
-    story = gather_story(stage, run=run, snapshot=snapshot, settings=settings, started_at=started_at)
-    files.append(_report(folder, story))
-    for name in (WIN_MODEL_FILE, CLICK_MODEL_FILE):
-        if stage.has(name):
-            files.append(OutputFile(Path(name).stem, stage.get_file(name, folder / name), None))
+    for is_enabled, staged, name, key in (
+        (run.settings.domain_enabled, run_files.DOMAINS, run_files.DOMAINS_CSV, "domain"),
+        (run.settings.npi_enabled, run_files.NPIS, run_files.NPIS_CSV, "npi"),
+    ):
+        if is_enabled:
+            files.append(_csv(folder / name, run.stage.get_frame(staged)[[key, *MULTIPLIER_COLUMNS]]))
+    files.append(_json(folder / run_files.METRICS, metrics_document(run)))
+    files.append(_json(folder / run_files.CONFIG, run.snapshot.to_json()))
+    files.append(_report(folder / run_files.REPORT, gather_story(run, bids=bids, started_at=started_at)))
+    for name in (run_files.WIN_MODEL, run_files.CLICK_MODEL):
+        if run.stage.has(name):
+            files.append(OutputFile(Path(name).stem, run.stage.get_file(name, folder / name), None))
     return {file.path.name: file for file in files}
 
 
-def metrics_document(stage: staging.Staging) -> dict[str, Any]:
-    """Return metrics.json: {section: {metric: figure}}, the features' scores, the reasons and every check."""
-    sections: dict[str, Any] = {}
-    for section, key, value in run_figures(stage):
-        sections.setdefault(section, {})[key] = value
-    return {
-        **sections,
-        "link": stage.get_json(staging.BID_FIGURES)["link"],
-        "features": stage.get_json(staging.SELECTION)["scores"],
-        "reasons": stage.get_json(staging.BID_FIGURES)["reasons"],
-        "checks": stage.get_json(staging.VALIDATION)["checks"],
-    }
+def _suggested_bids(bids: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
+    biddable = bids[bids["suggested_bid_cpm"].notna()].sort_values("bids", ascending=False, kind="stable")
+    return biddable.rename(columns=BID_COLUMNS)[["segment_key", *features, *BID_COLUMNS.values()]]
 
 
-def run_figures(stage: staging.Staging) -> list[Figure]:
-    """Return (section, key, value) of every figure of the run: the rows of opt_run_metrics."""
-    report = TrainingReport.model_validate(stage.get_json(staging.TRAINING))
-    totals, bids = stage.get_json(staging.TOTALS), stage.get_json(staging.BID_FIGURES)
-    win_rate_model = (
-        "wr_model_auc",
-        "wr_model_ece",
-        "wr_model_ece_low",
-        "wr_model_ece_high",
-        "wr_model_ece_noise",
-        "wr_model_anchor_bias",
-        "wr_model_lce",
-        "wr_model_logloss",
-        "wr_model_rounds",
-        "largest_fall",
-        "half_life_days",
-        "half_life_gain",
-        "half_life_gain_lower",
-    )
-    click_model = (
-        "ctr_model_auc",
-        "ctr_model_auc_error",
-        "ctr_model_gain_lower",
-        "ctr_model_used",
-        "global_click_rate",
-    )
-    landscape = {
-        "bid_coefficient": report.bid_coefficient,
-        "bid_coefficient_error": report.bid_coefficient_error,
-        "bid_coefficient_is_naive": report.is_slope_naive,
-        "slope": report.slope,
-        "slope_error": report.slope_error,
-        "unrivalled_share": report.unrivalled_share,
-        "lost_share": report.lost_share,
-        "reference_cpm": report.reference_cpm,
-        "trust_low_cpm": bids["trust_low_cpm"],
-        "trust_high_cpm": bids["trust_high_cpm"],
-    }
-    global_stats = {
-        "global_win_rate": totals["joined_views"] / totals["usable_bids"],
-        "value_per_click": report.value_per_click,
-        "value_per_mille_views": report.value_per_mille_views,
-    }
-    data = ("bid_rows", "duplicate_bids", "zero_bids", "duplicate_views", "orphan_views", "orphan_clicks")
-    bidding = (
-        "shadow_price_cpm",
-        "value_trust",
-        "fallback_bid_cpm",
-        "expected_win_rate",
-        "target_shortfall",
-        "expected_cpm",
-        "expected_margin",
-        "segment_scope_cpm_ratio",
-        "row_coverage",
-        "jitter_sd",
-        "jitter_spread",
-        "step_limit",
-        "level_correction",
-    )
-    forecast = (*FORECAST_KEYS, "level_correction", "forecast_level_sd")
-    tracking = stage.get_json(staging.TRACKING) if stage.has(staging.TRACKING) else {}
-    tuning = {} if report.tuning is None else report.tuning.model_dump(exclude={"reason", "parameters"})
-    validation = stage.get_json(staging.VALIDATION)
-    checks = validation["checks"]
-    backtest = backtest_figures(stage.get_json(staging.BACKTEST))
-    return [
-        *_section("win_rate_model", {key: getattr(report, key) for key in win_rate_model}),
-        *_section("ctr_model", {key: getattr(report, key) for key in click_model}),
-        *_section("tuning", tuning),
-        *_section("tracking", tracking),
-        *_section("bid_landscape", landscape),
-        *_section("global_stats", global_stats),
-        *_section("data", {key: totals[key] for key in data}),
-        *_section("bidding", {key: bids[key] for key in bidding}),
-        *_section("forecast", {key: bids[key] for key in forecast if key in bids}),
-        *_section(IDENTIFICATION, bids.get(IDENTIFICATION, {})),
-        *_section("backtest", backtest),
-        *_section("validation", {check["name"]: check["figure"] for check in checks}),
-        *_section("validation_limits", {check["name"]: check["limit"] for check in checks}),
-        *_section("validation_verdicts", {check["name"]: VERDICT_CODES[check["verdict"]] for check in checks}),
-        *_section("target", validation["target"]),
-    ]
+def _memcache(bids: pd.DataFrame) -> pd.DataFrame:
+    """What the bidder looks up; a bid of 0 says: do not bid."""
+    known = bids[bids["is_served"] | bids["is_blocked"]].sort_values("bids", ascending=False, kind="stable")
+    return pd.DataFrame({"segment_key": known["segment_key"], "bid": known["suggested_bid_cpm"].fillna(0)})
 
 
-def backtest_figures(backtest: dict[str, Any] | None) -> dict[str, float | None]:
-    """Return the backtest's figures: `<quantity>_<new, active or difference>`, the bounds of the new ones, support."""
-    if backtest is None:
-        return {}
-    names = ("active", "new", "new_low", "new_high", "difference", "difference_low", "difference_high")
-    rows = {f"{row['quantity']}_{name}": row[name] for row in backtest["rows"] for name in names}
-    figures = ("is_supported", "days", "effective_sample_size", "supported_share", "replay_low", "replay_high")
-    return {**{name: backtest[name] for name in figures}, **rows}
-
-
-def _section(section: str, figures: dict[str, Any]) -> list[Figure]:
-    return [(section, key, None if value is None else float(value)) for key, value in figures.items()]
-
-
-def _csv(folder: Path, output_type: str, table: pd.DataFrame) -> OutputFile:
-    path = folder / f"{output_type}.csv"
+def _csv(path: Path, table: pd.DataFrame) -> OutputFile:
     table.to_csv(path, index=False, lineterminator="\n", float_format="%.10g")
-    return OutputFile(output_type, path, len(table))
+    return OutputFile(path.stem, path, len(table))
 
 
-def _report(folder: Path, story: RunStory) -> OutputFile:
+def _report(path: Path, story: RunStory) -> OutputFile:
     # Matplotlib takes a second to load, which no other step should wait for.
     from optimizer.reporting.page import render_report
 
-    path = folder / "report.html"
     path.write_text(render_report(story), encoding="utf-8")
-    return OutputFile("report", path, None)
+    return OutputFile(path.stem, path, None)
 
 
-def _json(folder: Path, output_type: str, content: Any) -> OutputFile:
-    path = folder / f"{output_type}.json"
+def _json(path: Path, content: Any) -> OutputFile:
     path.write_text(json.dumps(content, indent=2, allow_nan=False))
-    return OutputFile(output_type, path, None)
+    return OutputFile(path.stem, path, None)

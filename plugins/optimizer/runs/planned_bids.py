@@ -4,8 +4,7 @@ import io
 import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -15,6 +14,8 @@ from optimizer.control_plane import runs
 from optimizer.core.frames import groups_of
 from optimizer.core.landscape.cells import MISSING, know_planned
 from optimizer.core.pricing.forecast import EarlierForecast
+from optimizer.core.records import run_files
+from optimizer.core.records.earlier_run import EarlierFigures
 from optimizer.core.serving.keys import segment_key
 from optimizer.errors import ArtifactError, RunStateError
 from optimizer.runs import staging
@@ -22,18 +23,14 @@ from optimizer.runs.systems import Systems
 
 log = logging.getLogger(__name__)
 
-BIDS_FILE = "suggested_bids.csv"
 
-
-MEMCACHE_FILE = "memcache.csv"
-METRICS_FILE = "metrics.json"
 STEP_FROM = "step_from_cpm"
 KEYED = ("segment_key", "planned_bid_cpm", "suggested_bid_cpm", STEP_FROM, "wanted_bid_cpm", "is_held")
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedBids:
-    """Features of a run's key, in order, its planned bid of each served key and of all others, CPM, and its metrics.
+    """Features of a run's key, in order, its planned bid of each served key and of all others, CPM, and its figures.
 
     step_from_cpm: the bid of each served key that the next run's daily step is measured from: what this run serves or,
         for a second run of one calendar day, what was served before this one; the planned bids by default.
@@ -44,7 +41,7 @@ class PlannedBids:
     features: tuple[str, ...]
     planned_cpm: Mapping[str, float]
     fallback_cpm: float
-    metrics: Mapping[str, Any]
+    figures: EarlierFigures = field(default_factory=EarlierFigures)
     step_from_cpm: Mapping[str, float] = field(default_factory=dict)
     kept_cpm: Mapping[str, float] = field(default_factory=dict)
 
@@ -66,7 +63,7 @@ def read_planned_bids(run_id: str, systems: Systems, *, next_run_id: str | None 
     manifest = read_manifest(systems.store, output_uri)
     bids, memcache, metrics = (
         read_verified(systems.store, output_uri=output_uri, manifest=manifest, name=name)
-        for name in (BIDS_FILE, MEMCACHE_FILE, METRICS_FILE)
+        for name in (run_files.SUGGESTED_BIDS_CSV, run_files.MEMCACHE_CSV, run_files.METRICS)
     )
     try:
         lacking = [name for name in KEYED[:3] if name not in pd.read_csv(io.BytesIO(bids), nrows=0)]
@@ -81,27 +78,18 @@ def read_planned_bids(run_id: str, systems: Systems, *, next_run_id: str | None 
         start = STEP_FROM if _is_same_day(run_id, next_run_id, systems) and STEP_FROM in table else "suggested_bid_cpm"
         step_from = dict(zip(table["segment_key"], table[start].astype(float), strict=True))
         kept = kept_bids(table) if {"wanted_bid_cpm", "is_held"} <= set(table) else {}
-        return PlannedBids(tuple(rule.features), planned, rule.fallback_bid_cpm, json.loads(metrics), step_from, kept)
+        figures = EarlierFigures.of(json.loads(metrics))
+        return PlannedBids(tuple(rule.features), planned, rule.fallback_bid_cpm, figures, step_from, kept)
     except ValueError as error:
-        raise ArtifactError(f"{BIDS_FILE} or {METRICS_FILE} of run {run_id} cannot be read: {error}") from error
+        raise ArtifactError(
+            f"{run_files.SUGGESTED_BIDS_CSV} or {run_files.METRICS} of run {run_id} cannot be read: {error}"
+        ) from error
 
 
 def kept_bids(bids: pd.DataFrame) -> dict[str, float]:
     """Return `PlannedBids.kept_cpm` of a bid table."""
     kept = bids["planned_bid_cpm"].mask(bids["is_held"].astype(bool), bids["wanted_bid_cpm"]).astype(float)
     return dict(zip(bids["segment_key"], kept, strict=True))
-
-
-def forecast_of(plan: PlannedBids) -> EarlierForecast | None:
-    """Return what the run forecast of its own days, by bid: requests that it blocks leave none in the log.
-
-    None where it did not say.
-    """
-    figures = plan.metrics.get("bidding", {})
-    win_rate, coverage = figures.get("expected_win_rate"), figures.get("row_coverage")
-    if win_rate is None or not coverage:
-        return None
-    return EarlierForecast(win_rate / coverage, figures.get("level_correction") or 0.0)
 
 
 def _is_same_day(run_id: str, next_run_id: str | None, systems: Systems) -> bool:
@@ -147,35 +135,37 @@ def _keys(parts: pd.DataFrame, features: Sequence[str]) -> pd.Series:
 
 def stage_planned_bids(
     run_ids: Iterable[str], *, stage: staging.Staging, systems: Systems
-) -> tuple[dict[str, list[str]], dict[str, dict[str, float]]]:
+) -> tuple[dict[str, tuple[str, ...]], dict[str, EarlierForecast]]:
     """Leave the planned bids of these runs in the staging prefix; return the features and the forecast of each.
 
     A run that cannot be read is left out: its bids' moves are then measured from their own mean.
     """
-    parts, features, forecasts = [], {}, {}
+    parts: list[pd.DataFrame] = []
+    features: dict[str, tuple[str, ...]] = {}
+    forecasts: dict[str, EarlierForecast] = {}
     for run_id in sorted(run_ids):
         try:
             planned = read_planned_bids(run_id, systems)
         except (ArtifactError, RunStateError) as error:
             log.info("the planned bids of run %s are not known: %s", run_id, error)
             continue
-        features[run_id] = list(planned.features)
-        if (forecast := forecast_of(planned)) is not None:
-            forecasts[run_id] = asdict(forecast)
+        features[run_id] = planned.features
+        if (forecast := planned.figures.forecast) is not None:
+            forecasts[run_id] = forecast
         keys, bids = list(planned.planned_cpm), list(planned.planned_cpm.values())
         parts.append(pd.DataFrame({"run_id": run_id, "segment_key": keys, "planned_bid_cpm": bids}))
     if parts:
-        stage.put_frame(staging.PLANNED_BIDS, pd.concat(parts, ignore_index=True))
+        stage.put_frame(run_files.PLANNED_BIDS, pd.concat(parts, ignore_index=True))
     return features, forecasts
 
 
 def with_planned_bids(
-    cells: pd.DataFrame, *, features_by_run: Mapping[str, list[str]], stage: staging.Staging
+    cells: pd.DataFrame, *, features_by_run: Mapping[str, Sequence[str]], stage: staging.Staging
 ) -> pd.DataFrame:
     """Return prepared cells with `log_planned` where the run that bid them is known."""
     if not features_by_run:
         return cells
-    for run_id, table in groups_of(stage.get_frame(staging.PLANNED_BIDS), "run_id"):
+    for run_id, table in groups_of(stage.get_frame(run_files.PLANNED_BIDS), "run_id"):
         if unknown := sorted(set(features_by_run[run_id]) - set(cells.columns)):
             log.info("the key of run %s has %s, no candidate now: its plan is not known", run_id, ", ".join(unknown))
             continue

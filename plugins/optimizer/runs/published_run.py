@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from sqlalchemy import Engine
 
@@ -14,18 +13,15 @@ from optimizer.artifacts.manifest import Manifest, read_manifest, read_verified
 from optimizer.artifacts.store import ObjectStore
 from optimizer.control_plane import runs
 from optimizer.control_plane.records import Run
-from optimizer.core.config.merge import snapshot_values
+from optimizer.core.checks.outcome import CheckRecord
 from optimizer.core.config.settings import RunSettings
-from optimizer.core.landscape.curves import Landscape, Link
-from optimizer.core.landscape.logit import Tails
-from optimizer.core.landscape.price_steps import PriceSteps
+from optimizer.core.landscape.curves import Landscape
 from optimizer.core.pricing.explanation import RunPricing
 from optimizer.core.pricing.run_comparison import BestResponse, ComparedRun, find_figure
+from optimizer.core.records import run_files
+from optimizer.core.records.bid_figures import LinkRecord
+from optimizer.core.records.config_snapshot import FrozenConfig
 from optimizer.errors import ArtifactError, RunStateError
-from optimizer.runs.handle import read_settings
-
-BIDS_FILE, MEMCACHE_FILE = "suggested_bids.csv", "memcache.csv"
-METRICS_FILE, CONFIG_FILE = "metrics.json", "config.json"
 
 NUMBER_COLUMNS = (
     "bids",
@@ -77,7 +73,7 @@ LINK = "link"
 class PublishedRun:
     """A run's row and what it published, checksums verified.
 
-    bids: suggested_bids.csv; metrics: metrics.json; snapshot: config.json.
+    bids: suggested_bids.csv; metrics: metrics.json; config: config.json.
     blocked: keys that memcache.csv has with a bid of 0, which says not to bid.
     """
 
@@ -85,7 +81,7 @@ class PublishedRun:
     manifest: Manifest
     bids: pd.DataFrame
     metrics: Mapping[str, Any]
-    snapshot: Mapping[str, Any]
+    config: FrozenConfig
     blocked: frozenset[str]
 
     @property
@@ -98,7 +94,12 @@ class PublishedRun:
 
     @property
     def settings(self) -> RunSettings:
-        return read_settings(dict(self.snapshot))
+        return self.config.settings
+
+    @property
+    def checks(self) -> tuple[CheckRecord, ...]:
+        """The checks of its validation."""
+        return checks_of(self.metrics)
 
     @property
     def pricing(self) -> RunPricing:
@@ -108,12 +109,8 @@ class PublishedRun:
 
     @property
     def landscape(self) -> Landscape:
-        """The win-rate curves that the run was priced on: the one place where they are made again from its files."""
-        link = self.metrics[LINK]
-        shifts, shares = (np.asarray(link[name], float) for name in ("shifts", "shares"))
-        tails = Tails(link["unrivalled_share"], 1 - link.get("lost_share", 0.0))
-        steps = PriceSteps(link["price_ladder"], link["price_ladder_share"]) if link.get("price_ladder") else None
-        return Landscape(self.pricing.reference_cpm, Link(shifts, shares, tails), steps)
+        """The win-rate curves that the run was priced on."""
+        return LinkRecord.model_validate(self.metrics[LINK]).landscape(self.pricing.reference_cpm)
 
     @property
     def best_response(self) -> BestResponse:
@@ -133,7 +130,7 @@ class PublishedRun:
             bids=self.bids,
             facts=self._facts(),
             metrics=self.metrics,
-            config=snapshot_values(self.snapshot),
+            config=self.config.values,
             pricing=self.pricing,
             best_response=self.best_response,
         )
@@ -153,6 +150,11 @@ class PublishedRun:
         }
 
 
+def checks_of(metrics: Mapping[str, Any]) -> tuple[CheckRecord, ...]:
+    """Return the checks of a metrics.json, whatever the version of the run."""
+    return tuple(CheckRecord.model_validate(check) for check in metrics.get("checks") or ())
+
+
 def read_published(run_id: str, *, engine: Engine, store: ObjectStore) -> PublishedRun:
     """Return the run with its published bids, figures and configuration.
 
@@ -166,18 +168,20 @@ def read_published(run_id: str, *, engine: Engine, store: ObjectStore) -> Publis
         manifest = read_manifest(store, output_uri)
         files = {
             name: read_verified(store, output_uri=output_uri, manifest=manifest, name=name)
-            for name in (BIDS_FILE, MEMCACHE_FILE, METRICS_FILE, CONFIG_FILE)
+            for name in (run_files.SUGGESTED_BIDS_CSV, run_files.MEMCACHE_CSV, run_files.METRICS, run_files.CONFIG)
         }
     except ArtifactError as error:
         raise ArtifactError(f"run {run_id}: {error}; restore the objects, or look at another run") from error
-    metrics = _with_present_names(json.loads(files[METRICS_FILE]))
+    metrics = _with_present_names(json.loads(files[run_files.METRICS]))
     missing = [name for name in PRICING_FIGURES if find_figure(metrics, name) is None]
     missing += [LINK] if LINK not in metrics else []
     if missing:
-        raise _too_old(run_id, METRICS_FILE, missing)
-    bids = _read_bids(files[BIDS_FILE], manifest)
-    blocked = _read_blocked(files[MEMCACHE_FILE])
-    return PublishedRun(row, manifest, bids, metrics, json.loads(files[CONFIG_FILE]), blocked)
+        raise _too_old(run_id, run_files.METRICS, missing)
+    bids = _read_bids(files[run_files.SUGGESTED_BIDS_CSV], manifest)
+    blocked = _read_blocked(files[run_files.MEMCACHE_CSV])
+    return PublishedRun(
+        row, manifest, bids, metrics, FrozenConfig.model_validate_json(files[run_files.CONFIG]), blocked
+    )
 
 
 def _with_present_names(metrics: dict[str, Any]) -> dict[str, Any]:
@@ -207,7 +211,7 @@ def _read_bids(content: bytes, manifest: Manifest) -> pd.DataFrame:
     columns = pd.read_csv(io.BytesIO(content), nrows=0).columns
     missing = [name for name in (*TEXT_COLUMNS, *NUMBER_COLUMNS, *FLAG_COLUMNS) if name not in columns]
     if missing:
-        raise _too_old(manifest.run_id, BIDS_FILE, missing)
+        raise _too_old(manifest.run_id, run_files.SUGGESTED_BIDS_CSV, missing)
     texts = [*TEXT_COLUMNS, *manifest.bidding.features]
     return pd.read_csv(
         io.BytesIO(content),

@@ -1,53 +1,47 @@
 """The story of a run, gathered from what its steps staged: what report.html shows."""
 
 from datetime import datetime
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from optimizer.core.config.settings import RunSettings
-from optimizer.core.landscape.curves import Landscape, Link
-from optimizer.core.landscape.logit import Tails
-from optimizer.core.landscape.price_steps import PriceSteps
+from optimizer.core.records import run_files
 from optimizer.reporting.learning import learning_sentence
 from optimizer.reporting.report_data import RunStory
-from optimizer.runs import staging
-from optimizer.runs.handle import RunHandle
-from optimizer.runs.identification import IDENTIFICATION
-from optimizer.training.job import TrainingReport
+from optimizer.runs.staged_run import StagedRun
+from optimizer.runs.staging import Staging
 
 
-def gather_story(
-    stage: staging.Staging, *, run: RunHandle, snapshot: dict[str, Any], settings: RunSettings, started_at: datetime
-) -> RunStory:
-    """Return the story of a run whose bids were validated; of professionals it holds the multipliers alone."""
-    inputs, figures = snapshot["inputs"], stage.get_json(staging.BID_FIGURES)
-    report = TrainingReport.model_validate(stage.get_json(staging.TRAINING))
-    validation = stage.get_json(staging.VALIDATION)
+def gather_story(run: StagedRun, *, bids: pd.DataFrame, started_at: datetime) -> RunStory:
+    """Return the story of a validated run; of professionals it holds the multipliers alone.
+
+    Args:
+        bids: its staged bid table.
+    """
+    handle, inputs, settings = run.handle, run.snapshot.inputs, run.settings
     return RunStory(
-        run_id=run.run_id,
-        run_code=run.run_code,
-        entity_code=run.entity_code,
-        window_start=datetime.fromisoformat(inputs["data_start_dt"]),
-        window_end=datetime.fromisoformat(inputs["data_end_dt"]),
+        run_id=handle.run_id,
+        run_code=handle.run_code,
+        entity_code=handle.entity_code,
+        window_start=inputs.data_start_dt,
+        window_end=inputs.data_end_dt,
         created_at=started_at,
-        active_run_id=inputs["active_run_id"],
+        active_run_id=inputs.active_run_id,
         target_win_rate=settings.target_win_rate,
         win_rate_scope=settings.win_rate_scope,
         target_margin=settings.target_margin,
         max_bid_cpm=settings.max_bid_cpm,
-        bids=_bid_table(stage.get_frame(staging.BIDS)),
-        win_rate=landscape_of(report, figures).win_rate,
-        features=stage.get_json(staging.SELECTION)["scores"],
-        figures=figures,
-        checks=validation["checks"],
-        target_sentence=validation["target_sentence"],
-        learning_sentence=learning_sentence({IDENTIFICATION: figures.get(IDENTIFICATION, {}), "bidding": figures}),
-        calibration=report.calibration,
-        backtest=stage.get_json(staging.BACKTEST),
-        domains=stage.get_frame(staging.DOMAINS) if settings.domain_enabled else None,
-        npi_multipliers=_npi_multipliers(stage) if settings.npi_enabled else None,
+        bids=_bid_table(bids),
+        win_rate=run.landscape.win_rate,
+        features=run.selection.scores,
+        figures=run.bids.model_dump(exclude_unset=True),
+        checks=run.validation.checks,
+        target_sentence=run.validation.target_sentence,
+        learning_sentence=learning_sentence(run.bids.learning_metrics),
+        calibration=run.training.calibration,
+        backtest=run.backtest,
+        domains=run.stage.get_frame(run_files.DOMAINS) if settings.domain_enabled else None,
+        npi_multipliers=_npi_multipliers(run.stage) if settings.npi_enabled else None,
     )
 
 
@@ -56,15 +50,6 @@ def _bid_table(bids: pd.DataFrame) -> pd.DataFrame:
     return bids.assign(mean_bid_cpm=bids["usual_bid_cpm"], recent_win_rate=recent)
 
 
-def landscape_of(report: TrainingReport, figures: dict[str, Any]) -> Landscape:
-    """Return the win-rate curves on which the staged bids were priced."""
-    link = figures["link"]
-    shifts, shares = (np.asarray(link[name], float) for name in ("shifts", "shares"))
-    tails = Tails(link["unrivalled_share"], 1 - link.get("lost_share", 0.0))
-    steps = PriceSteps(link["price_ladder"], link["price_ladder_share"]) if link.get("price_ladder") else None
-    return Landscape(report.reference_cpm, Link(shifts, shares, tails), steps)
-
-
-def _npi_multipliers(stage: staging.Staging) -> np.ndarray:
+def _npi_multipliers(stage: Staging) -> np.ndarray:
     """The multipliers by size, so that nothing of a professional is left, not even a place in the file."""
-    return np.sort(stage.get_frame(staging.NPIS)["multiplier"].to_numpy(float))
+    return np.sort(stage.get_frame(run_files.NPIS)["multiplier"].to_numpy(float))

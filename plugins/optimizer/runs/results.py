@@ -1,33 +1,31 @@
 """What a run leaves in its row of the control plane, from what its steps staged."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from optimizer.control_plane.records import Run
-from optimizer.core.serving.keys import SEPARATOR
-from optimizer.runs import staging
-from optimizer.runs.handle import RunHandle, read_snapshot
-from optimizer.runs.outputs import run_figures
-from optimizer.runs.systems import Systems
+from optimizer.core.landscape.features import Selection
+from optimizer.core.records.config_snapshot import KeyMacro
+from optimizer.runs.metrics import run_figures
+from optimizer.runs.staged_run import StagedRun
 
 
-def run_results(run: RunHandle, systems: Systems) -> dict[str, Any]:
+def run_results(run: StagedRun) -> dict[str, Any]:
     """Return the fields of RunFigures, from what the run's steps left in its staging prefix."""
-    snapshot, stage = read_snapshot(run, systems), validated(run, systems)
-    totals, figures = stage.get_json(staging.TOTALS), stage.get_json(staging.BID_FIGURES)
-    selection, validation = stage.get_json(staging.SELECTION), stage.get_json(staging.VALIDATION)
     counts = ("total_segments", "segments_count", "segments_in_memcache", "domains_count", "npis_count")
+    features, validation = run.selection.features, run.validation
     return {
-        "total_bids": totals["usable_bids"],
-        "total_views": totals["joined_views"],
-        "total_clicks": totals["joined_clicks"],
-        **{key: figures[key] for key in (*counts, "bid_median", "bid_min", "bid_max")},
-        "features_used": ",".join(selection["features"]),
-        "validation_status": "passed" if validation["is_passed"] else "failed",
-        "validation_warnings": len(validation["warnings"]),
-        "error_message": "; ".join(validation["failures"]) or None,
-        "features": _feature_rows(selection, snapshot),
-        **key_template(selection["features"], snapshot),
-        "metrics": run_figures(stage),
+        "total_bids": run.log.usable_bids,
+        "total_views": run.log.joined_views,
+        "total_clicks": run.log.joined_clicks,
+        **{key: getattr(run.bids, key) for key in (*counts, "bid_median", "bid_min", "bid_max")},
+        "features_used": ",".join(features),
+        "validation_status": validation.status,
+        "validation_warnings": len(validation.warnings),
+        "error_message": "; ".join(validation.failures) or None,
+        "features": _feature_rows(run.selection, run.snapshot.inputs.macros),
+        **run.snapshot.inputs.key_template(features),
+        "metrics": run_figures(run),
     }
 
 
@@ -36,31 +34,15 @@ def run_states(row: Run) -> dict[str, Any]:
     return {"status": row.status, "validation_status": row.validation_status, "validation": row.outcome}
 
 
-def validated(run: RunHandle, systems: Systems) -> staging.Staging:
-    """Return the staging prefix, from which files can only be read as they were validated."""
-    stage = run.staging(systems)
-    return stage.pinned(stage.get_json(staging.VALIDATION)["checksums"])
-
-
-def _feature_rows(selection: dict[str, Any], snapshot: dict[str, Any]) -> list[dict[str, Any]]:
-    macros = {macro["feature_name"]: macro["macro_id"] for macro in snapshot["inputs"]["feature_macros"]}
-    scores = {score["feature_name"]: score for score in selection["scores"]}
+def _feature_rows(selection: Selection, macros: Mapping[str, KeyMacro]) -> list[dict[str, Any]]:
+    scores = {score.feature_name: score for score in selection.scores}
     return [
         {
             "feature_name": feature,
             "feature_order": order,
-            "is_anchor": scores[feature]["is_anchor"],
-            "signal_score": scores[feature]["signal_score"],
-            "macro_id": macros[feature],
+            "is_anchor": scores[feature].is_anchor,
+            "signal_score": scores[feature].signal_score,
+            "macro_id": macros[feature].macro_id,
         }
-        for order, feature in enumerate(selection["features"], start=1)
+        for order, feature in enumerate(selection.features, start=1)
     ]
-
-
-def key_template(features: list[str], snapshot: dict[str, Any]) -> dict[str, str]:
-    """Return how the bidder builds a key of these features: the macros in order, and their format."""
-    macros = {macro["feature_name"]: macro for macro in snapshot["inputs"]["feature_macros"]}
-    return {
-        "macro_combination": SEPARATOR.join(macros[feature]["macro_template"] for feature in features),
-        "macro_format": macros[features[0]]["macro_format"],
-    }

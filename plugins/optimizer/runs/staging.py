@@ -13,24 +13,6 @@ import pandas as pd
 from optimizer.artifacts.store import ObjectStore, StoredObject
 from optimizer.errors import ArtifactError
 
-TOTALS = "totals.json"
-SEGMENT_CELLS = "segment_cells.parquet"
-DOMAIN_CELLS = "domain_cells.parquet"
-NPI_TOTALS = "npi_totals.parquet"
-PLANNED_BIDS = "planned_bids.parquet"
-CELLS = "candidate_cells.parquet"
-VARIATION = "variation.json"
-SELECTION = "selection.json"
-TRAINING = "training.json"
-TRACKING = "tracking.json"
-SEGMENTS = "segments.parquet"
-BIDS = "bids.parquet"
-DOMAINS = "domain_multipliers.parquet"
-NPIS = "npi_multipliers.parquet"
-BID_FIGURES = "bids.json"
-BACKTEST = "backtest.json"
-VALIDATION = "validation.json"
-
 
 @dataclass(frozen=True, slots=True)
 class Staging:

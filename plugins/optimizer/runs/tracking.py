@@ -12,8 +12,9 @@ from typing import Any
 
 from optimizer.control_plane import runs
 from optimizer.control_plane.records import Run
+from optimizer.core.records.tracking import TrackingFigures
 from optimizer.errors import OptimizerError
-from optimizer.runs.handle import RunHandle, read_settings
+from optimizer.runs.handle import RunHandle, settings_of
 from optimizer.runs.systems import Systems
 from optimizer.training.job import TrainingReport, Trial
 
@@ -29,14 +30,13 @@ log = logging.getLogger(__name__)
 class TrackedTraining:
     """The training's part: a log of trials, or of the one fit. Without a service it does nothing.
 
-    figures: section `tracking` of the run's metrics: is_complete (1: the service has all), and entries by what became
-    of them; empty where no service is configured.
+    figures: what became of the entries; empty where no service is configured.
     """
 
     def __init__(self, run_log: Any | None) -> None:
         self._log = run_log
         self._trials = 0
-        self.figures: dict[str, float] = {}
+        self.figures = TrackingFigures()
 
     def log_trial(self, trial: Trial) -> None:
         """Log a trial of the tuning: its parameters, its loss over the folds, its held-out segments."""
@@ -74,7 +74,9 @@ class TrackedTraining:
             return
         report = self._log.close()
         unsent = {name: float(sum(getattr(report, name).values())) for name in _UNSENT}
-        self.figures = {"is_complete": float(report.is_complete), "sent": float(sum(report.sent.values())), **unsent}
+        self.figures = TrackingFigures(
+            is_complete=float(report.is_complete), sent=float(sum(report.sent.values())), **unsent
+        )
 
 
 def _log_iteration(run_log: Any, number: int, *, samples: list[dict[str, Any]], **fields: Any) -> None:
@@ -92,7 +94,7 @@ def tracked_training(run: RunHandle, *, systems: Systems) -> Iterator[TrackedTra
         run_log = _open(runs.read_run(systems.engine, run.run_id), systems)
     tracked = TrackedTraining(run_log)
     if systems.track_run is not None and run_log is None:
-        tracked.figures = {"is_complete": 0.0}
+        tracked.figures = TrackingFigures(is_complete=0.0)
     try:
         yield tracked
     finally:
@@ -140,7 +142,7 @@ def _open(row: Run, systems: Systems) -> Any | None:
 
 def _metadata(row: Run) -> dict[str, Any]:
     snapshot = row.config_snapshot or {}
-    trials = read_settings(snapshot).tuning_trials if snapshot else 0
+    trials = settings_of(row).tuning_trials if snapshot else 0
     return {"entity": _entity_code(row), PLANNED: max(1, trials)}
 
 

@@ -1,6 +1,6 @@
 """What a person is shown who confirms a run: its numbers, and what changes against the run that is live."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from optimizer.control_plane import deployments, runs
 from optimizer.control_plane.records import Deployment
-from optimizer.core.checks.outcome import failed_checks, held_by
+from optimizer.core.checks.outcome import CheckRecord, failed_checks, held_by
 from optimizer.core.live.performance import ForecastFigures, forecast_of_bids
 from optimizer.core.pricing.run_comparison import find_figure
 from optimizer.core.pricing.target_reach import target_sentence
@@ -17,7 +17,7 @@ from optimizer.errors import ArtifactError, RunStateError
 from optimizer.presentation.formats import amount, change, count, measure, percent, points, signed_amount
 from optimizer.reporting.forecast import forecast_of, forecast_sentence
 from optimizer.reporting.learning import learning_sentence
-from optimizer.runs.handle import RunHandle, read_settings
+from optimizer.runs.handle import RunHandle, settings_of
 from optimizer.runs.published_run import PublishedRun, read_published
 from optimizer.runs.systems import Systems
 
@@ -73,7 +73,7 @@ def request_of(run: RunHandle, *, systems: Systems) -> ApprovalRequest | str:
     row = runs.read_run(systems.engine, run.run_id)
     if reason := reason_to_hold(row):
         return reason
-    settings = read_settings(dict(row.config_snapshot or {}))
+    settings = settings_of(row)
     if settings.promotion != APPROVAL:
         return f"promotion={settings.promotion}: nobody has to confirm run {run.run_id}"
     published = read_published(run.run_id, engine=systems.engine, store=systems.store)
@@ -93,7 +93,7 @@ def request_of(run: RunHandle, *, systems: Systems) -> ApprovalRequest | str:
         *([] if (forecast := forecast_sentence(forecast_of(published.metrics))) is None else [f"{forecast}."]),
         _comparison(published, active_run),
         _backtest(published.metrics.get("backtest") or {}),
-        _checks(published.metrics.get("checks") or []),
+        _checks(published.checks),
         f"Rejected, or not answered within {settings.approval_timeout_hours} hours, it does not go live, and what is "
         f"live stays. `optimizer show {run.run_id}` and its report.html say more.",
     ]
@@ -193,7 +193,7 @@ def _with_interval(figures: dict[str, Any], name: str, write: Callable[[Any], st
     return f"{value} ({low} to {high})"
 
 
-def _checks(checks: list[dict[str, Any]]) -> str:
+def _checks(checks: Sequence[CheckRecord]) -> str:
     """The checks that warn, those that hold the run first, each with its figure and what to do."""
     failed = failed_checks(checks)
     if not failed:
@@ -203,9 +203,9 @@ def _checks(checks: list[dict[str, Any]]) -> str:
     return f"**Validation:** {len(checks)} checks, {len(failed)} warn.{meaning}\n\n" + "\n".join(map(_warning, failed))
 
 
-def _warning(check: Mapping[str, Any]) -> str:
-    text = f"- `{check['name']}` is {measure(check['figure'])}, must be {check['relation']} {measure(check['limit'])}"
-    return f"{text}: {check['message']}" if check.get("message") else text
+def _warning(check: CheckRecord) -> str:
+    text = f"- `{check.name}` is {measure(check.figure)}, must be {check.relation} {measure(check.limit)}"
+    return f"{text}: {check.message}" if check.message else text
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

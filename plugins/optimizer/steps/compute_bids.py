@@ -1,23 +1,24 @@
 """compute_bids: from win-rate curves and click rates to bids and multipliers."""
 
 import logging
-from datetime import datetime
 from typing import Any
 
 import pandas as pd
 
-from optimizer.core.pricing.forecast import EarlierForecast, correct_level
+from optimizer.core.pricing.forecast import correct_level
+from optimizer.core.records import run_files
+from optimizer.core.records.bid_figures import BidFigures
+from optimizer.core.records.earlier_run import EarlierFigures
 from optimizer.errors import ArtifactError, RunStateError
 from optimizer.reporting.forecast import forecast_sentence
 from optimizer.reporting.learning import learning_sentence
-from optimizer.runs import staging
+from optimizer.runs import artifacts, staging
 from optimizer.runs.cell_run import active_bids, bid_on_cells
-from optimizer.runs.handle import RunHandle, read_settings, read_snapshot
-from optimizer.runs.identification import IDENTIFICATION, identification_figures
+from optimizer.runs.handle import RunHandle, read_snapshot
+from optimizer.runs.identification import identification_figures
+from optimizer.runs.learned import Learned
 from optimizer.runs.planned_bids import PlannedBids, read_planned_bids
-from optimizer.runs.pricing import Learned
 from optimizer.runs.systems import Systems
-from optimizer.training.job import TrainingReport
 
 log = logging.getLogger(__name__)
 
@@ -28,49 +29,52 @@ ACTIVE_FIGURES = ("row_coverage", "segments_in_memcache", "expected_win_rate", "
 def compute_bids(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
     """Leave bids, multipliers, backtest and their figures in the staging prefix; return the headline figures."""
     snapshot = read_snapshot(run, systems)
-    settings, stage = read_settings(snapshot), run.staging(systems)
-    cells = stage.get_frame(staging.CELLS)
+    settings, stage = snapshot.settings, run.staging(systems)
+    cells = stage.get_frame(run_files.CELLS)
     learned = _learned(stage, cells)
-    plan, problem = _active_run(snapshot["inputs"]["active_run_id"], run, systems)
+    plan, problem = _active_run(snapshot.inputs.active_run_id, run, systems)
     active = active_bids(plan, cells, learned.features)
     if plan is not None and active is None:
         problem = f"the key of the active run has {', '.join(plan.features)}; one is not a candidate feature now"
     priced, backtest = bid_on_cells(cells, learned, plan=plan, active=active, settings=settings, run_id=run.run_id)
-    stage.put_json(staging.BACKTEST, None if backtest is None else backtest.to_record())
-    tables = {staging.BIDS: priced.bids, staging.DOMAINS: priced.domains, staging.NPIS: priced.npis}
+    artifacts.BACKTEST.write(stage, backtest)
+    tables = {run_files.BIDS: priced.bids, run_files.DOMAINS: priced.domains, run_files.NPIS: priced.npis}
     checksums = {name: stage.put_frame(name, table).sha256 for name, table in tables.items() if table is not None}
     can_bid = priced.bids["suggested_bid_cpm"].notna()
     identification = identification_figures(
-        stage.get_json(staging.VARIATION),
+        artifacts.VARIATION.read(stage),
         figures=priced.figures,
         bids_per_day=float(priced.bids.loc[can_bid, "requests"].sum()),
-        today=datetime.fromisoformat(snapshot["inputs"]["data_end_dt"]).date(),
+        today=snapshot.inputs.data_end_dt.date(),
     )
-    noted = {"active_run_problem": problem, "checksums": checksums, IDENTIFICATION: identification}
-    stage.put_json(staging.BID_FIGURES, priced.figures | _active_figures(plan) | noted)
-    learning = learning_sentence({IDENTIFICATION: identification, "bidding": priced.figures})
-    for sentence in (learning, forecast_sentence(priced.figures)):
+    figures = BidFigures(
+        **priced.figures.model_dump(exclude_unset=True),
+        **_active_figures(plan),
+        active_run_problem=problem,
+        checksums=checksums,
+        identification=identification,
+    )
+    artifacts.BID_FIGURES.write(stage, figures)
+    for sentence in (learning_sentence(figures.learning_metrics), forecast_sentence(figures.model_dump())):
         if sentence is not None:
             log.info("run %s of %s: %s", run.run_id, run.entity_code, sentence)
-    return {"segments_count": priced.figures["segments_count"], "bid_median": priced.figures["bid_median"]}
+    return {"segments_count": figures.segments_count, "bid_median": figures.bid_median}
 
 
 def _learned(stage: staging.Staging, cells: pd.DataFrame) -> Learned:
-    totals = stage.get_json(staging.TOTALS)
+    log_read = artifacts.TOTALS.read(stage)
     found = {
-        name: stage.get_frame(totals["files"][name]) if name in totals["files"] else None
-        for name in (staging.DOMAIN_CELLS, staging.NPI_TOTALS)
+        name: stage.get_frame(log_read.files[name]) if name in log_read.files else None
+        for name in (run_files.DOMAIN_CELLS, run_files.NPI_TOTALS)
     }
     return Learned(
-        segments=stage.get_frame(staging.SEGMENTS),
-        report=TrainingReport.model_validate(stage.get_json(staging.TRAINING)),
-        features=stage.get_json(staging.SELECTION)["features"],
-        domain_cells=found[staging.DOMAIN_CELLS],
-        npi_totals=found[staging.NPI_TOTALS],
-        total_clicks=totals["joined_clicks"],
-        level_correction=correct_level(
-            cells, {run_id: EarlierForecast(**known) for run_id, known in totals["earlier_forecasts"].items()}
-        ),
+        segments=stage.get_frame(run_files.SEGMENTS),
+        report=artifacts.TRAINING.read(stage),
+        features=artifacts.SELECTION.read(stage).features,
+        domain_cells=found[run_files.DOMAIN_CELLS],
+        npi_totals=found[run_files.NPI_TOTALS],
+        total_clicks=log_read.joined_clicks,
+        level_correction=correct_level(cells, log_read.earlier_forecasts),
     )
 
 
@@ -86,5 +90,5 @@ def _active_run(active_run_id: str | None, run: RunHandle, systems: Systems) -> 
 
 def _active_figures(active: PlannedBids | None) -> dict[str, float | None]:
     """What the new run is compared with; None where there is no active run, or one that did not tell."""
-    bidding = {} if active is None else active.metrics.get("bidding", {})
-    return {f"active_{name}": bidding.get(name) for name in ACTIVE_FIGURES}
+    figures = EarlierFigures() if active is None else active.figures
+    return {f"active_{name}": getattr(figures, name) for name in ACTIVE_FIGURES}

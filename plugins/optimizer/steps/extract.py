@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from contextlib import closing
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,8 +12,11 @@ import pandas as pd
 
 from optimizer.core.frames import rows_of
 from optimizer.core.landscape.slope import RANDOMISED_DAYS
-from optimizer.runs import staging
-from optimizer.runs.handle import RunHandle, read_settings, read_snapshot
+from optimizer.core.records import run_files
+from optimizer.core.records.config_snapshot import ConfigSnapshot
+from optimizer.core.records.window_totals import DayCount, StagedLog
+from optimizer.runs import artifacts, staging
+from optimizer.runs.handle import RunHandle, read_snapshot
 from optimizer.runs.planned_bids import stage_planned_bids
 from optimizer.runs.systems import Systems
 from optimizer.warehouse.connection import warehouse_errors
@@ -38,36 +40,28 @@ def extract(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
         WarehouseError: login, table or column; EmptyWindowError: no bids in the window.
     """
     stage = run.staging(systems)
-    if not stage.has(staging.TOTALS):
+    if not stage.has(run_files.TOTALS):
         found = _read_log(read_snapshot(run, systems), systems, stage)
-        found["days"] = _daily_counts(stage, found)
-        found["earlier_runs"], found["earlier_forecasts"] = stage_planned_bids(
-            _runs_that_bid(stage, found), stage=stage, systems=systems
-        )
-        if not stage.has(staging.TOTALS):
-            stage.put_json(staging.TOTALS, found)
-    totals = stage.get_json(staging.TOTALS)
-    return {"usable_bids": totals["usable_bids"], "rows": totals["rows"]}
+        if not stage.has(run_files.TOTALS):
+            artifacts.TOTALS.write(stage, found)
+    log = artifacts.TOTALS.read(stage)
+    return {"usable_bids": log.usable_bids, "rows": log.rows}
 
 
-def _read_log(snapshot: dict[str, Any], systems: Systems, stage: staging.Staging) -> dict[str, Any]:
+def _read_log(snapshot: ConfigSnapshot, systems: Systems, stage: staging.Staging) -> StagedLog:
     """The totals of the window, with the names of the staged cells; every try has file names of its own."""
-    settings, inputs = read_settings(snapshot), snapshot["inputs"]
-    window = Window(
-        object_id=int(inputs["object_id"]),
-        data_start_at=datetime.fromisoformat(inputs["data_start_dt"]),
-        data_end_at=datetime.fromisoformat(inputs["data_end_dt"]),
-    )
+    settings, inputs = snapshot.settings, snapshot.inputs
+    window = Window(object_id=inputs.object_id, data_start_at=inputs.data_start_dt, data_end_at=inputs.data_end_dt)
     with warehouse_errors("connecting to the warehouse"):
         connection = systems.connect_warehouse()
     with closing(connection):
-        named = [macro["feature_name"] for macro in inputs["feature_macros"]]
+        named = [macro.feature_name for macro in inputs.feature_macros]
         multiplied = {"domain"} if settings.domain_enabled else set()
         features = check_contract(connection, features=[name for name in named if name not in multiplied])
         totals = read_totals(connection, window=window)
         is_second_price = settings.auction_type == "second_price"
         extractions: dict[str, Callable[..., int]] = {
-            staging.SEGMENT_CELLS: partial(
+            run_files.SEGMENT_CELLS: partial(
                 extract_segment_cells,
                 features=features,
                 is_second_price=is_second_price,
@@ -75,28 +69,36 @@ def _read_log(snapshot: dict[str, Any], systems: Systems, stage: staging.Staging
             )
         }
         if settings.domain_enabled:
-            extractions[staging.DOMAIN_CELLS] = extract_domain_cells
+            extractions[run_files.DOMAIN_CELLS] = extract_domain_cells
         if settings.npi_enabled:
-            extractions[staging.NPI_TOTALS] = extract_npi_totals
+            extractions[run_files.NPI_TOTALS] = extract_npi_totals
         attempt = uuid4().hex[:12]
         files = {name: f"cells/{attempt}/{name}" for name in extractions}
         rows = {
             name: _stage(stage, files[name], partial(extract_to, connection, window=window))
             for name, extract_to in extractions.items()
         }
-    return {**totals.as_dict(), "candidate_features": features, "rows": rows, "files": files}
+    cells = stage.get_frame(files[run_files.SEGMENT_CELLS], columns=["day", "run_id", "bids", "wins"])
+    earlier_runs, earlier_forecasts = stage_planned_bids(_runs_that_bid(cells), stage=stage, systems=systems)
+    return StagedLog(
+        **totals.model_dump(exclude={"duplicate_bids"}),
+        candidate_features=tuple(features),
+        rows=rows,
+        files=files,
+        days=_daily_counts(cells),
+        earlier_runs=earlier_runs,
+        earlier_forecasts=earlier_forecasts,
+    )
 
 
-def _daily_counts(stage: staging.Staging, totals: dict[str, Any]) -> list[dict[str, int]]:
+def _daily_counts(cells: pd.DataFrame) -> tuple[DayCount, ...]:
     """Bids and wins of each day with bids, in order."""
-    cells = stage.get_frame(totals["files"][staging.SEGMENT_CELLS], columns=["day", "bids", "wins"])
     days = cells.groupby("day", sort=True)[["bids", "wins"]].sum()
-    return [{"bids": int(day.bids), "wins": int(day.wins)} for day in rows_of(days)]
+    return tuple(DayCount(bids=int(day.bids), wins=int(day.wins)) for day in rows_of(days))
 
 
-def _runs_that_bid(stage: staging.Staging, totals: dict[str, Any]) -> list[str]:
+def _runs_that_bid(cells: pd.DataFrame) -> list[str]:
     """The runs that priced the bids of the latest days, from which the slope is learned."""
-    cells = stage.get_frame(totals["files"][staging.SEGMENT_CELLS], columns=["day", "run_id"])
     day = pd.to_datetime(cells["day"])
     return list(cells.loc[day > day.max() - pd.Timedelta(days=RANDOMISED_DAYS), "run_id"].dropna().unique())
 

@@ -5,10 +5,13 @@ from datetime import datetime
 from typing import Any
 
 from optimizer.control_plane import deployments, runs
-from optimizer.control_plane.splits import WHOLE_PCT, percents_of
+from optimizer.control_plane.audit import Author
+from optimizer.control_plane.deployments import Promotion
+from optimizer.control_plane.splits import percents_of
+from optimizer.core.live.canary_plan import plan_of
 from optimizer.deployment.holds import by_hand, reason_of_warnings, reason_to_hold
 from optimizer.errors import PromotionRefused
-from optimizer.runs.handle import RunHandle, read_settings
+from optimizer.runs.handle import RunHandle, settings_of
 from optimizer.runs.systems import Systems
 
 log = logging.getLogger(__name__)
@@ -18,17 +21,17 @@ AUTOMATIC = ("auto", "canary")
 
 
 def promote(
-    run: RunHandle, *, systems: Systems, deployed_by: str, now: datetime, approved_by: str | None = None
+    run: RunHandle, *, systems: Systems, author: Author, now: datetime, approved_by: str | None = None
 ) -> dict[str, Any]:
     """Deploy the run as its `promotion` says; return whether, and on which share of the traffic, or why not.
 
     Args:
-        deployed_by: who deploys where no person does.
+        author: the part of the system that deploys where no person does.
         approved_by: the person who confirmed the run, or None. A person's word is checked again as everything else is:
             a user may have deployed another run in the meantime.
     """
     row = runs.read_run(systems.engine, run.run_id)
-    settings = read_settings(dict(row.config_snapshot or {}))
+    settings = settings_of(row)
     if reason := reason_to_hold(row):
         return {"is_promoted": False, "reason": reason}
     if settings.promotion in AUTOMATIC and (reason := reason_of_warnings(row, systems=systems)):
@@ -36,24 +39,15 @@ def promote(
         return {"is_promoted": False, "reason": reason}
     if settings.promotion == "none" or (settings.promotion == "approval" and approved_by is None):
         return {"is_promoted": False, "reason": f"promotion={settings.promotion}: {by_hand(row)}"}
+    promotion = Promotion(run.run_id, control_pct=settings.control_pct, manual_split_days=settings.monitor_min_days)
+    code = run.entity_code
     try:
         if settings.promotion == "canary":
-            active = deployments.start_canary(
-                systems.engine,
-                entity_code=run.entity_code,
-                run_id=run.run_id,
-                canary_pct=settings.canary_traffic_pct,
-                now=now,
-            )
+            plan = plan_of(settings.canary_plan, canary_traffic_pct=settings.canary_traffic_pct)
+            active = deployments.start_canary(systems.engine, promotion, entity_code=code, canary_plan=plan, now=now)
         else:
-            active = deployments.deploy(
-                systems.engine,
-                entity_code=run.entity_code,
-                split={run.run_id: WHOLE_PCT},
-                deployed_by=deployed_by if approved_by is None else f"{approved_by} (approved in Airflow)",
-                now=now,
-                automatic=True,
-            )
+            by = author if approved_by is None else Author(f"{approved_by} (approved in Airflow)")
+            active = deployments.promote(systems.engine, promotion, entity_code=code, author=by, now=now)
     except PromotionRefused as refused:
         return {"is_promoted": False, "reason": str(refused)}
     said = "" if approved_by is None else f", approved by {approved_by}"

@@ -9,6 +9,7 @@ from optimizer.control_plane import registry
 from optimizer.control_plane.registry import RunResults
 from optimizer.runs.handle import RunHandle
 from optimizer.runs.results import run_results, run_states
+from optimizer.runs.staged_run import StagedRun
 from optimizer.runs.systems import Systems
 
 
@@ -22,7 +23,7 @@ def register(run: RunHandle, *, systems: Systems, now: datetime) -> dict[str, An
 
 def _results(run: RunHandle, systems: Systems, manifest: Manifest) -> RunResults:
     outputs = _output_rows(run, systems, manifest)
-    return RunResults(**run_results(run, systems), s3_output_path=run.output_uri, outputs=outputs)
+    return RunResults(**run_results(StagedRun.read(run, systems)), s3_output_path=run.output_uri, outputs=outputs)
 
 
 def _output_rows(run: RunHandle, systems: Systems, manifest: Manifest) -> list[dict[str, Any]]:

@@ -8,7 +8,8 @@ from typing import Any
 from optimizer.control_plane import entities, runs, transitions
 from optimizer.control_plane.records import EntityDefinition, Run
 from optimizer.control_plane.schema import check_schema
-from optimizer.core.config.merge import build_snapshot
+from optimizer.core.config.form import FORM_STAMP, check_form
+from optimizer.core.records.config_snapshot import ConfigSnapshot, KeyMacro, RunInputs
 from optimizer.errors import PermanentError
 from optimizer.runs.config_checks import check_run
 from optimizer.runs.handle import RunHandle
@@ -25,7 +26,8 @@ class RunRequest:
     """Who asked for a run, of what, and with which values.
 
     as_of: the moment the run speaks for; its window ends at the UTC midnight before.
-    values: config values of this run alone, and optionally data_start_dt and data_end_dt (ISO dates, UTC).
+    values: config values of this run alone, and optionally data_start_dt and data_end_dt (ISO dates, UTC) and the
+        stamp of the form that they come from.
     run_id: a pending row that already exists, or None.
     """
 
@@ -58,18 +60,28 @@ def snapshot_config(request: RunRequest, *, systems: Systems, now: datetime) -> 
     )
     if run.status not in ("pending", "running"):
         raise transitions.wrong_state(run, needed="pending")
-    values = {**runs.read_run_values(systems.engine, run.run_id), **request.values}
+    form, stamp = dict(request.values), None
+    if FORM_STAMP in form:
+        stamp = str(form.pop(FORM_STAMP))
+    values = {**runs.read_run_values(systems.engine, run.run_id), **form}
     try:
+        check_form(
+            stamp,
+            form,
+            keys=definition.config_keys,
+            entity_values=definition.entity_values,
+            entity_code=request.entity_code,
+        )
         checked = check_run(definition, run, values=values, as_of=request.as_of)
         inputs = _inputs(definition, checked.start_at, checked.end_at, systems)
-        snapshot = build_snapshot(checked.config, inputs=inputs)
+        snapshot = ConfigSnapshot.of(checked.config, inputs=inputs)
     except PermanentError as error:
         transitions.fail_run(systems.engine, run.run_id, message=str(error), now=now)
         raise
     started = transitions.start_run(
         systems.engine,
         run.run_id,
-        config_snapshot=snapshot,
+        config_snapshot=snapshot.to_json(),
         data_start_at=checked.start_at,
         data_end_at=checked.end_at,
         now=now,
@@ -106,22 +118,21 @@ def _find_run(request: RunRequest, definition: EntityDefinition, systems: System
     )
 
 
-def _inputs(definition: EntityDefinition, start_at: datetime, end_at: datetime, systems: Systems) -> dict[str, Any]:
+def _inputs(definition: EntityDefinition, start_at: datetime, end_at: datetime, systems: Systems) -> RunInputs:
     entity = definition.entity
-    recent = _recent_volumes(entity.entity_code, systems)
-    return {
-        "entity_code": entity.entity_code,
-        "object_id": entity.object_id,
-        "version_code": definition.version_code,
-        "active_run_id": entity.active_run_id,
-        "recent_bids_per_day": recent,
-        "data_start_dt": start_at.isoformat(),
-        "data_end_dt": end_at.isoformat(),
-        "feature_macros": [macro.model_dump() for macro in definition.feature_macros],
-    }
+    return RunInputs(
+        entity_code=entity.entity_code,
+        object_id=entity.object_id,
+        version_code=definition.version_code,
+        active_run_id=entity.active_run_id,
+        recent_bids_per_day=_recent_volumes(entity.entity_code, systems),
+        data_start_dt=start_at,
+        data_end_dt=end_at,
+        feature_macros=tuple(KeyMacro.model_validate(macro.model_dump()) for macro in definition.feature_macros),
+    )
 
 
-def _recent_volumes(entity_code: str, systems: Systems) -> list[float]:
+def _recent_volumes(entity_code: str, systems: Systems) -> tuple[float, ...]:
     """Bids a day of the entity's latest runs that passed validation, the newest first."""
     found = runs.list_runs(systems.engine, entity_code=entity_code, limit=RECENT_RUNS_READ)
     completed = [run for run in found if run.status == "completed" and run.validation_status == "passed"]
@@ -130,4 +141,4 @@ def _recent_volumes(entity_code: str, systems: Systems) -> list[float]:
         for run in completed
         if run.total_bids and run.data_start_dt and run.data_end_dt
     ]
-    return volumes[:RECENT_RUNS]
+    return tuple(volumes[:RECENT_RUNS])

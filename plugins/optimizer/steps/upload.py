@@ -9,10 +9,10 @@ from optimizer.artifacts.manifest import publish
 from optimizer.control_plane import registry, runs, transitions
 from optimizer.control_plane.registry import RunFigures
 from optimizer.core.checks.outcome import outcome_text
-from optimizer.runs import staging
-from optimizer.runs.handle import RunHandle, read_settings, read_snapshot
+from optimizer.runs.handle import RunHandle
 from optimizer.runs.outputs import write_outputs
-from optimizer.runs.results import key_template, run_results, run_states, validated
+from optimizer.runs.results import run_results, run_states
+from optimizer.runs.staged_run import StagedRun
 from optimizer.runs.systems import Systems
 
 
@@ -24,31 +24,20 @@ def upload(run: RunHandle, *, systems: Systems, now: datetime) -> dict[str, Any]
     Raises:
         ArtifactError: a staged file is not what was validated.
     """
-    snapshot, stage = read_snapshot(run, systems), validated(run, systems)
-    settings = read_settings(snapshot)
-    if settings.dry_run:
-        return _end_dry_run(run, systems, now=now)
-    figures = stage.get_json(staging.BID_FIGURES)
-    features = stage.get_json(staging.SELECTION)["features"]
-    bidding = {
-        "features": features,
-        **key_template(features, snapshot),
-        "fallback_bid_cpm": figures["fallback_bid_cpm"],
-        "max_bid_cpm": settings.max_bid_cpm,
+    staged = StagedRun.read(run, systems)
+    if staged.settings.dry_run:
+        return _end_dry_run(staged, systems, now=now)
+    row = runs.read_run(systems.engine, run.run_id)
+    started_at = row.started_at or row.created_at
+    header = {
+        "run_id": run.run_id,
+        "run_code": run.run_code,
+        "entity_code": run.entity_code,
+        "created_at": started_at,
+        "bidding": _bidding_rule(staged),
     }
     with TemporaryDirectory(prefix="optimizer-") as folder:
-        row = runs.read_run(systems.engine, run.run_id)
-        started_at = row.started_at or row.created_at
-        files = write_outputs(
-            Path(folder), run=run, stage=stage, snapshot=snapshot, settings=settings, started_at=started_at
-        )
-        header = {
-            "run_id": run.run_id,
-            "run_code": run.run_code,
-            "entity_code": run.entity_code,
-            "created_at": started_at,
-            "bidding": bidding,
-        }
+        files = write_outputs(Path(folder), staged, started_at=started_at)
         manifest = publish(
             systems.store,
             output_uri=run.output_uri,
@@ -59,11 +48,21 @@ def upload(run: RunHandle, *, systems: Systems, now: datetime) -> dict[str, Any]
     return {"objects": len(manifest.objects) + 1, "output_uri": run.output_uri}
 
 
-def _end_dry_run(run: RunHandle, systems: Systems, *, now: datetime) -> dict[str, Any]:
-    figures = RunFigures.model_validate(run_results(run, systems))
+def _bidding_rule(run: StagedRun) -> dict[str, Any]:
+    features = run.selection.features
+    return {
+        "features": features,
+        **run.snapshot.inputs.key_template(features),
+        "fallback_bid_cpm": run.bids.fallback_bid_cpm,
+        "max_bid_cpm": run.settings.max_bid_cpm,
+    }
+
+
+def _end_dry_run(run: StagedRun, systems: Systems, *, now: datetime) -> dict[str, Any]:
+    figures = RunFigures.model_validate(run_results(run))
     noted = f": {figures.error_message}" if figures.error_message else ""
     outcome = outcome_text(figures.validation_status, figures.validation_warnings)
     message = f"dry run: validation {outcome}{noted}; nothing was uploaded or deployed"
     figures = figures.model_copy(update={"error_message": message})
-    row = registry.register_dry_run(systems.engine, run.run_id, figures=figures, now=now)
+    row = registry.register_dry_run(systems.engine, run.handle.run_id, figures=figures, now=now)
     return run_states(row)

@@ -7,7 +7,7 @@ import pandas as pd
 
 from optimizer.core.landscape.cells import OWN_JITTER, TimeSplit, split_by_time, weighted_quantile
 from optimizer.core.landscape.features import remove_price
-from optimizer.core.landscape.hidden_floors import HiddenFloors, find_floors
+from optimizer.core.landscape.hidden_floors import HiddenFloors, find_floors, find_floors_by
 from optimizer.core.landscape.jitter import learn_variation
 from optimizer.core.landscape.recency import HalfLife, choose_half_life
 from optimizer.core.landscape.second_price import add_shadow_bids
@@ -42,7 +42,7 @@ def open_context(job: TrainingJob, cells: pd.DataFrame) -> Context:
     Raises:
         DataError: too few days, or a slice of them without a win or a loss.
     """
-    cells = cells.copy() if OWN_JITTER in cells else learn_variation(cells, job.features, anchor=job.features[0])[0]
+    cells = cells.copy() if OWN_JITTER in cells else _with_variation(cells, job)
     cells["segment"] = cells.groupby(list(job.features), observed=True, sort=True).ngroup()
     cells["anchor"] = cells.groupby(job.features[0], observed=True, sort=True).ngroup()
     floors = find_floors(cells, group=cells["anchor"].to_numpy(), size=int(cells["anchor"].max()) + 1)
@@ -63,6 +63,10 @@ def open_context(job: TrainingJob, cells: pd.DataFrame) -> Context:
         is_randomised=is_randomised,
         half_life=_half_life(job, priced, slope if is_randomised else None),
     )
+
+
+def _with_variation(cells: pd.DataFrame, job: TrainingJob) -> pd.DataFrame:
+    return learn_variation(cells, job.features, floors=find_floors_by(cells, job.features[0]))[0]
 
 
 def _half_life(job: TrainingJob, priced: pd.DataFrame, slope: Slope | None) -> HalfLife:

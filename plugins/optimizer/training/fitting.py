@@ -7,15 +7,13 @@ from pathlib import Path
 import pandas as pd
 
 from optimizer.core.landscape.cells import prepare_cells
+from optimizer.core.records import run_files
 from optimizer.training.clicks import ClickModel, fit_clicks
 from optimizer.training.context import Context, open_context
 from optimizer.training.job import (
     CELLS_FILE,
-    CLICK_MODEL_FILE,
     JOB_FILE,
     REPORT_FILE,
-    SEGMENTS_FILE,
-    WIN_MODEL_FILE,
     TrainingJob,
     TrainingReport,
     Trial,
@@ -45,10 +43,10 @@ def fit_models(folder: Path, *, on_trial: Callable[[Trial], None]) -> None:
     """
     job = TrainingJob.model_validate_json((folder / JOB_FILE).read_text())
     fitted = fit(job, pd.read_parquet(folder / CELLS_FILE), on_trial=on_trial)
-    (folder / WIN_MODEL_FILE).write_text(fitted.win_model)
+    (folder / run_files.WIN_MODEL).write_text(fitted.win_model)
     if fitted.click_model is not None:
-        (folder / CLICK_MODEL_FILE).write_text(fitted.click_model)
-    fitted.segments.to_parquet(folder / SEGMENTS_FILE, index=False)
+        (folder / run_files.CLICK_MODEL).write_text(fitted.click_model)
+    fitted.segments.to_parquet(folder / run_files.SEGMENTS, index=False)
     (folder / REPORT_FILE).write_text(fitted.report.model_dump_json())
 
 

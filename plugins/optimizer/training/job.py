@@ -19,9 +19,6 @@ from optimizer.training.parameters import ModelParameters
 JOB_FILE = "job.json"
 CELLS_FILE = "cells.parquet"
 REPORT_FILE = "report.json"
-SEGMENTS_FILE = "segments.parquet"
-WIN_MODEL_FILE = "win_rate_model.txt"
-CLICK_MODEL_FILE = "ctr_model.txt"
 ERRORS_FILE = "errors.txt"
 DATA_ERROR_STATUS = 3
 

@@ -25,20 +25,7 @@ REQUIRED_COLUMNS = {
     "VIEWS": ("bid_id", "view_ts", "cost_cpm", "revenue"),
     "CLICKS": ("bid_id", "click_ts", "revenue"),
 }
-NEVER_FEATURES = frozenset(
-    [
-        "bid_id",
-        "bid_ts",
-        "object_id",
-        "run_id",
-        "npi",
-        "bid_cpm",
-        "base_bid_cpm",
-        "domain_multiplier",
-        "npi_multiplier",
-        "floor_cpm",
-    ]
-)
+NEVER_FEATURES = frozenset(REQUIRED_COLUMNS["BIDS"]) - {"domain"}
 """Columns of BIDS that say who, when or how much; none of them can describe a kind of impression."""
 
 

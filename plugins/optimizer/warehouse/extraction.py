@@ -1,7 +1,7 @@
 """Stream cells from the warehouse to Parquet, batch by batch."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from optimizer.core.landscape.cells import PRICE_BUCKET_WIDTH, block_hours
+from optimizer.core.landscape.cells import PRICE_BUCKET_WIDTH
 from optimizer.core.landscape.second_price import SHADOW_PERCENTS, wins_column
 from optimizer.core.landscape.win_rate import LATEST_DAYS
+from optimizer.core.records.window_totals import WindowTotals
 from optimizer.errors import EmptyWindowError
 from optimizer.warehouse.connection import warehouse_errors
 from optimizer.warehouse.queries import render_query
@@ -51,35 +52,6 @@ class Window:
             "data_start_dt": self.data_start_at.replace(tzinfo=None).isoformat(sep=" "),
             "data_end_dt": self.data_end_at.replace(tzinfo=None).isoformat(sep=" "),
         }
-
-
-@dataclass(frozen=True, slots=True)
-class WindowTotals:
-    """What the window holds; see include/sql/snowflake/window_totals.sql."""
-
-    bid_rows: int
-    distinct_bids: int
-    usable_bids: int
-    zero_bids: int
-    first_bid_ts: str
-    last_bid_ts: str
-    joined_views: int
-    duplicate_views: int
-    joined_clicks: int
-    orphan_views: int
-    orphan_clicks: int
-
-    @property
-    def block_hours(self) -> int | None:
-        """The length of the blocks that the cells of this window need, hours; None where days are enough."""
-        return block_hours(datetime.fromisoformat(self.first_bid_ts), datetime.fromisoformat(self.last_bid_ts))
-
-    @property
-    def duplicate_bids(self) -> int:
-        return self.bid_rows - self.distinct_bids
-
-    def as_dict(self) -> dict[str, int | str]:
-        return {**asdict(self), "duplicate_bids": self.duplicate_bids}
 
 
 def read_totals(connection: Any, *, window: Window) -> WindowTotals:

@@ -4,11 +4,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from core.noted_figures import bid_figures
 
 from optimizer.core.checks.measures import BidMeasures, measure_bids
 from optimizer.core.config.settings import RunSettings
 from optimizer.core.landscape.curves import Landscape
 from optimizer.core.pricing.bids import JitterReach, jitter_factors
+from optimizer.core.records.bid_figures import BidFigures
 from optimizer.core.serving.keys import segment_key
 
 LANDSCAPE = Landscape(10.0)
@@ -58,11 +60,11 @@ def measured(bids: pd.DataFrame) -> BidMeasures:
     return measure_bids(bids, landscape=LANDSCAPE, is_second_price=False, step_limit=STEP_LIMIT)
 
 
-def figures_of(bids: pd.DataFrame, **changes: Any) -> dict[str, Any]:
+def figures_of(bids: pd.DataFrame, **changes: Any) -> BidFigures:
     """Return what compute_bids would have noted of the table."""
     found = measured(bids)
     names = ("total_segments", "segments_count", "segments_in_memcache", "bid_median", "bid_min", "bid_max")
-    return {
+    own: dict[str, Any] = {
         **{name: getattr(found, name) for name in names},
         "expected_win_rate": found.win_rate,
         "active_expected_win_rate": found.win_rate,
@@ -73,4 +75,5 @@ def figures_of(bids: pd.DataFrame, **changes: Any) -> dict[str, Any]:
         "fallback_bid_cpm": 10.0,
         "step_limit": STEP_LIMIT,
         "jitter_sd": JITTER_SD,
-    } | changes
+    }
+    return bid_figures(**own | changes)

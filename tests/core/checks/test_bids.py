@@ -6,13 +6,14 @@ from core.checks.tables import SETTINGS, bid_table, figures_of, measured
 
 from optimizer.core.checks.backtest import backtest_checks
 from optimizer.core.checks.bids import bid_checks
+from optimizer.core.pricing.backtest import Backtest
 from optimizer.core.pricing.target_reach import TargetReach
 
 
 def target_check(reach: TargetReach, **figures):
     bids = bid_table()
     low = bids.assign(suggested_bid_cpm=bids["suggested_bid_cpm"] * 0.7)
-    checks = bid_checks(low, measured(low), figures=figures_of(bids) | figures, reach=reach, settings=SETTINGS)
+    checks = bid_checks(low, measured(low), figures=figures_of(bids, **figures), reach=reach, settings=SETTINGS)
     return next(check for check in checks if check.name == "expected_win_rate")
 
 
@@ -32,7 +33,7 @@ def test_a_forecast_whose_interval_misses_the_target_holds_the_run():
     bids = bid_table()
     reach = TargetReach(0.5, 0.47, None, {})
     for high, verdict in ((0.475, "holds"), (0.52, "passed")):
-        figures = figures_of(bids) | {"expected_win_rate_high": high}
+        figures = figures_of(bids, expected_win_rate_high=high)
         low = bids.assign(suggested_bid_cpm=bids["suggested_bid_cpm"] * 0.95)
         checks = bid_checks(low, measured(low), figures=figures, reach=reach, settings=SETTINGS)
         assert next(check for check in checks if check.name == "expected_win_rate").verdict == verdict
@@ -40,20 +41,20 @@ def test_a_forecast_whose_interval_misses_the_target_holds_the_run():
 
 @pytest.mark.parametrize(("move", "verdict"), [(0.05, "warning"), (0.14, "holds")])
 def test_a_backtest_without_support_holds_a_large_move_and_warns_of_a_small_one(move: float, verdict: str):
-    refused = {"is_supported": False, "reason": "too few jittered bids"}
+    refused = Backtest(False, "too few jittered bids", 14, 1000, 10.0, 0.1, None, None)
     check = backtest_checks(refused, move=move, settings=SETTINGS)[0]
     assert check.verdict == verdict and "too few jittered bids" in check.message
 
 
 def test_a_fallback_bid_above_the_cap_is_outside_the_bounds():
     bids = bid_table()
-    figures = figures_of(bids) | {"fallback_bid_cpm": 31.0}
+    figures = figures_of(bids, fallback_bid_cpm=31.0)
     checks = bid_checks(bids, measured(bids), figures=figures, reach=TargetReach(0.5, 0.5, 0.9, {}), settings=SETTINGS)
     assert next(check for check in checks if check.name == "bids_outside_bounds").figure == 1
 
 
 def verdicts(bids, **figures):
-    noted = figures_of(bid_table()) | figures
+    noted = figures_of(bid_table(), **figures)
     reach = TargetReach(0.5, 0.5, 0.9, {})
     checks = bid_checks(bids, measured(bids), figures=noted, reach=reach, settings=SETTINGS)
     return {check.name: check.verdict for check in checks}

@@ -4,29 +4,33 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from optimizer.core.checks.data import data_checks
+from optimizer.core.checks.data import LogWindow, data_checks
 from optimizer.core.config.settings import RunSettings
+from optimizer.core.records.window_totals import DayCount, WindowTotals
 
 END = datetime.fromisoformat("2026-02-04T00:00:00+00:00")
-INPUTS = {
-    "data_start_dt": (END - timedelta(days=20)).isoformat(),
-    "data_end_dt": END.isoformat(),
-    "recent_bids_per_day": [1000.0],
-}
 TOTALS = {
     "bid_rows": 20_000,
-    "duplicate_bids": 0,
+    "distinct_bids": 20_000,
+    "zero_bids": 0,
+    "joined_clicks": 0,
+    "orphan_clicks": 0,
     "usable_bids": 20_000,
     "joined_views": 6_000,
     "duplicate_views": 0,
     "orphan_views": 0,
+    "first_bid_ts": "2026-01-15 00:00:00",
     "last_bid_ts": "2026-02-03 23:59:00",
     "days": [{"bids": 1000, "wins": 300}] * 20,
 }
 
 
 def found(**totals) -> dict[str, str]:
-    return {check.name: check.verdict for check in data_checks(TOTALS | totals, INPUTS, RunSettings())}
+    known = TOTALS | totals
+    days = [DayCount.model_validate(day) for day in known["days"]]
+    window = LogWindow(END - timedelta(days=20), END, days, recent_bids_per_day=[1000.0])
+    checks = data_checks(WindowTotals.model_validate(known), window, RunSettings())
+    return {check.name: check.verdict for check in checks}
 
 
 def test_a_clean_log_passes():
@@ -36,7 +40,7 @@ def test_a_clean_log_passes():
 @pytest.mark.parametrize(
     ("totals", "name", "verdict"),
     [
-        ({"duplicate_bids": 960}, "duplicate_bid_share", "holds"),
+        ({"distinct_bids": 19_040}, "duplicate_bid_share", "holds"),
         ({"duplicate_views": 300}, "duplicate_view_share", "holds"),
         ({"orphan_views": 300}, "orphan_view_share", "holds"),
         ({"last_bid_ts": "2026-01-20 00:00:00"}, "data_age_days", "failed"),

@@ -1,5 +1,8 @@
 """Features that know the outcome, and features that do not."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +10,7 @@ import pytest
 from optimizer.core.checks.model import model_checks, outcome_auc, outcome_check
 from optimizer.core.config.settings import RunSettings
 
-REPORT = {
+REPORT: dict[str, Any] = {
     "largest_fall": 0.0,
     "wr_model_ece": 0.02,
     "ctr_model_used": False,
@@ -62,5 +65,5 @@ def test_logs_that_tell_nothing_pass():
 
 @pytest.mark.parametrize(("is_used", "names"), [(False, set()), (True, {"ctr_auc_lower"})])
 def test_a_click_model_that_is_not_used_does_not_warn(is_used: bool, names: set[str]):
-    checks = model_checks(REPORT | {"ctr_model_used": is_used}, RunSettings())
+    checks = model_checks(SimpleNamespace(**REPORT | {"ctr_model_used": is_used}), RunSettings())
     assert {check.name for check in checks if not check.is_passed} == names

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from core.checks.tables import SETTINGS, bid_table, figures_of, measured
+from core.noted_figures import bid_figures
 
 from optimizer.core.checks.volume import Baseline, volume_checks
 
@@ -18,7 +19,7 @@ LOG = pd.DataFrame(
 
 
 def verdicts(bids: pd.DataFrame, settings=SETTINGS, **figures) -> dict[str, str]:
-    noted = figures_of(bid_table()) | figures
+    noted = figures_of(bid_table(), **figures)
     return {c.name: c.verdict for c in volume_checks(measured(bids), figures=noted, cells=LOG, settings=settings)}
 
 
@@ -46,7 +47,7 @@ def test_a_run_that_blocks_most_keys_fails_on_coverage_wins_and_spend():
 
 def test_a_first_run_is_compared_with_the_latest_week_of_the_log():
     none = dict.fromkeys(("active_expected_win_rate", "active_expected_cpm", "active_row_coverage"))
-    assert Baseline.of(none, LOG) == Baseline(0.4, 4.0)
+    assert Baseline.of(bid_figures(**none), LOG) == Baseline(0.4, 4.0)
     assert verdicts(bid_table(), **none)["win_share"] == "passed"
     assert verdicts(blocked(0.8), **none)["win_share"] == "failed"
 
@@ -61,5 +62,5 @@ def test_a_lower_target_is_not_taken_for_a_stop():
 
 
 def test_winning_as_much_for_half_the_price_is_not_taken_for_a_stop():
-    before = figures_of(bid_table())["active_expected_cpm"]
+    before = figures_of(bid_table()).active_expected_cpm
     assert verdicts(bid_table(), active_expected_cpm=2 * before)["spend_share"] == "passed"

@@ -1,27 +1,18 @@
-"""Settings of a client of the session's service, and a service that can be away."""
+"""A client of the session's service, and a service that can be away."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from servers.tracking import Tracking, serving
+from servers.tracking import Tracking, client, serving, settings
 
 from lab.stack.ports import PortClaims
 from optimization_tracking.app import create_app
-from optimization_tracking.client import ClientSettings, TrackingClient
+from optimization_tracking.client import ClientSettings
 from optimizer.names import TRACKING_PREFIX
 
-
-@pytest.fixture
-def settings(tracking: Tracking, tmp_path: Path) -> ClientSettings:
-    return ClientSettings(tracking.base_url, tracking.keys["shop"], queue_folder=tmp_path / "queue")
-
-
-@pytest.fixture
-def client(settings: ClientSettings) -> Iterator[TrackingClient]:
-    with TrackingClient(settings) as client:
-        yield client
+__all__ = ["client", "settings"]
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ import pytest
 from optimization_tracking.client import TrackingClient, track_run
 from optimizer.errors import TrackingRefused
 
+WAIT_S = 120
+
 
 def tracked(settings, name="a run", **fields):
     return track_run(name, optimizer_type="custom", settings=settings, flush_s=30, **fields)
@@ -84,7 +86,8 @@ def test_eight_threads_lose_nothing(settings, client):
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join()
+            thread.join(WAIT_S)
+            assert not thread.is_alive()
     report = run.report()
     assert (report.sent["iteration"], report.sent["sample"], report.is_complete) == (1600, 1600, True)
     found, iterations, samples = read_back(client, report.run_id)

@@ -1,8 +1,5 @@
 """Do the bids keep their bounds, the daily step and the jitter, and do they reach the target?"""
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
@@ -13,6 +10,7 @@ from optimizer.core.checks.stability import MAX_STABILITY_INDEX
 from optimizer.core.config.settings import RunSettings
 from optimizer.core.pricing.bids import CENT, LEAST_JITTER_SD
 from optimizer.core.pricing.target_reach import TargetReach
+from optimizer.core.records.bid_figures import BidFigures
 
 MIN_WIN_RATE_SHARE = 0.9
 MAX_MISSED_BY_INTERVAL = 0.02
@@ -26,92 +24,92 @@ MAX_KEY_COUNT_CHANGE = 0.5
 
 BIDS = (
     Rule(
-        "incomparable_active_runs",
-        "hard",
-        "<=",
-        "0",
-        "the active run's bids cannot be read",
-        "deploy another run and run again, or set require_comparison=false for one run",
+        name="incomparable_active_runs",
+        severity="hard",
+        relation="<=",
+        limit_text="0",
+        problem="the active run's bids cannot be read",
+        next_step="deploy another run and run again, or set require_comparison=false for one run",
     ),
     Rule(
-        "bids_count",
-        "hard",
-        ">=",
-        "1",
-        "no segment can be bid on",
-        "compare floors, max_bid_cpm and target_margin",
+        name="bids_count",
+        severity="hard",
+        relation=">=",
+        limit_text="1",
+        problem="no segment can be bid on",
+        next_step="compare floors, max_bid_cpm and target_margin",
     ),
     Rule(
-        "bids_outside_bounds",
-        "hard",
-        "<=",
-        "0",
-        "bids are below 0.01 or above max_bid_cpm",
-        "do not use this run; clear compute_bids and the tasks after it",
+        name="bids_outside_bounds",
+        severity="hard",
+        relation="<=",
+        limit_text="0",
+        problem="bids are below 0.01 or above max_bid_cpm",
+        next_step="do not use this run; clear compute_bids and the tasks after it",
     ),
     Rule(
-        "largest_step",
-        "hard",
-        "<=",
-        "daily_step_limit",
-        "a served bid moves further in a day than daily_step_limit allows",
-        "do not use this run; clear compute_bids and the tasks after it",
+        name="largest_step",
+        severity="hard",
+        relation="<=",
+        limit_text="daily_step_limit",
+        problem="a served bid moves further in a day than daily_step_limit allows",
+        next_step="do not use this run; clear compute_bids and the tasks after it",
     ),
     Rule(
-        "unidentified_move",
-        "hard",
-        "<=",
-        "0.25",
-        "a bid moves although the log does not show what a higher or lower bid would win there",
-        "do not use this run; clear compute_bids and the tasks after it",
+        name="unidentified_move",
+        severity="hard",
+        relation="<=",
+        limit_text="0.25",
+        problem="a bid moves although the log does not show what a higher or lower bid would win there",
+        next_step="do not use this run; clear compute_bids and the tasks after it",
     ),
     Rule(
-        "jitter_spread",
-        "hard",
-        ">=",
-        "0.005",
-        "the served bids hardly vary around the planned ones, so that tomorrow's run cannot learn from them",
-        "compare the bids with max_bid_cpm and the floors, which cut the jitter off",
+        name="jitter_spread",
+        severity="hard",
+        relation=">=",
+        limit_text="0.005",
+        problem="the served bids hardly vary around the planned ones, so that tomorrow's run cannot learn from them",
+        next_step="compare the bids with max_bid_cpm and the floors, which cut the jitter off",
     ),
     Rule(
-        "jitter_excess",
-        "hard",
-        "<=",
-        "1.5 x jitter",
-        "the served bids vary more around the planned ones than the jitter",
-        "do not use this run; clear compute_bids and the tasks after it",
+        name="jitter_excess",
+        severity="hard",
+        relation="<=",
+        limit_text="1.5 x jitter",
+        problem="the served bids vary more around the planned ones than the jitter",
+        next_step="do not use this run; clear compute_bids and the tasks after it",
     ),
     Rule(
-        "expected_win_rate",
-        "hold",
-        ">=",
-        "0.9 x target_win_rate",
-        "the target is missed within margin, cap, trust band and step",
-        "look at what bounds the bids in report.html",
+        name="expected_win_rate",
+        severity="hold",
+        relation=">=",
+        limit_text="0.9 x target_win_rate",
+        problem="the target is missed within margin, cap, trust band and step",
+        next_step="look at what bounds the bids in report.html",
     ),
     Rule(
-        "bid_stability_index",
-        "soft",
-        "<=",
-        "0.07",
-        "the planned bids moved by about this share since the active run",
-        "look at the largest changes in report.html",
+        name="bid_stability_index",
+        severity="soft",
+        relation="<=",
+        limit_text="0.07",
+        problem="the planned bids moved by about this share since the active run",
+        next_step="look at the largest changes in report.html",
     ),
     Rule(
-        "key_count_change",
-        "soft",
-        "<=",
-        "0.5",
-        "the number of served keys changed by more than half against the active run",
-        "compare the features of both runs",
+        name="key_count_change",
+        severity="soft",
+        relation="<=",
+        limit_text="0.5",
+        problem="the number of served keys changed by more than half against the active run",
+        next_step="compare the features of both runs",
     ),
     Rule(
-        "share_at_cap_or_floor",
-        "soft",
-        "<=",
-        "0.5",
-        "most bids are at the cap or at the floor",
-        "compare floors and max_bid_cpm",
+        name="share_at_cap_or_floor",
+        severity="soft",
+        relation="<=",
+        limit_text="0.5",
+        problem="most bids are at the cap or at the floor",
+        next_step="compare floors and max_bid_cpm",
     ),
 )
 
@@ -122,7 +120,7 @@ def bid_checks(
     bids: pd.DataFrame,
     measured: BidMeasures,
     *,
-    figures: Mapping[str, Any],
+    figures: BidFigures,
     reach: TargetReach,
     settings: RunSettings,
 ) -> list[Check]:
@@ -133,15 +131,15 @@ def bid_checks(
         reach: how far the target is reached.
     """
     return [
-        _comparison_check(figures["active_run_problem"], settings),
+        _comparison_check(figures.active_run_problem, settings),
         _RULES["bids_count"].check(measured.segments_count, 1),
-        _RULES["bids_outside_bounds"].check(_outside(bids, figures["fallback_bid_cpm"], settings), 0),
+        _RULES["bids_outside_bounds"].check(_outside(bids, figures.fallback_bid_cpm, settings), 0),
         *_step_checks(measured, figures),
         *_jitter_checks(measured, figures),
         _target_check(measured.win_rate, figures, reach, settings),
         *_RULES["bid_stability_index"].check_known(measured.stability_index, MAX_STABILITY_INDEX),
         *_RULES["key_count_change"].check_known(
-            _change(measured.segments_in_memcache, figures["active_segments_in_memcache"]), MAX_KEY_COUNT_CHANGE
+            _change(measured.segments_in_memcache, figures.active_segments_in_memcache), MAX_KEY_COUNT_CHANGE
         ),
         _RULES["share_at_cap_or_floor"].check(measured.bound_share, MAX_BOUND_SHARE),
     ]
@@ -158,34 +156,33 @@ def _outside(bids: pd.DataFrame, fallback_cpm: float, settings: RunSettings) -> 
     return int(((bid < CENT - 1e-9) | (bid > settings.max_bid_cpm + 1e-9)).sum())
 
 
-def _step_checks(measured: BidMeasures, figures: Mapping[str, Any]) -> list[Check]:
+def _step_checks(measured: BidMeasures, figures: BidFigures) -> list[Check]:
     return [
-        _RULES["largest_step"].check(measured.largest_step, figures["step_limit"] + 1e-9),
+        _RULES["largest_step"].check(measured.largest_step, figures.step_limit + 1e-9),
         _RULES["unidentified_move"].check(measured.held_move, MAX_HELD_MOVE),
     ]
 
 
-def _jitter_checks(measured: BidMeasures, figures: Mapping[str, Any]) -> list[Check]:
-    jitter = figures["jitter_sd"]
+def _jitter_checks(measured: BidMeasures, figures: BidFigures) -> list[Check]:
+    jitter = figures.jitter_sd
     return [
         _RULES["jitter_spread"].check(measured.jitter_spread, MIN_JITTER_SHARE * LEAST_JITTER_SD),
         _RULES["jitter_excess"].check(measured.jitter_spread, MAX_JITTER_SHARE * jitter + 2 * measured.rounding_spread),
     ]
 
 
-def _target_check(win_rate: float, figures: Mapping[str, Any], reach: TargetReach, settings: RunSettings) -> Check:
+def _target_check(win_rate: float, figures: BidFigures, reach: TargetReach, settings: RunSettings) -> Check:
     """A run that misses its target is held, unless bids are on their way to it: held, it would never arrive."""
     limit = MIN_WIN_RATE_SHARE * settings.target_win_rate
-    high = figures.get("expected_win_rate_high")
+    high = figures.expected_win_rate_high
     if high is not None and high < settings.target_win_rate - MAX_MISSED_BY_INTERVAL:
         limit = max(limit, settings.target_win_rate - MAX_MISSED_BY_INTERVAL)
-    sentence = reach.sentence(settings)
-    problem, _, next_step = (sentence or "").partition("; ")
+    shortfall = reach.shortfall(settings)
     return _RULES["expected_win_rate"].check(
         win_rate,
         limit,
-        problem=problem or None,
-        next_step=next_step or None,
+        problem=None if shortfall is None else shortfall.problem,
+        next_step=None if shortfall is None else shortfall.next_step,
         severity="soft" if reach.is_on_its_way else "hold",
     )
 

@@ -1,8 +1,8 @@
 """Can the model be trusted, and does no feature know the outcome?"""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -18,36 +18,36 @@ MAX_FALL = 1e-9
 
 MODEL = (
     Rule(
-        "outcome_features",
-        "hard",
-        "<=",
-        "0",
-        "a feature knows whether the bid won",
-        "remove its row from opt_feature_macros: the bidder cannot know its value before the auction",
+        name="outcome_features",
+        severity="hard",
+        relation="<=",
+        limit_text="0",
+        problem="a feature knows whether the bid won",
+        next_step="remove its row from opt_feature_macros: the bidder cannot know its value before the auction",
     ),
     Rule(
-        "largest_fall",
-        "hard",
-        "<=",
-        "1e-9",
-        "the modeled win rate falls as the bid rises",
-        "do not use this run; report it to the optimizer team",
+        name="largest_fall",
+        severity="hard",
+        relation="<=",
+        limit_text="1e-9",
+        problem="the modeled win rate falls as the bid rises",
+        next_step="do not use this run; report it to the optimizer team",
     ),
     Rule(
-        "calibration_error",
-        "hard",
-        "<=",
-        "max_calibration_error",
-        "predicted and observed win rates differ on the latest days",
-        "look for a market change or an incomplete load of VIEWS",
+        name="calibration_error",
+        severity="hard",
+        relation="<=",
+        limit_text="max_calibration_error",
+        problem="predicted and observed win rates differ on the latest days",
+        next_step="look for a market change or an incomplete load of VIEWS",
     ),
     Rule(
-        "ctr_auc_lower",
-        "soft",
-        ">=",
-        "0.5",
-        "the click model may rank no better than chance, and it is used",
-        "check the load of CLICKS; a longer lookback_days brings more clicks",
+        name="ctr_auc_lower",
+        severity="soft",
+        relation=">=",
+        limit_text="0.5",
+        problem="the click model may rank no better than chance, and it is used",
+        next_step="check the load of CLICKS; a longer lookback_days brings more clicks",
     ),
 )
 
@@ -62,14 +62,29 @@ class OutcomeFeature:
     auc: float
 
 
-def model_checks(report: Mapping[str, Any], settings: RunSettings) -> list[Check]:
-    """Return the checks of the models; the report is that of training."""
+class FittedModels(Protocol):
+    """What the checks read of a training report."""
+
+    @property
+    def largest_fall(self) -> float: ...
+    @property
+    def wr_model_ece(self) -> float: ...
+    @property
+    def ctr_model_used(self) -> bool: ...
+    @property
+    def ctr_model_auc(self) -> float | None: ...
+    @property
+    def ctr_model_auc_error(self) -> float | None: ...
+
+
+def model_checks(report: FittedModels, settings: RunSettings) -> list[Check]:
+    """Return the checks of the models."""
     checks = [
-        _RULES["largest_fall"].check(report["largest_fall"], MAX_FALL),
-        _RULES["calibration_error"].check(report["wr_model_ece"], settings.max_calibration_error),
+        _RULES["largest_fall"].check(report.largest_fall, MAX_FALL),
+        _RULES["calibration_error"].check(report.wr_model_ece, settings.max_calibration_error),
     ]
-    if report["ctr_model_used"] and report["ctr_model_auc"] is not None:
-        lower = report["ctr_model_auc"] - 1.96 * (report["ctr_model_auc_error"] or 0.0)
+    if report.ctr_model_used and report.ctr_model_auc is not None:
+        lower = report.ctr_model_auc - 1.96 * (report.ctr_model_auc_error or 0.0)
         checks.append(_RULES["ctr_auc_lower"].check(lower, 0.5))
     return checks
 

@@ -4,9 +4,12 @@ A check that fails has one of three effects, its severity: `hard` fails the run,
 automatically, `soft` only warns.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
 
 Severity = Literal["hard", "hold", "soft"]
 Relation = Literal["<=", ">="]
@@ -41,13 +44,50 @@ class Check:
     @property
     def verdict(self) -> str:
         """One of VERDICT_CODES."""
-        return "passed" if self.is_passed else _FAILED_VERDICTS[self.severity]
+        return _verdict(self.severity, is_passed=self.is_passed)
 
     @property
     def message(self) -> str:
         """Figure, limit, problem and next step; without the last two where it passed."""
         text = f"{self.name} is {self.figure:.6g}, must be {_RELATION_WORDS[self.relation]} {self.limit:.6g}"
         return text if self.is_passed else f"{text}: {self.problem}; {self.next_step}"
+
+
+class CheckRecord(BaseModel):
+    """A check as validation.json and metrics.json hold it.
+
+    figure: None where it is not finite.
+    message: problem and next step; empty where it passed.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    severity: Severity = "soft"
+    figure: float | None = None
+    relation: Relation
+    limit: float
+    is_passed: bool = True
+    verdict: str = Field(default_factory=lambda known: _verdict(known["severity"], is_passed=known["is_passed"]))
+    message: str = ""
+
+    @classmethod
+    def of(cls, check: Check) -> "CheckRecord":
+        """Return the record of a check."""
+        return cls(
+            name=check.name,
+            severity=check.severity,
+            figure=float(check.figure) if math.isfinite(check.figure) else None,
+            relation=check.relation,
+            limit=float(check.limit),
+            is_passed=check.is_passed,
+            verdict=check.verdict,
+            message="" if check.is_passed else f"{check.problem}; {check.next_step}",
+        )
+
+
+def _verdict(severity: Severity, *, is_passed: bool) -> str:
+    return "passed" if is_passed else _FAILED_VERDICTS[severity]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,18 +162,13 @@ def going_live(status: str | None, warnings: int | None, *, holds: Sequence[str]
     return "The run can go live; read its warnings." if warnings else "The run can go live."
 
 
-def failed_checks(checks: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return the checks of metrics.json that did not pass, the gravest first."""
+def failed_checks(checks: Iterable[CheckRecord]) -> list[CheckRecord]:
+    """Return the checks that did not pass, the gravest first."""
     gravest = ("hard", "hold", "soft")
-    failed = [check for check in checks if not check.get("is_passed", True)]
-    return sorted(failed, key=lambda check: gravest.index(check.get("severity", "soft")))
+    failed = [check for check in checks if not check.is_passed]
+    return sorted(failed, key=lambda check: gravest.index(check.severity))
 
 
-def verdict_of(check: Mapping[str, Any]) -> str:
-    """Return the verdict on a check of metrics.json: one of VERDICT_CODES."""
-    return "passed" if check["is_passed"] else _FAILED_VERDICTS[check["severity"]]
-
-
-def held_by(checks: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Return the names of the checks of metrics.json that hold the run."""
-    return [check["name"] for check in checks if verdict_of(check) == "holds"]
+def held_by(checks: Iterable[CheckRecord]) -> list[str]:
+    """Return the names of the checks that hold the run."""
+    return [check.name for check in checks if check.verdict == "holds"]

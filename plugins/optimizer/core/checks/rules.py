@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from optimizer.core.checks.outcome import Check, Relation, Severity
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """A check without its figure.
 

@@ -1,8 +1,7 @@
 """Are the staged tables, from which the files are written, whole and what compute_bids wrote?"""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +10,7 @@ from optimizer.core.checks.measures import BidMeasures
 from optimizer.core.checks.outcome import Check
 from optimizer.core.checks.rules import Rule, by_name
 from optimizer.core.pricing.bids import NO_BID
+from optimizer.core.records.bid_figures import BidFigures
 from optimizer.core.serving.keys import MAX_KEY_BYTES, segment_key
 
 MAX_WIN_RATE_MISMATCH = 0.03
@@ -19,68 +19,68 @@ NOTED = ("total_segments", "segments_count", "segments_in_memcache", "bid_median
 
 TABLES = (
     Rule(
-        "changed_tables",
-        "hard",
-        "<=",
-        "0",
-        "staged tables are not what compute_bids wrote",
-        "clear compute_bids and the tasks after it, and find out who changed the staging prefix",
+        name="changed_tables",
+        severity="hard",
+        relation="<=",
+        limit_text="0",
+        problem="staged tables are not what compute_bids wrote",
+        next_step="clear compute_bids and the tasks after it, and find out who changed the staging prefix",
     ),
     Rule(
-        "segment_rows_missing",
-        "hard",
-        "<=",
-        "0",
-        "the bid table does not have exactly the segments that were trained",
-        "clear compute_bids and the tasks after it",
+        name="segment_rows_missing",
+        severity="hard",
+        relation="<=",
+        limit_text="0",
+        problem="the bid table does not have exactly the segments that were trained",
+        next_step="clear compute_bids and the tasks after it",
     ),
     Rule(
-        "bids_missing",
-        "hard",
-        "<=",
-        "0",
-        "segments have no usable bid and no reason for it",
-        "do not use this run; clear compute_bids and the tasks after it",
+        name="bids_missing",
+        severity="hard",
+        relation="<=",
+        limit_text="0",
+        problem="segments have no usable bid and no reason for it",
+        next_step="do not use this run; clear compute_bids and the tasks after it",
     ),
     Rule(
-        "noted_figures_wrong",
-        "hard",
-        "<=",
-        "0",
-        "the figures of the run do not fit its bid table",
-        "clear compute_bids and the tasks after it",
+        name="noted_figures_wrong",
+        severity="hard",
+        relation="<=",
+        limit_text="0",
+        problem="the figures of the run do not fit its bid table",
+        next_step="clear compute_bids and the tasks after it",
     ),
     Rule(
-        "win_rate_mismatch",
-        "hard",
-        "<=",
-        "0.03",
-        "the served bids do not win what the run expects of them",
-        "clear compute_bids and the tasks after it",
+        name="win_rate_mismatch",
+        severity="hard",
+        relation="<=",
+        limit_text="0.03",
+        problem="the served bids do not win what the run expects of them",
+        next_step="clear compute_bids and the tasks after it",
     ),
     Rule(
-        "duplicate_keys",
-        "hard",
-        "<=",
-        "0",
-        "two segments share a key",
-        "do not use this run; report it to the optimizer team",
+        name="duplicate_keys",
+        severity="hard",
+        relation="<=",
+        limit_text="0",
+        problem="two segments share a key",
+        next_step="do not use this run; report it to the optimizer team",
     ),
     Rule(
-        "keys_unlike_features",
-        "hard",
-        "<=",
-        "0",
-        "keys are not those that the bidder builds from the features",
-        "do not use this run; clear compute_bids and the tasks after it",
+        name="keys_unlike_features",
+        severity="hard",
+        relation="<=",
+        limit_text="0",
+        problem="keys are not those that the bidder builds from the features",
+        next_step="do not use this run; clear compute_bids and the tasks after it",
     ),
     Rule(
-        "longest_key_bytes",
-        "hard",
-        "<=",
-        str(MAX_KEY_BYTES),
-        "memcached refuses longer keys",
-        "remove a feature with long values from opt_feature_macros",
+        name="longest_key_bytes",
+        severity="hard",
+        relation="<=",
+        limit_text=str(MAX_KEY_BYTES),
+        problem="memcached refuses longer keys",
+        next_step="remove a feature with long values from opt_feature_macros",
     ),
 )
 
@@ -100,7 +100,7 @@ class StagedTables:
     bids: pd.DataFrame
     segments: pd.DataFrame
     features: Sequence[str]
-    noted: Mapping[str, Any]
+    noted: BidFigures
     changed: Sequence[str]
 
 
@@ -109,8 +109,8 @@ def table_checks(staged: StagedTables, measured: BidMeasures) -> list[Check]:
     bids = staged.bids
     keys, own_keys = bids["segment_key"], _keys(bids, staged.features)
     served = keys[bids["is_served"].to_numpy(bool) | bids["is_blocked"].to_numpy(bool)]
-    wrong = [name for name in NOTED if not _is_same(getattr(measured, name), staged.noted[name])]
-    mismatch = abs(measured.win_rate - staged.noted["expected_win_rate"])
+    wrong = [name for name in NOTED if not _is_same(getattr(measured, name), getattr(staged.noted, name))]
+    mismatch = abs(measured.win_rate - staged.noted.expected_win_rate)
     return [
         _named("changed_tables", staged.changed, "are not what compute_bids wrote"),
         _RULES["segment_rows_missing"].check(_missing_rows(staged), 0),

@@ -1,8 +1,6 @@
 """Would the run all but stop the bidding, or spend far more? Coverage, wins and spend against what is live."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
@@ -10,50 +8,52 @@ from optimizer.core.checks.measures import BidMeasures
 from optimizer.core.checks.outcome import Check
 from optimizer.core.checks.rules import Rule, by_name
 from optimizer.core.config.settings import RunSettings
+from optimizer.core.records.bid_figures import BidFigures
 
 MIN_COVERAGE_SHARE = 0.8
 RECENT_DAYS = 7
 
 VOLUME = (
     Rule(
-        "row_coverage",
-        "hard",
-        ">=",
-        "min_row_coverage",
-        "too few requests would find a bid of their own (blocked keys do not count)",
-        "compare floors with max_bid_cpm and target_margin, or lower max_features",
+        name="row_coverage",
+        severity="hard",
+        relation=">=",
+        limit_text="min_row_coverage",
+        problem="too few requests would find a bid of their own (blocked keys do not count)",
+        next_step="compare floors with max_bid_cpm and target_margin, or lower max_features",
     ),
     Rule(
-        "row_coverage_share_of_active",
-        "hard",
-        ">=",
-        "0.8",
-        "far fewer requests would find a bid of their own than with the active run",
-        "compare the features of both runs, and their blocked keys",
+        name="row_coverage_share_of_active",
+        severity="hard",
+        relation=">=",
+        limit_text="0.8",
+        problem="far fewer requests would find a bid of their own than with the active run",
+        next_step="compare the features of both runs, and their blocked keys",
     ),
     Rule(
-        "win_share",
-        "hard",
-        ">=",
-        "min_win_share",
-        "the bids would win far less than now",
-        "look at the largest changes and the blocked keys in report.html, or lower min_win_share for one run",
+        name="win_share",
+        severity="hard",
+        relation=">=",
+        limit_text="min_win_share",
+        problem="the bids would win far less than now",
+        next_step="look at the largest changes and the blocked keys in report.html, or lower min_win_share for one run",
     ),
     Rule(
-        "spend_share",
-        "hard",
-        ">=",
-        "min_spend_share",
-        "the bids would spend far less than now",
-        "look at the largest changes and the blocked keys in report.html, or lower min_spend_share for one run",
+        name="spend_share",
+        severity="hard",
+        relation=">=",
+        limit_text="min_spend_share",
+        problem="the bids would spend far less than now",
+        next_step="look at the largest changes and the blocked keys in report.html, "
+        "or lower min_spend_share for one run",
     ),
     Rule(
-        "spend_change",
-        "hard",
-        "<=",
-        "max_spend_change",
-        "the predicted spend differs too much from that of the active run's bids",
-        "look at the largest changes in report.html, or raise max_spend_change",
+        name="spend_change",
+        severity="hard",
+        relation="<=",
+        limit_text="max_spend_change",
+        problem="the predicted spend differs too much from that of the active run's bids",
+        next_step="look at the largest changes in report.html, or raise max_spend_change",
     ),
 )
 
@@ -71,9 +71,9 @@ class Baseline:
     spend_cpm: float
 
     @classmethod
-    def of(cls, figures: Mapping[str, Any], cells: pd.DataFrame) -> "Baseline":
+    def of(cls, figures: BidFigures, cells: pd.DataFrame) -> "Baseline":
         """Return the baseline; cells are those of the window, as extracted."""
-        win_rate, cpm = figures.get("active_expected_win_rate"), figures.get("active_expected_cpm")
+        win_rate, cpm = figures.active_expected_win_rate, figures.active_expected_cpm
         if win_rate is not None and cpm is not None:
             return cls(win_rate, win_rate * cpm)
         day = pd.to_datetime(cells["day"])
@@ -88,7 +88,7 @@ class Baseline:
 
 
 def volume_checks(
-    measured: BidMeasures, *, figures: Mapping[str, Any], cells: pd.DataFrame, settings: RunSettings
+    measured: BidMeasures, *, figures: BidFigures, cells: pd.DataFrame, settings: RunSettings
 ) -> list[Check]:
     """Return the checks of how many requests find a bid, and of what they win and spend.
 
@@ -100,7 +100,7 @@ def volume_checks(
     return [
         _RULES["row_coverage"].check(measured.row_coverage, settings.min_row_coverage),
         *_RULES["row_coverage_share_of_active"].check_known(
-            _ratio(measured.row_coverage, figures["active_row_coverage"]), MIN_COVERAGE_SHARE
+            _ratio(measured.row_coverage, figures.active_row_coverage), MIN_COVERAGE_SHARE
         ),
         *_RULES["win_share"].check_known(_ratio(measured.win_rate, baseline.win_rate), settings.min_win_share),
         *_RULES["spend_share"].check_known(_ratio(measured.spend_cpm, baseline.spend_cpm), settings.min_spend_share),

@@ -126,19 +126,6 @@ def parse_value(spec: ConfigKey, raw: Any) -> ConfigValue:
     return value
 
 
-def build_snapshot(config: EffectiveConfig, *, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what opt_runs.config_snapshot and config.json hold: all that a run is reproduced from.
-
-    `inputs` are the facts of the run beside its config: entity, window, candidate features, the run to compare with.
-    """
-    return {**config.by_section(), "sources": dict(sorted(config.sources.items())), "inputs": dict(inputs)}
-
-
-def snapshot_values(snapshot: Mapping[str, Any]) -> dict[str, ConfigValue]:
-    """Return {key: typed value} of a snapshot, over all sections."""
-    return {key: value for section in SECTIONS for key, value in snapshot[section].items()}
-
-
 def _version_problems(specs: Mapping[str, ConfigKey], supported_keys: Iterable[str] | None) -> list[str]:
     if supported_keys is None:
         return []

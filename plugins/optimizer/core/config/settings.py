@@ -66,6 +66,21 @@ class RunSettings(BaseModel):
     canary_traffic_pct: int = _key(
         "business", 10, "Canary traffic (%)", "Share of the traffic that a canary gets.", ge=1, le=50
     )
+    canary_plan: str | None = _key(
+        "business",
+        None,
+        "Canary plan",
+        "Steps by which a canary gets more traffic, percent@days: `5@1d, 20@2d, 50@2d, 100`. Empty: one step of "
+        "canary_traffic_pct, until it is decided.",
+    )
+    control_pct: int = _key(
+        "business",
+        5,
+        "Control (%)",
+        "Share of the traffic that bids the entity's pinned control, against which savings are measured. 0: none.",
+        ge=0,
+        le=50,
+    )
     approval_timeout_hours: int = _key(
         "business",
         20,

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from optimizer.core.frames import groups_of
+from optimizer.core.landscape.randomness import group_numbers
 
 FLOOR_DAYS = 21
 """Floors change: only the latest days count."""
@@ -59,12 +60,19 @@ class HiddenFloors:
 
     fixed_cpm: of each group, CPM, shape (size,); 0 where there is none.
     following: one for all groups, None where there is none.
-    is_above: shape (n_cells,), whether a cell was bid above both.
+    is_above_fixed, is_above: shape (n_cells,), whether a cell was bid above the fixed one, and above both.
     """
 
     fixed_cpm: np.ndarray
     following: FollowingFloor | None
+    is_above_fixed: np.ndarray
     is_above: np.ndarray
+
+
+def find_floors_by(cells: pd.DataFrame, anchor: str) -> HiddenFloors:
+    """Return the hidden floors of each value of the anchor feature; `cells` are as in `find_floors`."""
+    group = group_numbers(cells, [anchor])
+    return find_floors(cells, group=group, size=int(group.max()) + 1)
 
 
 def find_floors(cells: pd.DataFrame, *, group: np.ndarray, size: int) -> HiddenFloors:
@@ -81,11 +89,12 @@ def find_floors(cells: pd.DataFrame, *, group: np.ndarray, size: int) -> HiddenF
     ratio = log_ratio_to_day_before(cells, group=group, size=size)
     following = find_following_floor(cells[is_above], ratio[is_above])
     if following is None:
-        return HiddenFloors(fixed, None, is_above)
+        return HiddenFloors(fixed, None, is_above, is_above)
     is_below = cells["day"].isin(following.days).to_numpy() & (ratio < np.log(following.share))
     reached = ~is_below  # also where nothing was bid the day before
     fixed = find_hidden_floors(cells[reached], group=group[reached], size=size)
-    return HiddenFloors(fixed, following, reached & above_hidden_floors(cells, group=group, floors=fixed))
+    is_above = above_hidden_floors(cells, group=group, floors=fixed)
+    return HiddenFloors(fixed, following, is_above, reached & is_above)
 
 
 def find_hidden_floors(cells: pd.DataFrame, *, group: np.ndarray, size: int) -> np.ndarray:

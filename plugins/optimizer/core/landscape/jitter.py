@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from optimizer.core.landscape.cells import MISSING, OWN_JITTER
-from optimizer.core.landscape.hidden_floors import above_hidden_floors, find_floors
+from optimizer.core.landscape.hidden_floors import HiddenFloors
 from optimizer.core.landscape.randomness import TEST_Z, RandomnessTest, check_randomness, group_numbers
 from optimizer.core.landscape.slope import (
     IDENTIFIED_ERROR_SHARE,
@@ -125,24 +125,20 @@ def days_until_identified(
 
 
 def learn_variation(
-    cells: pd.DataFrame, candidates: Sequence[str], *, anchor: str | None = None
+    cells: pd.DataFrame, candidates: Sequence[str], *, floors: HiddenFloors | None = None
 ) -> tuple[pd.DataFrame, Variation]:
     """Return the cells with `log_planned` on the bids that varied at random, and what is known of that variation.
 
     Args:
         cells: prepared; `log_planned` is known of the bids of this optimizer's runs and NaN elsewhere.
         candidates: features that the logged base bids may depend on. One that they do not depend on changes nothing.
-        anchor: the feature by which hidden floors are looked for; bids below one say nothing of the rivals.
+        floors: the hidden floors of the cells; bids below one say nothing of the rivals.
     """
     rows = recent_priced_rows(cells)
     is_above = pd.Series(True, index=cells.index)
-    if anchor is not None and anchor in cells.columns and len(rows):
-        group = group_numbers(cells, [anchor])
-        floors = find_floors(cells, group=group, size=int(group.max()) + 1)
+    if floors is not None:
         is_above = pd.Series(floors.is_above, index=cells.index)
-        rows = rows[
-            above_hidden_floors(cells, group=group, floors=floors.fixed_cpm)[cells.index.get_indexer(rows.index)]
-        ]
+        rows = rows[floors.is_above_fixed[cells.index.get_indexer(rows.index)]]
     # Floors that follow the bids do not change whether those were random: their rows are tested, but tell no slope.
     is_own = rows["log_planned"].notna()
     own, logged = rows[is_own & is_above[rows.index]], rows[~is_own]
@@ -177,13 +173,7 @@ def learn_variation(
 
 
 def _test_plausibility(slope: Slope) -> RandomnessTest:
-    return RandomnessTest(
-        "plausibility",
-        slope.value,
-        ">=",
-        LEAST_LOGGED_SLOPE,
-        slope.value >= LEAST_LOGGED_SLOPE,
-    )
+    return RandomnessTest("plausibility", slope.value, ">=", LEAST_LOGGED_SLOPE, slope.value >= LEAST_LOGGED_SLOPE)
 
 
 def _test_agreement(own: Slope | None, together: Slope) -> list[RandomnessTest]:
@@ -191,15 +181,7 @@ def _test_agreement(own: Slope | None, together: Slope) -> list[RandomnessTest]:
     if own is None or not np.isfinite(own.error):
         return []
     gap = abs(own.value - together.value)
-    return [
-        RandomnessTest(
-            "agreement",
-            gap / own.error,
-            "<=",
-            TEST_Z,
-            gap <= TEST_Z * own.error,
-        )
-    ]
+    return [RandomnessTest("agreement", gap / own.error, "<=", TEST_Z, gap <= TEST_Z * own.error)]
 
 
 def find_bid_key(cells: pd.DataFrame, candidates: Sequence[str]) -> tuple[str, ...]:

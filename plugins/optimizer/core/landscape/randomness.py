@@ -95,15 +95,7 @@ def check_randomness(cells: pd.DataFrame, key: Sequence[str]) -> tuple[pd.Series
     planned = pd.Series(cells["log_base"].to_numpy(float) - logged.jitter, index=cells.index)
     weights = cells["bids"].to_numpy(float)
     spread = float(np.sqrt(np.average(logged.jitter**2, weights=weights)))
-    tests = [
-        RandomnessTest(
-            "spread",
-            spread,
-            ">=",
-            MIN_JITTER_SD,
-            spread >= MIN_JITTER_SD,
-        )
-    ]
+    tests = [RandomnessTest("spread", spread, ">=", MIN_JITTER_SD, spread >= MIN_JITTER_SD)]
     if tests[0].is_passed:
         tests.append(_test_serial(logged))
         tests += _test_outcomes(logged, key)
@@ -153,13 +145,7 @@ def _test_serial(logged: _Logged) -> RandomnessTest:
     figure = float(scored.sum() / mass) if mass > 0 else 0.0
     error = float(np.sqrt(((scored - figure * pairs["pairs"] * variance) ** 2).sum()) / mass) if mass > 0 else np.inf
     is_passed = figure <= MAX_SERIAL_CORRELATION or figure - TEST_Z * error <= 0
-    return RandomnessTest(
-        "serial_correlation",
-        figure,
-        "<=",
-        MAX_SERIAL_CORRELATION,
-        is_passed,
-    )
+    return RandomnessTest("serial_correlation", figure, "<=", MAX_SERIAL_CORRELATION, is_passed)
 
 
 def _test_outcomes(logged: _Logged, key: Sequence[str]) -> list[RandomnessTest]:
@@ -174,13 +160,7 @@ def _test_outcomes(logged: _Logged, key: Sequence[str]) -> list[RandomnessTest]:
         effect, lead_error = lead
         is_passed = bool(abs(effect) <= TEST_Z * lead_error or abs(effect) <= MAX_BIAS_SHARE * abs(value))
         tests.append(
-            RandomnessTest(
-                "placebo",
-                abs(effect / value) if value else np.inf,
-                "<=",
-                MAX_BIAS_SHARE,
-                is_passed,
-            )
+            RandomnessTest("placebo", abs(effect / value) if value else np.inf, "<=", MAX_BIAS_SHARE, is_passed)
         )
     if (finer := _finer(logged, key)) is not None:
         other, other_error = finer
@@ -188,13 +168,7 @@ def _test_outcomes(logged: _Logged, key: Sequence[str]) -> list[RandomnessTest]:
         spread = np.sqrt(abs(other_error**2 - error**2)) + 1e-12
         is_passed = bool(abs(difference) <= TEST_Z * spread or abs(difference) <= MAX_BIAS_SHARE * abs(other))
         tests.append(
-            RandomnessTest(
-                "hausman",
-                abs(difference / other) if other else np.inf,
-                "<=",
-                MAX_BIAS_SHARE,
-                is_passed,
-            )
+            RandomnessTest("hausman", abs(difference / other) if other else np.inf, "<=", MAX_BIAS_SHARE, is_passed)
         )
     return tests
 

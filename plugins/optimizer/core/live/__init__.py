@@ -1,1 +1,1 @@
-"""How live runs do against their forecast and against the control, and on which days they can be compared."""
+"""How live runs do against forecast and control, what they save, and whether the traffic is split as deployed."""

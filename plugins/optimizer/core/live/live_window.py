@@ -49,6 +49,15 @@ def live_days(
     return {day for day in candidates if _covered(ordered, day) >= least_share * _DAY}
 
 
+def mean_share(spans: Iterable[tuple[datetime, datetime | None, float]], day: date) -> float:
+    """Return the share of the traffic that a run had on the day, averaged over its hours, in the unit of the spans.
+
+    Args:
+        spans: (from, to, share) of each of its deployments; to is None where it is still live.
+    """
+    return sum(share * (_covered([(begin, until)], day) / _DAY) for begin, until, share in spans)
+
+
 def _covered(spans: list[tuple[datetime, datetime | None]], day: date) -> timedelta:
     """How much of the day the spans cover; what two of them cover counts once."""
     reached = datetime.combine(day, time(), UTC)

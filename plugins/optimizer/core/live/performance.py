@@ -1,7 +1,7 @@
 """A live run against its forecast and its control: a finding with a verdict for each figure.
 
-All figures are ratios of sums over days: win rate, CPM, click rate and margin. Intervals come from a bootstrap of whole
-days; against a control the same days are drawn for both, so what a day did to both of them cancels.
+All figures are ratios of sums over days: win rate, CPM, click rate and margin. Verdicts may be read every day: the
+intervals of `daily_ratio` allow for it. Against a control, a day counts as much as the run's bids of that day.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from optimizer.core.landscape.day_blocks import draw_days, margin_of_error
+from optimizer.core.live.daily_ratio import DailyRatio, divide
 
 FIGURES = ("win_rate", "cpm", "ctr", "margin")
 SUMS = ("bids", "wins", "clicks", "spend", "view_revenue", "click_revenue")
@@ -23,18 +23,11 @@ DECISIVE = ("win_rate", "cpm")
 _BOUNDS = {"win_rate": (0.0, 1.0), "cpm": (0.0, np.inf), "ctr": (0.0, 1.0), "margin": (-np.inf, 1.0)}
 """Between which values a figure can lie."""
 
-CONFIDENCE = 0.95
-RESAMPLES = 1_000
 LEAST_WINS, LEAST_CLICKS = 100, 50
 UNDECIDED_WIDTH = 0.15
 """A figure is on target where its interval excludes a shortfall of more than the tolerance plus this."""
 
 Verdict = Literal["on target", "below target", "inconclusive"]
-VERDICT_NUMBERS: dict[Verdict, float] = {"below target": -1.0, "inconclusive": 0.0, "on target": 1.0}
-"""Verdicts in opt_run_metrics, which holds numbers."""
-
-LIVE = "live"
-"""Section of opt_run_metrics with the live figures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,25 +98,25 @@ def forecast_of_bids(bids: pd.DataFrame) -> ForecastFigures:
     )
     won = requests * win_rate
     forecast = (
-        _divide(won.sum(), requests.sum()),
-        _divide((won * cost).sum(), won.sum()),
-        _divide((won * ctr).sum(), won.sum()),
-        1 - _divide((won * cost).sum(), (won * value).sum()),
+        divide(won.sum(), requests.sum()),
+        divide((won * cost).sum(), won.sum()),
+        divide((won * ctr).sum(), won.sum()),
+        1 - divide((won * cost).sum(), (won * value).sum()),
     )
     return ForecastFigures(*(_known(figure) for figure in forecast))
 
 
-def against_forecast(
-    days: pd.DataFrame, *, forecast: ForecastFigures, limits: Limits, seed: int
-) -> tuple[Finding, ...]:
+def against_forecast(days: pd.DataFrame, *, forecast: ForecastFigures, limits: Limits) -> tuple[Finding, ...]:
     """Return a finding for each of FIGURES.
 
     Args:
         days: the run's totals, one row a day, with the columns SUMS.
-        seed: of the bootstrap.
     """
-    sample = _Sample.of([days], seed=seed)
-    return tuple(_find(figure, sample, expected=forecast.of(figure), limits=limits) for figure in FIGURES)
+    own = daily_sums(days)
+    return tuple(
+        find(figure, own, expected=DailyRatio.constant(forecast.of(figure), days=len(days)), limits=limits)
+        for figure in FIGURES
+    )
 
 
 def against_control(
@@ -133,7 +126,6 @@ def against_control(
     forecast: ForecastFigures,
     control_forecast: ForecastFigures,
     limits: Limits,
-    seed: int,
 ) -> tuple[Finding, ...]:
     """Return a finding for each of FIGURES, over the days that both have.
 
@@ -143,13 +135,15 @@ def against_control(
     Args:
         days, control_days: as in `against_forecast`, with a column day.
     """
-    both = sorted(set(days["day"]) & set(control_days["day"]))
-    sample = _Sample.of([table.set_index("day").loc[both] for table in (days, control_days)], seed=seed)
+    own, control = paired_sums(days, control_days)
     findings = []
     for figure in FIGURES:
-        control = sample.figure(figure, of=1)
-        expected = _moved(figure, control, forecast.of(figure), control_forecast.of(figure))
-        findings.append(_find(figure, sample, expected=expected, limits=limits, control=control))
+        measured = figure_of(control, figure)
+        forecasts = (
+            DailyRatio.constant(known.of(figure), days=measured.days) for known in (forecast, control_forecast)
+        )
+        expected = moved(figure, measured, *forecasts)
+        findings.append(find(figure, own, expected=expected, limits=limits, control=measured))
     return tuple(findings)
 
 
@@ -175,83 +169,111 @@ def say_difference(figure: str, value: float | None) -> str:
     return f"{value:+.2f} CPM" if figure == "cpm" else f"{100 * value:+.3g} points"
 
 
-@dataclass(frozen=True, slots=True)
-class _Sample:
-    """Sums over the days of one run, or of two, as they are (first) and in each resample.
+def daily_sums(days: pd.DataFrame) -> np.ndarray:
+    """Return the columns SUMS by day, shape (len(SUMS), days)."""
+    return days[list(SUMS)].to_numpy(float).T
 
-    sums: shape (runs, 1 + RESAMPLES, len(SUMS)).
+
+def common_days(days: pd.DataFrame, control_days: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the rows of the days on which both bid, in order of the days.
+
+    Args:
+        days, control_days: one row a day, with the columns day and SUMS.
     """
-
-    days: int
-    sums: np.ndarray
-
-    @classmethod
-    def of(cls, tables: Sequence[pd.DataFrame], *, seed: int) -> "_Sample":
-        by_day = np.array([table[list(SUMS)].to_numpy(float) for table in tables])
-        days = by_day.shape[1]
-        drawn = draw_days(np.random.default_rng(seed), days=days, resamples=RESAMPLES) if days else np.zeros((0, 0))
-        return cls(days, np.vstack([np.ones((1, days)), drawn]) @ by_day)
-
-    def total(self, name: str) -> float:
-        """Return the own run's sum over the days."""
-        return float(self.sums[0, 0, SUMS.index(name)])
-
-    def figure(self, name: str, *, of: int = 0) -> np.ndarray:
-        """Return a figure of the own run (0) or the control (1), shape (1 + RESAMPLES,); NaN where it has none."""
-        bids, wins, clicks, spend, view_revenue, click_revenue = np.moveaxis(self.sums[of], -1, 0)
-        match name:
-            case "win_rate":
-                return _divide(wins, bids)
-            case "cpm":
-                return _divide(1000 * spend, wins)
-            case "ctr":
-                return _divide(clicks, wins)
-            case _:
-                return 1 - _divide(spend, view_revenue + click_revenue)
-
-    def estimate(self, sample: np.ndarray, *, least: float = -np.inf, most: float = np.inf) -> Estimate:
-        """Return the first of the values with its interval, which ends where values are no longer possible."""
-        value, margin = sample[0], margin_of_error(sample[1:], days=self.days, confidence=CONFIDENCE)
-        if not np.isfinite([value, margin]).all():
-            return Estimate(_known(value))
-        return Estimate(float(value), max(float(value - margin), least), min(float(value + margin), most))
+    tables = [table[table["bids"] > 0].set_index("day", drop=False) for table in (days, control_days)]
+    both = sorted(set(tables[0].index) & set(tables[1].index))
+    return tables[0].loc[both], tables[1].loc[both]
 
 
-def _find(
-    figure: str,
-    sample: _Sample,
-    *,
-    expected: np.ndarray | float | None,
-    limits: Limits,
-    control: np.ndarray | None = None,
+def paired_sums(days: pd.DataFrame, control_days: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sums of both over the days on which both bid, shape (len(SUMS), days) each.
+
+    The control's sums of a day are scaled to the other's bids of that day: where shares of the traffic change, a day
+    would otherwise count more for one of them than for the other.
+
+    Args:
+        days, control_days: as in `common_days`.
+    """
+    own, control = (daily_sums(table) for table in common_days(days, control_days))
+    return own, control * divide(own[0], control[0])
+
+
+def figure_of(sums: np.ndarray, figure: str) -> DailyRatio:
+    """Return one of FIGURES of sums with shape (len(SUMS), ..., days)."""
+    bids, wins, clicks, spend, view_revenue, click_revenue = sums
+    revenue = view_revenue + click_revenue
+    match figure:
+        case "win_rate":
+            return DailyRatio.of(wins, bids)
+        case "cpm":
+            return DailyRatio.of(1000 * spend, wins)
+        case "ctr":
+            return DailyRatio.of(clicks, wins)
+        case _:
+            return DailyRatio.of(revenue - spend, revenue)
+
+
+def shortfall_of(figure: str, live: DailyRatio, expected: DailyRatio) -> DailyRatio:
+    """Return how far the figure falls short of what is expected, as a share of it; the margin in points."""
+    if figure == "margin":
+        return expected - live
+    one = DailyRatio.constant(1.0, days=live.days)
+    return live / expected - one if figure == "cpm" else one - live / expected
+
+
+def moved(figure: str, control: DailyRatio, forecast: DailyRatio, control_forecast: DailyRatio) -> DailyRatio:
+    """Return what the control did, moved by as much as the forecasts differ; as it is where one is not known."""
+    change = forecast - control_forecast if figure == "margin" else forecast / control_forecast
+    if not np.isfinite(change.value):
+        return control
+    return control + change if figure == "margin" else control * change
+
+
+def find(
+    figure: str, sums: np.ndarray, *, expected: DailyRatio, limits: Limits, control: DailyRatio | None = None
 ) -> Finding:
-    live, target = sample.figure(figure), np.broadcast_to(np.nan if expected is None else expected, len(sample.sums[0]))
+    """Return the finding of one of FIGURES.
+
+    Args:
+        sums: of `daily_sums`, shape (len(SUMS), days).
+        expected: over the same days; NaN where nothing is expected.
+        control: the control's figure over the same days, if there is one.
+    """
+    live, target = figure_of(sums, figure), _known(expected.value)
     least, most = _BOUNDS[figure]
-    estimate = sample.estimate(live, least=least, most=most)
-    shortfall = sample.estimate(_shortfall(figure, live, target))
-    verdict, reason = _judge(figure, sample, _known(target[0]), shortfall, limits)
+    estimate = _estimate(live, least=least, most=most)
+    shortfall = _estimate(shortfall_of(figure, live, expected))
+    verdict, reason = _judge(figure, sums, target, shortfall, limits)
     spread = "" if estimate.low is None else f" ({say(figure, estimate.low)} to {say(figure, estimate.high)})"
     return Finding(
         figure=figure,
         live=estimate,
-        expected=_known(target[0]),
+        expected=target,
         shortfall=shortfall,
         verdict=verdict,
-        reason=f"{say(figure, estimate.value)}{spread}, expected {say(figure, _known(target[0]))}: {reason}",
-        control=None if control is None else _known(control[0]),
-        difference=Estimate() if control is None else sample.estimate(live - control),
+        reason=f"{say(figure, estimate.value)}{spread}, expected {say(figure, target)}: {reason}",
+        control=None if control is None else _known(control.value),
+        difference=Estimate() if control is None else _estimate(live - control),
     )
 
 
+def _estimate(ratio: DailyRatio, *, least: float = -np.inf, most: float = np.inf) -> Estimate:
+    """The value with its interval, which ends where values are no longer possible."""
+    value, margin = float(ratio.value), float(ratio.margin_of_error)
+    if not np.isfinite([value, margin]).all():
+        return Estimate(_known(value))
+    return Estimate(value, max(value - margin, least), min(value + margin, most))
+
+
 def _judge(
-    figure: str, sample: _Sample, expected: float | None, shortfall: Estimate, limits: Limits
+    figure: str, sums: np.ndarray, expected: float | None, shortfall: Estimate, limits: Limits
 ) -> tuple[Verdict, str]:
     unit = "points" if figure == "margin" else "%"
-    if sample.days < limits.min_days:
-        return "inconclusive", f"{sample.days} of {limits.min_days} days"
+    if (days := sums.shape[-1]) < limits.min_days:
+        return "inconclusive", f"{days} of {limits.min_days} days"
     if expected is None or (expected == 0 and figure != "margin"):
         return "inconclusive", "nothing to compare with"
-    if lack := _lack(figure, sample, expected):
+    if lack := _lack(figure, sums, expected):
         return "inconclusive", lack
     if shortfall.value is None or shortfall.low is None or shortfall.high is None:
         return "inconclusive", "nothing was earned" if figure == "margin" else "nothing was won"
@@ -262,44 +284,19 @@ def _judge(
     return "on target", f"short by {100 * max(shortfall.high, 0):.0f} {unit} at most"
 
 
-def _lack(figure: str, sample: _Sample, expected: float) -> str | None:
+def _lack(figure: str, sums: np.ndarray, expected: float) -> str | None:
     """What is too little to judge by, or None; what should have been won or clicked counts as if it had."""
-    wins, clicks = sample.total("wins"), sample.total("clicks")
+    bids, wins, clicks, _, _, click_revenue = sums.sum(-1)
     if figure == "win_rate":
-        wins = max(wins, expected * sample.total("bids"))
+        wins = max(wins, expected * bids)
     if wins < LEAST_WINS:
         return f"{wins:.0f} wins, at least {LEAST_WINS} are needed"
     if figure == "ctr":
         clicks = max(clicks, expected * wins)
-    hangs_on_clicks = figure == "ctr" or (figure == "margin" and sample.total("click_revenue") > 0)
+    hangs_on_clicks = figure == "ctr" or (figure == "margin" and click_revenue > 0)
     if hangs_on_clicks and clicks < LEAST_CLICKS:
         return f"{clicks:.0f} clicks, at least {LEAST_CLICKS} are needed"
     return None
-
-
-def _shortfall(figure: str, live: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    match figure:
-        case "margin":
-            return expected - live
-        case "cpm":
-            return _divide(live, expected) - 1
-        case _:
-            return 1 - _divide(live, expected)
-
-
-def _moved(figure: str, control: np.ndarray, forecast: float | None, control_forecast: float | None) -> np.ndarray:
-    """What the control did, moved by as much as the forecasts differ; as it is where one is not known."""
-    if forecast is None or control_forecast is None:
-        return control
-    return (
-        control + forecast - control_forecast if figure == "margin" else control * _divide(forecast, control_forecast)
-    )
-
-
-def _divide(part: np.ndarray | float, whole: np.ndarray | float) -> np.ndarray:
-    """The ratio; NaN where the whole is not above 0."""
-    part, whole = np.asarray(part, float), np.asarray(whole, float)
-    return np.divide(part, whole, out=np.full(np.broadcast_shapes(part.shape, whole.shape), np.nan), where=whole > 0)
 
 
 def _known(value: np.ndarray | float) -> float | None:

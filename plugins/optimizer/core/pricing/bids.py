@@ -8,6 +8,7 @@ import pandas as pd
 from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri
 
+from optimizer.core.config.settings import RunSettings
 from optimizer.core.landscape.curves import Landscape, Solver
 from optimizer.core.landscape.price_steps import PriceSteps
 from optimizer.core.pricing.shadow_price import WinCurve, find_shadow_price
@@ -74,6 +75,22 @@ class BidPolicy:
     value_trust: float
     is_second_price: bool = False
     is_aggressive: bool = False
+
+    @classmethod
+    def of(cls, settings: RunSettings, *, jitter_sd: float, step_limit: float, value_trust: float) -> "BidPolicy":
+        """Return what bounds the bids of a run with these settings."""
+        return cls(
+            target_win_rate=settings.target_win_rate,
+            win_rate_scope=settings.win_rate_scope,
+            target_margin=settings.target_margin,
+            max_bid_cpm=settings.max_bid_cpm,
+            floor_available=settings.floor_available,
+            jitter_sd=jitter_sd,
+            step_limit=step_limit,
+            value_trust=value_trust,
+            is_second_price=settings.auction_type == "second_price",
+            is_aggressive=settings.aggressive_exploration,
+        )
 
 
 @dataclass(frozen=True, slots=True)

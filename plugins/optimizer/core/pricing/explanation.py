@@ -60,18 +60,8 @@ class RunPricing:
     @property
     def policy(self) -> BidPolicy:
         """What bounds the bids."""
-        settings = self.settings
-        return BidPolicy(
-            target_win_rate=settings.target_win_rate,
-            win_rate_scope=settings.win_rate_scope,
-            target_margin=settings.target_margin,
-            max_bid_cpm=settings.max_bid_cpm,
-            floor_available=settings.floor_available,
-            jitter_sd=self.jitter_sd,
-            step_limit=self.step_limit,
-            value_trust=self.value_trust,
-            is_second_price=settings.auction_type == "second_price",
-            is_aggressive=settings.aggressive_exploration,
+        return BidPolicy.of(
+            self.settings, jitter_sd=self.jitter_sd, step_limit=self.step_limit, value_trust=self.value_trust
         )
 
 

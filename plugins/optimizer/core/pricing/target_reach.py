@@ -27,6 +27,14 @@ PASSING = ("step", "trust_band", "held")
 
 
 @dataclass(frozen=True, slots=True)
+class Shortfall:
+    """A missed target: what is expected and what limits it, and what to do."""
+
+    problem: str
+    next_step: str
+
+
+@dataclass(frozen=True, slots=True)
 class TargetReach:
     """A target beside what the bids are expected to win.
 
@@ -49,19 +57,24 @@ class TargetReach:
         can_be_reached = self.reachable_win_rate is None or self.reachable_win_rate >= self.target_win_rate - TOLERANCE
         return self.is_missed and can_be_reached and self._share(PASSING) > self._share(LASTING)
 
-    def sentence(self, settings: RunSettings) -> str | None:
+    def shortfall(self, settings: RunSettings) -> Shortfall | None:
         """Return what can be reached, what limits it, and what to do; None where the target is reached."""
         if not self.is_missed:
             return None
         target = f"target_win_rate {self.target_win_rate:.3g}"
         if self.is_on_its_way:
             limit, next_step = _passing(self._main(PASSING), settings)
-            return f"{target} is not reached yet: {self.expected_win_rate:.3g} expected{limit}; {next_step}"
+            return Shortfall(f"{target} is not reached yet: {self.expected_win_rate:.3g} expected{limit}", next_step)
         best = self.expected_win_rate if self.reachable_win_rate is None else self.reachable_win_rate
         if best >= self.target_win_rate - TOLERANCE:
             best = self.expected_win_rate
         limit, next_step = _lasting(self._main(LASTING), settings)
-        return f"{target} cannot be reached: at most {best:.3g}{limit}; {next_step}"
+        return Shortfall(f"{target} cannot be reached: at most {best:.3g}{limit}", next_step)
+
+    def sentence(self, settings: RunSettings) -> str | None:
+        """Return the shortfall as one sentence; None where the target is reached."""
+        found = self.shortfall(settings)
+        return None if found is None else f"{found.problem}; {found.next_step}"
 
     def _share(self, reasons: tuple[str, ...]) -> float:
         return sum(self.limiting_shares.get(reason, 0.0) for reason in reasons)

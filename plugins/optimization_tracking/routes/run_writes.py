@@ -1,0 +1,51 @@
+"""Adding rows to a run: in one transaction, and once for each Idempotency-Key."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated
+
+from fastapi import Depends, Request, Response
+from pydantic import BaseModel
+
+from optimization_tracking.auth import Writer
+from optimization_tracking.database import Connection
+from optimization_tracking.idempotency import IdempotencyKey, answer_once
+from optimization_tracking.routes.dependencies import RunId, Tracking
+from optimization_tracking.tables import runs
+
+
+@dataclass(frozen=True, slots=True)
+class RunWrite:
+    """A request that adds rows to a run."""
+
+    run_id: RunId
+    request: Request
+    database: Tracking
+    caller: Writer
+    idempotency_key: IdempotencyKey = None
+
+    async def answer(self, write: Callable[[Connection], Awaitable[BaseModel]]) -> Response:
+        """Return 201 with what `write` returns, or with the answer that the key got before.
+
+        Raises:
+            Refusal: 404 where the caller sees no such run; 422 where the key was used for another request.
+        """
+        async with self.database.transaction(self.caller.projects) as connection:
+            return await answer_once(
+                connection,
+                self.request,
+                key=self.idempotency_key,
+                project_id=await self._project_of_key(connection),
+                write=partial(write, connection),
+            )
+
+    async def _project_of_key(self, connection: Connection) -> str:
+        """Return the project whose keys the write uses; read from the database only where it is in question."""
+        projects = self.caller.projects
+        if self.idempotency_key is None or len(projects) == 1:
+            return projects[0] if projects else ""
+        return await runs.read_project(connection, self.run_id)
+
+
+Writing = Annotated[RunWrite, Depends()]

@@ -1,0 +1,76 @@
+"""What a run read from the log: counts of its window, and where the extracted cells are staged."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict, computed_field
+
+from optimizer.core.landscape.cells import block_hours
+from optimizer.core.pricing.forecast import EarlierForecast
+
+
+class ViewCounts(BaseModel):
+    """Views and clicks of a window: joined ones match a bid of it, orphans match none."""
+
+    model_config = ConfigDict(frozen=True)
+
+    joined_views: int
+    joined_clicks: int
+    orphan_views: int
+    orphan_clicks: int
+
+    @property
+    def orphan_view_share(self) -> float:
+        """The share of the window's views that match no bid."""
+        views = self.joined_views + self.orphan_views
+        return self.orphan_views / views if views else 0.0
+
+
+class WindowTotals(ViewCounts):
+    """What the window holds; see include/sql/snowflake/window_totals.sql."""
+
+    bid_rows: int
+    distinct_bids: int
+    usable_bids: int
+    zero_bids: int
+    first_bid_ts: str
+    last_bid_ts: str
+    duplicate_views: int
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def duplicate_bids(self) -> int:
+        """Rows of BIDS beyond the first with the same bid_id."""
+        return self.bid_rows - self.distinct_bids
+
+    @property
+    def block_hours(self) -> int | None:
+        """The length of the blocks that the cells of this window need, hours; None where days are enough."""
+        return block_hours(datetime.fromisoformat(self.first_bid_ts), datetime.fromisoformat(self.last_bid_ts))
+
+
+class DayCount(BaseModel):
+    """Bids and wins of one day."""
+
+    model_config = ConfigDict(frozen=True)
+
+    bids: int
+    wins: int
+
+
+class StagedLog(WindowTotals):
+    """totals.json: the totals of the window and the names of the staged cells.
+
+    candidate_features: columns of the log that may make up a segment, in order.
+    rows, files: number of rows and file name of each table of cells, by its name in `run_files`.
+    days: bids and wins of each day with bids, in order.
+    earlier_runs: run_id -> features of its key, of the earlier runs whose planned bids are known.
+    earlier_forecasts: run_id -> what the run forecast of its own days.
+    """
+
+    candidate_features: tuple[str, ...]
+    rows: Mapping[str, int]
+    files: Mapping[str, str]
+    days: tuple[DayCount, ...]
+    earlier_runs: Mapping[str, tuple[str, ...]]
+    earlier_forecasts: Mapping[str, EarlierForecast]
