@@ -30,7 +30,7 @@ LOG_MARKER = "event_log.json"
 
 @dataclass(frozen=True, slots=True)
 class DemoResult:
-    """What a person wants to see of a finished run."""
+    """What the demo shows of a finished run."""
 
     run: Run
     metrics: list[RunMetric]

@@ -71,7 +71,7 @@ def test_a_publish_that_fails_half_way_leaves_no_manifest(store: ObjectStore, pr
     with pytest.raises(RunStateError):
         write(store, prefix, files, still_wanted=cancelled_meanwhile)
     assert store.exists(prefix + "memcache.csv")
-    with pytest.raises(ArtifactError, match=r"manifest\.json: there is no such object"):
+    with pytest.raises(ArtifactError, match=r"manifest\.json: no such object"):
         read_manifest(store, prefix)
 
 

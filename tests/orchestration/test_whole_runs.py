@@ -56,7 +56,7 @@ def test_two_entities_run_at_once_and_neither_touches_the_other(airflow, engine,
     assert spans[0][0] < spans[1][1] and spans[1][0] < spans[0][1], "the runs did not overlap"
 
 
-def test_every_run_stands_in_the_tracking_of_the_same_stack(engine, stack, first_runs):
+def test_every_run_is_in_the_tracking_of_the_same_stack(engine, stack, first_runs):
     variables = stack.environment()
     names = ("OPTIMIZER_TRACKING_API_URL", "OPTIMIZER_TRACKING_KEY", "OPTIMIZER_TRACKING_QUEUE")
     address, key, queue = (variables[name] for name in names)
@@ -131,7 +131,7 @@ def test_a_task_that_found_the_warehouse_away_tries_again_and_its_run_goes_on(ai
     assert row_count(engine, dag_run_id) == 1
 
 
-def test_a_silent_run_that_airflow_does_not_know_is_failed_and_one_that_works_is_left_until_a_person_fails_it(
+def test_a_silent_run_that_airflow_does_not_know_is_failed_and_one_that_works_is_left_until_a_user_fails_it(
     airflow, engine
 ):
     dag_run_id = trigger(airflow, "nativo_consumer")

@@ -63,7 +63,7 @@ def approved_run_id(engine: Engine, waiting: tuple[str, dict[str, Any]]) -> str:
     return row_of(engine, ENTITY, waiting[0]).run_id
 
 
-def test_a_run_waits_for_a_person_who_sees_its_numbers_beside_the_active_runs(
+def test_a_run_waits_for_approval_and_shows_its_numbers_next_to_the_active_runs(
     engine: Engine, waiting: tuple[str, dict[str, Any]], first_run_id: str, approved_run_id: str
 ):
     request, row = waiting[1], runs.read_run(engine, approved_run_id)

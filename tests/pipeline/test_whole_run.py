@@ -68,7 +68,7 @@ def test_every_number_of_the_row_is_found_again_in_the_files(first_run: Finished
     assert row.total_clicks == bids["clicks"].sum()
 
 
-def test_every_metric_of_the_control_plane_stands_in_metrics_json_and_the_other_way_round(first_run: FinishedRun):
+def test_every_metric_of_the_control_plane_is_in_metrics_json_and_the_other_way_round(first_run: FinishedRun):
     rows = registry.read_metrics(first_run.pipeline.systems.engine, first_run.handle.run_id)
     document = first_run.read_json("metrics.json")
     lists = {name: document.pop(name) for name in ("link", "features", "reasons", "checks")}

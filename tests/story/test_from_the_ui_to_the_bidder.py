@@ -38,7 +38,7 @@ FIRST_LIVE_DAY = datetime(2026, 2, 4, tzinfo=UTC)
 SPLIT = {RUN: 80, EARLIER: 20}
 
 
-def test_a_run_that_the_ui_inserts_goes_live_beside_an_earlier_one_and_wins_as_it_should(
+def test_a_run_that_the_ui_inserts_goes_live_next_to_an_earlier_one_and_wins_as_it_should(
     story_systems: StorySystems, market: SimulatedMarket, tmp_path: Path
 ):
     the_ui_inserts_a_run(story_systems, EARLIER)

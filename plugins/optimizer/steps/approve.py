@@ -1,4 +1,4 @@
-"""What a person is shown who confirms a run: its numbers, and what changes against the run that is live."""
+"""The approval request of a run: its numbers, and what changes compared with the live run."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ _BACKTEST_ROWS: tuple[tuple[str, str, Callable[[Any], str], Callable[[Any], str]
 
 @dataclass(frozen=True, slots=True)
 class ApprovalRequest:
-    """What is asked, and the numbers that the answer hangs on, in Markdown."""
+    """The question and the numbers to decide it, in Markdown."""
 
     subject: str
     body: str
@@ -61,7 +61,7 @@ _FIGURES = {
 
 
 def request_of(run: RunHandle, *, systems: Systems) -> ApprovalRequest | str:
-    """Return what a person is to be asked, or why nobody is.
+    """Return the approval request, or the reason why none is needed.
 
     Raises:
         ArtifactError: the run's own objects cannot be read.
@@ -72,7 +72,7 @@ def request_of(run: RunHandle, *, systems: Systems) -> ApprovalRequest | str:
         return reason
     settings = settings_of(row)
     if not needs_person(row, settings, engine=systems.engine):
-        return f"promotion={settings.promotion}: run {run.run_id} needs no approval"
+        return f"promotion={settings.promotion}: no approval needed for run {run.run_id}"
     published = read_published(run.run_id, engine=systems.engine, store=systems.store)
     active = deployments.read_active(systems.engine, run.entity_code)
     active_run, problem = _read_active_run(active, run.run_id, systems)
@@ -137,7 +137,7 @@ def _comparison(published: PublishedRun, active_run: PublishedRun | None) -> str
 
 
 def _figures(published: PublishedRun) -> dict[str, float | None]:
-    """The figures of _FIGURES; None where the run does not tell."""
+    """The figures of _FIGURES; None if the run does not have one."""
     row, of_bids, forecast = published.row, forecast_of_bids(published.bids), forecast_of(published.metrics)
     return {
         "requests": row.total_bids,
@@ -169,7 +169,7 @@ def _backtest(figures: dict[str, Any]) -> str:
         return "**Backtest:** none, there was no active run to compare with."
     days = f"on the log's last {count(figures['days'])} days"
     if not figures.get("is_supported"):
-        return f"**Backtest** {days}: the log does not tell; the check `backtest_supported` says why."
+        return f"**Backtest** {days}: not supported by the log; see the check `backtest_supported`."
     rows = (
         (
             name,

@@ -18,7 +18,7 @@ from optimizer.runs.systems import Systems
 log = logging.getLogger(__name__)
 
 AUTOMATIC = ("auto", "canary")
-"""Values of `promotion` with which a run goes live without a person."""
+"""Values of `promotion` with which a run goes live automatically."""
 
 
 def promote(
