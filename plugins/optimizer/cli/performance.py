@@ -39,8 +39,8 @@ def live(entity: EntityCode, as_json: AsJson = False) -> None:
     for row in active:
         _print_run(row, [found for found in verdicts if found.run_id == row.run_id], days, outcomes[row.run_id])
     _print_policy([found for found in verdicts if found.run_id is None])
-    for row in savings:
-        console.print(Text(savings_line(row)))
+    for period in savings:
+        console.print(Text(savings_line(period)))
     if tried is not None:
         console.print(Text(canary_sentence(tried)))
     for incident in incidents:
