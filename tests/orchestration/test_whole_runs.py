@@ -113,7 +113,7 @@ def test_a_wrong_entity_value_fails_the_run_at_once_with_key_value_and_bound(air
 def test_a_task_that_found_the_warehouse_away_tries_again_and_its_run_goes_on(airflow, engine, stack):
     stack.stop("warehouse")
     try:
-        dag_run_id = trigger(airflow, "nativo_consumer")
+        dag_run_id = trigger(airflow, "nativo_consumer", promotion="none")
         deadline = time.monotonic() + 120
         while (extract := tasks_of(airflow, "nativo_consumer", dag_run_id).get("extract")) is None or (
             extract.state != "up_for_retry"

@@ -70,7 +70,7 @@ class RunSettings(BaseModel):
         "business",
         None,
         "Canary plan",
-        "Steps by which a canary gets more traffic, percent@days: `5@1d, 20@2d, 50@2d, 100`. Empty: one step of "
+        "Steps by which a canary gets more traffic, percent@days: 5@1d, 20@2d, 50@2d, 100. Empty: one step of "
         "canary_traffic_pct, until it is decided.",
     )
     control_pct: int = _key(
