@@ -20,15 +20,23 @@ ifneq ($(shell LC_ALL=$(LC_ALL) $(BIN)/python -I -c '$(HERE)' 2>/dev/null),True)
 .PHONY: $(STAMP)
 endif
 
-.PHONY: demo test truth bench bench-bidder bench-tracking up down docs lock lint types check install servers
+.PHONY: demo test coverage truth bench bench-bidder bench-tracking up down docs lock lint types check install servers
 .DEFAULT_GOAL := demo
 
 demo: install  ## run one entity from its log to promoted bids, through Airflow
 	@$(BIN)/optimizer demo $(DEMO)
 
-# A file's tests stay together: its servers are started once. Airflow's files, which take longest, come before the last.
-test: install servers  ## every test, against real servers, in two processes
-	@$(BIN)/python -m pytest --numprocesses=2 --dist=loadscope --no-loadscope-reorder $(TESTS)
+# A file's tests stay together: its servers are started once. One process waits for Airflow while two compute.
+test: install servers  ## every test, against real servers, in three processes
+	@$(BIN)/python -m pytest --numprocesses=3 --dist=loadscope --no-loadscope-reorder $(TESTS)
+
+coverage: install servers  ## the tests, and which lines and branches of the product they run: a table and htmlcov/
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest --numprocesses=3 --dist=loadscope --no-loadscope-reorder $(TESTS)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage html --quiet
+	@$(BIN)/coverage report
+	@echo "open htmlcov/index.html"
 
 truth: install  ## the optimizer against known truth; DATA=file.csv: on an auction log of your own
 	@$(BIN)/python -m lab.evaluation $(if $(DATA),--data $(DATA)) $(TRUTH)

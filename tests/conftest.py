@@ -1,4 +1,4 @@
-"""Which tests one of several processes runs together, and which are slow."""
+"""Which tests one of several processes runs together, which come first, and which are slow."""
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
@@ -22,6 +22,13 @@ def pytest_collection_modifyitems(config, items):
         place = item.path.relative_to(tests)
         if place.parts[0] in SLOW_FOLDERS or place.stem in SLOW_FILES:
             item.add_marker(pytest.mark.slow)
+    # Begun last, they would run alone at the end, and they wait more than they compute.
+    items.sort(key=lambda item: not needs_stack(item.nodeid))
+
+
+def needs_stack(nodeid: str) -> bool:
+    """Return whether the test, or the file of a scope, needs Airflow itself."""
+    return nodeid.partition("::")[0].endswith(tuple(f"orchestration/test_{name}.py" for name in STACK_FILES))
 
 
 class ByServers(LoadScopeScheduling):
@@ -29,7 +36,7 @@ class ByServers(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         file = super()._split_scope(nodeid)
-        return "stack" if file.endswith(tuple(f"orchestration/test_{name}.py" for name in STACK_FILES)) else file
+        return "stack" if needs_stack(file) else file
 
 
 def pytest_xdist_make_scheduler(config, log):

@@ -18,7 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import OneHotEncoder
 
 from lab.evaluation.suggestion import Suggestion
-from lab.market.policies import BidTable
+from lab.market.policies import BidTablePolicy
 from optimizer.core.landscape.cells import MISSING, prepare_cells, split_by_time
 from optimizer.core.serving.keys import segment_key
 from optimizer.training.boosting import Categories, fit_win_model, win_scores
@@ -249,7 +249,7 @@ class _Log:
         return Suggestion(
             method=method,
             scope=scope,
-            table=BidTable(
+            table=BidTablePolicy(
                 bids=dict(zip(self.segments["key"], bid_cpm.tolist(), strict=True)),
                 features=self.features,
                 fallback_bid_cpm=IsotonicCurve.fit(self.cells).bid_for(target_win_rate),

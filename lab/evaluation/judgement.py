@@ -12,7 +12,7 @@ from lab.market.auctions import Requests, draw_requests
 from lab.market.events import mean_bids
 from lab.market.ideal import find_ideal_bids
 from lab.market.outcome import request_win_probability
-from lab.market.policies import BidTable, Policy, Prices
+from lab.market.policies import BidTablePolicy, Policy, Prices
 from lab.market.world import World
 
 REQUESTS = 200_000
@@ -101,7 +101,7 @@ def true_slope(world: World, requests: Requests, prices: Prices) -> float:
     return float(np.average(slope, weights=(size * here * (1 - here))[known]))
 
 
-def spell_keys(world: World, requests: Requests, table: BidTable) -> np.ndarray:
+def spell_keys(world: World, requests: Requests, table: BidTablePolicy) -> np.ndarray:
     """Return the key of each request, as the table's bidder spells it."""
     columns = [requests.codes(world, feature=feature) for feature in table.features]
     distinct, inverse = np.unique(np.stack([codes for codes, _ in columns]), axis=1, return_inverse=True)

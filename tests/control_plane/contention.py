@@ -46,9 +46,12 @@ def deploy_own(engine: Engine, worker: int) -> list[int]:
 
 
 def deploy_and_roll_back(engine: Engine, worker: int) -> list[int]:
-    """Deploy and roll back in turn beside the other workers, and return the sum of every split that was seen."""
+    """Deploy and roll back in turn beside the other workers, and return the sum of every split that was seen.
+
+    Each worker deploys splits of its own: one that is deployed again ends the way back to the splits after it.
+    """
     first, second = [run.run_id for run in reversed(list_runs(engine))][:2]
-    share, seen = 10 + worker, []
+    share, seen = 10 + 20 * worker, []
     for turn in range(ROUNDS):
         by = {"entity_code": "drugs_hcp", "author": Author(f"worker {worker}"), "now": NOW + timedelta(seconds=turn)}
         if turn % 2:

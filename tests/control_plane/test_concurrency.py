@@ -26,11 +26,11 @@ SCRIPT = Path(__file__).with_name("contention.py")
 
 
 @pytest.fixture
-def contend(engine, empty_url):
+def contend(engine, url):
     """Return a function that runs one action in several processes at once and returns what each made."""
 
     def contend(action: str) -> list[list]:
-        command = [sys.executable, "-W", "error", str(SCRIPT), action, empty_url]
+        command = [sys.executable, "-W", "error", str(SCRIPT), action, url]
         path = os.pathsep.join(filter(None, (str(SCRIPT.parents[1]), os.environ.get("PYTHONPATH"))))
         environment = {**os.environ, "PYTHONPATH": path}
         pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)

@@ -8,7 +8,7 @@ from optimizer.core.pricing.multipliers import (
     MULTIPLIER_COLUMNS,
     NPI_BOUNDS,
     BidResponse,
-    Bounds,
+    MultiplierBounds,
     bid_response,
     domain_multipliers,
     fit_gamma_prior,
@@ -171,7 +171,7 @@ def test_an_unknown_slope_moves_nothing_and_a_second_price_follows_the_worth_alo
 
 def test_clipping_keeps_the_mean_at_one():
     raw, requests = np.array([0.01, 1.0, 50.0]), np.array([10.0, 100.0, 5.0])
-    multiplier = normalise(raw, requests=requests, bounds=Bounds(0.7, 3.0))
+    multiplier = normalise(raw, requests=requests, bounds=MultiplierBounds(0.7, 3.0))
     assert np.average(multiplier, weights=requests) == pytest.approx(1.0)
     assert multiplier.min() >= 0.7 and multiplier.max() <= 3.0
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import date
+from functools import cache
 from io import StringIO
 from pathlib import Path
 
@@ -88,8 +89,23 @@ def judged(path: Path) -> tuple[LogJudgement, dict[str, MethodFigures]]:
     return judgement, {figures.method: figures for figures in judgement.methods}
 
 
-def test_where_the_logit_is_the_truth_its_curve_and_the_optimizers_are_right(written):
-    judgement, figures = judged(written(auctions(1)))
+@pytest.fixture(scope="module")
+def judged_once(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[..., tuple[LogJudgement, dict[str, MethodFigures]]]:
+    """Return what judges the log of a seed: `judged_once(auctions, 1)`; the same log is judged once for all tests."""
+
+    @cache
+    def judge(make: Callable[[int], pd.DataFrame], seed: int) -> tuple[LogJudgement, dict[str, MethodFigures]]:
+        path = tmp_path_factory.mktemp("log") / "log.csv"
+        make(seed).to_csv(path, index=False)
+        return judged(path)
+
+    return judge
+
+
+def test_where_the_logit_is_the_truth_its_curve_and_the_optimizers_are_right(judged_once):
+    judgement, figures = judged_once(auctions, 1)
     assert list(figures) == METHODS
     assert judgement.features == ("Segment", 'geo:"{region}"', "anchor")
     assert judgement.anchor == "Segment"
@@ -101,9 +117,9 @@ def test_where_the_logit_is_the_truth_its_curve_and_the_optimizers_are_right(wri
     assert judgement.best.method in judgement.verdict
 
 
-def test_the_figures_at_the_logged_bids_are_those_of_the_true_win_rates(written):
+def test_the_figures_at_the_logged_bids_are_those_of_the_true_win_rates(judged_once):
     log = auctions(1)
-    judgement, figures = judged(written(log))
+    judgement, figures = judged_once(auctions, 1)
     test = log[log["Timestamp"] >= judgement.test_from]
     region = test['geo:"{region}"'].fillna(0).astype(int)
     place = np.linspace(-0.9, 0.9, 8)[test["Segment"].str[1:].astype(int)] + np.linspace(-0.4, 0.4, 6)[region]
@@ -148,17 +164,17 @@ def test_the_optimizer_predicts_about_as_well_as_lightgbm_on_a_log_of_a_few_days
     assert figures["optimizer"].log_loss < figures["LightGBM, monotone"].log_loss + 0.01
 
 
-def test_jittered_bids_are_moved_to_the_target_for_less_than_a_flat_bid_pays(written):
-    judgement, _ = judged(written(confounded_auctions(1)))
+def test_jittered_bids_are_moved_to_the_target_for_less_than_a_flat_bid_pays(judged_once):
+    judgement, _ = judged_once(confounded_auctions, 1)
     (made,) = judgement.outcomes
     assert made.held_share == 0.0
     assert made.win_rate == pytest.approx(0.30, abs=0.03)
     assert made.cpm < made.flat_cpm
 
 
-def test_without_an_identified_slope_bids_are_held_and_the_table_says_what_trusting_it_would_do(written):
+def test_without_an_identified_slope_bids_are_held_and_the_table_says_what_trusting_it_would_do(judged_once):
     log = auctions(1)
-    held, trusted = judged(written(log))[0].outcomes
+    held, trusted = judged_once(auctions, 1)[0].outcomes
     assert (held.held_share, trusted.held_share) == (1.0, 0.0)
     assert held.win_rate == pytest.approx(log["Won"].mean(), abs=0.06)
     assert trusted.win_rate == pytest.approx(0.30, abs=0.03)
@@ -166,8 +182,8 @@ def test_without_an_identified_slope_bids_are_held_and_the_table_says_what_trust
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_jittered_base_bids_show_a_curve_that_bids_high_where_rivals_do_hide(written, seed):
-    judgement, figures = judged(written(confounded_auctions(seed)))
+def test_jittered_base_bids_show_a_curve_that_bids_high_where_rivals_do_hide(judged_once, seed):
+    judgement, figures = judged_once(confounded_auctions, seed)
     assert judgement.best is figures["optimizer"]
     assert figures["optimizer"].landscape_error < 0.06
     assert figures["LightGBM, monotone"].landscape_error > 0.12

@@ -16,7 +16,7 @@ from sqlalchemy import select, update
 
 from lab.market.auctions import Requests, draw_requests
 from lab.market.events import serve
-from lab.market.policies import BidTable
+from lab.market.policies import BidTablePolicy
 from lab.market.presets import PRESETS
 from lab.market.published import read_bid_table
 from lab.market.tables import concat_events
@@ -41,7 +41,7 @@ SECOND = "20260204_070000"
 
 
 @pytest.fixture(scope="module")
-def table(first_run: FinishedRun, tmp_path_factory: pytest.TempPathFactory) -> BidTable:
+def table(first_run: FinishedRun, tmp_path_factory: pytest.TempPathFactory) -> BidTablePolicy:
     """Return what the bidder serves of the first run."""
     folder = tmp_path_factory.mktemp("served")
     store = first_run.pipeline.systems.store
@@ -53,7 +53,7 @@ def table(first_run: FinishedRun, tmp_path_factory: pytest.TempPathFactory) -> B
 
 @pytest.fixture(scope="module")
 def market(
-    systems: LocalStack, table: BidTable, tmp_path_factory: pytest.TempPathFactory
+    systems: LocalStack, table: BidTablePolicy, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[str], Callable[[], Any]]]:
     """Return what opens the warehouse of a world: the run alone, halved, or beside a second run on a tenth."""
     world = World.create(7, settings=replace(PRESETS[ENTITY], first_day=FIRST_DAY, click_rate=0.002))
@@ -77,7 +77,7 @@ def pick(requests: Requests, chosen: np.ndarray) -> Requests:
     return Requests(*(getattr(requests, name)[chosen] for name in Requests.__dataclass_fields__))
 
 
-def halve(table: BidTable) -> BidTable:
+def halve(table: BidTablePolicy) -> BidTablePolicy:
     bids = {key: bid / 2 for key, bid in table.bids.items()}
     return replace(table, bids=bids, fallback_bid_cpm=table.fallback_bid_cpm / 2)
 

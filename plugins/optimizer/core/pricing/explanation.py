@@ -66,7 +66,7 @@ class RunPricing:
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class SegmentEvidence:
     """What the log says of the segment; `effective_bids` are weighted by age. Rates that are not known are None."""
 
     bids: int
@@ -79,7 +79,7 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
-class Curve:
+class SegmentCurve:
     """The win-rate curve, in logit units at the reference bid.
 
     level = (model_level + level_shift + level_correction) / flatness and slope = model_slope / flatness: a curve is
@@ -145,8 +145,8 @@ class Explanation:
 
     segment_key: str
     features: dict[str, str | None]
-    evidence: Evidence
-    curve: Curve
+    evidence: SegmentEvidence
+    curve: SegmentCurve
     worth: Worth
     steps: tuple[BidStep, ...]
     wanted_bid_cpm: float
@@ -224,8 +224,8 @@ def explain_bid(
     )
 
 
-def _evidence(row: Mapping[str, Any] | pd.Series) -> Evidence:
-    return Evidence(
+def _evidence(row: Mapping[str, Any] | pd.Series) -> SegmentEvidence:
+    return SegmentEvidence(
         bids=int(row["bids"]),
         views=int(row["views"]),
         clicks=int(row["clicks"]),
@@ -236,9 +236,9 @@ def _evidence(row: Mapping[str, Any] | pd.Series) -> Evidence:
     )
 
 
-def _curve(row: Mapping[str, Any] | pd.Series, pricing: RunPricing, win_rate: WinRate) -> Curve:
+def _curve(row: Mapping[str, Any] | pd.Series, pricing: RunPricing, win_rate: WinRate) -> SegmentCurve:
     level, slope = float(row["level"]), float(row["slope"])
-    return Curve(
+    return SegmentCurve(
         reference_cpm=pricing.reference_cpm,
         model_level=float(row["model_level"]),
         level_shift=float(row["level_shift"]),
