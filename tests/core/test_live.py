@@ -146,7 +146,7 @@ def test_a_run_that_said_it_would_pay_more_for_more_wins_is_not_worse_for_it():
     assert overall(beside(forecast=FORECAST, win_rate=0.36, cpm=16.0)) == "below target"
 
 
-def test_a_control_that_wins_nothing_is_no_measure():
+def test_a_control_that_wins_nothing_is_not_a_measure():
     factors = market(5, seed=0)
     own, control = totals(factors, seed=0), totals(factors, seed=0, win_rate=0.0)
     found = against_control(own, control, forecast=FORECAST, control_forecast=FORECAST, limits=LIMITS)

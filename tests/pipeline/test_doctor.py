@@ -87,7 +87,7 @@ def test_a_running_row_whose_dag_run_is_gone_is_found_at_once(engine: Engine, st
     assert look(engine, store, state="running") == []
 
 
-def test_a_run_that_is_just_being_closed_is_no_finding_and_later_it_is(engine: Engine, store: ObjectStore):
+def test_a_run_that_is_just_being_closed_is_not_a_finding_and_later_it_is(engine: Engine, store: ObjectStore):
     start_sample(engine, open_sample(engine, "ended").run_id)
     assert look(engine, store, state="failed", now=NOW) == []
     assert "ended failed and left the run running" in only(look(engine, store, state="failed"))[1]
