@@ -69,9 +69,10 @@ def build_deploy_dag() -> DAG:
 
 
 def _choose_split(params: Any) -> dict[str, Any]:
-    from optimizer.control_plane import deployments
+    from optimizer.control_plane import deployments, entities
     from optimizer.control_plane.splits import read_split
     from optimizer.deployment.served_files import file_problem, require_files
+    from optimizer.deployment.split_settings import split_settings
     from optimizer.errors import DeploymentError
     from optimizer.orchestration.connections import connect_systems
 
@@ -81,7 +82,12 @@ def _choose_split(params: Any) -> dict[str, Any]:
     if split:
         chosen, active = read_split(split), deployments.read_active(systems.engine, entity_code)
         require_files(chosen, entity_code=entity_code, engine=systems.engine, store=systems.store)
-        return {"entity_code": entity_code, "split": chosen, "seen": [row.deployment_id for row in active]}
+        return {
+            "entity_code": entity_code,
+            "split": chosen,
+            "seen": [row.deployment_id for row in active],
+            "control_pct": split_settings(entities.read_definition(systems.engine, entity_code)).control_pct,
+        }
     plan = deployments.plan_rollback(systems.engine, entity_code, problem_of=partial(file_problem, store=systems.store))
     for reason in plan.skipped:
         log.warning("%s", reason)
