@@ -77,7 +77,7 @@ def test_a_short_window_has_a_dozen_blocks_or_more_and_a_long_one_its_days(days,
 @pytest.mark.parametrize(
     ("share_won", "what", "advice"),
     [
-        (1, "all 2,400 bids of the train days", "check that BIDS holds the lost bids"),
+        (1, "all 2,400 bids of the train days", "check that BIDS has the lost bids"),
         (0, "none of the", "check that VIEWS"),
     ],
 )

@@ -96,7 +96,7 @@ def test_a_key_above_its_rate_gets_retry_after(tracking: Tracking):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("create", "nowhere"), "no project 'nowhere'"),
+        (("create", "nowhere"), "project 'nowhere' does not exist"),
         (("create", "shop", "--scope", "admin"), "choose from read, write"),
         (("create", "bad id!", "--create-project"), "letters, digits"),
         (("revoke", "sk_"), "fits no key"),
