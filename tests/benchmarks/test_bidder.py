@@ -6,7 +6,7 @@ from servers.memcached import memcached
 
 from lab.benchmarks.bidder.market import DOMAIN_MACRO, KEY_MACROS, BenchMarket, make_requests, make_values
 from lab.benchmarks.bidder.prices import measure_prices, time_in_turns
-from lab.benchmarks.bidder.refreshes import Answers, PublishedRun, measure_refreshes
+from lab.benchmarks.bidder.refreshes import Answers, BenchRun, measure_refreshes
 from lab.benchmarks.bidder.split import PERCENTS, measure_split, run_letters
 from optimizer.bidder.pricing import Price, Reason
 from optimizer.bidder.requests import PriceRequest
@@ -18,9 +18,7 @@ __all__ = ["memcached", "systems"]
 
 VALUES = ("20000", "New York 0", "android")
 REQUEST = PriceRequest({**dict(zip(KEY_MACROS, VALUES, strict=True)), DOMAIN_MACRO: "a.example"}, user_id="u")
-RUNS = {
-    name: PublishedRun(number, {segment_key(VALUES): 10.0 + number}, 1.5) for number, name in enumerate(("old", "new"))
-}
+RUNS = {name: BenchRun(number, {segment_key(VALUES): 10.0 + number}, 1.5) for number, name in enumerate(("old", "new"))}
 
 
 @pytest.fixture

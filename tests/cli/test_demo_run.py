@@ -104,9 +104,10 @@ def test_a_demo_on_an_own_log_prints_what_it_left_and_leaves_nothing_running(tmp
     assert processes_of(home) == []
 
     engine = open_engine(f"sqlite:///{home}/control_plane.db")
-    (run,) = runs.list_runs(engine)
+    run, control = sorted(runs.list_runs(engine), key=lambda found: found.trigger_type == "control")
     assert (run.status, run.validation_status, run.total_bids) == ("completed", "passed", BIDS)
-    assert [(d.run_id, d.traffic_pct) for d in deployments.read_active(engine, ENTITY)] == [(run.run_id, 100)]
+    split = [(d.run_id, d.traffic_pct) for d in deployments.read_active(engine, ENTITY)]
+    assert split == [(run.run_id, 95), (control.run_id, 5)]
     outputs = registry.read_outputs(engine, run.run_id)
     files = {output.s3_key.rsplit("/", 1)[1]: (output.row_count, output.byte_count) for output in outputs}
     check_printed(printed, run, objects=home / "objects", files=files)

@@ -95,9 +95,10 @@ def test_a_table_bids_by_key_and_blocks_keys_and_bids_the_fallback_elsewhere():
     assert (made.bid_cpm[(system == 2) & is_first] == 6.25).all()
 
 
-def run_that(reasons: list[str], **figures: object) -> SimpleNamespace:
+def run_that(reasons: list[str], *, is_naive: bool = False, is_learning: bool = False) -> SimpleNamespace:
     bids = pd.DataFrame({"suggested_bid_cpm": 1.0, "reason": reasons})
-    report = SimpleNamespace(is_held=False, is_slope_naive=figures.pop("is_naive", False))
+    report = SimpleNamespace(is_held=False, is_slope_naive=is_naive)
+    figures = SimpleNamespace(is_learning=is_learning)
     return SimpleNamespace(priced=SimpleNamespace(bids=bids, figures=figures), report=report)
 
 
@@ -119,5 +120,5 @@ def test_a_forecast_covers_the_truth_only_where_it_has_an_interval():
     forecast = Interval.of(figures, "expected_win_rate")
     assert [forecast.covers(truth) for truth in (0.44, 0.45, 0.49, 0.5)] == [0.0, 1.0, 1.0, 0.0]
     assert np.isnan(Interval.of({"expected_win_rate": 0.47}, "expected_win_rate").covers(0.47))
-    run = SimpleNamespace(priced=SimpleNamespace(figures=figures))
+    run = SimpleNamespace(priced=SimpleNamespace(figures=SimpleNamespace(model_dump=lambda: figures)))
     assert forecast_shortfall(run, target_win_rate=0.5) == pytest.approx(0.03)

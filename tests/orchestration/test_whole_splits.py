@@ -12,7 +12,7 @@ from sqlalchemy import Engine, update
 
 from lab.stack import LocalStack, approvals
 from optimizer.clients.airflow_api import AirflowApi
-from optimizer.control_plane import deployments, registry, runs, tables
+from optimizer.control_plane import deployments, live_records, runs, tables
 from optimizer.control_plane.engine import transaction
 from optimizer.control_plane.entities import read_definition
 from optimizer.control_plane.splits import percents_of
@@ -136,10 +136,10 @@ def test_the_monitor_dag_writes_live_numbers_and_is_red_where_a_run_wins_less_th
     assert f"run {approved_run_id} (100 % of the traffic) is below its forecast" in log_of(
         airflow, "monitor", dag_run_id, "raise_alerts"
     )
-    written = registry.read_metrics(engine, approved_run_id)
-    live = {metric.metric_key: metric.metric_value for metric in written if metric.metric_section == "live"}
-    assert (live["days"], live["win_rate_verdict"]) == (5, -1)
-    assert 0 < live["win_rate"] < live["win_rate_forecast"] / 2
+    found = live_records.read_verdicts(engine, ENTITY)
+    (win_rate,) = [row for row in found if (row.run_id, row.figure) == (approved_run_id, "win_rate")]
+    assert (win_rate.days, win_rate.verdict) == (5, "below target")
+    assert 0 < win_rate.live < win_rate.expected / 2
     assert active(engine) == {approved_run_id: 100}
 
 

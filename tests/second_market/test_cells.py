@@ -119,7 +119,7 @@ def test_npi_totals_are_those_of_the_sql(market, auctions, by_sql):
 
 def test_totals_are_those_of_the_sql(auctions, by_sql):
     days = ("first_bid_ts", "last_bid_ts")
-    made, expected = totals(auctions), by_sql.totals.as_dict()
+    made, expected = totals(auctions), by_sql.totals.model_dump()
     assert {name: made[name] for name in made if name not in days} == {
         name: expected[name] for name in made if name not in days
     }

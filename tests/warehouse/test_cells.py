@@ -122,7 +122,7 @@ def test_totals_hold_what_pandas_counts(connection: Any, log: Events, expected: 
     orphans = orphans[(orphans < end) & ~orphans.index.isin(bids["bid_id"])].index
     repeated = views[views["bid_id"].isin(expected.index)]
     clicked = clicks.loc[clicks["click_ts"] >= start, "bid_id"]
-    totals = read_totals(connection, window=WINDOW).as_dict()
+    totals = read_totals(connection, window=WINDOW).model_dump()
     assert {**totals, "first_bid_ts": None, "last_bid_ts": None} == {
         "bid_rows": len(own),
         "distinct_bids": own["bid_id"].nunique(),
