@@ -14,7 +14,7 @@ ifneq ($(shell locale charmap 2>/dev/null),UTF-8)
 export LC_ALL := C.UTF-8
 endif
 
-# An environment whose Python is gone, or that is another checkout's (moved or copied), is made anew, whatever its stamp says.
+# An environment whose Python is gone, or that belongs to another checkout (moved or copied), is made again, regardless of its stamp.
 HERE := import os, optimizer; print(os.path.samefile(optimizer.__path__[0], "plugins/optimizer"))
 ifneq ($(shell LC_ALL=$(LC_ALL) $(BIN)/python -I -c '$(HERE)' 2>/dev/null),True)
 .PHONY: $(STAMP)
@@ -47,7 +47,7 @@ bench: install  ## what the core costs, as ratios of one run; BENCH="--quick" le
 bench-bidder: install servers  ## what the bidder costs and whether it errs under load, as ratios to bounds of the same run
 	@$(BIN)/python -m lab.benchmarks.bidder $(BENCH)
 
-bench-tracking: install  ## what tracking costs beside MLflow and Optuna; BENCH="--quick" leaves the million runs out
+bench-tracking: install  ## what tracking costs next to MLflow and Optuna; BENCH="--quick" leaves the million runs out
 	@scripts/install-uv $(PYTHON) $(UV_VERSION)
 	@$(BIN)/python -m lab.benchmarks.tracking --uv .uv/bin/uv $(BENCH)
 
@@ -86,7 +86,7 @@ lock:  ## renew requirements.txt and docs/requirements.txt from pyproject.toml a
 
 install: $(STAMP)
 
-# The stamp goes with the old environment and is set last: an installation that was interrupted begins anew.
+# The stamp goes with the old environment and is set last: an interrupted installation starts over.
 $(STAMP): requirements.txt pyproject.toml lab/pyproject.toml setup.py
 	@scripts/install-uv $(PYTHON) $(UV_VERSION)
 	@echo "installing the locked requirements into $(VENV)"

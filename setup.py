@@ -1,4 +1,4 @@
-"""The build step that pyproject.toml cannot say: a wheel carries the SQL of include/sql, which stays its one place."""
+"""The build step that pyproject.toml cannot express: the wheel contains a copy of include/sql."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The DAG with which a person sets an entity's traffic split."""
+"""The DAG `deploy`: set an entity's traffic split, or roll it back."""
 
 from airflow.sdk import get_parsing_context
 

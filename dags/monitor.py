@@ -1,4 +1,4 @@
-"""The DAG that watches every day what the live runs really bring."""
+"""The DAG `monitor`: compares live runs with their forecasts every day."""
 
 from airflow.sdk import get_parsing_context
 

@@ -1,4 +1,4 @@
-"""The DAG that starts the runs that the UI inserts, and finds those that died."""
+"""The DAG `pending_runs`: starts the runs that the UI inserts, and fails those that died."""
 
 from airflow.sdk import get_parsing_context
 

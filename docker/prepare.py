@@ -79,7 +79,7 @@ def ensure_bucket(client: Any) -> None:
 
 
 def main() -> None:
-    """Prepare everything, through the very connections that the tasks use."""
+    """Prepare everything, through the connections that the tasks use."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--demo-log", action="store_true", help="load the generated log, about 1.5 million bids")
     options = parser.parse_args()

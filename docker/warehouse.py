@@ -1,4 +1,4 @@
-"""The warehouse's container: the Snowflake emulator under a host name of its own, for the containers beside it.
+"""The warehouse's container: the Snowflake emulator under a host name of its own, for the other containers.
 
 Run as `python docker/warehouse.py --address 0.0.0.0 --port 8443 --host-name warehouse --folder … --trust …`; user and
 password come from OPTIMIZER_WAREHOUSE_USER and OPTIMIZER_WAREHOUSE_PASSWORD.

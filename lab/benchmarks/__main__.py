@@ -28,10 +28,10 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 @partial(reporting_errors, status=2)
 def run(
-    quick: Annotated[bool, typer.Option("--quick", help="Leave the logs of 5 and 20 million bids out.")] = False,
-    repeats: Annotated[int, typer.Option(min=1, help="Tries of each timing; the best counts.")] = 5,
+    quick: Annotated[bool, typer.Option("--quick", help="Skip the logs of 5 and 20 million bids.")] = False,
+    repeats: Annotated[int, typer.Option(min=1, help="Repeats of each timing; the best counts.")] = 5,
 ) -> None:
-    """Measure the core and print each figure beside its bound."""
+    """Measure the core and print each figure next to its bound."""
     with telling() as tell:
         figures = measure_all(
             log_bids=LOG_BIDS,
@@ -51,7 +51,7 @@ def measure_all(
     repeats: int,
     tell: Callable[[str], None],
 ) -> list[Figure]:
-    """Return the figures of every part; `tell` is told what is being measured."""
+    """Return the figures of every part; `tell` is called with what is being measured."""
     with TemporaryDirectory(prefix="optimizer-bench-") as name:
         tell("cells against raw rows")
         figures = measure_cells(Path(name), bids=log_bids, repeats=repeats)

@@ -1,4 +1,4 @@
-"""Cells against raw rows: what it costs to make them, and what they spare."""
+"""Cells against raw rows: what it costs to make them, and what they save."""
 
 from datetime import datetime, time, timedelta
 from pathlib import Path

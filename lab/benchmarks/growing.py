@@ -41,7 +41,7 @@ def measure_growth(*, sizes: Sequence[int], tell: Callable[[str], None]) -> list
     """Return cells and peak memory of a run as the log grows through the sizes, in bids and rising.
 
     Args:
-        tell: is told what is being done.
+        tell: is called with what is being done.
     """
     with TemporaryDirectory(prefix="optimizer-bench-") as home:
         stack = LocalStack.open(Path(home))

@@ -22,7 +22,7 @@ UNITS: dict[str, Callable[[float], str]] = {
 
 @contextmanager
 def telling() -> Iterator[Callable[[str], None]]:
-    """Give what shows, on the terminal and beside the time that passed, what is being done."""
+    """Give a function that shows the current activity and the elapsed time on the terminal."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         bar = progress.add_task("starting")

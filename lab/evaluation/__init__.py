@@ -1,1 +1,1 @@
-"""The optimizer against known truth: simulated worlds, scenarios, baselines and the table of what is to be reached."""
+"""The optimizer against known truth: simulated worlds, scenarios, baselines and the table of goals."""

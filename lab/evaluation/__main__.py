@@ -30,11 +30,11 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 @partial(reporting_errors, status=2)
 def run(
-    data: Annotated[Path | None, typer.Option(help="An auction log of your own (CSV) in place of the worlds.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Your own auction log (CSV), instead of the worlds.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many worlds of each scenario.")] = 20,
     bids: Annotated[int, typer.Option(min=20_000, help="Bids of each log.")] = 300_000,
     family: Annotated[
-        Literal["first", "second", "both"], typer.Option(help="Which family of worlds, docs/simulation.md.")
+        Literal["first", "second", "both"], typer.Option(help="Family of worlds; see docs/simulation.md.")
     ] = "both",
     scenario: Annotated[list[str] | None, typer.Option(help="Only these scenarios.")] = None,
     loop_days: Annotated[
@@ -46,7 +46,7 @@ def run(
         typer.Option(help="Add every job's figures to this file (JSON lines) as it ends; what it has is not rerun."),
     ] = None,
 ) -> None:
-    """Try the optimizer on simulated markets and print what it reached beside what it should."""
+    """Run the optimizer on simulated markets and print the results next to the goals."""
     console = Console(width=None if sys.stdout.isatty() else PRINTED_WIDTH)
     if data is not None:
         run_auction_log(data, console=console)

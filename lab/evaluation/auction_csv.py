@@ -47,7 +47,7 @@ def read_auction_log(path: Path) -> AuctionLog:
     """Return the log of a CSV file with a header; a file that ends in .tsv is split at tabs.
 
     Raises:
-        ConfigError: there is no such file, or a column is missing that has to be there.
+        ConfigError: the file does not exist, or a required column is missing.
         DataError: it is not a CSV file of auctions, or values cannot be read.
     """
     table = _read_table(path)

@@ -38,7 +38,7 @@ CURVE_SHARES = (0.5, 0.6, 0.7, 0.85, 1.0, 1.2, 1.4, 1.7, 2.0)
 """Where curves are judged: at these multiples of every logged bid."""
 
 TARGET_WIN_RATE = 0.30
-"""What the optimizer's bids are for where market prices tell what they would have won."""
+"""The target of the optimizer's bids if market prices show what they would have won."""
 
 MIN_GROUP_ROWS = 100
 """Anchor values with fewer test rows are judged together."""
@@ -56,7 +56,7 @@ class MethodFigures:
     auc, log_loss, ece: at the logged bids; predictions are kept between .0001 and .9999.
     curve: mean predicted win rate at each of CURVE_SHARES.
     landscape_error: mean |predicted win rate - share of market prices up to the bid| by anchor value over CURVE_SHARES;
-        None where prices are unknown. Auctions lost for other reasons count against all methods alike.
+        None where prices are unknown. Auctions lost for other reasons count against all methods equally.
     """
 
     method: str
@@ -130,7 +130,7 @@ def run_auction_log(path: Path, *, console: Console) -> None:
     """Print how each method does on the log of a CSV file.
 
     Raises:
-        ConfigError: there is no such file, or a column is missing.
+        ConfigError: the file does not exist, or a column is missing.
         DataError: the log cannot be learned from.
     """
     print_judgement(judge_auction_log(read_auction_log(path)), console=console)
@@ -140,7 +140,7 @@ def judge_auction_log(log: AuctionLog) -> LogJudgement:
     """Return how each method that learned from the first days does on the last ones.
 
     Raises:
-        DataError: the log cannot be learned from, e.g. for want of wins or losses.
+        DataError: the log cannot be learned from, e.g. because it has no wins or losses.
     """
     features = tuple(log.features)
     train, test = _split(log)

@@ -9,7 +9,7 @@ from lab.evaluation.cases import START_DAY, Case
 from lab.market.auctions import Requests, draw_requests
 from lab.market.epochs import standard_epochs
 from lab.market.outcome import ExpectedOutcome, expect_outcome
-from lab.market.policies import BidTable, compose_prices
+from lab.market.policies import BidTablePolicy, compose_prices
 from lab.market.world import World
 from optimizer.core.pricing.backtest import Backtest
 
@@ -20,7 +20,7 @@ REQUESTS = 100_000
 
 
 def share_covered(
-    case: Case, world: World, backtest: Backtest, table: BidTable, *, jitter_sd: float, days: int
+    case: Case, world: World, backtest: Backtest, table: BidTablePolicy, *, jitter_sd: float, days: int
 ) -> float:
     """Return the share of the new policy's intervals (win rate, spend, CPM) that hold the truth of the replayed days.
 

@@ -18,7 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import OneHotEncoder
 
 from lab.evaluation.suggestion import Suggestion
-from lab.market.policies import BidTable
+from lab.market.policies import BidTablePolicy
 from optimizer.core.landscape.cells import MISSING, prepare_cells, split_by_time
 from optimizer.core.serving.keys import segment_key
 from optimizer.training.boosting import Categories, fit_win_model, win_scores
@@ -49,7 +49,7 @@ class Baseline(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class IsotonicCurve:
-    """Isotonic regression of won on bid, whoever is asked: straight between logged bids, flat beyond them.
+    """Isotonic regression of won on bid, the same for all segments: straight between logged bids, flat beyond them.
 
     log_bids: the distinct logs of logged bids, rising; won: P(win) at each.
     """
@@ -249,7 +249,7 @@ class _Log:
         return Suggestion(
             method=method,
             scope=scope,
-            table=BidTable(
+            table=BidTablePolicy(
                 bids=dict(zip(self.segments["key"], bid_cpm.tolist(), strict=True)),
                 features=self.features,
                 fallback_bid_cpm=IsotonicCurve.fit(self.cells).bid_for(target_win_rate),

@@ -1,4 +1,4 @@
-"""What is to be reached, and whether it was: one line a goal, over all seeds of a scenario."""
+"""The goals, and whether they were reached: one line per goal, over all seeds of a scenario."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from lab.evaluation.second_figures import SecondFigures
 class TrialFigures:
     """What one trial left for the table; a figure that a scenario does not have is NaN.
 
-    is_refused: the optimizer refused or held all bids, because the log tells no slope.
+    is_refused: the optimizer refused or held all bids, because the log does not identify the slope.
     slope_covered, backtest_covered: share of its intervals that hold the truth.
     bid_change: mean relative change of bids against the same log without dirt.
     forecast_held, canary_held, halved_found, halved_canary_found, early_told: see lab.evaluation.living.

@@ -12,7 +12,7 @@ from lab.market.auctions import Requests, draw_requests
 from lab.market.events import mean_bids
 from lab.market.ideal import find_ideal_bids
 from lab.market.outcome import request_win_probability
-from lab.market.policies import BidTable, Policy, Prices
+from lab.market.policies import BidTablePolicy, Policy, Prices
 from lab.market.world import World
 
 REQUESTS = 200_000
@@ -76,7 +76,7 @@ def meet_policy(
 ) -> tuple[Requests, np.ndarray | None]:
     """Return the requests of these days as they answer to the policy, and the mean bids by adspace that floors chase.
 
-    Without floors that chase our bids they are the same whoever bids.
+    Without floors that chase our bids they are the same for every bidder.
     """
     requests = draw_requests(world, start_day=day, days=days, count=count, seed=seed)
     if not world.settings.floor_chase_share:
@@ -101,7 +101,7 @@ def true_slope(world: World, requests: Requests, prices: Prices) -> float:
     return float(np.average(slope, weights=(size * here * (1 - here))[known]))
 
 
-def spell_keys(world: World, requests: Requests, table: BidTable) -> np.ndarray:
+def spell_keys(world: World, requests: Requests, table: BidTablePolicy) -> np.ndarray:
     """Return the key of each request, as the table's bidder spells it."""
     columns = [requests.codes(world, feature=feature) for feature in table.features]
     distinct, inverse = np.unique(np.stack([codes for codes, _ in columns]), axis=1, return_inverse=True)

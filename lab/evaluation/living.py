@@ -11,7 +11,7 @@ from lab.evaluation.suggestion import suggestion_of
 from lab.evaluation.trial import TrialRun
 from lab.market.auctions import Requests, draw_requests
 from lab.market.events import serve
-from lab.market.policies import BidTable
+from lab.market.policies import BidTablePolicy
 from lab.market.tables import Events
 from lab.market.world import World
 from optimizer.core.config.settings import RunSettings
@@ -63,7 +63,7 @@ def judge_live(case: Case, world: World, run: TrialRun) -> LiveVerdicts:
         world, start_day=case.end_day, days=LIVE_DAYS, count=LIVE_DAYS * REQUESTS_A_DAY, seed=seed + 3
     )
     is_canary = np.random.default_rng(seed).random(len(requests)) < CANARY_SHARE
-    policies: Mapping[str, BidTable] = {"kept": table, "halved": halved}
+    policies: Mapping[str, BidTablePolicy] = {"kept": table, "halved": halved}
     whole = {name: daily_totals(serve(world, requests, policy=policy)) for name, policy in policies.items()}
     canary = {
         name: daily_totals(serve(world, _pick(requests, is_canary), policy=policy)) for name, policy in policies.items()

@@ -26,7 +26,7 @@ class SavedTrials:
     path: Path
 
     def read(self) -> dict[Job, list[TrialFigures]]:
-        """Return the figures of every job in the file; empty where there is no file.
+        """Return the figures of every job in the file; empty if the file does not exist.
 
         A last line without its end was cut by an interruption: it is taken off the file, and its job counts as not run.
 

@@ -51,7 +51,7 @@ class SecondCase:
         return run, verdict_of(run, extracted, settings=self.settings, active=live[-1] if live else None)
 
     def judge(self, requests: Requests, bids: Bids) -> Outcome:
-        """Return what the bids truly bring, beside the ideal at the scenario's target."""
+        """Return the true outcome of the bids, and the ideal at the scenario's target."""
         value_cpm = 1_000 * self.log.view_revenue
         highest = (1 - self.settings.target_margin) * value_cpm if value_cpm else np.inf
         target = self.scenario.target_win_rate

@@ -1,4 +1,4 @@
-"""What the second family's table shows of one seed beside its goals."""
+"""What the second family's table shows of one seed in addition to its goals."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from lab.market.policies import BidTable
+from lab.market.policies import BidTablePolicy
 from optimizer.core.serving.keys import segment_key
 from optimizer.runs.pricing import PricedRun
 
@@ -17,7 +17,7 @@ class Suggestion:
     """Bids as a bidder serves them, with the curves to be judged.
 
     method: its name in tables.
-    scope: what the target is to be reached over; decides which ideal it is compared with.
+    scope: where the target applies; selects the ideal for the comparison.
     table: bids by segment key with fallback and multipliers.
     win_rate: P(win) that the method expects: (segment keys, shape (n,), base bids CPM, shape (n,)) -> shape (n,).
     lowest_cpm: the least bid that the method may make; its ideal may not go below either.
@@ -25,7 +25,7 @@ class Suggestion:
 
     method: str
     scope: Literal["portfolio", "segment"]
-    table: BidTable
+    table: BidTablePolicy
     win_rate: Callable[[np.ndarray, np.ndarray], np.ndarray]
     lowest_cpm: float
 
@@ -44,7 +44,7 @@ def suggestion_of(
     return Suggestion(
         method=method,
         scope="portfolio",
-        table=BidTable(
+        table=BidTablePolicy(
             bids=served["suggested_bid_cpm"].to_dict(),
             features=features,
             fallback_bid_cpm=priced.figures.fallback_bid_cpm,

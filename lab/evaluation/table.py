@@ -35,7 +35,7 @@ def lines_of(trials: Sequence[TrialFigures]) -> list[Line]:
 
 
 def print_goals(lines: Sequence[Line], *, console: Console) -> None:
-    """Print what was reached beside what was to be."""
+    """Print the results next to the goals."""
     table = Table("scenario", "figure", "to reach", "reached", "seeds", "", title="Against known truth")
     scenario = None
     for line in lines:
@@ -52,7 +52,7 @@ def print_goals(lines: Sequence[Line], *, console: Console) -> None:
 
 
 def print_methods(trials: Sequence[TrialFigures], *, console: Console) -> None:
-    """Print the optimizer beside the methods that a team would otherwise use, in the steady market."""
+    """Print the optimizer next to the methods that a team would otherwise use, in the steady market."""
     columns = ("achieved", "|gap|", "segment error", "landscape error", "bid over ideal", "CPM", "ideal CPM")
     table = Table("method", *columns, title="Target .30 in the steady market; means over the seeds")
     steady = [trial for trial in trials if trial.scenario == "steady"]

@@ -19,7 +19,7 @@ from lab.evaluation.suggestion import suggestion_of
 from lab.evaluation.trial import TrialRun, run_trial
 from lab.market.auctions import draw_requests
 from lab.market.data_quality import Dirt
-from lab.market.policies import BidTable
+from lab.market.policies import BidTablePolicy
 from lab.market.world import World
 from optimizer.core.config.settings import RunSettings
 from optimizer.core.serving.keys import segment_key
@@ -185,10 +185,10 @@ def _bid_change(world: World, case: Case, clean: TrialRun, soiled: TrialRun) -> 
     return float(np.abs(after / before - 1).mean())
 
 
-def _planned_table(run: TrialRun) -> BidTable:
+def _planned_table(run: TrialRun) -> BidTablePolicy:
     """The run without its jitter."""
     served = run.priced.bids[run.priced.bids["is_served"]]
-    return BidTable(
+    return BidTablePolicy(
         bids=dict(zip(served["segment_key"], served["planned_bid_cpm"], strict=True)),
         features=run.selection.features,
         fallback_bid_cpm=run.priced.figures.fallback_bid_cpm,

@@ -1,4 +1,4 @@
-"""Auctions we may bid in, drawn apart from the bids: any two policies can be compared on the very same requests."""
+"""Auctions, drawn separately from the bids, so that policies can be compared on identical requests."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -105,7 +105,7 @@ def draw_requests(
         seen_bid_cpm: our mean bid of the day before by adspace, for an SSP that chases it with its floors.
 
     Raises:
-        DataError: a day lies outside the market's horizon.
+        DataError: a day is outside the market's horizon.
     """
     first = world.season.number(start_day)
     day_numbers = np.arange(first, first + days)

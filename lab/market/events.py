@@ -39,7 +39,7 @@ def generate_events(
 
     Raises:
         ConfigError: there are no bids, or the epochs do not cover the days.
-        DataError: a day lies outside the market's horizon.
+        DataError: a day is outside the market's horizon.
     """
     if bids < 1 or days < 1:
         raise ConfigError(f"a log of {bids} bids in {days} days holds nothing; ask for one bid and one day at least")

@@ -129,7 +129,7 @@ class JitteredOptimizer:
 
 
 @dataclass(frozen=True)
-class BidTable:
+class BidTablePolicy:
     """The outputs of a run as a bidder serves them: bids by segment key, multipliers by domain and NPI.
 
     `features` are the parts of the key in order and `spell_key` builds it: hand in the bidder's own to test the two

@@ -135,7 +135,7 @@ def create_visitors(seed: int, *, settings: WorldSettings) -> Visitors:
 def weigh_qualities(visitors: Visitors, *, settings: WorldSettings) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return (price effect, share of requests, mean click ratio) of every quality a request may have.
 
-    Unknown visitors have normal quality and click alike; known ones are gathered into 200 narrow bins.
+    Unknown visitors have normal quality and the same click rate; known ones are grouped into 200 narrow bins.
     """
     effects, weights = np.polynomial.hermite_e.hermegauss(31)
     effects, weights = settings.quality_sd * effects, weights / weights.sum()
@@ -161,7 +161,7 @@ def _price_sds(settings: WorldSettings) -> tuple[float, float, float]:
 
 
 def _spread(rng: np.random.Generator, count: int, *, sd: float) -> np.ndarray:
-    """Return normal effects with mean 0 and exactly this sd: a few adspaces would often be alike by chance."""
+    """Return normal effects with mean 0 and exactly this sd: a few adspaces would often be similar by chance."""
     draws = rng.normal(size=count)
     return sd * (draws - draws.mean()) / draws.std()
 

@@ -7,7 +7,7 @@ from lab.market.settings import WorldSettings
 PRESETS: Mapping[str, WorldSettings] = {
     # Drug information for prescribers: many visitors are known by their NPI, and rivals pay dearly for them.
     "drugs_hcp": WorldSettings(object_id=1334, market_median_cpm=24.0, identified_share=0.40, npis=6_000),
-    # The same publisher's consumer pages: nobody is identified, domains differ.
+    # The same publisher's consumer pages: no visitor is identified, domains differ.
     "drugs_com": WorldSettings(
         object_id=1335, market_median_cpm=9.0, identified_share=0.0, npis=0, quality_sd=0.25, adspaces=14
     ),

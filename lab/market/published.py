@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from lab.market.policies import BidTable
+from lab.market.policies import BidTablePolicy
 from optimizer.core.serving.keys import segment_key
 
 
-def read_bid_table(folder: Path, *, spell_key: Callable[[Sequence[str | None]], str] = segment_key) -> BidTable:
+def read_bid_table(folder: Path, *, spell_key: Callable[[Sequence[str | None]], str] = segment_key) -> BidTablePolicy:
     """Return the bids and multipliers of a run's prefix that was copied to `folder`.
 
     Reads manifest.json, memcache.csv and, where they are, domain_multipliers.csv and npi_multipliers.csv.
@@ -20,7 +20,7 @@ def read_bid_table(folder: Path, *, spell_key: Callable[[Sequence[str | None]], 
     """
     manifest = json.loads((folder / "manifest.json").read_text())
     rule = manifest["bidding"]
-    return BidTable(
+    return BidTablePolicy(
         bids=_read_column(folder / "memcache.csv", key="segment_key", value="bid"),
         features=rule["features"],
         fallback_bid_cpm=rule["fallback_bid_cpm"],

@@ -22,7 +22,7 @@ def with_scenario(settings: WorldSettings, *, name: str, change_day: int | None 
     """Return the settings of a market in which the scenario happens, from `change_day` (0 is the first day) on.
 
     Raises:
-        ConfigError: there is no scenario of this name.
+        ConfigError: the scenario does not exist.
     """
     if name not in SCENARIOS:
         raise ConfigError(f"no scenario is called {name!r}; choose one of {', '.join(sorted(SCENARIOS))}")

@@ -16,7 +16,7 @@ def weekly_shares() -> np.ndarray:
     """Return each region's traffic share by weekday and hour: shape (regions, 7, 24), UTC, each region sums to 1.
 
     Every state takes one of the eight measured profiles, in turn, and its clock shifts it. Daylight saving is ignored.
-    Source: traffic_share.csv beside this module.
+    Source: traffic_share.csv next to this module.
     """
     rows = np.genfromtxt(_SHARES_FILE, delimiter=",", comments="#", skip_header=0)[1:]
     profiles = rows[:, 2:].reshape(-1, 7 * 24)

@@ -1,4 +1,4 @@
-"""Bid requests: who asks, and what a bidder can see of it."""
+"""Bid requests, and what a bidder can see of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields

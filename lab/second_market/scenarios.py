@@ -17,7 +17,7 @@ class Scenario:
 
     expected: `reach` the target; `hold` the usual bids and say that the run is learning, since the log does not tell
         the slope; say that the target cannot be reached (`shortfall`); `either` reach it or hold.
-    can_reach_next_week: False where nobody who reads the log could know the week after it.
+    can_reach_next_week: False if the log does not determine the week after it.
     is_base: nothing but the base market's bids is in it, so that bids near the ideal can be asked for.
     """
 
@@ -104,7 +104,7 @@ _ALL = (
     ),
     Scenario(
         "zipf_traffic",
-        "12,000 segments, most of them with hardly a bid",
+        "12,000 segments, most of them with very few bids",
         MarketSettings(adspaces=80, regions=50, traffic_exponent=1.3),
     ),
     Scenario(

@@ -1,4 +1,4 @@
-"""The control-plane rows of the embedded stack beside the version's: macros and three entities."""
+"""The control-plane rows of the embedded stack in addition to the version's: macros and three entities."""
 
 from collections.abc import Mapping
 

@@ -12,9 +12,9 @@ _VALID_DAYS = 3650
 
 
 def ensure_certificate(home: StackHome) -> None:
-    """Make the self-signed certificate on first use, and the bundle that trusts it beside the usual authorities.
+    """Make the self-signed certificate on first use, and a bundle that trusts it and the usual authorities.
 
-    The bundle holds all that the process trusted before, so it can stand in for REQUESTS_CA_BUNDLE everywhere.
+    The bundle holds all that the process trusted before, so it can replace REQUESTS_CA_BUNDLE everywhere.
     """
     if not home.certificate.exists():
         write_certificate(home.certificate, private_key=home.private_key)

@@ -133,6 +133,8 @@ def _follow(progress: Iterable[list[TaskState]], dag_id: str) -> list[TaskState]
                 if task.state in ENDED_STATES and mark not in seen:
                     seen.add(mark)
                     console.print(f"{task.state:>9}  {task.task_id:<16} {task.duration_s or 0:6.1f} s")
+                if task.state == "awaiting_input":
+                    status.update("approve waits for a person: the demo approves this first run")
                 if task.state == "running":
                     status.update(f"{task.task_id} is running")
     return tasks

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from lab.stack import event_log
+from lab.stack import approvals, event_log
 from lab.stack.catalogue import BUCKET, check_entity, ensure_entity, load_catalogue
 from lab.stack.stack import LocalStack
 from optimizer.artifacts.store import ObjectStore
@@ -30,7 +30,7 @@ LOG_MARKER = "event_log.json"
 
 @dataclass(frozen=True, slots=True)
 class DemoResult:
-    """What a person wants to see of a finished run."""
+    """What the demo shows of a finished run."""
 
     run: Run
     metrics: list[RunMetric]
@@ -107,16 +107,24 @@ def trigger_run(stack: LocalStack, *, dag_id: str, conf: Mapping[str, Any]) -> s
 
 
 def follow_run(stack: LocalStack, *, dag_id: str, dag_run_id: str) -> Iterator[list[TaskState]]:
-    """Yield the run's task instances about once a second until it has ended.
+    """Yield the run's task instances about once a second until it has ended; approve it where it asks.
+
+    An entity's first run waits for a person; the demo gives the answer of the person who started it.
 
     Raises:
         UnavailableError: it takes longer than half an hour.
     """
     with stack.connect_airflow() as airflow:
-        deadline = time.monotonic() + RUN_TIMEOUT_S
+        deadline, target = time.monotonic() + RUN_TIMEOUT_S, {"dag_id": dag_id, "dag_run_id": dag_run_id}
+        is_answered = False
         while True:
             state = airflow.dag_run(dag_id, dag_run_id)
-            yield airflow.task_instances(dag_id, dag_run_id)
+            tasks = airflow.task_instances(dag_id, dag_run_id)
+            yield tasks
+            approve = next((task for task in tasks if task.task_id == approvals.TASK), None)
+            if not is_answered and approvals.is_waiting(approve, stack, **target):
+                approvals.answer(airflow, "Approve", **target)
+                is_answered = True
             if state in ("success", "failed"):
                 return
             if time.monotonic() > deadline:

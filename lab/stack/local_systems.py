@@ -16,11 +16,11 @@ class DemoSystems:
         """Return the variables that name the systems, secrets included.
 
         Raises:
-            ConfigError: there is no control plane yet.
+            ConfigError: the control plane does not exist yet.
         """
         path = StackHome(default_home()).control_plane
         if not path.exists():
-            raise ConfigError(f"there is no control plane at {path}; run `make demo` first")
+            raise ConfigError(f"no control plane at {path}; run `make demo` first")
         return LocalStack.open().environment()
 
     def running_objects(self) -> AbstractContextManager[None]:

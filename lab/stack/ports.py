@@ -23,7 +23,7 @@ class PortClaims:
         self.release()
 
     def claim(self, wanted: int = 0) -> int:
-        """Return the wanted port where nobody claims it or listens on it, else any such port; it is claimed now."""
+        """Return the wanted port if it is free and unclaimed, else any such port; it is claimed now."""
         port = wanted
         while not (port and self._try(port)):
             port = _unused_port()

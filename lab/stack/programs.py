@@ -56,7 +56,7 @@ class Program:
 
     `start_s`: it counts as started once it has run this long. `stop_s`: it is killed when it takes longer to end, as
     `stop_signal` asks it to.
-    `environment`: variables beside those of supervisord; they hold no secret.
+    `environment`: variables in addition to supervisord's; they have no secrets.
     """
 
     name: str

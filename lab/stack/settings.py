@@ -42,7 +42,7 @@ class StackSettings(BaseModel):
 
 
 def create_settings(home: Path) -> StackSettings:
-    """Return settings with the preferred ports, whoever has them, and new random secrets."""
+    """Return settings with the preferred ports, even if they are taken, and new random secrets."""
     return StackSettings(
         **PREFERRED_PORTS,
         socket_path=pick_socket_path(home),
@@ -98,7 +98,7 @@ def claim_ports(settings: StackSettings, *, home: Path, claims: PortClaims) -> S
 
 
 def pick_socket_path(home: Path) -> Path:
-    """Return where supervisord listens, with Postgres's socket beside it.
+    """Return where supervisord listens; Postgres's socket is in the same folder.
 
     That is in the home, or in a short folder of our own where that path is too long, or has a comma: libpq would take
     it for two hosts.

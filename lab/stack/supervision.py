@@ -139,7 +139,7 @@ def end_processes(processes: Iterable[psutil.Process], *, timeout_s: float = 10)
 
 
 def is_living(process: psutil.Process) -> bool:
-    """Return whether a process runs; a zombie has ended and only waits for whoever adopted it."""
+    """Return whether a process runs; a zombie has ended and only waits for its parent."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

@@ -23,7 +23,7 @@ def make_data_folder(settings: StackSettings, *, home: StackHome) -> None:
     """Make the server's data folder where it is missing, which takes a second or two.
 
     Raises:
-        ConfigError: Postgres is not installed, or nobody but root is at hand to run it.
+        ConfigError: Postgres is not installed, or there is no user other than root to run it.
     """
     initialize(home.tracking, password=settings.tracking_password, programs=embedded_programs())
 

@@ -22,14 +22,14 @@ def load_parquet(connection: Any, *, table: str, files: Iterable[Path], replace:
         table: existing, `TABLE`, `SCHEMA.TABLE` or `DATABASE.SCHEMA.TABLE`; its timestamps are TIMESTAMP_NTZ in UTC.
         files: their columns are named as the table's, in any case; timestamps carry no time zone.
     Raises:
-        DataError: there is no file, or one is not Parquet or has a timestamp with a time zone.
+        DataError: there are no files, or one is not Parquet or has a timestamp with a time zone.
         WarehouseError: the table name is not one, or the warehouse loaded another number of rows.
     """
     if not _TABLE_NAME.fullmatch(table):
         raise WarehouseError(f"{table!r} is not a table name; write TABLE, SCHEMA.TABLE or DATABASE.SCHEMA.TABLE")
     paths = [Path(file).resolve() for file in files]
     if not paths:
-        raise DataError(f"there is no file to load into {table}")
+        raise DataError(f"no files to load into {table}")
     expected_rows = sum(_count_rows(path) for path in paths)
     with connection.cursor() as cursor:
         # A new stage has no memory of files loaded before; it ends with the session, its files with the COPY.

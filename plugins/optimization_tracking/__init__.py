@@ -6,5 +6,5 @@ tables/      what is asked of Postgres, one module a table; the statements are i
 migrations/  the schema's versions
 client/      what programs log and read with, installable without the service
 commands/    `python -m optimization_tracking serve|migrate|keys|list|show|…`
-app.py       puts the service together; callers.py says who asks, problems.py how it is refused
+app.py       puts the service together; auth.py authenticates callers, problem_details.py writes errors
 """

@@ -1,4 +1,4 @@
-"""Who asks: a project's API key, or, where a login is handed in, one of its users.
+"""Authentication: a project's API key or, where a login is given, a user of that login.
 
 Authorization: Bearer sk_live_…      or      X-API-Key: sk_live_…
 """
@@ -19,7 +19,7 @@ from optimization_tracking.rate_limits import RateLimits
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 _DENIED = {"WWW-Authenticate": "Bearer"}
 
-# They only tell OpenAPI what is taken; the headers are read below.
+# They only describe the headers to OpenAPI; the headers are read below.
 _bearer = HTTPBearer(auto_error=False, scheme_name="bearer", description="An API key, or a login's token.")
 _header = APIKeyHeader(name="X-API-Key", auto_error=False, scheme_name="apiKey", description="An API key.")
 
@@ -38,7 +38,7 @@ Login = Callable[[Request], Awaitable[Visitor]]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, and what for: the projects it sees, and whether it may change them."""
+    """The caller: the projects it can read, and whether it may change them."""
 
     name: str
     projects: tuple[str, ...]
@@ -72,7 +72,7 @@ class Door:
 async def authenticate(
     request: Request, _token: Annotated[Any, Security(_bearer)], _key: Annotated[Any, Security(_header)]
 ) -> Caller:
-    """Return who asks.
+    """Return the caller.
 
     Raises:
         Refusal: 401 without a valid key or login, 403 for a foreign page, 429 above the key's rate.

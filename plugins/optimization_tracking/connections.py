@@ -44,7 +44,7 @@ def connect(url: str, **options: Any) -> psycopg.Connection[Any]:
     try:
         return psycopg.connect(url, **_settings(url), **options)  # no statement time-out: migrations may take long
     except psycopg.OperationalError as error:
-        # Without an SQL state nobody answered; with one, the server did, and refused.
+        # Without an SQL state the server did not answer; with one, it refused.
         kind = UnavailableError if error.sqlstate is None and "FATAL" not in str(error) else ConfigError
         raise kind(f"the tracking database: {error}") from error
 

@@ -42,4 +42,4 @@ def read_cursor(cursor: str, *, order: str, kinds: Sequence[type | tuple[type, .
 
 
 def _wrong() -> Refusal:
-    return invalid("cursor", "is none that this API gave; take nextCursor of the page before")
+    return invalid("cursor", "is not one of this API; take nextCursor of the page before")

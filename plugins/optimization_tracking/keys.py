@@ -44,7 +44,7 @@ class ApiKey:
 
 
 def new_key() -> str:
-    """Return the text of a key that nobody has yet."""
+    """Return the text of a new random key."""
     return KEY_PREFIX + secrets.token_urlsafe(32)
 
 
@@ -80,14 +80,14 @@ def create_key(
     expires_at: datetime | None = None,
     key: str | None = None,
 ) -> tuple[str, ApiKey]:
-    """Return a new key, which nobody can read again, and its row.
+    """Return a new key, which cannot be read again, and its row.
 
     Args:
         key: a text from `new_key` that is kept elsewhere; made here where it is None.
         expires_at: when it ends by itself; None for never.
 
     Raises:
-        ConfigError: there is no such project, or a scope is unknown.
+        ConfigError: the project does not exist, or a scope is unknown.
     """
     if not scopes or set(scopes) - set(SCOPES):
         raise ConfigError(f"scopes {', '.join(scopes) or '(none)'}: choose from {', '.join(SCOPES)}")
@@ -105,7 +105,7 @@ def create_key(
         with _as_service(connection), connection.cursor(row_factory=class_row(ApiKey)) as cursor:
             made = cursor.execute(render_query("insert_api_key"), row).fetchone()
     except pg.ForeignKeyViolation:
-        raise ConfigError(f"there is no project {project_id!r}; add --create-project to make it") from None
+        raise ConfigError(f"project {project_id!r} does not exist; add --create-project to create it") from None
     assert made is not None  # noqa: S101 - an INSERT with RETURNING gives a row or raises
     return key, made
 

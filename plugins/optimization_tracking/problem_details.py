@@ -25,8 +25,8 @@ _log = logging.getLogger(__name__)
 
 # A constraint of the tables, the field that breaks it, and what is wrong with it.
 _CONSTRAINTS = {
-    "optimization_runs_end_time": ("endTime", "lies before startTime"),
-    "optimization_iterations_end_time": ("iterationEndTime", "lies before iterationStartTime"),
+    "optimization_runs_end_time": ("endTime", "is before startTime"),
+    "optimization_iterations_end_time": ("iterationEndTime", "is before iterationStartTime"),
     "idx_optimization_iterations_run_id": ("iteration", "this run has an iteration of that number already"),
     "idx_optimization_samples_run_id": ("sampleIndex", "this iteration has a sample of that index already"),
     "optimization_runs_totals": ("iterations", "a total would become negative"),
@@ -55,7 +55,7 @@ _FAULT = Refusal(500, "the service failed; its log has the reason")
 
 def not_found(what: str) -> Refusal:
     """The one answer for what does not exist and for what belongs to another project."""
-    return Refusal(404, f"there is no such {what} among your projects")
+    return Refusal(404, f"your projects have no such {what}")
 
 
 def invalid(field: str, reason: str) -> Refusal:
@@ -94,7 +94,7 @@ def explain(error: Exception) -> Refusal | None:
     if isinstance(error, pg.ForeignKeyViolation):
         return not_found("run")  # deleted meanwhile
     if isinstance(error, pg.QueryCanceled):
-        return unavailable("the question took too long; ask for less, with more filters")
+        return unavailable("the query took too long; add filters or a smaller limit")
     if isinstance(error, _MISSING_TABLES) or error.__class__ is pg.InvalidParameterValue:
         return unavailable("the tracking database lacks tables or roles; run `python -m optimization_tracking migrate`")
     if isinstance(error, pg.InsufficientPrivilege):
@@ -134,7 +134,7 @@ async def _on_invalid(request: Request, error: RequestValidationError) -> Respon
     if errors and error.errors()[0]["type"] == "json_invalid":
         return answer(Refusal(400, "the body is not JSON", errors=errors), path=request.url.path)
     count = "one value is" if len(errors) == 1 else f"{len(errors)} values are"
-    return answer(Refusal(422, f"{count} not as the API wants them", errors=errors), path=request.url.path)
+    return answer(Refusal(422, f"{count} invalid", errors=errors), path=request.url.path)
 
 
 async def _on_http_error(request: Request, error: HTTPException) -> Response:
@@ -173,4 +173,4 @@ def _reason(problem: Mapping[str, Any]) -> str:
 
 def missing_database() -> Refusal:
     """What every route answers where no database is configured."""
-    return unavailable(f"the service has no database; set {TRACKING_URL_VARIABLE} and start it anew")
+    return unavailable(f"the service has no database; set {TRACKING_URL_VARIABLE} and restart it")

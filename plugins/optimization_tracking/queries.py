@@ -8,7 +8,7 @@ from optimizer.sql_files import sql_folder
 
 SQL_FOLDER = sql_folder("postgres")
 
-_environment = Environment(  # noqa: S701 - SQL, not HTML; values are bound, what is asked for chooses between fixed texts
+_environment = Environment(  # noqa: S701 - SQL, not HTML; values are bound, and `asked` only selects fixed texts
     loader=FileSystemLoader(SQL_FOLDER),
     undefined=StrictUndefined,
     trim_blocks=True,

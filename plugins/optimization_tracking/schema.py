@@ -64,7 +64,7 @@ def _config(connection: Connection) -> Config:
 
 @contextmanager
 def _migrating(url: str) -> Iterator[Connection]:
-    """Give a transaction that no other migration of this database runs beside."""
+    """Give a transaction during which no other migration of this database runs."""
     engine = create_engine("postgresql+psycopg://", creator=lambda: connect(url), poolclass=NullPool)
     try:
         with engine.begin() as connection:

@@ -13,7 +13,7 @@ OptimizerError
 │   ├── RequestError          a bid request that cannot be read
 │   ├── TrackingRefused       the tracking service refuses a request: key, field, status
 │   └── DeploymentError       a traffic split that the rules forbid
-│       ├── PromotionRefused  a run may not go live by itself; a person may still deploy it
+│       ├── PromotionRefused  a run may not go live automatically; it can still be deployed manually
 │       └── SplitChanged      a user changed the split since it was looked at
 ├── RefreshError              the bidder could not load what is deployed; it keeps what it had
 └── UnavailableError          a system is silent: try again later
@@ -83,7 +83,7 @@ class DeploymentError(PermanentError):
 
 
 class PromotionRefused(DeploymentError):
-    """A run may not go live by itself, because a newer run or a person came first; a person may still deploy it."""
+    """A newer run or a manual split keeps a run from going live automatically; it can still be deployed manually."""
 
 
 class SplitChanged(DeploymentError):

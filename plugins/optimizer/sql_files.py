@@ -1,4 +1,4 @@
-"""Where the SQL files are: beside the code in an installed package, in include/sql of a checkout."""
+"""Where the SQL files are: next to the code in an installed package, in include/sql of a checkout."""
 
 from pathlib import Path
 

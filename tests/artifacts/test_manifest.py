@@ -71,7 +71,7 @@ def test_a_publish_that_fails_half_way_leaves_no_manifest(store: ObjectStore, pr
     with pytest.raises(RunStateError):
         write(store, prefix, files, still_wanted=cancelled_meanwhile)
     assert store.exists(prefix + "memcache.csv")
-    with pytest.raises(ArtifactError, match=r"manifest\.json: there is no such object"):
+    with pytest.raises(ArtifactError, match=r"manifest\.json: no such object"):
         read_manifest(store, prefix)
 
 
@@ -103,7 +103,7 @@ def test_a_file_that_is_lost_is_noticed_before_anything_is_replaced(
     assert read_manifest(store, prefix) == manifest
 
 
-def test_a_header_that_is_no_runs_leaves_no_manifest(store: ObjectStore, prefix: str, files: Any):
+def test_a_header_that_does_not_belong_to_a_run_leaves_no_manifest(store: ObjectStore, prefix: str, files: Any):
     with pytest.raises(ValueError, match="run_code"):
         publish(store, output_uri=prefix, files=files, header={"run_id": "1"}, still_wanted=lambda: None)
     assert not store.exists(prefix + MANIFEST_NAME)

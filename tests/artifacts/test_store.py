@@ -60,7 +60,7 @@ def test_listing_returns_the_keys_below_the_prefix_in_order(store: ObjectStore, 
     assert store.list_keys(prefix + "nothing/") == []
 
 
-def test_an_object_exists_until_it_is_removed_and_removing_it_again_is_no_error(store: ObjectStore, prefix: str):
+def test_an_object_exists_until_it_is_removed_and_removing_it_again_is_not_an_error(store: ObjectStore, prefix: str):
     store.put_bytes(prefix + "a.csv.old", b"x")
     assert not store.exists(prefix + "a.csv")
     store.put_bytes(prefix + "a.csv", b"x")
@@ -117,6 +117,6 @@ def test_a_silent_object_store_is_unavailable_soon(silent_store: ObjectStore, pr
 
 
 @pytest.mark.parametrize("address", ["", "s3:///key", "/a/path", "https://bucket/key", "S3://bucket/key"])
-def test_what_is_no_s3_address_is_refused(address: str):
-    with pytest.raises(ArtifactError, match=r"is no s3:// address; correct s3_base_path"):
+def test_an_invalid_s3_address_is_refused(address: str):
+    with pytest.raises(ArtifactError, match=r"is not an s3:// address; correct s3_base_path"):
         split_uri(address)

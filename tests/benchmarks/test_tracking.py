@@ -60,7 +60,7 @@ def service():
         yield running
 
 
-def test_every_question_is_asked_of_so_many_runs_as_its_line_says(service: Service):
+def test_every_query_runs_at_the_size_that_its_line_says(service: Service):
     told = []
     lines = measure_reading(service, sizes=(50, 120), repeats=2, tell=told.append)
     assert service.client().get("/runs?limit=1")["pagination"]["total"] == 120

@@ -99,7 +99,7 @@ def test_an_error_is_one_line_and_status_one(environment):
     assert "Traceback" not in done.stderr and "hidden" not in done.stderr
 
 
-def test_serve_answers_until_it_is_ended_and_its_log_names_nobody(market, environment, tmp_path):
+def test_serve_answers_until_it_is_ended_and_its_log_names_no_user(market, environment, tmp_path):
     with PortClaims() as claims, (tmp_path / "log").open("w+") as log:
         port = claims.claim()
         command = [sys.executable, "-m", "optimizer.bidder", "serve", "--port", str(port)]

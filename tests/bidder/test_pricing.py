@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.market.auctions import draw_requests
-from lab.market.policies import BidTable
+from lab.market.policies import BidTablePolicy
 from lab.market.presets import PRESETS
 from lab.market.world import World
 from optimizer.bidder.generation import Generation, ServedRun
@@ -119,7 +119,7 @@ def test_the_user_decides_which_run_prices_and_without_one_the_auction_does():
 
 
 @given(st.lists(TEXTS, min_size=1, max_size=4), st.floats(0.01, 100))
-def test_the_bidder_finds_what_the_optimizer_wrote_whatever_the_values(values, bid):
+def test_the_bidder_finds_what_the_optimizer_wrote_for_any_values(values, bid):
     names = tuple(f"[M{number}]" for number in range(len(values)))
     run = replace(RUN, macros=names, bids=InProcessTable({segment_key(values): bid}), max_bid_cpm=100.0)
     macros = dict(zip(names, values, strict=True))
@@ -138,7 +138,7 @@ def test_every_request_of_a_market_is_bid_what_the_simulated_bidder_bids():
     bids = {key: 0.0 if number % 9 == 0 else bids[key] for number, key in enumerate(keys) if number % 4}
     domains = {name: float(rng.uniform(0.6, 1.5)) for name in world.domains.names[::2]}
     npis = {npi: float(rng.uniform(0.7, 3.0)) for npi in world.visitors.npis[::3]}
-    simulated = BidTable(bids, features, 7.5, domains, npis, "r", segment_key, 25.0).price(world, requests)
+    simulated = BidTablePolicy(bids, features, 7.5, domains, npis, "r", segment_key, 25.0).price(world, requests)
     run = ServedRun("r", features, InProcessTable(bids), domains, npis, 7.5, 25.0)
     generation = generation_of(run, domain_macro="domain", npi_macro="npi")
     ours = [price(PriceRequest(row, auction_id=row["bid_id"]), generation=generation) for row in rows]

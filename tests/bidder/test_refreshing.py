@@ -163,7 +163,7 @@ def test_a_cap_of_zero_and_a_fallback_above_the_cap_are_refused(market, rule):
 @pytest.mark.parametrize(
     "content", [b"", b"segment_key,bid\n\xff,1\n", b"segment,bid\na|b,1\n", b"segment_key,bid\r\ra"]
 )
-def test_a_file_that_is_no_table_of_bids_is_refused(market, content):
+def test_a_file_that_is_not_a_table_of_bids_is_refused(market, content):
     market.deploy({market.publish(change=lambda files: files["memcache.csv"].write_bytes(content)): 100})
     assert "memcache.csv of run" in market.refresher().refresh().errors[ENTITY]
 
@@ -175,7 +175,7 @@ def test_no_message_about_multipliers_holds_an_npi(market):
     assert "npi_multipliers.csv" in message and "1234567893" not in message
 
 
-def test_an_emptied_memcached_is_no_unknown_segment_and_the_next_refresh_fills_it(market, server, memcached):
+def test_an_emptied_memcached_is_not_an_unknown_segment_and_the_next_refresh_fills_it(market, server, memcached):
     refresher = market.refresher(memcached=server)
     market.deploy({market.publish(): 100})
     refresher.refresh()
@@ -199,7 +199,7 @@ def test_one_lost_key_is_written_again_once_it_was_missed(market, server, memcac
 
 
 @pytest.mark.parametrize("value", ["", "x", "nan", "inf", "-1"])
-def test_what_is_no_bid_in_memcached_is_never_bid(market, server, memcached, value):
+def test_a_value_in_memcached_that_is_not_a_bid_is_never_bid(market, server, memcached, value):
     refresher = market.refresher(memcached=server)
     market.deploy({market.publish(): 100})
     refresher.refresh()
@@ -208,7 +208,7 @@ def test_what_is_no_bid_in_memcached_is_never_bid(market, server, memcached, val
     assert (bid_of(refresher).bid_cpm, bid_of(refresher).reason) == (None, Reason.TABLE_LOST)
 
 
-def test_a_memcached_that_falls_silent_is_no_bid_and_no_reason_to_write_everything_again(market, server):
+def test_a_memcached_that_falls_silent_gives_no_bid_and_does_not_rewrite_every_table(market, server):
     service = BidderService(market.refresher(memcached=server), is_remote=True)
     market.deploy({market.publish(): 100})
     service.refresh()

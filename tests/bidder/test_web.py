@@ -109,7 +109,7 @@ def test_no_bid_is_an_empty_answer(client):
         (b"[" * 100_000, "not JSON"),
         (b'{"id": "a", "device": {"devicetype": ' + b"9" * 5000 + b"}}", "not JSON"),
         (b'{"id": "\\ud800", "imp": [{"id": "1"}]}', "not JSON"),
-        (b"[]", "no bid request"),
+        (b"[]", "not an OpenRTB bid request"),
         (b'{"id": "a"}', "imp: Field required"),
         (b'{"id": "a", "imp": []}', "imp"),
         (b'{"id": "a", "imp": [{"id": "1", "bidfloor": -1}]}', "imp.0.bidfloor"),
@@ -118,7 +118,7 @@ def test_no_bid_is_an_empty_answer(client):
         (b'{"id": "a", "imp": [{"id": "1"}, {"id": "1"}]}', "share an id"),
     ],
 )
-def test_what_is_no_bid_request_is_refused_with_the_place(body, message):
+def test_an_invalid_bid_request_is_refused_with_the_place(body, message):
     with pytest.raises(RequestError, match=re.escape(message)):
         OPENRTB.read(body)
 
@@ -129,7 +129,7 @@ def test_a_refused_request_is_a_bad_one_and_is_counted(client):
     assert 'optimizer_bidder_refused_requests_total{status="400"} 1.0' in client.get("/metrics").text
 
 
-def test_all_impressions_of_a_request_are_priced_by_one_generation_whatever_is_switched_meanwhile(market, service):
+def test_all_impressions_of_a_request_are_priced_by_one_generation_even_during_a_refresh(market, service):
     def asked():
         yield ask()
         market.deploy({market.publish(bids={"Ohio|android": 13.0}): 100})
@@ -159,7 +159,7 @@ def test_a_state_is_spelled_as_in_the_log_where_it_is_one_of_the_usa(geo, state)
     assert [question.asked.macros[STATE] for question in questions] == [state, state]
 
 
-def test_an_id_that_many_share_is_nobodys_and_the_auctions_decides():
+def test_an_id_that_many_users_share_is_ignored_and_the_auction_id_is_used():
     zeros = "00000000-0000-0000-0000-000000000000"
     for ifa, user_id in ((zeros, None), ("a" + zeros[1:], "a" + zeros[1:])):
         body = json.dumps({"id": "auction-1", "imp": [{"id": "1"}], "device": {"ifa": ifa}}).encode()
@@ -183,7 +183,7 @@ def test_a_price_without_an_id_is_refused_and_the_npi_is_not_repeated(client):
     assert answer.status_code == 400 and "user_id or auction_id" in answer.json()["error"] and NPI not in answer.text
 
 
-def test_health_and_metrics_tell_what_is_served_and_name_nobody(market, client):
+def test_health_and_metrics_show_what_is_served_and_name_no_user(market, client):
     client.post(f"/bid/{ENTITY}", json=BID_REQUEST)
     client.post("/bid/made-up", json=BID_REQUEST)
     health, metrics = client.get("/health").json(), client.get("/metrics").text

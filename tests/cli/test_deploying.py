@@ -11,12 +11,12 @@ def test_a_split_is_read_run_by_run():
 
 
 @pytest.mark.parametrize("items", [["20260203_150000"], ["=80"], ["a=8.5"], ["a=-5"], ["a=50", "a=50"]])
-def test_what_is_no_split_is_refused_with_an_example(items):
+def test_an_invalid_split_is_refused_with_an_example(items):
     with pytest.raises(DeploymentError, match="write for example 20260203_150000=80"):
         parse_split(items)
 
 
-def test_a_person_splits_the_traffic_and_sees_it(engine, optimizer_json):
+def test_a_user_splits_the_traffic_and_sees_it(engine, optimizer_json):
     first = next(run for run in runs.list_runs(engine) if run.validation_status == "passed")
     other = complete_sample(engine, "fourth", now=NOW.replace(hour=18))
     shown = optimizer_json("deploy", "drugs_hcp", f"{first.run_id}=80", f"{other}=20", "--by", "trader", "--unchecked")

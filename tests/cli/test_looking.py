@@ -64,7 +64,7 @@ def warned(engine: Engine) -> str:
     return run.run_id
 
 
-def test_a_run_with_warnings_says_so_in_every_list(warned: str, optimizer: Command, optimizer_json: Any):
+def test_every_list_shows_the_warnings_of_a_run(warned: str, optimizer: Command, optimizer_json: Any):
     printed = optimizer("runs").stdout.splitlines()
     row = next(number for number, line in enumerate(printed) if warned in line)
     assert "passed with 2 warnings" in " ".join(line.split("│")[4].strip() for line in printed[row : row + 3])
@@ -188,7 +188,7 @@ def test_without_a_control_plane_every_command_says_how_to_get_one(tmp_path: Pat
     assert "--local" in result.stderr
     assert list(tmp_path.iterdir()) == []
     local = run(*arguments, "--local", home=tmp_path)
-    assert_one_line(local, f"there is no control plane at {tmp_path / 'control_plane.db'}; run `make demo` first")
+    assert_one_line(local, f"no control plane at {tmp_path / 'control_plane.db'}; run `make demo` first")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -44,7 +44,9 @@ def test_a_rollback_goes_back_in_the_persons_name(engine: Engine, optimizer_json
     assert active(engine) == {first: 100}
 
 
-def test_a_rollback_with_nowhere_to_go_says_so_and_changes_nothing(engine: Engine, optimizer: Command, first: str):
+def test_a_rollback_without_an_earlier_split_is_refused_and_changes_nothing(
+    engine: Engine, optimizer: Command, first: str
+):
     result = optimizer("rollback", "drugs_hcp", "--unchecked")
     assert result.exit_code == 1
     assert "entity drugs_hcp: there is no earlier split to go back to" in result.stderr
@@ -75,7 +77,7 @@ def test_the_splits_are_shown_newest_first_with_who_and_until_when(
     assert "live" in line and "anna" in line
 
 
-def test_a_run_that_is_being_tried_is_told_apart(engine: Engine, optimizer_json: Any, first: str):
+def test_a_canary_is_marked(engine: Engine, optimizer_json: Any, first: str):
     tried = complete_sample(engine, "fourth", now=NOW + 3 * HOUR)
     target = {"entity_code": "drugs_hcp", "now": NOW + 4 * HOUR}
     deployments.start_canary(engine, Promotion(tried), canary_plan=read_plan("10"), **target)

@@ -118,7 +118,7 @@ def test_the_optimizer_lives_through_a_whole_run_with_its_rights(engines):
     assert len(read_history(app, "drugs_hcp")) == 3 and len(list_runs(app)) == 3
 
 
-def test_the_optimizer_promotes_by_itself_with_its_rights_and_gives_way_to_a_person(engines):
+def test_the_optimizer_promotes_by_itself_with_its_rights_and_gives_way_to_a_user(engines):
     app = engines["optimizer_app"]
     by_itself = {"entity_code": "drugs_hcp", "author": system("optimize__drugs_hcp")}
     first, second = complete_sample(app, "first"), complete_sample(app, "second")

@@ -55,7 +55,7 @@ def test_runs_opened_in_the_same_second_get_ids_of_their_own(engine, contend):
     assert len({(run.entity_id, run.run_code) for run in runs}) == WORKERS * ROUNDS
 
 
-def test_one_dag_run_makes_one_row_whoever_comes_first(engine, contend):
+def test_one_dag_run_makes_one_row_whichever_comes_first(engine, contend):
     made = contend("open_shared")
     assert all(run_ids == made[0] for run_ids in made)
     assert len(list_runs(engine, limit=1000)) == ROUNDS
@@ -96,7 +96,7 @@ def test_of_several_who_roll_back_the_split_they_see_one_does(engine, contend):
     assert [(row.run_id, row.traffic_pct) for row in read_active(engine, "drugs_hcp")] == [(first, 100)]
 
 
-def test_a_deploy_waits_for_whoever_holds_the_entity_and_then_replaces_what_it_left(engine):
+def test_a_deploy_waits_for_the_lock_on_the_entity_and_replaces_the_split_it_finds(engine):
     first, second = complete_sample(engine, "first"), complete_sample(engine, "second")
     of_entity = select(entities).where(entities.c.entity_code == "drugs_hcp").with_for_update()
     with ThreadPoolExecutor(1) as pool:

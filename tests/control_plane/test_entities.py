@@ -94,7 +94,7 @@ def test_a_version_with_a_spoilt_key_sets_its_entities_aside_and_no_others(engin
     assert "max_bid_cpm" in broken[0].reason and reason in broken[0].reason
 
 
-def test_text_that_is_no_json_is_refused_by_the_database_or_sets_the_entity_aside(engine):
+def test_text_that_is_not_json_is_refused_by_the_database_or_excludes_the_entity(engine):
     spoil = text("UPDATE opt_versions SET supported_configs = 'a, b' WHERE version_id = 5")
     if engine.dialect.name == "sqlite":
         with transaction(engine) as connection:
@@ -116,7 +116,7 @@ def test_an_inactive_entity_is_not_read_for_a_run(engine):
         read_definition(engine, "asleep")
 
 
-def test_an_inactive_macro_is_no_candidate(engine):
+def test_an_inactive_macro_is_not_a_candidate(engine):
     with transaction(engine) as connection:
         connection.execute(
             update(tables.feature_macros).where(tables.feature_macros.c.macro_id == 1).values(status="I")

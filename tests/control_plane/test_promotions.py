@@ -76,28 +76,28 @@ def test_of_two_runs_over_the_same_data_the_later_one_stays_live(engine):
     assert_refused(engine, slow, f"run {quick}.*is newer")
 
 
-def test_a_split_that_a_person_set_since_the_run_began_stays(engine):
+def test_a_split_that_a_user_set_since_the_run_began_stays(engine):
     old = complete(engine, "old", began_at=NOW - DAY, data_end_at=NOW - DAY)
     today = complete(engine, "today")
     deploy_by_hand(engine, {old: 100}, now=NOW + MINUTE)
     assert_refused(engine, today, f"sara@company.com deployed run {old} to 100 % of the traffic after this run began")
 
 
-def test_a_share_that_a_person_gave_the_run_itself_stays(engine):
+def test_a_share_that_a_user_gave_the_run_itself_stays(engine):
     old = complete(engine, "old", began_at=NOW - DAY, data_end_at=NOW - DAY)
     today = complete(engine, "today")
     deploy_by_hand(engine, {old: 80, today: 20}, now=NOW + MINUTE)
     assert_refused(engine, today, "20 % of the traffic after this run began")
 
 
-def test_a_split_that_a_person_set_before_the_run_began_is_replaced(engine):
+def test_a_split_that_a_user_set_before_the_run_began_is_replaced(engine):
     old = complete(engine, "old", began_at=NOW - DAY, data_end_at=NOW - DAY)
     deploy_by_hand(engine, {old: 100}, now=NOW - MINUTE)
     today = complete(engine, "today")
     assert [row.run_id for row in promote(engine, today)] == [today]
 
 
-def test_a_person_may_bring_any_passed_run_back(engine):
+def test_a_user_may_redeploy_any_passed_run(engine):
     old, today = complete(engine, "old", began_at=NOW - DAY, data_end_at=NOW - DAY), complete(engine, "today")
     deploy_by_hand(engine, {old: 100})
     deploy_by_hand(engine, {today: 100})

@@ -147,7 +147,7 @@ def test_while_one_run_is_tried_no_other_is(engine, runs):
     assert try_run(engine, later, minute=14) == {b: 90, later: 10}
 
 
-def test_a_canary_gives_way_to_what_a_person_did_since_the_run_began(engine, runs):
+def test_a_canary_gives_way_to_what_a_user_did_since_the_run_began(engine, runs):
     a, b, _ = runs
     set_split(engine, {a: 100}, minute=5)
     with pytest.raises(PromotionRefused, match=f"anna deployed run {a} to 100 % of the traffic after this run began"):

@@ -124,7 +124,7 @@ def test_a_running_run_notes_each_sign_of_life(engine):
         assert require_running(engine, run_id, now=LATER).heartbeat_at == LATER
 
 
-def test_a_cancelled_run_stops_its_tasks_and_says_so(engine):
+def test_a_cancelled_run_stops_its_tasks_and_records_why(engine):
     run_id = start_sample(engine, open_sample(engine).run_id).run_id
     assert cancel_run(engine, run_id, message="cancelled by gaurav@company.com", now=LATER)
     with pytest.raises(RunStateError, match=r"is cancelled, not running \(cancelled by gaurav.*start a new run"):
@@ -181,7 +181,7 @@ def test_a_run_survives_a_round_trip_through_json(engine):
     assert type(run).model_validate_json(run.model_dump_json()) == run
 
 
-def test_times_are_stored_as_utc_whatever_zone_they_come_in(engine):
+def test_times_are_stored_as_utc_from_any_time_zone(engine):
     run = open_sample(engine, now=NOW.astimezone(tz=None))
     with transaction(engine) as connection:
         stored = connection.scalar(text("SELECT created_at FROM opt_runs"))

@@ -110,7 +110,7 @@ def test_the_schema_file_explains_every_table():
             assert lines[number - 1].startswith("-- "), line
 
 
-def test_missing_and_newer_tables_are_told_apart(empty_engine):
+def test_missing_and_newer_tables_are_distinguished(empty_engine):
     with pytest.raises(ConfigError, match=r"has no tables yet.*run `optimizer migrate`"):
         check_schema(empty_engine)
     migrate(empty_engine)

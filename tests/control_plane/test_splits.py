@@ -45,7 +45,7 @@ def test_two_splits_of_the_same_moment_and_person_stay_two():
     assert [dict(split.percents) for split in splits] == [{"a": 100}, {"b": 60, "a": 40}, {"c": 100}]
 
 
-def test_a_split_that_others_left_incomplete_says_so():
+def test_a_split_that_others_left_incomplete_is_reported():
     (split,) = group_splits([row(1, "a", 80, active=True)])
     assert split.total_pct == 80
 
@@ -87,7 +87,7 @@ def test_a_canary_leaves_the_rest_to_the_active_runs_as_they_shared_it(active, s
 
 
 @pytest.mark.parametrize("canary_pct", [1, 7, 33, 50])
-def test_shares_beside_a_canary_are_whole_and_sum_to_100(canary_pct):
+def test_shares_next_to_a_canary_are_whole_and_sum_to_100(canary_pct):
     active = {f"r{number}": share for number, share in enumerate((1, 1, 2, 3, 30, 63))}
     split = with_share(active, run_id="new", pct=canary_pct)
     assert sum(split.values()) == 100 and split["new"] == canary_pct
@@ -103,7 +103,7 @@ def test_a_split_is_read_from_text_json_and_mapping(given):
 
 
 @pytest.mark.parametrize("given", ["a", "a=80 a=20", "a=x", "{a: 80}", '{"a": 80', '{"a": 40, "a": 100}'])
-def test_what_is_no_split_is_refused_with_an_example(given):
+def test_an_invalid_split_is_refused_with_an_example(given):
     with pytest.raises(DeploymentError, match="write for example 20260203_150000=80"):
         read_split(given)
 

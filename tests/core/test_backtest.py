@@ -55,7 +55,7 @@ def test_a_wrong_level_moves_the_answer_much_less_than_its_error():
         assert wrong.find(name).new == pytest.approx(good.find(name).new, rel=0.002)
 
 
-def test_a_raise_that_wins_more_is_told_from_a_cut_that_wins_less():
+def test_a_raise_that_wins_more_is_distinguished_from_a_cut_that_wins_less():
     for factor, sign in ((1.1, 1), (0.9, -1)):
         world = simulate(3, bids=60_000, factors=(factor, factor))
         result = backtest(world)

@@ -82,7 +82,7 @@ def test_no_other_bids_reach_the_target_at_a_lower_price():
         assert (frame["requests"] * other * win_rate(frame, other)).sum() > spend
 
 
-def test_where_margin_and_win_rate_conflict_the_margin_wins_and_says_so():
+def test_where_margin_and_win_rate_conflict_the_margin_wins_and_is_named():
     policy = replace(POLICY, value_trust=1.0, target_margin=0.7, target_win_rate=0.9)
     result = plan(segments(), policy)
     assert result.table["suggested_bid_cpm"].max() <= 6.0
@@ -160,7 +160,7 @@ def test_a_segment_whose_slope_is_not_known_keeps_its_bid_with_jitter():
 
 
 @pytest.mark.parametrize("target", [0.02, 0.3, 0.95])
-def test_a_first_run_that_knows_no_slope_holds_every_bid_within_the_step_whatever_the_target(target):
+def test_a_first_run_that_knows_no_slope_holds_every_bid_within_the_step_for_any_target(target):
     frame = segments(is_held=True, step_from_cpm=8.0, trust_low_cpm=8.5, trust_high_cpm=9.0)
     table = plan(frame, replace(POLICY, target_win_rate=target, jitter_sd=0.1)).table
     assert set(table["reason"]) == {"held"}
@@ -189,7 +189,7 @@ def test_the_plan_of_a_held_bid_is_the_mean_of_its_jitter_where_a_bound_cuts_one
     assert table["suggested_bid_cpm"].mean() == pytest.approx(table["planned_bid_cpm"].iloc[0], rel=0.002)
 
 
-def test_a_bid_that_rests_on_others_evidence_says_so():
+def test_a_bid_that_rests_on_others_evidence_is_marked():
     table = plan(segments(own_share=np.where(np.arange(200) % 2, 0.1, 0.9))).table
     assert set(table["reason"][1::2]) == {"shrinkage"} and set(table["reason"][::2]) == {"target"}
 
@@ -265,7 +265,7 @@ WORLDS = {
 
 @settings(max_examples=80, deadline=None)
 @given(**WORLDS)
-def test_whatever_the_policy_served_bids_are_whole_cents_within_hard_bounds_and_the_daily_step(
+def test_for_any_policy_served_bids_are_whole_cents_within_hard_bounds_and_the_daily_step(
     seed, target, margin, cap, scope, floors, trusted, step, jitter, bold, second_price, round_share
 ):
     rng = np.random.default_rng(seed)

@@ -20,7 +20,7 @@ def test_auc_of_cells_equals_auc_of_rows():
     assert weighted_auc(predicted, successes=successes, trials=trials) == pytest.approx(roc_auc_score(labels, rows))
 
 
-def test_there_is_no_auc_where_all_ended_alike():
+def test_there_is_no_auc_if_all_outcomes_are_equal():
     assert weighted_auc(np.array([0.5]), successes=np.array([3]), trials=np.array([3])) is None
 
 

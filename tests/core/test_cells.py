@@ -36,7 +36,7 @@ def test_nulls_are_a_group_of_their_own_and_come_back_as_none():
 
 @pytest.mark.parametrize(
     ("column", "value", "message"),
-    [("wins", 2, "wins outside 0..bids"), ("bids", 0, "bids below 1"), ("bid_cpm_sum", -1.0, "no positive number")],
+    [("wins", 2, "wins outside 0..bids"), ("bids", 0, "bids below 1"), ("bid_cpm_sum", -1.0, "not a positive number")],
 )
 def test_impossible_cells_are_refused_and_counted(column, value, message):
     raw = logistic_cells(1, bids=100)
@@ -77,7 +77,7 @@ def test_a_short_window_has_a_dozen_blocks_or_more_and_a_long_one_its_days(days,
 @pytest.mark.parametrize(
     ("share_won", "what", "advice"),
     [
-        (1, "all 2,400 bids of the train days", "check that BIDS holds the lost bids"),
+        (1, "all 2,400 bids of the train days", "check that BIDS has the lost bids"),
         (0, "none of the", "check that VIEWS"),
     ],
 )

@@ -70,7 +70,7 @@ def test_a_curve_that_only_turned_at_the_earlier_bid_is_a_change_of_the_slope():
     assert moved_parts(before, unbounded(turned)) == {"slope"}
 
 
-def test_the_same_curve_measured_at_another_reference_bid_is_no_change():
+def test_the_same_curve_measured_at_another_reference_bid_is_not_a_change():
     segments = segment_table()
     shifted = segments.assign(level=segments["level"] + segments["slope"] * np.log(11.0 / 8.0))
     assert moved_parts(unbounded(segments), unbounded(shifted, reference_cpm=11.0)) == set()

@@ -40,7 +40,7 @@ def test_a_run_value_wins_over_the_entity_and_the_entity_over_the_default():
     assert config.sources == {"target_win_rate": "run", "max_bid_cpm": "entity", "floor_available": "default"}
 
 
-def test_a_run_value_that_equals_the_entitys_is_no_override():
+def test_a_run_value_that_equals_the_entitys_is_not_an_override():
     config = merge(RATE, entity={"target_win_rate": "0.4"}, run={"target_win_rate": 0.4})
     assert config.sources["target_win_rate"] == "entity"
 

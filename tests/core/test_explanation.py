@@ -108,7 +108,7 @@ def test_the_reason_is_the_last_step_that_moved_the_bid(policy, table):
             assert moving == []
 
 
-def test_every_reason_is_met_by_these_policies_and_told_in_its_own_words():
+def test_every_reason_is_met_by_these_policies_and_shown_in_its_own_words():
     runs = [explained(policy, table)[1] for policy in POLICIES for table in TABLES]
     texts = {explanation.reason: explanation.reason_text for explanations in runs for explanation in explanations}
     assert set(texts) == set(REASONS)
@@ -150,7 +150,7 @@ def test_a_bid_that_falls_by_degrees_is_not_called_the_best():
     assert all("is best where" in text and "by degrees" not in text for text in told[False])
 
 
-def test_a_small_segment_whose_bid_falls_says_so():
+def test_a_small_segment_whose_bid_falls_is_marked():
     told = tell_by_falling(price(falling_market(own_share=0.2), target_win_rate=0.2), "shrinkage")
     assert all("no bid against rivals pays" in text for text in told[True])
     assert not any("rivals" in text for text in told[False])
@@ -212,7 +212,7 @@ def held(**columns: Any) -> pd.DataFrame:
     return segment_table().assign(**{"is_held": True, "floor_cpm": np.nan, "value_cpm": np.nan} | columns)
 
 
-def test_a_held_bid_of_a_first_run_is_the_usual_one_and_says_so():
+def test_a_held_bid_of_a_first_run_is_the_usual_one_and_is_marked():
     segments = held(previous_bid_cpm=np.nan, kept_bid_cpm=np.nan, usual_bid_cpm=9.0, step_from_cpm=9.0)
     for explanation in explain_all(price(segments, target_win_rate=0.9)):
         assert (explanation.reason, explanation.planned_bid_cpm) == ("held", pytest.approx(9.0))
@@ -300,7 +300,7 @@ def test_an_unknown_key_names_the_nearest_keys_and_how_many_there_are():
         find_segment(bids, "ZZZZ", run_id="20260203_150000")
 
 
-def test_a_blocked_key_is_told_from_a_wrong_one():
+def test_a_blocked_key_is_distinguished_from_a_wrong_one():
     bids, key = price(segment_table()).bids.iloc[1:], "a0|r%200%7C"
     with pytest.raises(DataError, match=r"run x blocks segment 'a0\|r%200%7C': .* bid of 0.*; compare its floor, max_"):
         find_segment(bids, key, run_id="x", blocked={key})

@@ -84,7 +84,7 @@ def test_a_log_of_two_days_without_hours_chooses_nothing():
     assert select_features(log, candidates=FEATURES, limits=LIMITS).features == ("adspace",)
 
 
-def test_a_gain_too_small_to_matter_is_not_chosen_and_says_so(monkeypatch):
+def test_a_gain_too_small_to_matter_is_not_chosen_and_is_reported(monkeypatch):
     monkeypatch.setattr("optimizer.core.landscape.features.LEAST_SHARE_EXPLAINED", 0.5)
     selection = select_features(cells(1), candidates=FEATURES, limits=LIMITS)
     assert selection.features == ("adspace",)
@@ -105,7 +105,7 @@ def test_limits_keep_a_feature_out_and_say_so():
     assert "96 segments are more than max_segments=10" in {score.reason for score in selection.scores}
 
 
-def test_an_anchor_that_is_no_candidate_is_refused_with_the_choices():
+def test_an_anchor_that_is_not_a_candidate_is_refused_with_the_choices():
     with pytest.raises(
         DataError, match="anchor_feature='colour' is not a candidate feature; set it to one of adspace, noise, region"
     ):

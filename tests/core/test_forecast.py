@@ -208,7 +208,7 @@ def test_a_correction_never_exceeds_its_limit():
     assert correct_level(cells, {"a": EarlierForecast(0.3, 0.0)}) == MAX_CORRECTION
 
 
-def test_days_that_nobody_forecast_correct_nothing():
+def test_days_without_a_forecast_correct_nothing():
     cells = pd.DataFrame({"day": [DAY], "run_id": ["a"], "bids": [100_000], "wins": [95_000]})
     assert correct_level(cells, {}) == 0.0
     assert correct_level(cells, {"b": EarlierForecast(0.3, 0.0)}) == 0.0

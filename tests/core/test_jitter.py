@@ -73,7 +73,7 @@ def failed(cells: pd.DataFrame) -> set[str]:
     return {test.name for test in variation.failed}
 
 
-def test_random_variation_passes_every_test_and_tells_the_slope():
+def test_random_variation_passes_every_test_and_identifies_the_slope():
     found = [learn(world(seed, jitter=noise(seed, 0.1))) for seed in range(20)]
     assert sum(variation.source == "logged" for variation in found) >= 19
     assert sum(abs(variation.slope.value - SLOPE) <= 2 * variation.slope.error for variation in found) >= 17
@@ -158,7 +158,7 @@ def test_own_jitter_and_logged_variation_that_agree_are_pooled():
     assert len(randomised_rows(cells)) == len(cells)
 
 
-def test_own_jitter_tells_more_than_jitter_whose_plan_was_estimated():
+def test_own_jitter_identifies_more_than_jitter_whose_plan_was_estimated():
     """With few days a segment, most of a jitter is in its segment's mean, which is known only of one's own."""
     errors = []
     for is_own in (True, False):
@@ -187,7 +187,7 @@ def test_a_column_of_random_values_changes_nothing(values):
     pd.testing.assert_frame_equal(with_noise[0], without[0])
 
 
-def test_a_feature_that_set_the_bids_by_half_a_percent_is_no_part_of_their_key():
+def test_a_feature_that_set_the_bids_by_half_a_percent_is_not_part_of_their_key():
     cells = world(2, jitter=np.broadcast_to(0.005 * np.arange(REGIONS)[None, :, None], SHAPE))
     assert find_bid_key(cells.assign(log_base=np.log(8.0)), FEATURES) == ()
     assert find_bid_key(cells, FEATURES) == ("adspace", "region")

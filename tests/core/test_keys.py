@@ -34,5 +34,5 @@ def test_a_key_breaks_neither_csv_nor_memcached(values):
     assert file.getvalue() == f"{key},1.00\r\n"
 
 
-def test_an_absent_value_is_no_real_one():
+def test_an_absent_value_is_not_a_real_one():
     assert segment_key([None, "", "%EMPTY"]) == f"{EMPTY}|{EMPTY}|%25EMPTY"

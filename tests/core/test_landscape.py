@@ -84,7 +84,7 @@ def test_a_second_price_win_costs_the_mean_price_of_the_rivals_below_the_bid():
 
 
 @pytest.mark.parametrize("slope", [0.0, -1.0, float("nan")])
-def test_a_curve_that_does_not_rise_is_no_landscape(slope):
+def test_a_curve_that_does_not_rise_is_not_a_landscape(slope):
     with pytest.raises(ValueError, match="must be positive"):
         LANDSCAPE.best_response(np.zeros(1), np.array([slope]), np.ones(1))
     with pytest.raises(ValueError, match="must be positive"):

@@ -70,7 +70,7 @@ def test_a_figure_that_is_far_below_its_forecast_is_worse(figure: str, value: fl
     assert "short by more than 10" in found[0].reason and "expected" in found[0].reason
 
 
-def test_a_run_that_wins_nothing_at_all_is_worse_and_what_hangs_on_wins_is_not_told():
+def test_a_run_that_wins_nothing_at_all_is_below_target_and_figures_that_need_wins_are_left_out():
     found = judged(win_rate=0.0)
     assert {name: finding.verdict for name, finding in found.items()} == {
         "win_rate": "below target",
@@ -81,7 +81,7 @@ def test_a_run_that_wins_nothing_at_all_is_worse_and_what_hangs_on_wins_is_not_t
 
 
 @pytest.mark.parametrize("days", [0, 1, 2])
-def test_too_few_days_are_too_early_whatever_they_show(days: int):
+def test_too_few_days_are_inconclusive_whatever_they_show(days: int):
     found = judged(days, win_rate=0.01)
     assert {finding.verdict for finding in found.values()} == {"inconclusive"}
     assert found["win_rate"].reason.endswith(f"{days} of 3 days")
@@ -93,7 +93,7 @@ def test_a_single_day_has_figures_and_no_interval():
     assert 0.2 < live.value < 0.4 and (live.low, live.high) == (None, None)
 
 
-def test_few_clicks_are_too_early_and_keep_nobody_from_holding():
+def test_few_clicks_are_too_early_and_do_not_prevent_on_target():
     assert judged()["ctr"].verdict == "on target"
     thin = against_forecast(
         totals(market(5, seed=0), seed=0, bids=2_000, ctr=0.001),
@@ -131,7 +131,7 @@ def test_half_the_wins_of_the_control_is_worse_with_the_difference_and_its_inter
     assert won.difference.low < won.live.value - won.control < won.difference.high < -0.1
 
 
-def test_pairing_days_tells_more_than_either_run_alone():
+def test_pairing_days_identifies_more_than_either_run_alone():
     def width(found: Finding) -> float:
         return found.shortfall.high - found.shortfall.low
 
@@ -146,7 +146,7 @@ def test_a_run_that_said_it_would_pay_more_for_more_wins_is_not_worse_for_it():
     assert overall(beside(forecast=FORECAST, win_rate=0.36, cpm=16.0)) == "below target"
 
 
-def test_a_control_that_wins_nothing_is_no_measure():
+def test_a_control_that_wins_nothing_is_not_a_measure():
     factors = market(5, seed=0)
     own, control = totals(factors, seed=0), totals(factors, seed=0, win_rate=0.0)
     found = against_control(own, control, forecast=FORECAST, control_forecast=FORECAST, limits=LIMITS)

@@ -85,12 +85,12 @@ def test_a_log_in_which_jitter_meets_a_step_has_no_slope_to_bid_by():
     assert found is None or not found.is_identified
 
 
-def test_a_curve_as_steep_as_a_step_is_not_identified_however_surely_it_is_known():
+def test_a_curve_as_steep_as_a_step_is_not_identified_however_small_its_error():
     assert judge_slope(9.0, 0.1).is_identified
     assert not judge_slope(11.0, 0.1).is_identified
 
 
-def test_a_fit_beside_a_score_that_tells_wins_from_losses_ends_though_no_bid_may_win_for_sure():
+def test_a_fit_next_to_a_score_that_separates_wins_from_losses_ends_though_no_bid_may_win_for_sure():
     """As where a feature knows the outcome, and a curve has a ceiling: steps of the scoring overshoot for ever."""
     won = np.tile([1.0, 0.0], 200)
     bids = np.random.default_rng(0).integers(1, 400, 400).astype(float)

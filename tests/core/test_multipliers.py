@@ -8,7 +8,7 @@ from optimizer.core.pricing.multipliers import (
     MULTIPLIER_COLUMNS,
     NPI_BOUNDS,
     BidResponse,
-    Bounds,
+    MultiplierBounds,
     bid_response,
     domain_multipliers,
     fit_gamma_prior,
@@ -99,7 +99,7 @@ def test_a_few_clicks_do_not_make_npis_different():
     assert set(table["multiplier"]) == {1.0}
 
 
-def test_nobody_identified_gives_an_empty_table():
+def test_no_identified_professional_gives_an_empty_table():
     empty = pd.DataFrame(
         {
             "npi": pd.Series(dtype=str),
@@ -171,12 +171,12 @@ def test_an_unknown_slope_moves_nothing_and_a_second_price_follows_the_worth_alo
 
 def test_clipping_keeps_the_mean_at_one():
     raw, requests = np.array([0.01, 1.0, 50.0]), np.array([10.0, 100.0, 5.0])
-    multiplier = normalise(raw, requests=requests, bounds=Bounds(0.7, 3.0))
+    multiplier = normalise(raw, requests=requests, bounds=MultiplierBounds(0.7, 3.0))
     assert np.average(multiplier, weights=requests) == pytest.approx(1.0)
     assert multiplier.min() >= 0.7 and multiplier.max() <= 3.0
 
 
-def test_the_link_tells_what_new_multipliers_win_where_old_ones_followed_the_rivals():
+def test_the_link_shows_what_new_multipliers_win_where_old_ones_followed_the_rivals():
     rng = np.random.default_rng(8)
     effect = rng.normal(0, 0.35, 300)  # log price of rivals on each domain; old multipliers followed it fully
     new = np.exp(0.4 * effect + rng.normal(0, 0.1, 300))

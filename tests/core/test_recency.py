@@ -32,7 +32,7 @@ def test_a_market_that_stands_still_keeps_the_usual_half_life():
     assert all(0 < choice.gain < LEAST_GAIN for choice in chosen)
 
 
-def test_segments_that_wander_fast_are_told_by_their_latest_days():
+def test_segments_that_wander_fast_are_estimated_from_their_latest_days():
     chosen = [choose_half_life(log(seed, wander=0.25)) for seed in range(5)]
     assert {choice.days for choice in chosen} == {min(OTHER_HALF_LIVES_DAYS)}
     assert all(choice.gain > choice.gain_lower > LEAST_GAIN for choice in chosen)

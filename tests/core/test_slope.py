@@ -142,7 +142,7 @@ def test_a_group_without_weight_has_the_mean_zero():
     ]
 
 
-def test_one_segment_alone_tells_no_slope_apart_from_its_days():
+def test_one_segment_alone_identifies_no_slope_beyond_its_days():
     cells, moves, segment, _, level = jittered([2.0], segments=1, days=20, bids=5_000)
     slope = fit_jitter(cells, moves=moves, segment=segment, score=level).slope
     assert not slope.is_identified

@@ -46,6 +46,6 @@ def test_nothing_moved_is_zero_and_a_shift_is_its_logarithm():
     assert stability_index(old, 1.1 * old, weights=requests) == pytest.approx(np.log(1.1))
 
 
-def test_a_fallback_that_moves_by_a_cent_is_no_change():
+def test_a_fallback_that_moves_by_a_cent_is_not_a_change():
     old = np.full(1_000, 10.88)
     assert stability_index(old, old + 0.01, weights=np.ones(1_000)) < 0.001

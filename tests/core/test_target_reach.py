@@ -71,7 +71,7 @@ def test_what_can_be_reached_is_the_win_rate_at_cap_or_margin_with_the_share_tha
     assert by_margin.limiting_shares["margin"] == 1
 
 
-def test_where_bids_are_held_nobody_knows_what_can_be_reached_and_learning_goes_on():
+def test_if_bids_are_held_it_is_unknown_what_can_be_reached_and_learning_goes_on():
     held = reach_of(bid_table(reason="held"), target_win_rate=0.8)
     assert held.reachable_win_rate is None and held.limiting_shares["held"] == 1
     assert held.is_on_its_way

@@ -27,7 +27,7 @@ def test_a_check_that_holds_leaves_the_run_passed_and_is_named_first():
     assert verdict.warnings[0].startswith("calibration_error is 0.2")
 
 
-def test_a_figure_that_is_no_number_never_passes():
+def test_a_figure_that_is_not_a_number_never_passes():
     assert not check(float("nan")).is_passed
     assert not check(float("nan"), relation=">=").is_passed
 

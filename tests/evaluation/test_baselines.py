@@ -58,7 +58,7 @@ def test_one_global_bid_reaches_the_target_over_all_and_not_in_each_segment(cell
     [(isotonic_per_segment, 0.12), (lightgbm_alone, 0.06), (one_hot_logit, 0.02)],
     ids=lambda value: getattr(value, "__name__", None),
 )
-def test_a_baseline_is_near_the_target_in_every_segment_where_bids_followed_nobody(cells, baseline, error):
+def test_a_baseline_is_near_the_target_in_every_segment_if_bids_followed_no_rival(cells, baseline, error):
     suggestion = baseline(cells, target_win_rate=TARGET, features=FEATURES)
     assert suggestion.scope == "segment"
     assert len(suggestion.table.bids) == 96
@@ -67,7 +67,7 @@ def test_a_baseline_is_near_the_target_in_every_segment_where_bids_followed_nobo
     assert np.abs(expected_win_rate(suggestion) - TARGET)[inside].mean() < error
 
 
-def test_the_logits_own_curve_is_the_truth_where_bids_followed_nobody(cells):
+def test_the_logits_own_curve_is_the_truth_if_bids_followed_no_rival(cells):
     suggestion = one_hot_logit(cells, target_win_rate=TARGET, features=FEATURES)
     keys = np.array(list(suggestion.table.bids), dtype=object)
     levels = true_level(pd.DataFrame([split_key(key) for key in keys], columns=list(FEATURES)))

@@ -44,7 +44,7 @@ def test_flat_bids_are_held():
     assert trial.is_refused == 1.0
 
 
-def test_a_second_price_log_tells_its_landscape_without_jitter():
+def test_a_second_price_log_shows_its_landscape_without_jitter():
     (trial,) = Job("second price", 1, BIDS).run()
     assert abs(trial.gap) <= 0.06 and trial.landscape_error <= 0.05
 

@@ -40,7 +40,7 @@ def test_a_world_in_which_the_target_can_be_reached_is_judged_by_it(base):
     assert not {"forecast_gap", "margin_broken"} & lines(base)
 
 
-def test_a_world_that_tells_no_slope_is_judged_by_what_was_said(held):
+def test_a_world_without_an_identified_slope_is_judged_by_the_report(held):
     assert "said_right" in lines(held)
     assert not {"gap", "cpm_over_flat", "cpm_over_ideal", "loop_gap"} & lines(held)
 

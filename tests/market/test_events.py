@@ -15,7 +15,7 @@ from lab.market.data_quality import NULL_TOKENS, TYPICAL_DIRT, Dirt
 from lab.market.epochs import Epoch, standard_epochs
 from lab.market.events import generate_events, serve
 from lab.market.outcome import expect_outcome
-from lab.market.policies import BidTable, FlatPolicy, Prices, VisiblePolicy
+from lab.market.policies import BidTablePolicy, FlatPolicy, Prices, VisiblePolicy
 from lab.market.presets import PRESETS
 from lab.market.scenarios import with_scenario
 from lab.market.tables import BIDS_SCHEMA, CLICKS_SCHEMA, VIEWS_SCHEMA, Events
@@ -222,7 +222,7 @@ def test_a_world_of_flat_bids_has_one_price():
 def test_a_bid_table_is_served_by_key_with_multipliers_and_fallback(world: World):
     requests = draw_requests(world, start_day=START_DAY + timedelta(days=40), days=1, count=20_000)
     domain, npi = world.domains.names[0], world.visitors.npis[int(requests.npi.max())]
-    table = BidTable(
+    table = BidTablePolicy(
         bids={"New York/ios": 20.0, "Texas/android": 5.0},
         features=("geo_region_name", "os_code"),
         fallback_bid_cpm=9.0,
@@ -243,7 +243,7 @@ def test_a_bid_table_is_served_by_key_with_multipliers_and_fallback(world: World
 
 def test_a_table_without_fallback_bids_only_on_its_keys(world: World):
     requests = draw_requests(world, start_day=START_DAY, days=1, count=20_000)
-    table = BidTable(bids={"Ohio": 500.0}, features=("geo_region_name",), fallback_bid_cpm=None)
+    table = BidTablePolicy(bids={"Ohio": 500.0}, features=("geo_region_name",), fallback_bid_cpm=None)
     events = serve(world, requests, policy=table)
     assert set(events.bids["geo_region_name"].to_pylist()) == {"Ohio"}
     assert len(events.views) / len(events.bids) == pytest.approx(0.97, abs=0.02)

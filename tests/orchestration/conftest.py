@@ -3,14 +3,15 @@
 from collections.abc import Iterator
 
 import pytest
-from orchestration.driving import finish, trigger
+from orchestration.driving import dag_of, finish, trigger
 from pipeline.requests import prepare
 from servers.browser import chromium
-from sqlalchemy import Engine
+from sqlalchemy import Engine, insert, select
 
 from lab.stack import SYSTEMS, LocalStack, demo
 from optimizer.clients.airflow_api import AirflowApi
-from optimizer.control_plane.engine import open_engine
+from optimizer.control_plane import tables
+from optimizer.control_plane.engine import open_engine, transaction
 
 __all__ = ["chromium"]
 
@@ -37,7 +38,16 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
 
 @pytest.fixture(scope="session")
 def engine(stack: LocalStack) -> Engine:
-    return demo.prepare_control_plane(stack)
+    """Return the control plane; drugs_hcp has a control, the other entities have none."""
+    engine = demo.prepare_control_plane(stack)
+    with transaction(engine) as connection:
+        others = select(tables.entities.c.entity_id).where(tables.entities.c.entity_code != "drugs_hcp")
+        rows = [
+            {"entity_id": entity_id, "config_key": "control_pct", "config_value": "0"}
+            for entity_id in connection.scalars(others)
+        ]
+        connection.execute(insert(tables.entity_configs), rows)
+    return engine
 
 
 @pytest.fixture(scope="session")
@@ -45,6 +55,9 @@ def first_runs(stack: LocalStack) -> dict[str, str]:
     """One run of each of two entities, started together: {entity_code: dag_run_id}."""
     with stack.connect_airflow() as airflow:
         started = {entity: trigger(airflow, entity) for entity in ("drugs_hcp", "drugs_com")}
+        for entity, run in started.items():  # a first run asks a person, who is the follower here
+            for _ in demo.follow_run(stack, dag_id=dag_of(entity), dag_run_id=run):
+                pass
         ended = {entity: finish(airflow, entity, run) for entity, run in started.items()}
     assert ended == dict.fromkeys(started, "success")
     return started

@@ -38,7 +38,7 @@ def test_a_silent_control_plane_without_a_snapshot_is_an_error_and_not_no_entiti
 
 
 @pytest.mark.parametrize("error", [KeyError("no such connection"), OSError("the secrets backend is away")])
-def test_whatever_keeps_the_entities_from_being_read_leaves_every_entity(path, caplog, error):
+def test_any_error_while_reading_the_entities_leaves_every_entity(path, caplog, error):
     def fail():
         raise error
 
@@ -68,7 +68,7 @@ def test_an_entity_that_was_removed_is_gone(path):
     assert read_last_good(path) == [define("drugs_com")]
 
 
-def test_an_unreadable_snapshot_is_made_anew(path):
+def test_an_unreadable_snapshot_is_written_again(path):
     path.parent.mkdir()
     path.write_text("half a sna")
     assert load_definitions(lambda: ([define()], []), path=path) == [define()]

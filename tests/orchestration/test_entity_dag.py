@@ -172,7 +172,7 @@ def test_two_parses_give_the_same_dag(tmp_path):
     assert first == second
 
 
-def test_a_request_that_nobody_answers_or_a_person_rejects_skips_the_task_and_says_what_stays():
+def test_a_request_that_is_rejected_or_not_answered_skips_the_task_and_says_what_stays():
     code = (
         "from datetime import timedelta\n"
         "from airflow.sdk.exceptions import AirflowSkipException\n"
@@ -193,6 +193,6 @@ def test_a_request_that_nobody_answers_or_a_person_rejects_skips_the_task_and_sa
     rest = "what was live stays. `optimizer deploy drugs_hcp R=100` gives it the traffic by hand"
     assert done.stdout.splitlines()[-3:] == [
         "['Reject'] 1:00:00",
-        f"entity drugs_hcp: run R does not go live: nobody answered in time; {rest}",
+        f"entity drugs_hcp: run R does not go live: it was not answered in time; {rest}",
         f"entity drugs_hcp: run R does not go live: anna rejected it; {rest}",
     ]

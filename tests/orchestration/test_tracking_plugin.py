@@ -27,7 +27,7 @@ def test_the_api_server_serves_tracking_on_the_migrated_database(http):
     assert (health.status_code, health.json()) == (200, {"status": "ok", "revision": head_revision()})
 
 
-def test_an_airflow_user_writes_and_reads_with_the_login_and_nobody_without(http, token):
+def test_an_airflow_user_writes_and_reads_with_the_login_and_not_without(http, token):
     bearer = {"Authorization": f"Bearer {token}"}
     made = http.post(f"{TRACKING_PREFIX}/runs", json=RUN, headers=bearer)
     assert made.status_code == 201, made.text

@@ -15,6 +15,7 @@ from optimizer.artifacts.manifest import read_manifest, read_verified
 from optimizer.artifacts.store import ObjectStore
 from optimizer.control_plane import deployments, registry, runs, tables
 from optimizer.control_plane.engine import transaction
+from optimizer.control_plane.splits import percents_of
 from optimizer.errors import ConfigError
 from optimizer.names import PENDING_RUNS_DAG
 
@@ -40,7 +41,8 @@ def test_two_entities_run_at_once_and_neither_touches_the_other(airflow, engine,
         spans.append((tasks["snapshot_config"].start, tasks["close_run"].end))
         row = row_of(engine, entity, dag_run_id)
         assert (row.status, row.validation_status, row.error_message) == ("completed", "passed", None)
-        assert [(d.run_id, d.traffic_pct) for d in deployments.read_active(engine, entity)] == [(row.run_id, 100)]
+        split = {row.run_id: 95, f"control_{row.run_id}": 5} if entity == "drugs_hcp" else {row.run_id: 100}
+        assert percents_of(deployments.read_active(engine, entity)) == split
         manifest = read_manifest(store, row.s3_output_path)
         assert (manifest.run_id, manifest.entity_code) == (row.run_id, entity)
         for item in manifest.objects:
@@ -54,7 +56,7 @@ def test_two_entities_run_at_once_and_neither_touches_the_other(airflow, engine,
     assert spans[0][0] < spans[1][1] and spans[1][0] < spans[0][1], "the runs did not overlap"
 
 
-def test_every_run_stands_in_the_tracking_of_the_same_stack(engine, stack, first_runs):
+def test_every_run_is_in_the_tracking_of_the_same_stack(engine, stack, first_runs):
     variables = stack.environment()
     names = ("OPTIMIZER_TRACKING_API_URL", "OPTIMIZER_TRACKING_KEY", "OPTIMIZER_TRACKING_QUEUE")
     address, key, queue = (variables[name] for name in names)
@@ -111,7 +113,7 @@ def test_a_wrong_entity_value_fails_the_run_at_once_with_key_value_and_bound(air
 def test_a_task_that_found_the_warehouse_away_tries_again_and_its_run_goes_on(airflow, engine, stack):
     stack.stop("warehouse")
     try:
-        dag_run_id = trigger(airflow, "nativo_consumer")
+        dag_run_id = trigger(airflow, "nativo_consumer", promotion="none")
         deadline = time.monotonic() + 120
         while (extract := tasks_of(airflow, "nativo_consumer", dag_run_id).get("extract")) is None or (
             extract.state != "up_for_retry"
@@ -129,7 +131,7 @@ def test_a_task_that_found_the_warehouse_away_tries_again_and_its_run_goes_on(ai
     assert row_count(engine, dag_run_id) == 1
 
 
-def test_a_silent_run_that_airflow_does_not_know_is_failed_and_one_that_works_is_left_until_a_person_fails_it(
+def test_a_silent_run_that_airflow_does_not_know_is_failed_and_one_that_works_is_left_until_a_user_fails_it(
     airflow, engine
 ):
     dag_run_id = trigger(airflow, "nativo_consumer")

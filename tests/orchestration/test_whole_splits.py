@@ -10,8 +10,8 @@ import pytest
 from orchestration.driving import RUN_TIMEOUT_S, dag_of, finish, row_of, run_dag, tasks_of, trigger
 from sqlalchemy import Engine, update
 
-from lab.stack import LocalStack
-from optimizer.clients.airflow_api import AirflowApi, TaskState
+from lab.stack import LocalStack, approvals
+from optimizer.clients.airflow_api import AirflowApi
 from optimizer.control_plane import deployments, registry, runs, tables
 from optimizer.control_plane.engine import transaction
 from optimizer.control_plane.entities import read_definition
@@ -25,34 +25,17 @@ def active(engine: Engine) -> dict[str, int]:
 
 
 def wait_for_request(airflow: AirflowApi, stack: LocalStack, dag_run_id: str) -> dict[str, Any]:
-    """Return Airflow's human-in-the-loop request of the run, once its task waits and the scheduler knows it.
-
-    The scheduler hears of a waiting task twice: the task's state changes, and a little later its process ends. Airflow
-    3.3 takes that end for the death of a task that was answered in between and queued anew: it forgets the answer and
-    tries the task once more (apache/airflow#67287, #72716). A person is never that quick.
-    """
+    """Return Airflow's human-in-the-loop request of the run, once its task waits and the scheduler knows it."""
+    target = {"dag_id": dag_of(ENTITY), "dag_run_id": dag_run_id}
     deadline = time.monotonic() + RUN_TIMEOUT_S
-    while not is_waiting(approve := tasks_of(airflow, ENTITY, dag_run_id).get("approve"), stack, dag_run_id):
+    while not approvals.is_waiting(approve := tasks_of(airflow, ENTITY, dag_run_id).get("approve"), stack, **target):
         assert time.monotonic() < deadline and (approve is None or approve.state not in ("failed", "skipped")), approve
         time.sleep(0.5)
-    return airflow.request("GET", request_path(dag_run_id))
-
-
-def is_waiting(approve: TaskState | None, stack: LocalStack, dag_run_id: str) -> bool:
-    """Return whether the task waits for a person and the scheduler has heard that its process ended."""
-    if approve is None or approve.state != "awaiting_input":
-        return False
-    ended = f"TaskInstance Finished: dag_id={dag_of(ENTITY)}, task_id=approve, run_id={dag_run_id}, "
-    lines = [line for line in stack.home.log("airflow-scheduler").read_text().splitlines() if ended in line]
-    return any("state=awaiting_input, " in line and f"try_number={approve.try_number}, " in line for line in lines)
+    return approvals.read_request(airflow, **target)
 
 
 def answer(airflow: AirflowApi, dag_run_id: str, option: str) -> None:
-    airflow.request("PATCH", request_path(dag_run_id), json={"chosen_options": [option]})
-
-
-def request_path(dag_run_id: str) -> str:
-    return f"/dags/{dag_of(ENTITY)}/dagRuns/{dag_run_id}/taskInstances/approve/-1/hitlDetails"
+    approvals.answer(airflow, option, dag_id=dag_of(ENTITY), dag_run_id=dag_run_id)
 
 
 def log_of(airflow: AirflowApi, dag_id: str, dag_run_id: str, task_id: str) -> str:
@@ -80,7 +63,7 @@ def approved_run_id(engine: Engine, waiting: tuple[str, dict[str, Any]]) -> str:
     return row_of(engine, ENTITY, waiting[0]).run_id
 
 
-def test_a_run_waits_for_a_person_who_sees_its_numbers_beside_the_active_runs(
+def test_a_run_waits_for_approval_and_shows_its_numbers_next_to_the_active_runs(
     engine: Engine, waiting: tuple[str, dict[str, Any]], first_run_id: str, approved_run_id: str
 ):
     request, row = waiting[1], runs.read_run(engine, approved_run_id)

@@ -61,7 +61,7 @@ def new_pipeline(
     """Return what makes a pipeline on a new control plane, or on a copy of another's; outputs go to a new prefix."""
     client = systems.connect_objects()
 
-    def make(copy_of: Pipeline | None = None) -> Pipeline:
+    def make(copy_of: Pipeline | None = None, *, has_control: bool = False) -> Pipeline:
         path = tmp_path_factory.mktemp("control_plane") / "control_plane.db"
         if copy_of is not None:
             with closing(sqlite3.connect(str(copy_of.systems.engine.url.database))) as database:
@@ -71,6 +71,8 @@ def new_pipeline(
             migrate(engine)
             load_catalogue(engine)
         pipeline = Pipeline(Systems(engine, ObjectStore(client), connect))
+        if copy_of is None and not has_control:
+            pipeline.set_value("control_pct", "0")
         pipeline.move_outputs_to(f"s3://{BUCKET}/{next(_numbers)}/")
         return pipeline
 
@@ -113,7 +115,7 @@ def first_run(new_pipeline: Callable[..., Pipeline]) -> FinishedRun:
     try:
         pipeline = new_pipeline()
         handle = pipeline.complete()
-        promotion = pipeline.promote(handle)
+        promotion = pipeline.promote(handle, approved_by="anna")
     finally:
         root.removeHandler(records)
         root.setLevel(level)

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 from functools import partial
 from typing import Any
 
-from sqlalchemy import update
+from sqlalchemy import insert, select, update
 
 from optimizer.control_plane import runs, tables
 from optimizer.control_plane.audit import system
@@ -70,8 +70,15 @@ class Pipeline:
         step = partial(steps[name], run, systems=self.systems)
         return guarded(run, step, name=name, systems=self.systems, now=now)
 
-    def promote(self, run: RunHandle, *, now: datetime = NOW) -> dict[str, Any]:
-        return promote(run, systems=self.systems, author=system("test"), now=now)
+    def promote(self, run: RunHandle, *, now: datetime = NOW, approved_by: str | None = None) -> dict[str, Any]:
+        return promote(run, systems=self.systems, author=system("test"), now=now, approved_by=approved_by)
+
+    def set_value(self, key: str, value: str) -> None:
+        """Set a config value of the entity."""
+        with transaction(self.systems.engine) as connection:
+            of_entity = select(tables.entities.c.entity_id).where(tables.entities.c.entity_code == ENTITY)
+            row = {"entity_id": connection.scalar(of_entity), "config_key": key, "config_value": value}
+            connection.execute(insert(tables.entity_configs).values(row))
 
     def close(self, dag_run_id: str = "first", *, failed_tasks: tuple[str, ...] = ()) -> dict[str, Any]:
         return close_run.close_run(

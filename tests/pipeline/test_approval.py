@@ -55,7 +55,7 @@ def test_the_request_shows_the_runs_numbers_the_active_runs_and_the_change(
     assert "not answered within 3 hours, it does not go live, and what is live stays" in request.body
 
 
-def test_the_first_run_of_an_entity_is_asked_for_without_a_comparison(
+def test_the_first_run_of_an_entity_is_requested_without_a_comparison(
     after_first_run: Pipeline, first_run: FinishedRun
 ):
     run = finish(after_first_run, first_run, promotion="approval")
@@ -69,9 +69,9 @@ def test_the_first_run_of_an_entity_is_asked_for_without_a_comparison(
 
 @pytest.mark.parametrize(
     ("promotion", "validation_status", "reason"),
-    [("auto", "passed", "promotion=auto: nobody has to confirm"), ("approval", "failed", "validation of run")],
+    [("auto", "passed", "promotion=auto: no approval needed"), ("approval", "failed", "validation of run")],
 )
-def test_nobody_is_asked_where_nothing_hangs_on_the_answer(
+def test_no_approval_is_requested_if_the_answer_would_not_matter(
     after_first_run: Pipeline, first_run: FinishedRun, promotion: str, validation_status: str, reason: str
 ):
     run = finish(after_first_run, first_run, promotion=promotion, validation_status=validation_status)
@@ -79,7 +79,7 @@ def test_nobody_is_asked_where_nothing_hangs_on_the_answer(
     assert isinstance(answer, str) and reason in answer
 
 
-def test_promotion_by_canary_tries_the_run_on_its_share_beside_the_active_one(
+def test_promotion_by_canary_tries_the_run_on_its_share_next_to_the_active_one(
     after_first_run: Pipeline, first_run: FinishedRun
 ):
     run = finish(after_first_run, first_run, promotion="canary")

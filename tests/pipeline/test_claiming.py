@@ -84,7 +84,7 @@ def test_the_printed_request_is_claimed_and_says_which_dag_run_to_start(engine: 
     assert abs((claimed.heartbeat_at - datetime.now(UTC)).total_seconds()) < 60
 
 
-def test_where_nothing_is_asked_for_nobody_waits(engine: Engine):
+def test_without_requests_no_time_is_spent_waiting(engine: Engine):
     assert claim(engine, wait=lambda seconds: pytest.fail("it waited")) == []
 
 
@@ -136,7 +136,7 @@ def test_claimers_that_look_at_the_same_moment_start_the_same_dag_runs(engine: E
     assert [row(engine, run_id).dag_run_id for run_id in run_ids] == [f"ui__{run_id}" for run_id in run_ids]
 
 
-def test_a_row_that_somebody_holds_is_passed_over_and_not_waited_for(engine: Engine, execute: Execute):
+def test_a_locked_row_is_skipped_and_not_waited_for(engine: Engine, execute: Execute):
     insert_printed(execute)
     with engine.connect() as holder:
         holder.exec_driver_sql(f"SELECT run_id FROM opt_runs WHERE run_id = '{RUN_ID}' FOR UPDATE")

@@ -87,7 +87,7 @@ def test_a_running_row_whose_dag_run_is_gone_is_found_at_once(engine: Engine, st
     assert look(engine, store, state="running") == []
 
 
-def test_a_run_that_is_just_being_closed_is_no_finding_and_later_it_is(engine: Engine, store: ObjectStore):
+def test_a_run_that_is_just_being_closed_is_not_a_finding_and_later_it_is(engine: Engine, store: ObjectStore):
     start_sample(engine, open_sample(engine, "ended").run_id)
     assert look(engine, store, state="failed", now=NOW) == []
     assert "ended failed and left the run running" in only(look(engine, store, state="failed"))[1]
@@ -99,11 +99,11 @@ def test_a_running_row_that_never_had_a_dag_run_is_found(engine: Engine, store: 
     assert found[:2] == ("run x", "running without a DAG run") and "`optimizer cancel x`" in found[2]
 
 
-def test_a_request_that_nobody_claims_is_found_once_it_waits_for_long(engine: Engine, store: ObjectStore):
+def test_a_request_that_is_not_claimed_in_time_is_found(engine: Engine, store: ObjectStore):
     row = f"('x', 1, {VERSION_ID}, 'pending', '{NOW:%Y-%m-%d %H:%M:%S}')"
     change(engine, f"INSERT INTO opt_runs (run_id, entity_id, version_id, status, created_at) VALUES {row}")
     assert look(engine, store, now=NOW) == []
-    assert only(look(engine, store)) == ("run x", "pending for 11 minutes, and nobody has claimed it", UNPAUSE)
+    assert only(look(engine, store)) == ("run x", "pending for 11 minutes, and not claimed", UNPAUSE)
 
 
 def test_a_completed_run_without_manifest_is_found_with_its_prefix(engine: Engine, store: ObjectStore):
@@ -112,7 +112,7 @@ def test_a_completed_run_without_manifest_is_found_with_its_prefix(engine: Engin
     change(engine, "UPDATE opt_runs SET s3_output_path = NULL")
     assert only(look(engine, store))[1] == "completed without s3_output_path"
     change(engine, "UPDATE opt_runs SET s3_output_path = 'somewhere'")
-    assert "'somewhere/manifest.json' is no s3:// address" in only(look(engine, store))[1]
+    assert "'somewhere/manifest.json' is not an s3:// address" in only(look(engine, store))[1]
 
 
 def test_a_split_that_does_not_sum_to_a_hundred_is_found_with_how_to_mend_it(engine: Engine, store: ObjectStore):

@@ -61,7 +61,7 @@ def test_a_run_whose_validation_failed_is_not_promoted_and_the_earlier_run_stays
 
 
 @pytest.mark.parametrize("promotion", ["none", "approval"])
-def test_without_automatic_promotion_a_person_deploys(
+def test_without_automatic_promotion_a_user_deploys(
     new_pipeline: Callable[..., Pipeline], promotion: str, first_run: FinishedRun
 ):
     pipeline = new_pipeline(copy_of=first_run.pipeline)

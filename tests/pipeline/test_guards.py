@@ -80,7 +80,7 @@ def test_an_error_leaves_the_row_when_a_later_try_succeeds(pipeline: Pipeline):
         pipeline.close(failed_tasks=("train_models",))
 
 
-def test_a_time_out_is_noted_though_it_is_no_exception(pipeline: Pipeline):
+def test_a_time_out_is_noted_though_it_is_not_an_exception(pipeline: Pipeline):
     class TaskTimeout(BaseException):
         pass
 

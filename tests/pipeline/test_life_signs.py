@@ -91,7 +91,7 @@ def test_a_working_step_moves_its_runs_heartbeat(engine: Engine, run: Run):
     assert work(engine, run, step) == {"done": True}
 
 
-def test_a_step_is_interrupted_where_somebody_cancels_its_run(engine: Engine, run: Run):
+def test_a_step_is_interrupted_if_a_user_cancels_its_run(engine: Engine, run: Run):
     before, reached = signal.getsignal(signal.SIGUSR1), []
 
     def step() -> dict:
@@ -124,7 +124,7 @@ def test_the_next_step_of_a_cancelled_run_does_not_begin(engine: Engine, run: Ru
         work(engine, run, lambda: pytest.fail("it began"))
 
 
-def test_an_error_that_the_cancelling_caused_is_told_as_the_cancelling(engine: Engine, run: Run):
+def test_an_error_that_a_cancel_caused_is_reported_as_the_cancel(engine: Engine, run: Run):
     def step() -> dict:
         cancel_as_a_ui_does(engine, run)
         raise OSError("the subprocess was interrupted")
@@ -191,7 +191,7 @@ def test_a_run_that_is_silent_for_longer_than_any_run_may_take_is_failed(engine:
     assert "is running, but the run has been silent for more than 6 hours" in dead["reason"]
 
 
-def test_a_run_that_gave_a_sign_of_life_lately_is_not_even_asked_for(engine: Engine, run: Run):
+def test_a_run_with_a_recent_heartbeat_is_not_looked_up(engine: Engine, run: Run):
     assert fail_zombie_runs(engine, dag_run_state=lambda *ids: pytest.fail("asked"), now=NOW + GRACE) == []
 
 
@@ -203,7 +203,7 @@ def test_a_run_that_beats_while_airflow_is_asked_lives(engine: Engine, run: Run)
     assert row(engine, run).status == "running"
 
 
-def test_where_airflow_is_silent_nobody_is_dead(engine: Engine, run: Run):
+def test_no_run_is_failed_while_airflow_does_not_answer(engine: Engine, run: Run):
     def silent(dag_id: str, dag_run_id: str) -> None:
         raise UnavailableError("Airflow does not answer")
 

@@ -16,7 +16,7 @@ from sqlalchemy import select, update
 
 from lab.market.auctions import Requests, draw_requests
 from lab.market.events import serve
-from lab.market.policies import BidTable
+from lab.market.policies import BidTablePolicy
 from lab.market.presets import PRESETS
 from lab.market.published import read_bid_table
 from lab.market.tables import concat_events
@@ -41,7 +41,7 @@ SECOND = "20260204_070000"
 
 
 @pytest.fixture(scope="module")
-def table(first_run: FinishedRun, tmp_path_factory: pytest.TempPathFactory) -> BidTable:
+def table(first_run: FinishedRun, tmp_path_factory: pytest.TempPathFactory) -> BidTablePolicy:
     """Return what the bidder serves of the first run."""
     folder = tmp_path_factory.mktemp("served")
     store = first_run.pipeline.systems.store
@@ -53,7 +53,7 @@ def table(first_run: FinishedRun, tmp_path_factory: pytest.TempPathFactory) -> B
 
 @pytest.fixture(scope="module")
 def market(
-    systems: LocalStack, table: BidTable, tmp_path_factory: pytest.TempPathFactory
+    systems: LocalStack, table: BidTablePolicy, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[str], Callable[[], Any]]]:
     """Return what opens the warehouse of a world: the run alone, halved, or beside a second run on a tenth."""
     world = World.create(7, settings=replace(PRESETS[ENTITY], first_day=FIRST_DAY, click_rate=0.002))
@@ -77,7 +77,7 @@ def pick(requests: Requests, chosen: np.ndarray) -> Requests:
     return Requests(*(getattr(requests, name)[chosen] for name in Requests.__dataclass_fields__))
 
 
-def halve(table: BidTable) -> BidTable:
+def halve(table: BidTablePolicy) -> BidTablePolicy:
     bids = {key: bid / 2 for key, bid in table.bids.items()}
     return replace(table, bids=bids, fallback_bid_cpm=table.fallback_bid_cpm / 2)
 
@@ -197,7 +197,7 @@ def test_halved_bids_are_an_alert_with_the_figures_and_nothing_is_undone_by_defa
     assert active(pipeline) == {first_run.handle.run_id: 100} and found["actions"] == []
 
 
-def test_auto_rollback_without_an_earlier_split_says_so(live, first_run: FinishedRun):
+def test_auto_rollback_without_an_earlier_split_is_reported(live, first_run: FinishedRun):
     pipeline = live("halved", auto_rollback="true")
     alerts = watch(pipeline)["alerts"]
     assert any("there is no earlier split to go back to" in alert for alert in alerts)
@@ -226,6 +226,27 @@ def test_a_canary_on_target_gets_all_the_traffic(live, first_run: FinishedRun):
     found = watch(pipeline)
     assert found["alerts"] == [] and f"run {SECOND}, tried on 20 % of the traffic, is on target" in found["actions"][0]
     assert active(pipeline) == {SECOND: 100}
+
+
+def test_the_policy_is_judged_and_its_savings_are_measured_against_the_control(live, first_run: FinishedRun):
+    pipeline, run_id = live("beside", split={first_run.handle.run_id: 80, SECOND: 20}), first_run.handle.run_id
+    engine = pipeline.systems.engine
+    deployments.set_control(engine, entity_code=ENTITY, run_id=SECOND, author=Author("anna"), now=DEPLOYED)
+    found = watch(pipeline)
+    policy = [row for row in live_records.read_verdicts(engine, ENTITY) if row.run_id is None]
+    by_control = {row.figure: row for row in policy if row.compared_with == "control"}
+    assert {row.compared_with for row in policy} == {"forecast", "control"}
+    assert by_control["win_rate"].control_run_id == SECOND and by_control["win_rate"].days == LIVE_DAYS
+    assert by_control["cpm"].verdict in ("on target", "inconclusive")
+    savings = {row.period: row for row in live_records.read_savings(engine, ENTITY)}
+    own = daily(pipeline, run_id)
+    assert set(savings) == {"yesterday", "month", "since_start"}
+    whole, day = savings["since_start"], savings["yesterday"]
+    assert (whole.days, whole.policy_bids, day.days) == (LIVE_DAYS, sum(row.bids for row in own), 1)
+    # Both bid the same, so nothing is saved: the interval of all days contains 0, and one day has none.
+    assert whole.saved_low < 0 < whole.saved_high and day.saved_low is None
+    assert abs(whole.saved) < 0.1 * whole.policy_spend
+    assert sum("saved on" in line for line in found["runs"]) == 3
 
 
 def test_a_canary_gets_more_traffic_step_by_step_and_the_whole_once_it_is_on_target(live, first_run: FinishedRun):
@@ -290,7 +311,7 @@ def test_auto_rollback_passes_over_a_split_whose_files_are_gone(live, first_run:
     assert active(pipeline) == {run_id: 80, SECOND: 20}
 
 
-def test_auto_rollback_goes_back_once_and_then_asks_a_person(live, first_run: FinishedRun):
+def test_auto_rollback_goes_back_once_and_then_needs_a_user(live, first_run: FinishedRun):
     pipeline, run_id = live("halved", auto_rollback="true"), first_run.handle.run_id
     open_second(pipeline, first_run)
     with transaction(pipeline.systems.engine) as connection:
@@ -303,7 +324,7 @@ def test_auto_rollback_goes_back_once_and_then_asks_a_person(live, first_run: Fi
     assert any(f"auto_rollback has gone back to run {run_id} and goes no further" in text for text in found["alerts"])
 
 
-def test_a_run_that_was_taken_off_and_brought_back_is_judged_anew(live, first_run: FinishedRun):
+def test_a_run_that_was_taken_off_and_brought_back_is_judged_again(live, first_run: FinishedRun):
     pipeline, run_id = live("halved", auto_rollback="true"), first_run.handle.run_id
     engine = pipeline.systems.engine
     open_second(pipeline, first_run)
@@ -329,7 +350,7 @@ def test_the_newest_day_counts_only_once_its_views_are_loaded():
     assert without_unloaded_day(days.iloc[:0]).empty
 
 
-def test_a_split_that_a_person_changed_while_it_was_measured_stays(live, first_run: FinishedRun):
+def test_a_split_that_a_user_changed_while_it_was_measured_stays(live, first_run: FinishedRun):
     pipeline = live("beside", canary=True)
     engine, connect = pipeline.systems.engine, pipeline.systems.connect_warehouse
 

@@ -388,7 +388,7 @@ def test_a_key_that_cannot_be_built_any_more_compares_with_nothing():
     assert previous_bids(PlannedBids(("browser",), {}, 6.0), cells(), ["adspace"]) is None
 
 
-def test_the_daily_step_is_carried_to_another_key_beside_the_plan():
+def test_the_daily_step_is_carried_to_another_key_next_to_the_plan():
     plan = PlannedBids(("os",), {"ios": 4.0, "android": 9.0}, 6.0, EarlierFigures(), {"ios": 5.0, "android": 8.0})
     active = active_bids(plan, cells(), ["adspace"])
     assert active.planned_cpm["a"] == pytest.approx(np.exp((100 * np.log(4) + 300 * np.log(9)) / 400))

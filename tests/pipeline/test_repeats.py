@@ -43,7 +43,7 @@ def test_every_step_run_twice_leaves_the_same_objects_and_rows(pipeline: Pipelin
         assert pipeline.checksums(base) == objects, name
         assert rows_of(pipeline, run.run_id) == rows
         assert pipeline.row(run) == row
-    assert pipeline.promote(run) == pipeline.promote(run, now=TOMORROW)
+    assert pipeline.promote(run, approved_by="anna") == pipeline.promote(run, now=TOMORROW, approved_by="anna")
     assert len(deployments.read_history(pipeline.systems.engine, "drugs_hcp")) == 1
     assert pipeline.close() == pipeline.close()
 

@@ -59,7 +59,7 @@ def test_a_tuned_run_is_one_tracking_run_with_its_trials_and_held_out_segments(p
     assert (told["is_complete"], told["sent"], told["waiting"]) == (1, 1 + 2 + len(samples) + 1, 0)
 
 
-def test_a_run_goes_to_its_end_while_tracking_is_away_says_so_and_arrives_later(
+def test_a_run_goes_to_its_end_while_tracking_is_down_reports_it_and_arrives_later(
     pipeline: Pipeline, tracking: Tracking, settings, caplog
 ):
     with PortClaims() as claims:

@@ -225,7 +225,7 @@ def test_a_warning_that_holds_keeps_the_run_from_going_live_automatically(
     assert [item.run_id for item in by_hand] == [run.run_id]
 
 
-def test_a_person_may_approve_a_run_that_warnings_hold(after_first_run: Pipeline):
+def test_a_user_may_approve_a_run_that_warnings_hold(after_first_run: Pipeline):
     from optimizer.steps import approve
     from optimizer.steps.promote import promote
 

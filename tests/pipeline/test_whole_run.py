@@ -38,7 +38,7 @@ def outputs(first_run: FinishedRun) -> dict[str, Any]:
 def test_the_run_is_completed_validated_and_carries_all_traffic(first_run: FinishedRun, row: Any):
     assert (row.status, row.validation_status, row.error_message) == ("completed", "passed", None)
     split = {first_run.handle.run_id: 100}
-    assert first_run.promotion == {"is_promoted": True, "reason": "promotion=auto", "split": split}
+    assert first_run.promotion == {"is_promoted": True, "reason": "promotion=auto, approved by anna", "split": split}
     active = deployments.read_active(first_run.pipeline.systems.engine, "drugs_hcp")
     assert [(item.run_id, item.traffic_pct) for item in active] == [(row.run_id, 100)]
     assert first_run.pipeline.close()["status"] == "completed"
@@ -68,7 +68,7 @@ def test_every_number_of_the_row_is_found_again_in_the_files(first_run: Finished
     assert row.total_clicks == bids["clicks"].sum()
 
 
-def test_every_metric_of_the_control_plane_stands_in_metrics_json_and_the_other_way_round(first_run: FinishedRun):
+def test_every_metric_of_the_control_plane_is_in_metrics_json_and_the_other_way_round(first_run: FinishedRun):
     rows = registry.read_metrics(first_run.pipeline.systems.engine, first_run.handle.run_id)
     document = first_run.read_json("metrics.json")
     lists = {name: document.pop(name) for name in ("link", "features", "reasons", "checks")}

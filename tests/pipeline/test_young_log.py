@@ -37,7 +37,7 @@ def test_a_log_of_a_few_days_is_learned_from_by_blocks_of_hours_and_bid_on(
         assert found["train_models"]["wr_model_auc"] > 0.7
 
 
-def test_a_slope_that_hardly_any_row_tells_is_written_without_its_infinite_error():
+def test_a_slope_that_few_rows_identify_is_written_without_its_infinite_error():
     test = RandomnessTest("placebo", np.inf, "<=", 0.2, np.bool_(False))
     variation = Variation("none", Slope(2.5, np.inf, False), own_days=np.int64(1), own_bids=40.0, tests=(test,))
     written = json.loads(json.dumps(variation.to_record(), allow_nan=False))

@@ -184,7 +184,7 @@ def test_the_command_in_the_example_fills_every_secret_with_a_new_value(tmp_path
     assert (tmp_path / ".env").stat().st_mode & 0o077 == 0
 
 
-def test_no_secret_stands_in_the_file():
+def test_no_secret_is_in_the_file():
     secret = re.compile(r"(?i)(?:password|secret(?:_key)?|access_key\w*|jwt_secret|fernet_key|redis\w*auth)$")
     for name, service in SERVICES.items():
         for key, value in service.get("environment", {}).items():

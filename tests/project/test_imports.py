@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "reporting": {"core", "presentation", "training"},
     "runs": {"artifacts", "control_plane", "core", "reporting", "training", "warehouse"},
     "lifecycle": {"artifacts", "control_plane", "core", "deployment", "runs"},
-    "deployment": {"artifacts", "control_plane", "core", "reporting", "runs", "warehouse"},
+    "deployment": {"artifacts", "control_plane", "core", "presentation", "reporting", "runs", "warehouse"},
     "steps": {
         *{"artifacts", "control_plane", "core", "deployment", "lifecycle"},
         *{"presentation", "reporting", "runs", "training", "warehouse"},

@@ -17,7 +17,7 @@ def test_every_command_of_the_command_line_is_in_the_readme():
     assert shown | {"up", "down"} == set(commands)
 
 
-def test_the_run_is_told_in_ten_numbered_sentences_one_a_task():
+def test_the_readme_describes_a_run_in_ten_sentences_one_per_task():
     section = README.split("## A run in ten sentences")[1].split("\n## ")[0]
     tasks = re.findall(r"^\d+\. `(\w+)`", section, re.MULTILINE)
     assert len(tasks) == 10

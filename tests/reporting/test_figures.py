@@ -61,7 +61,7 @@ def test_the_largest_segments_come_first_each_with_its_own_curve_and_bid():
         assert f"won {percent(segment.wins / segment.bids)}" in panel.caption
 
 
-def test_the_suggested_bid_lies_on_the_curve():
+def test_the_suggested_bid_is_on_the_curve():
     table = bid_table(1).assign(level=0.0, slope=2.0, suggested_bid_cpm=10.0, expected_win_rate=0.5, mean_bid_cpm=8.0)
     (panel,) = model_figures.win_rate_curves(story(bids=table))
     lines = re.findall(r'd="([^"]*)" clip-path[^>]*stroke: var\(--accent\)', panel.picture)
@@ -82,7 +82,7 @@ def test_a_colour_that_no_page_has_is_refused():
         draw_axes(lambda axes: axes.plot([0, 1], color="#123456"), name="odd", label="odd")
 
 
-def test_without_an_active_run_the_distribution_shows_one_run_and_says_so():
+def test_without_an_active_run_the_distribution_shows_one_run_with_a_note():
     panel = bid_figures.bid_distribution(story(bids=without_active_run(bid_table()), active_run_id=None))
     assert panel.legend == ()
     assert "no bid of an active run" in panel.caption

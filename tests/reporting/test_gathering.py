@@ -128,7 +128,7 @@ def gather(stage: staging.Staging, **settings: Any) -> RunStory:
     return gather_story(run, bids=stage.get_frame(run_files.BIDS), started_at=datetime(2026, 3, 7, 6, tzinfo=UTC))
 
 
-def test_the_story_tells_what_was_staged(stage):
+def test_the_story_shows_what_was_staged(stage):
     told = gather(stage)
     assert (told.run_id, told.entity_code, told.active_run_id) == (RUN.run_id, RUN.entity_code, "20260306_060000")
     assert (told.window_start.date().isoformat(), told.window_end.date().isoformat()) == ("2026-01-06", "2026-03-07")
@@ -150,11 +150,11 @@ def test_a_failed_check_brings_what_to_do_next(stage):
     }
 
 
-def test_a_target_that_cannot_be_reached_is_told(stage):
+def test_a_target_that_cannot_be_reached_is_reported(stage):
     assert gather(stage).target_sentence == "target_win_rate 0.4 cannot be reached"
 
 
-def test_a_run_that_learns_says_so_in_its_story_and_its_page(stage):
+def test_a_run_that_learns_is_marked_in_its_story_and_on_its_page(stage):
     assert gather(stage).learning_sentence is None
     identification = {"is_learning": 1.0, "learning_since": 20260303.0, "own_days": 4.0, "learning_days_left": 3.2}
     known = bid_figures(shadow_price_cpm=3.5, link=LINK, step_limit=0.15, identification=identification)
@@ -166,7 +166,7 @@ def test_a_run_that_learns_says_so_in_its_story_and_its_page(stage):
     assert text.index("Learning since 2026-03-03") < text.index("target_win_rate 0.4 cannot be reached")
 
 
-def test_of_professionals_only_the_distribution_is_told(stage):
+def test_of_professionals_only_the_distribution_is_shown(stage):
     told = gather(stage)
     assert told.npi_multipliers.tolist() == [0.7, 1.1, 1.4]
     page = render_report(told)
@@ -174,7 +174,7 @@ def test_of_professionals_only_the_distribution_is_told(stage):
     assert "3 identified professionals" in Page(page).text
 
 
-def test_a_run_without_multipliers_tells_none(stage):
+def test_a_run_without_multipliers_shows_none(stage):
     told = gather(stage, domain_enabled=False, npi_enabled=False)
     assert told.domains is None and told.npi_multipliers is None
 

@@ -152,7 +152,7 @@ def test_the_page_needs_nothing_but_itself(page: Page):
     assert re.findall(r"\w+://", re.sub(r'xmlns(:\w+)?="[^"]*"', "", page.source)) == []
 
 
-def test_only_figures_that_one_number_tells_are_listed(page: Page):
+def test_only_figures_of_one_number_are_listed(page: Page):
     listed = {row[0]: row[1] for row in page.rows_of("more") if len(row) == 2}
     assert listed["jitter_sd"] == "0.1"
     assert "reasons" not in listed

@@ -31,7 +31,7 @@ def test_no_more_changes_are_shown_than_fit_and_none_that_is_smaller():
     assert [row.segment_key for row in tables.change_rows(story(bids=whole))] == expected
 
 
-def test_the_summary_tells_the_mean_change_over_requests_and_who_came_and_went():
+def test_the_summary_shows_the_mean_change_over_requests_and_added_and_removed_segments():
     table = bid_table(4).assign(
         bids=[300, 100, 50, 50],
         previous_bid_cpm=[10.0, 10.0, np.nan, 10.0],
@@ -71,7 +71,7 @@ def test_every_reason_that_a_bid_can_have_is_explained():
     assert set(bids.REASONS) == set(tables.REASONS)
 
 
-def test_an_explored_bid_is_told_as_lifted_for_jitter_varies_all_bids():
+def test_an_explored_bid_is_shown_as_raised_since_jitter_varies_all_bids():
     told = tables.reason_rows(story(bids=bid_table(4).assign(reason="exploration")))
     assert [row.meaning for row in told] == ["thin, below the target: lifted to the upper end of what may be right"]
 

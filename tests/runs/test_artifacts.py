@@ -112,7 +112,7 @@ def test_a_file_of_a_later_version_is_refused_with_what_to_do(stage: Staging):
         artifacts.SELECTION.read(stage)
 
 
-def test_a_file_that_is_no_such_record_is_refused_with_its_fields(stage: Staging):
+def test_a_file_that_is_not_such_a_record_is_refused_with_its_fields(stage: Staging):
     stage.put_json("totals.json", written_before("totals.json") | {"usable_bids": "many", "days": None})
     with pytest.raises(ArtifactError, match=r"totals.json cannot be read: usable_bids: .*; days: .*; clear the task"):
         artifacts.TOTALS.read(stage)

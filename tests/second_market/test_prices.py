@@ -66,7 +66,7 @@ def test_nothing_is_won_below_a_floor_or_without_a_bid():
     assert (win_probability(market, requests, np.nan) == 0).all()
 
 
-def test_the_rivals_are_the_same_whoever_bids():
+def test_the_rivals_are_the_same_for_every_bidder():
     market = market_of("base")
     requests = draw_requests(market, days=[60], per_day=5_000)
     low, high = (settle(market, requests, one_bid(np.full(5_000, bid)), run_ids={}).is_won for bid in (8.0, 9.0))

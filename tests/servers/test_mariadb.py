@@ -6,7 +6,7 @@ import pytest
 from servers.mariadb import SYSTEM_TABLES, system_tables_sql
 
 
-def test_the_system_tables_are_found_beside_a_linked_server_as_homebrew_lays_it_out(tmp_path: Path):
+def test_the_system_tables_are_found_next_to_a_linked_server_as_homebrew_lays_it_out(tmp_path: Path):
     cellar = tmp_path / "Cellar" / "mariadb" / "11.8.2"
     for folder in (cellar / "bin", cellar / "share" / "mysql", tmp_path / "bin"):
         folder.mkdir(parents=True)

@@ -139,7 +139,7 @@ def test_a_file_that_cannot_be_imported_is_reported_with_its_reason(airflow: Air
         airflow.wait_for_dag("missing", timeout_s=0)
 
 
-def test_a_pool_that_somebody_resized_keeps_its_slots(airflow: AirflowApi):
+def test_a_pool_that_a_user_resized_keeps_its_slots(airflow: AirflowApi):
     airflow.ensure_pool("resized", slots=2)
     airflow.ensure_pool("resized", slots=5)
     assert airflow.pool_slots("resized") == 2

@@ -64,7 +64,7 @@ def test_only_root_needs_another_user_for_postgres(closed: Path):
     assert (closed.stat().st_uid != before) == AS_ROOT
 
 
-def test_a_machine_where_root_may_not_become_another_user_is_told_why_in_one_line(
+def test_a_machine_where_root_may_not_become_another_user_is_refused_with_the_reason_in_one_line(
     closed: Path, monkeypatch: pytest.MonkeyPatch
 ):
     refusing = closed / "setpriv"

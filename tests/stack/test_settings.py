@@ -73,7 +73,7 @@ def test_secrets_are_long_and_stay_out_of_the_repr(tmp_path: Path):
     assert not [value for value in values if value in repr(settings)]
 
 
-def test_a_port_that_somebody_took_while_the_stack_was_down_is_replaced(tmp_path: Path):
+def test_a_port_that_another_program_took_while_the_stack_was_down_is_replaced(tmp_path: Path):
     before = LocalStack.open(tmp_path).settings
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -117,14 +117,14 @@ def test_a_path_that_a_program_misreads_is_refused_in_one_line(tmp_path: Path, n
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_home_is_named_by_the_environment_or_lies_in_the_project(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_the_home_is_named_by_the_environment_or_is_in_the_project(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.delenv("OPTIMIZER_HOME", raising=False)
     assert default_home() == PROJECT / ".local"
     monkeypatch.setenv("OPTIMIZER_HOME", str(tmp_path))
     assert default_home() == tmp_path
 
 
-def test_a_stack_that_was_never_started_is_stopped_and_says_so(tmp_path: Path):
+def test_a_stack_that_was_never_started_is_stopped_with_a_message(tmp_path: Path):
     stack = LocalStack.open(tmp_path)
     assert set(stack.status().values()) == {"stopped"}
     with pytest.raises(UnavailableError, match="start it first"):

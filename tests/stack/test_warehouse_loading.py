@@ -64,7 +64,7 @@ def test_a_timestamp_with_a_time_zone_is_refused_by_column(warehouse, table: str
         load_parquet(warehouse.connection, table=table, files=[file])
 
 
-def test_a_file_that_is_no_parquet_is_refused_by_name(warehouse, table: str, tmp_path: Path):
+def test_a_file_that_is_not_parquet_is_refused_by_name(warehouse, table: str, tmp_path: Path):
     (tmp_path / "a.parquet").write_text("bid_id\nb1\n")
     with pytest.raises(DataError, match=r"a\.parquet cannot be read as Parquet"):
         load_parquet(warehouse.connection, table=table, files=[tmp_path / "a.parquet"])

@@ -20,9 +20,10 @@ from optimizer.artifacts.manifest import read_manifest
 from optimizer.bidder.openrtb import OpenRtb, read_mapping
 from optimizer.bidder.refreshing import Refresher, require_success
 from optimizer.bidder.service import BidderService
-from optimizer.control_plane import deployments, registry, runs
+from optimizer.control_plane import deployments, live_records, runs
 from optimizer.control_plane.audit import Author
 from optimizer.control_plane.engine import reading, transaction
+from optimizer.control_plane.records import LiveVerdict
 from optimizer.deployment.monitor import monitor_entity
 from optimizer.lifecycle.claims import claim_pending
 from optimizer.runs.handle import RunHandle
@@ -37,7 +38,7 @@ FIRST_LIVE_DAY = datetime(2026, 2, 4, tzinfo=UTC)
 SPLIT = {RUN: 80, EARLIER: 20}
 
 
-def test_a_run_that_the_ui_inserts_goes_live_beside_an_earlier_one_and_wins_as_it_should(
+def test_a_run_that_the_ui_inserts_goes_live_next_to_an_earlier_one_and_wins_as_it_should(
     story_systems: StorySystems, market: SimulatedMarket, tmp_path: Path
 ):
     the_ui_inserts_a_run(story_systems, EARLIER)
@@ -142,23 +143,25 @@ def the_monitor_names_the_winner_that_the_truth_names(
 ) -> None:
     morning_after = FIRST_LIVE_DAY + timedelta(days=LIVE_DAYS, hours=2)
     found = monitor_entity(ENTITY, systems=systems.pipeline, now=morning_after)
-    figures = {run.run_id: _live_figures(systems, run.run_id) for run in controls}
+    figures = {run.run_id: _verdicts(systems, run.run_id, "forecast") for run in controls}
+    beside = {run.run_id: _verdicts(systems, run.run_id, "split")["win_rate"].verdict for run in controls}
 
-    kept = {run_id: live.truth[run_id].win_rate / figure["win_rate_forecast"] for run_id, figure in figures.items()}
+    kept = {run_id: live.truth[run_id].win_rate / found["win_rate"].expected for run_id, found in figures.items()}
     loser, winner = sorted(kept, key=kept.get)
     assert (winner, kept[loser] < 0.8 * kept[winner]) == (RUN, True), "the market is made so that the truth is clear"
 
-    for run_id, figure in figures.items():
-        assert figure["win_rate_low"] < live.truth[run_id].win_rate < figure["win_rate_high"]
-        assert figure["cpm"] == pytest.approx(live.truth[run_id].cpm, rel=0.05)
-        assert (figure["traffic_pct"], figure["days"]) == (SPLIT[run_id], LIVE_DAYS)
-    assert figures[winner]["win_rate_control_verdict"] == 1.0 and figures[loser]["win_rate_control_verdict"] == -1.0
+    for run_id, verdicts in figures.items():
+        win_rate = verdicts["win_rate"]
+        assert win_rate.live_low < live.truth[run_id].win_rate < win_rate.live_high
+        assert verdicts["cpm"].live == pytest.approx(live.truth[run_id].cpm, rel=0.05)
+        assert win_rate.days == LIVE_DAYS
+    assert (beside[winner], beside[loser]) == ("on target", "below target")
     assert any(
         f"run {loser} (20 % of the traffic) is below its control, run {winner}" in alert for alert in found["alerts"]
     )
     assert not any(alert.startswith(f"entity {ENTITY}: run {winner}") for alert in found["alerts"])
 
 
-def _live_figures(systems: StorySystems, run_id: str) -> dict[str, float | None]:
-    metrics = registry.read_metrics(systems.engines[UI], run_id)
-    return {metric.metric_key: metric.metric_value for metric in metrics if metric.metric_section == "live"}
+def _verdicts(systems: StorySystems, run_id: str, compared_with: str) -> dict[str, LiveVerdict]:
+    found = live_records.read_verdicts(systems.engines[UI], ENTITY)
+    return {row.figure: row for row in found if (row.run_id, row.compared_with) == (run_id, compared_with)}

@@ -47,7 +47,7 @@ def test_a_revoked_key_ends_at_once(tracking: Tracking):
     assert "fits no key that lives" in command(tracking, "keys", "revoke", key[:14], expect=1).stderr
 
 
-def test_a_rotated_key_works_beside_the_new_one_until_its_grace_is_over(tracking: Tracking):
+def test_a_rotated_key_works_next_to_the_new_one_until_its_grace_is_over(tracking: Tracking):
     old = command(tracking, "keys", "create", "shop", "--scope", "read").stdout.strip()
     new = command(tracking, "keys", "rotate", old[:14], "--grace-hours", "1").stdout.strip()
     assert [status_of(tracking, key) for key in (old, new)] == [200, 200]
@@ -55,7 +55,7 @@ def test_a_rotated_key_works_beside_the_new_one_until_its_grace_is_over(tracking
     assert [status_of(tracking, key) for key in (new, newest)] == [401, 200]
 
 
-def test_a_rotated_key_ends_when_the_old_one_would_have_unless_another_end_is_asked_for(tracking: Tracking):
+def test_a_rotated_key_ends_when_the_old_one_would_have_unless_another_end_is_given(tracking: Tracking):
     old = command(tracking, "keys", "create", "shop", "--name", "brief", "--expires-in-days", "3").stdout.strip()
     new = command(tracking, "keys", "rotate", old[:14]).stdout.strip()
     week = ("--grace-hours", "168")
@@ -85,7 +85,7 @@ def test_a_key_does_what_its_scope_says(tracking: Tracking, scope, statuses):
     assert (client.get("/runs").status_code, written.status_code) == statuses
 
 
-def test_a_key_above_its_rate_is_told_when_to_come_again(tracking: Tracking):
+def test_a_key_above_its_rate_gets_retry_after(tracking: Tracking):
     key = command(tracking, "keys", "create", "shop", "--rate", "3").stdout.strip()
     answers = [ProjectClient(tracking.http, key).get("/projects") for _ in range(20)]
     refused = [answer for answer in answers if answer.status_code == 429]
@@ -96,7 +96,7 @@ def test_a_key_above_its_rate_is_told_when_to_come_again(tracking: Tracking):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("create", "nowhere"), "no project 'nowhere'"),
+        (("create", "nowhere"), "project 'nowhere' does not exist"),
         (("create", "shop", "--scope", "admin"), "choose from read, write"),
         (("create", "bad id!", "--create-project"), "letters, digits"),
         (("revoke", "sk_"), "fits no key"),
@@ -107,7 +107,7 @@ def test_a_wrong_command_says_what_to_do(tracking: Tracking, arguments, message)
 
 
 @pytest.mark.parametrize("text", ["a-password-of-the-operator-s-own-choice", "sk_live_too-short"])
-def test_a_key_that_is_kept_elsewhere_must_be_one_that_the_api_takes_and_nobody_guesses(tracking: Tracking, text):
+def test_a_key_from_elsewhere_must_have_the_format_of_the_api_and_be_random(tracking: Tracking, text):
     with tracking.connect() as connection, pytest.raises(ConfigError, match="must be sk_live_ and 32 random"):
         ensure_key(connection, "shop", name="kept", key=text)
 

@@ -115,7 +115,7 @@ def test_the_leaderboard_has_completed_runs_of_its_direction_best_first(shop, ma
     assert shop.get("/runs", tags=low, top=True).json()["data"] == []
 
 
-def test_a_list_brings_the_iterations_where_they_are_asked_for(shop):
+def test_a_list_includes_the_iterations_if_requested(shop):
     mark = str(uuid.uuid4())
     run = shop.create_run(tags=[mark])
     shop.add_iteration(run["id"], iteration=2, score=1)

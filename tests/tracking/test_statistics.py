@@ -65,7 +65,7 @@ def test_a_batch_is_judged_as_its_iterations_one_by_one_would_be(shop):
     assert best_of(shop, alone["id"]) == best_of(shop, together["id"]) == [scores.index(0)]
 
 
-def test_deleting_or_changing_iterations_counts_the_run_anew(shop, tracking):
+def test_deleting_or_changing_iterations_counts_the_run_again(shop, tracking):
     run = shop.create_run()
     for number in range(4):
         shop.add_iteration(run["id"], iteration=number, score=number, tokensUsed=10)

@@ -13,13 +13,13 @@ def cells_of(clicks: np.ndarray, revenue: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame({"clicks": clicks, "click_revenue": revenue})
 
 
-def test_clicks_that_earn_alike_do_not_vary():
+def test_clicks_that_earn_the_same_do_not_vary():
     clicks = np.array([1, 4, 9, 0])
     assert click_value_cv(cells_of(clicks, 2.5 * clicks)) == pytest.approx(0)
 
 
 @pytest.mark.parametrize("per_cell", [1, 5])
-def test_the_spread_of_single_clicks_is_found_whatever_a_cell_sums_up(per_cell: int):
+def test_the_spread_of_single_clicks_is_found_at_any_cell_size(per_cell: int):
     chance = np.random.default_rng(4)
     earned = chance.exponential(3.0, (4000, per_cell)).sum(axis=1)
     assert click_value_cv(cells_of(np.full(4000, per_cell), earned)) == pytest.approx(1.0, rel=0.1)

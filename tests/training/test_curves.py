@@ -10,7 +10,7 @@ def worth(top: float, *, shares: int = len(UNRIVALLED_SHARES)) -> list[float]:
 
 
 @pytest.mark.parametrize("top", [0.0, 0.003, 0.0299, 0.03, 0.0301, 0.05, 0.0912])
-def test_the_best_share_lies_between_those_that_were_tried(top):
+def test_the_best_share_is_between_those_that_were_tried(top):
     assert summit(worth(top)) == pytest.approx(top, abs=1e-9)
 
 

@@ -174,7 +174,7 @@ def test_a_segment_has_its_usual_bid_and_the_traffic_of_its_latest_days(trained,
 
 
 BROKEN = {
-    "no wins": (lambda cells: cells.assign(wins=0, clicks=0), "so there is no win to learn from"),
+    "no wins": (lambda cells: cells.assign(wins=0, clicks=0), "so there are no wins to learn from"),
     "more wins than bids": (lambda cells: cells.assign(wins=cells["bids"] + 1), "check BIDS, VIEWS and CLICKS"),
 }
 

@@ -69,7 +69,7 @@ def test_the_samples_of_a_trial_are_its_largest_segments_predicted_and_observed(
     assert np.std(gaps) < np.std([sample["observed"] for sample in samples])
 
 
-def test_a_trial_that_cannot_be_learned_from_is_told_as_failed_and_the_others_count(cells, monkeypatch):
+def test_a_trial_that_cannot_be_learned_from_is_reported_as_failed_and_the_others_count(cells, monkeypatch):
     calls = []
 
     def fail_after_the_first_trial(context):
@@ -95,7 +95,7 @@ def test_few_days_leave_the_usual_parameters_and_say_why(cells):
     assert "raise lookback_days" in report.tuning.reason
 
 
-def test_the_training_process_tells_each_trial_as_it_ends_and_the_same_seed_finds_the_same(cells, tuned, tmp_path):
+def test_the_training_process_reports_each_trial_as_it_ends_and_the_same_seed_finds_the_same(cells, tuned, tmp_path):
     _, before = tuned
     job = new_job(cells, parameters=before[0].parameters, tuning_trials=50, tuning_minutes=0)
     (tmp_path / "job.json").write_text(job.model_dump_json())

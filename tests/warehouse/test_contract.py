@@ -71,7 +71,7 @@ def test_a_window_of_zero_bids_alone_is_empty_and_says_how_many(connection: Any)
 
 
 @pytest.mark.parametrize("feature", INJECTIONS)
-def test_a_feature_that_is_no_column_name_is_refused_before_anything_is_sent(
+def test_a_feature_that_is_not_a_column_name_is_refused_before_anything_is_sent(
     connection: Any, tmp_path: Path, feature: str
 ):
     with pytest.raises(WarehouseError, match="is not a column name; fix its row in opt_feature_macros"):

@@ -34,9 +34,9 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 @partial(reporting_errors, status=2)
 def run(
-    rounds: Annotated[int, typer.Option(min=3, help="In that many rounds prices and bare gets take turns.")] = ROUNDS,
+    rounds: Annotated[int, typer.Option(min=3, help="Rounds in which prices and bare gets take turns.")] = ROUNDS,
 ) -> None:
-    """Measure the bidder and print each figure beside its bound."""
+    """Measure the bidder and print each figure next to its bound."""
     with telling() as tell:
         figures = measure_all(keys=KEYS, calls=CALLS, rounds=rounds, switches=SWITCHES, ids=IDS, tell=tell)
     sys.exit(conclude(figures, console=Console(), title="What the bidder costs"))
@@ -45,7 +45,7 @@ def run(
 def measure_all(
     *, keys: int, calls: int, rounds: int, switches: int, ids: int, tell: Callable[[str], None]
 ) -> list[Figure]:
-    """Return the figures of every part; `tell` is told what is being measured."""
+    """Return the figures of every part; `tell` is called with what is being measured."""
     with running_memcached(memory_mb=MEMORY_MB) as server, TemporaryDirectory(prefix="optimizer-bench-") as name:
         tell("prices against bare gets")
         figures = measure_prices(server, keys=keys, calls=calls, rounds=rounds)

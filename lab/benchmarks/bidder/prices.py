@@ -30,7 +30,7 @@ from optimizer.errors import DataError
 
 GETS_BOUND = 1.5
 IN_PROCESS_BOUND = GETS_BOUND - 1
-"""What a price over memcached may cost beside its get is what one in process may cost at most."""
+"""The bound of a price in process: what a price over memcached may cost in addition to its get."""
 
 PERCENTS = {"20260203_060000": 80, "20260203_060100": 20}
 STATISTICS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {

@@ -35,7 +35,7 @@ BID_REQUESTS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
-class PublishedRun:
+class BenchRun:
     """A run as it was written: what the bidder has to bid. `generation` is its place among the deployments."""
 
     generation: int
@@ -47,7 +47,7 @@ class PublishedRun:
 class Answers:
     """How many answers were right, by what the runs wrote and not by what the bidder holds."""
 
-    runs: Mapping[str, PublishedRun]
+    runs: Mapping[str, BenchRun]
     splits: Sequence[TrafficSplit]
     prices: int = 0
     bid_requests: int = 0
@@ -104,23 +104,23 @@ def measure_refreshes(
     ]
 
 
-def publish_generations(market: BenchMarket, values: Sequence[Sequence[str]], *, count: int) -> dict[str, PublishedRun]:
+def publish_generations(market: BenchMarket, values: Sequence[Sequence[str]], *, count: int) -> dict[str, BenchRun]:
     """Return the runs of that many generations, by run_id; no two bid the same on a segment as a rule."""
     runs = {}
     for number in range(count * len(SHARES)):
         bids, multiplier = make_bids(values, seed=number), 1 + number / 64
         run_id = market.publish(bids, domain_multiplier=multiplier)
-        runs[run_id] = PublishedRun(number // len(SHARES), bids, multiplier)
+        runs[run_id] = BenchRun(number // len(SHARES), bids, multiplier)
     return runs
 
 
-def split_of(runs: Mapping[str, PublishedRun], generation: int) -> dict[str, int]:
+def split_of(runs: Mapping[str, BenchRun], generation: int) -> dict[str, int]:
     """Return the percents of the generation's runs."""
     return dict(zip([it for it, run in runs.items() if run.generation == generation], SHARES, strict=True))
 
 
 def price_during(
-    service: BidderService, market: BenchMarket, runs: Mapping[str, PublishedRun], asked: Sequence[list[PriceRequest]]
+    service: BidderService, market: BenchMarket, runs: Mapping[str, BenchRun], asked: Sequence[list[PriceRequest]]
 ) -> tuple[Answers, list[float], list[float]]:
     """Ask without a pause while another thread switches through all generations.
 
@@ -160,7 +160,7 @@ def price_during(
 def _measure(
     refresher: Refresher,
     market: BenchMarket,
-    runs: Mapping[str, PublishedRun],
+    runs: Mapping[str, BenchRun],
     asked: Sequence[list[PriceRequest]],
     *,
     name: str,

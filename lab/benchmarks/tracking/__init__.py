@@ -1,1 +1,1 @@
-"""What optimization tracking costs, beside MLflow's tracking server and Optuna's RDB storage on the same Postgres."""
+"""What optimization tracking costs, next to MLflow's tracking server and Optuna's RDB storage on the same Postgres."""

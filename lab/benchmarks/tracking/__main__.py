@@ -1,4 +1,4 @@
-"""`python -m lab.benchmarks.tracking`: what tracking costs beside its peers; status 1 where a floor is missed."""
+"""`python -m lab.benchmarks.tracking`: what tracking costs next to its peers; status 1 if a floor is missed."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -29,12 +29,12 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 @partial(reporting_errors, status=2)
 def run(
-    quick: Annotated[bool, typer.Option("--quick", help="Leave the million runs out.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Skip the million runs.")] = False,
     seconds: Annotated[float, typer.Option(min=0.5, help="Length of each measurement of a rate.")] = 5,
-    repeats: Annotated[int, typer.Option(min=10, help="Tries of each read.")] = 100,
-    uv: Annotated[Path | None, typer.Option(help="uv, to run MLflow with; without it no MLflow.")] = None,
+    repeats: Annotated[int, typer.Option(min=10, help="Repeats of each read.")] = 100,
+    uv: Annotated[Path | None, typer.Option(help="Path of uv, to run MLflow; without it, MLflow is skipped.")] = None,
 ) -> None:
-    """Measure tracking and its peers, and print each figure beside its floor and its goal."""
+    """Measure tracking and its peers, and print each figure next to its floor and its goal."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         bar = progress.add_task("starting")
@@ -58,7 +58,7 @@ def measure_all(
     uv: Path | None,
     tell: Callable[[str], None],
 ) -> list[Line]:
-    """Return the lines of every part; `tell` is told what is being measured."""
+    """Return the lines of every part; `tell` is called with what is being measured."""
     with run_service() as service:
         small = [size for size in sizes if size <= EXPORTED_AT]
         lines = measure_reading(service, sizes=small, repeats=repeats, tell=tell)

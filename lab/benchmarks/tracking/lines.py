@@ -10,7 +10,7 @@ AT_LEAST = ("/s",)
 class Line:
     """A measured amount.
 
-    floor: missing it ends the benchmark with status 1. goal: what is to be reached; missing it is only said.
+    floor: missing it ends the benchmark with status 1. goal: the wanted figure; missing it is only reported.
     """
 
     what: str

@@ -25,7 +25,7 @@ from optimizer.names import TRACKING_PREFIX, TRACKING_PROJECT, TRACKING_URL_VARI
 START_TIMEOUT_S = 300
 UNLIMITED_PER_S = 1_000_000
 MAX_IDLE_S = 2
-"""Servers close a connection that nobody uses, usually after 5 s."""
+"""Servers close an unused connection, usually after 5 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Service:
 
 
 class HttpClient:
-    """One kept-alive connection; what it costs by itself is small beside what is measured."""
+    """One kept-alive connection; its own cost is small compared with what is measured."""
 
     def __init__(self, base_url: str, *, headers: Mapping[str, str] | None = None) -> None:
         parts = urlsplit(base_url)
@@ -68,11 +68,11 @@ class HttpClient:
         """Return the answer's JSON.
 
         Raises:
-            UnavailableError: its status is 400 or more, or there is no answer.
+            UnavailableError: its status is 400 or more, or the service does not answer.
         """
         text = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
         if time.monotonic() - self._used_s > MAX_IDLE_S:
-            self._http.close()  # the next request opens it anew
+            self._http.close()  # the next request opens it again
         try:
             self._http.request(method, self._prefix + path, body=text, headers={**self._headers, **headers})
             answer = self._http.getresponse()

@@ -62,7 +62,7 @@ def measure_writing(service: Service, *, seconds: float) -> list[Line]:
 
 
 def measure_inserts(service: Service, *, seconds: float) -> list[Line]:
-    """Return what single inserts cost in SQL, and what the ten-thousandth of a run costs beside the tenth."""
+    """Return what single inserts cost in SQL, and the cost of a run's ten-thousandth insert against its tenth."""
     client = service.client()
     with service.connect() as connection:
         connection.execute("SET ROLE optimization_app")

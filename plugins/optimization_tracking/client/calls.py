@@ -112,7 +112,7 @@ def given(model: type[Model], fields: Fields) -> Model:
         return model.model_validate(dict(fields), by_name=True, by_alias=False)
     except ValidationError as error:
         problems = (f"{'.'.join(map(str, item['loc'])) or 'it'}: {item['msg']}" for item in error.errors())
-        raise TrackingRefused(f"{model.__name__} is not as the API wants it: {'; '.join(problems)}") from None
+        raise TrackingRefused(f"{model.__name__} does not match the API: {'; '.join(problems)}") from None
 
 
 def write(model: BaseModel) -> str:

@@ -1,7 +1,7 @@
 """What waits to be sent of one run, in an SQLite file of the process that logs it.
 
-The file is locked for as long as that process lives, and the lock goes with it however it ends: whoever gets the lock
-of a file that is still there sends what it holds. An entry is on disk once `put` returns; power cuts may cost the last.
+The file is locked while that process lives, however it ends. A process that gets the lock of a file that is still there
+sends its entries. An entry is on disk once `put` returns; power cuts may cost the last.
 """
 
 import fcntl
@@ -43,7 +43,7 @@ class QueuedRun:
     """The run that a queue's entries belong to.
 
     token: its Idempotency-Key; client_id: the program's own id of it, if it has one; run_id: the service's id, None
-    until it has created the run; is_guarded: whoever finds the queue abandoned ends the run as failed.
+    until it has created the run; is_guarded: a process that finds the queue abandoned ends the run as failed.
     """
 
     base_url: str
@@ -147,7 +147,7 @@ class DiskQueue:
             return True
 
     def next_batch(self) -> QueuedBatch | None:
-        """Return what is to be sent next; the same again until it is removed. None where nothing waits.
+        """Return what to send next, the same until it is removed; None if nothing waits.
 
         First what creates the run, then iterations before samples; a change after all that was logged before it.
         """

@@ -138,7 +138,7 @@ class RunLog:
         self._sender = Sender(queue, client)
 
     def log_iteration(self, iteration: int, **fields: Any) -> None:
-        """Log a step of the run; a score that is no finite number is noted in the step's metadata."""
+        """Log an iteration of the run; a score that is not a finite number is noted in the iteration's metadata."""
         self._log("iteration", CreateIteration, {"iteration": iteration, **fields})
 
     def log_sample(self, iteration: int, sample_index: int, **fields: Any) -> None:

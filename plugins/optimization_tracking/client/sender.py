@@ -20,13 +20,13 @@ CHECKPOINT_EVERY = 50
 FAULT_PAUSE_S = 1.0
 
 JOIN_S = 1.0
-"""A thread that waits for an answer ends by itself soon after: nobody waits for it longer than this."""
+"""The longest wait for a thread that still waits for an answer; it ends by itself soon after."""
 
 _log = logging.getLogger(__name__)
 
 
 class Sender:
-    """Sends in the background for as long as it is open. It never raises: `reason` tells why something waits."""
+    """Sends in the background for as long as it is open. It never raises: `reason` says why something waits."""
 
     def __init__(self, queue: DiskQueue, client: TrackingClient) -> None:
         self.delivery = Delivery(queue, client)

@@ -1,4 +1,4 @@
-"""`export`: every run, iteration or sample that is asked for, unsampled, as CSV or Parquet."""
+"""`export`: all selected runs, iterations or samples as CSV or Parquet."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -42,8 +42,8 @@ Writer: TypeAlias = parquet.ParquetWriter | arrow_csv.CSVWriter
 
 
 def export(
-    file: Annotated[Path, typer.Argument(help="Where to; the name ends in .csv or .parquet.")],
-    what: Annotated[Literal["runs", "iterations", "samples"], typer.Option(help="Which rows.")] = "runs",
+    file: Annotated[Path, typer.Argument(help="Output file, .csv or .parquet.")],
+    what: Annotated[Literal["runs", "iterations", "samples"], typer.Option(help="What to export.")] = "runs",
     run: Annotated[str | None, typer.Option(help="Only of this run: its id or name.")] = None,
     status: list_options.Statuses = None,
     optimizer_type: list_options.Types = None,

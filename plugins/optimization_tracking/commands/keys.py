@@ -11,16 +11,16 @@ from optimization_tracking import keys
 from optimization_tracking.connections import connect, require_url
 
 Prefix = Annotated[str, typer.Argument(help="The beginning of the key, as `keys list` shows it.")]
-ExpiresInDays = Annotated[int | None, typer.Option(min=1, max=36_500, help="It ends by itself after that many days.")]
+ExpiresInDays = Annotated[int | None, typer.Option(min=1, max=36_500, help="Days until the key expires.")]
 
 
 def create(
     project: Annotated[str, typer.Argument(help="The project's id.")],
-    name: Annotated[str, typer.Option(help="Who will use it.")] = "default",
-    scope: Annotated[list[str] | None, typer.Option(help="read, write; both if none is named.")] = None,
+    name: Annotated[str, typer.Option(help="Who uses the key, for the list of keys.")] = "default",
+    scope: Annotated[list[str] | None, typer.Option(help="read or write; default: both.")] = None,
     rate: Annotated[int, typer.Option(min=1, help="Requests a second.")] = keys.DEFAULT_RATE_PER_S,
     expires_in_days: ExpiresInDays = None,
-    create_project: Annotated[bool, typer.Option("--create-project", help="Make it where it is missing.")] = False,
+    create_project: Annotated[bool, typer.Option("--create-project", help="Create a missing project.")] = False,
 ) -> None:
     """Make a key and print it, this once."""
     with connect(require_url()) as connection:
@@ -37,7 +37,7 @@ def create(
     _print_key(key)
 
 
-def show(project: Annotated[str | None, typer.Argument(help="Only this project's.")] = None) -> None:
+def show(project: Annotated[str | None, typer.Argument(help="Only keys of this project.")] = None) -> None:
     """List keys, without what is secret of them."""
     with connect(require_url()) as connection:
         found = keys.list_keys(connection, project_id=project)

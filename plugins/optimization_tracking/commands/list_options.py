@@ -10,13 +10,13 @@ from optimization_tracking.models.runs import RunWithIterations
 from optimizer.errors import ConfigError
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-RunName = Annotated[str, typer.Argument(metavar="RUN", help="The run's id, or its name: then the newest of that name.")]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="The run's id, or its name: the newest of that name.")]
 Statuses = Annotated[list[str] | None, typer.Option("--status", help="Only of these statuses.")]
 Types = Annotated[list[str] | None, typer.Option("--type", help="Only of these optimizer types.")]
 Tags = Annotated[list[str] | None, typer.Option("--tag", help="Only with all of these tags.")]
 Search = Annotated[str | None, typer.Option(help="Only with this text in the name.")]
 Config = Annotated[str | None, typer.Option(help='Only with this JSON in the config, as {"depth": 6}.')]
-Metadata = Annotated[str | None, typer.Option(help="The same of the metadata.")]
+Metadata = Annotated[str | None, typer.Option(help="Only with this JSON object in the metadata.")]
 
 
 def connect() -> TrackingClient:

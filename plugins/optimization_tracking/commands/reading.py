@@ -26,7 +26,7 @@ def list_runs(
     config: list_options.Config = None,
     metadata: list_options.Metadata = None,
     order_by: Annotated[OrderBy, typer.Option(help="What to sort by.")] = "created_at",
-    ascending: Annotated[bool, typer.Option("--ascending", help="The least first.")] = False,
+    ascending: Annotated[bool, typer.Option("--ascending", help="Sort in ascending order.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=100, help="How many runs.")] = 20,
     as_json: list_options.AsJson = False,
 ) -> None:
@@ -76,7 +76,7 @@ def show(run: list_options.RunName, as_json: list_options.AsJson = False) -> Non
 
 def compare(
     runs: Annotated[list[str], typer.Argument(metavar="RUN RUN…", help="Ids or names.")],
-    samples: Annotated[bool, typer.Option("--samples", help="Also which samples of two runs got worse.")] = False,
+    samples: Annotated[bool, typer.Option("--samples", help="Also show which samples of two runs got worse.")] = False,
     as_json: list_options.AsJson = False,
 ) -> None:
     """Compare runs: their figures, and what is different in their config."""
@@ -101,7 +101,7 @@ def compare(
 
 
 def facts(run: Run) -> dict[str, Any]:
-    """Return what a person wants to know of a run, by its label."""
+    """Return the fields of a run that the table shows, by label."""
     return {
         "id": str(run.id),
         "project": run.project_id,

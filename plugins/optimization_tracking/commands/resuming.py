@@ -10,7 +10,7 @@ from optimization_tracking.commands import list_options
 
 def resume(
     of_any_key: Annotated[
-        bool, typer.Option("--of-any-key", help="Also what was logged with another key, as before a rotation.")
+        bool, typer.Option("--of-any-key", help="Also send what was logged with another key, e.g. before a rotation.")
     ] = False,
 ) -> None:
     """Send what programs logged that ended before the service had it all."""

@@ -20,7 +20,7 @@ PLANNED = "plannedIterations"
 
 def watch(
     run: list_options.RunName,
-    every_s: Annotated[float, typer.Option("--every", min=0.1, help="Seconds between two looks.")] = 1.0,
+    every_s: Annotated[float, typer.Option("--every", min=0.1, help="Seconds between two requests.")] = 1.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON at each change.")] = False,
 ) -> None:
     """Follow a run to its end; the exit status is 0 where it is completed."""

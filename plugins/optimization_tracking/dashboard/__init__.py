@@ -1,4 +1,4 @@
-"""The pages for people: runs, one run, its samples, several runs beside each other, the best ones.
+"""The pages for people: runs, one run, its samples, several runs side by side, the best ones.
 
 app.py        puts the pages together; they are read only, and rendered here, without anything from another host
 sessions.py   a key entered once becomes a cookie; failures.py is what is shown instead of a page

@@ -27,7 +27,7 @@ class Assets(StaticFiles):
 def mount_dashboard(
     app: FastAPI, *, prefix: str, database: Database | None, door: Door, database_url: str | None
 ) -> None:
-    """Serve the dashboard at `prefix`/dashboard/; where there is no login, with a session begun by an API key."""
+    """Serve the dashboard at `prefix`/dashboard/; without a login, users sign in with an API key."""
     dashboard = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     dashboard.state.database = database
     dashboard.state.door = door
@@ -45,7 +45,7 @@ def _entrance(prefix: str) -> APIRouter:
 
     @router.get(f"{prefix}{DASHBOARD_PATH}")
     async def enter(request: Request) -> RedirectResponse:
-        # Relative to this address, whatever host and scheme a proxy gave it.
+        # Relative to this address, independent of the proxy's host and scheme.
         query = f"?{request.url.query}" if request.url.query else ""
         return RedirectResponse(f"{DASHBOARD_PATH[1:]}/{query}", status_code=307)
 

@@ -1,4 +1,4 @@
-"""What is shown instead of a page: the sign-in where there is no session, else the refusal in words."""
+"""What is shown instead of a page: the sign-in form if there is no session, else the error message."""
 
 from http import HTTPStatus
 
@@ -36,12 +36,12 @@ async def _on_refusal(request: Request, refusal: Refusal) -> HTMLResponse:
 async def _on_http_error(request: Request, error: HTTPException) -> HTMLResponse:
     if error.status_code == 401:
         return _failure(request, Refusal(401, "Sign in to Airflow first, then load this page again."))
-    detail = "There is no such page." if error.status_code == 404 else str(error.detail)
+    detail = "This page does not exist." if error.status_code == 404 else str(error.detail)
     return _failure(request, Refusal(error.status_code, detail, headers=error.headers or {}))
 
 
 async def _on_invalid(request: Request, error: RequestValidationError) -> HTMLResponse:
-    return _failure(request, Refusal(404, "There is no such page: the address holds no id of a run."))
+    return _failure(request, Refusal(404, "This page does not exist: the address has no run id."))
 
 
 async def _on_database_error(request: Request, error: Exception) -> HTMLResponse:

@@ -1,4 +1,4 @@
-"""Pages as HTML. Whatever text a run holds is shown as text; nothing is loaded from another host."""
+"""Pages as HTML. Text of a run is escaped; nothing is loaded from another host."""
 
 import hashlib
 import tomllib

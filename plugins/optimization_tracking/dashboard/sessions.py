@@ -1,4 +1,4 @@
-"""A session: the API key that a person entered once, sealed into a cookie of the browser's session.
+"""A session: the API key that a user entered once, encrypted in a cookie of the browser's session.
 
 The cookie holds the key encrypted, so whoever steals it can read the dashboard for a while and never has the key. The
 key inside is checked with every request: revoked, it ends the session too. The sealing key follows from the database's
@@ -46,7 +46,7 @@ class Sessions:
 
 
 def _sealing_key(database_url: str) -> bytes:
-    # PGPASSWORD and .pgpass are libpq's own affair, so the URL alone tells whether it is a secret.
+    # libpq reads PGPASSWORD and .pgpass itself, so only the URL shows whether it is a secret.
     if not conninfo_to_dict(database_url).get("password"):
         return Fernet.generate_key()
     derived = HKDF(SHA256(), length=32, salt=None, info=b"optimization dashboard session")

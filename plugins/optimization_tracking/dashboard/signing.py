@@ -57,12 +57,12 @@ async def _why_not(request: Request, key: str) -> str | None:
 def _sessions(request: Request) -> Sessions:
     sessions: Sessions | None = request.app.state.sessions
     if sessions is None:
-        raise Refusal(404, "There is no such page.")
+        raise Refusal(404, "This page does not exist.")
     return sessions
 
 
 def _is_ours(path: str, base: str) -> bool:
-    """Whether a path stands below the dashboard's own, so that nobody is led away after signing in."""
+    """Whether a path is below the dashboard's own, so that sign-in never redirects to another site."""
     return path.startswith(f"{base}/") and "\\" not in path and path.isprintable()
 
 

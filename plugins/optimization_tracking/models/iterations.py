@@ -34,7 +34,7 @@ class CreateIteration(Given):
     def _parts_agree(self) -> Self:
         begun, ended = self.iteration_start_time, self.iteration_end_time
         if begun and ended and ended < begun:
-            raise ValueError("iterationEndTime lies before iterationStartTime")
+            raise ValueError("iterationEndTime is before iterationStartTime")
         if (self.successful_samples or 0) > (self.samples_in_iteration or 0):
             raise ValueError("successfulSamples is more than samplesInIteration")
         return self

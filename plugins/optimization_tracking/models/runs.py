@@ -64,7 +64,7 @@ class RunOutcome(Given):
     @model_validator(mode="after")
     def _end_follows_start(self) -> Self:
         if self.start_time and self.end_time and self.end_time < self.start_time:
-            raise ValueError("endTime lies before startTime")
+            raise ValueError("endTime is before startTime")
         return self
 
 

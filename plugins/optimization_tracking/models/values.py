@@ -78,7 +78,7 @@ def _check_scalar(value: Any) -> None:
     if isinstance(value, str):
         check_text(value)
     elif isinstance(value, float) and not abs(value) < float("inf"):
-        raise ValueError("NaN and infinity are no JSON numbers")
+        raise ValueError("NaN and infinity are not JSON numbers")
     elif isinstance(value, int) and abs(value) > 10**1000:
         raise ValueError("holds an integer of more than 1,000 digits")
 
@@ -94,7 +94,7 @@ def _to_utc(moment: datetime) -> datetime:
     try:
         return moment.astimezone(UTC)
     except OverflowError:
-        raise ValueError("lies outside the years 1 to 9999 in UTC") from None
+        raise ValueError("is outside the years 1 to 9999 in UTC") from None
 
 
 Moment = Annotated[AwareDatetime, BeforeValidator(_require_iso), AfterValidator(_to_utc)]

@@ -33,7 +33,7 @@ _REFUSALS = {
     404: "There is none among the caller's projects.",
     409: "It is there already, or its status cannot change so.",
     413: "The body is too long.",
-    422: "A value is not as the API wants it.",
+    422: "A value does not match the API.",
     429: "The key asked too often.",
     503: "The database does not answer.",
 }

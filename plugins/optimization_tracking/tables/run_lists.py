@@ -114,7 +114,7 @@ def _place(filters: RunFilters, order: str) -> tuple[dict[str, Any], int | None]
         value = datetime.fromisoformat(value) if isinstance(value, str) else value
         place = {"after_id": UUID(run_id)}
     except ValueError:
-        raise invalid("cursor", "is none that this API gave") from None
+        raise invalid("cursor", "is not one of this API") from None
     return place | ({} if value is None else {"after_value": value}), total
 
 

@@ -27,7 +27,7 @@ class ManifestObject(BaseModel):
 
 
 class BiddingRule(BaseModel):
-    """What a bidder needs beside the files: how to build a key, and what to bid on an unknown segment."""
+    """What a bidder needs in addition to the files: how to build a key, and the bid on an unknown segment."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -66,7 +66,7 @@ def publish(
 
     Args:
         files: {name: (output_type, local path, number of rows or None)}.
-        header: the manifest's fields beside `objects`.
+        header: the manifest's fields other than `objects`.
         still_wanted: raises where the run is not running any more; asked before anything is replaced, and before the
             manifest is written.
     """

@@ -30,11 +30,11 @@ def split_uri(uri: str) -> tuple[str, str]:
     """Return bucket and key of an s3:// address.
 
     Raises:
-        ArtifactError: it is no s3:// address.
+        ArtifactError: it is not an s3:// address.
     """
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     if not uri.startswith("s3://") or not bucket:
-        raise ArtifactError(f"{uri!r} is no s3:// address; correct s3_base_path of the entity")
+        raise ArtifactError(f"{uri!r} is not an s3:// address; correct s3_base_path of the entity")
     return bucket, key
 
 
@@ -67,7 +67,7 @@ class ObjectStore:
         """Write the object to the file and return the file.
 
         Raises:
-            ArtifactError: there is no such object.
+            ArtifactError: the object does not exist.
         """
         bucket, key = split_uri(uri)
         with self._errors(f"reading {uri}"):
@@ -78,7 +78,7 @@ class ObjectStore:
         """Return the object.
 
         Raises:
-            ArtifactError: there is no such object.
+            ArtifactError: the object does not exist.
         """
         bucket, key = split_uri(uri)
         with self._errors(f"reading {uri}"):
@@ -101,7 +101,7 @@ class ObjectStore:
         """Return where the object is, its length and its checksum.
 
         Raises:
-            ArtifactError: there is no such object.
+            ArtifactError: the object does not exist.
         """
         bucket, key = split_uri(uri)
         content = self.get_bytes(uri)
@@ -128,7 +128,7 @@ class ObjectStore:
             answer = error.response.get("Error", {})
             code = str(answer.get("Code", ""))
             if code in _MISSING:
-                raise ArtifactError(f"{what}: there is no such object or bucket ({code})") from error
+                raise ArtifactError(f"{what}: no such object or bucket ({code})") from error
             if code in _DENIED:
                 said = ": ".join(filter(None, (code, answer.get("Message"))))
                 raise AccessDenied(

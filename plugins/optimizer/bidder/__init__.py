@@ -6,7 +6,7 @@ generation   what an entity is priced with from one switch to the next; never ch
 pricing      a request and a generation give a price
 tables       where the bids lie: a dictionary, or memcached
 loading      deployed runs and their checked files become a generation
-refreshing   the new generation beside the old, then the switch; any failure keeps the old
+refreshing   loads the new generation next to the old one, then switches; any failure keeps the old one
 service      prices counted and timed, refreshed in the background
 web          the HTTP endpoint
 commands     the command line

@@ -59,7 +59,7 @@ def read_run_manifest(run: DeployedRun, *, entity_code: str, store: ObjectStore)
 
 
 def fingerprint(entity: ServedEntity) -> str:
-    """Return what tells two generations apart: runs, percents, addresses and macros. A run's files never change."""
+    """Return what distinguishes two generations: runs, percents, addresses and macros. A run's files never change."""
     return blake2b(entity.model_dump_json().encode(), digest_size=8).hexdigest()
 
 
@@ -153,7 +153,7 @@ def _check_manifest(manifest: Manifest, *, run: DeployedRun, entity_code: str) -
     if not (0 <= rule.fallback_bid_cpm <= rule.max_bid_cpm < math.inf and rule.max_bid_cpm > 0):
         raise ArtifactError(
             f"run {run.run_id}: fallback_bid_cpm={rule.fallback_bid_cpm} or max_bid_cpm={rule.max_bid_cpm} cannot be "
-            "bid; a fallback lies between 0 and a cap above 0: correct the config and run the entity again"
+            "bid; a fallback is between 0 and a cap above 0: correct the config and run the entity again"
         )
 
 

@@ -61,7 +61,7 @@ class BidRequest(BaseModel):
 
 
 class Identity(BaseModel):
-    """Where the ids stand; one that is in `nobody` is many people's, and counts as none."""
+    """The paths of the ids; an id in `nobody` is shared by many users and is ignored."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -84,7 +84,7 @@ class Mapped(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One impression of a bid request: what is asked, or why no bid of ours would be taken whatever its price."""
+    """One impression of a bid request: the request to price, or why no bid would be accepted at any price."""
 
     impression_id: str
     asked: PriceRequest | Reason
@@ -116,7 +116,7 @@ class OpenRtb:
         try:
             checked = BidRequest.model_validate(raw)
         except ValidationError as error:
-            raise RequestError(f"no bid request of OpenRTB: {explain(error)}") from None
+            raise RequestError(f"not an OpenRTB bid request: {explain(error)}") from None
         is_ours = not checked.cur or self._currency in checked.cur
         pairs = zip(checked.imp, raw["imp"], strict=True)
         return checked.id, [self._question(imp, raw_imp, raw, is_ours=is_ours) for imp, raw_imp in pairs]
@@ -185,7 +185,7 @@ def parse_json(body: bytes) -> Any:
 
 
 def explain(error: ValidationError) -> str:
-    """Return the first problem and where it is; never the value, which may be a person's."""
+    """Return the first problem and its place; never the value, which may be personal data."""
     first = error.errors(include_input=False, include_url=False)[0]
     return f"{'.'.join(map(str, first['loc'])) or 'the whole'}: {first['msg'].removeprefix('Value error, ')}"
 

@@ -73,7 +73,7 @@ def price(request: PriceRequest, *, generation: Generation) -> Price:
     macros, floor_cpm = request.macros, request.floor_cpm
     try:
         key = segment_key(map(macros.__getitem__, run.macros))
-    except KeyError:  # a value that nobody gave is not an absent one, which has segments of its own
+    except KeyError:  # an unnamed macro is not an absent value, which has segments of its own
         key = None
     try:
         found = None if key is None else run.bids.find(key)

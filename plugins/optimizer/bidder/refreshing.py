@@ -1,6 +1,6 @@
-"""Bring what is served up to date: the new generation beside the old, then the switch; any failure keeps the old.
+"""Refresh: load the new generation next to the old one, then switch; any failure keeps the old one.
 
-Each entity switches, or fails, by itself: a broken run of one keeps no other from its new bids.
+Each entity switches or fails on its own: a broken run of one does not delay the others.
 """
 
 import logging
@@ -170,8 +170,8 @@ class Refresher:
 def _message(error: Exception) -> str:
     if isinstance(error, OptimizerError):
         return str(error)
-    # Whatever it is, the bids go on; the log has where it came from.
-    log.error("an error that nobody foresaw", exc_info=error)
+    # Keep serving in any case; the log has the traceback.
+    log.error("unexpected error", exc_info=error)
     return f"{type(error).__name__}: {error}"
 
 

@@ -1,4 +1,4 @@
-"""What a bidder is asked: one impression, as macros."""
+"""A request for a price: one impression, as macros."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

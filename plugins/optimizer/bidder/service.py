@@ -34,7 +34,7 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """What Prometheus is told; `registry` is this bidder's own."""
+    """The metrics for Prometheus; `registry` is this bidder's own."""
 
     registry: CollectorRegistry
     prices: Counter
@@ -86,7 +86,7 @@ class BidderService:
         return self.price_all([request], entity_code=entity_code)[0]
 
     def price_all(self, asked: Iterable[PriceRequest | Reason], *, entity_code: str) -> list[Price]:
-        """Return the prices of one bid request's impressions, of one generation, whatever is switched meanwhile.
+        """Return the prices of one bid request's impressions, all of one generation, even during a refresh.
 
         Args:
             asked: for each impression what is asked, or why it is not to be priced.

@@ -29,7 +29,7 @@ VARIABLES = {
 
 
 class BidderSettings(BaseModel):
-    """What the bidder is told by its environment."""
+    """The bidder's settings from its environment."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

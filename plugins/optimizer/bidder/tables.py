@@ -1,6 +1,6 @@
-"""Where a run's bids lie: in a dictionary of this process, or in memcached.
+"""Where a run's bids are: in a dictionary of this process, or in memcached.
 
-In memcached every table has a prefix of its own, made of what its run wrote. So generations lie beside each other and
+In memcached every table has a prefix of its own, made of what its run wrote. So generations exist side by side and
 several bidders share a table; nothing is ever overwritten by another run's, and old tables expire.
 """
 
@@ -60,7 +60,7 @@ class Memcached:
 
         Args:
             timeout_s: how long one answer is waited for while a request is priced.
-            keep_s: after that many seconds a table that nobody renews is gone; at most 30 days.
+            keep_s: expiry of a table in seconds, unless it is renewed; at most 30 days.
         """
         if not 0 < keep_s <= MAX_KEEP_S:
             raise ValueError(f"keep_s={keep_s} is outside 1..{MAX_KEEP_S}, which memcached takes for a date in 1970")
@@ -87,7 +87,7 @@ class Memcached:
             self._free.append(client)
 
     def close(self) -> None:
-        """Close the connections that nobody uses; the next answer opens one again."""
+        """Close the unused connections; the next request opens one again."""
         while self._free:
             self._free.pop().close()
 
@@ -115,7 +115,7 @@ class Memcached:
 
 @dataclass(frozen=True, slots=True)
 class MemcachedTable:
-    """The bids in memcached, and of each key eight bytes here: so a lost key is never taken for an unknown segment."""
+    """The bids in memcached, with eight bytes of each key here, to distinguish lost keys from unknown segments."""
 
     server: Memcached = field(repr=False)
     prefix: str
@@ -138,7 +138,7 @@ class MemcachedTable:
             if self._knows(key):
                 raise KeysLost(f"memcached {self.server.name} lost keys of table {self.prefix}; load it again")
             return None
-        # Anybody on its network may write to memcached.
+        # Any host on its network may write to memcached.
         try:
             bid_cpm = float(found)
         except ValueError:
@@ -154,7 +154,7 @@ class MemcachedTable:
         return None if found is None else float(found)
 
     def write(self, bids: Mapping[str, float], *, now: float) -> None:
-        """Write every key, then the marker that says so.
+        """Write every key, then the marker that the table is complete.
 
         Raises:
             UnavailableError: the server is silent, or did not take or keep all of them.
@@ -164,7 +164,9 @@ class MemcachedTable:
             while values := {self.place_of(key): repr(bid) for key, bid in islice(left, BATCH_KEYS)}:
                 self._write_batch(client, values)
             if any(found is None for found in self._sample(client, bids)):
-                raise UnavailableError(f"memcached {self.server.name} lacks room for {len(bids):,} keys; give it more")
+                raise UnavailableError(
+                    f"memcached {self.server.name} lacks memory for {len(bids):,} keys; give it more"
+                )
             client.set(self._marker, repr(now), expire=self.server.keep_s)
 
     @property
@@ -174,7 +176,7 @@ class MemcachedTable:
     def _write_batch(self, client: Client, values: dict[str, str]) -> None:
         failed = client.set_many(values, expire=self.server.keep_s)
         if failed:
-            raise UnavailableError(f"memcached {self.server.name} took {len(failed):,} of {len(values):,} keys not")
+            raise UnavailableError(f"memcached {self.server.name} rejected {len(failed):,} of {len(values):,} keys")
 
     def _sample(self, client: Client, bids: Mapping[str, float]) -> Iterator[Any]:
         # What was written first is what goes first where the memory is too small.

@@ -50,7 +50,7 @@ class PriceBody(BaseModel):
         return self
 
     def request(self) -> PriceRequest:
-        """Return the impression that is asked for."""
+        """Return the impression to price."""
         fields = self.model_dump(exclude={"entity_code", "macros"})
         macros = {name: None if value is None else str(value) for name, value in self.macros.items()}
         return PriceRequest(macros, **fields)
@@ -65,7 +65,7 @@ def read_price_body(body: bytes) -> PriceBody:
     try:
         return PriceBody.model_validate(parse_json(body))
     except ValidationError as error:
-        raise RequestError(f"no price request: {explain(error)}") from None
+        raise RequestError(f"not a price request: {explain(error)}") from None
 
 
 def create_app(service: BidderService, *, openrtb: OpenRtb) -> Starlette:

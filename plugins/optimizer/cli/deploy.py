@@ -199,7 +199,16 @@ def _say_until_when(active: list[Deployment], *, days: int) -> None:
 
 
 def _shortly(value: Any) -> str:
-    return "" if value is None else ", ".join(f"{name} {item}" for name, item in dict(value).items())
+    return "" if value is None else ", ".join(f"{name}: {_plainly(item)}" for name, item in dict(value).items())
+
+
+def _plainly(item: Any) -> str:
+    """A value of the audit: a split as its shares, a flag as yes or no."""
+    if isinstance(item, dict):
+        return ", ".join(f"{run_id} {percent} %" for run_id, percent in item.items()) or "none"
+    if isinstance(item, bool):
+        return "yes" if item else "no"
+    return "none" if item is None else str(item)
 
 
 def show_deployments(entity: EntityCode, limit: Limit = 10, as_json: AsJson = False) -> None:

@@ -1,4 +1,4 @@
-"""Commands that say why: how one bid came about, and what changed between two runs."""
+"""Commands that explain: how one bid was computed, and what changed between two runs."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -59,7 +59,7 @@ PART_TITLES = {"shadow_price": "shadow price"}
 
 
 def explain(run: RunId, segment: SegmentKey, as_json: AsJson = False) -> None:
-    """Tell how the bid of one segment came about, number by number."""
+    """Show how the bid of one segment was computed, number by number."""
     published = _read(run)[0]
     explanation = explain_bid(
         find_segment(published.bids, segment, run_id=run, blocked=published.blocked),

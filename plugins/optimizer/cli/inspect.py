@@ -1,4 +1,4 @@
-"""Commands that look into the control plane and change nothing."""
+"""Commands that read the control plane and change nothing."""
 
 from typing import Annotated, Any
 

@@ -20,7 +20,7 @@ class LocalSystems(Protocol):
         """Return the variables that name the systems, secrets included.
 
         Raises:
-            ConfigError: there is no demo yet.
+            ConfigError: the demo does not exist yet.
         """
         ...
 
@@ -37,7 +37,7 @@ def using_local_systems() -> Iterator[None]:
     """Use the demo's systems inside the block.
 
     Raises:
-        ConfigError: the package is installed without a checkout, or there is no demo yet.
+        ConfigError: the package is installed without a checkout, or the demo does not exist yet.
     """
     found = next(iter(entry_points(group=ENTRY_POINTS, name="stack")), None)
     if found is None:

@@ -19,7 +19,7 @@ _LOCAL = signatures.Parameter(
     "local",
     signatures.Parameter.KEYWORD_ONLY,
     default=False,
-    annotation=Annotated[bool, typer.Option("--local", help="Work on the demo's systems.")],
+    annotation=Annotated[bool, typer.Option("--local", help="Use the demo's systems.")],
 )
 
 app = typer.Typer(

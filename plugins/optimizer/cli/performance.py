@@ -11,6 +11,7 @@ from optimizer.control_plane import alerts, canaries, deployments, entities, liv
 from optimizer.control_plane.records import Deployment, LiveDay, LiveVerdict
 from optimizer.core.live.performance import say, say_difference
 from optimizer.deployment.canary_state import canary_sentence
+from optimizer.deployment.live_policy import savings_line
 from optimizer.presentation.terminal import console, print_json, print_table
 
 
@@ -20,7 +21,7 @@ def live(entity: EntityCode, as_json: AsJson = False) -> None:
     entities.require_entity(engine, entity)
     active, tried = deployments.read_active(engine, entity), canaries.read_open(engine, entity)
     verdicts, days = live_records.read_verdicts(engine, entity), live_records.read_days(engine, entity)
-    incidents = alerts.read_open(engine, entity)
+    incidents, savings = alerts.read_open(engine, entity), live_records.read_savings(engine, entity)
     if as_json:
         return print_json(
             {
@@ -28,6 +29,7 @@ def live(entity: EntityCode, as_json: AsJson = False) -> None:
                 "canary": None if tried is None else tried.model_dump(),
                 "verdicts": [row.model_dump() for row in verdicts],
                 "days": [row.model_dump() for row in days],
+                "savings": [row.model_dump() for row in savings],
                 "alerts": [row.model_dump() for row in incidents],
             }
         )
@@ -36,6 +38,9 @@ def live(entity: EntityCode, as_json: AsJson = False) -> None:
     outcomes = {row.run_id: runs.read_run(engine, row.run_id).outcome for row in active}
     for row in active:
         _print_run(row, [found for found in verdicts if found.run_id == row.run_id], days, outcomes[row.run_id])
+    _print_policy([found for found in verdicts if found.run_id is None])
+    for period in savings:
+        console.print(Text(savings_line(period)))
     if tried is not None:
         console.print(Text(canary_sentence(tried)))
     for incident in incidents:
@@ -55,6 +60,20 @@ def _print_run(row: Deployment, verdicts: Sequence[LiveVerdict], days: Sequence[
         f"{head}: {verdicts[0].days} days{until}; {sums}; validation {outcome}",
         ["figure", "live", "95 % interval", "forecast", "verdict", "other run", "difference", "against it"],
         (_line(found, of_split.get(found.figure)) for found in verdicts if found.compared_with == "forecast"),
+    )
+
+
+def _print_policy(verdicts: Sequence[LiveVerdict]) -> None:
+    """The runs one after the other, as one policy."""
+    if not verdicts:
+        return
+    first, last = verdicts[0].first_day, verdicts[0].last_day
+    span = "" if first is None or last is None else f", {first:%Y-%m-%d} to {last:%Y-%m-%d}"
+    of_control = {found.figure: found for found in verdicts if found.compared_with == "control"}
+    print_table(
+        f"All runs but the control, as one policy: {verdicts[0].days} days{span}",
+        ["figure", "live", "95 % interval", "forecast", "verdict", "control", "difference", "against it"],
+        (_line(found, of_control.get(found.figure)) for found in verdicts if found.compared_with == "forecast"),
     )
 
 

@@ -1,4 +1,4 @@
-"""The columns of opt_runs that people are shown, in their order."""
+"""The columns of opt_runs that are shown to users, in order."""
 
 _RESULTS = (
     "total_bids",

@@ -39,7 +39,7 @@ class AirflowApi:
     """Airflow's REST API as one user, who is logged in on the first request and again when the token ends.
 
     Every method raises UnavailableError where Airflow is silent, ConfigError where it refuses the login or the
-    request, and RunStateError where what is asked for does not exist or already exists.
+    request, and RunStateError if the object does not exist or already exists.
     """
 
     def __init__(self, url: str, *, user: str, password: str, timeout_s: float = 30) -> None:
@@ -109,7 +109,7 @@ class AirflowApi:
         return sorted(states, key=lambda state: (state.start is None, state.start, state.task_id))
 
     def clear(self, dag_id: str, run_id: str, *, task_ids: list[str]) -> None:
-        """Run the tasks again, whatever their state was, and all tasks after them."""
+        """Run the tasks again in any state, and all tasks after them."""
         body = {"dry_run": False, "dag_run_id": run_id, "task_ids": task_ids, "only_failed": False}
         body |= {"include_downstream": True, "reset_dag_runs": True}
         self.request("POST", f"/dags/{_quoted(dag_id)}/clearTaskInstances", json=body)

@@ -293,6 +293,13 @@ def read_active(engine: Engine, entity_code: str) -> list[Deployment]:
         return _read_active(connection, entity_id)
 
 
+def was_live(engine: Engine, entity_id: int) -> bool:
+    """Return whether a run of the entity had traffic, now or ever."""
+    with reading(engine) as connection:
+        found = select(deployments.c.deployment_id).where(deployments.c.entity_id == entity_id).limit(1)
+        return connection.scalar(found) is not None
+
+
 def read_history(engine: Engine, entity_code: str, *, limit: int = 100) -> list[Deployment]:
     """Return the entity's deployments of all times, the newest first."""
     of_entity = select(deployments).join(entities, entities.c.entity_id == deployments.c.entity_id)

@@ -5,8 +5,9 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, ConfigDict
-from sqlalchemy import Connection, Engine, RowMapping, Table, delete, insert, select
+from sqlalchemy import Connection, Engine, RowMapping, Table, delete, insert, select, update
 
+from optimizer.control_plane.audit import Author, write_audit
 from optimizer.control_plane.engine import reading, transaction
 from optimizer.control_plane.records import (
     Measure,
@@ -21,8 +22,18 @@ from optimizer.control_plane.records import (
     ValidationStatus,
     read_rows,
 )
-from optimizer.control_plane.tables import run_feature_macros, run_features, run_metrics, run_outputs
+from optimizer.control_plane.tables import (
+    entities,
+    run_feature_macros,
+    run_features,
+    run_metrics,
+    run_outputs,
+    runs,
+)
 from optimizer.control_plane.transitions import find_run, fit_message, move_run, wrong_state
+
+CONTROL_TRIGGER = "control"
+"""trigger_type of a run that bids what was usual before the optimizer."""
 
 _LISTS = ("features", "macro_combination", "macro_format", "metrics", "outputs")
 
@@ -78,6 +89,67 @@ def register_results(engine: Engine, run_id: str, *, results: RunResults, now: d
             return run
         outputs = {run_outputs: [output.model_dump() for output in results.outputs]}
         return _finish(connection, run, status="completed", figures=results, more=outputs, now=now)
+
+
+def register_control(
+    engine: Engine,
+    source_run_id: str,
+    *,
+    control_run_id: str,
+    output_uri: str,
+    outputs: Iterable[Mapping[str, Any]],
+    author: Author,
+    now: datetime,
+) -> str:
+    """Add the completed run that bids what was usual, make it its entity's control, and return the control's run_id.
+
+    It has the window, features and key of the run that it was made from. Where the entity has a control already,
+    nothing is written.
+
+    Raises:
+        RunStateError: there is no such run.
+    """
+    with transaction(engine) as connection:
+        source = find_run(connection, source_run_id)
+        of_entity = entities.c.entity_id == source.entity_id
+        known = connection.scalar(select(entities.c.control_run_id).where(of_entity).with_for_update())
+        if known is not None:
+            return str(known)
+        copied = select(runs).where(runs.c.run_id == source_run_id)
+        row = dict(connection.execute(copied).mappings().one())
+        own = {
+            "run_id": control_run_id,
+            "run_code": control_run_id,
+            "dag_id": None,
+            "dag_run_id": None,
+            "triggered_by": author.name,
+            "trigger_type": CONTROL_TRIGGER,
+            "s3_output_path": output_uri,
+            "error_message": None,
+            "validation_warnings": 0,
+            "created_at": now,
+            "started_at": now,
+            "heartbeat_at": now,
+            "completed_at": now,
+        }
+        connection.execute(insert(runs).values(**{**row, **own}))
+        for table in (run_features, run_feature_macros):
+            rows = connection.execute(select(table).where(table.c.run_id == source_run_id)).mappings()
+            kept = [{name: value for name, value in found.items() if name != "id"} for found in rows]
+            _replace_rows(connection, table, run_id=control_run_id, rows=kept)
+        _replace_rows(connection, run_outputs, run_id=control_run_id, rows=outputs)
+        connection.execute(update(entities).where(of_entity).values(control_run_id=control_run_id))
+        write_audit(
+            connection,
+            author,
+            action="set_control",
+            now=now,
+            entity_id=source.entity_id,
+            run_id=control_run_id,
+            before={"control_run_id": None},
+            after={"control_run_id": control_run_id},
+        )
+        return control_run_id
 
 
 def register_dry_run(engine: Engine, run_id: str, *, figures: RunFigures, now: datetime) -> Run:

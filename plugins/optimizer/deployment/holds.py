@@ -4,9 +4,13 @@ import json
 from collections.abc import Sequence
 from datetime import timedelta
 
+from sqlalchemy import Engine
+
 from optimizer.artifacts.manifest import read_manifest, read_verified
+from optimizer.control_plane import deployments
 from optimizer.control_plane.records import Run
 from optimizer.core.checks.outcome import CheckRecord
+from optimizer.core.config.settings import RunSettings
 from optimizer.core.records import run_files
 from optimizer.runs.handle import settings_of
 from optimizer.runs.published_run import checks_of
@@ -51,6 +55,19 @@ def say_held(row: Run, held: Sequence[CheckRecord]) -> str:
         f"run {row.run_id} {row.outcome} and is not promoted automatically; what is live stays. {warnings}. "
         f"To deploy it anyway: {by_hand(row)}"
     )
+
+
+def needs_person(row: Run, settings: RunSettings, *, engine: Engine) -> bool:
+    """Return whether a person has to confirm the run: where its `promotion` says so, and on an entity's first run.
+
+    Nothing is known of how a first run does live, so it does not get all the traffic by itself. It may be tried next to
+    the control; without one there is nothing to compare it with.
+    """
+    if settings.promotion == "approval":
+        return True
+    if settings.promotion == "none" or deployments.was_live(engine, row.entity_id):
+        return False
+    return settings.promotion == "auto" or settings.control_pct == 0
 
 
 def by_hand(row: Run) -> str:

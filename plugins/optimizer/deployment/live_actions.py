@@ -40,7 +40,9 @@ class LiveRun:
 
     live_days: on how many days it was live.
     days: what it was judged by, the days with bids, in order.
-    control_id: the run with the largest other share of the traffic, or None where the run is alone.
+    control_id: the run that it is compared with: the one with the largest other share of the traffic, or None where the
+        run is alone.
+    is_beside_control: that run is the entity's control.
     problem: why its forecast is not known, or None.
     """
 
@@ -49,6 +51,7 @@ class LiveRun:
     days: tuple[date, ...]
     findings: tuple[Finding, ...]
     control_id: str | None
+    is_beside_control: bool
     control_findings: tuple[Finding, ...]
     problem: str | None
 
@@ -62,8 +65,18 @@ class LiveRun:
 
     @property
     def decisive(self) -> tuple[Finding, ...]:
-        """The findings that count: against the control, who had the same market, where there is one."""
-        return self.findings if self.control_id is None else self.control_findings
+        """The findings that count: against the other run, which had the same market, where there is one.
+
+        The control's share is small: a figure that it cannot decide is decided by the forecast.
+        """
+        if self.control_id is None:
+            return self.findings
+        if not self.is_beside_control:
+            return self.control_findings
+        by_forecast = {finding.figure: finding for finding in self.findings}
+        return tuple(
+            by_forecast[found.figure] if found.verdict == "inconclusive" else found for found in self.control_findings
+        )
 
     @property
     def blamed(self) -> tuple[Finding, ...]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import pandas as pd
@@ -30,6 +30,7 @@ from optimizer.core.live.performance import (
     forecast_of_bids,
 )
 from optimizer.deployment.live_actions import ALERT_KINDS, LiveRun, act
+from optimizer.deployment.live_policy import POLICY_DAYS, policy_verdicts, savings_line, savings_of
 from optimizer.errors import ArtifactError, RunStateError
 from optimizer.runs.published_run import read_published
 from optimizer.runs.systems import Systems
@@ -56,12 +57,17 @@ def monitor_entity(entity_code: str, *, systems: Systems, now: datetime) -> dict
     measured = look_at(definition, active, settings=settings, systems=systems, now=now)
     live_records.replace_days(engine, entity_id, measured.days, now=now)
     verdicts = [verdict for run in measured.runs for verdict in verdicts_of(run)]
+    daily = live_records.read_days(engine, entity_code, since=first_unsettled_day(now) - timedelta(days=POLICY_DAYS))
+    control_id = definition.entity.control_run_id
+    verdicts += policy_verdicts(daily, control_id=control_id, settings=settings)
     live_records.replace_verdicts(engine, entity_id, verdicts, measured_on=now.astimezone(UTC).date(), now=now)
+    savings = [] if control_id is None else savings_of(live_records.read_days(engine, entity_code), control_id)
+    live_records.replace_savings(engine, entity_id, savings, now=now)
     outcome = act(entity_code, measured.runs, canary=canary, settings=settings, systems=systems, now=now)
     changes = record_incidents(engine, entity_id, outcome.alerts, kinds=ALERT_KINDS, now=now)
     return {
         "entity_code": entity_code,
-        "runs": [line for run in measured.runs for line in lines_of(run)],
+        "runs": [*(line for run in measured.runs for line in lines_of(run)), *map(savings_line, savings)],
         "actions": outcome.actions,
         "alerts": [incident.message for incident in outcome.alerts],
         "opened": [alert.message for alert in changes.opened],
@@ -114,7 +120,7 @@ def look_at(
     found = []
     for row in active:
         run_id, (forecast, problem) = row.run_id, forecasts[row.run_id]
-        control_id = next((other.run_id for other in active if other.run_id != run_id), None)
+        control_id = _partner(row, active)
         own = _days_of(totals, run_id, most[run_id])
         control_findings: tuple[Finding, ...] = ()
         if control_id is not None:
@@ -132,12 +138,19 @@ def look_at(
                 days=tuple(sorted(own["day"])),
                 findings=against_forecast(own, forecast=forecast, limits=limits),
                 control_id=control_id,
+                is_beside_control=any(other.run_id == control_id and other.source == "control" for other in active),
                 control_findings=control_findings,
                 problem=problem,
             )
         )
     known = {run_id: forecast for run_id, (forecast, _) in forecasts.items()}
     return Measured(tuple(found), tuple(_daily_records(totals, history, forecasts=known)))
+
+
+def _partner(row: Deployment, active: Sequence[Deployment]) -> str | None:
+    """The run to compare with: the largest other share but the control's, which is small; else the control."""
+    others = [other for other in active if other.run_id != row.run_id]
+    return next((other.run_id for other in sorted(others, key=lambda other: other.source == "control")), None)
 
 
 def verdicts_of(run: LiveRun) -> list[LiveVerdict]:

@@ -1,4 +1,4 @@
-"""Take the runs that the UI inserted: check each, give it its DAG run, and say which DAG runs are to be started.
+"""Take the runs that the UI inserted: check each, assign its DAG run, and return the DAG runs to start.
 
 The UI inserts a run and its config values with two statements, perhaps in two transactions. So a row is looked at
 twice, SETTLE_S apart, and taken only where both looks saw the same values: no clock of the UI's or of the

@@ -81,7 +81,7 @@ def _without_dag_run(run: Run, *, now: datetime) -> Iterator[Finding]:
     elif now - run.created_at > GRACE:
         minutes = (now - run.created_at).total_seconds() / 60
         todo = f"unpause the DAG `{PENDING_RUNS_DAG}`, and read the log of its `claim` where it is red"
-        yield Finding(_name(run), f"pending for {minutes:,.0f} minutes, and nobody has claimed it", todo)
+        yield Finding(_name(run), f"pending for {minutes:,.0f} minutes, and not claimed", todo)
 
 
 def _completed_runs(engine: Engine, *, store: ObjectStore) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""The guard around every step: a run that is no longer running does not go on, and an error is on the run's row."""
+"""The guard around every step: it stops a run that is no longer running, and records errors on the run's row."""
 
 import logging
 from collections.abc import Callable

@@ -13,7 +13,7 @@ from optimizer.runs.limits import LONGEST_RUN
 log = logging.getLogger(__name__)
 
 GRACE = timedelta(minutes=10)
-"""So long may a run give no sign of life before anybody asks; a working step gives one every half minute."""
+"""A run without a heartbeat for this long is looked up; a working step sends one every half minute."""
 
 ENDED_STATES = ("success", "failed")
 MAX_RUNS_A_PASS = 200

@@ -1,4 +1,4 @@
-"""The task that asks a person whether a run goes live, where the run's config says so."""
+"""The task that asks for approval before a run goes live, if the run's config says so."""
 
 from datetime import timedelta
 from typing import Any
@@ -13,7 +13,7 @@ from optimizer.orchestration import task_bodies
 class PromotionApproval(ApprovalOperator):
     """Airflow's approval, asked only for runs with promotion=approval: that is known when the run is there.
 
-    Returns {"approved_by": name}, None where nobody had to be asked. A rejection and a time-out skip the task, and
+    Returns {"approved_by": name}, None if no approval was needed. A rejection and a time-out skip the task, and
     with it what depends on it; Airflow's own operator would skip that too, but succeed itself and not say why.
     """
 

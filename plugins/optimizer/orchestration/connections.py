@@ -1,4 +1,4 @@
-"""The systems through Airflow's hooks; which database the control plane is, its connection's type says."""
+"""The systems through Airflow's hooks; the connection's type selects the control plane's database."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ PARSE_ANSWER_TIMEOUT_S = 10
 
 
 class ControlPlaneHook(MySqlHook):
-    """Airflow's MySQL hook, except that its connections give a silent server up: Airflow passes no time-out on."""
+    """Airflow's MySQL hook with time-outs on its connections: Airflow passes none on."""
 
     def __init__(self, *, answer_timeout_s: int) -> None:
         super().__init__(mysql_conn_id=CONTROL_PLANE_CONNECTION)

@@ -1,4 +1,4 @@
-"""The entities that DAGs are built of, with a last-good snapshot: a silent database takes no DAG away."""
+"""The entities that DAGs are built of, with a last-good snapshot: DAGs stay while the database does not answer."""
 
 import logging
 import os
@@ -17,7 +17,7 @@ _adapter = TypeAdapter(list[EntityDefinition])
 
 
 def snapshot_path() -> Path:
-    """Return where the snapshot lies: below OPTIMIZER_STATE_DIR, else below AIRFLOW_HOME."""
+    """Return the path of the snapshot: below OPTIMIZER_STATE_DIR, else below AIRFLOW_HOME."""
     home = os.environ.get("AIRFLOW_HOME", str(Path.home() / "airflow"))
     return Path(os.environ.get("OPTIMIZER_STATE_DIR") or Path(home) / "optimizer") / SNAPSHOT_NAME
 
@@ -27,10 +27,10 @@ def load_definitions(
 ) -> list[EntityDefinition]:
     """Return the definition of every entity of any status, sorted by entity_code.
 
-    A broken row keeps its last good definition, if it ever had one; where `read` fails, whatever the reason, all do.
+    A broken row keeps its last good definition, if there is one; if `read` fails for any reason, all rows do.
 
     Raises:
-        Exception: what `read` raised, where there is no snapshot yet.
+        Exception: what `read` raised, if there is no snapshot yet.
     """
     last_good = read_last_good(path)
     try:
@@ -55,18 +55,18 @@ def load_definitions(
 
 
 def read_last_good(path: Path) -> list[EntityDefinition] | None:
-    """Return the snapshot, or None where there is none that can be read."""
+    """Return the snapshot, or None if there is none or it cannot be read."""
     try:
         return _adapter.validate_json(path.read_bytes())
     except FileNotFoundError:
         return None
     except (OSError, ValidationError) as error:
-        log.warning("the snapshot of the entities %s cannot be read and is made anew: %s", path, error)
+        log.warning("the snapshot of the entities %s cannot be read and is written again: %s", path, error)
         return None
 
 
 def _write(path: Path, definitions: list[EntityDefinition]) -> None:
-    """Write beside, then rename: a reader sees the old snapshot or the new one, never half of one."""
+    """Write a temporary file, then rename it: a reader sees the old snapshot or the new one, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with NamedTemporaryFile("wb", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
         file.write(_adapter.dump_json(definitions, indent=1))

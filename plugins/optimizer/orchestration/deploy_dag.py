@@ -1,4 +1,4 @@
-"""The DAG `deploy`: a person sets an entity's traffic split, or goes back to the one before, from Airflow's form."""
+"""The DAG `deploy`: sets an entity's traffic split from Airflow's form, or rolls it back."""
 
 import logging
 from datetime import UTC, datetime, timedelta
@@ -22,7 +22,7 @@ Or **rollback**: back to the split before the present one.
 
 **Owner** the optimizer team. **Red** means that nothing was changed: the log of the red task says why.
 
-**Rerun** a cleared `choose_split` decides anew; a cleared `deploy_split` does what was decided, once.
+**Rerun** a cleared `choose_split` decides again; a cleared `deploy_split` applies the earlier decision, once.
 `optimizer deployments ENTITY` shows what is live and what was; `optimizer deploy` and `optimizer rollback` do the same.
 """
 
@@ -60,7 +60,7 @@ def build_deploy_dag() -> DAG:
 
         @task(execution_timeout=timedelta(minutes=5))
         def deploy_split(choice: dict[str, Any]) -> dict[str, int]:
-            """Replace the entity's split, if nobody changed it meanwhile; done once, however often it is tried."""
+            """Replace the entity's split if it has not changed since; retries apply it once."""
             return _deploy_split(choice, get_current_context()["dag_run"])
 
         # Airflow gives the task the value; its types know only that.
@@ -69,9 +69,10 @@ def build_deploy_dag() -> DAG:
 
 
 def _choose_split(params: Any) -> dict[str, Any]:
-    from optimizer.control_plane import deployments
+    from optimizer.control_plane import deployments, entities
     from optimizer.control_plane.splits import read_split
     from optimizer.deployment.served_files import file_problem, require_files
+    from optimizer.deployment.split_settings import split_settings
     from optimizer.errors import DeploymentError
     from optimizer.orchestration.connections import connect_systems
 
@@ -81,7 +82,12 @@ def _choose_split(params: Any) -> dict[str, Any]:
     if split:
         chosen, active = read_split(split), deployments.read_active(systems.engine, entity_code)
         require_files(chosen, entity_code=entity_code, engine=systems.engine, store=systems.store)
-        return {"entity_code": entity_code, "split": chosen, "seen": [row.deployment_id for row in active]}
+        return {
+            "entity_code": entity_code,
+            "split": chosen,
+            "seen": [row.deployment_id for row in active],
+            "control_pct": split_settings(entities.read_definition(systems.engine, entity_code)).control_pct,
+        }
     plan = deployments.plan_rollback(systems.engine, entity_code, problem_of=partial(file_problem, store=systems.store))
     for reason in plan.skipped:
         log.warning("%s", reason)

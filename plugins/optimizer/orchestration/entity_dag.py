@@ -1,4 +1,4 @@
-"""One DAG an entity: its tasks, their order, and what happens when one fails. What they do is elsewhere."""
+"""One DAG per entity: its tasks, their order, and what happens when one fails. The steps are in optimizer.steps."""
 
 import logging
 import os
@@ -37,7 +37,7 @@ RETRY_WHAT_CAN_PASS = ExceptionRetryPolicy(
     ],
     default=RetryAction.FAIL,
 )
-"""A worker that dies raises nothing: Airflow retries it all the same."""
+"""A worker that dies raises nothing; Airflow retries its task anyway."""
 
 _DOC = """\
 ### {name}
@@ -49,7 +49,7 @@ Learns from the bids of SSP client `{code}` (object {object_id}) and says what t
 **Rerun** trigger this DAG again: every run has a row, a prefix and a manifest of its own. A task that failed because a
 system was away retries by itself; clearing a task of a run whose row is finished does nothing but say so.
 
-**Approval** where `promotion` is `approval`, the task `approve` waits for a person: Required Actions in this UI. While
+**Approval** where `promotion` is `approval`, the task `approve` waits for an answer: Required Actions in this UI. While
 it waits no other run of this DAG starts.
 
 **Validation** ends `passed` (the run can go live), `passed with n warnings` (a warning that holds the run skips
@@ -61,7 +61,7 @@ live). The log of `validate` and `optimizer show RUN` list the checks.
 
 
 def build_entity_dags(*, only: str | None = None) -> list[DAG]:
-    """Return the DAGs of the active entities, or the one named DAG whatever its entity's status: it is being run."""
+    """Return the DAGs of the active entities, or only the DAG that is running, even if its entity is inactive."""
     dags = []
     for definition in _definitions(only):
         is_wanted = dag_id_of(definition) == only if only else definition.entity.status == "A"
@@ -110,7 +110,7 @@ def build_entity_dag(definition: EntityDefinition) -> DAG:
 
 
 def task_defaults() -> dict[str, Any]:
-    """Return the default_args of the optimizer's DAGs: a silent system is tried again, what is wrong is not."""
+    """Return the default_args of the optimizer's DAGs: outages are retried, wrong configs are not."""
     return {
         "owner": "optimizer",
         "retries": 3,
@@ -134,7 +134,7 @@ def _schedule_of(definition: EntityDefinition) -> str | None:
 
 
 def _longest_wait(definition: EntityDefinition) -> timedelta:
-    """How long a run may wait for a person, beyond what its other tasks take."""
+    """How long a run may wait for approval, on top of its other tasks."""
     own = (key for key in definition.config_keys if key.config_key == "approval_timeout_hours")
     key = next(own, None)
     hours = effective_value(key, definition) if key else None
@@ -184,15 +184,15 @@ def _wire(entity_code: str, *, longest_wait: timedelta) -> None:
 
     @task(execution_timeout=timedelta(minutes=5))
     def promote(approval: dict[str, Any]) -> dict[str, Any]:
-        """Give the run the entity's traffic, or a part of it, where its config says so."""
+        """Give the run the entity's traffic, or a share of it, as its config says."""
         return task_bodies.promote(approval)
 
     @task(execution_timeout=timedelta(minutes=5))
     def close_run() -> dict[str, Any]:
-        """Leave the run completed or failed, whatever happened; red where nothing was promoted that should be."""
+        """Close the run as completed or failed; red if the run should have gone live and did not."""
         return task_bodies.close_run()
 
-    # Always there, since a DAG has the same tasks at every parse; it asks only where the run's own config says so.
+    # Always present, since a DAG has the same tasks at every parse; it asks only if the run's config says so.
     approve = PromotionApproval(task_id="approve", longest_wait=longest_wait, execution_timeout=timedelta(minutes=5))
     # Each task reads the run from snapshot_config's XCom itself: as an argument it would draw an edge to every task.
     chain(
@@ -206,13 +206,13 @@ def _wire(entity_code: str, *, longest_wait: timedelta) -> None:
         register(),
         approve,
         promote(approve.output),  # type: ignore[arg-type]  # the task gets the value; its type knows only that
-        # As a teardown it also runs where a person marks the DAG run failed.
+        # As a teardown it also runs if a user marks the DAG run failed.
         close_run().as_teardown(on_failure_fail_dagrun=True),
     )
 
 
 def _definitions(only: str | None) -> list[EntityDefinition]:
-    """A task that is being run needs its own DAG and no database; everybody else asks the control plane."""
+    """A running task needs its own DAG and no database; all other parses read the control plane."""
     if only is not None:
         last_good = read_last_good(snapshot_path())
         if last_good is not None and any(dag_id_of(definition) == only for definition in last_good):

@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 MONITOR_DAG = "monitor"
 SCHEDULE = "30 2 * * *"
-"""Yesterday is whole by then, and most of its late events are there."""
+"""Yesterday is complete by then, and most of its late events have arrived."""
 
 _DOC = """\
 ### Watch what the live runs really bring
@@ -64,7 +64,7 @@ def build_monitor_dag() -> DAG:
 
         @task(execution_timeout=timedelta(minutes=5), trigger_rule=TriggerRule.ALL_DONE)
         def raise_alerts(found: Any, entity_codes: list[str] | None) -> None:
-            """Fail with every alert, so that whatever Airflow notifies of failures tells people."""
+            """Fail with all alerts, so that Airflow's usual notification of failures reports them."""
             _raise_alerts(found, entity_codes)
 
         entity_codes = list_entities()

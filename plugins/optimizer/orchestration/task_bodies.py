@@ -78,7 +78,7 @@ def run_of(context: Mapping[str, Any]) -> dict[str, str]:
 
 
 def request_approval(run: Mapping[str, str]) -> Any:
-    """Return the ApprovalRequest of a run that a person has to confirm, or a text that says why nobody is asked."""
+    """Return the ApprovalRequest of a run that needs approval, or the reason why it needs none."""
     from optimizer.orchestration.connections import connect_systems
     from optimizer.runs.handle import RunHandle
     from optimizer.steps import approve
@@ -89,7 +89,7 @@ def request_approval(run: Mapping[str, str]) -> Any:
 def explain_rejection(run: Mapping[str, str], answer: Mapping[str, Any]) -> str:
     """Return what became of a request that was not approved, and what to do if the run is wanted."""
     who = name_of(answer.get("responded_by_user"))
-    what = "nobody answered in time" if answer.get("timedout") or who is None else f"{who} rejected it"
+    what = "it was not answered in time" if answer.get("timedout") or who is None else f"{who} rejected it"
     return (
         f"entity {run['entity_code']}: run {run['run_id']} does not go live: {what}; what was live stays. "
         f"`optimizer deploy {run['entity_code']} {run['run_id']}=100` gives it the traffic by hand"
@@ -97,7 +97,7 @@ def explain_rejection(run: Mapping[str, str], answer: Mapping[str, Any]) -> str:
 
 
 def name_of(user: Mapping[str, Any] | None) -> str | None:
-    """Return the name of one of Airflow's users, or None where nobody is meant."""
+    """Return the name of an Airflow user, or None if there is none."""
     return None if not user else user.get("name") or user.get("id")
 
 
@@ -123,7 +123,7 @@ def promote(approval: Mapping[str, Any]) -> dict[str, Any]:
 
 @skipping_cancelled()
 def close_run() -> dict[str, Any]:
-    """Leave the run's row finished; raise where the run is not a success, skip where it was cancelled."""
+    """Close the run's row; raise if the run is not a success, skip if it was cancelled."""
     from optimizer.orchestration.connections import connect_systems
     from optimizer.steps import close_run
 

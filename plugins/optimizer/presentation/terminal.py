@@ -35,7 +35,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
 
 
 def format_value(value: Any) -> str:
-    """Return the value as a person reads it: grouped thousands, few decimals, UTC minutes, a dash for nothing."""
+    """Return the value for display: grouped thousands, few decimals, UTC minutes, a dash for None."""
     match value:
         case None:
             return "-"

@@ -24,7 +24,7 @@ _PAGES.filters["count"] = count
 def render_report(story: RunStory) -> str:
     """Return the report of a run as one HTML page that needs no other file, host or script.
 
-    The same story gives the same text, and whatever text it holds is shown as text.
+    The same story gives the same page, and its text is escaped.
     """
     return _PAGES.get_template("report.html.j2").render(
         story=story,

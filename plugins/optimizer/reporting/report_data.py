@@ -1,4 +1,4 @@
-"""What a report tells: one value that holds all of a run that its page shows."""
+"""The data of a report: one value with everything that the page shows of a run."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

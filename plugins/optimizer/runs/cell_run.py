@@ -32,7 +32,7 @@ MAX_ORPHAN_VIEW_SHARE = 0.01
 
 @dataclass(frozen=True, slots=True)
 class WindowFacts:
-    """What is known of the window's log beside its cells.
+    """What is known of the window's log in addition to its cells.
 
     domain_cells, npi_totals: None where they are not asked for.
     """
@@ -138,7 +138,7 @@ def choose_key(
 def training_job(
     features: Sequence[str], *, settings: RunSettings, views: ViewCounts, seed: int, threads: int
 ) -> TrainingJob:
-    """Return what a training process is asked for."""
+    """Return the job of a training process."""
     return TrainingJob(
         features=tuple(features),
         half_life_days=settings.half_life_days,
@@ -166,7 +166,7 @@ def bid_on_cells(
     settings: RunSettings,
     run_id: str,
 ) -> tuple[PricedRun, Backtest | None]:
-    """Return bids and multipliers, and what they would have brought beside the active run's.
+    """Return bids and multipliers, and their backtest against the active run's.
 
     Args:
         plan: what the active run plans; active: the same by the new run's keys (`active_bids`).

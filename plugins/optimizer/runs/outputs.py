@@ -9,6 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from optimizer.artifacts.manifest import MANIFEST_NAME, Manifest
+from optimizer.artifacts.store import ObjectStore, split_uri
 from optimizer.core.records import run_files
 from optimizer.reporting.report_data import RunStory
 from optimizer.runs.metrics import metrics_document
@@ -72,8 +74,8 @@ def write_outputs(folder: Path, run: StagedRun, *, started_at: datetime) -> dict
     """Write every file of the run to the folder and return them by name."""
     bids = run.stage.get_frame(run_files.BIDS)
     files = [
-        _csv(folder / run_files.SUGGESTED_BIDS_CSV, _suggested_bids(bids, run.selection.features)),
-        _csv(folder / run_files.MEMCACHE_CSV, _memcache(bids)),
+        _csv(folder / run_files.SUGGESTED_BIDS_CSV, suggested_bids_table(bids, run.selection.features)),
+        _csv(folder / run_files.MEMCACHE_CSV, memcache_table(bids)),
     ]
     for is_enabled, staged, name, key in (
         (run.settings.domain_enabled, run_files.DOMAINS, run_files.DOMAINS_CSV, "domain"),
@@ -90,20 +92,26 @@ def write_outputs(folder: Path, run: StagedRun, *, started_at: datetime) -> dict
     return {file.path.name: file for file in files}
 
 
-def _suggested_bids(bids: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
+def suggested_bids_table(bids: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
+    """Return suggested_bids.csv of a bid table: the segments with a bid, the most bids first."""
     biddable = bids[bids["suggested_bid_cpm"].notna()].sort_values("bids", ascending=False, kind="stable")
     return biddable.rename(columns=BID_COLUMNS)[["segment_key", *features, *BID_COLUMNS.values()]]
 
 
-def _memcache(bids: pd.DataFrame) -> pd.DataFrame:
-    """What the bidder looks up; a bid of 0 says: do not bid."""
+def memcache_table(bids: pd.DataFrame) -> pd.DataFrame:
+    """Return what the bidder looks up; a bid of 0 says: do not bid."""
     known = bids[bids["is_served"] | bids["is_blocked"]].sort_values("bids", ascending=False, kind="stable")
     return pd.DataFrame({"segment_key": known["segment_key"], "bid": known["suggested_bid_cpm"].fillna(0)})
 
 
-def _csv(path: Path, table: pd.DataFrame) -> OutputFile:
+def write_csv(path: Path, table: pd.DataFrame) -> Path:
+    """Write the table as the run's CSV files are written, and return the path."""
     table.to_csv(path, index=False, lineterminator="\n", float_format="%.10g")
-    return OutputFile(path.stem, path, len(table))
+    return path
+
+
+def _csv(path: Path, table: pd.DataFrame) -> OutputFile:
+    return OutputFile(path.stem, write_csv(path, table), len(table))
 
 
 def _report(path: Path, story: RunStory) -> OutputFile:
@@ -117,3 +125,31 @@ def _report(path: Path, story: RunStory) -> OutputFile:
 def _json(path: Path, content: Any) -> OutputFile:
     path.write_text(json.dumps(content, indent=2, allow_nan=False))
     return OutputFile(path.stem, path, None)
+
+
+def output_rows(manifest: Manifest, *, output_uri: str, store: ObjectStore) -> list[dict[str, Any]]:
+    """Return the rows of opt_run_outputs: each object of the manifest, and the manifest itself."""
+    bucket, prefix = split_uri(output_uri)
+    rows = [
+        {
+            "output_type": item.output_type,
+            "s3_bucket": bucket,
+            "s3_key": prefix + item.name,
+            "row_count": item.row_count,
+            "byte_count": item.byte_count,
+            "sha256": item.sha256,
+        }
+        for item in manifest.objects
+    ]
+    stored = store.describe(output_uri + MANIFEST_NAME)
+    rows.append(
+        {
+            "output_type": "manifest",
+            "s3_bucket": stored.bucket,
+            "s3_key": stored.key,
+            "row_count": len(manifest.objects),
+            "byte_count": stored.byte_count,
+            "sha256": stored.sha256,
+        }
+    )
+    return rows

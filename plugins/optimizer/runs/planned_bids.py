@@ -54,7 +54,7 @@ def read_planned_bids(run_id: str, systems: Systems, *, next_run_id: str | None 
             from where this run took it, so that several runs a day move a bid no further than one.
 
     Raises:
-        RunStateError: there is no such run, or it wrote no outputs.
+        RunStateError: the run does not exist, or wrote no outputs.
         ArtifactError: its bids are missing, changed or have other columns.
     """
     output_uri = runs.read_run(systems.engine, run_id).s3_output_path

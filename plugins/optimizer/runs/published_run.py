@@ -1,4 +1,4 @@
-"""A completed run as its published objects tell it: what `optimizer explain` and `optimizer diff` read."""
+"""A completed run read from its published objects, for `optimizer explain` and `optimizer diff`."""
 
 import io
 import json
@@ -159,7 +159,7 @@ def read_published(run_id: str, *, engine: Engine, store: ObjectStore) -> Publis
     """Return the run with its published bids, figures and configuration.
 
     Raises:
-        RunStateError: there is no such run, or it is not completed, or has published nothing.
+        RunStateError: the run does not exist, is not completed, or has published nothing.
         ArtifactError: an object is missing, changed, or lacks what the run's bids are explained with.
     """
     row = runs.read_run(engine, run_id)

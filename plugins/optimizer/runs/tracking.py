@@ -1,6 +1,6 @@
-"""What an optimizer run tells the tracking service: one run there, its trials as iterations, its held-out segments.
+"""What an optimizer run logs in the tracking service: one run there, its trials as iterations, its held-out segments.
 
-A run never fails and hardly waits because tracking is away: what could not be sent stays on this machine for the next
+A run never fails and barely waits if tracking does not answer: unsent entries stay on this machine for the next
 run, and the figures of section `tracking` say so. Both ends of a run go on with the same one in the service, which is
 found by its run_id: training opens it and logs, `close_run` ends it.
 """
@@ -102,7 +102,7 @@ def tracked_training(run: RunHandle, *, systems: Systems) -> Iterator[TrackedTra
 
 
 def track_end(row: Run, *, systems: Systems) -> None:
-    """End the run in the tracking service as its row has ended, even if training never came about."""
+    """End the run in the tracking service as its row has ended, even if training never started."""
     if systems.track_run is None or (run_log := _open(row, systems)) is None:
         return
     try:

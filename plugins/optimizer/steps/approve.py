@@ -1,4 +1,4 @@
-"""What a person is shown who confirms a run: its numbers, and what changes against the run that is live."""
+"""The approval request of a run: its numbers, and what changes compared with the live run."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from optimizer.core.checks.outcome import CheckRecord, failed_checks, held_by
 from optimizer.core.live.performance import ForecastFigures, forecast_of_bids
 from optimizer.core.pricing.run_comparison import find_figure
 from optimizer.core.pricing.target_reach import target_sentence
-from optimizer.deployment.holds import reason_to_hold
+from optimizer.deployment.holds import needs_person, reason_to_hold
 from optimizer.errors import ArtifactError, RunStateError
 from optimizer.presentation.formats import amount, change, count, measure, percent, points, signed_amount
 from optimizer.reporting.forecast import forecast_of, forecast_sentence
@@ -20,9 +20,6 @@ from optimizer.reporting.learning import learning_sentence
 from optimizer.runs.handle import RunHandle, settings_of
 from optimizer.runs.published_run import PublishedRun, read_published
 from optimizer.runs.systems import Systems
-
-APPROVAL = "approval"
-"""The value of `promotion` that asks a person."""
 
 _BACKTEST_ROWS: tuple[tuple[str, str, Callable[[Any], str], Callable[[Any], str]], ...] = (
     ("win_rate", "win rate", percent, points),
@@ -35,7 +32,7 @@ _BACKTEST_ROWS: tuple[tuple[str, str, Callable[[Any], str], Callable[[Any], str]
 
 @dataclass(frozen=True, slots=True)
 class ApprovalRequest:
-    """What is asked, and the numbers that the answer hangs on, in Markdown."""
+    """The question and the numbers to decide it, in Markdown."""
 
     subject: str
     body: str
@@ -64,7 +61,7 @@ _FIGURES = {
 
 
 def request_of(run: RunHandle, *, systems: Systems) -> ApprovalRequest | str:
-    """Return what a person is to be asked, or why nobody is.
+    """Return the approval request, or the reason why none is needed.
 
     Raises:
         ArtifactError: the run's own objects cannot be read.
@@ -74,8 +71,8 @@ def request_of(run: RunHandle, *, systems: Systems) -> ApprovalRequest | str:
     if reason := reason_to_hold(row):
         return reason
     settings = settings_of(row)
-    if settings.promotion != APPROVAL:
-        return f"promotion={settings.promotion}: nobody has to confirm run {run.run_id}"
+    if not needs_person(row, settings, engine=systems.engine):
+        return f"promotion={settings.promotion}: no approval needed for run {run.run_id}"
     published = read_published(run.run_id, engine=systems.engine, store=systems.store)
     active = deployments.read_active(systems.engine, run.entity_code)
     active_run, problem = _read_active_run(active, run.run_id, systems)
@@ -140,7 +137,7 @@ def _comparison(published: PublishedRun, active_run: PublishedRun | None) -> str
 
 
 def _figures(published: PublishedRun) -> dict[str, float | None]:
-    """The figures of _FIGURES; None where the run does not tell."""
+    """The figures of _FIGURES; None if the run does not have one."""
     row, of_bids, forecast = published.row, forecast_of_bids(published.bids), forecast_of(published.metrics)
     return {
         "requests": row.total_bids,
@@ -172,7 +169,7 @@ def _backtest(figures: dict[str, Any]) -> str:
         return "**Backtest:** none, there was no active run to compare with."
     days = f"on the log's last {count(figures['days'])} days"
     if not figures.get("is_supported"):
-        return f"**Backtest** {days}: the log does not tell; the check `backtest_supported` says why."
+        return f"**Backtest** {days}: not supported by the log; see the check `backtest_supported`."
     rows = (
         (
             name,

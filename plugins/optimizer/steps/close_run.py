@@ -1,4 +1,4 @@
-"""close_run: however a run ends, its row says so."""
+"""close_run: records on the run's row how the run ended."""
 
 from collections.abc import Sequence
 from datetime import datetime

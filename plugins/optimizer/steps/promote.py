@@ -9,7 +9,8 @@ from optimizer.control_plane.audit import Author
 from optimizer.control_plane.deployments import Promotion
 from optimizer.control_plane.splits import percents_of
 from optimizer.core.live.canary_plan import plan_of
-from optimizer.deployment.holds import by_hand, reason_of_warnings, reason_to_hold
+from optimizer.deployment.control import ensure_control
+from optimizer.deployment.holds import by_hand, needs_person, reason_of_warnings, reason_to_hold
 from optimizer.errors import PromotionRefused
 from optimizer.runs.handle import RunHandle, settings_of
 from optimizer.runs.systems import Systems
@@ -17,7 +18,7 @@ from optimizer.runs.systems import Systems
 log = logging.getLogger(__name__)
 
 AUTOMATIC = ("auto", "canary")
-"""Values of `promotion` with which a run goes live without a person."""
+"""Values of `promotion` with which a run goes live automatically."""
 
 
 def promote(
@@ -37,10 +38,11 @@ def promote(
     if settings.promotion in AUTOMATIC and (reason := reason_of_warnings(row, systems=systems)):
         log.warning("%s", reason)
         return {"is_promoted": False, "reason": reason}
-    if settings.promotion == "none" or (settings.promotion == "approval" and approved_by is None):
+    if settings.promotion == "none" or (needs_person(row, settings, engine=systems.engine) and approved_by is None):
         return {"is_promoted": False, "reason": f"promotion={settings.promotion}: {by_hand(row)}"}
     promotion = Promotion(run.run_id, control_pct=settings.control_pct, manual_split_days=settings.monitor_min_days)
     code = run.entity_code
+    ensure_control(run, systems=systems, now=now)
     try:
         if settings.promotion == "canary":
             plan = plan_of(settings.canary_plan, canary_traffic_pct=settings.canary_traffic_pct)

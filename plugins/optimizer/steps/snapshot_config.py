@@ -7,6 +7,7 @@ from typing import Any
 
 from optimizer.control_plane import entities, runs, transitions
 from optimizer.control_plane.records import EntityDefinition, Run
+from optimizer.control_plane.registry import CONTROL_TRIGGER
 from optimizer.control_plane.schema import check_schema
 from optimizer.core.config.form import FORM_STAMP, check_form
 from optimizer.core.records.config_snapshot import ConfigSnapshot, KeyMacro, RunInputs
@@ -135,7 +136,11 @@ def _inputs(definition: EntityDefinition, start_at: datetime, end_at: datetime, 
 def _recent_volumes(entity_code: str, systems: Systems) -> tuple[float, ...]:
     """Bids a day of the entity's latest runs that passed validation, the newest first."""
     found = runs.list_runs(systems.engine, entity_code=entity_code, limit=RECENT_RUNS_READ)
-    completed = [run for run in found if run.status == "completed" and run.validation_status == "passed"]
+    completed = [
+        run
+        for run in found
+        if run.status == "completed" and run.validation_status == "passed" and run.trigger_type != CONTROL_TRIGGER
+    ]
     volumes = [
         run.total_bids / max(1.0, (run.data_end_dt - run.data_start_dt) / timedelta(days=1))
         for run in completed

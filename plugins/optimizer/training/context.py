@@ -1,4 +1,4 @@
-"""What a training job learns from: its cells, grouped, split by time, with what jitter tells."""
+"""What a training job learns from: its cells, grouped and split by time, with the identified jitter."""
 
 from dataclasses import dataclass
 

@@ -31,7 +31,7 @@ COST_OF_SHARE = 100.0
 """A hundredth more of the auctions without a rival has to be likelier by this hundredth, 1 in log-likelihood."""
 
 USUAL_LOST_SHARE, LOST_SHARE_SD = 0.03, 0.02
-"""Share of auctions that no bid wins, as far as the log does not tell: time-outs, refused creatives, lost notices."""
+"""Share of auctions that no bid wins, if the log does not show it: time-outs, refused creatives, lost notices."""
 
 OTHER_LOST_SHARES = (0.0, 0.06, 0.10, 0.15)
 LEAST_CEILING_GAIN = 2.0
@@ -43,7 +43,7 @@ class Curve:
     """A landscape on a booster's scores.
 
     usual: one row a segment, see `_usual_prices`; scores: shape (n_segments,), the booster's logit at the usual bid.
-    is_randomised: whether prices are base bids that jitter moved, and not whatever was bid.
+    is_randomised: whether prices are base bids moved by jitter, not simply the logged bids.
     """
 
     fit: LandscapeFit

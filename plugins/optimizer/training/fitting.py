@@ -1,4 +1,4 @@
-"""The training job: from a folder with cells to models, segments and a report beside them."""
+"""The training job: from a folder with cells to models, segments and a report in the same folder."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class FittedModels:
 
 
 def fit_models(folder: Path, *, on_trial: Callable[[Trial], None]) -> None:
-    """Fit the models of the folder's job and write models, segments and report beside it.
+    """Fit the models of the folder's job, and write models, segments and report into the folder.
 
     Args:
         on_trial: hears of each trial of the tuning as it ends.

@@ -14,7 +14,7 @@ from optimizer.training.context import Context
 from optimizer.training.win_rate import WinRate
 
 MAX_SEGMENTS = 50
-"""This many segments, those with most bids, are told one by one."""
+"""Number of segments, those with the most bids, that are reported one by one."""
 
 _SURE_Z = 1.96
 _LEAST_RATE = 1e-9

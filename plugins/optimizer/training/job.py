@@ -161,7 +161,7 @@ def run_training(folder: Path, *, on_trial: Callable[[Trial], None] | None = Non
         on_trial: hears of each trial of the tuning as it ends.
     Raises:
         DataError: the data cannot be learned from; the message is the training's own.
-        UnavailableError: a signal ended the process, e.g. for want of memory.
+        UnavailableError: a signal ended the process, e.g. because memory ran out.
         PermanentError: it failed for a reason of its own, which the message ends with.
     """
     source = str(Path(optimizer.__file__).resolve().parents[1])
@@ -204,7 +204,7 @@ def _ended(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
 
 @contextmanager
 def _open_lifeline() -> Iterator[int]:
-    """Yield the reading end of a pipe that nobody writes to: it ends when this process does, even by SIGKILL."""
+    """Yield the read end of a pipe without a writer: it closes when this process ends, even by SIGKILL."""
     reading_end, writing_end = os.pipe()
     try:
         yield reading_end

@@ -1,4 +1,4 @@
-"""What the win-rate model can be set to: LightGBM's parameters, and how far segments are trusted beside it."""
+"""Parameters of the win-rate model: LightGBM's, and the weight of segments' own data next to the model."""
 
 from typing import Any
 

@@ -165,7 +165,9 @@ def _day_levels(context: Context, win_rate: WinRate) -> list[dict[str, Any]]:
 
 def _global_click_rate(job: TrainingJob) -> float:
     if job.total_views < 1:
-        raise DataError("the window has no views, so there is no win to learn from; check that VIEWS is loaded for it")
+        raise DataError(
+            "the window has no views, so there are no wins to learn from; check that VIEWS is loaded for the window"
+        )
     return job.total_clicks / job.total_views
 
 

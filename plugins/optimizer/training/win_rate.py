@@ -73,7 +73,7 @@ def fit_win_rate(context: Context) -> WinRate:
 
 
 def _price_steps(context: Context, curve: Curve, levels: SegmentLevels) -> PriceSteps | None:
-    """Round prices in the rivals' bids; not looked for in second price, where nobody pays for them.
+    """Round prices in the rivals' bids; skipped in second-price auctions, where they do not matter.
 
     Only cells of one price show them: those that were bid without multipliers.
     """

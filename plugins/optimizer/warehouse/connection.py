@@ -19,7 +19,7 @@ _CONTRACT_ERRORS = {
 
 @contextmanager
 def warehouse_errors(what: str) -> Iterator[None]:
-    """Turn the connector's errors into WarehouseError (needs a person) or UnavailableError (may pass).
+    """Turn the connector's errors into WarehouseError (needs a fix) or UnavailableError (may pass).
 
     Args:
         what: what was being done, for the message.

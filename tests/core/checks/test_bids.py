@@ -72,7 +72,7 @@ def test_a_served_bid_keeps_the_daily_step_unless_a_hard_bound_moved_it(move: fl
     assert verdicts(moved)["largest_step"] == verdict
 
 
-def test_where_a_whole_step_is_less_than_a_cent_a_cent_is_no_breach():
+def test_where_a_whole_step_is_less_than_a_cent_a_cent_is_not_a_breach():
     bids = bid_table(suggested_bid_cpm=0.06, planned_bid_cpm=0.05, step_from_cpm=0.05)
     assert verdicts(bids)["largest_step"] == "passed"
 

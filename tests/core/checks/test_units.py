@@ -49,7 +49,7 @@ def test_floors_in_micros_are_named_with_their_adspaces_and_how_to_convert_them(
     assert (
         "floor_cpm of adspace a0, a1, a2 and 6 more (9 of 10 values) looks like micros: divide by 1,000,000" in message
     )
-    assert "median 2,500,000 beside a median bid of 2." in message
+    assert "median 2,500,000, against a median bid of 2." in message
 
 
 def test_floors_that_are_not_used_only_warn():
@@ -84,11 +84,11 @@ def test_bids_of_one_adspace_in_cents_are_named():
     assert "bid_cpm of adspace a4 (1 of 10 values) looks like cents" in failed(table)["bid_unit"][1]
 
 
-def test_bids_that_are_all_in_micros_are_seen_beside_the_cap():
+def test_bids_that_are_all_in_micros_are_found_by_the_cap():
     table = cells()
     for column in ("bid_cpm_sum", "cost_cpm_sum"):
         table[column] *= 1e6
-    assert "beside max_bid_cpm=30" in failed(table)["bid_unit"][1]
+    assert "against max_bid_cpm=30" in failed(table)["bid_unit"][1]
 
 
 def test_costs_above_the_bids_warn():

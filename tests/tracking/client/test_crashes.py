@@ -231,7 +231,7 @@ def test_a_batch_whose_answer_was_lost_is_sent_again_and_written_once(away):
         assert find_run(client, name).iterations == 10
 
 
-def test_what_one_key_logged_is_never_sent_with_another_unless_somebody_says_so(away, tracking):
+def test_what_one_key_logged_is_never_sent_with_another_unless_requested(away, tracking):
     settings, back = away
     run = track_run("of the shop", optimizer_type="custom", settings=settings, flush_s=0)
     run.log_iteration(0)

@@ -85,7 +85,7 @@ def test_wrong_fields_are_refused_by_name_before_anything_is_sent(client, fields
     assert refused.value.status is None
 
 
-def test_a_refusal_tells_the_field_and_the_reason_and_never_the_key(client, settings):
+def test_a_refusal_names_the_field_and_the_reason_and_never_the_key(client, settings):
     run = client.create_run("twice", optimizer_type="rtb")
     client.add_iterations(run.id, [{"iteration": 1}])
     with pytest.raises(TrackingRefused, match="iteration: this run has an iteration of that number already"):
@@ -134,7 +134,7 @@ def test_a_service_that_is_busy_is_asked_again_after_the_time_it_names(settings)
     ],
     ids=["page", "other_json", "redirect", "page_404", "json_404", "other_status", "page_501"],
 )
-def test_an_answer_of_another_server_is_no_refusal_and_names_what_to_check(settings, answer):
+def test_an_answer_of_another_server_is_not_a_refusal_and_names_what_to_check(settings, answer):
     transport = httpx.MockTransport(lambda _: answer)
     client = TrackingClient(settings, attempts=1, http=httpx.Client(transport=transport, base_url=settings.base_url))
     message = f"{answer.status_code} .*the answer is not one of the tracking API; check OPTIMIZER_TRACKING_API_URL"

@@ -162,7 +162,7 @@ def test_metadata_that_are_none_are_refused_before_anything_happens(settings):
     assert not settings.queue_folder.exists()
 
 
-def test_a_full_queue_drops_what_is_new_and_says_so_on_the_run_too(away, caplog):
+def test_a_full_queue_drops_new_entries_and_reports_it_on_the_run_too(away, caplog):
     settings, back = away
     run = tracked(replace(settings, max_queue_bytes=4_000))
     for number in range(1000):
@@ -209,7 +209,7 @@ def test_a_folder_that_cannot_be_written_costs_the_queue_and_not_the_run(setting
     assert client.read_run(run.report().run_id).status == "completed"
 
 
-def test_a_log_that_is_closed_drops_and_says_so(settings, caplog):
+def test_a_closed_log_drops_entries_and_reports_it(settings, caplog):
     with tracked(settings) as run:
         pass
     run.log_iteration(0, score=1)

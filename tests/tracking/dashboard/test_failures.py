@@ -40,7 +40,7 @@ def test_what_fails_is_a_page_that_says_what_to_do_and_no_more(error, status, sa
     assert answer.headers["content-security-policy"].startswith("default-src 'none'; script-src 'self';")
 
 
-def test_without_a_database_the_page_says_so():
+def test_without_a_database_the_page_names_the_variable():
     with serving(create_app(database_url=None)) as address, open_client(address) as http:
         answer = http.get("/dashboard/")
     assert answer.status_code == 503 and "set OPTIMIZER_TRACKING_URL" in answer.text

@@ -86,7 +86,7 @@ def test_a_session_ends_with_its_key_and_needs_the_scope_read(visitor, tracking)
 @pytest.mark.parametrize(
     "key", ["", "pears", "sk_live_", "sk_live_é", "sk_live_a b", "sk_live_\r\nX: y", "sk_live_" + "a" * 9999]
 )
-def test_what_is_no_key_begins_no_session(visitor, key):
+def test_an_invalid_key_starts_no_session(visitor, key):
     answer = sign_in(visitor, key)
     assert answer.status_code == 401 and "set-cookie" not in answer.headers
 
@@ -143,12 +143,12 @@ def test_files_are_kept_by_browsers_until_they_change(visitor):
         ("/?minScore=abc&search=x", 422, "minScore"),
         ("/?config=[1]", 422, "must be a JSON object"),
         ("/?startDate=yesterday", 422, "must be a date and time"),
-        ("/?cursor=none", 422, "is none that this API gave"),
+        ("/?cursor=none", 422, "is not one of this API"),
         ("/?status=done", 422, "status"),
         ("/leaderboard?limit=1000", 422, "limit"),
-        ("/runs/1", 404, "no id of a run"),
+        ("/runs/1", 404, "has no run id"),
         ("/runs/00000000-0000-0000-0000-000000000000", 404, "no such run"),
-        ("/nowhere", 404, "no such page"),
+        ("/nowhere", 404, "This page does not exist"),
         ("/compare?run=1", 422, "must be the ids of runs"),
         ("/compare?" + "&".join(f"run={uuid.UUID(int=n)}" for n in range(7)), 422, "7 runs are too many"),
         ("/compare", 200, "No run is chosen"),

@@ -7,7 +7,7 @@ import pandas as pd
 
 from optimizer.core.checks.outcome import Check
 from optimizer.core.checks.rules import Rule, by_name
-from optimizer.core.pricing.multipliers import Bounds
+from optimizer.core.pricing.multipliers import MultiplierBounds
 
 MAX_MEAN_ERROR = 0.001
 
@@ -41,7 +41,7 @@ MULTIPLIERS = (
 _RULES = by_name(MULTIPLIERS)
 
 
-def multiplier_checks(tables: Mapping[str, tuple[pd.DataFrame, Bounds]]) -> list[Check]:
+def multiplier_checks(tables: Mapping[str, tuple[pd.DataFrame, MultiplierBounds]]) -> list[Check]:
     """Return the checks of the tables that the run publishes.
 
     Args:

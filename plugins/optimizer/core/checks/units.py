@@ -130,7 +130,7 @@ def _floor_check(values: pd.DataFrame, by: str, settings: RunSettings) -> Check:
         ratio = worst["floor"] / worst["bid"]
         problem = (
             f"floor_cpm of {by} {_names(wrong.index)} ({len(wrong)} of {len(floors)} values) {unit_of(ratio)} in the "
-            f"load of BIDS (median {worst['floor']:,.7g} beside a median bid of {worst['bid']:,.3g}, which won)"
+            f"load of BIDS (median {worst['floor']:,.7g}, against a median bid of {worst['bid']:,.3g}, which won)"
         )
         next_step = "load the window again and run again"
     severity: Severity = "hard" if settings.floor_available else "soft"
@@ -141,7 +141,7 @@ def _bid_check(values: pd.DataFrame, by: str, bid: float, settings: RunSettings)
     """Bids of one value far from all others, or all far above what may be bid."""
     if bid > LARGEST_RATIO * settings.max_bid_cpm:
         problem = (
-            f"bid_cpm {unit_of(bid / settings.max_bid_cpm)} in the load of BIDS (median {bid:,.6g} beside "
+            f"bid_cpm {unit_of(bid / settings.max_bid_cpm)} in the load of BIDS (median {bid:,.6g}, against "
             f"max_bid_cpm={settings.max_bid_cpm:g})"
         )
         return _RULES["bid_unit"].check(len(values), 0, problem=problem, next_step="or correct max_bid_cpm")
@@ -152,7 +152,7 @@ def _bid_check(values: pd.DataFrame, by: str, bid: float, settings: RunSettings)
     worst = wrong.iloc[int(wrong["bids"].argmax())]
     problem = (
         f"bid_cpm of {by} {_names(wrong.index)} ({len(wrong)} of {len(values)} values) "
-        f"{unit_of(worst['bid'] / bid)} in the load of BIDS (median {worst['bid']:,.6g} beside {bid:,.3g} overall)"
+        f"{unit_of(worst['bid'] / bid)} in the load of BIDS (median {worst['bid']:,.6g}, against {bid:,.3g} overall)"
     )
     next_step = "load the window again and run again"
     return _RULES["bid_unit"].check(len(wrong), 0, problem=problem, next_step=next_step)
@@ -170,7 +170,7 @@ def _cost_checks(values: pd.DataFrame, settings: RunSettings) -> list[Check]:
     if is_wrong:
         wins = values["wins"].sum()
         problem = (
-            f"cost_cpm {unit_of(ratio)} in the load of VIEWS (mean {cost / wins:,.6g} beside a mean winning bid of "
+            f"cost_cpm {unit_of(ratio)} in the load of VIEWS (mean {cost / wins:,.6g}, against a mean winning bid of "
             f"{bid / wins:,.3g})"
         )
     unit = _RULES["cost_unit"].check(int(is_wrong), 0, problem=problem)

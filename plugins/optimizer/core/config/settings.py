@@ -34,7 +34,7 @@ class RunSettings(BaseModel):
         "business",
         0.30,
         "Target margin",
-        "The least share of an impression's value to keep.",
+        "The minimum share of an impression's value to keep.",
         ge=0.0,
         le=0.95,
     )
@@ -60,8 +60,8 @@ class RunSettings(BaseModel):
         "business",
         "auto",
         "Promotion",
-        "How a validated run goes live: at once (auto), when a person confirms it (approval), on a part of the traffic "
-        "until its live numbers hold (canary), by hand alone (none).",
+        "How a validated run goes live: at once (auto), after approval in Airflow (approval), on a share of the "
+        "traffic until its live numbers are on target (canary), only manually (none).",
     )
     canary_traffic_pct: int = _key(
         "business", 10, "Canary traffic (%)", "Share of the traffic that a canary gets.", ge=1, le=50
@@ -70,7 +70,7 @@ class RunSettings(BaseModel):
         "business",
         None,
         "Canary plan",
-        "Steps by which a canary gets more traffic, percent@days: `5@1d, 20@2d, 50@2d, 100`. Empty: one step of "
+        "Steps by which a canary gets more traffic, percent@days: 5@1d, 20@2d, 50@2d, 100. Empty: one step of "
         "canary_traffic_pct, until it is decided.",
     )
     control_pct: int = _key(
@@ -85,7 +85,7 @@ class RunSettings(BaseModel):
         "business",
         20,
         "Approval time-out (hours)",
-        "A run that nobody approves in this time does not go live. The next run waits meanwhile.",
+        "A run that is not approved in this time does not go live. The next run waits meanwhile.",
         ge=1,
         le=72,
         is_ui_visible=False,
@@ -93,12 +93,12 @@ class RunSettings(BaseModel):
     auto_rollback: bool = _key(
         "business",
         False,
-        "Roll back by itself",
-        "Roll back to the split before where a live run is below its forecast or below the control.",
+        "Automatic rollback",
+        "Restore the previous split if a live run is below its forecast or below the control.",
         is_ui_visible=False,
     )
     max_bid_cpm: float = _key(
-        "technical", 30.0, "Highest bid (CPM)", "No bid exceeds this, multipliers included.", ge=0.01, le=1000.0
+        "technical", 30.0, "Maximum bid (CPM)", "No bid exceeds this, multipliers included.", ge=0.01, le=1000.0
     )
     aggressive_exploration: bool = _key(
         "technical", False, "Aggressive exploration", "Wider variation, wider trust band and larger daily steps."
@@ -118,7 +118,7 @@ class RunSettings(BaseModel):
         "technical",
         0,
         "Tuning trials",
-        "How many parameter sets of the win-rate model to try on walk-forward folds; 0: none.",
+        "Number of parameter sets of the win-rate model to try on walk-forward folds; 0: none.",
         ge=0,
         le=500,
     )
@@ -128,9 +128,14 @@ class RunSettings(BaseModel):
     anchor_feature: str = _key(
         "technical", "internal_adspace_id", "Anchor feature", "The feature that every segment key starts with."
     )
-    max_features: int = _key("technical", 4, "Most features", "The most features in a segment key.", ge=1, le=8)
+    max_features: int = _key("technical", 4, "Maximum features", "The maximum in a segment key.", ge=1, le=8)
     max_segments: int = _key(
-        "technical", 20_000, "Most segments", "The most segments that a feature may lead to.", ge=1, le=5_000_000
+        "technical",
+        20_000,
+        "Maximum segments",
+        "The maximum that a feature may lead to.",
+        ge=1,
+        le=5_000_000,
     )
     min_segment_bids: int = _key(
         "technical",
@@ -143,7 +148,7 @@ class RunSettings(BaseModel):
     min_evidence_share: float = _key(
         "technical",
         0.7,
-        "Least evidence share",
+        "Minimum evidence share",
         "A feature joins the key only if at least this share of the bids stays in known segments.",
         ge=0.0,
         le=1.0,
@@ -151,15 +156,15 @@ class RunSettings(BaseModel):
     daily_step_limit: float = _key(
         "technical",
         0.15,
-        "Largest daily step",
-        "The most that a served bid moves in a day, jitter included (0.15: 15 %).",
+        "Maximum daily step",
+        "The maximum move of a served bid per day, jitter included (0.15: 15 %).",
         ge=0.03,
         le=1.0,
     )
     max_calibration_error: float = _key(
         "technical",
         0.08,
-        "Highest calibration error",
+        "Maximum calibration error",
         "Validation fails if predicted win rates are off by more than this (ECE) on the latest days.",
         ge=0.0,
         le=1.0,
@@ -167,19 +172,19 @@ class RunSettings(BaseModel):
     min_row_coverage: float = _key(
         "technical",
         0.5,
-        "Least row coverage",
+        "Minimum row coverage",
         "Validation fails if a smaller share of requests finds a bid of its own. Blocked keys do not count.",
         ge=0.0,
         le=1.0,
     )
     min_volume_share: float = _key(
-        "technical", 0.5, "Least volume", "Validation fails below this share of recent runs' bids per day.",
+        "technical", 0.5, "Minimum volume", "Validation fails below this share of recent runs' bids per day.",
         ge=0.0, le=1.0,
     )  # fmt: skip
     min_win_share: float = _key(
         "technical",
         0.5,
-        "Least share of wins",
+        "Minimum share of wins",
         "Validation fails if the bids would win less than this share of what is won now (0.5: 50 %).",
         ge=0.0,
         le=1.0,
@@ -187,7 +192,7 @@ class RunSettings(BaseModel):
     min_spend_share: float = _key(
         "technical",
         0.25,
-        "Least share of spend",
+        "Minimum share of spend",
         "Validation fails if the bids would spend less than this share of what is spent now (0.25: 25 %); winning as "
         "much for half the price is not a failure.",
         ge=0.0,
@@ -196,8 +201,8 @@ class RunSettings(BaseModel):
     max_spend_change: float = _key(
         "technical",
         0.5,
-        "Largest spend change",
-        "Validation fails if predicted spend changes by more (0.5: 50 %).",
+        "Maximum spend change",
+        "Validation fails if predicted spend changes by more than this (0.5: 50 %).",
         ge=0.0,
         le=10.0,
     )
@@ -208,7 +213,7 @@ class RunSettings(BaseModel):
         "Validation fails if the active run's bids cannot be read, so that the daily step cannot be kept.",
     )
     max_data_age_days: int = _key(
-        "technical", 2, "Oldest data (days)", "Validation fails if the log ends earlier than this.", ge=1, le=60
+        "technical", 2, "Maximum data age (days)", "Validation fails if the log ends earlier than this.", ge=1, le=60
     )
     monitor_min_days: int = _key(
         "technical",

@@ -10,7 +10,7 @@ from optimizer.core.landscape.day_blocks import draw_days
 
 
 def weighted_auc(predicted: np.ndarray, *, successes: np.ndarray, trials: np.ndarray) -> float | None:
-    """Return the area under the ROC curve of cells, or None where all trials ended alike."""
+    """Return the area under the ROC curve of cells, or None if all trials have the same outcome."""
     failures = trials - successes
     if successes.sum() <= 0 or failures.sum() <= 0:
         return None
@@ -105,7 +105,7 @@ def calibration_error(
     drawn = draw_days(np.random.default_rng(0), days=len(days), resamples=resamples)
     resampled = np.abs(drawn @ gap).sum(axis=1) / (drawn @ mass).sum(axis=1)
     value = float(np.abs(gap.sum(axis=0)).sum() / mass.sum())
-    # Gaps are counted whatever their sign, so resampling makes them larger on average: that much is taken off.
+    # Gaps are counted regardless of sign, so resampling makes them larger on average: that much is taken off.
     low, high = np.quantile(resampled, [0.025, 0.975]) - (resampled.mean() - value)
     return CalibrationError(
         value=value,

@@ -1,6 +1,6 @@
 """Cells: the weighted counts that leave the warehouse instead of auctions.
 
-One row a day, feature values, bid price bucket and run that priced. Columns beside the features:
+One row a day, feature values, bid price bucket and run that priced. Columns in addition to the features:
 
 day                 datetime64, UTC day of the bid
 block_hour          first hour of the block of hours that the bid is in; only in cells of a short window (`block_hours`)
@@ -88,7 +88,7 @@ def prepare_cells(cells: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
         "bids below 1": prepared["bids"] < 1,
         "wins outside 0..bids": (prepared["wins"] < 0) | (prepared["wins"] > prepared["bids"]),
         "clicks outside 0..wins": (prepared["clicks"] < 0) | (prepared["clicks"] > prepared["wins"]),
-        "a price that is no positive number": ~np.isfinite(prepared["log_bid"]),
+        "a price that is not a positive number": ~np.isfinite(prepared["log_bid"]),
     }
     found = [f"{int(rows.sum())} cells with {what}" for what, rows in broken.items() if rows.any()]
     if found:
@@ -181,11 +181,11 @@ def _one_sided(name: str, part: pd.DataFrame, *, wins: int, bids: int) -> str:
     days = f"the {name} days ({first:%Y-%m-%d} to {last:%Y-%m-%d})"
     if wins:
         return (
-            f"all {bids:,} bids of {days} were won, so there is no loss to learn from; check that BIDS holds the lost "
+            f"all {bids:,} bids of {days} were won, so there are no losses to learn from; check that BIDS has the lost "
             "bids too, or bid lower for some days"
         )
     return (
-        f"none of the {bids:,} bids of {days} were won, so there is no win to learn from; check that VIEWS is loaded "
+        f"none of the {bids:,} bids of {days} were won, so there are no wins to learn from; check that VIEWS is loaded "
         "for these days and carries the bid_id of BIDS, or bid higher for some days"
     )
 
@@ -197,7 +197,7 @@ def recency_weights(days: pd.Series, *, half_life_days: float) -> np.ndarray:
 
 
 def weighted_quantile(values: pd.Series, weights: pd.Series, share: float) -> float:
-    """Return the value below or at which this share of the weight lies."""
+    """Return the value at or below which this share of the weight is."""
     order = np.argsort(values.to_numpy(float), kind="stable")
     mass = np.cumsum(weights.to_numpy(float)[order])
     return float(values.to_numpy(float)[order][min(np.searchsorted(mass, share * mass[-1]), len(order) - 1)])

@@ -19,7 +19,7 @@ from optimizer.core.landscape.price_steps import PriceSteps
 _LOGITS = np.linspace(-30.0, 30.0, 6001)
 _TABLE_POINTS = 4 * len(_LOGITS)
 _SLOPE_STEP = 0.01
-"""Slopes are told apart this finely when bids are solved for: far finer than they are known."""
+"""Resolution of slopes when bids are solved for: far finer than their errors."""
 
 STEEPEST = 2.0
 """A bid falls at most that many times as fast as the value, in logs: what is known of a level never turns 12 into 2."""

@@ -259,7 +259,7 @@ def _number(codes: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _effects_of_other_folds(residual: np.ndarray, information: np.ndarray) -> np.ndarray:
-    """Return each group's effect for each fold as the other folds tell it, logit units, shape (n_groups, n_folds).
+    """Return each group's effect for each fold, estimated from the other folds, logit units, shape (n_groups, n_folds).
 
     An effect counts as far as it lasts: its variance is the covariance between folds, in which neither chance nor what
     happens to a group for a while has a part. What else varies within a fold is noise.

@@ -26,11 +26,11 @@ from optimizer.core.landscape.slope import (
 )
 
 SAME_PRICE_SPREAD = 0.01
-"""Base bids whose logs differ by less than this, within a day, were set alike; buckets and cents differ by as much."""
+"""Base bids whose logs differ by less within a day count as equal; buckets and cents alone make such a difference."""
 
 LEAST_LOGGED_SLOPE = 0.7
 """Bids that follow their rivals make a curve look flat. Markets have slopes of 1 to 4; a flatter one, from bids of
-others, is not believed, whatever its error.
+others, is not used, regardless of its error.
 """
 
 LEAST_SPREAD_GAIN = 0.02

@@ -153,7 +153,7 @@ def _test_outcomes(logged: _Logged, key: Sequence[str]) -> list[RandomnessTest]:
     try:
         fit = _fit(logged, [logged.jitter])
     except DataError:
-        return []  # wins and losses do not tell a slope; the identifiability gate says so
+        return []  # wins and losses do not identify a slope; the identifiability gate reports it
     value, error = fit[0]
     tests = []
     if (lead := _placebo(logged)) is not None:
@@ -174,7 +174,7 @@ def _test_outcomes(logged: _Logged, key: Sequence[str]) -> list[RandomnessTest]:
 
 
 def _fit(logged: _Logged, columns: Sequence[np.ndarray], rows: np.ndarray | None = None) -> list[tuple[float, float]]:
-    """Coefficient and clustered standard error of each column, beside days and the segments' own levels."""
+    """Coefficient and clustered standard error of each column, controlling for days and segment levels."""
     rows = np.ones(len(logged.cells), dtype=bool) if rows is None else rows
     cells, segment = logged.cells[rows], np.unique(logged.segment[rows], return_inverse=True)[1]
     bids, wins = slope_counts(cells)
@@ -192,7 +192,7 @@ def _fit(logged: _Logged, columns: Sequence[np.ndarray], rows: np.ndarray | None
 
 
 def _placebo(logged: _Logged) -> tuple[float, float] | None:
-    """The effect of the next day's jitter of the same segment; None where hardly a row has one."""
+    """The effect of the next day's jitter of the same segment; None if too few rows have one."""
     weights = logged.cells["bids"].to_numpy(float)
     frame = pd.DataFrame({"segment": logged.segment, "day": logged.cells["day"].to_numpy()})
     sums = frame.assign(bids=weights, jitter=weights * logged.jitter).groupby(["segment", "day"]).sum()
@@ -209,7 +209,7 @@ def _placebo(logged: _Logged) -> tuple[float, float] | None:
 
 
 def _finer(logged: _Logged, key: Sequence[str]) -> tuple[float, float] | None:
-    """The slope beside finer effects: of segment and day where bids vary within them, else of pairs of key features."""
+    """The slope with finer effects: of segment and day if bids vary within them, else of pairs of key features."""
     weights = logged.cells["bids"].to_numpy(float)
     within = logged.jitter - _means(logged.jitter, segment_days(logged.cells, logged.segment), weights)
     if np.sqrt(np.average(within**2, weights=weights)) < MIN_JITTER_SD:

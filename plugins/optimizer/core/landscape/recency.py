@@ -31,7 +31,7 @@ class HalfLife:
     """A half-life in days, and what the best rival of the usual one gains over it.
 
     gain: mean gain in log-likelihood a bid over the weeks foretold; gain_lower: its lower 95 % bound, days as blocks,
-        all rivals together. None where the log is too short to tell, or where the half-life was given.
+        all rivals together. None if the log is too short, or if the half-life was given.
     """
 
     days: float
@@ -69,7 +69,7 @@ def _by_segment_and_day(cells: pd.DataFrame) -> pd.DataFrame:
 def _foretell(days: pd.DataFrame, *, weeks: int, half_life_days: float) -> np.ndarray:
     """The log-likelihood a bid of each day of the latest weeks by what segments won before the week, weighted by age.
 
-    The level of a week is its own: it is set by the latest days whatever the half-life.
+    The level of a week is its own: it is set by the latest days, regardless of the half-life.
     """
     end = days["day"].max() + pd.Timedelta(days=1)
     size = int(days["segment"].max()) + 1
@@ -92,7 +92,7 @@ def _is_within(day: pd.Series, first: pd.Timestamp) -> pd.Series:
 
 
 def _with_own_levels(past: pd.DataFrame, later: pd.DataFrame, *, size: int, half_life_days: float) -> np.ndarray:
-    """The curve of the later rows with the levels that the past tells of their segments."""
+    """The curve of the later rows, with their segments' levels from the past."""
     weights = recency_weights(past["day"], half_life_days=half_life_days)
     bids, wins = past["bids"].to_numpy() * weights, past["wins"].to_numpy() * weights
     curve = past["curve"].to_numpy()

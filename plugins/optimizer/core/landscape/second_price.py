@@ -1,4 +1,4 @@
-"""Second-price auctions: the price paid is the best rival's bid, so each auction tells what lower bids would have won.
+"""Second-price auctions: the price paid is the best rival's bid, so each auction shows what lower bids would have won.
 
 A win at price c says that every bid from c on would have won, a loss at b that no bid up to b would have. So each
 auction is an experiment at any share of its own bid, the same shares for all: shadow bids vary the price at random,
@@ -11,7 +11,7 @@ import pandas as pd
 from optimizer.core.landscape.cells import SHADOW_WINS
 
 SHADOW_PERCENTS = (70, 85)
-"""Shadow bids beside the bid made, as percentages of it."""
+"""Shadow bids in addition to the bid made, as percentages of it."""
 
 
 def wins_column(percent: int) -> str:

@@ -35,7 +35,7 @@ MIN_JITTER_SD = 0.015
 """Below this spread of log base bids around their planned prices nothing was varied."""
 
 RANDOMISED_DAYS = 21
-"""This many of the latest days tell the slope: markets change."""
+"""Number of the latest days that the slope is estimated from: markets change."""
 
 JITTER_HALF_LIFE_DAYS = 14.0
 """After that many days a jittered bid counts half for the slope: over three weeks that costs 2 % of its error."""
@@ -48,7 +48,7 @@ class PriceMoves:
     usual: the segment's mean price.
     drift: planned price - usual: where earlier runs went, which may have followed the market.
     move: price - planned price: the jitter. Without planned prices drift is 0 and the move counts from the usual price.
-    is_randomised: whether the moves are those of base bids, and not of whatever was bid.
+    is_randomised: whether the moves are those of base bids, not simply of the logged bids.
     is_exact: which moves were drawn by this optimizer and so have a mean of zero whatever the segment and day.
     """
 
@@ -132,7 +132,7 @@ def fit_jitter(
 
     Args:
         segment: shape (n_cells,), 0..n-1.
-        score: shape (n_cells,), what is known of the win rate beside the bid.
+        score: shape (n_cells,), what is known of the win rate other than the bid.
     Raises:
         DataError: the fit does not converge.
     """
@@ -163,14 +163,14 @@ def segment_days(cells: pd.DataFrame, segment: np.ndarray) -> np.ndarray:
 
 
 def _without(move: np.ndarray, others: np.ndarray, *, weights: np.ndarray) -> np.ndarray:
-    """The move less what the other columns predict of it (Frisch and Waugh): all that can tell the slope."""
+    """The move less what the other columns predict of it (Frisch and Waugh): all that identifies the slope."""
     weighted = others * weights[:, None]
     explained, *_ = np.linalg.lstsq(weighted.T @ others, weighted.T @ move, rcond=None)
     return move - others @ explained
 
 
 def clustered_error(design: np.ndarray, column: int, evidence: Evidence, *, cluster: np.ndarray) -> float:
-    """Return the standard error of one column's coefficient; infinite where the rows hardly tell it.
+    """Return the standard error of one column's coefficient; infinite if the rows barely identify it.
 
     Args:
         design: shape (n_rows, n_columns); cluster: shape (n_rows,), 0..n-1: rows that share what is not modelled.
@@ -236,7 +236,7 @@ def pool_slopes(
     cluster = segment_days(cells, segment)
     group_of = np.zeros(int(cluster.max()) + 1, dtype=np.intp)
     group_of[cluster] = group
-    # No less than the counts alone would give, so that a group with hardly a cluster is not taken for certain.
+    # No less than the counts alone would give, so that a group with very few clusters is not taken as certain.
     squares = np.bincount(group_of, np.bincount(cluster, evidence.score * fit.move) ** 2, minlength=size)
     squares = np.maximum(squares, information)
     known = information > 0

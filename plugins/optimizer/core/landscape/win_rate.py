@@ -157,7 +157,7 @@ def segment_levels(
     fit: LandscapeFit,
     variance_factor: float = 1.0,
 ) -> SegmentLevels:
-    """Return each segment's own evidence beside the curve.
+    """Return each segment's own evidence in addition to the curve.
 
     Args:
         group: shape (n_cells,), the segment of each cell, 0..size-1.

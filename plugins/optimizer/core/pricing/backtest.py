@@ -24,7 +24,7 @@ from optimizer.errors import DataError
 
 MIN_EFFECTIVE_SAMPLE = 300.0
 MIN_SUPPORTED_SHARE = 0.5
-"""Least share of requests whose new planned bid lies among the bids that the jitter could have made."""
+"""Least share of requests whose new planned bid is among the bids that the jitter could have made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Backtest:
 
     reason: why the log does not support a comparison; None where it does.
     effective_sample_size: (sum of weights)^2 / sum of squared weights over requests, of the policy that has less.
-    supported_share: share of requests whose new planned bid lies within the log's jitter; the curve answers the rest.
+    supported_share: share of requests whose new planned bid is within the log's jitter; the rest comes from the curve.
     replay_low, replay_high: bounds of the new policy's win rate that need no curve; None without days.
     rows: one a quantity of `QUANTITIES`; empty where the backtest refuses.
     """
@@ -52,7 +52,7 @@ class Backtest:
         """Return the row of a quantity.
 
         Raises:
-            KeyError: there is no such row.
+            KeyError: the row does not exist.
         """
         return {row.quantity: row for row in self.rows}[quantity]
 

@@ -25,7 +25,7 @@ REASONS = (*BOUNDS, "target", "value", "shrinkage", "exploration", "held", NO_BI
 ROUND_PRICE_CODE = REASONS.index("round_price")
 
 SNAPPED_JITTER_SHARE, SNAPPED_JITTER_SD = 0.2, 0.06
-"""This share of the keys a cent above a round price, drawn anew by each run, has jitter of at least this spread;
+"""This share of the keys a cent above a round price, drawn again by each run, has jitter of at least this spread;
 with jitter the others would lose the step that they were moved for.
 """
 
@@ -189,7 +189,7 @@ class JitterReach:
 
     @property
     def mean(self) -> np.ndarray:
-        """Mean of the factor: 1 where it is cut off alike on both sides."""
+        """Mean of the factor: 1 if it is cut off symmetrically."""
         mass = np.maximum(ndtr(self.high) - ndtr(self.low), 1e-12)
         density = [np.exp(-(np.asarray(edge) ** 2) / 2) / np.sqrt(2 * np.pi) for edge in (self.low, self.high)]
         return 1 + self.sd * (density[0] - density[1]) / mass
@@ -352,7 +352,7 @@ class Bounds:
     def jitter_reach(self, planned: np.ndarray, sd: np.ndarray | float, *, is_held: np.ndarray) -> JitterReach:
         """Return how far jitter goes so that served bids stay within their bounds.
 
-        Near a bound the spread shrinks, alike on both sides. Where the slope is not known, jitter is what matters: its
+        Near a bound the spread shrinks symmetrically. Where the slope is not known, jitter is what matters: its
         spread stays, and the side of the bound is cut off.
         """
         above, below = self.served_high / planned - 1, 1 - self.served_low / planned

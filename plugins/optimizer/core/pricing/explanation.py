@@ -1,4 +1,4 @@
-"""How one bid came about: every number between a segment's evidence and the bid that the bidder finds."""
+"""How one bid was computed: every number between a segment's evidence and the bid that the bidder finds."""
 
 import math
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
@@ -66,7 +66,7 @@ class RunPricing:
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class SegmentEvidence:
     """What the log says of the segment; `effective_bids` are weighted by age. Rates that are not known are None."""
 
     bids: int
@@ -79,7 +79,7 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
-class Curve:
+class SegmentCurve:
     """The win-rate curve, in logit units at the reference bid.
 
     level = (model_level + level_shift + level_correction) / flatness and slope = model_slope / flatness: a curve is
@@ -87,7 +87,7 @@ class Curve:
 
     own_share: share of the level that is the segment's own evidence, 0 to 1; the rest is the model's.
     slope_error: standard error of model_slope.
-    hidden_floor_cpm: bids below it won nothing; None where there is no such price.
+    hidden_floor_cpm: bids below it won nothing; None if there is none.
     modelled_win_rate: at the segment's mean logged bid.
     """
 
@@ -125,7 +125,7 @@ class BidStep:
     """The bid after one step from what is wanted to what is suggested; an absent bound is None.
 
     low_cpm, high_cpm: of planned bids: the bound of served ones less room for jitter.
-    win_rate: expected at this bid, None where there is no bid.
+    win_rate: expected at this bid, None without a bid.
     """
 
     name: str
@@ -145,8 +145,8 @@ class Explanation:
 
     segment_key: str
     features: dict[str, str | None]
-    evidence: Evidence
-    curve: Curve
+    evidence: SegmentEvidence
+    curve: SegmentCurve
     worth: Worth
     steps: tuple[BidStep, ...]
     wanted_bid_cpm: float
@@ -168,7 +168,7 @@ def find_segment(bids: pd.DataFrame, key: str, *, run_id: str, blocked: Containe
         blocked: keys that the run says not to bid on; they have no row.
 
     Raises:
-        DataError: the key is blocked; or there is no such key, and the nearest ones are named.
+        DataError: the key is blocked, or does not exist; then the nearest keys are named.
     """
     rows = bids[bids["segment_key"] == key]
     if len(rows) == 1:
@@ -193,7 +193,7 @@ def explain_bid(
     pricing: RunPricing,
     win_rate: WinRate,
 ) -> Explanation:
-    """Return how the bid of one segment came about.
+    """Return how the bid of one segment was computed.
 
     Args:
         row: the segment's row of suggested_bids.csv.
@@ -224,8 +224,8 @@ def explain_bid(
     )
 
 
-def _evidence(row: Mapping[str, Any] | pd.Series) -> Evidence:
-    return Evidence(
+def _evidence(row: Mapping[str, Any] | pd.Series) -> SegmentEvidence:
+    return SegmentEvidence(
         bids=int(row["bids"]),
         views=int(row["views"]),
         clicks=int(row["clicks"]),
@@ -236,9 +236,9 @@ def _evidence(row: Mapping[str, Any] | pd.Series) -> Evidence:
     )
 
 
-def _curve(row: Mapping[str, Any] | pd.Series, pricing: RunPricing, win_rate: WinRate) -> Curve:
+def _curve(row: Mapping[str, Any] | pd.Series, pricing: RunPricing, win_rate: WinRate) -> SegmentCurve:
     level, slope = float(row["level"]), float(row["slope"])
-    return Curve(
+    return SegmentCurve(
         reference_cpm=pricing.reference_cpm,
         model_level=float(row["model_level"]),
         level_shift=float(row["level_shift"]),
@@ -264,7 +264,7 @@ def _worth(row: Mapping[str, Any] | pd.Series, pricing: RunPricing) -> Worth:
 
 
 def _steps(row: Mapping[str, Any] | pd.Series, pricing: RunPricing, win_rate: WinRate) -> Iterator[BidStep]:
-    """The ladder from the wanted to the suggested bid; it ends at the published bids, whatever it is made of."""
+    """The ladder from the wanted to the suggested bid; it always ends at the published bids."""
 
     def step(name: str, bid: float | None, *, low: float | None = None, high: float | None = None) -> BidStep:
         expected = None if bid is None else float(win_rate(float(row["level"]), float(row["slope"]), bid))
@@ -375,7 +375,7 @@ def _held_text(row: Mapping[str, Any] | pd.Series) -> str:
 
 
 def _is_falling(row: Mapping[str, Any] | pd.Series, settings: RunSettings, worth: Worth, win_rate: WinRate) -> bool:
-    """Whether the wanted bid lies below the last that is best against rivals: a little less would pay more."""
+    """Whether the wanted bid is below the last one that is best against rivals: a little less would pay more."""
     is_best_response = settings.auction_type == "first_price" and settings.win_rate_scope == "portfolio"
     if row["is_held"] or not is_best_response or worth.worth_cpm <= CENT:
         return False

@@ -28,13 +28,13 @@ CLEAR_LIKELIHOOD_RATIO = 5.41
 """Click rates count as different where twice the gain in log-likelihood exceeds this: 1 % of a variance at 0."""
 
 DAYS_APART = 3
-"""Only what is alike on days this far apart is a lasting effect."""
+"""Only an effect that is equal on days this far apart is a lasting effect."""
 
 LEAST_DAY_PAIRS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class MultiplierBounds:
     """Least and largest multiplier."""
 
     low: float
@@ -55,8 +55,8 @@ class BidResponse:
 MULTIPLIER_COLUMNS = ("multiplier", "bids", "views", "clicks", "multiplied_bids", "log_multiplier_sum")
 """The new multiplier, the evidence, and how many bids had which sum of log multipliers before."""
 
-NPI_BOUNDS = Bounds(0.7, 3.0)
-DOMAIN_BOUNDS = Bounds(0.6, 1.5)
+NPI_BOUNDS = MultiplierBounds(0.7, 3.0)
+DOMAIN_BOUNDS = MultiplierBounds(0.6, 1.5)
 
 
 def bid_response(
@@ -245,7 +245,7 @@ def _log_likelihood(counts: np.ndarray, exposures: np.ndarray, *, shape: float, 
     )
 
 
-def normalise(raw: np.ndarray, *, requests: np.ndarray, bounds: Bounds) -> np.ndarray:
+def normalise(raw: np.ndarray, *, requests: np.ndarray, bounds: MultiplierBounds) -> np.ndarray:
     """Return the multipliers scaled and clipped so that their request-weighted mean is one and all lie in bounds."""
 
     if (raw == 1).all():
@@ -257,7 +257,7 @@ def normalise(raw: np.ndarray, *, requests: np.ndarray, bounds: Bounds) -> np.nd
     return np.clip(raw * np.exp(brentq(excess, -20.0, 20.0)), bounds.low, bounds.high)
 
 
-def _table(rows: pd.DataFrame, key: str, raw: np.ndarray, bounds: Bounds) -> pd.DataFrame:
+def _table(rows: pd.DataFrame, key: str, raw: np.ndarray, bounds: MultiplierBounds) -> pd.DataFrame:
     multiplier = normalise(raw, requests=rows["bids"].to_numpy(float), bounds=bounds) if len(rows) else raw
     table = pd.DataFrame(
         {

@@ -62,7 +62,7 @@ class ComparedRun:
     """One of the two runs.
 
     bids: its suggested_bids.csv.
-    facts: headline facts beside the figures of metrics.json.
+    facts: headline facts in addition to the figures of metrics.json.
     config: {key: value}, what it was configured with.
     """
 

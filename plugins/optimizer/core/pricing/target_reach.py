@@ -36,7 +36,7 @@ class Shortfall:
 
 @dataclass(frozen=True, slots=True)
 class TargetReach:
-    """A target beside what the bids are expected to win.
+    """A target, and what the bids are expected to win.
 
     reachable_win_rate: at most this can be won within cap and margin; None where it is not known.
     limiting_shares: reason of a bid -> share of the requests whose bid it decided.
@@ -111,7 +111,7 @@ def measure_reach(
     """Return how far a bid table reaches the target, and what would limit the highest bids that are allowed.
 
     Where the highest bids still miss the target, cap, margin and floors count wherever they end them, elsewhere
-    only where they decided a bid. Where most requests are held, nobody knows what can be reached.
+    only if they decided a bid. If most requests are held, it is unknown what can be reached.
 
     Args:
         bids: requests, level, slope, value_cpm, planned_bid_cpm (NaN: no bid) and reason, one row a segment.

@@ -1,1 +1,1 @@
-"""What the bidder and the optimizer compute alike: segment keys, and which run prices a request."""
+"""What the bidder and the optimizer must compute identically: segment keys, and which run prices a request."""

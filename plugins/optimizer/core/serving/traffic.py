@@ -2,7 +2,7 @@
 
 An id falls into one of `SLOTS` slots, and each run owns one unbroken stretch of them, in the order of the run ids: the
 split alone says who gets what, with no memory of the one before. Where percents move between two runs, or one run takes
-another's place in that order, nobody changes but those who must. In other changes stretches shift, and more ids change
+another's place in that order, only the ids that must change do. In other changes stretches shift, and more ids change
 their run than their percents did: from A 80, B 20 to B 80, C 20 all do.
 """
 
@@ -25,7 +25,7 @@ class TrafficSplit:
     _keyed: blake2b = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        # Copied for each id: to take in the key anew would be most of an id's cost.
+        # Copied for each id: keying the hash again would be most of an id's cost.
         object.__setattr__(self, "_keyed", blake2b(digest_size=8, key=self.hash_key))
 
     @classmethod

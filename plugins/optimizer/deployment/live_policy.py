@@ -1,0 +1,118 @@
+"""All runs but the control, one after the other, as one policy: its verdicts, and what it saved against the control."""
+
+from collections.abc import Iterable, Sequence
+from datetime import date
+
+import pandas as pd
+
+from optimizer.control_plane.records import LiveDay, LiveSavings, LiveVerdict
+from optimizer.core.config.settings import RunSettings
+from optimizer.core.live.performance import FIGURES, SUMS, Finding, ForecastFigures, Limits
+from optimizer.core.live.policy import policy_against_control, policy_against_forecast, policy_days
+from optimizer.core.live.savings import measure_savings
+from optimizer.presentation.formats import amount, signed_amount
+
+POLICY_DAYS = 30
+"""The policy is judged over this many latest days: older runs were made by other settings, and perhaps other code."""
+
+PERIODS = ("yesterday", "month", "since_start")
+"""The last day measured, its calendar month (UTC), and all days on which both bid."""
+
+
+def policy_verdicts(days: Sequence[LiveDay], *, control_id: str | None, settings: RunSettings) -> list[LiveVerdict]:
+    """Return the verdicts of the policy, a figure each: against its runs' forecasts, and against the control."""
+    totals = daily_table(days)
+    if totals.empty:
+        return []
+    limits = Limits(settings.monitor_min_days, settings.live_tolerance)
+    forecasts = {day.run_id: _forecast_of(day) for day in days}
+    own = sorted(set(totals.loc[totals["run_id"] != control_id, "day"]))
+    found = policy_against_forecast(totals, control_id=control_id, forecasts=forecasts, limits=limits)
+    verdicts = _verdicts(found, own, compared_with="forecast", control_id=None)
+    if control_id is not None:
+        both = sorted(set(own) & set(totals.loc[totals["run_id"] == control_id, "day"]))
+        beside = policy_against_control(totals, control_id=control_id, forecasts=forecasts, limits=limits)
+        verdicts += _verdicts(beside, both, compared_with="control", control_id=control_id)
+    return verdicts
+
+
+def savings_of(days: Sequence[LiveDay], control_id: str) -> list[LiveSavings]:
+    """Return what the policy saved against the control: on the last day, in its month, since the start.
+
+    A period without a day on which both bid is left out.
+    """
+    totals = daily_table(days)
+    policy, control = policy_days(totals, control_id=control_id), totals[totals["run_id"] == control_id]
+    both = sorted(set(policy["day"]) & set(control["day"]))
+    if not both:
+        return []
+    last = both[-1]
+    firsts = dict(zip(PERIODS, (last, last.replace(day=1), both[0]), strict=True))
+    return [_savings(period, policy, control, since=first, run_id=control_id) for period, first in firsts.items()]
+
+
+def savings_line(savings: LiveSavings) -> str:
+    """Return a sentence on a period, for the task's log and the command line."""
+    if savings.saved is None:
+        return f"{savings.period}: the control won nothing, so nothing can be said of savings"
+    interval = (
+        "one day has no interval"
+        if savings.saved_low is None or savings.saved_high is None
+        else f"95 %: {signed_amount(savings.saved_low)} to {signed_amount(savings.saved_high)}"
+    )
+    return (
+        f"{_NAMES[savings.period]} ({savings.first_day:%Y-%m-%d} to {savings.last_day:%Y-%m-%d}): "
+        f"{signed_amount(savings.saved)} saved on {amount(savings.policy_spend or 0.0)} spent ({interval}), against "
+        f"control {savings.run_id}"
+    )
+
+
+_NAMES = {"yesterday": "yesterday", "month": "this month", "since_start": "since the start"}
+
+
+def daily_table(days: Iterable[LiveDay]) -> pd.DataFrame:
+    """Return the daily figures as core takes them: one row a day and run, with the columns day, run_id and SUMS."""
+    rows = [
+        {"day": day.day, "run_id": day.run_id, **{name: getattr(day, name) or 0.0 for name in SUMS}} for day in days
+    ]
+    table = pd.DataFrame(rows, columns=["day", "run_id", *SUMS])
+    return table.astype(dict.fromkeys(SUMS, float))
+
+
+def _forecast_of(day: LiveDay) -> ForecastFigures:
+    return ForecastFigures(**{figure: getattr(day, f"forecast_{figure}") for figure in FIGURES})
+
+
+def _verdicts(
+    findings: Iterable[Finding], days: Sequence[date], *, compared_with: str, control_id: str | None
+) -> list[LiveVerdict]:
+    return [
+        LiveVerdict.model_validate(
+            {
+                "run_id": None,
+                "compared_with": compared_with,
+                "control_run_id": control_id,
+                "figure": finding.figure,
+                "verdict": finding.verdict,
+                "reason": finding.reason,
+                "first_day": days[0] if days else None,
+                "last_day": days[-1] if days else None,
+                "days": len(days),
+                "live": finding.live.value,
+                "live_low": finding.live.low,
+                "live_high": finding.live.high,
+                "expected": finding.expected,
+                "control": finding.control,
+                "difference": finding.difference.value,
+                "difference_low": finding.difference.low,
+                "difference_high": finding.difference.high,
+            }
+        )
+        for finding in findings
+    ]
+
+
+def _savings(period: str, policy: pd.DataFrame, control: pd.DataFrame, *, since: date, run_id: str) -> LiveSavings:
+    found = measure_savings(policy[policy["day"] >= since], control[control["day"] >= since])
+    names = [name for name in LiveSavings.model_fields if name not in ("run_id", "period")]
+    return LiveSavings.model_validate({"run_id": run_id, "period": period} | {n: getattr(found, n) for n in names})
