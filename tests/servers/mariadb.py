@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from lab.stack.ports import PortClaims
 
 START_TIMEOUT_S = 60
 SYSTEM_TABLES = ("mysql_system_tables.sql", "mysql_performance_tables.sql", "mysql_system_tables_data.sql")
+NO_SUCH_THREAD = 1094
 _database_numbers = itertools.count(1)
 
 
@@ -46,6 +47,11 @@ class MariadbServer:
             for statement in statements:
                 cursor.execute(statement)
 
+    def empty(self, database: str, *, tables: Iterable[str]) -> None:
+        """Delete all rows of the tables; what an earlier test left open in the database is rolled back."""
+        self._end_sessions(database)
+        self.execute("SET FOREIGN_KEY_CHECKS = 0", *(f"TRUNCATE TABLE {name}" for name in tables), database=database)
+
     @contextmanager
     def database(self) -> Iterator[str]:
         """Create an empty database, yield its name and drop it."""
@@ -54,7 +60,20 @@ class MariadbServer:
         try:
             yield name
         finally:
+            self._end_sessions(name)
             self.execute(f"DROP DATABASE {name}")
+
+    def _end_sessions(self, database: str) -> None:
+        """End every session in the database: a lock that a failed test holds would be waited for without end."""
+        root = pymysql.connect(host="127.0.0.1", port=self.port, user="root", autocommit=True)
+        with root, root.cursor() as cursor:
+            cursor.execute("SELECT id FROM information_schema.processlist WHERE db = %s", (database,))
+            for (session,) in cursor.fetchall():
+                try:
+                    cursor.execute("KILL %s", (session,))
+                except pymysql.err.OperationalError as error:
+                    if error.args[0] != NO_SUCH_THREAD:  # else it ended by itself meanwhile
+                        raise
 
 
 @pytest.fixture(scope="session")
