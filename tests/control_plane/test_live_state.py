@@ -184,6 +184,18 @@ def test_what_a_person_deploys_ends_the_canary(engine, runs, percent, status):
     assert [tuple(row) for row in ended] == [(status, "anna")]
 
 
+def test_a_canary_that_a_uis_sql_took_off_keeps_no_later_run_from_being_tried(engine, runs):
+    a, b, c = runs
+    by_hand(engine, {a: 100}, now=NOW - DAY)
+    try_run(engine, b, now=NOW)
+    with transaction(engine) as connection:
+        connection.execute(text("UPDATE opt_deployments SET is_active = 0, deactivated_at = deployed_at"))
+        row = {"run_id": a, "entity_id": 1, "traffic_pct": 100, "deployed_by": "ui"}
+        connection.execute(insert(tables.deployments).values(deployed_at=NOW, **row))
+    assert try_run(engine, c, now=NOW + DAY) == {a: 95, c: 5}
+    assert canaries.read_open(engine, ENTITY).run_id == c
+
+
 def test_each_write_leaves_a_row_that_says_who_from_what_to_what_and_why(engine, runs):
     a, b, _ = runs
     by_hand(engine, {a: 100})

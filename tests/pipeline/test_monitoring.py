@@ -261,6 +261,13 @@ def test_a_canary_gets_more_traffic_step_by_step_and_the_whole_once_it_is_on_tar
     assert active(pipeline) == {SECOND: 100} and canaries.read_open(pipeline.systems.engine, ENTITY) is None
 
 
+def test_a_canary_whose_files_are_gone_gets_no_further_step(live, first_run: FinishedRun):
+    pipeline = live("beside", canary=True, plan="20@1d, 50@4d, 100")
+    lose_files(pipeline, SECOND)
+    found = watch(pipeline, now=datetime(2026, 2, 6, 2, 30, tzinfo=UTC))
+    assert found["actions"] == [] and active(pipeline) == {first_run.handle.run_id: 80, SECOND: 20}
+
+
 def test_a_canary_that_a_person_paused_stays_at_its_step(live, first_run: FinishedRun):
     pipeline = live("beside", canary=True, plan="20@1d, 100")
     engine = pipeline.systems.engine

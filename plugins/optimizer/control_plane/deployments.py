@@ -134,7 +134,7 @@ def start_canary(
 
     def choose(connection: Connection, entity: RowMapping, active: list[Deployment]) -> dict[str, int]:
         tried = canaries.find_open(connection, entity["entity_id"])
-        if tried is not None and tried.run_id != run_id and len(active) > 1:
+        if tried is not None and tried.run_id != run_id and tried.run_id in percents_of(active):
             raise PromotionRefused(
                 f"entity {entity_code}: run {run_id} does not go live by itself: run {tried.run_id} is being tried on "
                 "a part of the traffic; wait for the monitor's verdict, or deploy by hand"

@@ -313,7 +313,7 @@ class Alert(Record):
 
 
 class AuditRow(Record):
-    """Who changed what: the values before and after are JSON objects, None where there was or is nothing."""
+    """Who changed what; before_value and after_value are JSON objects, None if there is no value."""
 
     audit_id: int
     occurred_at: UtcMoment

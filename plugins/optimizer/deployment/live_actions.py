@@ -219,7 +219,7 @@ def _decide_canary(canary: Canary, run: LiveRun, change: _Change) -> None:
         change.roll_back([canary.run_id], why=f"{tried} is below target")
     elif below:
         change.pause(canary, why=f"{tried} is below target in {', '.join(sorted(below))}")
-    elif step < len(steps) and is_over:
+    elif step < len(steps) and is_over and not run.problem:
         change.move(canary, to_step=step + 1, why=f"{tried} has had step {step} of {len(steps)}")
     elif step == len(steps) and (is_over or steps[-1].days is None) and verdict == "on target" and not run.problem:
         change.move(canary, to_step=None, why=f"{tried} is on target")

@@ -7,9 +7,10 @@ import pandas as pd
 
 from optimizer.control_plane.records import LiveDay, LiveSavings, LiveVerdict
 from optimizer.core.config.settings import RunSettings
-from optimizer.core.live.performance import FIGURES, SUMS, Finding, ForecastFigures, Limits
+from optimizer.core.live.performance import FIGURES, SUMS, ForecastFigures, Limits
 from optimizer.core.live.policy import policy_against_control, policy_against_forecast, policy_days
 from optimizer.core.live.savings import measure_savings
+from optimizer.deployment.verdict_records import verdict_records
 from optimizer.presentation.formats import amount, signed_amount
 
 POLICY_DAYS = 30
@@ -28,11 +29,11 @@ def policy_verdicts(days: Sequence[LiveDay], *, control_id: str | None, settings
     forecasts = {day.run_id: _forecast_of(day) for day in days}
     own = sorted(set(totals.loc[totals["run_id"] != control_id, "day"]))
     found = policy_against_forecast(totals, control_id=control_id, forecasts=forecasts, limits=limits)
-    verdicts = _verdicts(found, own, compared_with="forecast", control_id=None)
+    verdicts = verdict_records(found, run_id=None, days=own, compared_with="forecast")
     if control_id is not None:
         both = sorted(set(own) & set(totals.loc[totals["run_id"] == control_id, "day"]))
         beside = policy_against_control(totals, control_id=control_id, forecasts=forecasts, limits=limits)
-        verdicts += _verdicts(beside, both, compared_with="control", control_id=control_id)
+        verdicts += verdict_records(beside, run_id=None, days=both, compared_with="control", control_id=control_id)
     return verdicts
 
 
@@ -54,7 +55,7 @@ def savings_of(days: Sequence[LiveDay], control_id: str) -> list[LiveSavings]:
 def savings_line(savings: LiveSavings) -> str:
     """Return a sentence on a period, for the task's log and the command line."""
     if savings.saved is None:
-        return f"{savings.period}: the control won nothing, so nothing can be said of savings"
+        return f"{_NAMES[savings.period]}: control {savings.run_id} won nothing, so savings are not known"
     interval = (
         "one day has no interval"
         if savings.saved_low is None or savings.saved_high is None
@@ -81,35 +82,6 @@ def daily_table(days: Iterable[LiveDay]) -> pd.DataFrame:
 
 def _forecast_of(day: LiveDay) -> ForecastFigures:
     return ForecastFigures(**{figure: getattr(day, f"forecast_{figure}") for figure in FIGURES})
-
-
-def _verdicts(
-    findings: Iterable[Finding], days: Sequence[date], *, compared_with: str, control_id: str | None
-) -> list[LiveVerdict]:
-    return [
-        LiveVerdict.model_validate(
-            {
-                "run_id": None,
-                "compared_with": compared_with,
-                "control_run_id": control_id,
-                "figure": finding.figure,
-                "verdict": finding.verdict,
-                "reason": finding.reason,
-                "first_day": days[0] if days else None,
-                "last_day": days[-1] if days else None,
-                "days": len(days),
-                "live": finding.live.value,
-                "live_low": finding.live.low,
-                "live_high": finding.live.high,
-                "expected": finding.expected,
-                "control": finding.control,
-                "difference": finding.difference.value,
-                "difference_low": finding.difference.low,
-                "difference_high": finding.difference.high,
-            }
-        )
-        for finding in findings
-    ]
 
 
 def _savings(period: str, policy: pd.DataFrame, control: pd.DataFrame, *, since: date, run_id: str) -> LiveSavings:

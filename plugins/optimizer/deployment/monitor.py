@@ -31,6 +31,7 @@ from optimizer.core.live.performance import (
 )
 from optimizer.deployment.live_actions import ALERT_KINDS, LiveRun, act
 from optimizer.deployment.live_policy import POLICY_DAYS, policy_verdicts, savings_line, savings_of
+from optimizer.deployment.verdict_records import verdict_records
 from optimizer.errors import ArtifactError, RunStateError
 from optimizer.runs.published_run import read_published
 from optimizer.runs.systems import Systems
@@ -155,33 +156,10 @@ def _partner(row: Deployment, active: Sequence[Deployment]) -> str | None:
 
 def verdicts_of(run: LiveRun) -> list[LiveVerdict]:
     """Return the rows of opt_live_verdicts, a figure each: against the forecast, and against the other run."""
-    first, last = (run.days[0], run.days[-1]) if run.days else (None, None)
-    shared = {"run_id": run.run_id, "first_day": first, "last_day": last, "days": len(run.days)}
-    against = [
-        *(("forecast", None, finding) for finding in run.findings),
-        *(("split", run.control_id, finding) for finding in run.control_findings),
-    ]
-    return [
-        LiveVerdict.model_validate(
-            {
-                **shared,
-                "compared_with": compared_with,
-                "control_run_id": control_id,
-                "figure": finding.figure,
-                "verdict": finding.verdict,
-                "reason": finding.reason,
-                "live": finding.live.value,
-                "live_low": finding.live.low,
-                "live_high": finding.live.high,
-                "expected": finding.expected,
-                "control": finding.control,
-                "difference": finding.difference.value,
-                "difference_low": finding.difference.low,
-                "difference_high": finding.difference.high,
-            }
-        )
-        for compared_with, control_id, finding in against
-    ]
+    by_forecast = verdict_records(run.findings, run_id=run.run_id, days=run.days, compared_with="forecast")
+    return by_forecast + verdict_records(
+        run.control_findings, run_id=run.run_id, days=run.days, compared_with="split", control_id=run.control_id
+    )
 
 
 def lines_of(run: LiveRun) -> list[str]:
