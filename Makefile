@@ -8,6 +8,8 @@ STAMP := $(VENV)/installed
 DOCS := .venv-docs
 FAST_TESTS := tests/core tests/reporting tests/project/test_imports.py
 export UV_PYTHON_DOWNLOADS := never
+# Where Python may keep no bytecode, every program that a test starts compiles all of the project first.
+unexport PYTHONDONTWRITEBYTECODE
 
 # Python 3.11 reads the path of this checkout, which may hold any letter, in the encoding of the locale.
 ifneq ($(shell locale charmap 2>/dev/null),UTF-8)
@@ -20,10 +22,10 @@ ifneq ($(shell LC_ALL=$(LC_ALL) $(BIN)/python -I -c '$(HERE)' 2>/dev/null),True)
 .PHONY: $(STAMP)
 endif
 
-.PHONY: demo test coverage truth bench bench-bidder bench-tracking up down docs lock lint types check install servers
+.PHONY: demo test coverage truth bench bench-bidder bench-console bench-tracking up down docs lock lint types check install servers
 .DEFAULT_GOAL := demo
 
-demo: install  ## run one entity from its log to promoted bids, through Airflow
+demo: install  ## replay three live weeks of one entity, then run it through Airflow
 	@$(BIN)/optimizer demo $(DEMO)
 
 # A file's tests stay together: its servers are started once. One process waits for Airflow while two compute.
@@ -46,6 +48,9 @@ bench: install  ## what the core costs, as ratios of one run; BENCH="--quick" le
 
 bench-bidder: install servers  ## what the bidder costs and whether it errs under load, as ratios to bounds of the same run
 	@$(BIN)/python -m lab.benchmarks.bidder $(BENCH)
+
+bench-console: install servers  ## what the console's pages cost for 1,000 clients; BENCH="--entities 100" for fewer
+	@$(BIN)/python -m lab.benchmarks.console $(BENCH)
 
 bench-tracking: install  ## what tracking costs next to MLflow and Optuna; BENCH="--quick" leaves the million runs out
 	@scripts/install-uv $(PYTHON) $(UV_VERSION)
@@ -96,5 +101,5 @@ $(STAMP): requirements.txt pyproject.toml lab/pyproject.toml setup.py
 	@scripts/install-openmp $(BIN)/python
 	@touch $(STAMP)
 
-servers:  ## MariaDB, memcached and Chromium from the system's packages, for the tests
+servers:  ## MariaDB, memcached, Chromium and Node from the system's packages, for the tests
 	@scripts/install-servers

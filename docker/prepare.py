@@ -30,10 +30,10 @@ GRANTS = sql_folder("mysql") / "grants.sql"
 PASSWORD_VARIABLES = {
     "optimizer_ui": "OPTIMIZER_UI_PASSWORD",
     "optimizer_app": "OPTIMIZER_APP_PASSWORD",
+    "optimizer_console": "OPTIMIZER_CONSOLE_PASSWORD",
     "optimizer_bidder": "OPTIMIZER_BIDDER_PASSWORD",
     "optimizer_operator": "OPTIMIZER_OPERATOR_PASSWORD",
 }
-OPERATOR_READS_METRICS = "GRANT SELECT ON opt_run_metrics TO 'optimizer_operator'@'%'"
 
 
 def prepare_control_plane(engine: Engine) -> None:
@@ -51,11 +51,11 @@ def prepare_control_plane(engine: Engine) -> None:
 
 
 def read_grants() -> list[str]:
-    """Return the rights of the accounts; the command line's has those of the tasks' account, and reads metrics."""
+    """Return the rights of the accounts; the command line's has those of the tasks' account and of the console's."""
     grants = read_statements(GRANTS)
-    of_tasks = [grant for grant in grants if "'optimizer_app'@" in grant]
-    operator = [grant.replace("'optimizer_app'@", "'optimizer_operator'@") for grant in of_tasks]
-    return [*grants, *operator, OPERATOR_READS_METRICS]
+    of_both = [grant for grant in grants if "'optimizer_app'@" in grant or "'optimizer_console'@" in grant]
+    operator = [re.sub("'optimizer_(app|console)'@", "'optimizer_operator'@", grant) for grant in of_both]
+    return [*grants, *operator]
 
 
 def read_statements(path: Path) -> list[str]:

@@ -1,13 +1,36 @@
 """Which tests one of several processes runs together, which come first, and which are slow."""
 
+import os
+
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-STACK_FILES = ("dashboard", "requests", "tracking_plugin", "whole_runs", "whole_splits")
-"""The files of tests/orchestration whose tests need Airflow itself."""
+# Before numpy is loaded, and for the programs that tests start: the test processes are the parallel part, and libraries
+# that start a thread per core in each of them only wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+STACK_FILES = (
+    *("console", "dashboard", "requests", "tracking_plugin", "whole_runs", "whole_splits"),
+    *("demo_run", "airflow"),
+)
+"""The files of tests/orchestration whose tests need Airflow itself, in their order.
+
+The last two replace the event log and end the stack.
+"""
+
+LONG_FILES = (
+    *("console", "evaluation/test_reached", "project/test_wheel", "pipeline/test_validating"),
+    *("pipeline/test_monitoring", "history/test_replayed_days", "training/test_job", "pipeline/test_repeats"),
+    *("pipeline/test_what_if", "core/test_live_clicks", "orchestration/test_connections", "benchmarks/test_parts"),
+    *("evaluation/test_auction_log", "stack/test_systems", "core/test_features", "project/test_preparation"),
+    *("tracking/test_openapi", "story/test_going_live_safely", "reporting/test_page"),
+)
+"""The other files, and the folder, that take longest, the longest first: begun last, one would run alone at the end."""
+
+FILES_BY_TURN = (*(f"orchestration/test_{name}" for name in STACK_FILES), *LONG_FILES)
 
 SLOW_FOLDERS = (
-    *("bidder", "cli", "control_plane", "market", "orchestration", "pipeline", "stack", "story", "tracking"),
+    *("bidder", "cli", "console", "control_plane", "market", "orchestration", "pipeline", "stack", "story", "tracking"),
     *("benchmarks", "evaluation", "second_market", "training", "warehouse"),
 )
 """The folders whose tests need servers, or a model that is trained; all of them are marked slow."""
@@ -22,20 +45,28 @@ def pytest_collection_modifyitems(config, items):
         place = item.path.relative_to(tests)
         if place.parts[0] in SLOW_FOLDERS or place.stem in SLOW_FILES:
             item.add_marker(pytest.mark.slow)
-    # Begun last, they would run alone at the end, and they wait more than they compute.
-    items.sort(key=lambda item: not needs_stack(item.nodeid))
+    items.sort(key=lambda item: turn_of(item.nodeid))
+
+
+def turn_of(nodeid: str) -> int:
+    """Return when the test's file is begun: what shares Airflow first, then the long files, then the others."""
+    file = nodeid.partition("::")[0].removeprefix("tests/").removesuffix(".py")
+    name = "console" if file.startswith("console/") else file
+    return FILES_BY_TURN.index(name) if name in FILES_BY_TURN else len(FILES_BY_TURN)
 
 
 def needs_stack(nodeid: str) -> bool:
     """Return whether the test, or the file of a scope, needs Airflow itself."""
-    return nodeid.partition("::")[0].endswith(tuple(f"orchestration/test_{name}.py" for name in STACK_FILES))
+    return turn_of(nodeid) < len(STACK_FILES)
 
 
 class ByServers(LoadScopeScheduling):
-    """A file's tests stay in one process, and so do all that share Airflow's stack: it is started once."""
+    """A file's tests stay in one process, and so do all that share Airflow's stack, or the console's runs."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = super()._split_scope(nodeid)
+        if file.startswith("tests/console/"):
+            return "console"
         return "stack" if needs_stack(file) else file
 
 

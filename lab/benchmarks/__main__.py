@@ -16,6 +16,7 @@ from lab.benchmarks.growing import measure_growth
 from lab.benchmarks.inverting import measure_inversion
 from lab.benchmarks.printing import conclude, telling
 from lab.benchmarks.training import measure_training
+from lab.benchmarks.what_if import LONGEST_SECONDS, measure_what_if
 from optimizer.presentation.commands import reporting_errors
 
 LOG_BIDS = 1_000_000
@@ -48,6 +49,7 @@ def measure_all(
     log_bids: int,
     segments: Sequence[int],
     growing_bids: Sequence[int],
+    what_if_segments: Sequence[int] = tuple(LONGEST_SECONDS),
     repeats: int,
     tell: Callable[[str], None],
 ) -> list[Figure]:
@@ -59,6 +61,8 @@ def measure_all(
         figures += measure_training(Path(name), repeats=min(repeats, 2))
     tell("bids against evaluations of F")
     figures += measure_inversion(sizes=segments, repeats=repeats)
+    tell("a what-if against the time of a slider")
+    figures += measure_what_if(sizes=what_if_segments, repeats=repeats)
     return figures + measure_growth(sizes=growing_bids, tell=tell)
 
 

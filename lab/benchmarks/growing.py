@@ -19,7 +19,7 @@ from optimizer.errors import UnavailableError
 
 MEBIBYTE = 2**20
 PROGRAM_BYTES = 512 * MEBIBYTE
-"""What Python, pandas, LightGBM, scikit-learn and the warehouse's driver may take with no cell at all."""
+"""What Python, pandas, LightGBM, scipy and the warehouse's driver may take with no cell at all."""
 
 CELL_BYTES = 25 * 8 * 8
 """A cell has at most 25 columns of 8 bytes, and at the worst moment eight copies: sorted, grouped, joined, split."""

@@ -8,7 +8,8 @@ import pandas as pd
 from lab.benchmarks.figures import Figure, best_seconds
 from optimizer.core.landscape.curves import Landscape, Link
 from optimizer.core.landscape.logit import Tails
-from optimizer.core.pricing.bids import BidPolicy, plan_bids
+from optimizer.core.pricing.bid_policy import BidPolicy
+from optimizer.core.pricing.bids import plan_bids
 from optimizer.core.pricing.multipliers import LINK_ATOMS
 
 MAX_EVALUATIONS = 50.0

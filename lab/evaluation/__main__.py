@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from functools import partial
 from multiprocessing import get_context
@@ -14,12 +15,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from lab.evaluation.auction_log import run_auction_log
 from lab.evaluation.goals import TrialFigures
+from lab.evaluation.live_trials import LIVE_NAMES
 from lab.evaluation.saved import SavedTrials
 from lab.evaluation.second_trials import SECOND_LOOP_DAYS, SECOND_NAMES
 from lab.evaluation.table import lines_of, print_goals, print_methods, print_second
-from lab.evaluation.trials import SCENARIO_NAMES, Job
+from lab.evaluation.trials import SCENARIO_NAMES, Family, Job
 from optimizer.errors import DataError
 from optimizer.presentation.commands import reporting_errors
+
+FAMILIES: Mapping[Family, Sequence[str]] = {"first": SCENARIO_NAMES, "second": SECOND_NAMES, "live": LIVE_NAMES}
+"""Family of worlds: its scenarios."""
 
 PRINTED_WIDTH = 110
 """Columns of the tables where they are not shown but kept."""
@@ -34,8 +39,8 @@ def run(
     seeds: Annotated[int, typer.Option(min=1, help="How many worlds of each scenario.")] = 20,
     bids: Annotated[int, typer.Option(min=20_000, help="Bids of each log.")] = 300_000,
     family: Annotated[
-        Literal["first", "second", "both"], typer.Option(help="Family of worlds; see docs/simulation.md.")
-    ] = "both",
+        Literal["first", "second", "live", "all"], typer.Option(help="Family of worlds; see docs/simulation.md.")
+    ] = "all",
     scenario: Annotated[list[str] | None, typer.Option(help="Only these scenarios.")] = None,
     loop_days: Annotated[
         int, typer.Option(min=0, max=14, help="Daily runs of the second family's closed loop; 0: none.")
@@ -51,8 +56,7 @@ def run(
     if data is not None:
         run_auction_log(data, console=console)
         return
-    known = {name: ("first" if name in SCENARIO_NAMES else "second") for name in (*SCENARIO_NAMES, *SECOND_NAMES)}
-    known = {name: of for name, of in known.items() if family in (of, "both")}
+    known = {name: of for of, names_of in FAMILIES.items() if family in (of, "all") for name in names_of}
     names = scenario or list(known)
     if unknown := sorted(set(names) - set(known)):
         raise typer.BadParameter(f"{', '.join(unknown)}: choose among {', '.join(known)}")

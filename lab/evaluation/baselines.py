@@ -77,14 +77,14 @@ class IsotonicCurve:
 
 
 @dataclass(frozen=True, slots=True)
-class SegmentCurves:
+class IsotonicCurves:
     """An isotonic curve for each segment with enough bids, and the overall one for the others."""
 
     own: dict[int, IsotonicCurve]
     overall: IsotonicCurve
 
     @classmethod
-    def fit(cls, cells: pd.DataFrame) -> "SegmentCurves":
+    def fit(cls, cells: pd.DataFrame) -> "IsotonicCurves":
         """Return the curves of prepared cells with a column `segment`."""
         segments = cells.groupby("segment")
         known = segments["bids"].sum() >= MIN_SEGMENT_BIDS
@@ -168,7 +168,7 @@ def isotonic_per_segment(cells: pd.DataFrame, *, target_win_rate: float, feature
     Where none does, the highest one; a segment of few bids gets the one global bid.
     """
     log = _Log.of(cells, features)
-    curves = SegmentCurves.fit(log.cells)
+    curves = IsotonicCurves.fit(log.cells)
     bids = np.array([curves.of(number).bid_for(target_win_rate) for number in log.segments["segment"]])
     return log.suggest("isotonic per segment", curves, bids, target_win_rate=target_win_rate)
 

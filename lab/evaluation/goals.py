@@ -15,7 +15,9 @@ class TrialFigures:
     is_refused: the optimizer refused or held all bids, because the log does not identify the slope.
     slope_covered, backtest_covered: share of its intervals that hold the truth.
     bid_change: mean relative change of bids against the same log without dirt.
-    forecast_held, canary_held, halved_found, halved_canary_found, early_told: see lab.evaluation.living.
+    forecast_held, canary_held, halved_found, halved_canary_found, early_told: see lab.evaluation.live_judgement.
+    what_if_...: share of the 95 % intervals that hold the truth, see lab.evaluation.what_if_judgement.
+    good_blamed to mismatch_found: shares of a seed's worlds, see lab.evaluation.live_trials.
     said_right and all below: of the second family, see lab.evaluation.second_trials.
     """
 
@@ -41,6 +43,22 @@ class TrialFigures:
     halved_found: float = np.nan
     halved_canary_found: float = np.nan
     early_told: float = np.nan
+    what_if_win_rate: float = np.nan
+    what_if_cpm: float = np.nan
+    what_if_spend: float = np.nan
+    what_if_margin: float = np.nan
+    what_if_shadow_price: float = np.nan
+    what_if_limits: float = np.nan
+    good_blamed: float = np.nan
+    borderline_blamed: float = np.nan
+    bad_found: float = np.nan
+    bad_found_day: float = np.nan
+    bad_found_later: float = np.nan
+    savings_covered: float = np.nan
+    honest_taken_off: float = np.nan
+    overspend_found: float = np.nan
+    honest_alarmed: float = np.nan
+    mismatch_found: float = np.nan
     said_right: float = np.nan
     cpm_over_flat: float = np.nan
     cpm_over_ideal: float = np.nan
@@ -118,6 +136,22 @@ GOALS = (
     Goal("halved bids are below the forecast", "halved_found", np.mean, 0.90, 1.0),
     Goal("halved bids are below the control", "halved_canary_found", np.mean, 0.90, 1.0),
     Goal("after two days it is too early", "early_told", np.mean, 1.0, 1.0),
+    Goal("what-if's 95 % intervals cover: win rate", "what_if_win_rate", np.mean, 0.90, 1.0),
+    Goal("what-if's 95 % intervals cover: CPM", "what_if_cpm", np.mean, 0.90, 1.0),
+    Goal("what-if's 95 % intervals cover: spend", "what_if_spend", np.mean, 0.90, 1.0),
+    Goal("what-if's 95 % intervals cover: margin", "what_if_margin", np.mean, 0.90, 1.0),
+    Goal("what-if's 95 % intervals cover: shadow price", "what_if_shadow_price", _mean_known, 0.90, 1.0),
+    Goal("what-if's 95 % intervals cover: limits", "what_if_limits", np.mean, 0.90, 1.0),
+    Goal("14 looks: a run as good is below target", "good_blamed", np.mean, 0.0, 0.05),
+    Goal("the same, short by just the tolerance", "borderline_blamed", np.mean, 0.0, 0.05),
+    Goal("14 looks: win rate .24, not .30, is found", "bad_found", np.mean, 0.99, 1.0),
+    Goal("day on which it is found, mean", "bad_found_day", np.mean, 0.0, 7.0),
+    Goal("days later than by intervals read once", "bad_found_later", np.mean, 0.0, 1.0),
+    Goal("14 looks: savings interval covers on all", "savings_covered", np.mean, 0.95, 1.0),
+    Goal("30 looks: an honest run is taken off", "honest_taken_off", np.mean, 0.0, 0.01),
+    Goal("one look: three times the CPM is taken off", "overspend_found", np.mean, 0.99, 1.0),
+    Goal("30 looks: an honest split alarms", "honest_alarmed", np.mean, 0.0, 0.01),
+    Goal("one look: 30 % instead of 20 % alarms", "mismatch_found", np.mean, 0.99, 1.0),
     Goal("the run says what is right here", "said_right", np.mean, 0.90, 1.0),
     Goal("CPM over one flat bid's", "cpm_over_flat", _mean_known, 0.0, 1.0),
     Goal("CPM over ideal", "cpm_over_ideal", _mean_known, 0.0, 1.025),

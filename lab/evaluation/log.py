@@ -1,9 +1,9 @@
 """A simulated log as a run would read it: by the optimizer's own SQL, on a warehouse in this process."""
 
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,6 +17,7 @@ from lab.market.tables import Events
 from lab.stack.event_log import create_tables
 from lab.stack.warehouse_loading import load_parquet
 from optimizer.core.records.window_totals import WindowTotals
+from optimizer.warehouse.click_delays import read_click_maturity
 from optimizer.warehouse.extraction import (
     Window,
     extract_domain_cells,
@@ -30,12 +31,16 @@ CANDIDATES = ("internal_adspace_id", "geo_region_name", "os_code", "browser_code
 
 @dataclass(frozen=True, slots=True)
 class ExtractedLog:
-    """What leaves the warehouse for one run; see `optimizer.core.landscape.cells`."""
+    """What leaves the warehouse for one run; see `optimizer.core.landscape.cells`.
+
+    click_maturity: the share of the clicks that has arrived, by day; all clicks of other days have.
+    """
 
     cells: pd.DataFrame
     domain_cells: pd.DataFrame
     npi_totals: pd.DataFrame
     totals: WindowTotals
+    click_maturity: Mapping[date, float] = field(default_factory=dict)
 
 
 def extract_log(
@@ -60,9 +65,11 @@ def extract_log(
             )  # fmt: skip
             extract_domain_cells(connection, window=window, path=folder / "domains.parquet")
             extract_npi_totals(connection, window=window, path=folder / "npis.parquet")
+            maturity = read_click_maturity(connection, window=window, now=datetime.now(UTC))
             return ExtractedLog(
                 *(pd.read_parquet(folder / f"{table}.parquet") for table in ("segments", "domains", "npis")),
                 read_totals(connection, window=window),
+                {} if maturity is None else maturity.by_day,
             )
 
 

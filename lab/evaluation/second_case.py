@@ -5,9 +5,9 @@ from datetime import timedelta
 
 import numpy as np
 
-from lab.evaluation.said import verdict_of
 from lab.evaluation.second_log import LiveLog, run_settings, view_revenue
-from lab.evaluation.second_outcome import Outcome, judge_bids, moves_from_usual
+from lab.evaluation.second_outcome import BidScore, judge_bids, moves_from_usual
+from lab.evaluation.self_report import verdict_of
 from lab.evaluation.trial import TrialRun, run_trial
 from lab.second_market.auctions import Bids
 from lab.second_market.market import Market
@@ -50,7 +50,7 @@ class SecondCase:
         )
         return run, verdict_of(run, extracted, settings=self.settings, active=live[-1] if live else None)
 
-    def judge(self, requests: Requests, bids: Bids) -> Outcome:
+    def judge(self, requests: Requests, bids: Bids) -> BidScore:
         """Return the true outcome of the bids, and the ideal at the scenario's target."""
         value_cpm = 1_000 * self.log.view_revenue
         highest = (1 - self.settings.target_margin) * value_cpm if value_cpm else np.inf

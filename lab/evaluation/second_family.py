@@ -9,10 +9,10 @@ from time import perf_counter
 
 import numpy as np
 
-from lab.evaluation.said import Interval, Said, forecast_shortfall, is_on_its_way, said_by
 from lab.evaluation.second_case import SecondCase
 from lab.evaluation.second_log import served_table
-from lab.evaluation.second_outcome import Outcome, true_slope
+from lab.evaluation.second_outcome import BidScore, true_slope
+from lab.evaluation.self_report import Interval, Said, forecast_shortfall, is_on_its_way, said_by
 from lab.evaluation.trial import TrialRun
 from lab.second_market.auctions import old_bids, old_run_ids, settle
 from lab.second_market.requests import TRUE_FEATURES, draw_requests
@@ -42,7 +42,7 @@ class OpenLoop:
 
     scenario: str
     seed: int
-    outcome: Outcome
+    outcome: BidScore
     gap: float
     win_rate: Interval
     cpm: Interval
@@ -63,14 +63,14 @@ class OpenLoop:
 
 
 @dataclass(frozen=True, slots=True)
-class LoopDay:
+class SecondLoopDay:
     """One day of a closed loop. The morning's run bids all its auctions; the one before does if validation fails.
 
     largest_move: of a served base bid against the day before (on the first day against the usual bid).
     """
 
     day: int
-    outcome: Outcome
+    outcome: BidScore
     win_rate: Interval
     said: Said
     is_promoted: bool
@@ -89,7 +89,7 @@ class ClosedLoop:
 
     scenario: str
     seed: int
-    days: tuple[LoopDay, ...]
+    days: tuple[SecondLoopDay, ...]
     gap: float
     last_gap: float
     cpm_over_flat: float
@@ -143,7 +143,7 @@ def judge_closed_loop(scenario: str | Scenario, seed: int, *, days: int = 7) -> 
     started, case = perf_counter(), SecondCase.open(scenario, seed)
     market, log = case.market, case.log
     live: list[TrialRun] = []
-    found: list[LoopDay] = []
+    found: list[SecondLoopDay] = []
     table: ServedTable | None = None
     for number in range(1, days + 1):
         run, verdict = case.run(log, live=live)
@@ -159,7 +159,7 @@ def judge_closed_loop(scenario: str | Scenario, seed: int, *, days: int = 7) -> 
         else:
             moves = np.zeros(1)
         found.append(
-            LoopDay(
+            SecondLoopDay(
                 day=number,
                 outcome=case.judge(requests, bids),
                 win_rate=Interval.of(run.priced.figures.model_dump(), "expected_win_rate", horizon="day"),
@@ -197,7 +197,7 @@ def _names(messages: list[str]) -> tuple[str, ...]:
     return tuple(message.split(":")[0] for message in messages)
 
 
-def _closed_loop(scenario: Scenario, seed: int, found: list[LoopDay], *, seconds: float) -> ClosedLoop:
+def _closed_loop(scenario: Scenario, seed: int, found: list[SecondLoopDay], *, seconds: float) -> ClosedLoop:
     outcomes = [day.outcome for day in found[SETTLED_DAY - 1 :] or found]
     won = np.array([outcome.achieved for outcome in outcomes])
 

@@ -18,7 +18,7 @@ SLOPE_DAYS = 7
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class BidScore:
     """What served bids truly bring on some requests, against the cheapest bids and one flat bid with the same wins.
 
     achieved: win rate; cpm: what a win costs; flat_cpm, ideal_cpm: what it would cost at the same win rate.
@@ -44,7 +44,7 @@ class Outcome:
 
 def judge_bids(
     market: Market, requests: Requests, bids: Bids, *, target_win_rate: float, highest_cpm: float = np.inf
-) -> Outcome:
+) -> BidScore:
     """Return what the bids truly bring on the requests.
 
     Args:
@@ -53,7 +53,7 @@ def judge_bids(
     p = win_probability(market, requests, bids.bid_cpm)
     achieved = float(p.mean())
     at_target = find_ideal(market, requests, win_rate=target_win_rate)
-    return Outcome(
+    return BidScore(
         achieved=achieved,
         cpm=float(expected_cost(market, requests, bids.bid_cpm).sum() / p.sum()),
         flat_cpm=flat_cpm(market, requests, win_rate=achieved),

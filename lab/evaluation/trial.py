@@ -9,6 +9,7 @@ import pandas as pd
 from lab.evaluation.log import CANDIDATES, ExtractedLog
 from optimizer.core.config.settings import RunSettings
 from optimizer.core.landscape.cells import MISSING, group_cells, know_planned, prepare_cells
+from optimizer.core.landscape.click_delay import count_click_views
 from optimizer.core.landscape.features import Selection
 from optimizer.core.landscape.hidden_floors import find_floors_by
 from optimizer.core.landscape.jitter import Variation, learn_variation
@@ -17,7 +18,7 @@ from optimizer.core.records.earlier_run import EarlierFigures
 from optimizer.core.serving.keys import segment_key
 from optimizer.runs.cell_run import EarlierRuns, Trainer, WindowFacts, run_on_cells
 from optimizer.runs.planned_bids import PlannedBids, kept_bids
-from optimizer.runs.pricing import PricedRun
+from optimizer.runs.pricing import Priceable, PricedRun
 from optimizer.training.fitting import fit
 from optimizer.training.job import TrainingJob, TrainingReport
 
@@ -32,7 +33,10 @@ class EarlierRun:
 
 @dataclass(frozen=True, slots=True)
 class TrialRun:
-    """All that a run found and suggests."""
+    """All that a run found and suggests.
+
+    priceable: what it was priced from, for other settings.
+    """
 
     run_id: str
     selection: Selection
@@ -40,6 +44,7 @@ class TrialRun:
     priced: PricedRun
     backtest: Backtest | None = None
     variation: Variation | None = None
+    priceable: Priceable | None = None
 
     @property
     def as_earlier(self) -> EarlierRun:
@@ -69,7 +74,7 @@ def run_trial(
     Args:
         has_logged_active: the optimizer of the log counts as an active run that planned what it bid on its last days.
     """
-    cells = prepare_cells(log.cells, candidates)
+    cells = prepare_cells(count_click_views(log.cells, log.click_maturity), candidates)
     for run in earlier:
         plan = run.plan
         cells = know_planned(cells, run_id=run.run_id, features=plan.features, planned_cpm=plan.planned_cpm)
@@ -85,7 +90,9 @@ def run_trial(
     run = run_on_cells(
         cells,
         candidates=candidates,
-        window=WindowFacts(log.totals, log.domain_cells, log.npi_totals),
+        window=WindowFacts(
+            log.totals, *(count_click_views(table, log.click_maturity) for table in (log.domain_cells, log.npi_totals))
+        ),
         settings=settings,
         run_id=run_id,
         trainer=Trainer(_train, seed=1, threads=threads),
@@ -93,7 +100,8 @@ def run_trial(
             find_plan, {run.run_id: known for run in earlier if (known := run.plan.figures.forecast) is not None}
         ),
     )
-    return TrialRun(run_id, run.selection, run.report, run.priced, run.backtest, run.variation)
+    priceable = Priceable.of(run.learned, run.active)
+    return TrialRun(run_id, run.selection, run.report, run.priced, run.backtest, run.variation, priceable)
 
 
 def _train(job: TrainingJob, cells: pd.DataFrame) -> tuple[pd.DataFrame, TrainingReport]:

@@ -11,12 +11,14 @@ from lab.evaluation.baselines import BASELINES
 from lab.evaluation.cases import DAILY, TARGET_ONLY, Case
 from lab.evaluation.goals import TrialFigures
 from lab.evaluation.judgement import REQUESTS, judge
-from lab.evaluation.living import judge_live
+from lab.evaluation.live_judgement import judge_live
+from lab.evaluation.live_trials import try_live_worlds
 from lab.evaluation.log import ExtractedLog
 from lab.evaluation.loop import run_loop
 from lab.evaluation.second_trials import SECOND_LOOP_DAYS, try_second
 from lab.evaluation.suggestion import suggestion_of
 from lab.evaluation.trial import TrialRun, run_trial
+from lab.evaluation.what_if_judgement import judge_what_if
 from lab.market.auctions import draw_requests
 from lab.market.data_quality import Dirt
 from lab.market.policies import BidTablePolicy
@@ -25,9 +27,15 @@ from optimizer.core.config.settings import RunSettings
 from optimizer.core.serving.keys import segment_key
 from optimizer.runs.backtesting import BACKTEST_DAYS
 
+Family = Literal["first", "second", "live"]
+
 LOOP_DAYS = 10
 SETTLED_DAYS = 3
 """Days of a loop from which it is judged: the first ones still move in daily steps."""
+
+WHAT_IF_SETTINGS = RunSettings(max_bid_cpm=8.0, floor_available=True)
+VALUE_RATIO = 1.3
+"""Settings and value of a win of the what-if's markets: floors, margin, cap and daily step all decide some bids."""
 
 BASELINE_FEATURES = ("internal_adspace_id", "geo_region_name", "os_code")
 DIRT_SWITCHES: Mapping[str, Dirt] = {
@@ -43,19 +51,22 @@ DIRT_SWITCHES: Mapping[str, Dirt] = {
 class Job:
     """One piece of the benchmark: a scenario of the table with one seed.
 
+    bids: of the log; the live worlds have numbers of their own.
     loop_days: daily runs of the second family's closed loop; 0: none.
     """
 
     scenario: str
     seed: int
     bids: int = 300_000
-    family: Literal["first", "second"] = "first"
+    family: Family = "first"
     loop_days: int = SECOND_LOOP_DAYS
 
     def run(self) -> list[TrialFigures]:
         """Return the figures of the trial, one row a method."""
         if self.family == "second":
             return try_second(self.scenario, self.seed, bids=self.bids, loop_days=self.loop_days)
+        if self.family == "live":
+            return try_live_worlds(self.scenario, self.seed)
         return list(_SCENARIOS[self.scenario](Case(self.seed, bids=self.bids)))
 
 
@@ -121,6 +132,17 @@ def _try_live(case: Case) -> Iterator[TrialFigures]:
     yield TrialFigures("live numbers", "optimizer", case.seed, **asdict(verdicts))
 
 
+def _try_what_if(name: str, preset: str) -> Callable[[Case], Iterator[TrialFigures]]:
+    def try_case(case: Case) -> Iterator[TrialFigures]:
+        valued = replace(case, preset=preset, value_ratio=VALUE_RATIO)
+        world, log = _open(valued)
+        run = run_trial(log, settings=WHAT_IF_SETTINGS, run_id=f"seed{case.seed}")
+        coverage = judge_what_if(valued, world, run, settings=WHAT_IF_SETTINGS)
+        yield TrialFigures(name, "optimizer", case.seed, **asdict(coverage))
+
+    return try_case
+
+
 def _try_loop(name: str, scenario: str) -> Callable[[Case], Iterator[TrialFigures]]:
     def try_case(case: Case) -> Iterator[TrialFigures]:
         days = list(run_loop(replace(case, scenario=scenario), settings=DAILY, live_days=LOOP_DAYS))
@@ -143,6 +165,8 @@ _SCENARIOS: Mapping[str, Callable[[Case], Iterator[TrialFigures]]] = {
     "dirt": _try_dirt,
     "backtest": _try_backtest,
     "live numbers": _try_live,
+    "what-if, paid per view": _try_what_if("what-if, paid per view", "nativo_consumer"),
+    "what-if, paid per click": _try_what_if("what-if, paid per click", "drugs_com"),
     "daily loop": _try_loop("daily loop", "steady"),
     "daily loop, floor chasing": _try_loop("daily loop, floor chasing", "floor_chasing"),
 }

@@ -17,7 +17,7 @@ from lab.market.world import World
 from optimizer.errors import ConfigError
 
 _LEAST_COST_CPM = 0.01
-_VIEW_LAG_US, _CLICK_LAG_US = 20_000_000, 90_000_000
+_VIEW_LAG_US, _CLICK_LAG_US, _HOUR_US = 20_000_000, 90_000_000, 3_600_000_000
 
 
 def generate_events(
@@ -71,7 +71,7 @@ def settle(world: World, requests: Requests, *, prices: Prices) -> Events:
     clicked = won[requests.click_draw[won] < request_click_rate(world, requests)[won]]
     bids = _tabulate_bids(world, requests, prices=prices)
     view_ts = requests.bid_ts + (requests.lag_draw * _VIEW_LAG_US).astype(np.int64) + 500_000
-    click_ts = view_ts + (requests.lag_draw * _CLICK_LAG_US).astype(np.int64) + 1_000_000
+    click_ts = view_ts + _click_lag_us(world, requests)
     views = {
         "bid_id": bids["bid_id"].take(won),
         "view_ts": pa.array(view_ts[won], pa.timestamp("us")),
@@ -119,6 +119,12 @@ def _chase_bids(
     return replace(requests, floor_cpm=floor_cpm), seen[-1]
 
 
+def _click_lag_us(world: World, requests: Requests) -> np.ndarray:
+    """Microseconds from view to click, were the view clicked, shape (requests,)."""
+    hours = -world.settings.click_delay_hours * np.log1p(-requests.lag_draw)
+    return (requests.lag_draw * _CLICK_LAG_US + hours * _HOUR_US).astype(np.int64) + 1_000_000
+
+
 def _cost_cpm(world: World, requests: Requests, *, prices: Prices) -> np.ndarray:
     if world.settings.auction_type == "first_price":
         return prices.bid_cpm
@@ -133,4 +139,5 @@ def _tabulate_bids(world: World, requests: Requests, *, prices: Prices) -> pa.Ta
         column = getattr(prices, name)
         columns[name] = pa.nulls(len(requests), pa.float64()) if column is None else pa.array(column)
     columns["run_id"] = pa.nulls(len(requests), pa.string()) if prices.run_id is None else prices.run_id
+    columns["privacy"], columns["is_test"] = (pa.nulls(len(requests), it) for it in (pa.string(), pa.bool_()))
     return pa.table(columns, schema=BIDS_SCHEMA)

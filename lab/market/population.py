@@ -8,6 +8,7 @@ import numpy as np
 from lab.market.regions import REGIONS
 from lab.market.settings import WorldSettings
 from lab.market.streams import open_stream
+from optimizer.core.serving.npi import npi_check_digit
 
 OS_CODES = ("android", "ios", "windows", "macos", "chromeos", "linux")
 BROWSER_CODES = ("chrome", "safari", "edge", "firefox", "samsung")
@@ -115,7 +116,7 @@ def create_domains(seed: int, *, settings: WorldSettings) -> Domains:
 
 
 def create_visitors(seed: int, *, settings: WorldSettings) -> Visitors:
-    """Return the identified visitors; their NPIs begin with 9, which no real one does (real ones begin with 1 or 2)."""
+    """Return the identified visitors; their NPIs begin with 9, as no real one does: those begin with 1 or 2."""
     rng = open_stream(seed, "visitors")
     count = settings.npis
     numbers = rng.permutation(np.unique(rng.integers(0, 10**9, 2 * count + 16)))[:count]
@@ -125,11 +126,19 @@ def create_visitors(seed: int, *, settings: WorldSettings) -> Visitors:
     rank = np.argsort(np.argsort(0.3 * taste + 0.95 * rng.normal(size=count)))
     click_rate = (1 - (rank + 0.5) / max(count, 1)) ** (-1 / _CLICK_PARETO_INDEX)
     return Visitors(
-        npis=tuple(f"9{number:09d}" for number in numbers.tolist()),
+        npis=_npis_of(numbers),
         visit_share=visit_share,
         price_effect=settings.quality_sd * taste,
         click_ratio=_capped_ratios(click_rate, weights=visit_share),
     )
+
+
+def _npis_of(numbers: np.ndarray) -> tuple[str, ...]:
+    """Return a valid NPI for each of the distinct numbers below 10**9; a larger number has a larger NPI."""
+    order, places = np.argsort(numbers), np.arange(len(numbers))
+    bases = np.empty_like(numbers)
+    bases[order] = 9 * 10**8 + np.maximum.accumulate(numbers[order] // 10 - places) + places
+    return tuple(f"{base}{npi_check_digit(str(base))}" for base in bases.tolist())
 
 
 def weigh_qualities(visitors: Visitors, *, settings: WorldSettings) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

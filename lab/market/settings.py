@@ -12,8 +12,9 @@ class WorldSettings:
     """The parameters of one entity's market. Shares are of requests; effects and sds are in units of log price.
 
     A segment is one (internal_adspace_id, geo_region_name, os_code). `typical_bids` is the log size at which segments
-    have the skew of the real logs: 43 % under 10 bids, 27 % from 10 to 49, 30 % more. Fields from `change_day` on are
-    off by default and belong to `lab.market.scenarios`.
+    have the skew of the real logs: 43 % under 10 bids, 27 % from 10 to 49, 30 % more. Clicks come after seconds;
+    `click_delay_hours` adds an exponential delay with that mean. Fields from `change_day` on are off by default and
+    belong to `lab.market.scenarios`.
     """
 
     object_id: int = 1334
@@ -44,6 +45,7 @@ class WorldSettings:
     logged_win_rate: float = 0.30
     click_rate: float = 0.00035
     click_sd: float = 0.25
+    click_delay_hours: float = 0.0
     value_ratio: float = 1.3
     is_paid_per_click: bool = True
 
@@ -81,6 +83,7 @@ _LOWEST = {
     "typical_bids": 1,
     "market_median_cpm": 0.05,
     "click_rate": 0.0,
+    "click_delay_hours": 0.0,
     "floor_ratio": 0.0,
 }
 _SHARES = (

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 ROW_GROUP_ROWS = 100_000
@@ -27,6 +29,8 @@ BIDS_SCHEMA = pa.schema(
         ("domain_multiplier", pa.float64()),
         ("npi_multiplier", pa.float64()),
         ("floor_cpm", pa.float64()),
+        ("privacy", pa.string()),
+        ("is_test", pa.bool_()),
     ]
 )
 VIEWS_SCHEMA = pa.schema(
@@ -42,6 +46,15 @@ class Events:
     bids: pa.Table
     views: pa.Table
     clicks: pa.Table
+
+    def until(self, moment: datetime) -> "Events":
+        """Return the events before a moment: what a warehouse holds that was loaded up to then."""
+        last = pa.scalar(moment.astimezone(UTC).replace(tzinfo=None), pa.timestamp("us"))
+        return Events(
+            self.bids.filter(pc.less(self.bids["bid_ts"], last)),
+            self.views.filter(pc.less(self.views["view_ts"], last)),
+            self.clicks.filter(pc.less(self.clicks["click_ts"], last)),
+        )
 
     def write_parquet(self, folder: Path) -> dict[str, Path]:
         """Write bids.parquet, views.parquet and clicks.parquet in row groups; return the file of each table."""

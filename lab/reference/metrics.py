@@ -5,7 +5,7 @@ from dataclasses import fields
 from prometheus_client import CollectorRegistry
 
 from lab.reference.markdown import code, table
-from optimizer.bidder.service import Metrics
+from optimizer.bidder.metrics import Metrics
 from optimizer.core.checks.catalogue import RULES
 from optimizer.core.checks.outcome import VERDICT_CODES
 from optimizer.runs import metrics

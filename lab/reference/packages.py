@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Mapping
+from functools import cache
 from html import escape
 from pathlib import Path
 
@@ -87,7 +88,8 @@ def layers(imports: Mapping[str, set[str]]) -> list[list[str]]:
     return [sorted(it for it in level if level[it] == number) for number in range(1 + max(level.values(), default=-1))]
 
 
-def imports_of(file: Path) -> set[str]:
+@cache
+def imports_of(file: Path) -> frozenset[str]:
     """Return every module that a file imports, and every name that it imports from one, lazy imports included.
 
     Raises:
@@ -101,7 +103,7 @@ def imports_of(file: Path) -> set[str]:
             if node.level:
                 raise ValueError(f"{file}: relative import; write the absolute one, Airflow may rename a module")
             names |= {node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return names
+    return frozenset(names)
 
 
 def parts_imported(file: Path) -> set[str]:

@@ -1,7 +1,8 @@
 """The log as a run reads it: cells and totals made in numpy, column by column as the optimizer's SQL makes them."""
 
+import math
 from collections.abc import Mapping, Sequence
-from datetime import datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from lab.second_market.market import Market
 from lab.second_market.requests import feature_codes
 from lab.second_market.settings import FIRST_DAY
 from optimizer.core.landscape.cells import PRICE_BUCKET_WIDTH
+from optimizer.core.landscape.click_delay import mature_day
 from optimizer.core.landscape.second_price import SHADOW_PERCENTS, wins_column
 from optimizer.core.landscape.win_rate import LATEST_DAYS
 
@@ -48,11 +50,12 @@ def domain_cells(market: Market, auctions: Auctions, *, end_day: int, view_reven
 
 
 def npi_totals(market: Market, auctions: Auctions, *, end_day: int, view_revenue: float = 0.0) -> pd.DataFrame:
-    """Return the totals by identified professional, as npi_totals.sql does."""
+    """Return the totals by identified professional and day, as npi_totals.sql does."""
     is_known = auctions.requests.npi >= 0
     codes, names = feature_codes(market, auctions.requests, "npi")
+    day_of, days = _days(auctions, since=mature_day(_date(end_day)))
     group = np.full(len(auctions), -1)
-    group[is_known], keys = _group({"npi": (codes[is_known], names)})
+    group[is_known], keys = _group({"npi": (codes[is_known], names), "day": (day_of[is_known], days)})
     count = len(keys["npi"])
     group = np.where(is_known, group, count)  # visitors that are not identified: one group more, left out below
     multiplied = _multiplied(auctions, group, auctions.bids.npi_multiplier, end_day)
@@ -83,13 +86,16 @@ Coded = tuple[np.ndarray, np.ndarray]
 """Codes, shape (n,), and the values that they stand for, in order."""
 
 
-def _date(day: int) -> datetime:
+def _date(day: int) -> date:
     return FIRST_DAY + timedelta(days=int(day))
 
 
-def _days(auctions: Auctions) -> Coded:
-    first, last = int(auctions.requests.day[0]), int(auctions.requests.day[-1])
-    return auctions.requests.day - first, np.array(pd.date_range(_date(first), _date(last)))
+def _days(auctions: Auctions, *, since: date | None = None) -> Coded:
+    """The days; those before `since` count as that day."""
+    least = -math.inf if since is None else (since - FIRST_DAY).days
+    days = np.maximum(auctions.requests.day, least).astype(int)
+    first, last = int(days[0]), int(days[-1])
+    return days - first, np.array(pd.date_range(_date(first), _date(last)))
 
 
 def _buckets(price_cpm: np.ndarray) -> Coded:

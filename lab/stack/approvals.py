@@ -27,9 +27,10 @@ def read_request(airflow: AirflowApi, *, dag_id: str, dag_run_id: str) -> Any:
     return airflow.request("GET", _path(dag_id, dag_run_id))
 
 
-def answer(airflow: AirflowApi, option: str, *, dag_id: str, dag_run_id: str) -> None:
+def answer(airflow: AirflowApi, option: str, *, dag_id: str, dag_run_id: str, reason: str = "") -> None:
     """Approve or reject the run: option is `Approve` or `Reject`."""
-    airflow.request("PATCH", _path(dag_id, dag_run_id), json={"chosen_options": [option]})
+    body = {"chosen_options": [option], "params_input": {"reason": reason}}
+    airflow.request("PATCH", _path(dag_id, dag_run_id), json=body)
 
 
 def _path(dag_id: str, dag_run_id: str) -> str:

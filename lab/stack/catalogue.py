@@ -52,6 +52,13 @@ def ensure_entity(engine: Engine, entity_code: str, *, object_id: int) -> None:
         _ensure_entity(connection, opt_id, version_id, entity_code, object_id)
 
 
+def ensure_values(engine: Engine, entity_code: str, values: Mapping[str, str]) -> None:
+    """Set config values of the entity where it has none of its own."""
+    with transaction(engine) as connection:
+        is_entity = tables.entities.c.entity_code == entity_code
+        _set_values(connection, connection.scalar(select(tables.entities.c.entity_id).where(is_entity)), values)
+
+
 def check_entity(engine: Engine, entity_code: str, *, object_id: int) -> None:
     """Pass where the entity is new or has this object_id, and no other entity has it.
 
@@ -84,6 +91,10 @@ def _ensure_entity(connection: Connection, opt_id: int, version_id: int, code: s
         "s3_base_path": f"s3://{BUCKET}/optimizer/{code}/",
     }
     entity_id = ensure_row(connection, tables.entities, "entity_id", values, entity_code=code)
-    for key, value in ENTITY_VALUES.get(code, {}).items():
+    _set_values(connection, entity_id, ENTITY_VALUES.get(code, {}))
+
+
+def _set_values(connection: Connection, entity_id: int | None, values: Mapping[str, str]) -> None:
+    for key, value in values.items():
         identity = {"entity_id": entity_id, "config_key": key}
         ensure_row(connection, tables.entity_configs, "id", {"config_value": value, "updated_by": "demo"}, **identity)

@@ -3,12 +3,16 @@
 import shlex
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.panel import Panel
+from rich.status import Status
+from sqlalchemy import Engine
 
 from lab.stack import demo as local
 from lab.stack.programs import AIRFLOW, SYSTEMS
@@ -17,8 +21,9 @@ from optimizer.cli.run_columns import RUN_NUMBERS
 from optimizer.cli.validation import print_validation, validation_document
 from optimizer.clients.airflow_api import TaskState
 from optimizer.control_plane.records import Run
+from optimizer.core.live.live_window import first_unsettled_day
 from optimizer.errors import ConfigError, RunStateError
-from optimizer.names import DAG_PREFIX, TRACKING_PREFIX
+from optimizer.names import CONSOLE_PREFIX, DAG_PREFIX, TRACKING_PREFIX
 from optimizer.presentation.terminal import console, format_value, print_table
 
 DEFAULT_ENTITY = "drugs_hcp"
@@ -55,6 +60,7 @@ def up() -> None:
         f"user      {settings.airflow_user}",
         f"password  {settings.airflow_password}",
         "",
+        f"Console: {CONSOLE_PREFIX}, with the same login.",
         f"Optimization tracking: {TRACKING_PREFIX}, with the same login",
         "or with a key; `optimizer env` prints what its commands need.",
         "",
@@ -87,7 +93,7 @@ def demo(
     views: LogFile = None,
     clicks: LogFile = None,
 ) -> None:
-    """Run one entity on a generated log, or on your own with --bids, --views and --clicks."""
+    """Run one entity on a generated log with live days, or on your own with --bids, --views and --clicks."""
     own = {name: path for name, path in {"bids": bids, "views": views, "clicks": clicks}.items() if path is not None}
     if own and len(own) < 3:
         raise ConfigError(f"--{' and --'.join(own)} alone make no log; give --bids, --views and --clicks together")
@@ -107,12 +113,15 @@ def _run(stack: LocalStack, started: ExitStack, *, entity: str, own: Mapping[str
     if own:
         with _step(f"loading {', '.join(map(str, own.values()))}"):
             end_day = local.load_own(stack, engine, entity_code=entity, files=own)
+        with _step("starting Airflow"):
+            started.enter_context(local.running(stack, *AIRFLOW))
     else:
-        end_day = local.today_utc()
-        with _step("an event log of {:,} bids over {} days".format(*local.generated_size())):
-            local.load_generated(stack, today=end_day)
-    with _step("starting Airflow"):
-        started.enter_context(local.running(stack, *AIRFLOW))
+        end_day = first_unsettled_day(datetime.now(UTC))
+        with ThreadPoolExecutor(max_workers=1) as beside:
+            airflow = beside.submit(started.enter_context, local.running(stack, *AIRFLOW))
+            _leave_live_days(stack, engine, end_day=end_day)
+            with _step("waiting for Airflow, which started meanwhile"):
+                airflow.result()
     dag_id = DAG_PREFIX + entity
     # A team's own log may end long ago; its run is wanted live all the same.
     conf = {"data_end_dt": end_day.isoformat(), **({"promote_old_window": True} if own else {})}
@@ -120,6 +129,28 @@ def _run(stack: LocalStack, started: ExitStack, *, entity: str, own: Mapping[str
     tasks = _follow(local.follow_run(stack, dag_id=dag_id, dag_run_id=dag_run_id), dag_id)
     run = local.read_run(engine, dag_id=dag_id, dag_run_id=dag_run_id)
     return local.read_result(stack, engine, run=run, tasks=tasks)
+
+
+def _leave_live_days(stack: LocalStack, engine: Engine, *, end_day: date) -> None:
+    """Load the generated log, and replay the live days that are missing before `end_day`."""
+    # They load the steps of a run and the warehouse's driver: two seconds, which no other command should wait for.
+    from lab import history
+    from lab.stack import live_history
+
+    span = live_history.read_span(stack, engine, end_day=end_day)
+    with _step(f"an event log of {live_history.LOG_DAYS} days"):
+        live_history.load_log(stack, engine, span=span, end_day=end_day)
+    days = live_history.count_missing(span, end_day=end_day)
+    with _step(
+        f"{days} live days of {history.ENTITY} before {end_day}" if days else "no live day is missing"
+    ) as status:
+        live_history.replay_live_days(
+            stack,
+            engine,
+            span=span,
+            end_day=end_day,
+            on_day=lambda day: status.update(f"live day {day} of {history.ENTITY}"),
+        )
 
 
 def _follow(progress: Iterable[list[TaskState]], dag_id: str) -> list[TaskState]:
@@ -134,7 +165,7 @@ def _follow(progress: Iterable[list[TaskState]], dag_id: str) -> list[TaskState]
                     seen.add(mark)
                     console.print(f"{task.state:>9}  {task.task_id:<16} {task.duration_s or 0:6.1f} s")
                 if task.state == "awaiting_input":
-                    status.update("approve waits for a person: the demo approves this first run")
+                    status.update("approve waits for a person: the demo approves the run")
                 if task.state == "running":
                     status.update(f"{task.task_id} is running")
     return tasks
@@ -152,12 +183,11 @@ def _print_result(result: local.DemoResult, stack: LocalStack) -> None:
     folder = stack.home.objects / bucket / prefix
     console.print(f"on this machine: {folder}", soft_wrap=True, highlight=False)
     console.print(f"report: {(folder / 'report.html').as_uri()}", soft_wrap=True, highlight=False)
-    console.print(
-        "pages: `make up` starts Airflow with the run's DAG and tracking, and prints the address", soft_wrap=True
-    )
     rows = ([_number(row[column]) for column in BID_COLUMNS.values()] for row in result.first_bids)
     print_table("The first ten bids", list(BID_COLUMNS), rows)
     print_table("Tasks", ["task", "state", "seconds"], ([t.task_id, t.state, t.duration_s] for t in result.tasks))
+    address = f"http://127.0.0.1:{stack.settings.airflow_port}{CONSOLE_PREFIX}"
+    console.print(f"console: {address}, after `make up`, which prints the login", soft_wrap=True, highlight=False)
 
 
 def _number_of(run: Run, name: str) -> Any:
@@ -176,9 +206,9 @@ def _number(text: str) -> int | float | str | None:
 
 
 @contextmanager
-def _step(what: str) -> Iterator[None]:
-    """Show what is going on, then how long it took."""
+def _step(what: str) -> Iterator[Status]:
+    """Show what is going on, then how long it took; the block may update what is shown."""
     begun = time.monotonic()
-    with console.status(what):
-        yield
+    with console.status(what) as status:
+        yield status
     console.print(f"     done  {what} ({time.monotonic() - begun:.1f} s)", highlight=False)

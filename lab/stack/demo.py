@@ -1,4 +1,4 @@
-"""The demo: a stack, a log, one entity's run through Airflow, and what came of it."""
+"""The demo: a stack, a log, one entity's run through Airflow, and what came of it; `live_history` has its live days."""
 
 import csv
 import io
@@ -41,7 +41,7 @@ class DemoResult:
 
 @contextmanager
 def running(stack: LocalStack, *programs: str) -> Iterator[None]:
-    """Start those of the programs that are down, and stop just these at the end."""
+    """Start those of the programs that are down, wait until all answer, and stop just these at the end."""
     states = stack.status()
     started = [program for program in programs if states[program] != "running"]
     try:
@@ -63,11 +63,6 @@ def prepare_control_plane(stack: LocalStack) -> Engine:
     load_catalogue(engine)
     stack.ensure_bucket(BUCKET)
     return engine
-
-
-def generated_size() -> tuple[int, int]:
-    """Return how many bids the generated log has, and over how many days."""
-    return sum(event_log.LOG_BIDS.values()), event_log.LOG_DAYS
 
 
 def load_generated(stack: LocalStack, *, today: date, bids: Mapping[str, int] = event_log.LOG_BIDS) -> bool:
@@ -109,7 +104,7 @@ def trigger_run(stack: LocalStack, *, dag_id: str, conf: Mapping[str, Any]) -> s
 def follow_run(stack: LocalStack, *, dag_id: str, dag_run_id: str) -> Iterator[list[TaskState]]:
     """Yield the run's task instances about once a second until it has ended; approve it where it asks.
 
-    An entity's first run waits for a person; the demo gives the answer of the person who started it.
+    The demo gives the answer of the person who started the run.
 
     Raises:
         UnavailableError: it takes longer than half an hour.

@@ -11,6 +11,7 @@ from lab.stack.tracking import tracking_url
 from optimizer.names import (
     CONTROL_PLANE_CONNECTION,
     OBJECTS_CONNECTION,
+    THREAD_VARIABLES,
     TRACKING_API_URL_VARIABLE,
     TRACKING_KEY_VARIABLE,
     TRACKING_QUEUE_VARIABLE,
@@ -24,7 +25,12 @@ WAREHOUSE_SCHEMA = "PUBLIC"
 PRELOADED = (
     "airflow.executors.local_executor",
     "airflow.sdk.execution_time.task_runner",
+    "airflow.dag_processing.dagbag",
     "snowflake.connector",
+    "airflow.providers.amazon.aws.hooks.s3",
+    "airflow.providers.snowflake.hooks.snowflake",
+    "airflow.providers.sqlite.hooks.sqlite",
+    "optimization_tracking.client",
     "optimizer.orchestration.entity_dag",
     "optimizer.orchestration.connections",
     "optimizer.steps.snapshot_config",
@@ -55,6 +61,8 @@ def build_environment(settings: StackSettings, *, home: StackHome, project: Path
         "OPTIMIZER_STATE_DIR": str(home.state),
         "OPTIMIZER_CONTROL_PLANE_URL": f"sqlite:///{home.control_plane}",
         "REQUESTS_CA_BUNDLE": str(home.ca_bundle),
+        # The matrices of a task are small: threads for each core would spend most of their time waiting for each other.
+        **dict.fromkeys(THREAD_VARIABLES, "1"),
         **_without_proxy("localhost", "127.0.0.1"),
     }
 
@@ -120,14 +128,21 @@ def _tracking_variables(settings: StackSettings, home: StackHome) -> dict[str, s
     }
 
 
-def _command_variables(settings: StackSettings) -> dict[str, str]:
-    """Return what the command lines of optimizer and bidder need to reach the objects and Airflow."""
+def objects_variables(settings: StackSettings) -> dict[str, str]:
+    """Return boto3's own variables for the object store."""
     extra = objects_connection(settings)["extra"]
     return {
         "AWS_ENDPOINT_URL": extra["endpoint_url"],
         "AWS_ACCESS_KEY_ID": settings.objects_access_key,
         "AWS_SECRET_ACCESS_KEY": settings.objects_secret_key,
         "AWS_DEFAULT_REGION": extra["region_name"],
+    }
+
+
+def _command_variables(settings: StackSettings) -> dict[str, str]:
+    """Return what the command lines of optimizer and bidder need to reach the objects and Airflow."""
+    return {
+        **objects_variables(settings),
         "OPTIMIZER_AIRFLOW_URL": f"http://127.0.0.1:{settings.airflow_port}",
         "OPTIMIZER_AIRFLOW_USER": settings.airflow_user,
         "OPTIMIZER_AIRFLOW_PASSWORD": settings.airflow_password,

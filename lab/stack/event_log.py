@@ -38,6 +38,8 @@ OPTIONAL_COLUMNS = frozenset(
         "domain_multiplier",
         "npi_multiplier",
         "floor_cpm",
+        "privacy",
+        "is_test",
     }
 )
 NULLABLE_COLUMNS = OPTIONAL_COLUMNS | {"internal_adspace_id", "geo_region_name", "os_code"}
@@ -72,12 +74,22 @@ def load_generated_log(connection: Any, *, end_day: date, bids: Mapping[str, int
     with TemporaryDirectory(prefix="optimizer-log-") as folder:
         files: dict[str, list[Path]] = {name: [] for name in SCHEMAS}
         for code, count in bids.items():
-            for name, path in _generate(code, end_day=end_day, bids=count, folder=Path(folder) / code).items():
+            of_entity = write_generated_log(code, end_day=end_day, bids=count, folder=Path(folder) / code)
+            for name, path in of_entity.items():
                 files[name].append(path)
         for name, paths in files.items():
             load_parquet(connection, table=name.upper(), files=paths, replace=True)
     marker.write_text(wanted)
     return True
+
+
+def write_generated_log(
+    entity_code: str, *, end_day: date, bids: int, folder: Path, days: int = LOG_DAYS
+) -> dict[str, Path]:
+    """Write the generated log of the `days` before `end_day` to the folder; return the file of each table."""
+    start_day = end_day - timedelta(days=days)
+    world = World.create(SEED, settings=replace(PRESETS[entity_code], first_day=start_day))
+    return generate_events(world, start_day=start_day, days=days, bids=bids, dirt=Dirt()).write_parquet(folder)
 
 
 def read_own_log(files: Mapping[str, Path]) -> OwnLog:
@@ -146,10 +158,3 @@ def _read_csv(path: Path, schema: pa.Schema) -> pa.Table:
     text = {field.name for field in schema if pa.types.is_string(field.type)}
     types = {name: pa.string() for name in names if name.lower() in text}
     return pa_csv.read_csv(path, convert_options=pa_csv.ConvertOptions(column_types=types))
-
-
-def _generate(entity_code: str, *, end_day: date, bids: int, folder: Path) -> dict[str, Path]:
-    start_day = end_day - timedelta(days=LOG_DAYS)
-    world = World.create(SEED, settings=replace(PRESETS[entity_code], first_day=start_day))
-    events = generate_events(world, start_day=start_day, days=LOG_DAYS, bids=bids, dirt=Dirt())
-    return events.write_parquet(folder)

@@ -141,6 +141,8 @@ class LocalStack:
         if "airflow-api-server" in self._running():
             with self.connect_airflow() as airflow:
                 airflow.ensure_pool(TRAINING_POOL, slots=1)
+                # The first request takes seconds, which a run's first task would wait.
+                airflow.execution_health()
 
     def connect_warehouse(self) -> Any:
         """Return an open Snowflake connection; see `lab.stack.clients`."""

@@ -84,7 +84,7 @@ def create_key(
 
     Args:
         key: a text from `new_key` that is kept elsewhere; made here where it is None.
-        expires_at: when it ends by itself; None for never.
+        expires_at: when it expires; None for never.
 
     Raises:
         ConfigError: the project does not exist, or a scope is unknown.

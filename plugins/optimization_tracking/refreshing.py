@@ -1,4 +1,4 @@
-"""What the service does by itself: refresh the analytics, forget old idempotency keys."""
+"""What the service does on a schedule: refresh the analytics, forget old idempotency keys."""
 
 import asyncio
 import logging

@@ -11,12 +11,15 @@ OptimizerError
 │   ├── RunStateError         the run is not in the state that the step needs
 │   │   └── RunCancelled      a user cancelled the run: nothing failed, and nothing goes on
 │   ├── RequestError          a bid request that cannot be read
+│   │   └── BodyError         its body is too long, cut off, or in an encoding that is not known
 │   ├── TrackingRefused       the tracking service refuses a request: key, field, status
 │   └── DeploymentError       a traffic split that the rules forbid
 │       ├── PromotionRefused  a run may not go live automatically; it can still be deployed manually
 │       └── SplitChanged      a user changed the split since it was looked at
+├── CopyError                 the bidder's local copy cannot be written or read, or is damaged
 ├── RefreshError              the bidder could not load what is deployed; it keeps what it had
 └── UnavailableError          a system is silent: try again later
+    ├── ServerAway            a server of memcached does not answer
     └── KeysLost              memcached answers, and lost what was written to it
 
 A message says what happened, to whom, and what to do next.
@@ -33,6 +36,14 @@ class PermanentError(OptimizerError):
 
 class ConfigError(PermanentError):
     """A config key, an entity or a version is wrong."""
+
+
+class UnknownEntity(ConfigError):
+    """No entity has this code."""
+
+
+class ConfigChanged(ConfigError):
+    """A client's config is not what it was when a change of it was decided."""
 
 
 class WarehouseError(PermanentError):
@@ -64,7 +75,17 @@ class RunCancelled(RunStateError):
 
 
 class RequestError(PermanentError):
-    """A bid request that cannot be read."""
+    """A bid request that cannot be read; status: HTTP's."""
+
+    status = 400
+
+
+class BodyError(RequestError):
+    """The body of a request is too long, cut off, or in an encoding that is not known."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class TrackingRefused(PermanentError):
@@ -90,6 +111,10 @@ class SplitChanged(DeploymentError):
     """Another split is active than the one that was looked at when this one was decided."""
 
 
+class CopyError(OptimizerError):
+    """The bidder's copy on local disk cannot be written or read, or is damaged; a damaged one is never served."""
+
+
 class RefreshError(OptimizerError):
     """The bidder could not load what is deployed; the message names every failure."""
 
@@ -103,6 +128,10 @@ class UnavailableError(OptimizerError):
     def __init__(self, message: str = "", *, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class ServerAway(UnavailableError):
+    """One server of memcached does not answer; the others may."""
 
 
 class KeysLost(UnavailableError):

@@ -7,6 +7,7 @@ TRAINING_POOL = "optimizer_training"
 """Airflow's pool for training: one slot, one model at a time."""
 
 CONTROL_PLANE_CONNECTION = "optimizer_control_plane"
+CONSOLE_CONNECTION = "optimizer_console"
 WAREHOUSE_CONNECTION = "optimizer_warehouse"
 OBJECTS_CONNECTION = "optimizer_objects"
 """Airflow's connections to the three systems."""
@@ -33,3 +34,12 @@ TRACKING_API_URL_VARIABLE = "OPTIMIZER_TRACKING_API_URL"
 TRACKING_KEY_VARIABLE = "OPTIMIZER_TRACKING_KEY"
 TRACKING_QUEUE_VARIABLE = "OPTIMIZER_TRACKING_QUEUE"
 """Environment variables of the tracking client: the API, the project's key, the folder for what waits to be sent."""
+
+CONSOLE_PREFIX = "/optimizer"
+"""Where Airflow's api-server serves the console."""
+
+CONSOLE_API_PATH = "/api"
+"""Where below it the JSON API is."""
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+"""Environment variables with the number of threads that libraries of mathematics start in a process."""

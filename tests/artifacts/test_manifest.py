@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from optimizer.artifacts.manifest import MANIFEST_NAME, Manifest, publish, read_manifest, read_verified
+from optimizer.artifacts.manifest import (
+    MANIFEST_NAME,
+    Manifest,
+    publish,
+    read_manifest,
+    read_verified,
+    stream_verified,
+)
 from optimizer.artifacts.store import ObjectStore
 from optimizer.errors import ArtifactError, RunStateError
 
@@ -153,3 +160,18 @@ def test_a_manifest_that_cannot_be_read_is_an_artifact_error_with_its_address(
     with pytest.raises(ArtifactError) as raised:
         read_manifest(store, prefix)
     assert prefix + MANIFEST_NAME in str(raised.value)
+
+
+def test_a_streamed_file_ends_only_if_it_is_what_was_written(
+    store: ObjectStore, prefix: str, files: Any, tmp_path: Path
+):
+    (tmp_path / "memcache.csv").write_bytes(content := b"segment_key,bid\n" + b"Ohio|ios,1.25\n" * 60_000)
+    listed = {item.name: item for item in write(store, prefix, files).objects}
+    for name in ("memcache.csv", "metrics.json"):
+        parts = stream_verified(store, output_uri=prefix, listed=listed[name])
+        assert b"".join(parts) == files[name][1].read_bytes()
+    store.put_bytes(prefix + "memcache.csv", content[:-3] + b"6\n\n")
+    came = []
+    with pytest.raises(ArtifactError, match="size or sha256 differ from its manifest"):
+        came.extend(stream_verified(store, output_uri=prefix, listed=listed["memcache.csv"]))
+    assert len(came) > 1 and len(b"".join(came)) < len(content)

@@ -9,7 +9,7 @@ from servers.embedded import closed_port
 
 from lab.stack import LocalStack
 from lab.stack.clients import connect_objects
-from optimizer.artifacts.store import ObjectStore, split_uri
+from optimizer.artifacts.store import PART_BYTES, ObjectStore, split_uri
 from optimizer.errors import AccessDenied, ArtifactError, UnavailableError
 
 CALLS = {
@@ -17,6 +17,7 @@ CALLS = {
     "put_bytes": lambda store, uri, path: store.put_bytes(uri, b"x"),
     "get_file": lambda store, uri, path: store.get_file(uri, path),
     "get_bytes": lambda store, uri, path: store.get_bytes(uri),
+    "stream": lambda store, uri, path: store.stream(uri),
     "list_keys": lambda store, uri, path: store.list_keys(uri),
     "exists": lambda store, uri, path: store.exists(uri),
     "describe": lambda store, uri, path: store.describe(uri),
@@ -43,6 +44,9 @@ def test_a_file_of_several_parts_comes_back_whole(store: ObjectStore, prefix: st
     large.write_bytes(bytes(range(256)) * 40_000)
     stored = store.put_file(prefix + "large.bin", large)
     assert store.describe(prefix + "large.bin") == stored
+    parts = list(store.stream(prefix + "large.bin"))
+    assert b"".join(parts) == large.read_bytes()
+    assert len(parts) > 30 and max(map(len, parts)) <= PART_BYTES
     assert stored.sha256 == sha256(large.read_bytes()).hexdigest()
 
 
@@ -71,7 +75,7 @@ def test_an_object_exists_until_it_is_removed_and_removing_it_again_is_not_an_er
     assert store.exists(prefix + "a.csv.old")
 
 
-@pytest.mark.parametrize("name", ["get_file", "get_bytes", "describe"])
+@pytest.mark.parametrize("name", ["get_file", "get_bytes", "stream", "describe"])
 def test_a_missing_object_is_an_artifact_error_with_its_address(store: ObjectStore, prefix: str, file: Path, name: str):
     with pytest.raises(ArtifactError) as raised:
         CALLS[name](store, prefix + "missing.csv", file)

@@ -1,6 +1,7 @@
 """Every part of the benchmark, small: what it measures is right, however long it took."""
 
 import json
+from dataclasses import replace
 
 import lightgbm as lgb
 import numpy as np
@@ -19,9 +20,11 @@ from lab.benchmarks.training import (
     train_alone,
     training_input,
 )
+from lab.benchmarks.what_if import LONGEST_SECONDS, SETTINGS, make_learned, measure_what_if
 from lab.market.tables import concat_events
 from optimizer.core.landscape.curves import Landscape
 from optimizer.core.pricing.bids import plan_bids
+from optimizer.runs.pricing import Priceable
 from optimizer.training.fitting import fit
 
 BIDS = 24_000
@@ -108,3 +111,17 @@ def test_a_growing_log_is_read_whole_by_a_process_of_its_own():
     assert all(50 < figure.measured < 4_000 for figure in memory)
     assert "a run on 24,000 bids" in told and json.dumps(told)
     assert np.isfinite([figure.ratio for figure in figures]).all()
+
+
+def test_a_what_if_is_measured_with_its_frontier_against_the_time_of_a_slider():
+    small, large = measure_what_if(sizes=[400], repeats=1), measure_what_if(sizes=[5_000], repeats=1)
+    assert [figure.bound for figure in small] == [None]  # only the sizes that are promised have a bound
+    assert [figure.against for figure in large] == ["pricing a run", "what a slider may take"]
+    assert large[1].yardstick == LONGEST_SECONDS[5_000] and all(figure.measured > 0 for figure in small + large)
+
+
+def test_the_what_if_that_is_measured_has_to_search_for_lambda():
+    learned, active = make_learned(400)
+    priceable = Priceable.of(learned, active)
+    policy = replace(priceable.policy(SETTINGS), step_limit=float("inf"))
+    assert priceable.plan(SETTINGS, policy, seed="a").plan.shadow_price_cpm > 0

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from lab.benchmarks.tracking.__main__ import conclude
 from lab.benchmarks.tracking.clients import measure_client
-from lab.benchmarks.tracking.lines import Line
+from lab.benchmarks.tracking.lines import BenchmarkLine
 from lab.benchmarks.tracking.peers import measure_optuna
 from lab.benchmarks.tracking.reading import measure_reading
 from lab.benchmarks.tracking.service import Service, run_service
@@ -20,11 +20,11 @@ SECONDS = 0.05
 @pytest.mark.parametrize(
     ("line", "is_kept", "is_reached"),
     [
-        (Line("rate", 1000, "/s", floor=1000, goal=1001), True, False),
-        (Line("rate", 999, "/s", floor=1000), False, True),
-        (Line("time", 50, "ms", floor=50, goal=20), True, False),
-        (Line("time", 51, "ms", floor=50), False, True),
-        (Line("peer", 7, "/s"), True, True),
+        (BenchmarkLine("rate", 1000, "/s", floor=1000, goal=1001), True, False),
+        (BenchmarkLine("rate", 999, "/s", floor=1000), False, True),
+        (BenchmarkLine("time", 50, "ms", floor=50, goal=20), True, False),
+        (BenchmarkLine("time", 51, "ms", floor=50), False, True),
+        (BenchmarkLine("peer", 7, "/s"), True, True),
     ],
     ids=str,
 )
@@ -35,7 +35,7 @@ def test_more_is_better_of_rates_and_less_of_times(line, is_kept, is_reached):
 @pytest.mark.parametrize(("measured_ms", "status"), [(30, 0), (60, 1)])
 def test_the_status_is_one_where_a_floor_is_missed_and_a_missed_goal_is_only_said(measured_ms, status):
     printed = io.StringIO()
-    lines = [Line("read", measured_ms, "ms", floor=50, goal=20), Line("peer", 1, "/s")]
+    lines = [BenchmarkLine("read", measured_ms, "ms", floor=50, goal=20), BenchmarkLine("peer", 1, "/s")]
     assert conclude(lines, console=Console(file=printed, width=150)) == status
     assert ("floor missed" if status else "goal missed") in printed.getvalue()
     assert f"{1 - status} of 1 floors are kept, 0 of 1 goals are reached" in printed.getvalue()

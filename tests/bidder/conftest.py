@@ -14,7 +14,7 @@ from servers.memcached import memcached
 
 from lab.stack import LocalStack
 from optimizer.artifacts.store import ObjectStore
-from optimizer.bidder.tables import Memcached
+from optimizer.bidder.memcached import Memcached
 from optimizer.control_plane.engine import open_engine
 from optimizer.control_plane.schema import migrate
 
@@ -51,12 +51,10 @@ def market(store: ObjectStore, catalog: Path, tmp_path: Path) -> Market:
 
 
 @pytest.fixture
-def server(memcached: Client) -> Iterator[Memcached]:
+def server(memcached: Client) -> Memcached:
     """Return the emptied memcached as the bidder uses it."""
     memcached.flush_all()
-    opened = Memcached(*memcached.server, timeout_s=2.0)
-    yield opened
-    opened.close()
+    return Memcached([memcached.server], timeout_s=2.0)
 
 
 @pytest.fixture(params=["in process", "memcached"])

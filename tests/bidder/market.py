@@ -19,6 +19,7 @@ from optimizer.control_plane.audit import Author
 from optimizer.control_plane.deployments import deploy
 from optimizer.control_plane.engine import transaction
 from optimizer.control_plane.registry import register_results
+from optimizer.runs.outputs import output_rows
 
 ENTITY = "drugs_hcp"
 STATE, OS, DOMAIN = "[ADX_GEO_STATE]", "[ADX_USER_OS]", "[ADX_DOMAIN]"
@@ -63,14 +64,16 @@ class Market:
         columns |= {} if npis is None else {"npi_multipliers.csv": ("npi", "multiplier", npis)}
         files = {name: self._write(run_id, name, *column) for name, column in columns.items()}
         change(files)
-        publish(
+        manifest = publish(
             self.store,
             output_uri=uri,
             files={name: (path.stem, path, len(columns[name][2])) for name, path in files.items()},
             header=_header(run_id, now, rule),
             still_wanted=lambda: None,
         )
-        register_results(self.engine, run_id, results=sample_results(s3_output_path=uri), now=now)
+        outputs = output_rows(manifest, output_uri=uri, store=self.store)
+        results = sample_results(s3_output_path=uri, outputs=outputs)
+        register_results(self.engine, run_id, results=results, now=now)
         return run_id
 
     def deploy(self, split: Mapping[str, int]) -> None:

@@ -4,23 +4,25 @@ import json
 import os
 import subprocess
 import sys
-import time
+from datetime import UTC, datetime
 
 import httpx
 import pytest
 from bidder.market import ENTITY, OS, STATE
+from bidder.processes import environment_of, wait_until_ready
 from servers.embedded import closed_port
 from typer.testing import CliRunner
 
 from lab.stack.ports import PortClaims
 from optimizer.bidder.commands import app
+from optimizer.bidder.openrtb.auctions import Terms
+from optimizer.bidder.openrtb.settings import openrtb_from
 from optimizer.bidder.settings import VARIABLES, read_settings
 from optimizer.errors import ConfigError
 
 NPI = "1234567893"
 BODY = {"entity_code": ENTITY, "macros": {STATE: "Ohio", OS: "android"}, "user_id": "user-1", "npi": NPI}
 URL = "mysql+pymysql://optimizer_bidder:hidden@mysql/optimizer"
-START_TIMEOUT_S = 60
 
 
 @pytest.fixture
@@ -28,17 +30,7 @@ def environment(market, systems, monkeypatch) -> dict[str, str]:
     """Return the variables of a bidder with one run to load, which are set; the object store's are boto3's own."""
     market.run_id = market.publish(npis={NPI: 1.5})
     market.deploy({market.run_id: 100})
-    settings = systems.settings
-    named = {
-        "OPTIMIZER_CONTROL_PLANE_URL": str(market.engine.url),
-        "OPTIMIZER_BIDDER_ENTITIES": ENTITY,
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{settings.objects_port}",
-        "AWS_ACCESS_KEY_ID": settings.objects_access_key,
-        "AWS_SECRET_ACCESS_KEY": settings.objects_secret_key,
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "NO_PROXY": "127.0.0.1",
-        "COLUMNS": "120",
-    }
+    named = environment_of(market, systems)
     for name in VARIABLES.values():
         monkeypatch.delenv(name, raising=False)
     for name, value in named.items():
@@ -72,10 +64,10 @@ def test_refresh_shows_what_is_served(market, environment):
 
 
 def test_refresh_fills_the_memcached_that_is_named(market, environment, server, memcached, monkeypatch):
-    monkeypatch.setenv("OPTIMIZER_BIDDER_MEMCACHED", server.name)
-    before = memcached.stats()[b"curr_items"]
+    monkeypatch.setenv("OPTIMIZER_BIDDER_MEMCACHED", server.names[0])
+    before = memcached.stats()[b"cmd_set"]
     assert run("refresh").exit_code == 0
-    assert memcached.stats()[b"curr_items"] - before == 3 + 1  # the keys, and that they are all there
+    assert memcached.stats()[b"cmd_set"] - before == 3 + 1  # the keys, and that they are all there
 
 
 def test_a_refresh_that_fails_shows_why_and_what_is_served(market, environment):
@@ -106,7 +98,7 @@ def test_serve_answers_until_it_is_ended_and_its_log_names_no_user(market, envir
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
         try:
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30) as client:
-                _wait_until_ready(client, process)
+                wait_until_ready(client, process)
                 assert client.post("/price", json=BODY).json()["bid_cpm"] == 18.0
                 assert client.post("/price", json={**BODY, "user_id": None}).status_code == 400
                 assert (
@@ -127,13 +119,37 @@ def test_an_empty_variable_counts_as_none_and_lists_are_split():
         {
             "OPTIMIZER_CONTROL_PLANE_URL": URL,
             "OPTIMIZER_BIDDER_ENTITIES": "drugs_hcp, drugs_com,",
-            "OPTIMIZER_BIDDER_MEMCACHED": "[::1]:11211",
+            "OPTIMIZER_BIDDER_MEMCACHED": "[::1]:11211, memcached:11212,",
             "OPTIMIZER_BIDDER_CURRENCY": "",
         }
     )
     assert settings.entities == ("drugs_hcp", "drugs_com")
-    assert (settings.memcached, settings.currency, settings.interval_s) == (("::1", 11211), "USD", 30)
+    assert settings.memcached == (("::1", 11211), ("memcached", 11212))
+    assert (settings.currency, settings.interval_s) == ("USD", 30)
     assert "hidden" not in repr(settings)
+
+
+def test_the_environment_says_how_requests_are_read_and_answered(tmp_path):
+    (tmp_path / "rates.json").write_text(json.dumps({"date": f"{datetime.now(UTC):%Y-%m-%d}", "rates": {"EUR": 0.8}}))
+    (tmp_path / "privacy.toml").write_text("[withhold]\nlmt = []\n")
+    environment = {
+        "OPTIMIZER_BIDDER_RATES": str(tmp_path / "rates.json"),
+        "OPTIMIZER_BIDDER_PRIVACY": str(tmp_path / "privacy.toml"),
+        "OPTIMIZER_BIDDER_SEAT": "s-1",
+        "OPTIMIZER_BIDDER_DEALS": "d-1, d-2,",
+        "OPTIMIZER_BIDDER_NBR": "1",
+    }
+    openrtb = openrtb_from(environment)
+    assert openrtb.terms == Terms("s-1", frozenset({"d-1", "d-2"}), states_reasons=True)
+    assert openrtb.exchange.factor("USD", into="EUR") == 0.8
+    body = json.dumps({"id": "a", "imp": [{"id": "1"}], "user": {"id": "u"}, "device": {"lmt": 1}}).encode()
+    assert openrtb.read(body).questions[0].asked.user_id == "u"
+
+
+@pytest.mark.parametrize("name", ["OPTIMIZER_BIDDER_RATES", "OPTIMIZER_BIDDER_PRIVACY", "OPTIMIZER_BIDDER_OPENRTB"])
+def test_a_file_that_is_not_there_is_refused_by_the_name_of_its_variable(tmp_path, name):
+    with pytest.raises(ConfigError, match=f"none.toml cannot be read: .*correct {name}"):
+        openrtb_from({name: str(tmp_path / "none.toml")})
 
 
 WRONG = {
@@ -143,6 +159,9 @@ WRONG = {
     "OPTIMIZER_BIDDER_MEMCACHED_KEEP_S": "9999999",
     "OPTIMIZER_BIDDER_INTERVAL_S": "soon",
     "OPTIMIZER_BIDDER_CURRENCY": "usd",
+    "OPTIMIZER_BIDDER_RATES_MAX_AGE_DAYS": "-1",
+    "OPTIMIZER_BIDDER_NBR": "perhaps",
+    "OPTIMIZER_BIDDER_LEAST_ANSWER_MS": "soon",
 }
 
 
@@ -156,15 +175,3 @@ def test_all_wrong_variables_are_named_together_and_no_value_is_repeated():
     with pytest.raises(ConfigError) as refused:
         read_settings({**WRONG, "OPTIMIZER_BIDDER_MEMCACHED": "secret:70000"})
     assert all(name in str(refused.value) for name in WRONG) and "secret" not in str(refused.value)
-
-
-def _wait_until_ready(client: httpx.Client, process: subprocess.Popen) -> None:
-    deadline = time.monotonic() + START_TIMEOUT_S
-    while True:
-        assert process.poll() is None and time.monotonic() < deadline, "the bidder is not ready"
-        try:
-            if client.get("/ready").status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.05)

@@ -14,7 +14,8 @@ from lab.market.policies import BidTablePolicy
 from lab.market.presets import PRESETS
 from lab.market.world import World
 from optimizer.bidder.generation import Generation, ServedRun
-from optimizer.bidder.pricing import Price, Reason, price
+from optimizer.bidder.pricing import Price, price
+from optimizer.bidder.reasons import Reason
 from optimizer.bidder.requests import PriceRequest
 from optimizer.bidder.tables import InProcessTable
 from optimizer.core.serving.keys import segment_key
@@ -52,6 +53,21 @@ def test_the_domain_is_the_value_of_its_macro_unless_it_is_given():
     asked = replace(asked, macros={**asked.macros, DOMAIN: "a.example"})
     assert price(asked, generation=GENERATION).domain_multiplier == 1.5
     assert price(replace(asked, domain="b.example"), generation=GENERATION).domain_multiplier == 0.6
+
+
+def test_an_npi_that_privacy_withholds_multiplies_nothing_even_where_a_macro_has_it():
+    generation = generation_of(RUN, npi_macro="[NPI]")
+    asked = PriceRequest({STATE: "Ohio", OS: "android", "[NPI]": "1234567893"}, user_id="u")
+    assert price(asked, generation=generation).npi_multiplier == 3.0
+    withheld = price(replace(asked, npi="1234567893", withholds_npi=True), generation=generation)
+    assert (withheld.npi_multiplier, withheld.bid_cpm) == (1.0, 12.0)
+
+
+def test_bids_for_second_price_auctions_are_never_made_in_a_first_price_auction():
+    generation = generation_of(replace(RUN, is_second_price=True))
+    priced = price(ask(is_first_price=True), generation=generation)
+    assert (priced.bid_cpm, priced.reason, priced.run_id) == (None, Reason.AUCTION_TYPE, "run-a")
+    assert price(ask(), generation=generation).bid_cpm == price(ask(is_first_price=True), generation=GENERATION).bid_cpm
 
 
 def test_unknown_domains_and_people_have_the_multiplier_one():

@@ -7,10 +7,11 @@ import pytest
 from bidder.market import BIDS, DOMAINS, ENTITY, NPIS, ask
 from servers.embedded import closed_port
 
-from optimizer.bidder.pricing import Reason, price
+from optimizer.bidder.memcached import Memcached
+from optimizer.bidder.pricing import price
+from optimizer.bidder.reasons import Reason
 from optimizer.bidder.refreshing import CONTROL_PLANE
 from optimizer.bidder.service import BidderService
-from optimizer.bidder.tables import Memcached
 from optimizer.control_plane.engine import open_engine
 
 NEW_BIDS = {"Ohio|android": 13.0, "Utah|ios": 7.0}
@@ -53,6 +54,21 @@ def test_a_new_deployment_is_switched_to_and_the_old_generation_still_answers(ma
     assert price(ask(), generation=old).bid_cpm == 12.0
 
 
+@pytest.mark.parametrize(
+    ("rule", "reason"),
+    [
+        ({"auction_type": "second_price"}, Reason.AUCTION_TYPE),
+        ({"auction_type": "first_price"}, Reason.SEGMENT),
+        ({}, Reason.SEGMENT),
+    ],
+)
+def test_the_manifest_says_for_which_auctions_a_run_bids(market, deployed, rule, reason):
+    market.deploy({market.publish(**rule): 100})
+    deployed.refresh()
+    assert bid_of(deployed, is_first_price=True).reason is reason
+    assert bid_of(deployed).reason is Reason.SEGMENT
+
+
 def test_a_split_serves_both_runs(market, deployed):
     second = market.publish(bids=NEW_BIDS)
     market.deploy({market.first: 80, second: 20})
@@ -86,7 +102,7 @@ FAILURES = {
     "a file changed after its checksum": (_corrupt, "sha256 differ"),
     "a manifest with a wrong checksum": (_republish_with_a_wrong_checksum, "sha256 differ"),
     "a half-written file": (_cut("memcache.csv"), "size or sha256 differ"),
-    "a half-written manifest": (_cut("manifest.json"), "is not a manifest"),
+    "a half-written manifest": (_cut("manifest.json"), "its sha256 differs from opt_runs.manifest_sha256"),
     "a missing file": (lambda m, run: m.store.delete(m.uris[run] + "memcache.csv"), "no such object"),
     "a missing manifest": (lambda m, run: m.store.delete(m.uris[run] + "manifest.json"), "no such object"),
     "a changed macro": (
@@ -187,7 +203,7 @@ def test_an_emptied_memcached_is_not_an_unknown_segment_and_the_next_refresh_fil
 
 
 def test_one_lost_key_is_written_again_once_it_was_missed(market, server, memcached):
-    service = BidderService(market.refresher(memcached=server), is_remote=True)
+    service = BidderService(market.refresher(memcached=server))
     market.deploy({market.publish(): 100})
     service.refresh()
     (run,) = service.refresher.generations[ENTITY].runs.values()
@@ -209,18 +225,17 @@ def test_a_value_in_memcached_that_is_not_a_bid_is_never_bid(market, server, mem
 
 
 def test_a_memcached_that_falls_silent_gives_no_bid_and_does_not_rewrite_every_table(market, server):
-    service = BidderService(market.refresher(memcached=server), is_remote=True)
+    service = BidderService(market.refresher(memcached=server))
     market.deploy({market.publish(): 100})
     service.refresh()
-    server.close()
-    server._address = ("127.0.0.1", closed_port())
+    server._addresses[server.names[0]] = ("127.0.0.1", closed_port())
     assert service.price(ask(), entity_code=ENTITY).reason is Reason.TABLE_SILENT
     assert service.price(ask("Utah"), entity_code=ENTITY).reason is Reason.TABLE_SILENT
     assert not service.is_refresh_due
 
 
 def test_a_silent_memcached_fails_the_refresh_and_nothing_is_served(market):
-    refresher = market.refresher(memcached=Memcached("127.0.0.1", closed_port()))
+    refresher = market.refresher(memcached=Memcached([("127.0.0.1", closed_port())]))
     market.deploy({market.publish(): 100})
     assert "does not answer" in refresher.refresh().errors[ENTITY]
     assert ENTITY not in refresher.generations
@@ -235,7 +250,7 @@ def test_a_table_is_written_again_before_it_expires(market, server):
     for days, written in ((0.5, times[0]), (1.5, times[0] + timedelta(days=1.5))):
         times.append(times[0] + timedelta(days=days))
         refresher.refresh()
-        assert table.written_at() == written.timestamp()
+        assert table.written_at() == {server.names[0]: written.timestamp()}
 
 
 def test_keys_longer_than_memcached_takes_are_found_again(market, server):
@@ -251,4 +266,4 @@ def test_keys_longer_than_memcached_takes_are_found_again(market, server):
 @pytest.mark.parametrize("keep_s", [0, 31 * 24 * 3600])
 def test_an_expiry_that_memcached_takes_for_a_date_is_refused(keep_s):
     with pytest.raises(ValueError, match="1970"):
-        Memcached("127.0.0.1", 11211, keep_s=keep_s)
+        Memcached([("127.0.0.1", 11211)], keep_s=keep_s)

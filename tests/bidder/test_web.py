@@ -1,7 +1,7 @@
 """The endpoint, asked as an SSP asks it."""
 
+import gzip
 import json
-import re
 import threading
 import time
 from collections.abc import Iterator
@@ -13,10 +13,12 @@ import uvicorn
 from bidder.market import ENTITY, OS, STATE, ask
 
 from lab.stack.ports import PortClaims
+from optimizer.bidder.bodies import MAX_BODY_BYTES
 from optimizer.bidder.openrtb import OpenRtb, read_mapping
 from optimizer.bidder.service import BidderService
-from optimizer.bidder.web import MAX_BODY_BYTES, create_app
-from optimizer.errors import ConfigError, RequestError
+from optimizer.bidder.web import create_app
+from optimizer.control_plane.bidder_counts import HourCount
+from optimizer.errors import ConfigError
 
 NPI = "1234567893"
 WAIT_S = 60
@@ -61,7 +63,7 @@ def service(market, served_from) -> BidderService:
     )
     market.run_id = market.publish(domains={"a.example": 1.5}, npis={NPI: 1.2})
     market.deploy({market.run_id: 100})
-    return BidderService(market.refresher(memcached=served_from), is_remote=served_from is not None)
+    return BidderService(market.refresher(memcached=served_from))
 
 
 @pytest.fixture
@@ -83,6 +85,8 @@ def test_a_bid_request_gets_a_bid_for_each_impression_that_is_worth_one(market, 
         "domain_multiplier": 1.5,
         "npi_multiplier": 1.2,
         "floor_cpm": 2.5,
+        "privacy": None,
+        "is_test": False,
         "segment_key": "Ohio|android",
         "reason": "segment",
     }
@@ -99,28 +103,6 @@ def test_no_bid_is_an_empty_answer(client):
         answer = client.post(f"/bid/{ENTITY}", json={**BID_REQUEST, **change})
         assert (answer.status_code, answer.content) == (204, b""), change
     assert client.post("/bid/nobody", json=BID_REQUEST).status_code == 204
-
-
-@pytest.mark.parametrize(
-    ("body", "message"),
-    [
-        (b"{", "not JSON"),
-        (b'{"id": NaN}', "not JSON"),
-        (b"[" * 100_000, "not JSON"),
-        (b'{"id": "a", "device": {"devicetype": ' + b"9" * 5000 + b"}}", "not JSON"),
-        (b'{"id": "\\ud800", "imp": [{"id": "1"}]}', "not JSON"),
-        (b"[]", "not an OpenRTB bid request"),
-        (b'{"id": "a"}', "imp: Field required"),
-        (b'{"id": "a", "imp": []}', "imp"),
-        (b'{"id": "a", "imp": [{"id": "1", "bidfloor": -1}]}', "imp.0.bidfloor"),
-        (b'{"id": "a", "imp": [{"id": "1", "bidfloor": 1e400}]}', "imp.0.bidfloor"),
-        (b'{"id": "a", "imp": [{"id": "1", "bidfloor": "1.5"}]}', "imp.0.bidfloor"),
-        (b'{"id": "a", "imp": [{"id": "1"}, {"id": "1"}]}', "share an id"),
-    ],
-)
-def test_an_invalid_bid_request_is_refused_with_the_place(body, message):
-    with pytest.raises(RequestError, match=re.escape(message)):
-        OPENRTB.read(body)
 
 
 def test_a_refused_request_is_a_bad_one_and_is_counted(client):
@@ -141,34 +123,38 @@ def test_all_impressions_of_a_request_are_priced_by_one_generation_even_during_a
     assert service.price(ask(), entity_code=ENTITY).bid_cpm == 13.0
 
 
-@pytest.mark.parametrize(
-    ("geo", "state"),
-    [
-        ({"region": "wa"}, "Washington"),
-        ({"region": "WA", "country": "USA"}, "Washington"),
-        ({"region": "WA", "country": "AUS"}, "WA"),
-        ({"region": "ON"}, "ON"),
-        ({"region": ""}, None),
-        ({"region": 4.5}, None),
-        ({}, None),
-    ],
-)
-def test_a_state_is_spelled_as_in_the_log_where_it_is_one_of_the_usa(geo, state):
-    body = json.dumps({**BID_REQUEST, "device": {"geo": geo}}).encode()
-    _, questions = OPENRTB.read(body)
-    assert [question.asked.macros[STATE] for question in questions] == [state, state]
-
-
-def test_an_id_that_many_users_share_is_ignored_and_the_auction_id_is_used():
-    zeros = "00000000-0000-0000-0000-000000000000"
-    for ifa, user_id in ((zeros, None), ("a" + zeros[1:], "a" + zeros[1:])):
-        body = json.dumps({"id": "auction-1", "imp": [{"id": "1"}], "device": {"ifa": ifa}}).encode()
-        (question,) = OPENRTB.read(body)[1]
-        assert (question.asked.user_id, question.asked.identity) == (user_id, user_id or "auction-1")
-
-
 def test_a_body_that_is_too_long_is_refused(client):
     assert client.post("/price", content=b" " * (MAX_BODY_BYTES + 1)).status_code == 413
+
+
+def test_a_compressed_request_gets_the_same_answer_compressed_where_it_is_long_and_allowed(client):
+    wanted = client.post(f"/bid/{ENTITY}", json=BID_REQUEST).json()
+    body = gzip.compress(json.dumps(BID_REQUEST).encode())
+    for path, headers in ((f"/bid/{ENTITY}", {"Content-Encoding": "gzip"}), (f"/bid/{ENTITY}?gzip=1", {})):
+        answer = client.post(path, content=body, headers=headers)
+        assert answer.json() == wanted and "content-encoding" not in answer.headers  # it is short
+    impressions = [{**BID_REQUEST["imp"][0], "id": str(number)} for number in range(20)]
+    long = client.post(f"/bid/{ENTITY}", json={**BID_REQUEST, "imp": impressions}, headers={"Accept-Encoding": "gzip"})
+    assert (long.headers["content-encoding"], long.headers["vary"]) == ("gzip", "accept-encoding")
+    assert len(long.json()["seatbid"][0]["bid"]) == 20
+    plain = client.post(f"/bid/{ENTITY}", json={**BID_REQUEST, "imp": impressions}, headers={"Accept-Encoding": "br"})
+    assert "content-encoding" not in plain.headers and plain.json() == long.json()
+
+
+def test_an_encoding_that_is_not_known_and_a_bomb_are_refused_and_counted(client):
+    unknown = client.post(f"/bid/{ENTITY}", content=b"x", headers={"Content-Encoding": "br"})
+    assert unknown.status_code == 415 and "send gzip, deflate or plain JSON" in unknown.json()["error"]
+    bomb = client.post(f"/bid/{ENTITY}", content=gzip.compress(bytes(10**7)), headers={"Content-Encoding": "gzip"})
+    assert bomb.status_code == 413
+    metrics = client.get("/metrics").text
+    for status in ("415", "413"):
+        assert f'optimizer_bidder_refused_requests_total{{status="{status}"}} 1.0' in metrics
+
+
+def test_other_methods_and_paths_are_refused(client):
+    assert client.get(f"/bid/{ENTITY}").status_code == 405
+    assert client.post("/bid/", json=BID_REQUEST).status_code == 404
+    assert client.post(f"/bid/{ENTITY}/x", json=BID_REQUEST).status_code == 404
 
 
 def test_plain_macros_are_priced(market, client):
@@ -188,10 +174,58 @@ def test_health_and_metrics_show_what_is_served_and_name_no_user(market, client)
     client.post("/bid/made-up", json=BID_REQUEST)
     health, metrics = client.get("/health").json(), client.get("/metrics").text
     assert health["status"] == "ok" and client.get("/ready").status_code == 200
-    assert health["entities"][ENTITY]["runs"] == {market.run_id: {"traffic_pct": 100, "keys": 3}}
+    run = {"traffic_pct": 100, "keys": 3, "is_manifest_checked": True}
+    assert health["entities"][ENTITY]["runs"] == {market.run_id: run}
     assert 'optimizer_bidder_prices_total{entity="drugs_hcp",reason="segment"} 1.0' in metrics
     assert 'optimizer_bidder_prices_total{entity="unknown",reason="not_served"} 2.0' in metrics
     assert "made-up" not in metrics and NPI not in metrics + json.dumps(health)
+
+
+def test_an_odd_request_is_bid_the_same_and_what_is_odd_is_counted(client):
+    usual = client.post(f"/bid/{ENTITY}", json=BID_REQUEST).json()
+    odd = BID_REQUEST | {
+        "imp": [{"id": 1, "tagid": "49979", "bidfloor": "2.5", "pmp": []}, {"id": None}, {"id": "3", "bidfloor": -3}],
+        "cur": "usd",
+        "ext": {"score": None, "name": "\ud800"},
+    }
+    answer = client.post(f"/bid/{ENTITY}", content=b"\xef\xbb\xbf" + json.dumps(odd).encode()).json()
+    assert answer == usual
+    metrics = client.get("/metrics").text
+    for kind in ("byte_order_mark", "loose_json", "id_as_number", "number_as_text", "empty", "text_as_list",
+                 "letter_case", "impression_id", "impression_floor"):  # fmt: skip
+        assert f'optimizer_bidder_request_oddities_total{{kind="{kind}"}} 1.0' in metrics
+    assert f'optimizer_bidder_prices_total{{entity="{ENTITY}",reason="bad_impression"}} 2.0' in metrics
+
+
+def test_the_most_common_unknown_values_are_in_health_and_their_number_in_the_metrics(client):
+    for os in ("Tizen", "Tizen", "webOS", NPI):
+        client.post(f"/bid/{ENTITY}", json=BID_REQUEST | {"device": {"os": os, "geo": {"region": "OH"}}})
+    listed = client.get("/health").json()["unmapped_values"]
+    assert listed[OS] == [
+        {"value": "Tizen", "requests": 2},
+        {"value": "webOS", "requests": 1},
+        {"value": "(withheld: it may be an id)", "requests": 1},
+    ]
+    metrics = client.get("/metrics").text
+    assert f'optimizer_bidder_unmapped_values_total{{macro="{OS}"}} 4.0' in metrics
+    assert "Tizen" not in metrics and NPI not in metrics + str(listed)
+
+
+def test_a_privacy_signal_takes_the_npi_multiplier_from_the_price_and_is_counted(client):
+    request = BID_REQUEST | {"device": BID_REQUEST["device"] | {"lmt": 1}, "regs": {"us_privacy": "1YYN"}}
+    (bid,) = client.post(f"/bid/{ENTITY}", json=request).json()["seatbid"][0]["bid"]
+    assert (bid["price"], bid["ext"]["npi_multiplier"]) == (12.0 * 1.5, 1.0)
+    assert bid["ext"]["privacy"] == "us_privacy,lmt"
+    metrics = client.get("/metrics").text
+    assert 'optimizer_bidder_privacy_signals_total{signal="lmt"} 1.0' in metrics
+    assert 'optimizer_bidder_privacy_signals_total{signal="us_privacy"} 1.0' in metrics
+
+
+def test_a_request_that_cannot_be_answered_in_time_gets_no_bid_and_a_test_is_marked(client):
+    late = client.post(f"/bid/{ENTITY}", json=BID_REQUEST | {"tmax": 1, "ext": {"nbr": 1}})
+    assert late.json() == {"id": "auction-1", "nbr": 15}
+    assert client.post(f"/bid/{ENTITY}", json=BID_REQUEST | {"test": 1}).json()["ext"] == {"test": 1}
+    assert f'optimizer_bidder_prices_total{{entity="{ENTITY}",reason="no_time"}} 2.0' in client.get("/metrics").text
 
 
 def test_a_failed_refresh_shows_in_health_and_the_bidder_stays_ready(market, service, client):
@@ -212,3 +246,37 @@ def test_a_mapping_that_cannot_be_read_is_refused(tmp_path):
     (tmp_path / "own.toml").write_text("[nonsense]\n")
     with pytest.raises(ConfigError, match="macros: Field required"):
         read_mapping(tmp_path / "own.toml")
+
+
+def test_what_became_of_the_impressions_of_an_hour_is_written_to_the_control_plane(market):
+    written: list[HourCount] = []
+    market.run_id = market.publish()
+    market.deploy({market.run_id: 100})
+    service = BidderService(market.refresher(), write_counts=written.extend)
+    with serving(service) as client:
+        client.post(f"/bid/{ENTITY}", json=BID_REQUEST)
+        client.post(f"/bid/{ENTITY}", content=b"{")
+        client.post("/bid/nobody", json=BID_REQUEST)
+        client.post("/bid/nobody", content=b"{")
+        service.write_counts()
+    found = {count.outcome: count.impressions for count in written}
+    assert {count.entity_code for count in written} == {ENTITY}
+    assert {count.outcome: count.run_id for count in written} == {
+        **dict.fromkeys(found, market.run_id),
+        "unreadable": "",
+    }
+    assert found["unreadable"] == 1 and found["below_floor"] == 1 and sum(found.values()) == 3
+
+
+def test_a_control_plane_that_takes_no_counts_costs_no_bid(market):
+    def refuse(counts: list[HourCount]) -> None:
+        raise ConfigError("the account may not write opt_bidder_counts")
+
+    market.run_id = market.publish()
+    market.deploy({market.run_id: 100})
+    service = BidderService(market.refresher(), write_counts=refuse)
+    with serving(service) as client:
+        assert client.post(f"/bid/{ENTITY}", json=BID_REQUEST).status_code == 200
+        service.write_counts()
+        assert client.post(f"/bid/{ENTITY}", json=BID_REQUEST).status_code == 200
+        assert "optimizer_bidder_count_write_failures_total 1.0" in client.get("/metrics").text

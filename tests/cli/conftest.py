@@ -2,16 +2,18 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from control_plane.catalog import NOW, complete_sample, fill_catalog, open_sample
-from servers.embedded import closed_port
+from servers.embedded import closed_port, systems
 from sqlalchemy import Engine
 from typer.testing import CliRunner, Result
 
+from lab.stack import LocalStack
+from optimizer.artifacts.store import ObjectStore
 from optimizer.cli.control_plane import URL_VARIABLE
 from optimizer.cli.main import app
 from optimizer.control_plane.audit import Author
@@ -19,6 +21,8 @@ from optimizer.control_plane.deployments import deploy
 from optimizer.control_plane.engine import open_engine
 from optimizer.control_plane.runs import fail_run
 from optimizer.control_plane.schema import migrate
+
+__all__ = ["systems"]
 
 Command = Callable[..., Result]
 
@@ -67,6 +71,24 @@ def optimizer_json(optimizer: Command) -> Callable[..., Any]:
         return json.loads(result.stdout)
 
     return parse
+
+
+@pytest.fixture
+def store(systems: LocalStack, bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:
+    """Return the session's objects, which the command finds as boto3 finds any: in the environment.
+
+    bucket: a fixture of the test's module with the name of its bucket.
+    """
+    settings = systems.settings
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{settings.objects_port}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", settings.objects_access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", settings.objects_secret_key)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    systems.ensure_bucket(bucket)
+    client = systems.connect_objects()
+    yield ObjectStore(client)
+    client.close()
 
 
 def run(*arguments: str, url: str | None = None, home: Path | None = None) -> Result:

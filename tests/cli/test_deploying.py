@@ -7,13 +7,29 @@ from optimizer.errors import DeploymentError
 
 
 def test_a_split_is_read_run_by_run():
-    assert parse_split(["20260203_150000=80", "20260201_120000=20"]) == {"20260203_150000": 80, "20260201_120000": 20}
+    split = parse_split(["20260203_150000=80", "20260201_120000=20"], entity_code="drugs_hcp")
+    assert split == {"20260203_150000": 80, "20260201_120000": 20}
 
 
-@pytest.mark.parametrize("items", [["20260203_150000"], ["=80"], ["a=8.5"], ["a=-5"], ["a=50", "a=50"]])
-def test_an_invalid_split_is_refused_with_an_example(items):
-    with pytest.raises(DeploymentError, match="write for example 20260203_150000=80"):
-        parse_split(items)
+@pytest.mark.parametrize(
+    ("items", "problem"),
+    [
+        (["20260203_150000"], "'20260203_150000' is not RUN=PERCENT"),
+        (["a="], "'a=' is not RUN=PERCENT"),
+        (["=80"], "'=80' is not RUN=PERCENT"),
+        (["a=8.5"], "run a has '8.5' percent; give it a whole number from 1 to 100"),
+        (["a=-5"], "run a has '-5' percent"),
+        (["a=all"], "run a has 'all' percent"),
+        (["a=100%"], "run a has '100%' percent"),
+        (["a=\u0661\u0660\u0660"], "run a has '\u0661\u0660\u0660' percent"),
+        (["a=50", "a=50"], "run a is named twice; name each run once"),
+    ],
+)
+def test_an_invalid_split_is_refused_with_the_value_and_an_example(items, problem):
+    with pytest.raises(DeploymentError) as refusal:
+        parse_split(items, entity_code="drugs_hcp")
+    assert str(refusal.value).startswith(f"entity drugs_hcp: {problem}")
+    assert str(refusal.value).endswith("write for example 20260203_150000=80 20260201_120000=20")
 
 
 def test_a_user_splits_the_traffic_and_sees_it(engine, optimizer_json):
@@ -32,4 +48,4 @@ def test_a_run_that_may_not_go_live_is_refused_with_the_reason(engine, optimizer
     failed = next(run for run in runs.list_runs(engine) if run.status == "failed")
     result = optimizer("deploy", "drugs_hcp", f"{failed.run_id}=100", "--unchecked")
     assert result.exit_code == 1
-    assert f"run {failed.run_id} is failed; choose a completed run" in result.stderr
+    assert f"run {failed.run_id} is failed; choose a completed run, `optimizer runs drugs_hcp`" in result.stderr

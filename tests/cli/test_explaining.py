@@ -1,7 +1,7 @@
 """`optimizer explain` and `optimizer diff`, on published runs and a real object server."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -13,7 +13,6 @@ from cli.conftest import Command, run
 from control_plane.catalog import NOW
 from core.priced_runs import PricedRun, price, segment_table
 from pipeline.published_runs import publish_run
-from servers.embedded import systems
 from sqlalchemy import Engine
 
 from lab.stack import LocalStack
@@ -22,26 +21,14 @@ from optimizer.control_plane import runs
 from optimizer.core.pricing.run_comparison import PARTS
 from optimizer.runs.published_run import read_published
 
-__all__ = ["systems"]
-
 BUCKET = "explained"
 DAY = timedelta(days=1)
 THICK = "a0|r%203%7C"
 
 
 @pytest.fixture
-def store(systems: LocalStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:
-    """Return the session's objects, which the command finds as boto3 finds any: in the environment."""
-    settings = systems.settings
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{settings.objects_port}")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", settings.objects_access_key)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", settings.objects_secret_key)
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    systems.ensure_bucket(BUCKET)
-    client = systems.connect_objects()
-    yield ObjectStore(client)
-    client.close()
+def bucket() -> str:
+    return BUCKET
 
 
 @pytest.fixture

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from cli.conftest import Command
 from control_plane.catalog import open_sample, start_sample
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 
-from optimizer.control_plane import runs
+from optimizer.control_plane import runs, tables
+from optimizer.control_plane.records import AuditRow, read_rows
 
 
 @pytest.mark.parametrize("is_running", [False, True], ids=["pending", "running"])
@@ -22,6 +23,23 @@ def test_an_open_run_is_cancelled_and_says_by_whom(engine: Engine, optimizer_jso
         (shown["status"], shown["error_message"])
         == (row.status, row.error_message)
         == ("cancelled", "cancelled by anna")
+    )
+
+
+def test_a_cancellation_leaves_a_row_in_the_audit_with_its_author_and_reason(engine: Engine, optimizer: Command):
+    run_id = open_sample(engine, "open").run_id
+    for _ in range(2):  # the second one changes nothing and leaves no row
+        optimizer("cancel", run_id, "--by", "anna", "--comment", "wrong window")
+    run = runs.read_run(engine, run_id)
+    assert run.error_message == "cancelled by anna: wrong window"
+    with engine.connect() as connection:
+        of_run = select(tables.audit).where(tables.audit.c.run_id == run_id)
+        (row,) = read_rows(AuditRow, connection.execute(of_run).mappings())
+    assert (row.action, row.actor, row.is_person, row.comment) == ("cancel", "anna", True, "wrong window")
+    assert (row.entity_id, row.before_value, row.after_value) == (
+        run.entity_id,
+        {"status": "pending"},
+        {"status": "cancelled"},
     )
 
 

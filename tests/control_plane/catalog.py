@@ -9,7 +9,7 @@ from optimizer.control_plane import tables
 from optimizer.control_plane.engine import transaction
 from optimizer.control_plane.records import Run
 from optimizer.control_plane.registry import RunResults, register_results
-from optimizer.control_plane.runs import open_run, start_run
+from optimizer.control_plane.runs import RunOrigin, open_run, start_run
 
 NOW = datetime(2026, 2, 3, 15, 0, 0, tzinfo=UTC)
 SNAPSHOT = {"business": {"target_win_rate": 0.65}, "technical": {"max_bid_cpm": 30.0}, "static": {}}
@@ -52,9 +52,10 @@ def entity_row(entity_id: int, entity_code: str, **columns: Any) -> dict[str, An
 
 def open_sample(engine: Engine, dag_run_id: str = "first", **fields: Any) -> Run:
     """Open a run of drugs_hcp, or of what `fields` say."""
-    given = {"entity_id": 1, "version_id": 5, "entity_code": "drugs_hcp", "dag_id": "optimize__drugs_hcp", "now": NOW}
-    origin = {"triggered_by": "cron", "trigger_type": "scheduled"}
-    return open_run(engine, dag_run_id=dag_run_id, **{**given, **origin, **fields})
+    given = {"entity_id": 1, "version_id": 5, "entity_code": "drugs_hcp", "now": NOW, **fields}
+    origin = {"dag_id": "optimize__drugs_hcp", "triggered_by": "cron", "trigger_type": "scheduled"}
+    origin |= {name: given.pop(name) for name in origin.keys() & given.keys()}
+    return open_run(engine, origin=RunOrigin(dag_run_id=dag_run_id, **origin), **given)
 
 
 def start_sample(engine: Engine, run_id: str, **fields: Any) -> Run:

@@ -1,6 +1,7 @@
-"""One of several processes that write to the same control plane: `python contention.py ACTION URL WORKER`.
+"""One of several processes that write to the same control plane: `python contention.py WORKER`.
 
-Says "ready", begins when it gets a line, and prints what it made as JSON; any error ends it with a stack trace.
+For each line `ACTION URL` it says "ready", begins when it gets another line, and prints what it made as JSON; any error
+ends it with a stack trace.
 """
 
 import json
@@ -11,8 +12,10 @@ from control_plane.catalog import NOW, open_sample
 from sqlalchemy import Engine
 
 from optimizer.control_plane.audit import Author
-from optimizer.control_plane.deployments import deploy, read_active, read_history, rollback
+from optimizer.control_plane.deployment_history import read_active, read_history
+from optimizer.control_plane.deployments import deploy
 from optimizer.control_plane.engine import open_engine
+from optimizer.control_plane.rollbacks import rollback
 from optimizer.control_plane.runs import list_runs
 from optimizer.errors import SplitChanged
 
@@ -72,10 +75,15 @@ def roll_back_seen(engine: Engine, worker: int) -> list[bool]:
     return [True]
 
 
-if __name__ == "__main__":
-    action, url, worker = sys.argv[1:]
-    opened = open_engine(url)
+def act(action: str, url: str, worker: int) -> None:
+    """Do the action once the next line comes, on connections of its own."""
+    engine = open_engine(url)
     print("ready", flush=True)
     sys.stdin.readline()
-    print(json.dumps(globals()[action](opened, int(worker))))
-    opened.dispose()
+    print(json.dumps(globals()[action](engine, worker)), flush=True)
+    engine.dispose()
+
+
+if __name__ == "__main__":
+    for line in iter(sys.stdin.readline, ""):
+        act(*line.split(), worker=int(sys.argv[1]))

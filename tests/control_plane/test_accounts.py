@@ -10,19 +10,16 @@ from sqlalchemy import text
 
 from optimizer.control_plane import live_records
 from optimizer.control_plane.alerts import Incident, record_incidents
-from optimizer.control_plane.audit import Author, system
+from optimizer.control_plane.audit import Author, read_audit, system
+from optimizer.control_plane.bidder_counts import HourCount, read_counts, remove_counts, write_counts
+from optimizer.control_plane.canary_splits import start_canary
 from optimizer.control_plane.claims import claim_run
-from optimizer.control_plane.deployments import (
-    Promotion,
-    deploy,
-    promote,
-    read_active,
-    read_history,
-    rollback,
-    start_canary,
-)
+from optimizer.control_plane.deployment_history import read_active, read_history
+from optimizer.control_plane.deployments import deploy, promote, set_control
 from optimizer.control_plane.engine import open_engine, transaction
 from optimizer.control_plane.entities import read_definition, read_definitions
+from optimizer.control_plane.entity_values import change_values
+from optimizer.control_plane.promotions import Promotion
 from optimizer.control_plane.records import LiveDay, LiveVerdict
 from optimizer.control_plane.registry import (
     read_features,
@@ -31,16 +28,18 @@ from optimizer.control_plane.registry import (
     read_outputs,
     register_results,
 )
-from optimizer.control_plane.runs import adopt_run, fail_run, list_runs, list_unclaimed, read_run_values
+from optimizer.control_plane.rollbacks import rollback
+from optimizer.control_plane.runs import adopt_run, fail_run, list_runs, list_unclaimed, read_run_values, request_run
 from optimizer.control_plane.schema import check_schema, migrate
 from optimizer.control_plane.serving import read_served
+from optimizer.control_plane.serving_snapshots import confirm_snapshot, list_behind, plan_snapshot
 from optimizer.control_plane.splits import percents_of
 from optimizer.core.live.canary_plan import read_plan
 from optimizer.errors import ConfigError, PromotionRefused
 
 FLOW = read_printed("example_flow.sql")
 GRANTS_SQL = Path(__file__).parents[2] / "include/sql/mysql/grants.sql"
-ACCOUNTS = ("optimizer_ui", "optimizer_app", "optimizer_bidder")
+ACCOUNTS = ("optimizer_ui", "optimizer_app", "optimizer_console", "optimizer_bidder")
 RUN_ID = "20260203_150000"
 
 
@@ -67,6 +66,18 @@ FORBIDDEN = {
         "DELETE FROM opt_deployments",
         "DROP TABLE opt_run_outputs",
     ),
+    "optimizer_console": (
+        "UPDATE opt_entities SET status = 'I'",
+        "UPDATE opt_entities SET s3_base_path = ''",
+        "UPDATE opt_version_configs SET default_value = '1'",
+        "UPDATE opt_feature_macros SET status = 'I'",
+        "INSERT INTO opt_run_metrics (run_id, metric_key, metric_section) VALUES ('r', 'a', 'b')",
+        "UPDATE opt_live_daily SET bids = 1",
+        "DELETE FROM opt_runs",
+        "DELETE FROM opt_deployments",
+        "UPDATE opt_audit SET actor = 'x'",
+        "DELETE FROM opt_audit",
+    ),
     "optimizer_bidder": (
         "UPDATE opt_deployments SET traffic_pct = 1",
         "SELECT * FROM opt_master",
@@ -75,6 +86,8 @@ FORBIDDEN = {
         "SELECT * FROM opt_run_configs",
         "SELECT * FROM opt_run_metrics",
         "UPDATE opt_runs SET status = 'failed'",
+        "DELETE FROM opt_bidder_counts",
+        "SELECT * FROM opt_serving_snapshots",
     ),
 }
 
@@ -170,6 +183,24 @@ def test_the_optimizer_takes_a_run_of_the_ui_with_its_rights(engines):
     assert register_results(app, run.run_id, results=sample_results(), now=NOW).status == "completed"
 
 
+def test_the_console_changes_config_starts_runs_and_sets_the_split_with_its_rights(engines):
+    console, root = engines["optimizer_console"], engines["root"]
+    check_schema(console)
+    by = {"author": Author("anna", comment="why"), "now": NOW}
+    for value in ("0.4", "0.5", None):
+        changes = {"target_win_rate": value}
+        kept = change_values(console, "drugs_hcp", changes, seen=None, check=lambda definition: None, **by)
+        assert (kept["target_win_rate"].config_value if "target_win_rate" in kept else None) == value
+    run = request_run(console, read_definition(console, "drugs_hcp"), values={"target_win_rate": "0.35"}, **by)
+    assert read_run_values(engines["optimizer_app"], run.run_id) == {"target_win_rate": "0.35"}
+    first, second = complete_sample(root, "first"), complete_sample(root, "second", now=NOW + timedelta(minutes=1))
+    for split in ({first: 100}, {first: 80, second: 20}):
+        assert percents_of(deploy(console, entity_code="drugs_hcp", split=split, **by)) == split
+    assert percents_of(rollback(console, entity_code="drugs_hcp", **by)) == {first: 100}
+    set_control(console, entity_code="drugs_hcp", run_id=second, **by)
+    assert read_metrics(console, first) and read_outputs(console, first) and len(read_audit(console, "drugs_hcp")) == 8
+
+
 def test_the_bidder_reads_what_it_serves_with_its_rights(engines):
     run_id = complete_sample(engines["root"], "first")
     deploy(engines["root"], entity_code="drugs_hcp", split={run_id: 100}, author=Author("test"), now=NOW)
@@ -179,6 +210,26 @@ def test_the_bidder_reads_what_it_serves_with_its_rights(engines):
     parts = [(part.feature_name, part.macro_template) for part in run.key_parts]
     assert parts == [("geo_region_name", "[ADX_GEO_STATE]"), ("os_code", "[ADX_USER_OS]")]
     assert run.s3_output_path == sample_results().s3_output_path
+
+
+def test_the_bidder_writes_its_counts_and_the_optimizer_removes_old_ones_with_their_rights(engines):
+    hour = NOW.replace(minute=0)
+    for impressions in (5, 8):
+        counts = [HourCount("drugs_hcp", hour, "r1", "segment", impressions)]
+        write_counts(engines["optimizer_bidder"], "a", counts, now=NOW)
+    read = {"since": hour, "until": hour + timedelta(hours=1)}
+    assert [row.impressions for row in read_counts(engines["optimizer_console"], "drugs_hcp", **read)] == [8]
+    assert remove_counts(engines["optimizer_app"], before=hour + timedelta(hours=1)) == 1
+
+
+@pytest.mark.parametrize("account", ["optimizer_app", "optimizer_console"])
+def test_who_changes_a_split_writes_its_snapshot_with_its_rights(engines, account):
+    engine, run_id = engines[account], complete_sample(engines["root"], "first")
+    deploy(engine, entity_code="drugs_hcp", split={run_id: 100}, author=Author("test"), now=NOW)
+    for again in (False, True):
+        planned = plan_snapshot(engine, "drugs_hcp", again=again)
+        assert planned is not None and confirm_snapshot(engine, planned, now=NOW)
+    assert list_behind(engine) == []
 
 
 def test_the_ui_shows_a_run_with_its_rights(engines):

@@ -5,8 +5,10 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from select import select as wait_readable
 
 import pytest
 from control_plane.catalog import NOW, complete_sample
@@ -14,37 +16,59 @@ from control_plane.contention import ROUNDS
 from sqlalchemy import insert, select
 
 from optimizer.control_plane.audit import Author
-from optimizer.control_plane.deployments import deploy, read_active, read_history
+from optimizer.control_plane.deployment_history import read_active, read_history
+from optimizer.control_plane.deployments import deploy
 from optimizer.control_plane.engine import transaction
 from optimizer.control_plane.entities import read_definition
 from optimizer.control_plane.runs import list_runs
 from optimizer.control_plane.splits import group_splits
 from optimizer.control_plane.tables import deployments, entities
 
-WORKERS = 4
+WORKERS, TIMEOUT_S = 4, 120
 SCRIPT = Path(__file__).with_name("contention.py")
 
 
+@pytest.fixture(scope="module")
+def processes() -> Iterator[list[subprocess.Popen]]:
+    """Return processes of contention.py; to start one takes longer than most of what it does."""
+    command = [sys.executable, "-W", "error", str(SCRIPT)]
+    path = os.pathsep.join(filter(None, (str(SCRIPT.parents[1]), os.environ.get("PYTHONPATH"))))
+    options = {"text": True, "env": {**os.environ, "PYTHONPATH": path}}
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    started = [subprocess.Popen([*command, str(worker)], **options, **pipes) for worker in range(WORKERS)]
+    yield started
+    errors = [process.communicate(timeout=TIMEOUT_S)[1] for process in started]
+    assert errors == [""] * WORKERS
+
+
 @pytest.fixture
-def contend(engine, url):
+def contend(engine, url, processes):
     """Return a function that runs one action in several processes at once and returns what each made."""
 
     def contend(action: str) -> list[list]:
-        command = [sys.executable, "-W", "error", str(SCRIPT), action, url]
-        path = os.pathsep.join(filter(None, (str(SCRIPT.parents[1]), os.environ.get("PYTHONPATH"))))
-        environment = {**os.environ, "PYTHONPATH": path}
-        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-        options = {"text": True, "env": environment, **pipes}
-        processes = [subprocess.Popen([*command, str(worker)], **options) for worker in range(WORKERS)]
-        assert [process.stdout.readline() for process in processes] == ["ready\n"] * WORKERS
+        send(f"{action} {url}")
+        assert read() == ["ready\n"] * WORKERS
+        send("go")
+        return [json.loads(answer) for answer in read()]
+
+    def send(line: str) -> None:
         for process in processes:
-            process.stdin.write("go\n")
+            process.stdin.write(f"{line}\n")
             process.stdin.flush()
-        answers = [process.communicate(timeout=120) for process in processes]
-        assert [error for _, error in answers if error] == []
-        return [json.loads(output) for output, _ in answers]
+
+    def read() -> list[str]:
+        """Return a line of each process; one that an error has ended has none, and gives its stack trace."""
+        lines = [read_line(process) for process in processes]
+        assert all(lines), [process.stderr.read() for process, line in zip(processes, lines, strict=True) if not line]
+        return lines
 
     return contend
+
+
+def read_line(process: subprocess.Popen) -> str:
+    answered, _, _ = wait_readable([process.stdout], [], [], TIMEOUT_S)
+    assert answered, f"process {process.pid} is silent"
+    return process.stdout.readline()
 
 
 def test_runs_opened_in_the_same_second_get_ids_of_their_own(engine, contend):

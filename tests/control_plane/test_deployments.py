@@ -7,7 +7,8 @@ from sqlalchemy.exc import IntegrityError
 
 from optimizer.control_plane import tables
 from optimizer.control_plane.audit import Author
-from optimizer.control_plane.deployments import deploy, read_active, read_history
+from optimizer.control_plane.deployment_history import read_active, read_history
+from optimizer.control_plane.deployments import deploy
 from optimizer.control_plane.engine import transaction
 from optimizer.control_plane.entities import read_definition
 from optimizer.errors import DeploymentError

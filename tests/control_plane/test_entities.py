@@ -57,8 +57,12 @@ def test_definitions_are_sorted_by_code_and_survive_a_snapshot_file(engine):
         ("newline\n", {}, "entity_code="),
         ("other", {"current_version_id": None}, "current_version_id is NULL; set it"),
         ("other", {"current_version_id": 7}, "is version v7, which is inactive"),
-        ("other", {"s3_base_path": "/data/optimizer"}, "s3_base_path='/data/optimizer' is no s3://bucket/prefix/"),
-        ("other", {"s3_base_path": "s3://tn-optimizer-data/"}, "is no s3://bucket/prefix/"),
+        (
+            "other",
+            {"s3_base_path": "/data/optimizer"},
+            "s3_base_path='/data/optimizer' must be of the form s3://bucket/prefix/",
+        ),
+        ("other", {"s3_base_path": "s3://tn-optimizer-data/"}, "must be of the form s3://bucket/prefix/"),
         ("other", {"current_version_id": 8}, "supported_configs={'a': 1} is not a JSON list of texts"),
     ],
 )

@@ -8,19 +8,12 @@ from sqlalchemy import insert, text
 
 from optimizer.control_plane import canaries, tables
 from optimizer.control_plane.audit import Author, read_audit, system
-from optimizer.control_plane.deployments import (
-    Promotion,
-    deploy,
-    move_canary,
-    pause_canary,
-    promote,
-    read_active,
-    rollback,
-    set_control,
-    set_pinned,
-    start_canary,
-)
+from optimizer.control_plane.canary_splits import abort_canary, move_canary, pause_canary, start_canary
+from optimizer.control_plane.deployment_history import read_active
+from optimizer.control_plane.deployments import deploy, promote, set_control, set_pinned
 from optimizer.control_plane.engine import reading, transaction
+from optimizer.control_plane.promotions import Promotion
+from optimizer.control_plane.rollbacks import rollback
 from optimizer.control_plane.schema import migrate, revert
 from optimizer.control_plane.splits import percents_of
 from optimizer.core.live.canary_plan import read_plan
@@ -49,10 +42,22 @@ def try_run(engine, run_id, *, now, plan=PLAN):
     return percents_of(start_canary(engine, Promotion(run_id), entity_code=ENTITY, canary_plan=plan, now=now))
 
 
-def step_to(engine, step, *, now):
+def step_to(engine, step, *, now, control_pct=5):
     canary = canaries.read_open(engine, ENTITY)
     seen = [row.deployment_id for row in read_active(engine, ENTITY)]
-    return percents_of(move_canary(engine, canary, entity_code=ENTITY, to_step=step, now=now, seen=seen))
+    at = {"entity_code": ENTITY, "now": now, "seen": seen, "control_pct": control_pct}
+    return percents_of(move_canary(engine, canary, to_step=step, **at))
+
+
+def test_runs_of_earlier_releases_get_the_checksum_of_their_manifest(engine, runs):
+    with transaction(engine) as connection:
+        row = {"output_type": "manifest", "s3_bucket": "b", "s3_key": "m", "sha256": "a" * 64, "run_id": runs[0]}
+        connection.execute(insert(tables.run_outputs).values(row))
+    revert(engine, revision="0004")
+    migrate(engine)
+    with reading(engine) as connection:
+        found = dict(connection.execute(text("SELECT run_id, manifest_sha256 FROM opt_runs")).all())
+    assert found == {runs[0]: "a" * 64, runs[1]: None, runs[2]: None}
 
 
 def test_what_deployed_by_said_of_older_rows_is_a_column_now(engine, runs):
@@ -153,6 +158,39 @@ def test_a_canary_goes_through_its_steps_to_all_the_traffic(engine, runs):
     assert step_to(engine, None, now=NOW + 5 * DAY) == {b: 100}
     assert canaries.read_open(engine, ENTITY) is None
     assert [row.source for row in read_active(engine, ENTITY)] == ["scheduled"]
+
+
+@pytest.mark.parametrize(("control_pct", "live"), [(5, {"b": 95, "a": 5}), (0, {"b": 100})])
+def test_a_first_run_that_is_tried_beside_the_control_gets_more_and_in_the_end_all_but_its_share(
+    engine, runs, control_pct, live
+):
+    a, b, _ = runs
+    set_control(engine, entity_code=ENTITY, run_id=a, author=ANNA, now=NOW)
+    assert try_run(engine, b, now=NOW) == {a: 95, b: 5}
+    assert step_to(engine, 2, now=NOW + DAY) == {a: 80, b: 20}
+    assert step_to(engine, 3, now=NOW + 3 * DAY) == {a: 50, b: 50}
+    named = {"a": a, "b": b}
+    whole = step_to(engine, None, now=NOW + 5 * DAY, control_pct=control_pct)
+    assert whole == {named[name]: pct for name, pct in live.items()}
+    assert canaries.read_open(engine, ENTITY) is None
+
+
+def test_a_step_of_a_first_run_leaves_the_control_its_share(engine, runs):
+    a, b, _ = runs
+    set_control(engine, entity_code=ENTITY, run_id=a, author=ANNA, now=NOW)
+    try_run(engine, b, now=NOW, plan=read_plan("5@1d, 98@1d, 100"))
+    assert step_to(engine, 2, now=NOW + DAY) == {b: 95, a: 5}
+
+
+def test_a_first_run_that_is_aborted_leaves_all_traffic_to_the_control(engine, runs):
+    a, b, _ = runs
+    set_control(engine, entity_code=ENTITY, run_id=a, author=ANNA, now=NOW)
+    try_run(engine, b, now=NOW)
+    with pytest.raises(DeploymentError, match="there is no earlier split"):
+        rollback(engine, entity_code=ENTITY, author=ANNA, now=NOW + DAY)
+    active = abort_canary(engine, entity_code=ENTITY, run_id=b, author=ANNA, now=NOW + DAY)
+    assert [(row.run_id, row.traffic_pct, row.source) for row in active] == [(a, 100, "control")]
+    assert canaries.read_open(engine, ENTITY) is None
 
 
 def test_a_paused_canary_stays_where_it_is_until_it_is_resumed(engine, runs):

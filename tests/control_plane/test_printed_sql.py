@@ -9,7 +9,7 @@ from control_plane.statements import read_printed
 from sqlalchemy import insert
 
 from optimizer.control_plane import tables
-from optimizer.control_plane.deployments import read_active
+from optimizer.control_plane.deployment_history import read_active
 from optimizer.control_plane.engine import open_engine, transaction
 from optimizer.control_plane.entities import read_definition
 from optimizer.control_plane.registry import read_features, read_macro, read_metrics, read_outputs

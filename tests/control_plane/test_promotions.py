@@ -6,8 +6,10 @@ import pytest
 from control_plane.catalog import NOW, open_sample, sample_results, start_sample
 
 from optimizer.control_plane.audit import Author, system
-from optimizer.control_plane.deployments import Promotion, deploy, read_active, read_history
+from optimizer.control_plane.deployment_history import read_active, read_history
+from optimizer.control_plane.deployments import deploy
 from optimizer.control_plane.deployments import promote as promote_run
+from optimizer.control_plane.promotions import Promotion
 from optimizer.control_plane.registry import register_results
 from optimizer.errors import PromotionRefused
 
@@ -35,8 +37,8 @@ def assert_refused(engine, run_id: str, reason: str) -> None:
     before = read_history(engine, "drugs_hcp")
     with pytest.raises(PromotionRefused, match=reason) as refusal:
         promote(engine, run_id, now=NOW + DAY)
-    assert f"entity drugs_hcp: run {run_id} does not go live by itself" in str(refusal.value)
-    assert "deploy it by hand if it is wanted" in str(refusal.value)
+    assert f"entity drugs_hcp: run {run_id} does not go live automatically" in str(refusal.value)
+    assert "deploy it with `optimizer deploy` if you want it live" in str(refusal.value)
     assert read_history(engine, "drugs_hcp") == before
 
 

@@ -56,6 +56,12 @@ def test_the_number_of_warnings_is_written_with_the_results(engine):
     assert registered.outcome == "passed with 2 warnings"
 
 
+def test_the_checksum_of_the_manifest_stands_in_the_row_of_the_run(engine, running_id):
+    manifest = {"output_type": "manifest", "s3_bucket": "b", "s3_key": "manifest.json", "sha256": "a" * 64}
+    results = sample_results(outputs=(*sample_results().outputs, manifest))
+    assert register_results(engine, running_id, results=results, now=LATER).manifest_sha256 == "a" * 64
+
+
 def test_results_with_an_unknown_field_are_refused():
     with pytest.raises(ValidationError, match="total_bid"):
         sample_results(total_bid=1)
@@ -108,7 +114,7 @@ def test_a_pending_run_cannot_be_registered(engine):
 
 
 def test_a_cancelled_run_cannot_be_registered(engine, running_id):
-    cancel_run(engine, running_id, now=NOW)
+    cancel_run(engine, running_id, author=Author("anna"), now=NOW)
     with pytest.raises(RunStateError, match="is cancelled"):
         register_results(engine, running_id, results=sample_results(), now=LATER)
     assert read_features(engine, running_id) == []

@@ -8,18 +8,13 @@ from sqlalchemy import insert, update
 
 from optimizer.control_plane import tables
 from optimizer.control_plane.audit import Author
-from optimizer.control_plane.deployments import (
-    Promotion,
-    deploy,
-    plan_rollback,
-    read_active,
-    read_history,
-    read_splits,
-    rollback,
-    start_canary,
-)
+from optimizer.control_plane.canary_splits import start_canary
+from optimizer.control_plane.deployment_history import read_active, read_history, read_splits
+from optimizer.control_plane.deployments import deploy
 from optimizer.control_plane.engine import transaction
 from optimizer.control_plane.entities import read_definition
+from optimizer.control_plane.promotions import Promotion
+from optimizer.control_plane.rollbacks import plan_rollback, restore_split, rollback
 from optimizer.control_plane.splits import percents_of
 from optimizer.core.live.canary_plan import read_plan
 from optimizer.errors import DeploymentError, PromotionRefused, SplitChanged
@@ -108,6 +103,16 @@ def test_pressing_twice_on_what_one_saw_goes_back_once(engine, runs):
     assert percents_of(read_active(engine, ENTITY)) == {b: 100}
 
 
+def test_a_change_that_another_user_made_first_is_not_made_again(engine, runs):
+    a, b, _ = runs
+    for minute, split in enumerate(({a: 100}, {b: 100})):
+        active = set_split(engine, split, minute=minute)
+    seen = [row.deployment_id for row in active]
+    back(engine)
+    with pytest.raises(SplitChanged, match=f"was changed meanwhile to run {a} 100 %"):
+        restore_split(engine, entity_code=ENTITY, split={a: 100}, author=Author("b"), now=NOW, seen=seen)
+
+
 def test_an_unknown_entity_has_nothing_to_roll_back(engine):
     for call in (plan_rollback, lambda engine, code: rollback(engine, entity_code=code, author=Author("a"), now=NOW)):
         with pytest.raises(DeploymentError, match="'nobody' is not in opt_entities"):
@@ -140,7 +145,7 @@ def test_while_one_run_is_tried_no_other_is(engine, runs):
     a, b, c = runs
     set_split(engine, {a: 100}, minute=0)
     try_run(engine, b)
-    with pytest.raises(PromotionRefused, match=f"run {c} does not go live by itself: run {b} is being tried"):
+    with pytest.raises(PromotionRefused, match=f"run {c} does not go live automatically: run {b} is being tried"):
         try_run(engine, c, minute=11)
     set_split(engine, {b: 100}, minute=12)
     later = complete_sample(engine, "later", now=NOW + 13 * MINUTE)

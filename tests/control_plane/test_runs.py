@@ -5,6 +5,7 @@ from control_plane.catalog import NOW, SNAPSHOT, complete_sample, open_sample, s
 from sqlalchemy import Engine, insert, text, update
 
 from optimizer.control_plane import tables
+from optimizer.control_plane.audit import Author
 from optimizer.control_plane.engine import transaction
 from optimizer.control_plane.runs import (
     adopt_run,
@@ -126,7 +127,7 @@ def test_a_running_run_notes_each_sign_of_life(engine):
 
 def test_a_cancelled_run_stops_its_tasks_and_records_why(engine):
     run_id = start_sample(engine, open_sample(engine).run_id).run_id
-    assert cancel_run(engine, run_id, message="cancelled by gaurav@company.com", now=LATER)
+    assert cancel_run(engine, run_id, author=Author("gaurav@company.com"), now=LATER)
     with pytest.raises(RunStateError, match=r"is cancelled, not running \(cancelled by gaurav.*start a new run"):
         require_running(engine, run_id, now=LATER)
     with pytest.raises(RunStateError, match="is cancelled"):
@@ -137,7 +138,7 @@ def test_a_failed_run_keeps_its_message_and_cannot_be_revived(engine):
     run_id = open_sample(engine).run_id
     assert fail_run(engine, run_id, message="the window holds no bids", now=NOW)
     assert not fail_run(engine, run_id, message="later", now=LATER)
-    assert not cancel_run(engine, run_id, now=LATER)
+    assert not cancel_run(engine, run_id, author=Author("anna"), now=LATER)
     note_error(engine, run_id, "a late task")
     run = read_run(engine, run_id)
     assert (run.status, run.error_message, run.completed_at) == ("failed", "the window holds no bids", NOW)

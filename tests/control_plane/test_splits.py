@@ -99,15 +99,15 @@ def test_shares_next_to_a_canary_are_whole_and_sum_to_100(canary_pct):
     ["a=80 b=20", "a=80,b=20", " a=80,\n b=20 ", '{"a": 80, "b": 20}', {"a": 80, "b": 20}],
 )
 def test_a_split_is_read_from_text_json_and_mapping(given):
-    assert read_split(given) == {"a": 80, "b": 20}
+    assert read_split(given, entity_code="hcp") == {"a": 80, "b": 20}
 
 
 @pytest.mark.parametrize("given", ["a", "a=80 a=20", "a=x", "{a: 80}", '{"a": 80', '{"a": 40, "a": 100}'])
 def test_an_invalid_split_is_refused_with_an_example(given):
-    with pytest.raises(DeploymentError, match="write for example 20260203_150000=80"):
-        read_split(given)
+    with pytest.raises(DeploymentError, match=r"^entity hcp: .* write for example 20260203_150000=80"):
+        read_split(given, entity_code="hcp")
 
 
 def test_a_run_that_stands_twice_in_json_is_named():
-    with pytest.raises(DeploymentError, match="'a' stands twice"):
-        read_split('{"a": 40, "b": 60, "a": 100}')
+    with pytest.raises(DeploymentError, match="entity hcp: run a is named twice; name each run once"):
+        read_split('{"a": 40, "b": 60, "a": 100}', entity_code="hcp")

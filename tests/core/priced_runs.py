@@ -10,8 +10,8 @@ from optimizer.core.config.settings import RunSettings
 from optimizer.core.landscape.curves import Landscape, Link
 from optimizer.core.landscape.logit import Tails
 from optimizer.core.landscape.price_steps import PriceSteps
+from optimizer.core.pricing.bid_steps import RunPricing
 from optimizer.core.pricing.bids import plan_bids
-from optimizer.core.pricing.explanation import RunPricing
 from optimizer.core.pricing.run_comparison import ComparedRun
 from optimizer.core.serving.keys import segment_key
 

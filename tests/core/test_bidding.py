@@ -8,7 +8,10 @@ from hypothesis import strategies as st
 
 from optimizer.core.landscape.curves import Landscape
 from optimizer.core.landscape.price_steps import PriceSteps
-from optimizer.core.pricing.bids import CENT, NO_BID, BidPolicy, JitterReach, jitter_factors, plan_bids, with_room
+from optimizer.core.pricing.bid_bounds import CENT, with_room
+from optimizer.core.pricing.bid_jitter import JitterReach, jitter_factors
+from optimizer.core.pricing.bid_policy import BidPolicy
+from optimizer.core.pricing.bids import NO_BID, plan_bids
 
 LANDSCAPE = Landscape(reference_cpm=8.0)
 SLOPE = 3.0

@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import log_loss, roc_auc_score
 
 from optimizer.core.landscape.calibration import (
     auc_standard_error,
     calibration_error,
     expected_calibration_error,
     group_bias,
+    logistic_loss,
     weighted_auc,
 )
 
@@ -18,6 +19,21 @@ def test_auc_of_cells_equals_auc_of_rows():
     labels = np.concatenate([[1] * s + [0] * (t - s) for s, t in zip(successes, trials, strict=True)])
     rows = np.repeat(predicted, trials)
     assert weighted_auc(predicted, successes=successes, trials=trials) == pytest.approx(roc_auc_score(labels, rows))
+
+
+def test_equal_predictions_rank_a_win_and_a_loss_half():
+    predicted, trials, successes = np.array([0.5, 0.5, 0.5]), np.array([3, 1, 4]), np.array([3, 0, 2])
+    assert weighted_auc(predicted, successes=successes, trials=trials) == 0.5
+
+
+def test_the_loss_of_cells_equals_that_of_rows_and_is_finite_where_a_certain_prediction_fails():
+    rng = np.random.default_rng(0)
+    predicted, trials = rng.random(40), rng.integers(1, 30, 40)
+    successes = rng.binomial(trials, predicted)
+    labels = np.concatenate([[1] * s + [0] * (t - s) for s, t in zip(successes, trials, strict=True)])
+    expected = log_loss(labels, np.repeat(predicted, trials))
+    assert logistic_loss(predicted, successes=successes, trials=trials) == pytest.approx(expected)
+    assert 30 < logistic_loss(np.array([1.0]), successes=np.array([0]), trials=np.array([1])) < 40
 
 
 def test_there_is_no_auc_if_all_outcomes_are_equal():

@@ -1,3 +1,4 @@
+import re
 from datetime import UTC, datetime
 
 import pytest
@@ -58,6 +59,15 @@ def test_all_problems_are_named_together_with_key_value_bound_and_next_step():
         "schedule is required and has no value",
     ):
         assert part in message
+
+
+@pytest.mark.parametrize(
+    ("raw", "hint"),
+    [("0,4", "write 0.4; set"), ("0,400", "write 0.400; set"), ("1,500", "write 1.500 or 1500; set"), ("much", "set")],
+)
+def test_a_number_with_a_comma_is_refused_with_what_to_write(raw: str, hint: str):
+    with pytest.raises(ConfigError, match=re.escape(f"max_bid_cpm={raw!r} is not a number; {hint} it to 0.01 or more")):
+        merge(CAP, run={"max_bid_cpm": raw})
 
 
 def test_supported_configs_and_version_configs_must_agree():

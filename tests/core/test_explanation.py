@@ -11,16 +11,10 @@ from core.priced_runs import FEATURES, LEVEL_CORRECTION, LINK, REFERENCE_CPM, Pr
 from scipy.special import expit
 
 from optimizer.core.landscape.price_steps import PriceSteps
-from optimizer.core.pricing.bids import BOUNDS, NO_BID, REASONS
-from optimizer.core.pricing.explanation import (
-    JITTER_MEAN,
-    ROUND_PRICE,
-    SETTLED,
-    UNEXPLAINED,
-    Explanation,
-    explain_bid,
-    find_segment,
-)
+from optimizer.core.pricing.bid_bounds import BOUNDS
+from optimizer.core.pricing.bid_steps import JITTER_MEAN, ROUND_PRICE, SETTLED, UNEXPLAINED
+from optimizer.core.pricing.bids import NO_BID, REASONS
+from optimizer.core.pricing.explanation import Explanation, explain_bid, find_segment
 from optimizer.errors import DataError
 
 POLICIES = {

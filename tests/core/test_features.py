@@ -5,7 +5,8 @@ import pytest
 from core.worlds import logistic_cells, misleading_cells
 
 from optimizer.core.landscape.cells import group_cells, prepare_cells
-from optimizer.core.landscape.features import SelectionLimits, remove_price, select_features, signal_score
+from optimizer.core.landscape.feature_signal import remove_price, signal_score
+from optimizer.core.landscape.features import SelectionLimits, select_features
 from optimizer.errors import DataError
 
 FEATURES = ["adspace", "region", "noise"]

@@ -12,6 +12,8 @@ from optimizer.core.pricing.forecast import (
     MAX_CORRECTION,
     SHORT_LOG_LEVEL_SD,
     WEEK_DAYS,
+    BidMove,
+    ClickValue,
     DayLevel,
     EarlierForecast,
     Expected,
@@ -53,9 +55,9 @@ def history(levels: np.ndarray, bids: np.ndarray) -> list[DayLevel]:
 
 
 def figures_of(outlook: Outlook, expect: Callable[[float], Expected] | None = None, **known: float) -> dict:
-    given = {"slope_error": 0.0, "mean_move": 0.0, "mean_change": 0.0, "click_share": 0.0}
-    given |= {"clicks_ahead": 0.0, "clicks_seen": 0.0} | known
-    return forecast_figures(expect or bids_at_eight, outlook=outlook, **given)
+    move = BidMove(*(known.get(name, 0.0) for name in ("slope_error", "mean_move", "mean_change")))
+    clicks = ClickValue(*(known.get(name, 0.0) for name in ("click_share", "clicks_ahead", "clicks_seen")))
+    return forecast_figures(expect or bids_at_eight, outlook=outlook, move=move, clicks=clicks)
 
 
 def bids_at_eight(shift: float) -> Expected:

@@ -28,6 +28,10 @@ def test_an_old_form_that_would_undo_a_change_is_refused_with_both_values():
     assert "max_features" not in str(refusal.value) and "open the form again" in str(refusal.value)
 
 
+def test_a_number_of_an_old_form_is_compared_as_a_number_whether_it_was_typed_or_not():
+    check(config_stamp(KEYS, {}), {"target_margin": "0.20"}, {"target_margin": "0.2"})
+
+
 def test_values_that_come_from_no_form_are_taken():
     check(None, {"promotion": "auto"}, {"promotion": "approval"})
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from core.live_worlds import draw_effects, draw_sums, frame_of
 
+from lab.live_market.runs import draw_effects, draw_sums, frame_of
 from optimizer.core.live.performance import (
     FIGURES,
     SUMS,

@@ -5,8 +5,8 @@ from datetime import date, timedelta
 import numpy as np
 import pandas as pd
 import pytest
-from core.live_worlds import CPM, MARGIN, draw_effects, draw_sums, frame_of
 
+from lab.live_market.runs import CPM, MARGIN, draw_effects, draw_sums, frame_of
 from optimizer.core.live.performance import SUMS
 from optimizer.core.live.savings import Savings, measure_savings
 

@@ -65,3 +65,13 @@ def test_another_process_gives_every_id_to_the_same_run():
 def test_percents_that_are_no_whole_split_are_refused(percents):
     with pytest.raises(ValueError, match=r"drugs_hcp: .* is not a traffic split; give percents"):
         split(**percents)
+
+
+@pytest.mark.parametrize(
+    ("identity", "slot"),
+    [("u-17", 837), ("8c1f6a3e-7b1c-4d0f-9e7e-2b7f2f9d1a55", 3163), ("", 888), ("Zoë 🐑", 4144)],
+)
+def test_the_slot_is_the_first_eight_bytes_of_a_sha256_that_any_language_computes(identity, slot):
+    """The numbers come from `printf 'drugs_hcp|u-17' | sha256sum | cut -c1-16`, read as one number, modulo 10,000."""
+    runs = {f"{number:02}": 1 for number in range(100)}
+    assert split(**runs).run_of(identity) == f"{slot // 100:02}"

@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 
 from lab.evaluation.__main__ import app
 from lab.evaluation.auction_csv import read_auction_log
-from lab.evaluation.auction_log import CURVE_SHARES, LogJudgement, MethodFigures, judge_auction_log, run_auction_log
+from lab.evaluation.auction_log import judge_auction_log, run_auction_log
+from lab.evaluation.log_judgement import CURVE_SHARES, LogJudgement, MethodFigures
 from lab.market.auctions import draw_requests
 from lab.market.events import settle
 from lab.market.outcome import request_win_probability

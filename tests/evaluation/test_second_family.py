@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lab.evaluation.said import Interval, forecast_shortfall, said_by
 from lab.evaluation.second_case import SecondCase
 from lab.evaluation.second_family import ClosedLoop, OpenLoop, judge_closed_loop, judge_open_loop
+from lab.evaluation.self_report import Interval, forecast_shortfall, said_by
 from lab.second_market.requests import draw_requests
 from lab.second_market.scenarios import SCENARIOS, Scenario
 from lab.second_market.served import ServedTable

@@ -1,10 +1,11 @@
 """The log has the warehouse's columns, the history of its policies, and nothing that its settings do not say."""
 
 from dataclasses import fields, replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -191,6 +192,23 @@ def test_each_kind_of_dirt_is_what_its_name_says(world: World):
     assert len(late) == round(0.02 * views) and late.min() >= np.timedelta64(1, "h")
     token = pc.is_in(dirty.bids["os_code"].slice(0, len(clean.bids)), value_set=pa.array(NULL_TOKENS))
     assert 10 < pc.sum(token).as_py() < 60
+
+
+def test_clicks_come_late_where_the_settings_say_so_and_a_log_ends_where_it_was_cut():
+    settings = replace(PRESETS["drugs_hcp"], click_rate=0.05)
+    prompt, late = (
+        generate_events(World.create(7, settings=each), start_day=START_DAY, days=9, bids=60_000)
+        for each in (settings, replace(settings, click_delay_hours=20.0))
+    )
+    assert (late.bids, late.views) == (prompt.bids, prompt.views)
+    assert late.clicks["bid_id"] == prompt.clicks["bid_id"]
+    seen = late.views.to_pandas().set_index("bid_id")["view_ts"]
+    clicked = late.clicks.to_pandas().set_index("bid_id")["click_ts"]
+    hours = (clicked - seen[clicked.index]) / pd.Timedelta(hours=1)
+    assert len(hours) > 500 and hours.mean() == pytest.approx(20, rel=0.1) and (hours < 20).mean() > 0.55
+    cut = late.until(datetime(2026, 1, 12, tzinfo=UTC))
+    assert cut.bids["bid_ts"].to_pandas().max() < pd.Timestamp("2026-01-12")
+    assert 0.5 * len(prompt.clicks) < len(cut.clicks) < len(prompt.until(datetime(2026, 1, 12, tzinfo=UTC)).clicks)
 
 
 def test_a_floor_chasing_ssp_wins_back_what_was_bid_above_it():

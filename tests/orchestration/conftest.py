@@ -1,11 +1,14 @@
-"""Airflow itself on the embedded stack, its schedules off, with three entities and a small log of each."""
+"""Airflow itself on the embedded stack, its schedules off, with trial DAGs, three entities and a small log of each."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from orchestration.driving import dag_of, finish, trigger
+from orchestration.trial_dags import make_project
 from pipeline.requests import prepare
-from servers.browser import chromium
+from playwright.sync_api import Browser, Page, expect
+from servers.browser import chromium, press_enter
 from sqlalchemy import Engine, insert, select
 
 from lab.stack import SYSTEMS, LocalStack, demo
@@ -22,18 +25,33 @@ LOG_BIDS = {"drugs_hcp": 60_000, "drugs_com": 45_000, "nativo_consumer": 45_000}
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("OPTIMIZER_RETRY_DELAY_S", "2")
-        stack = LocalStack.open(tmp_path_factory.mktemp("airflow"))
+        project = make_project(tmp_path_factory.mktemp("project"))
+        stack = LocalStack.open(tmp_path_factory.mktemp("airflow"), project=project)
         try:
             stack.start(*SYSTEMS)
             stack.wait_ready(60)
             prepare(open_engine(stack.environment()["OPTIMIZER_CONTROL_PLANE_URL"]))  # with the documents' ids
-            demo.prepare_control_plane(stack)
+            schedule_in_half_a_day(demo.prepare_control_plane(stack))
             demo.load_generated(stack, today=demo.today_utc(), bids=LOG_BIDS)
             stack.start()
             stack.wait_ready(300)  # two minutes are too few where other work shares the machine
             yield stack
         finally:
             stack.stop()
+
+
+def schedule_in_half_a_day(engine: Engine) -> None:
+    """Give each entity a schedule that is due in twelve hours.
+
+    A scheduler that obeys schedules starts a new DAG at once where its last time was within a tenth of a day.
+    """
+    due = f"0 {(datetime.now(UTC) + timedelta(hours=12)).hour} * * *"
+    with transaction(engine) as connection:
+        rows = [
+            {"entity_id": entity_id, "config_key": "schedule", "config_value": due}
+            for entity_id in connection.scalars(select(tables.entities.c.entity_id))
+        ]
+        connection.execute(insert(tables.entity_configs), rows)
 
 
 @pytest.fixture(scope="session")
@@ -67,3 +85,22 @@ def first_runs(stack: LocalStack) -> dict[str, str]:
 def airflow(stack: LocalStack) -> Iterator[AirflowApi]:
     with stack.connect_airflow() as airflow:
         yield airflow
+
+
+@pytest.fixture
+def address(stack: LocalStack) -> str:
+    return f"http://127.0.0.1:{stack.settings.airflow_port}"
+
+
+@pytest.fixture
+def page(stack: LocalStack, address: str, chromium: Browser) -> Iterator[Page]:
+    """A page of Airflow's UI, signed in."""
+    with chromium.new_context(viewport={"width": 1440, "height": 900}) as context:
+        page = context.new_page()
+        page.set_default_timeout(60_000)
+        page.goto(address)
+        page.locator("input[name=username]").fill(stack.settings.airflow_user)
+        page.locator("input[name=password]").fill(stack.settings.airflow_password)
+        press_enter(page)
+        expect(page.get_by_role("link", name="Optimizer")).to_be_visible(timeout=60_000)
+        yield page

@@ -37,9 +37,14 @@ class TriggerForm:
         """Click the key's switch."""
         self.row(key).locator("[data-scope=switch][data-part=control]").click()
 
+    @property
+    def trigger_button(self) -> Locator:
+        """The button that starts the run."""
+        return self.dialog.get_by_role("button", name="Trigger", exact=True)
+
     def trigger(self) -> None:
         """Click the button."""
-        self.dialog.get_by_role("button", name="Trigger", exact=True).click()
+        self.trigger_button.click()
 
 
 @contextmanager

@@ -98,7 +98,7 @@ def control_plane(server):
         engine = open_engine(server.url(database))
         migrate(engine)
         fill_catalog(engine)
-        accounts = ("optimizer_ui", "optimizer_app", "optimizer_bidder")
+        accounts = ("optimizer_ui", "optimizer_app", "optimizer_bidder", "optimizer_console")
         server.execute(*(f"CREATE USER '{name}'@'%' IDENTIFIED BY '{PASSWORD}'" for name in accounts))
         server.execute(*split_statements(GRANTS_SQL.read_text(encoding="utf-8")), database=database)
         yield engine, mysql_at(server.port, database=database)

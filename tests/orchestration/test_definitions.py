@@ -7,7 +7,9 @@ from optimizer.control_plane.records import BrokenEntity
 from optimizer.errors import UnavailableError
 from optimizer.orchestration.definitions import load_definitions, read_last_good
 
-BROKEN = BrokenEntity(entity_code="drugs_hcp", reason="opt_entities.s3_base_path='ftp://' is no s3://bucket/prefix/")
+BROKEN = BrokenEntity(
+    entity_code="drugs_hcp", reason="opt_entities.s3_base_path='ftp://' must be of the form s3://bucket/prefix/"
+)
 
 
 def silent():

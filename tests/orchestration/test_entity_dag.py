@@ -42,7 +42,7 @@ def describe(dag):
 only = sys.argv[1] or None
 print("RESULT" + json.dumps({
     "dags": [describe(dag) for dag in entity_dag.build_entity_dags(only=only)],
-    "loaded": sorted({"lightgbm", "pandas", "sklearn", "boto3"} & set(sys.modules)),
+    "loaded": sorted({"lightgbm", "pandas", "sklearn", "boto3", "optimization_tracking"} & set(sys.modules)),
 }, default=str))
 """
 
@@ -92,7 +92,7 @@ def test_active_entities_alone_have_a_dag_and_one_that_cannot_be_built_takes_no_
 
 
 def test_parsing_brings_no_heavy_library(built):
-    assert set(built["loaded"]) <= {"boto3"}  # Airflow's own S3 hook
+    assert built["loaded"] == []
 
 
 def test_the_tasks_are_one_chain_in_the_order_of_the_runs_life(dag):
@@ -117,7 +117,7 @@ def test_only_what_can_pass_is_retried():
     code = (
         "from optimizer.errors import *\n"
         "from airflow.sdk.exceptions import AirflowTaskTimeout\n"
-        "from optimizer.orchestration.entity_dag import RETRY_WHAT_CAN_PASS as policy\n"
+        "from optimizer.orchestration.task_defaults import RETRY_WHAT_CAN_PASS as policy\n"
         "errors = [UnavailableError(), AirflowTaskTimeout(), ConnectionResetError(), ConfigError(), KeyError()]\n"
         "print([policy.evaluate(error, 1, 4).action.value for error in errors])"
     )
@@ -139,7 +139,8 @@ def test_the_form_shows_the_entitys_value_with_title_bounds_and_section(dag):
     field = dag["params"]["target_win_rate"]
     assert field == {
         "value": 0.4,
-        "type": "number",
+        "type": ["string", "number"],
+        "examples": [],
         "title": "Target win rate",
         "description_md": "Share of auctions to win (0.3: 30 %). From 0.01 to 0.99. *target_win_rate*",
         "section": "Business",
@@ -167,32 +168,46 @@ def test_a_dag_that_is_being_run_is_built_though_its_entity_was_switched_off(tmp
     assert [dag["dag_id"] for dag in built["dags"]] == ["optimize__drugs_com"]
 
 
+def test_an_answer_has_one_field_its_reason_and_none_of_the_trigger_form(dag):
+    tasks = {task["__var"]["task_id"]: task["__var"] for task in dag["serialized"]["dag"]["tasks"]}
+    assert [name for name, _ in tasks["approve"]["params"]] == ["reason"]
+
+
 def test_two_parses_give_the_same_dag(tmp_path):
     first, second = (build(tmp_path, [define("drugs_hcp")])["dags"][0]["serialized"] for _ in range(2))
     assert first == second
 
 
-def test_a_request_that_is_rejected_or_not_answered_skips_the_task_and_says_what_stays():
+def test_a_request_that_is_rejected_or_not_answered_skips_the_task_and_says_who_rejected_it_why_and_what_stays():
     code = (
         "from datetime import timedelta\n"
         "from airflow.sdk.exceptions import AirflowSkipException\n"
-        "from optimizer.orchestration.approval import PromotionApproval\n"
+        "from optimizer.orchestration import task_bodies\n"
+        "from optimizer.orchestration.approval import PromotionApproval, answer_form\n"
         "class Ti:\n"
         "    def xcom_pull(self, task_ids):\n"
         "        return {'snapshot_config': {'entity_code': 'drugs_hcp', 'run_id': 'R'}}[task_ids]\n"
-        "task = PromotionApproval(task_id='approve', longest_wait=timedelta(hours=1))\n"
+        "def record(run, answer, *, is_approved):\n"
+        "    print('recorded', run['run_id'], is_approved, task_bodies.reason_of(answer))\n"
+        "task_bodies.record_answer = record\n"
+        "task = PromotionApproval(task_id='approve', longest_wait=timedelta(hours=1), params=answer_form())\n"
         "print(task.defaults, task.response_timeout)\n"
-        "for user, timedout in ((None, True), ({'id': '7', 'name': 'anna'}, False)):\n"
+        "anna, reason = {'id': '7', 'name': 'anna'}, {'reason': ' too dear '}\n"
+        "for user, form, timedout in ((None, {}, True), (anna, {}, False), (anna, reason, False)):\n"
         "    event = {'chosen_options': task.defaults, 'responded_by_user': user, 'timedout': timedout}\n"
         "    try:\n"
-        "        task.execute_complete({'ti': Ti()}, event)\n"
+        "        task.execute_complete({'ti': Ti()}, {**event, 'params_input': form})\n"
         "    except AirflowSkipException as skipped:\n"
         "        print(skipped)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     rest = "what was live stays. `optimizer deploy drugs_hcp R=100` gives it the traffic by hand"
-    assert done.stdout.splitlines()[-3:] == [
+    assert done.stdout.splitlines()[-7:] == [
         "['Reject'] 1:00:00",
+        "recorded R False ",
         f"entity drugs_hcp: run R does not go live: it was not answered in time; {rest}",
+        "recorded R False ",
         f"entity drugs_hcp: run R does not go live: anna rejected it; {rest}",
+        "recorded R False too dear",
+        f"entity drugs_hcp: run R does not go live: anna rejected it (too dear); {rest}",
     ]

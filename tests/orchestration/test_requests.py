@@ -8,17 +8,19 @@ from contextlib import closing
 from datetime import UTC, datetime
 
 import pytest
-from orchestration.driving import dag_of, finish, row_of, tasks_of
+from orchestration.driving import dag_of, finish, row_of, run_dag, tasks_of
 from orchestration.form import TriggerForm, open_form
 from pipeline.requests import RUN_ID, insert_printed, set_value
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 from sqlalchemy import Engine
 
 from lab.stack import LocalStack
 from optimizer.artifacts.store import ObjectStore
 from optimizer.clients.airflow_api import AirflowApi
-from optimizer.control_plane import deployments, registry, runs, transitions
+from optimizer.control_plane import deployment_history, registry, runs, transitions
+from optimizer.control_plane.audit import Author
 from optimizer.control_plane.entities import read_definition
+from optimizer.control_plane.records import Deployment
 from optimizer.core.config.merge import ConfigKey
 from optimizer.names import PENDING_RUNS_DAG
 from optimizer.orchestration.trigger_form import effective_value
@@ -36,10 +38,32 @@ def wait_until(condition: Callable[[], bool], *, what: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def requested(stack: LocalStack) -> Iterator[str]:
+def live_before(engine: Engine) -> list[Deployment]:
+    """Return what was live before the requests."""
+    return deployment_history.read_active(engine, ENTITY)
+
+
+def scheduled_runs(airflow: AirflowApi) -> list[str]:
+    """Return the types of the runs of the DAG `due`, whose one run is due since long."""
+    return [run["run_type"] for run in airflow.request("GET", "/dags/due/dagRuns")["dag_runs"]]
+
+
+@pytest.fixture(scope="module")
+def due_before(stack: LocalStack) -> list[str]:
+    """Return the runs of `due` once another DAG's run has gone to its end, on a scheduler that obeys no schedule."""
+    with stack.connect_airflow() as airflow:
+        for dag_id in ("due", "trial"):
+            airflow.wait_for_dag(dag_id, timeout_s=90)
+        airflow.unpause("trial")
+        assert run_dag(airflow, "trial", sleep_s=0)[0] == "success"
+        return scheduled_runs(airflow)
+
+
+@pytest.fixture(scope="module")
+def requested(stack: LocalStack, live_before: list[Deployment], due_before: list[str]) -> Iterator[str]:
     """Insert the documents' request as a dry run, and a wrong one, while `pending_runs` is on its schedule.
 
-    Gives the dag_run_id of the first.
+    Gives the dag_run_id of the first, which runs while the tests of the form do.
     """
     with stack.connect_airflow() as airflow:
         airflow.wait_for_dag(PENDING_RUNS_DAG, timeout_s=120)
@@ -73,38 +97,18 @@ def with_own_values(ui: sqlite3.Connection) -> None:
     ui.execute("COMMIT")
 
 
-def test_a_request_of_the_ui_is_claimed_and_its_dry_run_goes_to_its_end_and_is_not_red(
-    airflow: AirflowApi, engine: Engine, stack: LocalStack, requested: str
-):
-    live = deployments.read_active(engine, ENTITY)
-    wait_until(lambda: runs.read_run(engine, RUN_ID).status != "pending", what="the request was not started")
-    assert finish(airflow, ENTITY, requested) == "success"
-    row = runs.read_run(engine, RUN_ID)
-    assert (row.status, row.validation_status, row.triggered_by) == ("cancelled", "passed", "gaurav@company.com")
-    assert re.fullmatch(
-        r"dry run: validation passed( with \d+ warnings?)?; nothing was uploaded or deployed", row.error_message
-    )
-    assert row.config_snapshot["business"]["target_win_rate"] == 0.35
-    assert row.segments_in_memcache > 0 and row.bid_median > 0 and registry.read_features(engine, RUN_ID)
-    assert (row.s3_output_path, registry.read_outputs(engine, RUN_ID)) == (None, [])
-    store, base = ObjectStore(stack.connect_objects()), read_definition(engine, ENTITY).entity.s3_base_path
-    assert store.list_keys(f"{base}runs/{row.run_code}/") == []
-    assert deployments.read_active(engine, ENTITY) == live
-    states = {name: task.state for name, task in tasks_of(airflow, ENTITY, requested).items()}
-    assert {name for name, state in states.items() if state == "skipped"} == {
-        "upload",
-        "register",
-        "approve",
-        "promote",
-    }
-    assert "failed" not in states.values() and states["close_run"] == "success"
-
-
 def test_a_request_that_can_never_run_is_failed_with_the_reason_on_its_row(engine: Engine, requested: str):
     wait_until(lambda: runs.read_run(engine, WRONG).status != "pending", what="the request was not refused")
     row = runs.read_run(engine, WRONG)
     assert (row.status, row.dag_run_id) == ("failed", None)
     assert "target_margin=7.0 is above its maximum 0.95; set it between 0.0 and 0.95" in row.error_message
+
+
+def test_due_schedules_run_only_on_a_stack_that_is_started_with_schedules(
+    airflow: AirflowApi, due_before: list[str], requested: str
+):
+    assert due_before == []
+    wait_until(lambda: scheduled_runs(airflow) == ["scheduled"], what="the run that is due did not start")
 
 
 @pytest.fixture(scope="module")
@@ -155,16 +159,37 @@ def choices_of(form: TriggerForm, key: str) -> list[str]:
     return shown
 
 
-def test_a_value_out_of_bounds_is_shown_as_an_error_and_a_good_one_starts_a_run_that_can_be_cancelled(
-    airflow: AirflowApi, engine: Engine, form: TriggerForm
+def test_a_value_that_is_not_a_number_or_out_of_bounds_fails_its_run_with_key_value_bound_and_what_to_write(
+    airflow: AirflowApi, chromium: Browser, engine: Engine, form: TriggerForm, stack: LocalStack
 ):
+    with open_form(chromium, stack, dag_id=dag_of(FORM_ENTITY)) as wrong:
+        wrong.open_section("Business")
+        for key, text in (("target_win_rate", "0,4"), ("target_margin", "1.4")):
+            field = wrong.field(key)
+            assert field.evaluate("field => field.tagName") == "INPUT", "one line"
+            field.fill(text)
+        with wrong.page.expect_response(is_start) as answer:
+            wrong.trigger()
+        dag_run_id = answer.value.json()["dag_run_id"]
+    assert finish(airflow, FORM_ENTITY, dag_run_id) == "failed"
+    row = row_of(engine, FORM_ENTITY, dag_run_id)
+    assert row.status == "failed"
+    assert "target_win_rate='0,4' is not a number; write 0.4; set it between 0.01 and 0.99" in row.error_message
+    assert "target_margin=1.4 is above its maximum 0.95; set it between 0.0 and 0.95 (run value)" in row.error_message
+
+
+def test_the_form_cannot_be_sent_while_a_required_value_is_left_out(form: TriggerForm):
+    form.open_section("Business")
+    before = form.field("target_win_rate").input_value()
+    form.field("target_win_rate").fill("")
+    expect(form.trigger_button).to_be_disabled()
+    form.field("target_win_rate").fill(before)
+    expect(form.trigger_button).to_be_enabled()
+
+
+def test_a_good_value_starts_a_run_that_can_be_cancelled(airflow: AirflowApi, engine: Engine, form: TriggerForm):
     form.open_section("Business")
     win_rate = form.field("target_win_rate")
-    win_rate.fill("1.4")
-    form.trigger()
-    form.dialog.get_by_text("target_win_rate: 1.4 is greater than the maximum of 0.99").wait_for()
-    assert win_rate.input_value() == "1.4"
-
     win_rate.fill("0.2")
     form.turn("dry_run")
     with form.page.expect_response(is_start) as answer:
@@ -178,12 +203,36 @@ def test_a_value_out_of_bounds_is_shown_as_an_error_and_a_good_one_starts_a_run_
     own = {key for key, source in row.config_snapshot["sources"].items() if source == "run"}
     assert own == {"target_win_rate", "dry_run"} and row.config_snapshot["business"]["target_win_rate"] == 0.2
 
-    assert transitions.cancel_run(engine, row.run_id, now=datetime.now(UTC), message="cancelled by anna")
+    assert transitions.cancel_run(engine, row.run_id, author=Author("anna"), now=datetime.now(UTC))
     assert finish(airflow, FORM_ENTITY, dag_run_id) == "success"
     states = [task.state for task in tasks_of(airflow, FORM_ENTITY, dag_run_id).values()]
     assert "failed" not in states and "skipped" in states
     row = row_of(engine, FORM_ENTITY, dag_run_id)
     assert (row.status, row.error_message) == ("cancelled", "cancelled by anna")
+
+
+def test_a_request_of_the_ui_is_claimed_and_its_dry_run_goes_to_its_end_and_is_not_red(
+    airflow: AirflowApi, engine: Engine, stack: LocalStack, live_before: list[Deployment], requested: str
+):
+    wait_until(lambda: runs.read_run(engine, RUN_ID).status != "pending", what="the request was not started")
+    assert finish(airflow, ENTITY, requested) == "success"
+    row = runs.read_run(engine, RUN_ID)
+    assert (row.status, row.validation_status, row.triggered_by) == ("cancelled", "passed", "gaurav@company.com")
+    assert re.fullmatch(r"dry run: validation passed( with \d+ warnings?)?; it cannot be deployed", row.error_message)
+    assert row.config_snapshot["business"]["target_win_rate"] == 0.35
+    assert row.segments_in_memcache > 0 and row.bid_median > 0 and registry.read_features(engine, RUN_ID)
+    assert row.is_dry_run and "/dry_runs/" in row.s3_output_path and registry.read_outputs(engine, RUN_ID)
+    store, base = ObjectStore(stack.connect_objects()), read_definition(engine, ENTITY).entity.s3_base_path
+    assert store.list_keys(f"{base}runs/{row.run_code}/") == []
+    assert deployment_history.read_active(engine, ENTITY) == live_before
+    states = {name: task.state for name, task in tasks_of(airflow, ENTITY, requested).items()}
+    assert {name for name, state in states.items() if state == "skipped"} == {
+        "upload",
+        "register",
+        "approve",
+        "promote",
+    }
+    assert "failed" not in states.values() and states["close_run"] == "success"
 
 
 def is_start(response) -> bool:

@@ -6,12 +6,14 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pipeline.driver import BIDS, DAYS, ENTITY, FIRST_DAY, Pipeline
+from pipeline.trained import shared_folder, train_once
 from servers.embedded import connect_schema, load_events, systems
 
 from lab.market.data_quality import TYPICAL_DIRT
@@ -70,7 +72,10 @@ def new_pipeline(
         if copy_of is None:
             migrate(engine)
             load_catalogue(engine)
-        pipeline = Pipeline(Systems(engine, ObjectStore(client), connect))
+        pipeline = Pipeline(
+            Systems(engine, ObjectStore(client), connect),
+            run_training=partial(train_once, shared_folder(tmp_path_factory)),
+        )
         if copy_of is None and not has_control:
             pipeline.set_value("control_pct", "0")
         pipeline.move_outputs_to(f"s3://{BUCKET}/{next(_numbers)}/")

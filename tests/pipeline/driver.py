@@ -1,46 +1,36 @@
 """A run of the pipeline as Airflow's tasks make it, step by step, without Airflow."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from functools import partial
 from typing import Any
 
 from sqlalchemy import insert, select, update
 
+from lab.history.morning_runs import STEPS, run_step
 from optimizer.control_plane import runs, tables
 from optimizer.control_plane.audit import system
 from optimizer.control_plane.engine import transaction
 from optimizer.control_plane.records import Run
-from optimizer.lifecycle.guard import guarded
 from optimizer.runs.handle import RunHandle
 from optimizer.runs.systems import Systems
-from optimizer.steps import (
-    close_run,
-    compute_bids,
-    extract,
-    register,
-    select_features,
-    snapshot_config,
-    train_models,
-    upload,
-    validate,
-)
+from optimizer.steps import close_run, snapshot_config
 from optimizer.steps.promote import promote
+from optimizer.training.job import TrainingReport, run_training
 
 FIRST_DAY = date(2026, 1, 5)
 DAYS, BIDS = 30, 60_000
 NOW = datetime(2026, 2, 4, 6, tzinfo=UTC)
 ENTITY = "drugs_hcp"
 DAG_ID = f"optimize__{ENTITY}"
-STEPS = ("extract", "select_features", "train_models", "compute_bids", "validate", "upload", "register")
 
 
 @dataclass(frozen=True)
 class Pipeline:
-    """One control plane with its systems."""
+    """One control plane with its systems, and what trains: a process of its own, as Airflow's tasks need it."""
 
     systems: Systems
+    run_training: Callable[..., TrainingReport] = run_training
 
     def open(self, dag_run_id: str = "first", *, now: datetime = NOW, run_id: str | None = None, **values: Any):
         """Return the started run of the DAG run."""
@@ -58,17 +48,8 @@ class Pipeline:
 
     def step(self, run: RunHandle, name: str, *, now: datetime = NOW) -> dict[str, Any]:
         """Run one step behind its guard."""
-        steps = {
-            "extract": extract.extract,
-            "select_features": select_features.select_features,
-            "train_models": train_models.train_models,
-            "compute_bids": compute_bids.compute_bids,
-            "validate": validate.validate,
-            "upload": partial(upload.upload, now=now),
-            "register": partial(register.register, now=now),
-        }
-        step = partial(steps[name], run, systems=self.systems)
-        return guarded(run, step, name=name, systems=self.systems, now=now)
+        options = {"run_training": self.run_training} if name == "train_models" else {}
+        return run_step(run, name, systems=self.systems, now=now, **options)
 
     def promote(self, run: RunHandle, *, now: datetime = NOW, approved_by: str | None = None) -> dict[str, Any]:
         return promote(run, systems=self.systems, author=system("test"), now=now, approved_by=approved_by)

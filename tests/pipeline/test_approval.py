@@ -1,5 +1,6 @@
 """What a person is shown who is asked for a run's approval."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -7,23 +8,32 @@ from control_plane.catalog import sample_results
 from pipeline.conftest import FinishedRun
 from pipeline.driver import ENTITY, NOW, Pipeline
 
-from optimizer.control_plane import deployments
-from optimizer.control_plane.audit import Author
+from optimizer.cli.validation import validation_document
+from optimizer.control_plane import deployment_history, deployments, registry
+from optimizer.control_plane.audit import Author, read_audit
 from optimizer.control_plane.registry import register_results
 from optimizer.control_plane.splits import percents_of
 from optimizer.deployment.served_files import require_files
 from optimizer.errors import DeploymentError
+from optimizer.reporting.forecast import forecast_sentence
 from optimizer.runs.handle import RunHandle
-from optimizer.steps.approve import ApprovalRequest, request_of
+from optimizer.runs.published_run import read_published
+from optimizer.steps.approve import Answer, ApprovalRequest, record_answer, request_of
 
 LATER = NOW + timedelta(hours=1)
 
 
 def finish(
-    pipeline: Pipeline, first_run: FinishedRun, *, promotion: str, validation_status: str = "passed"
+    pipeline: Pipeline,
+    first_run: FinishedRun,
+    *,
+    promotion: str,
+    validation_status: str = "passed",
+    control_pct: int = 5,
 ) -> RunHandle:
     """Return a completed second run, whose published files are the first one's and whose row says other figures."""
-    run = pipeline.open("second", now=LATER, promotion=promotion, approval_timeout_hours=3, canary_traffic_pct=15)
+    own = {"approval_timeout_hours": 3, "canary_traffic_pct": 15, "control_pct": control_pct}
+    run = pipeline.open("second", now=LATER, promotion=promotion, **own)
     results = sample_results(
         features=({"feature_name": "os_code", "feature_order": 1},),
         s3_output_path=first_run.handle.output_uri,
@@ -41,16 +51,11 @@ def test_the_request_shows_the_runs_numbers_the_active_runs_and_the_change(
     request = request_of(run, systems=after_first_run.systems)
     assert isinstance(request, ApprovalRequest)
     assert (request.subject, request.timeout_hours) == (f"{ENTITY}: put run {run.run_id} live?", 3)
-    own, active = after_first_run.row(run), after_first_run.row(first_run.handle)
-    (head,) = (line for line in request.body.splitlines() if f"run {run.run_id} |" in line)
-    assert f"live: run {active.run_id}" in head
-    (line,) = (line for line in request.body.splitlines() if "requests in the window" in line)
-    assert [cell.strip() for cell in line.strip("|").split("|")][1:] == [
-        f"{own.total_bids:,}",
-        f"{active.total_bids:,}",
-        "+100.0\N{NO-BREAK SPACE}%",
-    ]
-    for figure in ("expected win rate", "expected CPM", "expected spend a day", "expected margin", "median bid"):
+    active = after_first_run.row(first_run.handle)
+    assert "| with 95 % intervals | this run | live | change |" in request.body
+    approved = f"Approved, run `{run.run_id}` gets all of the traffic. Live now: run `{active.run_id}` with 100 %."
+    assert approved in request.body
+    for figure in ("expected win rate", "expected CPM", "**money at stake:** spend a day", "expected margin"):
         assert figure in request.body
     assert "not answered within 3 hours, it does not go live, and what is live stays" in request.body
 
@@ -59,12 +64,72 @@ def test_the_first_run_of_an_entity_is_requested_without_a_comparison(
     after_first_run: Pipeline, first_run: FinishedRun
 ):
     run = finish(after_first_run, first_run, promotion="approval")
-    active = percents_of(deployments.read_active(after_first_run.systems.engine, ENTITY))
+    active = percents_of(deployment_history.read_active(after_first_run.systems.engine, ENTITY))
     assert active == {first_run.handle.run_id: 100}
     by = {"entity_code": ENTITY, "author": Author("anna"), "now": LATER}
     deployments.deploy(after_first_run.systems.engine, split={run.run_id: 100}, **by)
     request = request_of(run, systems=after_first_run.systems)
-    assert isinstance(request, ApprovalRequest) and "live: run" not in request.body
+    assert isinstance(request, ApprovalRequest)
+    assert "| with 95 % intervals | this run |\n" in request.body
+
+
+def test_the_request_begins_with_the_warnings_and_ends_with_the_money_at_stake(
+    after_first_run: Pipeline, first_run: FinishedRun
+):
+    run = finish(after_first_run, first_run, promotion="approval")
+    request = request_of(run, systems=after_first_run.systems)
+    assert isinstance(request, ApprovalRequest)
+    parts = ("**Validation:**", "arget", "Approved, run", "| this run |", "**money at stake:**", "**Backtest")
+    places = [request.body.index(part) for part in parts]
+    assert places == sorted(places) and places[0] == 0
+
+
+def test_the_request_and_show_write_the_same_forecast_with_the_same_intervals(
+    after_first_run: Pipeline, first_run: FinishedRun
+):
+    published = read_published(
+        first_run.handle.run_id, engine=after_first_run.systems.engine, store=after_first_run.systems.store
+    )
+    metrics = registry.read_metrics(after_first_run.systems.engine, first_run.handle.run_id)
+    shown = forecast_sentence(validation_document(published.row, metrics)["forecast"])
+    run = finish(after_first_run, first_run, promotion="approval")
+    request = request_of(run, systems=after_first_run.systems)
+    assert isinstance(request, ApprovalRequest) and shown is not None and "with 95 % intervals" in shown
+    figures = re.findall(r"[\d.,]+(?:\N{NO-BREAK SPACE}%)? \([^)]+ to [^)]+\)", shown)
+    assert len(figures) == 4
+    for figure in figures:
+        assert f"| {figure} |" in request.body
+
+
+def test_the_request_of_an_entity_with_a_control_says_that_the_control_keeps_its_share(
+    after_first_run: Pipeline, first_run: FinishedRun
+):
+    engine, by = after_first_run.systems.engine, Author("anna")
+    deployments.set_control(engine, entity_code=ENTITY, run_id=first_run.handle.run_id, author=by, now=NOW)
+    run = finish(after_first_run, first_run, promotion="approval", control_pct=10)
+    request = request_of(run, systems=after_first_run.systems)
+    assert isinstance(request, ApprovalRequest)
+    assert f"Approved, run `{run.run_id}` gets 90 % of the traffic, and the control keeps 10 %." in request.body
+
+
+@pytest.mark.parametrize(
+    ("answer", "row"),
+    [
+        (Answer(True, "anna", "as forecast"), ("approve", "anna", True, "as forecast")),
+        (Answer(True, "anna"), ("approve", "anna", True, "")),
+        (Answer(False, "ben", "too dear"), ("reject", "ben", True, "too dear")),
+        (Answer(False, "ben"), ("reject", "ben", True, "no reason given")),
+        (Answer(False, None), ("reject", "airflow:approve", False, "not answered in time")),
+    ],
+)
+def test_an_answer_leaves_an_audit_row_with_the_persons_name_and_reason(
+    after_first_run: Pipeline, first_run: FinishedRun, answer: Answer, row: tuple[str, str, bool, str]
+):
+    run, systems = finish(after_first_run, first_run, promotion="approval"), after_first_run.systems
+    record_answer(run, answer, systems=systems, now=LATER)
+    newest = read_audit(systems.engine, ENTITY, limit=1)[0]
+    assert (newest.action, newest.actor, newest.is_person, newest.comment) == row
+    assert newest.run_id == run.run_id
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from pipeline.conftest import FinishedRun
 from pipeline.driver import BIDS, DAYS, ENTITY, NOW, Pipeline
+from reporting.stories import Page
 from servers.embedded import connect_schema, load_events
 
 from lab.market.auctions import draw_requests
@@ -23,6 +24,7 @@ from lab.market.world import World
 from lab.stack import LocalStack
 from optimizer.control_plane import deployments
 from optimizer.control_plane.audit import Author
+from optimizer.presentation.formats import amount, percent
 from optimizer.runs.handle import RunHandle
 
 LIVE_DAYS = 3
@@ -138,4 +140,52 @@ def test_a_run_with_an_active_one_is_backtested_against_it_or_says_why_not(days)
         assert metrics["backtest"]["is_supported"] == checks["backtest_supported"]["figure"]
         assert metrics["backtest"]["replay_low"] <= metrics["backtest"]["replay_high"]
         assert {"spend_change", "bid_stability_index", "row_coverage_share_of_active"} <= set(checks)
-    assert "Backtest" in (days[-1].folder / "report.html").read_text()
+
+
+@pytest.fixture(scope="module")
+def report(days: list[LiveDay]) -> Page:
+    """Return the report of the last day, as it is read."""
+    return Page((days[-1].folder / "report.html").read_text())
+
+
+def test_the_report_has_the_bids_of_the_published_file_in_its_search(days, report: Page):
+    data, bids = json.loads(report.scripts[0]), days[-1].bids()
+    features = data["features"]
+    keys = ["|".join(f["parts"][f["codes"][place]] for f in features) for place in range(data["segments"])]
+    assert sorted(keys) == sorted(bids.index)
+    for name in ("wanted_bid_cpm", "planned_bid_cpm", "suggested_bid_cpm"):
+        assert data["columns"][name] == pytest.approx(bids.loc[keys, name].to_numpy(), abs=0.00501)
+    served = pd.read_csv(days[-2].folder / "memcache.csv", dtype={"segment_key": str}).set_index("segment_key")["bid"]
+    fallback = days[-2].json("manifest.json")["bidding"]["fallback_bid_cpm"]
+    assert data["live_bid_cpm"] == pytest.approx(served.reindex(keys).fillna(fallback).to_numpy())
+
+
+def test_the_spend_by_each_feature_of_the_key_is_the_forecast_of_the_run(days, report: Page):
+    bids, metrics = days[-1].bids(), days[-1].json("metrics.json")
+    spend = metrics["forecast"]["expected_spend_per_day"]
+    rows = [row for row in report.rows_of("spend") if len(row) == 6]
+    totals = [row[1] for row in rows if row[0] == "Total"]
+    features = days[-1].json("manifest.json")["bidding"]["features"]
+    assert totals[: len(features)] == [amount(spend)] * len(features)
+    expected = bids["requests"] * bids["expected_win_rate"] * bids["expected_cost_cpm"]
+    shares = expected.groupby(bids[features[0]].astype(str)).sum().sort_values(ascending=False) / expected.sum()
+    assert rows[1][:3] == [shares.index[0], amount(spend * shares.iloc[0]), percent(shares.iloc[0])]
+
+
+def test_the_changes_of_the_report_are_those_of_what_bidders_find(days, report: Page):
+    before, now = (pd.read_csv(day.folder / "memcache.csv", dtype={"segment_key": str}) for day in days[-2:])
+    served = before.merge(now, on="segment_key", suffixes=("_before", "_now")).set_index("segment_key")
+    rows = [row for row in report.rows_of("changes") if len(row) == 6][1:]
+    shown = [row for row in rows if row[0].split()[0] in served.index]
+    assert len(rows) == 15 and len(shown) >= 10
+    for row in shown:
+        both = served.loc[row[0].split()[0]]
+        assert both["bid_before"] != both["bid_now"]
+        assert row[1:3] == [amount(both["bid_before"]), amount(both["bid_now"])]
+
+
+def test_no_professional_of_the_run_is_in_its_report(days, report: Page):
+    npis = pd.read_csv(days[-1].folder / "npi_multipliers.csv", dtype={"npi": str})["npi"]
+    assert len(npis) > 100
+    assert [npi for npi in npis if npi in report.source] == []
+    assert "Backtest" in report.text

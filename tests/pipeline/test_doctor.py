@@ -18,7 +18,7 @@ from optimizer.control_plane import deployments
 from optimizer.control_plane.audit import Author
 from optimizer.control_plane.engine import open_engine, transaction
 from optimizer.errors import AccessDenied, ConfigError, UnavailableError
-from optimizer.lifecycle.doctor import Finding, examine
+from optimizer.lifecycle.doctor import DoctorFinding, examine
 from optimizer.lifecycle.zombie_runs import GRACE
 
 BUCKET = "doctor"
@@ -63,11 +63,11 @@ def change(engine: Engine, *statements: str) -> None:
             connection.execute(text(statement))
 
 
-def look(engine: Engine, store: ObjectStore, *, state: str | None = "running", now=LATER) -> list[Finding]:
+def look(engine: Engine, store: ObjectStore, *, state: str | None = "running", now=LATER) -> list[DoctorFinding]:
     return examine(engine, store=store, dag_run_state=lambda dag_id, dag_run_id: state, now=now)
 
 
-def only(found: list[Finding]) -> tuple[str, str, str]:
+def only(found: list[DoctorFinding]) -> tuple[str, str, str]:
     (finding,) = found
     return finding.subject, finding.problem, finding.todo
 
@@ -206,6 +206,6 @@ def test_runs_whose_objects_may_be_read_are_still_looked_up(engine: Engine, stor
         f"run {run_id}",
         f"completed, but there is no manifest.json below s3://{BUCKET}/gone/",
     )
-    assert denied == Finding(
+    assert denied == DoctorFinding(
         "object store", f"access was denied for 1 completed run, first: listing {PREFIX}manifest.json: denied", LET_READ
     )

@@ -14,7 +14,8 @@ from sqlalchemy import insert
 from lab.stack import LocalStack
 from lab.stack.clients import connect_objects
 from optimizer.artifacts.store import ObjectStore
-from optimizer.control_plane import deployments, tables, transitions
+from optimizer.control_plane import alerts, deployment_history, tables, transitions
+from optimizer.control_plane.audit import Author
 from optimizer.control_plane.engine import transaction
 from optimizer.control_plane.registry import RunFigures, register_dry_run, register_results
 from optimizer.errors import (
@@ -54,10 +55,22 @@ def test_a_run_whose_validation_failed_is_not_promoted_and_the_earlier_run_stays
     result = pipeline.promote(run)
     assert not result["is_promoted"]
     assert "calibration_error" in result["reason"]
-    active = deployments.read_active(pipeline.systems.engine, "drugs_hcp")
+    active = deployment_history.read_active(pipeline.systems.engine, "drugs_hcp")
     assert [item.run_id for item in active] == [pipeline.row_of("first").run_id] != [run.run_id]
     with pytest.raises(RunStateError, match=r"is completed but its validation failed, it was not promoted: calibr"):
         pipeline.close("strict")
+
+
+def test_a_failed_run_is_an_incident_until_the_next_completed_run(unvalidated: tuple[Pipeline, Any]):
+    pipeline, run = unvalidated
+    for _ in range(2):
+        with pytest.raises(RunStateError):
+            pipeline.close("strict")
+        (incident,) = alerts.read_open(pipeline.systems.engine, "drugs_hcp")
+        assert incident.kind == "run_failed"
+        assert incident.message.startswith(f"entity drugs_hcp: run {run.run_id} is completed but its validation failed")
+    pipeline.close("first")
+    assert alerts.read_open(pipeline.systems.engine, "drugs_hcp") == []
 
 
 @pytest.mark.parametrize("promotion", ["none", "approval"])
@@ -71,7 +84,7 @@ def test_without_automatic_promotion_a_user_deploys(
         "is_promoted": False,
         "reason": f"promotion={promotion}: `optimizer deploy drugs_hcp {run.run_id}=100` gives it the traffic by hand",
     }
-    active = deployments.read_active(pipeline.systems.engine, "drugs_hcp")
+    active = deployment_history.read_active(pipeline.systems.engine, "drugs_hcp")
     assert [item.run_id for item in active] == [first_run.handle.run_id]
     assert pipeline.close("manual")["validation_status"] == "passed"
 
@@ -122,7 +135,7 @@ def test_a_window_without_bids_fails_the_run_with_client_window_and_next_step(pi
 def test_a_cancelled_run_stops_at_its_next_step_and_is_not_revived(pipeline: Pipeline):
     run = pipeline.open()
     pipeline.step(run, "extract")
-    transitions.cancel_run(pipeline.systems.engine, run.run_id, now=NOW, message="cancelled by anna")
+    transitions.cancel_run(pipeline.systems.engine, run.run_id, author=Author("anna"), now=NOW)
     objects = pipeline.checksums(run.staging_uri)
     for name in STEPS:
         with pytest.raises((RunStateError, ArtifactError)):
@@ -175,11 +188,11 @@ def test_a_silent_object_store_leaves_the_run_running_for_the_retry(pipeline: Pi
 def test_a_dry_run_is_a_success_where_its_validation_passed(pipeline: Pipeline, validation_status: str):
     run = pipeline.open(dry_run=True)
     features = ({"feature_name": "os_code", "feature_order": 1},)
-    message = f"dry run: validation {validation_status}; nothing was uploaded or deployed"
+    message = f"dry run: validation {validation_status}; it cannot be deployed"
     results = sample_results(features=features, validation_status=validation_status, error_message=message)
     figures = RunFigures.model_validate(results.model_dump(include=set(RunFigures.model_fields)))
     register_dry_run(pipeline.systems.engine, run.run_id, figures=figures, now=NOW)
-    with pytest.raises(RunCancelled, match="nothing was uploaded or deployed"):
+    with pytest.raises(RunCancelled, match="it cannot be deployed"):
         pipeline.step(run, "register")
     if validation_status == "passed":
         assert pipeline.close() == {

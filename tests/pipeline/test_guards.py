@@ -9,7 +9,7 @@ from pipeline.driver import DAG_ID, NOW, STEPS, Pipeline
 from pipeline.test_endings import register_sample
 from sqlalchemy import delete, update
 
-from optimizer.control_plane import deployments, tables, transitions
+from optimizer.control_plane import deployment_history, tables, transitions
 from optimizer.control_plane.engine import transaction
 from optimizer.core.records import run_files
 from optimizer.errors import ConfigError, RunStateError, UnavailableError
@@ -24,7 +24,7 @@ def test_a_run_on_an_old_window_does_not_go_live_by_itself(after_first_run: Pipe
     result = after_first_run.promote(run)
     assert not result["is_promoted"]
     assert "ended 2026-01-20, 15 days before it started, more than max_data_age_days=2" in result["reason"]
-    active = deployments.read_active(after_first_run.systems.engine, "drugs_hcp")
+    active = deployment_history.read_active(after_first_run.systems.engine, "drugs_hcp")
     assert run.run_id not in [deployment.run_id for deployment in active]
 
 
@@ -40,7 +40,7 @@ def test_promoting_an_earlier_run_again_does_not_bring_it_back(after_first_run: 
     assert after_first_run.promote(second)["is_promoted"]
     again = after_first_run.promote(second.model_copy(update={"run_id": first.run_id, "run_code": first.run_code}))
     assert not again["is_promoted"] and first.run_id in again["reason"]
-    active = deployments.read_active(after_first_run.systems.engine, "drugs_hcp")
+    active = deployment_history.read_active(after_first_run.systems.engine, "drugs_hcp")
     assert [deployment.run_id for deployment in active] == [second.run_id]
 
 

@@ -15,6 +15,7 @@ from pipeline.requests import copy_control_plane
 from sqlalchemy import Engine, insert, update
 
 from optimizer.control_plane import claims, runs, tables, transitions
+from optimizer.control_plane.audit import Author
 from optimizer.control_plane.engine import open_engine, transaction
 from optimizer.control_plane.records import Run
 from optimizer.control_plane.schema import migrate
@@ -119,7 +120,7 @@ def test_where_no_signal_reaches_a_step_it_goes_on_to_its_end_and_counts_for_not
 
 
 def test_the_next_step_of_a_cancelled_run_does_not_begin(engine: Engine, run: Run):
-    transitions.cancel_run(engine, run.run_id, now=NOW, message="cancelled by anna")
+    transitions.cancel_run(engine, run.run_id, author=Author("anna"), now=NOW)
     with pytest.raises(RunCancelled, match=r"is cancelled, not running \(cancelled by anna\)"):
         work(engine, run, lambda: pytest.fail("it began"))
 

@@ -1,12 +1,15 @@
 """The monitor on a real warehouse, with a real run's published bids in a simulated market whose truth is known."""
 
+import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from control_plane.catalog import sample_results
 from pipeline.conftest import FinishedRun
@@ -16,28 +19,44 @@ from sqlalchemy import select, update
 
 from lab.market.auctions import Requests, draw_requests
 from lab.market.events import serve
-from lab.market.policies import BidTablePolicy
+from lab.market.policies import BidTablePolicy, FlatPolicy
 from lab.market.presets import PRESETS
 from lab.market.published import read_bid_table
-from lab.market.tables import concat_events
+from lab.market.tables import Events, concat_events
 from lab.market.world import World
 from lab.stack import LocalStack
-from optimizer.control_plane import canaries, deployments, live_records, registry, tables
+from optimizer.artifacts.serving_snapshot import read_snapshot, snapshot_uri
+from optimizer.control_plane import (
+    canaries,
+    canary_splits,
+    deployment_history,
+    deployments,
+    live_records,
+    registry,
+    tables,
+)
+from optimizer.control_plane.alerts import read_open
 from optimizer.control_plane.audit import Author
-from optimizer.control_plane.deployments import Promotion
 from optimizer.control_plane.engine import transaction
+from optimizer.control_plane.entities import read_definition
+from optimizer.control_plane.promotions import Promotion
 from optimizer.control_plane.records import LiveDay, LiveVerdict
 from optimizer.control_plane.registry import register_results
 from optimizer.control_plane.splits import percents_of
 from optimizer.core.live.canary_plan import read_plan
-from optimizer.deployment.monitor import monitor_entity, without_unloaded_day
+from optimizer.deployment.measurement import without_unloaded_day
+from optimizer.deployment.monitor import list_watched, monitor_entity
+from optimizer.errors import DeploymentError
 
 LIVE_DAYS, BIDS_A_DAY = 6, 5_000
 DEPLOYED = NOW + timedelta(hours=1)
 MORNING = datetime(2026, 2, 4 + LIVE_DAYS, 2, 30, tzinfo=UTC)
 """The monitor's last morning: the run was live for most of the first day and for all of the others."""
 
+LATE_HOURS = 20.0
+
 SECOND = "20260204_070000"
+SECOND_STEP = datetime(2026, 2, 6, 2, 30, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
@@ -55,31 +74,73 @@ def table(first_run: FinishedRun, tmp_path_factory: pytest.TempPathFactory) -> B
 def market(
     systems: LocalStack, table: BidTablePolicy, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[str], Callable[[], Any]]]:
-    """Return what opens the warehouse of a world: the run alone, halved, or beside a second run on a tenth."""
+    """Return what opens the warehouse of a world: the run alone, halved, or beside a second run on a fifth.
+
+    In the world `stepped` the second run gets half from SECOND_STEP on, in `too_often` it gets 30 %. In `late_clicks`
+    clicks come LATE_HOURS after their views in the mean, and the log holds what had come by the day before MORNING; in
+    `later_clicks`, by MORNING. Both have the log of the two weeks before.
+    """
     world = World.create(7, settings=replace(PRESETS[ENTITY], first_day=FIRST_DAY, click_rate=0.002))
     requests = draw_requests(world, start_day=NOW.date(), days=LIVE_DAYS, count=LIVE_DAYS * BIDS_A_DAY * 2, seed=3)
-    is_tried = np.random.default_rng(3).random(len(requests)) < 0.2
+    draw = np.random.default_rng(3).random(len(requests))
+    is_tried, is_often = draw < 0.2, draw < 0.3
+    is_stepped = draw < np.where(requests.bid_ts < SECOND_STEP.timestamp() * 1e6, 0.2, 0.5)
     second = replace(table, run_id=SECOND)
     worlds = {
         "kept": [(~is_tried, table)],
         "halved": [(~is_tried, halve(table))],
         "beside": [(~is_tried, table), (is_tried, second)],
+        "stepped": [(~is_stepped, table), (is_stepped, second)],
+        "too_often": [(~is_often, table), (is_often, second)],
+        "too_often_halved": [(~is_often, table), (is_often, halve(second))],
+        "tripled": [(draw < 1, scale(table, 3))],
+        "beside_tripled": [(~is_tried, table), (is_tried, scale(second, 3))],
+        "not_refreshed": [(draw < 1, table)],
         "beside_halved": [(~is_tried, table), (is_tried, halve(second))],
     }
-    for name, served in worlds.items():
-        events = concat_events(serve(world, pick(requests, chosen), policy=policy) for chosen, policy in served)
+    loaded = {
+        name: [serve(world, pick(requests, chosen), policy=policy) for chosen, policy in served]
+        for name, served in worlds.items()
+    }
+    own, tried = loaded["beside"]
+    loaded["clicks_lost"] = [clicked(own, every=50), replace(tried, clicks=tried.clicks.slice(0, 0))]
+    logs = {name: concat_events(parts) for name, parts in loaded.items()}
+    late = late_log(requests, table)
+    logs |= {"late_clicks": late.until(MORNING - timedelta(days=1)), "later_clicks": late.until(MORNING)}
+    for name, events in logs.items():
         with connect_schema(systems, f"live_{name}") as connection:
             load_events(connection, events, folder=tmp_path_factory.mktemp(name))
     yield lambda name: lambda: connect_schema(systems, f"live_{name}")
+
+
+def late_log(requests: Requests, table: BidTablePolicy) -> Events:
+    """Return the events of the run alone, and of flat bids before it, in a market whose clicks come late."""
+    settings = replace(PRESETS[ENTITY], first_day=FIRST_DAY, click_rate=0.02, click_delay_hours=LATE_HOURS)
+    world = World.create(7, settings=settings)
+    before = draw_requests(world, start_day=NOW.date() - timedelta(days=14), days=14, count=14 * BIDS_A_DAY, seed=4)
+    return concat_events(
+        [serve(world, before, policy=FlatPolicy(world.flat_bid_cpm)), serve(world, requests, policy=table)]
+    )
 
 
 def pick(requests: Requests, chosen: np.ndarray) -> Requests:
     return Requests(*(getattr(requests, name)[chosen] for name in Requests.__dataclass_fields__))
 
 
+def clicked(events: Events, *, every: int) -> Events:
+    """Return the events with a click on one view of `every`, in place of their own."""
+    views = events.views.take(list(range(0, len(events.views), every)))
+    clicks = [views["bid_id"], views["view_ts"], pa.array([4.0] * len(views))]
+    return replace(events, clicks=pa.Table.from_arrays(clicks, schema=events.clicks.schema))
+
+
 def halve(table: BidTablePolicy) -> BidTablePolicy:
-    bids = {key: bid / 2 for key, bid in table.bids.items()}
-    return replace(table, bids=bids, fallback_bid_cpm=table.fallback_bid_cpm / 2)
+    return scale(table, 0.5)
+
+
+def scale(table: BidTablePolicy, factor: float) -> BidTablePolicy:
+    bids = {key: bid * factor for key, bid in table.bids.items()}
+    return replace(table, bids=bids, fallback_bid_cpm=table.fallback_bid_cpm * factor)
 
 
 @pytest.fixture
@@ -104,7 +165,7 @@ def live(after_first_run: Pipeline, market: Callable[[str], Callable[[], Any]], 
             by = {"entity_code": ENTITY, "author": Author("anna"), "now": DEPLOYED}
             deployments.deploy(engine, split=split, **by)
         if canary:
-            deployments.start_canary(
+            canary_splits.start_canary(
                 engine, Promotion(SECOND), entity_code=ENTITY, canary_plan=read_plan(plan), now=DEPLOYED
             )
         return Pipeline(replace(after_first_run.systems, connect_warehouse=market(world)))
@@ -141,7 +202,13 @@ def daily(pipeline: Pipeline, run_id: str) -> list[LiveDay]:
 
 
 def active(pipeline: Pipeline) -> dict[str, int]:
-    return percents_of(deployments.read_active(pipeline.systems.engine, ENTITY))
+    return percents_of(deployment_history.read_active(pipeline.systems.engine, ENTITY))
+
+
+def in_snapshot(pipeline: Pipeline) -> dict[str, int]:
+    """Return the split that the entity's snapshot has."""
+    prefix = read_definition(pipeline.systems.engine, ENTITY).entity.s3_base_path
+    return {run.run_id: run.traffic_pct for run in read_snapshot(pipeline.systems.store, snapshot_uri(prefix)).runs}
 
 
 def test_a_run_that_meets_its_forecast_is_on_target_and_its_figures_are_written(live, first_run: FinishedRun):
@@ -212,9 +279,10 @@ def test_auto_rollback_goes_back_to_the_split_before_where_a_run_is_below_its_co
         for text in found["alerts"]
     )
     assert active(pipeline) == {first_run.handle.run_id: 100}
-    (row,) = deployments.read_active(pipeline.systems.engine, ENTITY)
+    (row,) = deployment_history.read_active(pipeline.systems.engine, ENTITY)
     assert (row.deployed_by, row.source) == ("airflow:monitor", "rollback")
     assert "auto_rollback" in found["actions"][0]
+    assert in_snapshot(pipeline) == {first_run.handle.run_id: 100}
     assert verdicts(pipeline, SECOND, "split")["win_rate"].verdict == "below target"
 
 
@@ -250,7 +318,7 @@ def test_the_policy_is_judged_and_its_savings_are_measured_against_the_control(l
 
 
 def test_a_canary_gets_more_traffic_step_by_step_and_the_whole_once_it_is_on_target(live, first_run: FinishedRun):
-    pipeline, run_id = live("beside", canary=True, plan="20@1d, 50@4d, 100"), first_run.handle.run_id
+    pipeline, run_id = live("stepped", canary=True, plan="20@1d, 50@4d, 100"), first_run.handle.run_id
     early = watch(pipeline, now=datetime(2026, 2, 5, 2, 30, tzinfo=UTC))
     assert early["actions"] == [] and active(pipeline) == {run_id: 80, SECOND: 20}
     second_day = watch(pipeline, now=datetime(2026, 2, 6, 2, 30, tzinfo=UTC))
@@ -271,10 +339,27 @@ def test_a_canary_whose_files_are_gone_gets_no_further_step(live, first_run: Fin
 def test_a_canary_that_a_person_paused_stays_at_its_step(live, first_run: FinishedRun):
     pipeline = live("beside", canary=True, plan="20@1d, 100")
     engine = pipeline.systems.engine
-    deployments.pause_canary(engine, entity_code=ENTITY, author=Author("anna"), now=DEPLOYED)
+    canary_splits.pause_canary(engine, entity_code=ENTITY, author=Author("anna"), now=DEPLOYED)
     found = watch(pipeline)
     assert "is paused by anna" in found["actions"][0]
     assert active(pipeline) == {first_run.handle.run_id: 80, SECOND: 20}
+
+
+def test_a_canary_that_is_below_target_in_clicks_alone_is_paused_and_asks(live, first_run: FinishedRun):
+    pipeline = live("clicks_lost", canary=True, plan="20@1d, 50@1d, 100")
+    (alert,) = (text for text in watch(pipeline)["alerts"] if "is paused" in text)
+    assert alert == (
+        f"entity {ENTITY}: run {SECOND}, tried on 20 % of the traffic, is below target in ctr; run {SECOND} is paused "
+        f"at step 1: `optimizer canary {ENTITY} resume` lets it go on, `optimizer canary {ENTITY} abort` takes it off"
+    )
+    assert active(pipeline) == {first_run.handle.run_id: 80, SECOND: 20}
+    tried = canaries.read_open(pipeline.systems.engine, ENTITY)
+    assert (tried.status, tried.step, tried.changed_by) == ("paused", 1, "airflow:monitor")
+    again = watch(pipeline, now=MORNING + timedelta(days=1))
+    assert alert in again["alerts"] and alert not in again["opened"], "it stays open until a person decides"
+    by_hand = {"entity_code": ENTITY, "author": Author("anna"), "now": MORNING + timedelta(days=1)}
+    canary_splits.abort_canary(pipeline.systems.engine, run_id=SECOND, **by_hand)
+    assert alert in watch(pipeline, now=MORNING + timedelta(days=2))["closed"]
 
 
 def test_an_alert_is_new_once_and_over_once(live, first_run: FinishedRun):
@@ -294,6 +379,24 @@ def test_a_canary_below_target_is_rolled_back_and_alerts(live, first_run: Finish
         for text in found["alerts"]
     )
     assert not any(f"run {first_run.handle.run_id}" in text.split("is below")[0] for text in found["alerts"])
+
+
+def test_a_first_run_below_target_leaves_all_traffic_to_the_control(live, first_run: FinishedRun):
+    pipeline = live("beside_halved")
+    engine = pipeline.systems.engine
+    open_second(pipeline, first_run)
+    with transaction(engine) as connection:
+        connection.execute(tables.deployments.delete())
+    control = {"entity_code": ENTITY, "run_id": first_run.handle.run_id, "author": Author("anna"), "now": DEPLOYED}
+    deployments.set_control(engine, **control)
+    plan = read_plan("20")
+    canary_splits.start_canary(engine, Promotion(SECOND), entity_code=ENTITY, canary_plan=plan, now=DEPLOYED)
+    assert active(pipeline) == {first_run.handle.run_id: 80, SECOND: 20}
+    (action,) = watch(pipeline)["actions"]
+    assert f"run {SECOND}, tried on 20 % of the traffic, is below target: now live run" in action
+    assert active(pipeline) == {first_run.handle.run_id: 100}
+    (row,) = deployment_history.read_active(engine, ENTITY)
+    assert row.source == "control"
 
 
 def test_a_canary_that_stays_undecided_is_reported_since_it_keeps_others_from_being_tried(live):
@@ -328,7 +431,7 @@ def test_auto_rollback_goes_back_once_and_then_needs_a_user(live, first_run: Fin
         connection.execute(tables.deployments.insert().values(deployment_id=0, **earlier, **moments))
     found = watch(pipeline)
     assert found["actions"] == [] and active(pipeline) == {run_id: 100}
-    assert any(f"auto_rollback has gone back to run {run_id} and goes no further" in text for text in found["alerts"])
+    assert any(f"auto_rollback went back to run {run_id}, which is below" in text for text in found["alerts"])
 
 
 def test_a_run_that_was_taken_off_and_brought_back_is_judged_again(live, first_run: FinishedRun):
@@ -345,8 +448,9 @@ def test_a_run_that_was_taken_off_and_brought_back_is_judged_again(live, first_r
 
 def test_a_live_run_of_which_the_warehouse_has_no_bids_is_an_alert(live, first_run: FinishedRun):
     pipeline = live("kept", split={first_run.handle.run_id: 80, SECOND: 20})
-    (alert,) = watch(pipeline)["alerts"]
-    assert f"run {SECOND} (20 % of the traffic) was live on {LIVE_DAYS} days of which the warehouse has none" in alert
+    split, alert = watch(pipeline)["alerts"]
+    assert f"run {SECOND} (20 % of the traffic) was live on {LIVE_DAYS} days, but the warehouse has none" in alert
+    assert "the traffic is not split as deployed" in split
     assert verdicts(pipeline, SECOND, "split")["win_rate"].verdict == "inconclusive"
 
 
@@ -378,3 +482,242 @@ def test_a_run_whose_forecast_cannot_be_read_is_an_alert_and_is_measured_all_the
     (alert,) = watch(pipeline)["alerts"]
     assert f"the forecast of run {first_run.handle.run_id} cannot be read" in alert
     assert verdicts(pipeline, first_run.handle.run_id)["win_rate"].live > 0
+
+
+def test_a_split_that_is_not_as_deployed_is_an_alert_and_runs_are_not_compared(live, first_run: FinishedRun):
+    run_id = first_run.handle.run_id
+    pipeline = live("too_often_halved", split={run_id: 80, SECOND: 20}, auto_rollback="true")
+    found = watch(pipeline)
+    (alert,) = (text for text in found["alerts"] if "not split as deployed" in text)
+    shares = re.search(rf"run {SECOND} was deployed with (\S+) % and has (\S+) % of the bids", alert)
+    assert shares is not None and [float(share) for share in shares.groups()] == [20, pytest.approx(30, abs=0.6)]
+    assert "The cause is not known; compare the version and `/health` of every bidder" in alert
+    beside = verdicts(pipeline, SECOND, "split")
+    assert {row.verdict for row in beside.values()} == {"inconclusive"}
+    assert beside["win_rate"].reason.endswith(": the traffic is not split as deployed")
+    assert verdicts(pipeline, SECOND)["win_rate"].verdict == "below target"
+    assert active(pipeline) == {run_id: 80, SECOND: 20} and found["actions"] == []
+
+
+def test_a_canary_gets_no_more_traffic_while_the_split_is_not_as_deployed(live, first_run: FinishedRun):
+    run_id = first_run.handle.run_id
+    pipeline = live("too_often", canary=True, plan="20@1d, 50@1d, 100")
+    found = watch(pipeline)
+    assert found["actions"] == [] and active(pipeline) == {run_id: 80, SECOND: 20}
+    assert found["opened"] == found["alerts"] and "not split as deployed" in found["alerts"][0]
+    assert [row.kind for row in read_open(pipeline.systems.engine, ENTITY)] == ["split_mismatch"]
+
+
+def test_a_bidder_that_did_not_refresh_is_named(live, first_run: FinishedRun):
+    found = watch(live("not_refreshed", canary=True))
+    (alert,) = (text for text in found["alerts"] if "not split as deployed" in text)
+    assert "Likely: the bidder has not loaded the split; check `/health` of every bidder" in alert
+    assert f"run {SECOND} was deployed with 20 % and has 0 % of the bids" in alert
+
+
+def test_a_split_is_judged_from_its_first_evening_on(live):
+    pipeline = live("too_often", canary=True)
+    assert watch(pipeline, now=NOW + timedelta(hours=12))["alerts"] == []
+    assert "not split as deployed" in watch(pipeline, now=datetime(2026, 2, 5, 2, 30, tzinfo=UTC))["alerts"][0]
+
+
+FIRST_MORNING = datetime(2026, 2, 5, 2, 30, tzinfo=UTC)
+
+
+def test_a_run_at_three_times_its_cpm_is_taken_off_on_the_first_morning(live, first_run: FinishedRun):
+    run_id = first_run.handle.run_id
+    pipeline = live("beside_tripled", split={run_id: 80, SECOND: 20})
+    found = watch(pipeline, now=FIRST_MORNING)
+    assert active(pipeline) == {run_id: 100}
+    (row,) = deployment_history.read_active(pipeline.systems.engine, ENTITY)
+    assert (row.deployed_by, row.source) == ("airflow:monitor", "rollback")
+    assert row.comment.startswith(f"spend guard: run {SECOND} (20 % of the traffic) had a")
+    (alert,) = found["alerts"]
+    assert f"run {SECOND} (20 % of the traffic) had a" in alert and "The last good split is live again" in alert
+    assert [row.kind for row in read_open(pipeline.systems.engine, ENTITY)] == ["spend_guard"]
+
+
+def test_the_spend_guard_wins_over_a_canary(live, first_run: FinishedRun):
+    pipeline = live("beside_tripled", canary=True, plan="20@1d, 50@1d, 100")
+    watch(pipeline, now=datetime(2026, 2, 6, 2, 30, tzinfo=UTC))
+    assert active(pipeline) == {first_run.handle.run_id: 100}
+    assert canaries.read_open(pipeline.systems.engine, ENTITY) is None
+
+
+def test_a_pinned_split_is_not_exempt_and_the_alert_says_so(live, first_run: FinishedRun):
+    run_id = first_run.handle.run_id
+    pipeline = live("beside_tripled", split={run_id: 80, SECOND: 20})
+    deployments.set_pinned(
+        pipeline.systems.engine, entity_code=ENTITY, is_pinned=True, author=Author("anna"), now=DEPLOYED
+    )
+    (alert,) = watch(pipeline, now=FIRST_MORNING)["alerts"]
+    assert active(pipeline) == {run_id: 100} and "though the other one was pinned" in alert
+
+
+def test_without_an_earlier_split_the_control_bids_for_all_traffic(live, first_run: FinishedRun):
+    pipeline = live("tripled")
+    open_second(pipeline, first_run)
+    deployments.set_control(
+        pipeline.systems.engine, entity_code=ENTITY, run_id=SECOND, author=Author("anna"), now=DEPLOYED
+    )
+    (alert,) = watch(pipeline, now=FIRST_MORNING)["alerts"]
+    assert active(pipeline) == {SECOND: 100} and "The control has all the traffic now" in alert
+    (row,) = deployment_history.read_active(pipeline.systems.engine, ENTITY)
+    assert row.source == "control" and row.comment.startswith("spend guard: ")
+
+
+def test_without_an_earlier_split_and_a_control_the_alert_says_what_to_do(live, first_run: FinishedRun):
+    pipeline, run_id = live("tripled"), first_run.handle.run_id
+    (alert,) = watch(pipeline, now=FIRST_MORNING)["alerts"]
+    assert active(pipeline) == {run_id: 100}
+    assert "there is no earlier split to go back to" in alert and "the entity has no control" in alert
+    assert f"deploy one with `optimizer deploy {ENTITY} RUN=100`" in alert
+    assert alert.endswith("Deploy a run that bids less, or stop the bidder for this client")
+
+
+def test_a_control_that_cannot_be_served_is_not_deployed(live, first_run: FinishedRun):
+    pipeline = live("tripled")
+    open_second(pipeline, first_run)
+    deployments.set_control(
+        pipeline.systems.engine, entity_code=ENTITY, run_id=SECOND, author=Author("anna"), now=DEPLOYED
+    )
+    lose_files(pipeline, SECOND)
+    (alert,) = watch(pipeline, now=FIRST_MORNING)["alerts"]
+    assert active(pipeline) == {first_run.handle.run_id: 100}
+    assert f"the files of run {SECOND} cannot be served" in alert
+
+
+def test_max_overspend_is_the_bound_of_the_guard(live, first_run: FinishedRun):
+    run_id = first_run.handle.run_id
+    pipeline = live("beside_tripled", split={run_id: 80, SECOND: 20}, max_overspend="10")
+    assert watch(pipeline, now=FIRST_MORNING)["alerts"] == []
+    assert active(pipeline) == {run_id: 80, SECOND: 20}
+
+
+def test_a_replaced_run_keeps_its_forecast_in_the_daily_figures(live, first_run: FinishedRun):
+    run_id = first_run.handle.run_id
+    pipeline = live("beside", split={run_id: 80, SECOND: 20})
+    watch(pipeline)
+    (forecast,) = {day.forecast_win_rate for day in daily(pipeline, run_id)}
+    by = {"entity_code": ENTITY, "author": Author("anna"), "now": MORNING - timedelta(hours=3)}
+    deployments.deploy(pipeline.systems.engine, split={SECOND: 100}, **by)
+    lose_files(pipeline, run_id)
+    watch(pipeline)
+    assert forecast is not None and {day.forecast_win_rate for day in daily(pipeline, run_id)} == {forecast}
+
+
+def test_a_run_that_was_replaced_before_a_first_look_has_its_forecast_too(live, first_run: FinishedRun):
+    run_id = first_run.handle.run_id
+    pipeline = live("beside", split={run_id: 80, SECOND: 20})
+    by = {"entity_code": ENTITY, "author": Author("anna"), "now": MORNING - timedelta(hours=3)}
+    deployments.deploy(pipeline.systems.engine, split={SECOND: 100}, **by)
+    watch(pipeline)
+    assert all(day.forecast_win_rate is not None for day in daily(pipeline, run_id))
+    assert len(daily(pipeline, run_id)) == LIVE_DAYS
+
+
+def test_the_spend_guard_acts_on_a_known_forecast_where_the_files_are_gone(live, first_run: FinishedRun):
+    run_id = first_run.handle.run_id
+    pipeline = live("beside_tripled", split={run_id: 80, SECOND: 20}, max_overspend="10")
+    watch(pipeline, now=FIRST_MORNING)
+    with transaction(pipeline.systems.engine) as connection:
+        bound = tables.entity_configs.c.config_key == "max_overspend"
+        connection.execute(update(tables.entity_configs).where(bound).values(config_value="0.5"))
+    lose_files(pipeline, SECOND)
+    found = watch(pipeline, now=FIRST_MORNING)
+    assert active(pipeline) == {run_id: 100}
+    assert [row.kind for row in read_open(pipeline.systems.engine, ENTITY)] == ["forecast_unreadable", "spend_guard"]
+    assert f"the forecast of run {SECOND} cannot be read" in found["alerts"][0]
+
+
+def test_the_alerts_of_an_entity_that_is_live_no_more_are_closed(live, first_run: FinishedRun):
+    pipeline = live("halved")
+    engine, opened = pipeline.systems.engine, watch(pipeline)["opened"]
+    with transaction(engine) as connection:
+        connection.execute(update(tables.deployments).values(is_active=False, deactivated_at=MORNING))
+    assert active(pipeline) == {} and list_watched(engine) == [ENTITY]
+    assert watch(pipeline)["closed"] == opened
+    assert list_watched(engine) == []
+
+
+def test_two_monitors_at_once_write_each_figure_once_and_act_once(live, first_run: FinishedRun):
+    pipeline = live("beside_halved", canary=True)
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda _: watch(pipeline), range(2)))
+    assert active(pipeline) == {first_run.handle.run_id: 100}
+    assert sum("is below target: now live" in action for report in found for action in report["actions"]) == 1
+    assert len(daily(pipeline, SECOND)) == LIVE_DAYS
+    opened = [message for report in found for message in report["opened"]]
+    assert len(opened) == len(set(opened)) > 0
+
+
+def test_the_spend_guard_acts_while_new_runs_fail_their_validation(live, first_run: FinishedRun):
+    run_id = first_run.handle.run_id
+    pipeline = live("beside_tripled", split={run_id: 80, SECOND: 20})
+    failed = pipeline.open("failed", now=datetime(2026, 2, 5, tzinfo=UTC))
+    features = ({"feature_name": "os_code", "feature_order": 1},)
+    results = sample_results(features=features, s3_output_path=first_run.handle.output_uri, validation_status="failed")
+    register_results(pipeline.systems.engine, failed.run_id, results=results, now=FIRST_MORNING - timedelta(hours=1))
+    with pytest.raises(DeploymentError, match="validation_status failed"):
+        deployments.deploy(
+            pipeline.systems.engine,
+            entity_code=ENTITY,
+            split={failed.run_id: 100},
+            author=Author("anna"),
+            now=FIRST_MORNING,
+        )
+    watch(pipeline, now=FIRST_MORNING)
+    assert active(pipeline) == {run_id: 100}
+    assert [row.kind for row in read_open(pipeline.systems.engine, ENTITY)] == ["spend_guard"]
+
+
+def clicks_arrived(day: LiveDay, *, now: datetime) -> float:
+    """Return the true share of the day's clicks that has come, with views at the same rate over the day."""
+    hours = (now - datetime.combine(day.day, datetime.min.time(), UTC)) / timedelta(hours=1)
+    return float(np.mean(1 - np.exp(-(hours - np.linspace(0, 24, 241)) / LATE_HOURS)))
+
+
+def test_the_share_of_the_clicks_that_has_arrived_is_written_by_day(live, first_run: FinishedRun):
+    pipeline, run_id = live("later_clicks"), first_run.handle.run_id
+    found = watch(pipeline)
+    days = daily(pipeline, run_id)
+    assert len(days) == LIVE_DAYS
+    for day in days:
+        assert day.click_maturity == pytest.approx(clicks_arrived(day, now=MORNING), abs=0.07)
+    assert days[-1].click_maturity < 0.7
+    (line,) = (line for line in found["runs"] if line.startswith("Clicks still coming: "))
+    assert f"{100 * days[-1].click_maturity:.0f} % of the clicks of 2026-02-09" in line
+    clicks, wins = (sum(getattr(day, name) for day in days) for name in ("clicks", "wins"))
+    weighed = sum(day.wins * day.click_maturity for day in days)
+    assert verdicts(pipeline, run_id)["ctr"].live == pytest.approx(clicks / weighed)
+    assert clicks / weighed > 1.1 * clicks / wins
+
+
+def test_late_clicks_are_added_to_the_days_before(live, market, first_run: FinishedRun):
+    pipeline, run_id = live("late_clicks"), first_run.handle.run_id
+    watch(pipeline, now=MORNING - timedelta(days=1))
+    before = {day.day: day for day in daily(pipeline, run_id)}
+    watch(Pipeline(replace(pipeline.systems, connect_warehouse=market("later_clicks"))))
+    after = {day.day: day for day in daily(pipeline, run_id)}
+    assert len(before) == LIVE_DAYS - 1 and after.keys() > before.keys()
+    last = max(before)
+    assert after[last].clicks > 1.2 * before[last].clicks and after[last].wins == before[last].wins
+    assert after[last].click_maturity > before[last].click_maturity + 0.1
+
+
+def test_a_run_that_was_replaced_this_morning_has_yesterday_in_its_daily_figures(live, first_run: FinishedRun):
+    pipeline, run_id = live("kept"), first_run.handle.run_id
+    open_second(pipeline, first_run)
+    by = {"entity_code": ENTITY, "author": Author("anna"), "now": MORNING - timedelta(hours=2)}
+    deployments.deploy(pipeline.systems.engine, split={SECOND: 100}, **by)
+    watch(pipeline)
+    days = daily(pipeline, run_id)
+    assert days[-1].day == date(2026, 2, 9) and days[-1].traffic_pct == 100
+    assert len(days) == LIVE_DAYS and verdicts(pipeline, SECOND)["win_rate"].days == 0
+
+
+def test_too_few_clicks_show_no_delay(live, first_run: FinishedRun):
+    pipeline, run_id = live("kept"), first_run.handle.run_id
+    found = watch(pipeline)
+    assert {day.click_maturity for day in daily(pipeline, run_id)} == {None}
+    assert any(line.startswith("How late clicks come is not known yet") for line in found["runs"])

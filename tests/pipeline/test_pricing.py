@@ -10,7 +10,7 @@ from optimizer.core.config.settings import RunSettings
 from optimizer.core.landscape.cells import prepare_cells
 from optimizer.core.landscape.price_steps import PriceSteps
 from optimizer.core.records.earlier_run import EarlierFigures
-from optimizer.runs.bid_policy import value_trust
+from optimizer.runs.bid_limits import value_trust
 from optimizer.runs.cell_run import active_bids
 from optimizer.runs.learned import ActiveBids, Learned
 from optimizer.runs.planned_bids import PlannedBids, previous_bids

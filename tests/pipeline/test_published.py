@@ -24,7 +24,8 @@ from optimizer.control_plane.registry import register_results
 from optimizer.control_plane.runs import fail_run
 from optimizer.control_plane.schema import migrate
 from optimizer.core.live.performance import forecast_of_bids
-from optimizer.core.pricing.explanation import UNEXPLAINED, Explanation, explain_bid
+from optimizer.core.pricing.bid_steps import UNEXPLAINED
+from optimizer.core.pricing.explanation import Explanation, explain_bid
 from optimizer.core.pricing.run_comparison import compare_runs
 from optimizer.errors import ArtifactError, RunStateError
 from optimizer.runs.planned_bids import read_planned_bids

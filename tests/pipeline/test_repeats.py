@@ -12,7 +12,7 @@ import pytest
 from pipeline.conftest import FinishedRun
 from pipeline.driver import NOW, STEPS, Pipeline
 
-from optimizer.control_plane import deployments, registry
+from optimizer.control_plane import deployment_history, registry
 from optimizer.control_plane.audit import system
 from optimizer.core.records import run_files
 from optimizer.errors import RunStateError
@@ -33,6 +33,7 @@ def rows_of(pipeline: Pipeline, run_id: str) -> list[Any]:
 
 
 def test_every_step_run_twice_leaves_the_same_objects_and_rows(pipeline: Pipeline):
+    pipeline = Pipeline(pipeline.systems)  # which trains each time
     run = pipeline.open()
     assert pipeline.open() == run
     base = run.output_uri.removesuffix(f"runs/{run.run_code}/")
@@ -44,7 +45,7 @@ def test_every_step_run_twice_leaves_the_same_objects_and_rows(pipeline: Pipelin
         assert rows_of(pipeline, run.run_id) == rows
         assert pipeline.row(run) == row
     assert pipeline.promote(run, approved_by="anna") == pipeline.promote(run, now=TOMORROW, approved_by="anna")
-    assert len(deployments.read_history(pipeline.systems.engine, "drugs_hcp")) == 1
+    assert len(deployment_history.read_history(pipeline.systems.engine, "drugs_hcp")) == 1
     assert pipeline.close() == pipeline.close()
 
 
@@ -129,7 +130,7 @@ def test_promoting_the_second_run_takes_all_traffic_and_keeps_the_history(
     pipeline = new_pipeline(copy_of=second_run[0])
     promoted = promote(second_run[1], systems=pipeline.systems, author=system("test"), now=TOMORROW, approved_by="anna")
     assert promoted["is_promoted"], promoted["reason"]
-    history = deployments.read_history(pipeline.systems.engine, "drugs_hcp")
+    history = deployment_history.read_history(pipeline.systems.engine, "drugs_hcp")
     assert [(item.run_id, item.is_active) for item in history] == [
         (second_run[1].run_id, True),
         (pipeline.row_of("first").run_id, False),

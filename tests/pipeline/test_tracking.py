@@ -26,7 +26,8 @@ __all__ = ["client", "postgres_server", "settings", "tracking"]
 
 def tracked(pipeline: Pipeline, settings: ClientSettings, *, flush_s: float = 30) -> Pipeline:
     """Return the pipeline with a tracking service."""
-    return Pipeline(replace(pipeline.systems, track_run=partial(track_run, settings=settings, flush_s=flush_s)))
+    track = partial(track_run, settings=settings, flush_s=flush_s)
+    return replace(pipeline, systems=replace(pipeline.systems, track_run=track))
 
 
 def figures(pipeline: Pipeline, run: RunHandle, section: str) -> dict[str, float]:

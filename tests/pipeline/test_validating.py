@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,12 @@ import pytest
 from pipeline.conftest import FinishedRun
 from pipeline.driver import ENTITY, NOW, Pipeline
 
-from optimizer.control_plane import deployments
+from optimizer.control_plane import deployment_history, deployments
 from optimizer.control_plane.audit import Author, system
 from optimizer.core.records import run_files
 from optimizer.errors import ArtifactError, DataError
 from optimizer.runs import staging
 from optimizer.runs.handle import RunHandle
-from optimizer.training import job as training
 
 PRICED = ("extract", "select_features", "train_models", "compute_bids")
 LATER = NOW + timedelta(hours=1)
@@ -170,13 +170,11 @@ def test_a_feature_that_knows_the_outcome_fails_the_run_and_is_named(pipeline: P
     assert "set status='I' on device_type in opt_feature_macros" in row.error_message
 
 
-def test_a_feature_that_knows_the_outcome_is_named_where_training_ends_on_it(
-    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_feature_that_knows_the_outcome_is_named_where_training_ends_on_it(pipeline: Pipeline):
     def refuse(*_: Any, **__: Any) -> None:
         raise DataError("the win-rate curve does not converge")
 
-    monkeypatch.setattr(training, "run_training", refuse)
+    pipeline = replace(pipeline, run_training=refuse)
     run = pipeline.open()
     with pytest.raises(DataError, match=r"does not converge: device_type .* knows whether the bid won") as raised:
         finish(pipeline, run, told_by_device)
@@ -216,7 +214,7 @@ def test_a_warning_that_holds_keeps_the_run_from_going_live_automatically(
     ):
         assert part in result["reason"]
     assert f"`optimizer deploy {ENTITY} {run.run_id}=100` gives it the traffic by hand" in result["reason"]
-    active = deployments.read_active(pipeline.systems.engine, ENTITY)
+    active = deployment_history.read_active(pipeline.systems.engine, ENTITY)
     assert [item.run_id for item in active] == [first_run.handle.run_id]
     assert pipeline.close(f"warned {promotion}")["validation"] == "passed with 1 warning"
     by_hand = deployments.deploy(

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from core.checks.tables import SETTINGS, bid_table, figures_of, measured
 from pipeline.conftest import FinishedRun
 from pipeline.driver import BIDS
 
 from lab.market.tables import Events
-from optimizer.control_plane import deployments, registry
+from optimizer.control_plane import deployment_history, registry
+from optimizer.core.checks.bids import bid_checks
+from optimizer.core.pricing.target_reach import TargetReach
 from optimizer.core.serving.keys import segment_key, split_key
+from optimizer.runs.planned_bids import read_planned_bids
 
 CSV_FILES = ("suggested_bids.csv", "memcache.csv", "domain_multipliers.csv", "npi_multipliers.csv")
 
@@ -39,7 +44,7 @@ def test_the_run_is_completed_validated_and_carries_all_traffic(first_run: Finis
     assert (row.status, row.validation_status, row.error_message) == ("completed", "passed", None)
     split = {first_run.handle.run_id: 100}
     assert first_run.promotion == {"is_promoted": True, "reason": "promotion=auto, approved by anna", "split": split}
-    active = deployments.read_active(first_run.pipeline.systems.engine, "drugs_hcp")
+    active = deployment_history.read_active(first_run.pipeline.systems.engine, "drugs_hcp")
     assert [(item.run_id, item.traffic_pct) for item in active] == [(row.run_id, 100)]
     assert first_run.pipeline.close()["status"] == "completed"
 
@@ -68,16 +73,29 @@ def test_every_number_of_the_row_is_found_again_in_the_files(first_run: Finished
     assert row.total_clicks == bids["clicks"].sum()
 
 
+@pytest.mark.parametrize(("share", "verdict"), [(0.3, "warning"), (0.9, "passed")])
+def test_a_later_run_with_far_fewer_keys_than_this_one_warns(first_run: FinishedRun, share: float, verdict: str):
+    earlier = read_planned_bids(first_run.handle.run_id, first_run.pipeline.systems).figures
+    assert earlier.segments_in_memcache == len(table(first_run, "memcache.csv"))
+    bids = bid_table()
+    later = figures_of(bids, active_segments_in_memcache=earlier.segments_in_memcache)
+    found = replace(measured(bids), segments_in_memcache=round(share * earlier.segments_in_memcache))
+    checks = bid_checks(bids, found, figures=later, reach=TargetReach(0.5, 0.5, 0.9, {}), settings=SETTINGS)
+    assert {check.name: check.verdict for check in checks}["key_count_change"] == verdict
+
+
 def test_every_metric_of_the_control_plane_is_in_metrics_json_and_the_other_way_round(first_run: FinishedRun):
     rows = registry.read_metrics(first_run.pipeline.systems.engine, first_run.handle.run_id)
     document = first_run.read_json("metrics.json")
-    lists = {name: document.pop(name) for name in ("link", "features", "reasons", "checks")}
+    lists = {name: document.pop(name) for name in ("link", "calibration", "features", "reasons", "checks")}
     assert {(r.metric_section, r.metric_key): r.metric_value for r in rows} == {
         (section, key): value for section, figures in document.items() for key, value in figures.items()
     }
     assert sum(lists["reasons"].values()) == first_run.pipeline.row(first_run.handle).total_segments
     assert all(check["is_passed"] for check in lists["checks"] if check["severity"] == "hard")
     assert {check["name"]: check["figure"] for check in lists["checks"]} == document["validation"]
+    assert len(lists["calibration"]) > 5
+    assert all(0 < one[name] < 1 for one in lists["calibration"] for name in ("predicted", "observed"))
 
 
 def test_features_of_row_table_manifest_and_key_template_agree(first_run: FinishedRun, row: Any):

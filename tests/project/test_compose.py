@@ -129,7 +129,7 @@ def test_the_bidder_has_its_own_account_and_finds_its_bids_objects_and_memcached
     account = make_url(settings.control_plane_url)
     assert (account.username, account.password) == ("optimizer_bidder", VALUES["OPTIMIZER_BIDDER_PASSWORD"])
     assert (account.host, account.database) == ("mysql", SERVICES["mysql"]["environment"]["MYSQL_DATABASE"])
-    assert settings.memcached[0] in SERVICES and bidder["environment"].items() >= objects.items()
+    assert settings.memcached[0][0] in SERVICES and bidder["environment"].items() >= objects.items()
     extra = json.loads(WORKER["AIRFLOW_CONN_OPTIMIZER_OBJECTS"])["extra"]
     assert bidder["environment"]["AWS_ENDPOINT_URL"] == extra["endpoint_url"]
     (port,) = (option.removeprefix("--port=") for option in bidder["command"] if option.startswith("--port="))

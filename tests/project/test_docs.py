@@ -7,6 +7,8 @@ import yaml
 
 from lab.reference.pages import FOLDER as REFERENCE
 from optimizer.cli.main import app
+from optimizer.deployment.monitor import KINDS
+from optimizer.deployment.run_incidents import APPROVAL_WAITING, RUN_FAILED
 
 PROJECT = Path(__file__).parents[2]
 DOCS = PROJECT / "docs"
@@ -48,6 +50,19 @@ def test_every_command_but_migrate_and_the_demos_prints_json():
     commands = typer.main.get_command(app).commands
     without = {name for name, it in commands.items() if all("--json" not in option.opts for option in it.params)}
     assert without == {"demo", "down", "env", "migrate", "up"}
+
+
+@pytest.mark.parametrize("kind", [*KINDS, APPROVAL_WAITING, RUN_FAILED])
+def test_the_operations_page_says_what_to_do_about_every_kind_of_alert(kind):
+    assert f"`{kind}`" in (DOCS / "operations.md").read_text()
+
+
+def test_the_operations_page_has_a_section_with_a_message_for_every_alert_of_the_monitor():
+    _, _, alerts = (DOCS / "operations.md").read_text().partition("\n## Alerts\n")
+    sections = re.split(r"^### ", alerts.partition("\n## ")[0], flags=re.MULTILINE)[1:]
+    named = [kind for section in sections for kind in re.findall(r"^`(\w+)`|and `(\w+)`:$", section, re.MULTILINE)]
+    assert sorted(filter(None, (name for pair in named for name in pair))) == sorted(KINDS)
+    assert [section[:30] for section in sections if "```\nentity drugs_hcp: " not in section] == []
 
 
 def test_pages_are_not_loaded_from_other_hosts():

@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "warehouse": {"core"},
     "training": {"core"},
     "reporting": {"core", "presentation", "training"},
-    "runs": {"artifacts", "control_plane", "core", "reporting", "training", "warehouse"},
+    "runs": {"artifacts", "control_plane", "core", "presentation", "reporting", "training", "warehouse"},
     "lifecycle": {"artifacts", "control_plane", "core", "deployment", "runs"},
     "deployment": {"artifacts", "control_plane", "core", "presentation", "reporting", "runs", "warehouse"},
     "steps": {
@@ -43,9 +43,23 @@ MAY_IMPORT = {
         *{"presentation", "reporting", "runs", "training", "warehouse"},
     },
     "bidder": {"artifacts", "control_plane", "core", "presentation"},
-    "orchestration": {"artifacts", "control_plane", "core", "deployment", "lifecycle", "runs", "steps", "warehouse"},
+    "console": {
+        *{"artifacts", "bidder", "control_plane", "core", "deployment", "lifecycle"},
+        *{"presentation", "reporting", "runs"},
+    },
+    "orchestration": {
+        "artifacts",
+        "console",
+        "control_plane",
+        "core",
+        "deployment",
+        "lifecycle",
+        "runs",
+        "steps",
+        "warehouse",
+    },
     "cli": {
-        *{"artifacts", "clients", "control_plane", "core", "deployment", "lifecycle"},
+        *{"artifacts", "bidder", "clients", "control_plane", "core", "deployment", "lifecycle"},
         *{"presentation", "reporting", "runs"},
     },
 }
@@ -69,7 +83,7 @@ ONLY_IN = {
     "airflow": {"orchestration", "plugin.py"},
     "alembic": {"control_plane", "optimization_tracking"},
     "boto3": {"artifacts", "bidder", "cli"},
-    "fastapi": {"optimization_tracking", "plugin.py"},
+    "fastapi": {"console", "optimization_tracking", "plugin.py"},
     "httpx": {"clients", "optimization_tracking"},
     "lightgbm": {"training"},
     "matplotlib": {"reporting"},
@@ -83,7 +97,7 @@ ONLY_IN = {
         *{"bidder", "cli", "control_plane", "deployment", "lifecycle", "runs", "steps"},
         *{"orchestration", "optimization_tracking"},
     },
-    "starlette": {"bidder", "optimization_tracking"},
+    "starlette": {"bidder", "console", "optimization_tracking"},
     "tenacity": {"optimization_tracking"},
     "typer": {"bidder", "cli", "optimization_tracking"},
 }
@@ -146,6 +160,18 @@ def test_production_code_imports_none_of_the_lab():
     assert forbidden(files_of("optimizer") + files_of("optimization_tracking"), {"lab"}) == []
 
 
+def test_production_code_imports_none_of_the_libraries_that_load_slowly_for_a_function():
+    assert forbidden(files_of("optimizer") + files_of("optimization_tracking"), {"scipy.stats", "sklearn"}) == []
+
+
+def test_training_needs_no_scikit_learn_and_loads_optuna_only_where_it_tunes():
+    code = (
+        "import sys; sys.modules['sklearn'] = None;"
+        "import optimizer.training.fitting; print(sorted({'optuna', 'scipy.stats'} & set(sys.modules)))"
+    )
+    assert output_of(code) == "[]"
+
+
 def test_tracking_imports_only_what_is_shared_on_purpose():
     found = [
         f"{file.relative_to(PROJECT)} imports optimizer.{name}"
@@ -189,8 +215,18 @@ def test_the_core_and_the_control_plane_load_without_airflow_lightgbm_and_driver
     assert output_of(code) == "[]"
 
 
+def test_the_command_line_loads_what_single_commands_need_only_when_they_run():
+    code = (
+        "import sys, optimizer.cli.main;"
+        "heavy = {'boto3', 'fakesnow', 'lightgbm', 'matplotlib', 'scipy.stats', 'sklearn', 'snowflake.connector'};"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    assert output_of(code) == "[]"
+
+
 def test_the_bidder_loads_with_what_it_needs_alone():
-    modules = [f"optimizer.bidder.{file.stem}" for file in files_of("optimizer/bidder")]
+    files = (file.relative_to(PRODUCT).with_suffix("") for file in files_of("optimizer/bidder"))
+    modules = [".".join(file.parts) for file in files]
     code = (
         f"import sys, importlib; [importlib.import_module(name) for name in {modules}];"
         "heavy = {'airflow', 'alembic', 'lightgbm', 'matplotlib', 'numpy', 'pandas', 'scipy', 'snowflake.connector'};"

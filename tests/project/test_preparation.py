@@ -28,7 +28,7 @@ from optimization_tracking.keys import list_keys, new_key
 from optimizer.artifacts.store import split_uri
 from optimizer.cli.control_plane import URL_VARIABLE as CONTROL_PLANE_VARIABLE
 from optimizer.cli.main import app as command_line
-from optimizer.control_plane.deployments import read_active
+from optimizer.control_plane.deployment_history import read_active
 from optimizer.control_plane.engine import open_engine, transaction
 from optimizer.control_plane.entities import read_definition
 from optimizer.control_plane.runs import read_run
@@ -71,7 +71,7 @@ def prepared(request) -> Iterator[Prepared]:
         found.prepare()
         found.prepare()
         yield found
-        accounts = ("optimizer_ui", "optimizer_app", "optimizer_bidder", "optimizer_operator")
+        accounts = ("optimizer_ui", "optimizer_app", "optimizer_console", "optimizer_bidder", "optimizer_operator")
         server.execute(*(f"DROP USER '{name}'@'%'" for name in accounts))
 
 

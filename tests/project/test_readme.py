@@ -13,7 +13,7 @@ README = (PROJECT / "README.md").read_text()
 
 def test_every_command_of_the_command_line_is_in_the_readme():
     commands = typer.main.get_command(app).commands
-    shown = set(re.findall(r"^optimizer (\w+)", README, re.MULTILINE))
+    shown = set(re.findall(r"^optimizer ([\w-]+)", README, re.MULTILINE))
     assert shown | {"up", "down"} == set(commands)
 
 

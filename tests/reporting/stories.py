@@ -1,20 +1,27 @@
 """Stories with known numbers, and a page read back as a browser would read it."""
 
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from html.parser import HTMLParser
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
 from scipy.special import expit
 
 from optimizer.core.checks.outcome import CheckRecord, Severity
+from optimizer.core.config.settings import RunSettings
 from optimizer.core.landscape.features import FeatureScore
 from optimizer.core.pricing.backtest import Backtest
 from optimizer.core.pricing.backtest_estimate import QuantityComparison
+from optimizer.core.pricing.bid_steps import RunPricing
+from optimizer.core.pricing.expected_spend import DailySpend, ValueSpend
+from optimizer.core.records.estimate import Estimate
+from optimizer.reporting import drawing, model_figures
 from optimizer.reporting.page import render_report
-from optimizer.reporting.report_data import RunStory
+from optimizer.reporting.report_data import ComparedWith, LiveComparison, RunStory, SpendTable
 
 REFERENCE_CPM = 10.0
 REASONS = ("target", "step", "trust_band", "margin", "cap", "floor", "shrinkage", "held")
@@ -34,6 +41,7 @@ def bid_table(segments: int = 40, *, seed: int = 0) -> pd.DataFrame:
     wins = chance.binomial(bids, win_rate(level, slope, mean_bid))
     planned = mean_bid * chance.uniform(0.8, 1.25, segments)
     suggested = np.round(planned * chance.uniform(0.9, 1.1, segments), 2)
+    expected, value = win_rate(level, slope, suggested), chance.uniform(20, 60, segments)
     return pd.DataFrame(
         {
             "segment_key": [f"{10_000 + number}|New%20York|android" for number in range(segments)],
@@ -50,7 +58,17 @@ def bid_table(segments: int = 40, *, seed: int = 0) -> pd.DataFrame:
             "previous_bid_cpm": planned / chance.uniform(0.87, 1.15, segments),
             "planned_bid_cpm": planned,
             "suggested_bid_cpm": suggested,
-            "expected_win_rate": win_rate(level, slope, suggested),
+            "expected_win_rate": expected,
+            "expected_cost_cpm": suggested,
+            "expected_margin": 1 - suggested / value,
+            "value_cpm": value,
+            "requests": bids / 60,
+            "wanted_bid_cpm": planned * chance.uniform(0.9, 1.3, segments),
+            "step_from_cpm": np.round(planned / chance.uniform(0.9, 1.1, segments), 2),
+            "floor_cpm": np.where(np.arange(segments) % 4 == 0, 5.0, np.nan),
+            "hidden_floor_cpm": 0.0,
+            "own_share": 0.8,
+            "is_held": False,
             "observed_win_rate": wins / bids,
             "reason": np.resize(REASONS, segments),
             "is_served": bids >= 30,
@@ -64,7 +82,8 @@ def without_active_run(table: pd.DataFrame) -> pd.DataFrame:
 
 def without_bids(table: pd.DataFrame) -> pd.DataFrame:
     nothing = dict.fromkeys(("planned_bid_cpm", "suggested_bid_cpm"), np.nan)
-    return table.assign(**nothing, expected_win_rate=0.0, reason="no_bid_floor", is_served=False)
+    unserved = {"expected_win_rate": 0.0, "reason": "no_bid_floor", "is_served": False}
+    return table.assign(**nothing, expected_cost_cpm=np.nan, **unserved)
 
 
 def check(name: str, *, is_passed: bool = True, severity: Severity = "hard", message: str = "") -> CheckRecord:
@@ -114,6 +133,44 @@ def backtest(**changes: Any) -> Backtest:
     return replace(usual, **changes)
 
 
+def changed_bids(bids: pd.DataFrame, *, every: int = 2) -> pd.DataFrame:
+    """Return changes as `served_changes` finds them: every `every`th bid was 10 % lower, with the causes in turn."""
+    rows = bids[bids["suggested_bid_cpm"].notna()].iloc[::every]
+    causes = np.resize(["learned", "step", "cap", "target", "jitter", "new_segment"], len(rows))
+    found = rows[["segment_key", "requests", "reason"]].assign(
+        before_cpm=(0.9 * rows["suggested_bid_cpm"]).round(2),
+        after_cpm=rows["suggested_bid_cpm"],
+        spend_change=rows["requests"] * rows["suggested_bid_cpm"] * 0.1 / 1000,
+        cause=causes,
+    )
+    return found.sort_values("spend_change", ascending=False, kind="stable").reset_index(drop=True)
+
+
+def live_comparison(**changes: Any) -> LiveComparison:
+    """Return a comparison with a live run and a control that were measured over a week, with the changes."""
+    spread = {"win_rate": (0.28, 0.26, 0.30), "cpm": (13.9, 13.5, 14.3), "margin": (0.31, 0.2, 0.42)}
+    whole = LiveComparison(
+        live=ComparedWith(
+            run_id="20260306_060000",
+            forecast={"expected_win_rate": 0.29, "expected_cpm": 14.1, "expected_spend_per_day": 800.5},
+            measured={figure: Estimate(*values) for figure, values in spread.items()},
+            days=7,
+            last_day=date(2026, 3, 5),
+        ),
+        control=ComparedWith(
+            run_id="control_20260101_060000",
+            forecast={"expected_win_rate": 0.22, "expected_cpm": 15.2},
+            measured={"win_rate": Estimate(0.23), "cpm": Estimate(15.6), "margin": Estimate(0.2)},
+            days=6,
+            last_day=date(2026, 3, 5),
+        ),
+        against_control={"win_rate": Estimate(0.05, 0.01, 0.09), "cpm": Estimate(-1.7, -2.5, -0.9)},
+        savings=("this month (2026-03-01 to 2026-03-05): +123.45 saved on 987.65 spent, against control",),
+        changes=changed_bids(bid_table()),
+    )
+    return replace(whole, **changes)
+
+
 def story(**changes: Any) -> RunStory:
     """Return a story of forty segments, every part of it given, with the changes."""
     chance = np.random.default_rng(1)
@@ -146,6 +203,8 @@ def story(**changes: Any) -> RunStory:
             "jitter_sd": 0.1,
             "reasons": {"target": 5},
         },
+        key_features=("internal_adspace_id", "geo_region_name", "os_code"),
+        pricing=RunPricing(RunSettings(target_win_rate=0.30), REFERENCE_CPM, 7.854, 0.9, 0.15, 0.1),
         checks=[check("join_rate"), check("calibration_error"), check("largest_step")],
         calibration=[
             {"predicted": rate, "observed": rate * 1.04, "bids": 8000.0} for rate in np.linspace(0.05, 0.6, 10)
@@ -153,8 +212,22 @@ def story(**changes: Any) -> RunStory:
         backtest=backtest(),
         domains=pd.DataFrame({"domain": ["a.example", "b.example"], "multiplier": [0.8, 1.2], "bids": [500, 500]}),
         npi_multipliers=np.sort(chance.gamma(9, 1 / 9, 500).clip(0.7, 3.0)),
+        spend=[
+            SpendTable("internal_adspace_id", is_expected=True, parts=parts("10000", "10001")),
+            SpendTable("geo_region_name", is_expected=True, parts=parts("New York", None)),
+            SpendTable("domain", is_expected=False, parts=parts(*(f"{number}.example" for number in range(14)))),
+        ],
+        live=live_comparison(),
     )
     return replace(whole, **changes)
+
+
+def parts(*values: str | None) -> tuple[ValueSpend, ...]:
+    """Return values of a feature that get smaller one by one."""
+    return tuple(
+        (value, DailySpend(requests=9000 / place, wins=2700 / place, spend=36 / place, value=54 / place))
+        for place, value in enumerate(values, start=1)
+    )
 
 
 @dataclass
@@ -165,6 +238,7 @@ class Page(HTMLParser):
     elements: list[tuple[str, dict[str, str | None]]] = field(default_factory=list)
     rows: list[list[str]] = field(default_factory=list)
     sections: dict[str, str] = field(default_factory=dict)
+    scripts: list[str] = field(default_factory=list)
     styles: str = ""
 
     def __post_init__(self) -> None:
@@ -205,8 +279,9 @@ class Page(HTMLParser):
             self._section = ""
 
     def handle_data(self, data: str) -> None:
-        if self._open[-1:] == ["style"]:
-            self.styles += data
+        if self._open[-1:] in (["style"], ["script"]):
+            self.styles += data if self._open[-1] == "style" else ""
+            self.scripts += [data] if self._open[-1] == "script" else []
             return
         self.sections[self._section] = self.sections.get(self._section, "") + " " + data
         if "td" in self._open or "th" in self._open:
@@ -217,6 +292,16 @@ class Page(HTMLParser):
 def read(told: RunStory) -> Page:
     """Return the story's page as it is read."""
     return Page(render_report(told))
+
+
+def read_words(told: RunStory) -> Page:
+    """Return the story's page without its pictures, which take a second to draw."""
+
+    def draw(*_: Any, **__: Any) -> Markup:
+        return Markup("<svg></svg>")
+
+    with patch.object(drawing, "draw", draw), patch.object(model_figures, "draw", draw):
+        return read(told)
 
 
 def _backtest_row(quantity: str, *sides: tuple[float | None, float | None, float | None]) -> QuantityComparison:

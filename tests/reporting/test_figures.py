@@ -9,6 +9,7 @@ import pytest
 from reporting.stories import bid_table, feature, story, without_active_run, without_bids
 from scipy.stats import binomtest
 
+from optimizer.core.landscape.binomial import wilson_interval
 from optimizer.presentation.formats import percent
 from optimizer.reporting import bid_figures, model_figures
 from optimizer.reporting.drawing import WIDTH, draw_axes, plain_label
@@ -20,7 +21,7 @@ def words(picture: str) -> list[str]:
 
 def test_intervals_are_those_of_wilson():
     wins, trials = np.array([0, 3, 500, 40]), np.array([10, 8, 1000, 40])
-    low, high = model_figures.wilson_interval(wins / trials, trials)
+    low, high = wilson_interval(wins / trials, trials)
     expected = [
         binomtest(k, n).proportion_ci(0.95, "wilson") for k, n in zip(wins.tolist(), trials.tolist(), strict=True)
     ]

@@ -9,22 +9,24 @@ import numpy as np
 import pandas as pd
 import pytest
 from core.noted_figures import bid_figures
-from reporting.stories import REFERENCE_CPM, Page, backtest, bid_table, check, feature
+from reporting.stories import REFERENCE_CPM, Page, backtest, bid_table, check, feature, read_words
 
 from optimizer.core.config.settings import RunSettings
 from optimizer.core.landscape.features import Selection
+from optimizer.core.pricing.expected_spend import total_spend
 from optimizer.core.records import run_files
 from optimizer.core.records.config_snapshot import ConfigSnapshot, RunInputs
 from optimizer.core.records.validation import Validation
-from optimizer.core.records.window_totals import StagedLog
+from optimizer.core.records.window_totals import DayCount, StagedLog
 from optimizer.reporting.page import render_report
-from optimizer.reporting.report_data import RunStory
+from optimizer.reporting.report_data import RunStory, SpendTable
 from optimizer.runs import artifacts, staging
 from optimizer.runs.handle import RunHandle
 from optimizer.runs.report_inputs import gather_story
 from optimizer.runs.staged_run import StagedRun
 from optimizer.training.job import TrainingReport
 
+KEY_FEATURES = ("internal_adspace_id", "geo_region_name", "os_code")
 LINK = {"shifts": [0.0, 2.0], "shares": [0.25, 0.75], "unrivalled_share": 0.1}
 BLANK = {bool: False, int: 1, float: 1.0, str: "2026-01-05"}
 NPIS = ["1942387654", "1033214455", "1578890012"]
@@ -91,7 +93,7 @@ def stage() -> staging.Staging:
     table = bid_table().drop(columns=["mean_bid_cpm", "recent_win_rate"])
     stage.put_frame(run_files.BIDS, table.assign(usual_bid_cpm=9.5))
     artifacts.BID_FIGURES.write(stage, bid_figures(shadow_price_cpm=3.5, link=LINK))
-    artifacts.SELECTION.write(stage, Selection(("os_code",), (feature("os_code"),)))
+    artifacts.SELECTION.write(stage, Selection(KEY_FEATURES, (feature("os_code"),)))
     message = "look for a market change; then run again"
     validation = Validation(
         is_passed=False,
@@ -162,21 +164,45 @@ def test_a_run_that_learns_is_marked_in_its_story_and_on_its_page(stage):
     told = gather(stage)
     assert told.learning_sentence.startswith("Learning since 2026-03-03: ")
     assert "within the daily step of 15 %" in told.learning_sentence and "about 3 days" in told.learning_sentence
-    text = Page(render_report(told)).section("")
+    text = read_words(told).section("")
     assert text.index("Learning since 2026-03-03") < text.index("target_win_rate 0.4 cannot be reached")
 
 
 def test_of_professionals_only_the_distribution_is_shown(stage):
     told = gather(stage)
     assert told.npi_multipliers.tolist() == [0.7, 1.1, 1.4]
-    page = render_report(told)
-    assert [npi for npi in NPIS if npi in page] == []
-    assert "3 identified professionals" in Page(page).text
+    page = Page(render_report(told))
+    assert [npi for npi in NPIS if npi in page.source] == []
+    assert "3 identified professionals" in page.text
 
 
 def test_a_run_without_multipliers_shows_none(stage):
     told = gather(stage, domain_enabled=False, npi_enabled=False)
     assert told.domains is None and told.npi_multipliers is None
+
+
+def test_the_expected_spend_of_each_feature_of_the_key_sums_to_the_forecast(stage):
+    known = bid_figures(shadow_price_cpm=3.5, link=LINK, expected_spend_per_day=321.0)
+    artifacts.BID_FIGURES.write(stage, known)
+    tables = {table.feature: table for table in gather(stage).spend}
+    assert list(tables) == [*KEY_FEATURES, "domain"]
+    assert [total_spend(tables[feature].parts).spend for feature in KEY_FEATURES] == pytest.approx([321.0] * 3)
+    (name, of_state), bids = tables["geo_region_name"].parts[0], bid_table()
+    assert name == "New York"
+    assert of_state.win_rate == pytest.approx(np.average(bids["expected_win_rate"], weights=bids["requests"]))
+
+
+def test_spend_by_domain_is_that_of_the_log_where_domains_are_counted(stage):
+    assert gather(stage).spend[-1] == SpendTable("domain", is_expected=False, parts=())
+    counts = {"bids": [600, 200], "wins": [100, 50], "cost_cpm_sum": [1200.0, 900.0], "view_revenue": 4.0}
+    cells = pd.DataFrame({"domain": ["a.example", "b.example"], **counts, "click_revenue": 0.0})
+    stage.put_frame("cells/domains", cells)
+    days = (DayCount(bids=400, wins=75),) * 2
+    seen = LOG.model_copy(update={"files": {run_files.DOMAIN_CELLS: "cells/domains"}, "days": days})
+    artifacts.TOTALS.write(stage, seen)
+    (first, spend), (second, _) = gather(stage).spend[-1].parts
+    assert (first, second) == ("a.example", "b.example")
+    assert (spend.requests, spend.spend, spend.cpm, spend.margin) == pytest.approx((300.0, 0.6, 12.0, 0.7))
 
 
 def test_a_staged_backtest_is_told(stage):

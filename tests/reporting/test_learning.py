@@ -72,9 +72,9 @@ def test_the_log_of_a_task_says_what_varied_at_random_and_names_each_test_that_f
     )
     found = Variation("none", Slope(1.2, 0.6, False), own_days=1, own_bids=4_000.0, logged_bids=60_000.0, tests=tests)
     assert variation_sentence(VariationRecord.of(found)) == (
-        "no random variation shows by itself how the win rate depends on the bid; 4,000 bids with this optimizer's "
-        "jitter; 60,000 bids of others; slope 1.2, standard error 0.6; failed test placebo: not finite, must be "
-        "<= 0.25; tomorrow's bids explain today's wins, so bids followed what wins depend on"
+        "no source of random variation alone shows how the win rate depends on the bid; 4,000 bids with "
+        "this optimizer's jitter; 60,000 bids of others; slope 1.2, standard error 0.6; failed test placebo: not "
+        "finite, must be <= 0.25; tomorrow's bids explain today's wins, so bids followed what wins depend on"
     )
 
 

@@ -1,53 +1,9 @@
-import numpy as np
 import pytest
-from reporting.stories import backtest, bid_table, check, story, without_active_run, without_bids
+from reporting.stories import backtest, bid_table, check, story, without_bids
 
 from optimizer.core.pricing import bids
-from optimizer.presentation.formats import amount, change, count, percent
+from optimizer.presentation.formats import percent
 from optimizer.reporting import tables
-
-
-def test_changes_are_ordered_by_how_much_traffic_they_move():
-    table = bid_table(5).assign(
-        segment_key=["small move", "halved", "doubled", "same", "new"],
-        bids=[1000, 100, 90, 5000, 9000],
-        previous_bid_cpm=[10.0, 10.0, 10.0, 10.0, np.nan],
-        planned_bid_cpm=[10.5, 5.0, 20.0, 10.0, 12.0],
-    )
-    rows = tables.change_rows(story(bids=table))
-    assert [row.segment_key for row in rows] == ["halved", "doubled", "small move"]
-    assert (rows[0].before, rows[0].now, rows[0].change, rows[0].requests) == (
-        amount(10.0),
-        amount(5.0),
-        change(-0.5),
-        count(100),
-    )
-
-
-def test_no_more_changes_are_shown_than_fit_and_none_that_is_smaller():
-    whole = bid_table(200)
-    weight = np.log(whole["planned_bid_cpm"] / whole["previous_bid_cpm"]).abs() * whole["bids"]
-    expected = whole.assign(weight=weight).nlargest(tables.MOST_CHANGES, "weight")["segment_key"].tolist()
-    assert [row.segment_key for row in tables.change_rows(story(bids=whole))] == expected
-
-
-def test_the_summary_shows_the_mean_change_over_requests_and_added_and_removed_segments():
-    table = bid_table(4).assign(
-        bids=[300, 100, 50, 50],
-        previous_bid_cpm=[10.0, 10.0, np.nan, 10.0],
-        planned_bid_cpm=[11.0, 8.0, 9.0, np.nan],
-    )
-    summary = tables.change_summary(story(bids=table))
-    assert "the bids of 2 segments" in summary
-    assert change((300 * 0.1 - 100 * 0.2) / 400) in summary
-    assert "new: 1 segment;" in summary
-    assert "without a bid now: 1 segment." in summary
-
-
-def test_without_an_active_run_nothing_changed():
-    first = story(bids=without_active_run(bid_table()), active_run_id=None)
-    assert tables.change_rows(first) == []
-    assert "no active run" in tables.change_summary(first)
 
 
 def test_failed_checks_come_first_then_warnings_and_only_they_say_what_to_do():

@@ -79,7 +79,10 @@ def test_the_metrics_of_a_run_in_flight_are_what_the_earlier_release_would_have_
     stage.put_json("validation.json", written_before("validation.json") | {"checksums": {}})
     stage.put_json("tracking.json", {})
     run = StagedRun.of(RUN, snapshot=ConfigSnapshot.model_validate(written_before("config.json")), stage=stage)
-    assert json.dumps(metrics_document(run)) == json.dumps(written_before("metrics.json"))
+    document = metrics_document(run)
+    assert document["bidding"].pop("segments_in_memcache") == run.bids.segments_in_memcache, "not yet in that release"
+    assert document.pop("calibration") == list(run.training.calibration), "not yet in that release"
+    assert json.dumps(document) == json.dumps(written_before("metrics.json"))
     assert run.settings.target_win_rate == 0.3
     assert run.landscape.reference_cpm == run.training.reference_cpm
 

@@ -114,7 +114,7 @@ def test_domain_cells_are_those_of_the_sql(market, auctions, by_sql):
 
 def test_npi_totals_are_those_of_the_sql(market, auctions, by_sql):
     made = npi_totals(market, auctions, end_day=DAYS, view_revenue=VIEW_REVENUE)
-    assert_same(made, by_sql.npi_totals, by=["npi"])
+    assert_same(made, by_sql.npi_totals, by=["npi", "day"])
 
 
 def test_totals_are_those_of_the_sql(auctions, by_sql):

@@ -2,12 +2,15 @@
 
 from servers.browser import chromium   # fixture, in a conftest
 press_enter(page)                      # where Enter leads to another page
+expect_drawn(page, charts=5)           # what the charts' canvases hold
+
+A click returns before its page has changed: read what a page shows with `expect`, which waits for it.
 """
 
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
 QUIET = (
@@ -41,3 +44,12 @@ def press_enter(page: Page) -> None:
     with page.expect_navigation():
         page.keyboard.down("Enter")
     page.keyboard.up("Enter")
+
+
+def expect_drawn(page: Page, *, charts: int) -> None:
+    """Wait until the page has that many charts, and every chart's canvas holds more than one color."""
+    expect(page.locator(".plot canvas")).to_have_count(charts)
+    page.wait_for_function(
+        "[...document.querySelectorAll('.plot canvas')].every((one) => new Set(new Uint32Array("
+        "one.getContext('2d').getImageData(0, 0, one.width, one.height).data.buffer)).size > 1)"
+    )

@@ -22,10 +22,15 @@ def systems(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
     Pytest makes one fixture of every conftest that imports this one; the stack is kept where they all find it.
     """
-    stash = request.config.stash
+    return start_systems(request.config, tmp_path_factory)
+
+
+def start_systems(config: pytest.Config, folders: pytest.TempPathFactory) -> LocalStack:
+    """Return the session's stack, which is started where it is not yet."""
+    stash = config.stash
     if _STACK not in stash:
-        stack = LocalStack.open(tmp_path_factory.mktemp("systems"))
-        request.config.add_cleanup(stack.stop)
+        stack = LocalStack.open(folders.mktemp("systems"))
+        config.add_cleanup(stack.stop)
         stack.start(*SYSTEMS)
         stack.wait_ready(READY_TIMEOUT_S)
         stash[_STACK] = stack

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from servers.mariadb import SYSTEM_TABLES, system_tables_sql
+
+from lab.stack.mariadb import SYSTEM_TABLES, system_tables_sql
 
 
 def test_the_system_tables_are_found_next_to_a_linked_server_as_homebrew_lays_it_out(tmp_path: Path):
@@ -19,7 +20,7 @@ def test_the_system_tables_are_found_next_to_a_linked_server_as_homebrew_lays_it
 
 
 def test_missing_system_tables_are_an_error_that_names_every_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("servers.mariadb.SYSTEM_TABLES", ("no_such_file.sql",))
+    monkeypatch.setattr("lab.stack.mariadb.SYSTEM_TABLES", ("no_such_file.sql",))
     with pytest.raises(
         RuntimeError, match=rf"{tmp_path}/share/mysql.*/usr/share/mariadb; install the package"
     ) as raised:

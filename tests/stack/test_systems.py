@@ -12,8 +12,9 @@ import pytest
 import snowflake.connector
 from botocore.exceptions import ClientError
 
-from lab.stack import SYSTEMS, LocalStack
+from lab.stack import SYSTEMS, LocalStack, demo
 from lab.stack.clients import connect_objects, connect_warehouse
+from lab.stack.programs import PROGRAMS
 from lab.stack.supervision import is_living
 from optimizer.errors import UnavailableError, WarehouseError
 
@@ -188,6 +189,18 @@ def test_airflows_own_hooks_work_with_the_environment_alone(systems: LocalStack,
     assert done.returncode == 0, done.stderr
     answers = [line.removeprefix("read: ") for line in done.stdout.splitlines() if line.startswith("read: ")]
     assert answers == ["[0, 1, 2]", "seen", f"(7,) {systems.home.control_plane}"]
+
+
+def test_what_the_demo_started_is_stopped_at_its_end_and_nothing_is_left_where_nothing_ran(tmp_path: Path):
+    stack = LocalStack.open(tmp_path / "home")
+    with demo.running(stack, "objects"):
+        assert stack.status() == dict.fromkeys(PROGRAMS, "stopped") | {"objects": "running"}
+        tree = [*processes_of(stack).values()]
+        with demo.running(stack, "objects", "warehouse"):
+            assert stack.status()["warehouse"] == "running"
+        assert (stack.status()["objects"], stack.status()["warehouse"]) == ("running", "stopped")
+    assert not any(map(is_living, tree))
+    assert set(stack.status().values()) == {"stopped"}
 
 
 def test_a_home_with_spaces_and_too_deep_for_a_socket_works_too(tmp_path: Path):

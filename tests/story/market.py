@@ -73,15 +73,15 @@ class SimulatedMarket:
         )
         return cls(World.create(SEED, settings=settings))
 
-    def history(self) -> Events:
-        """Return eight weeks of a bidder without our runs, whose bids were varied a little at random."""
+    def history(self, *, jitter_sd: float = 0.10) -> Events:
+        """Return eight weeks of a bidder without our runs, whose bids were varied at random by this share."""
         usual = calibrate_optimizer(self.world, start_day=FIRST_DAY, days=HISTORY_DAYS)
         return generate_events(
             self.world,
             start_day=FIRST_DAY,
             days=HISTORY_DAYS,
             bids=HISTORY_BIDS,
-            epochs=[Epoch(JitteredOptimizer(replace(usual, held_day=0), seed=SEED), HISTORY_DAYS)],
+            epochs=[Epoch(JitteredOptimizer(replace(usual, held_day=0), seed=SEED, jitter_sd=jitter_sd), HISTORY_DAYS)],
         )
 
     def hold_auctions(self, bidder: Bidder, *, start_day: date, days: int) -> LiveDays:

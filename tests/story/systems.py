@@ -7,10 +7,10 @@ from typing import Any
 from sqlalchemy import Engine
 
 from optimizer.artifacts.store import ObjectStore
-from optimizer.bidder.tables import Memcached
+from optimizer.bidder.memcached import Memcached
 from optimizer.runs.systems import Systems
 
-UI, APP, BIDDER = ACCOUNTS = ("optimizer_ui", "optimizer_app", "optimizer_bidder")
+UI, APP, BIDDER, _ = ACCOUNTS = ("optimizer_ui", "optimizer_app", "optimizer_bidder", "optimizer_console")
 
 
 @dataclass(frozen=True)

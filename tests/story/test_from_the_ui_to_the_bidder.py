@@ -3,6 +3,7 @@
 What Airflow's tasks do is done here by the same functions without it; tests/orchestration shows that it calls them.
 """
 
+import asyncio
 import csv
 import io
 from datetime import UTC, datetime, timedelta
@@ -30,6 +31,12 @@ from optimizer.runs.handle import RunHandle
 
 UI_SQL = read_printed("example_flow.sql")
 """The statements of the UI's team, character for character; they are about run 20260203_150000."""
+
+ENTITY_VALUES = {"promotion": "none", "lookback_days": "28"}
+"""A person says what goes live."""
+
+JITTER_SD = 0.25
+"""By how much the bids of the history varied at random, as a share of them: the runs know what a bid wins."""
 
 EARLIER, RUN = "20260201_120000", "20260203_150000"
 BEFORE_PRICES_ROSE, AFTERWARDS = datetime(2026, 1, 6, 12, tzinfo=UTC), datetime(2026, 2, 3, 15, tzinfo=UTC)
@@ -107,18 +114,20 @@ def the_bidder_loads_both_runs_into_memcached(systems: StorySystems, run: RunHan
     served = csv.DictReader(io.StringIO(systems.store.get_bytes(run.output_uri + "memcache.csv").decode()))
     bids = {row["segment_key"]: float(row["bid"]) for row in served}
     assert bids and {key: generation.runs[RUN].bids.find(key) for key in bids} == bids
-    return BidderService(refresher, is_remote=True)
+    return BidderService(refresher)
 
 
 def the_bidder_answers_every_auction(market: SimulatedMarket, bidder: BidderService) -> LiveDays:
     openrtb = OpenRtb(read_mapping(), currency="USD")
 
     def answer(body: bytes) -> dict[str, Any] | None:
-        request_id, questions = openrtb.read(body)
-        prices = bidder.price_all([question.asked for question in questions], entity_code=ENTITY)
-        return openrtb.write(request_id, zip((it.impression_id for it in questions), prices, strict=True))
+        request = openrtb.read(body)
+        asked = [question.asked for question in request.questions]
+        return openrtb.write(request, loop.run(bidder.fetch_and_price(asked, entity_code=ENTITY)))
 
-    live = market.hold_auctions(answer, start_day=FIRST_LIVE_DAY.date(), days=LIVE_DAYS)
+    with asyncio.Runner() as loop:
+        live = market.hold_auctions(answer, start_day=FIRST_LIVE_DAY.date(), days=LIVE_DAYS)
+        loop.run(bidder.refresher.memcached.reader.close())
     assert live.shares() == pytest.approx({RUN: 0.80, EARLIER: 0.20}, abs=0.02)
     return live
 

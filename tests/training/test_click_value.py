@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from optimizer.runs.bid_policy import value_trust
+from optimizer.runs.bid_limits import value_trust
 from optimizer.training.job import TrainingReport
 from optimizer.training.results import click_value_cv
 

@@ -1,4 +1,8 @@
-"""The training process, started as a task starts it, on logs of known truth (tests/core/worlds.py)."""
+"""Training jobs on logs of known truth (tests/core/worlds.py), and the process that a task starts for them.
+
+Where the process itself is not in question, the job is trained in this one: to start another takes longer than most
+jobs.
+"""
 
 import os
 import signal
@@ -20,15 +24,24 @@ from lab.stack.supervision import is_living
 from optimizer.core.landscape.cells import prepare_cells
 from optimizer.core.records import run_files
 from optimizer.errors import DataError, UnavailableError
+from optimizer.training.fitting import fit_models
 from optimizer.training.job import (
+    JOB_FILE,
     REPORT_FILE,
+    TrainingJob,
     TrainingReport,
+    process_environment,
     run_training,
 )
 
 TRUE_SLOPE = 2.0
 WAIT_S = 60
 FEATURES = ("adspace", "region")
+
+
+def train_here(folder: Path) -> TrainingReport:
+    fit_models(folder, on_trial=lambda trial: None)
+    return TrainingReport.model_validate_json((folder / REPORT_FILE).read_text())
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +65,15 @@ def test_the_slope_of_a_jittered_log_is_near_the_truth_although_bids_followed_th
 
 def test_a_log_without_jitter_is_flagged_naive(new_job):
     cells = logistic_cells(5, bids=20_000).assign(base_bid_cpm_sum=np.nan, base_price_bucket=np.nan)
-    assert run_training(new_job(cells)).is_slope_naive
+    assert train_here(new_job(cells)).is_slope_naive
+
+
+def test_linear_algebra_gets_the_threads_of_the_job_whatever_the_task_has(trained, monkeypatch: pytest.MonkeyPatch):
+    folder, _ = trained
+    job = TrainingJob.model_validate_json((folder / JOB_FILE).read_text()).model_copy(update={"threads": 3})
+    monkeypatch.setenv("OMP_NUM_THREADS", "16")
+    environment = process_environment(job)
+    assert (environment["OMP_NUM_THREADS"], environment["OPENBLAS_NUM_THREADS"]) == ("3", "3")
 
 
 def test_the_same_seed_gives_the_same_models_and_figures(new_job, jittered: pd.DataFrame, trained):
@@ -101,7 +122,7 @@ def test_a_log_of_a_few_days_is_trained_on_by_blocks_of_hours(new_job, days):
     cells = logistic_cells(7, bids=20_000, days=days)
     cells["block_hour"] = np.random.default_rng(1).integers(0, 6, len(cells)) * 4
     folder = new_job(cells)
-    report = run_training(folder)
+    report = train_here(folder)
     assert report.wr_model_auc > 0.7 and report.wr_model_ece < 0.05
     assert report.train_until < report.calibrate_until < report.test_until
     assert np.isfinite(pd.read_parquet(folder / run_files.SEGMENTS)["level"]).all()
@@ -109,7 +130,7 @@ def test_a_log_of_a_few_days_is_trained_on_by_blocks_of_hours(new_job, days):
 
 def test_a_log_that_no_blocks_divide_is_refused_with_what_to_do(new_job):
     with pytest.raises(DataError, match=r"bids in 1 blocks of time; at least 3 are needed .*raise lookback_days"):
-        run_training(new_job(logistic_cells(7, bids=2_000, days=1)))
+        train_here(new_job(logistic_cells(7, bids=2_000, days=1)))
 
 
 def test_no_clicks_give_no_click_model_and_no_error(trained):
@@ -122,7 +143,7 @@ def test_no_clicks_give_no_click_model_and_no_error(trained):
 def test_a_log_with_clicks_values_them_and_judges_its_click_model(new_job):
     cells = logistic_cells(3, bids=30_000)
     folder = new_job(cells)
-    report = run_training(folder)
+    report = train_here(folder)
     assert (folder / run_files.CLICK_MODEL).exists()
     assert report.value_per_click == pytest.approx(5.0)
     assert report.global_click_rate == cells["clicks"].sum() / cells["wins"].sum()
@@ -137,7 +158,7 @@ def flat(cells: pd.DataFrame) -> pd.DataFrame:
 
 def test_flat_bids_are_held(new_job):
     folder = new_job(flat(logistic_cells(3, bids=8_000)))
-    report = run_training(folder)
+    report = train_here(folder)
     assert report.is_held and report.is_slope_naive
     segments = pd.read_parquet(folder / run_files.SEGMENTS)
     assert not segments["is_slope_identified"].any()
@@ -154,7 +175,7 @@ def lost(cells: pd.DataFrame, share: float, *, raised: float) -> pd.DataFrame:
 
 @pytest.mark.parametrize(("share", "lowest", "highest"), [(0.03, 0.0, 0.03), (0.15, 0.1, 0.15)])
 def test_the_ceiling_is_the_usual_one_unless_high_bids_show_another(new_job, share, lowest, highest):
-    report = run_training(new_job(lost(logistic_cells(5, bids=30_000), share, raised=1.6)))
+    report = train_here(new_job(lost(logistic_cells(5, bids=30_000), share, raised=1.6)))
     assert lowest - 1e-9 <= report.lost_share <= highest + 1e-9
     assert report.tails.ceiling == pytest.approx(1 - report.lost_share)
 

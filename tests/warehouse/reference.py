@@ -18,6 +18,9 @@ START = datetime(2026, 1, 6, tzinfo=UTC)
 END = datetime(2026, 1, 10, tzinfo=UTC)
 WINDOW = Window(object_id=1334, data_start_at=START, data_end_at=END)
 FEATURES = ("internal_adspace_id", "geo_region_name", "os_code")
+KNOWN_NPI, RESTRICTED_NPI = "9999999991", "9999999992"
+"""Of a professional whom privacy restricts once, and of one whom it always does."""
+
 COUNTS = ["bids", "wins", "clicks"]
 SUMS = ["bid_cpm_sum", "base_bid_cpm_sum", "cost_cpm_sum", "view_revenue", "click_revenue", "floor_cpm_max"]
 
@@ -61,6 +64,10 @@ def odd_events() -> Events:
         _bid("nothing known", noon, **dict.fromkeys(FEATURES), npi=None, domain=None),
         _bid("nothing said", noon, **dict.fromkeys(FEATURES, ""), npi="", domain=""),
         _bid("other client", noon, object_id=1335),
+        _bid("a test", noon, is_test=True, run_id="odd", npi=KNOWN_NPI),
+        _bid("no test", noon, is_test=False, run_id="odd", npi=KNOWN_NPI, privacy=""),
+        _bid("restricted", noon, privacy="lmt,gpp", run_id="odd", npi=RESTRICTED_NPI),
+        _bid("restricted once", noon - _HOUR, privacy="lmt", run_id="odd", npi=KNOWN_NPI),
     ]
     views = [
         ("at the start", START + _US, 2.0, 0.1),
@@ -75,6 +82,8 @@ def odd_events() -> Events:
         ("never bid", noon + _HOUR, 2.0, 0.1),
         ("never bid and late", END, 2.0, 0.1),
         ("other client", noon, 2.0, 0.1),
+        ("a test", noon, 2.0, 0.1),
+        ("restricted", noon, 2.0, 0.1),
     ]
     clicks = [
         ("clicked twice", noon + 3 * _HOUR, 9.0),
@@ -100,6 +109,7 @@ def auctions(log: Events) -> pd.DataFrame:
         & (bids["bid_ts"] >= start)
         & (bids["bid_ts"] < end)
         & (bids["bid_cpm"] > 0)
+        & ~bids["is_test"].eq(True)
     ]
     first_bids = usable.sort_values("bid_ts", kind="stable").drop_duplicates("bid_id").set_index("bid_id")
     first_views = _first(views[views["view_ts"] >= start], "view_ts")
@@ -115,6 +125,11 @@ def auctions(log: Events) -> pd.DataFrame:
         price_bucket=_bucket(found["bid_cpm"]),
         base_price_bucket=_bucket(found["base_bid_cpm"]),
     )
+
+
+def of_known_npis(found: pd.DataFrame) -> pd.DataFrame:
+    """Return the auctions whose price could depend on an NPI: there is one, and privacy does not restrict it."""
+    return found[(found["npi"].fillna("") != "") & (found["privacy"].fillna("") == "")]
 
 
 def cells_of(found: pd.DataFrame, by: list[str]) -> pd.DataFrame:

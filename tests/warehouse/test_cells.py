@@ -7,10 +7,22 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from warehouse.reference import END, FEATURES, START, WINDOW, assert_same_cells, auctions, cells_of
+from warehouse.reference import (
+    END,
+    FEATURES,
+    KNOWN_NPI,
+    RESTRICTED_NPI,
+    START,
+    WINDOW,
+    assert_same_cells,
+    auctions,
+    cells_of,
+    of_known_npis,
+)
 
 from lab.market.tables import Events
 from optimizer.core.landscape.cells import prepare_cells
+from optimizer.core.landscape.click_delay import mature_day
 from optimizer.warehouse.extraction import (
     Window,
     extract_domain_cells,
@@ -74,8 +86,12 @@ def test_domain_cells_hold_what_pandas_counts(connection: Any, expected: pd.Data
 
 def test_npi_totals_hold_what_pandas_counts(connection: Any, expected: pd.DataFrame, tmp_path: Path):
     extract_npi_totals(connection, window=WINDOW, path=tmp_path / "npis.parquet")
-    known = expected[expected["npi"].notna() & (expected["npi"] != "")]
-    assert_same_cells(pd.read_parquet(tmp_path / "npis.parquet"), cells_of(known, ["npi"]), ["npi"])
+    known = of_known_npis(expected)
+    mature = mature_day(WINDOW.data_end_at.date())
+    known = known.assign(day=known["day"].map(lambda day: max(day, mature)))
+    totals = pd.read_parquet(tmp_path / "npis.parquet")
+    assert totals["day"].nunique() > 1 and {KNOWN_NPI, RESTRICTED_NPI} & set(totals["npi"]) == {KNOWN_NPI}
+    assert_same_cells(totals, cells_of(known, ["npi", "day"]), ["npi", "day"])
 
 
 ODD = {
@@ -93,6 +109,9 @@ ODD = {
     "nothing known": (1, 0, 0),
     "nothing said": (1, 0, 0),
     "other client": (0, 0, 0),
+    "a test": (0, 0, 0),
+    "no test": (1, 0, 0),
+    "restricted": (1, 1, 0),
 }
 
 
@@ -117,6 +136,7 @@ def test_totals_hold_what_pandas_counts(connection: Any, log: Events, expected: 
     bids, views, clicks = (getattr(log, name).to_pandas() for name in ("bids", "views", "clicks"))
     start, end = (pd.Timestamp(moment).tz_localize(None) for moment in (START, END))
     own = bids[(bids["object_id"] == 1334) & (bids["bid_ts"] >= start) & (bids["bid_ts"] < end)]
+    own = own[~own["is_test"].eq(True)]
     views = views[views["view_ts"] >= start]
     orphans = views.groupby("bid_id")["view_ts"].min()
     orphans = orphans[(orphans < end) & ~orphans.index.isin(bids["bid_id"])].index

@@ -6,17 +6,20 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
 import pytest
 import snowflake.connector
-from servers.embedded import closed_port
+from servers.embedded import closed_port, connect_schema, load_events
 from warehouse.reference import END, FEATURES, START, WINDOW
 
+from lab.market.tables import Events
 from lab.stack import LocalStack
 from lab.stack.environment import warehouse_connection
 from optimizer.errors import EmptyWindowError, UnavailableError, WarehouseError
 from optimizer.warehouse.connection import warehouse_errors
-from optimizer.warehouse.contract import check_contract
-from optimizer.warehouse.extraction import extract_segment_cells, read_totals
+from optimizer.warehouse.contract import OPTIONAL_COLUMNS, check_contract
+from optimizer.warehouse.extraction import extract_npi_totals, extract_segment_cells, read_totals
+from optimizer.warehouse.live_totals import read_live_totals
 
 INJECTIONS = ("os_code; DROP TABLE BIDS", "os_code --", '"os_code"', "1", "os_code, npi", "(SELECT 1)", "")
 
@@ -26,9 +29,25 @@ def test_the_candidates_are_the_macros_that_are_columns_of_bids_in_their_order(c
     assert check_contract(connection, features=named) == ("os_code", "GEO_REGION_NAME", "browser_code")
 
 
-@pytest.mark.parametrize("column", ["npi", "bid_id", "run_id", "bid_cpm", "NPI"])
+@pytest.mark.parametrize("column", ["npi", "bid_id", "run_id", "bid_cpm", "NPI", "privacy", "is_test"])
 def test_a_column_that_says_who_when_or_how_much_is_never_a_candidate(connection: Any, column: str):
     assert check_contract(connection, features=["os_code", column]) == ("os_code",)
+
+
+def test_a_log_without_the_columns_of_privacy_and_tests_is_read_as_one_that_has_none(
+    connection: Any, log: Events, systems: LocalStack, tmp_path: Path
+):
+    bids = log.bids.filter(pc.field("bid_id").isin(["a test", "restricted", "no test"]))
+    with connect_schema(systems, "old_log") as old, old.cursor() as cursor:
+        load_events(old, replace(log, bids=bids), folder=tmp_path)
+        present = extract_npi_totals(old, window=WINDOW, path=tmp_path / "new.parquet"), read_totals(old, window=WINDOW)
+        for column in OPTIONAL_COLUMNS:
+            cursor.execute(f"ALTER TABLE BIDS DROP COLUMN {column}")
+        absent = extract_npi_totals(old, window=WINDOW, path=tmp_path / "old.parquet"), read_totals(old, window=WINDOW)
+        assert check_contract(old, features=["os_code"]) == ("os_code",)
+        read_live_totals(old, window=WINDOW)
+        cursor.execute("DROP SCHEMA old_log")
+    assert [(npis, totals.bid_rows) for npis, totals in (present, absent)] == [(1, 2), (2, 3)]
 
 
 def test_no_candidate_at_all_is_an_error_that_names_the_features_and_the_table_of_macros(connection: Any):

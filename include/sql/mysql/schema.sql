@@ -152,6 +152,10 @@ CREATE TABLE opt_runs (
     started_at           DATETIME(6)    NULL,               -- when snapshot_config set it running
     heartbeat_at         DATETIME(6)    NULL,               -- the last sign of life of a running run
     completed_at         DATETIME(6)    NULL,               -- when it ended, well or not
+    is_dry_run           BOOLEAN        NOT NULL DEFAULT 0, -- such a run ends cancelled and can never be deployed
+    readiness_figures    JSON           NULL,               -- the metrics that its entity's readiness is made of
+    outputs_removed_at   DATETIME(6)    NULL,               -- since when its files are gone: it cannot be deployed any more
+    manifest_sha256      CHAR(64)       NULL,               -- of manifest.json; NULL: written by other means, not checked
     PRIMARY KEY (run_id),
     CONSTRAINT uq_opt_runs_entity_id_run_id UNIQUE (entity_id, run_id), -- what an entity's own runs are referred by
     CONSTRAINT uq_opt_runs_entity_id_run_code UNIQUE (entity_id, run_code),
@@ -160,6 +164,7 @@ CREATE TABLE opt_runs (
     INDEX ix_opt_runs_status_created_at (status, created_at),
     INDEX ix_opt_runs_entity_id_status_validation_status_created_at
         (entity_id, status, validation_status, created_at),
+    INDEX ix_opt_runs_entity_id_created_at (entity_id, created_at), -- its newest runs, whatever their status
     CONSTRAINT fk_opt_runs_entity_id FOREIGN KEY (entity_id) REFERENCES opt_entities (entity_id),
     CONSTRAINT fk_opt_runs_version_id FOREIGN KEY (version_id) REFERENCES opt_versions (version_id),
     CONSTRAINT ck_opt_runs_status CHECK (
@@ -313,7 +318,7 @@ CREATE TABLE opt_live_daily (
     spend             DOUBLE      NULL,
     view_revenue      DOUBLE      NULL,
     click_revenue     DOUBLE      NULL,
-    click_maturity    DOUBLE      NULL,                     -- share of the clicks that should have come by now, 0 to 1
+    click_maturity    DOUBLE      NULL,                     -- share of the clicks that should have arrived by now, 0 to 1
     forecast_win_rate DOUBLE      NULL,
     forecast_cpm      DOUBLE      NULL,
     forecast_ctr      DOUBLE      NULL,
@@ -406,6 +411,48 @@ CREATE TABLE opt_alerts (
     PRIMARY KEY (alert_id),
     CONSTRAINT uq_opt_alerts_entity_id_kind_subject_open_marker UNIQUE (entity_id, kind, subject, open_marker),
     CONSTRAINT fk_opt_alerts_entity_id FOREIGN KEY (entity_id) REFERENCES opt_entities (entity_id)
+) ENGINE = InnoDB CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
+-- Messages about incidents: one per event and destination. sent_at is NULL until the message arrived.
+CREATE TABLE opt_notifications (
+    notification_id INTEGER      NOT NULL AUTO_INCREMENT,
+    alert_id        INTEGER      NOT NULL,
+    event           VARCHAR(20)  NOT NULL,
+    destination     VARCHAR(200) NOT NULL,                  -- as in OPTIMIZER_NOTIFIERS; no secret
+    attempts        SMALLINT     NOT NULL DEFAULT '1',
+    claimed_at      DATETIME(6)  NULL,                      -- set while a task sends it
+    sent_at         DATETIME(6)  NULL,
+    PRIMARY KEY (notification_id),
+    CONSTRAINT uq_opt_notifications_alert_id_event_destination UNIQUE (alert_id, event, destination),
+    CONSTRAINT ck_opt_notifications_event CHECK (event IN ('opened', 'closed')),
+    CONSTRAINT fk_opt_notifications_alert_id FOREIGN KEY (alert_id) REFERENCES opt_alerts (alert_id)
+) ENGINE = InnoDB CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
+-- What bidders did with the impressions that they were asked for: one row per hour, bidder process and outcome.
+CREATE TABLE opt_bidder_counts (
+    count_id     INTEGER      NOT NULL AUTO_INCREMENT,
+    entity_id    INTEGER      NOT NULL,
+    bidder       VARCHAR(100) NOT NULL,                     -- host and start of the process
+    counted_hour DATETIME(6)  NOT NULL,                     -- begin of the hour, UTC
+    run_id       VARCHAR(64)  NOT NULL,                     -- that priced them, or empty
+    outcome      VARCHAR(20)  NOT NULL,                     -- segment, fallback, below_floor, unreadable, ...
+    impressions  BIGINT       NOT NULL,
+    written_at   DATETIME(6)  NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
+    PRIMARY KEY (count_id),
+    CONSTRAINT uq_opt_bidder_counts_hour_bidder_run_id_outcome
+        UNIQUE (entity_id, counted_hour, bidder, run_id, outcome),
+    INDEX ix_opt_bidder_counts_counted_hour (counted_hour),
+    CONSTRAINT fk_opt_bidder_counts_entity_id FOREIGN KEY (entity_id) REFERENCES opt_entities (entity_id)
+) ENGINE = InnoDB CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
+-- The number of each entity's snapshot in the object store, which bidders without access to these tables read.
+CREATE TABLE opt_serving_snapshots (
+    entity_id    INTEGER     NOT NULL,
+    sequence     INTEGER     NOT NULL,                      -- the last number that was taken
+    content_hash CHAR(64)    NULL,                          -- of what that snapshot says; NULL until it is known to be written
+    written_at   DATETIME(6) NULL,
+    PRIMARY KEY (entity_id),
+    CONSTRAINT fk_opt_serving_snapshots_entity_id FOREIGN KEY (entity_id) REFERENCES opt_entities (entity_id)
 ) ENGINE = InnoDB CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 
 -- Who changed what, when, from which value to which, and why. Rows are only added.

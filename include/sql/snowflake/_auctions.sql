@@ -1,6 +1,6 @@
 {#- Shared by the cell queries: one row an auction of the entity's window, with its view and its click.
 
-    Duplicated rows count once (the earliest), zero bids not at all, and a click needs a view. Views and clicks may be
+    Bids of tests are left out. Duplicated rows count once (the earliest), zero bids not at all, and a click needs a view. Views and clicks may be
     later than the window's end: what counts is when the bid was made. -#}
 auctions AS (
     SELECT
@@ -9,7 +9,9 @@ auctions AS (
         IFF(views.bid_id IS NULL OR clicks.bid_id IS NULL, 0, 1)       AS is_clicked,
         views.cost_cpm                                                 AS cost_cpm,
         views.revenue                                                  AS view_revenue,
-        IFF(views.bid_id IS NULL, NULL, clicks.revenue)                AS click_revenue
+        IFF(views.bid_id IS NULL, NULL, clicks.revenue)                AS click_revenue,
+        views.view_ts                                                  AS view_ts,
+        clicks.click_ts                                                AS click_ts
     FROM (
         SELECT *
         FROM BIDS
@@ -17,16 +19,19 @@ auctions AS (
             AND bid_ts >= %(data_start_dt)s
             AND bid_ts < %(data_end_dt)s
             AND bid_cpm > 0
+            {%- if "is_test" in bids_columns %}
+            AND NOT COALESCE(is_test, FALSE)
+            {%- endif %}
         QUALIFY ROW_NUMBER() OVER (PARTITION BY bid_id ORDER BY bid_ts) = 1
     ) AS bids
     LEFT JOIN (
-        SELECT bid_id, cost_cpm, revenue
+        SELECT bid_id, view_ts, cost_cpm, revenue
         FROM VIEWS
         WHERE view_ts >= %(data_start_dt)s
         QUALIFY ROW_NUMBER() OVER (PARTITION BY bid_id ORDER BY view_ts, cost_cpm) = 1
     ) AS views ON views.bid_id = bids.bid_id
     LEFT JOIN (
-        SELECT bid_id, revenue
+        SELECT bid_id, click_ts, revenue
         FROM CLICKS
         WHERE click_ts >= %(data_start_dt)s
         QUALIFY ROW_NUMBER() OVER (PARTITION BY bid_id ORDER BY click_ts, revenue) = 1

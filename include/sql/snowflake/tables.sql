@@ -16,7 +16,9 @@ CREATE TABLE IF NOT EXISTS BIDS (
     base_bid_cpm         FLOAT,                    -- what the final bid was made of
     domain_multiplier    FLOAT,
     npi_multiplier       FLOAT,
-    floor_cpm            FLOAT                     -- NULL where the SSP passes none
+    floor_cpm            FLOAT,                    -- NULL where the SSP passes none
+    privacy              VARCHAR,                  -- signals that restricted the price (lmt,gpp); NULL without any. Optional
+    is_test              BOOLEAN                   -- a test auction; NULL or FALSE otherwise. Optional column
 );
 
 -- A won and shown impression.

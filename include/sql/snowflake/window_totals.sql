@@ -1,4 +1,5 @@
 -- What an entity's window holds, dirt included: the figures that the run reports.
+-- Bids of tests are left out.
 -- Grain: one row. Views and clicks without a bid cannot be given to an entity by object_id, so they are those of all
 -- entities in the window; they count for the click rate only. A bid is looked for from a week before the window on.
 -- Parameters: object_id, data_start_dt, data_end_dt (half open).
@@ -8,6 +9,9 @@ WITH window_bids AS (
     WHERE object_id = %(object_id)s
         AND bid_ts >= %(data_start_dt)s
         AND bid_ts < %(data_end_dt)s
+        {%- if "is_test" in bids_columns %}
+        AND NOT COALESCE(is_test, FALSE)
+        {%- endif %}
 ),
 distinct_views AS (
     SELECT views.bid_id, MIN(views.view_ts) AS view_ts, COUNT(*) AS rows_seen

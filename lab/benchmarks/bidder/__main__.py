@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from lab.benchmarks.bidder.http import measure_http
 from lab.benchmarks.bidder.market import BenchMarket
 from lab.benchmarks.bidder.memcached import running_memcached
 from lab.benchmarks.bidder.prices import measure_prices
@@ -26,6 +27,7 @@ ROUNDS = 250
 SWITCHES = 3
 IDS = 1_000_000
 MEMORY_MB = 1_024
+HTTP_REQUESTS, HTTP_ROUNDS = 2_000, 15
 OBJECTS = "objects"
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -59,6 +61,8 @@ def measure_all(
             market = BenchMarket.open(Path(name), stack=stack)
             places = {"in process": None, "memcached": server}
             figures += measure_refreshes(market, places, keys=keys, switches=switches)
+            tell("bids over HTTP against a bare server")
+            figures += measure_http(market, stack, server, keys=keys, requests=HTTP_REQUESTS, rounds=HTTP_ROUNDS)
         finally:
             stack.stop()
     return figures

@@ -12,19 +12,20 @@ from sqlalchemy import Engine
 
 from lab.stack import LocalStack
 from lab.stack.catalogue import BUCKET, MACROS, load_catalogue
-from optimizer.artifacts.manifest import publish
+from optimizer.artifacts.manifest import Manifest, publish
 from optimizer.artifacts.store import ObjectStore
+from optimizer.bidder.memcached import Memcached
 from optimizer.bidder.refreshing import Refresher
 from optimizer.bidder.requests import PriceRequest
-from optimizer.bidder.tables import Memcached
 from optimizer.control_plane.audit import Author
 from optimizer.control_plane.deployments import deploy
 from optimizer.control_plane.engine import open_engine
 from optimizer.control_plane.entities import read_definition
 from optimizer.control_plane.registry import RunResults, register_results
-from optimizer.control_plane.runs import open_run, start_run
+from optimizer.control_plane.runs import RunOrigin, open_run, start_run
 from optimizer.control_plane.schema import migrate
 from optimizer.core.serving.keys import segment_key
+from optimizer.runs.outputs import output_rows
 
 ENTITY = "drugs_hcp"
 FEATURES = ("internal_adspace_id", "geo_region_name", "os_code")
@@ -87,10 +88,7 @@ class BenchMarket:
             entity_id=definition.entity.entity_id,
             version_id=definition.entity.current_version_id,
             entity_code=ENTITY,
-            dag_id="bench",
-            dag_run_id=now.isoformat(),
-            triggered_by="bench",
-            trigger_type="manual",
+            origin=RunOrigin("bench", now.isoformat(), "bench", "manual"),
             now=now,
         )
         window = {"data_start_at": now - timedelta(days=1), "data_end_at": now}
@@ -108,7 +106,7 @@ class BenchMarket:
             "memcache.csv": self._write(run.run_id, "segment_key", "bid", bids),
             "domain_multipliers.csv": self._write(run.run_id, "domain", "multiplier", {DOMAIN: domain_multiplier}),
         }
-        publish(
+        manifest = publish(
             self.store,
             output_uri=uri,
             files={name: (name.removesuffix(".csv"), path, rows) for name, (path, rows) in files.items()},
@@ -116,7 +114,7 @@ class BenchMarket:
             still_wanted=lambda: None,
         )
         macro_ids = {macro.feature_name: macro.macro_id for macro in definition.feature_macros}
-        results = _results(len(bids), uri=uri, macro_ids=macro_ids)
+        results = _results(manifest, uri=uri, store=self.store, macro_ids=macro_ids)
         register_results(self.engine, run.run_id, results=results, now=now)
         return run.run_id
 
@@ -127,7 +125,8 @@ class BenchMarket:
         return path, len(rows)
 
 
-def _results(size: int, *, uri: str, macro_ids: Mapping[str, int]) -> RunResults:
+def _results(manifest: Manifest, *, uri: str, store: ObjectStore, macro_ids: Mapping[str, int]) -> RunResults:
+    size = manifest.objects[0].row_count
     counts = ("total_bids", "total_views", "total_clicks", "total_segments", "segments_count", "segments_in_memcache")
     features = [
         {"feature_name": name, "feature_order": number, "macro_id": macro_ids[name]}
@@ -141,6 +140,8 @@ def _results(size: int, *, uri: str, macro_ids: Mapping[str, int]) -> RunResults
             "validation_status": "passed",
             "features": features,
             "macro_combination": "|".join(KEY_MACROS),
-            **{"metrics": (), "outputs": (), "s3_output_path": uri},
+            "metrics": (),
+            "outputs": output_rows(manifest, output_uri=uri, store=store),
+            "s3_output_path": uri,
         }
     )

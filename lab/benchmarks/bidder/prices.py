@@ -1,6 +1,7 @@
 """A price in process and over memcached, against a bare get of the same key through the same client."""
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from time import perf_counter
@@ -21,10 +22,10 @@ from lab.benchmarks.bidder.market import (
 )
 from lab.benchmarks.figures import Figure
 from optimizer.bidder.generation import Generation, ServedRun
-from optimizer.bidder.pricing import price
+from optimizer.bidder.memcached import Memcached
+from optimizer.bidder.pricing import Price, places_of, price
 from optimizer.bidder.requests import PriceRequest
-from optimizer.bidder.tables import BidTable, InProcessTable, Memcached, MemcachedTable
-from optimizer.core.serving.keys import segment_key
+from optimizer.bidder.tables import BidTable, InProcessTable, MemcachedTable
 from optimizer.core.serving.traffic import TrafficSplit
 from optimizer.errors import DataError
 
@@ -54,21 +55,34 @@ def measure_prices(server: Memcached, *, keys: int, calls: int, rounds: int) -> 
         table.write(of_run, now=datetime.now(UTC).timestamp())
     remote, local = make_generation(tables), make_generation([InProcessTable(of_run) for of_run in bids])
     requests = make_requests(values, size=calls * rounds, seed=1)
-    if any(price(it, generation=remote) != price(it, generation=local) for it in requests[:2_000]):
-        raise DataError("prices over memcached are not those in process; run the tests of tests/bidder")
-    places = [place_of(it, generation=remote) for it in requests]
-    with server.loading() as client:
-        before = client.stats()
-        seconds = time_in_turns(
-            {
-                "get": (client.get, places),
-                "memcached": (partial(price, generation=remote), requests),
-                "in process": (partial(price, generation=local), requests),
-            },
-            calls=calls,
-            rounds=rounds,
-        )
-        asked = _asked(client.stats()) - _asked(before)
+    places = [places_of([it], generation=remote) for it in requests]
+
+    async def fetch_and_price(request: PriceRequest) -> Price:
+        fetched = await server.fetch(places_of([request], generation=remote))
+        return price(request, generation=remote, fetched=fetched)
+
+    async def price_in_process(request: PriceRequest) -> Price:
+        return price(request, generation=local)
+
+    async def measure() -> dict[str, np.ndarray]:
+        async with server.reading():
+            return await take_turns()
+
+    async def take_turns() -> dict[str, np.ndarray]:
+        for request in requests[:2_000]:
+            if await fetch_and_price(request) != await price_in_process(request):
+                raise DataError("prices over memcached are not those in process; run the tests of tests/bidder")
+        before = _asked(server)
+        actions = {
+            "get": (server.fetch, places),
+            "memcached": (fetch_and_price, requests),
+            "in process": (price_in_process, requests),
+        }
+        seconds = await time_in_turns(actions, calls=calls, rounds=rounds)
+        return {**seconds, "asked": np.array(_asked(server) - before)}
+
+    seconds = asyncio.run(measure())
+    asked = int(seconds["asked"])
     return [
         *_figures("a price over memcached", seconds["memcached"], seconds["get"], bound=GETS_BOUND),
         Figure("keys asked of memcached", asked - len(places), len(requests), "prices over memcached", "rows", 1.0),
@@ -76,8 +90,8 @@ def measure_prices(server: Memcached, *, keys: int, calls: int, rounds: int) -> 
     ]
 
 
-def time_in_turns(
-    actions: Mapping[str, tuple[Callable[[Any], object], Sequence[Any]]], *, calls: int, rounds: int
+async def time_in_turns(
+    actions: Mapping[str, tuple[Callable[[Any], Awaitable[object]], Sequence[Any]]], *, calls: int, rounds: int
 ) -> dict[str, np.ndarray]:
     """Return the wall-clock seconds of every call, shape (rounds, calls), by action.
 
@@ -90,7 +104,7 @@ def time_in_turns(
             action, arguments = actions[name]
             for at, argument in enumerate(arguments[number * calls : (number + 1) * calls]):
                 started = perf_counter()
-                action(argument)
+                await action(argument)
                 seconds[name][number, at] = perf_counter() - started
     return seconds
 
@@ -112,12 +126,6 @@ def make_generation(tables: Sequence[BidTable]) -> Generation:
     )
 
 
-def place_of(request: PriceRequest, *, generation: Generation) -> str:
-    """Return the key under which memcached holds the bid that prices the request."""
-    table = generation.runs[generation.split.run_of(request.identity)].bids
-    return table.place_of(segment_key([request.macros[name] for name in KEY_MACROS]))
-
-
 def _figures(what: str, seconds: np.ndarray, yardstick: np.ndarray, *, bound: float) -> list[Figure]:
     """One line a statistic, from the round whose ratio is the median of all rounds.
 
@@ -131,5 +139,6 @@ def _figures(what: str, seconds: np.ndarray, yardstick: np.ndarray, *, bound: fl
     return figures
 
 
-def _asked(stats: Mapping[bytes, Any]) -> int:
-    return int(stats[b"cmd_get"])
+def _asked(server: Memcached) -> int:
+    with server.loading() as client:
+        return int(client.stats()[b"cmd_get"])

@@ -1,5 +1,6 @@
 """Prices go on while whole generations are replaced: every answer is checked against the run that it names."""
 
+import asyncio
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,11 +18,11 @@ from lab.benchmarks.bidder.market import (
     make_values,
 )
 from lab.benchmarks.figures import Figure
+from optimizer.bidder.memcached import Memcached
 from optimizer.bidder.pricing import Price
 from optimizer.bidder.refreshing import Refresher, require_success
 from optimizer.bidder.requests import PriceRequest
 from optimizer.bidder.service import DEFAULT_INTERVAL_S, BidderService
-from optimizer.bidder.tables import Memcached
 from optimizer.core.serving.keys import segment_key
 from optimizer.core.serving.traffic import TrafficSplit
 from optimizer.errors import RefreshError
@@ -144,13 +145,21 @@ def price_during(
 
     thread = threading.Thread(target=switch, name="bench-refresh")
     thread.start()
-    seconds = []
-    while thread.is_alive() or (answers.newest < len(percents) - 1 and not failures):
+    seconds: list[float] = []
+
+    async def ask() -> None:
         for requests in asked:
             started = perf_counter()
-            prices = service.price_all(requests, entity_code=ENTITY)
+            prices = await service.fetch_and_price(requests, entity_code=ENTITY)
             seconds.append((perf_counter() - started) / len(requests))
             answers.check(requests, prices)
+
+    async def ask_meanwhile() -> None:
+        async with service.connected():
+            while thread.is_alive() or (answers.newest < len(percents) - 1 and not failures):
+                await ask()
+
+    asyncio.run(ask_meanwhile())
     thread.join()
     if failures:
         raise RefreshError(f"a refresh of the benchmark failed: {failures[0]}") from failures[0]

@@ -12,7 +12,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from lab.benchmarks.tracking.clients import measure_client, measure_export
-from lab.benchmarks.tracking.lines import AT_LEAST, Line
+from lab.benchmarks.tracking.lines import AT_LEAST, BenchmarkLine
 from lab.benchmarks.tracking.peers import measure_mlflow, measure_optuna
 from lab.benchmarks.tracking.reading import measure_reading
 from lab.benchmarks.tracking.service import run_service
@@ -57,7 +57,7 @@ def measure_all(
     entries: int,
     uv: Path | None,
     tell: Callable[[str], None],
-) -> list[Line]:
+) -> list[BenchmarkLine]:
     """Return the lines of every part; `tell` is called with what is being measured."""
     with run_service() as service:
         small = [size for size in sizes if size <= EXPORTED_AT]
@@ -79,7 +79,7 @@ def measure_all(
     return lines
 
 
-def conclude(lines: Sequence[Line], *, console: Console) -> int:
+def conclude(lines: Sequence[BenchmarkLine], *, console: Console) -> int:
     """Print the table and return the status: 1 where a floor is missed."""
     table = Table("what", "measured", "floor", "goal", "verdict", title="What tracking costs")
     for line in lines:
@@ -92,11 +92,11 @@ def conclude(lines: Sequence[Line], *, console: Console) -> int:
     return 0 if kept == len(floors) else 1
 
 
-def _spell(line: Line, bound: float | None) -> str:
+def _spell(line: BenchmarkLine, bound: float | None) -> str:
     return "-" if bound is None else f"{'≥' if line.unit in AT_LEAST else '≤'} {bound:,.4g}"
 
 
-def _verdict(line: Line) -> str:
+def _verdict(line: BenchmarkLine) -> str:
     if not line.is_kept:
         return "[red]floor missed[/red]"
     if not line.is_reached:

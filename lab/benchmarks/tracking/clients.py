@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 
-from lab.benchmarks.tracking.lines import Line
+from lab.benchmarks.tracking.lines import BenchmarkLine
 from lab.benchmarks.tracking.service import Service
 from lab.benchmarks.tracking.timing import measure_latency
 from optimization_tracking.client import ClientSettings, track_run
@@ -17,7 +17,7 @@ SPELLED_RUNS = "run"
 """What the names of the filled runs have in common."""
 
 
-def measure_client(service: Service, *, entries: int) -> list[Line]:
+def measure_client(service: Service, *, entries: int) -> list[BenchmarkLine]:
     """Return what one log() takes, how many a second are safe on disk, and how many the service then has."""
     settings = ClientSettings(service.address, service.key, queue_folder=service.folder / "queue")
     with track_run("bench", optimizer_type="rtb", settings=settings) as run:
@@ -26,13 +26,13 @@ def measure_client(service: Service, *, entries: int) -> list[Line]:
         run.flush(timeout_s=600)
         sent_s = time.perf_counter() - begun
     return [
-        Line("the client's log(), median", logged.p50_ms, "ms", goal=GOAL_LOG_MS),
-        Line("the client's log(), safe on disk", logged.per_s, "/s", goal=GOAL_DURABLE_PER_S),
-        Line("logged by the client and sent", entries / sent_s, "/s"),
+        BenchmarkLine("the client's log(), median", logged.p50_ms, "ms", goal=GOAL_LOG_MS),
+        BenchmarkLine("the client's log(), safe on disk", logged.per_s, "/s", goal=GOAL_DURABLE_PER_S),
+        BenchmarkLine("logged by the client and sent", entries / sent_s, "/s"),
     ]
 
 
-def measure_export(service: Service) -> list[Line]:
+def measure_export(service: Service) -> list[BenchmarkLine]:
     """Return how long the command takes that writes every run to a Parquet file, its own start included."""
     environment = {
         **os.environ,
@@ -48,4 +48,4 @@ def measure_export(service: Service) -> list[Line]:
     subprocess.run(command, env=environment, check=True, capture_output=True)  # noqa: S603
     taken_s = time.perf_counter() - begun
     name = f"export of {EXPORTED_RUNS:,} runs (from {runs:,}) to Parquet"
-    return [Line(name, taken_s * EXPORTED_RUNS / runs, "s", goal=GOAL_EXPORT_S)]
+    return [BenchmarkLine(name, taken_s * EXPORTED_RUNS / runs, "s", goal=GOAL_EXPORT_S)]

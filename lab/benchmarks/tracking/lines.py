@@ -7,7 +7,7 @@ AT_LEAST = ("/s",)
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class BenchmarkLine:
     """A measured amount.
 
     floor: missing it ends the benchmark with status 1. goal: the wanted figure; missing it is only reported.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import optuna
 
-from lab.benchmarks.tracking.lines import Line
+from lab.benchmarks.tracking.lines import BenchmarkLine
 from lab.benchmarks.tracking.service import HttpClient, Service, serving
 from lab.benchmarks.tracking.timing import Action, measure_latency, measure_rate
 
@@ -20,7 +20,7 @@ PSYCOPG2 = "psycopg2-binary==2.9.13"
 BATCH = 1000
 
 
-def measure_optuna(service: Service, *, seconds: float) -> list[Line]:
+def measure_optuna(service: Service, *, seconds: float) -> list[BenchmarkLine]:
     """Return how many trials a second Optuna's storage takes, each with three parameters and its value."""
     url = service.create_database("optuna").replace("postgresql://", "postgresql+psycopg://", 1)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -36,10 +36,10 @@ def measure_optuna(service: Service, *, seconds: float) -> list[Line]:
     timing = measure_rate(lambda _: trial, clients=1, seconds=seconds)
     storage.remove_session()
     storage.engine.dispose()
-    return [Line("Optuna: trials, 1 client", timing.per_s, "/s")]
+    return [BenchmarkLine("Optuna: trials, 1 client", timing.per_s, "/s")]
 
 
-def measure_mlflow(service: Service, *, uv: Path, runs: int, seconds: float, repeats: int) -> list[Line]:
+def measure_mlflow(service: Service, *, uv: Path, runs: int, seconds: float, repeats: int) -> list[BenchmarkLine]:
     """Return the same of MLflow's server, over its REST API: runs, metrics one by one and in batches, and a top 10."""
     database = service.create_database("mlflow").replace("postgresql://", "postgresql+psycopg2://", 1)
     command = (
@@ -56,7 +56,9 @@ def measure_mlflow(service: Service, *, uv: Path, runs: int, seconds: float, rep
         return _measure_mlflow(connect, runs=runs, seconds=seconds, repeats=repeats)
 
 
-def _measure_mlflow(connect: Callable[[], HttpClient], *, runs: int, seconds: float, repeats: int) -> list[Line]:
+def _measure_mlflow(
+    connect: Callable[[], HttpClient], *, runs: int, seconds: float, repeats: int
+) -> list[BenchmarkLine]:
     client = connect()
     experiment_id = client.post("/experiments/create", {"name": "bench"})["experiment_id"]
 
@@ -88,16 +90,16 @@ def _measure_mlflow(connect: Callable[[], HttpClient], *, runs: int, seconds: fl
             measure_rate(make, clients=clients, seconds=seconds) for make in (creating, metrics, batches)
         )
         lines += [
-            Line(f"MLflow: runs created, {by}", created.per_s, "/s"),
-            Line(f"MLflow: metrics one by one, {by}", single.per_s, "/s"),
-            Line(f"MLflow: one metric, 99 in 100, {by}", single.p99_ms, "ms"),
-            Line(f"MLflow: metrics in batches, {by}", batch.per_s * BATCH, "/s"),
+            BenchmarkLine(f"MLflow: runs created, {by}", created.per_s, "/s"),
+            BenchmarkLine(f"MLflow: metrics one by one, {by}", single.per_s, "/s"),
+            BenchmarkLine(f"MLflow: one metric, 99 in 100, {by}", single.p99_ms, "ms"),
+            BenchmarkLine(f"MLflow: metrics in batches, {by}", batch.per_s * BATCH, "/s"),
         ]
     for number in range(runs):
         client.post("/runs/log-metric", {"run_id": create(client), **_metric(number)})
     search = {"experiment_ids": [experiment_id], "order_by": ["metrics.score DESC"], "max_results": 10}
     top = measure_latency(lambda _: client.post("/runs/search", search), repeats=repeats)
-    return [*lines, Line(f"MLflow: top 10, {runs:,} runs and more", top.p50_ms, "ms")]
+    return [*lines, BenchmarkLine(f"MLflow: top 10, {runs:,} runs and more", top.p50_ms, "ms")]
 
 
 def _metric(number: int) -> dict[str, object]:

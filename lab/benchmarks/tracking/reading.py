@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from urllib.parse import urlencode
 
-from lab.benchmarks.tracking.lines import Line
+from lab.benchmarks.tracking.lines import BenchmarkLine
 from lab.benchmarks.tracking.service import Service
 from lab.benchmarks.tracking.timing import Timing, measure_latency
 from optimization_tracking.queries import render_query
@@ -35,7 +35,7 @@ FROM generate_series(%(first)s::integer, %(last)s::integer) AS n
 
 def measure_reading(
     service: Service, *, sizes: Sequence[int], repeats: int, tell: Callable[[str], None], filled: int = 0
-) -> list[Line]:
+) -> list[BenchmarkLine]:
     """Return latencies at each number of runs, rising: the median of each, and the slowest of all 99 in 100.
 
     Args:
@@ -60,7 +60,7 @@ def _fill(service: Service, *, first: int, last: int) -> int:
     return last
 
 
-def _measure(service: Service, *, size: int, repeats: int) -> list[Line]:
+def _measure(service: Service, *, size: int, repeats: int) -> list[BenchmarkLine]:
     client = service.client()
     detail = client.get("/runs?" + urlencode({"search": "bench", "limit": 1, "includeTotal": "false"}))["data"]
     run_id = detail[0]["id"] if detail else client.get("/runs?limit=1")["data"][0]["id"]
@@ -86,11 +86,11 @@ def _measure(service: Service, *, size: int, repeats: int) -> list[Line]:
         timing = measure_latency(lambda _, url=url: client.get(url), repeats=repeats)
         slowest_ms = max(slowest_ms, timing.p99_ms)
         goal = GOAL_TOP_HTTP_MS if name == "top 10" and size == GOALS_FROM else None
-        lines.append(Line(f"{name}, {size:,} runs", timing.p50_ms, "ms", floor_ms, goal))
-    lines.append(Line(f"the slowest of these, 99 in 100, {size:,} runs", slowest_ms, "ms", MAX_MS))
+        lines.append(BenchmarkLine(f"{name}, {size:,} runs", timing.p50_ms, "ms", floor_ms, goal))
+    lines.append(BenchmarkLine(f"the slowest of these, 99 in 100, {size:,} runs", slowest_ms, "ms", MAX_MS))
     is_goal = size == GOALS_FROM
     lines += [
-        Line(f"{name} in SQL, {size:,} runs", timing.p50_ms, "ms", MAX_INDEXED_MS, goal if is_goal else None)
+        BenchmarkLine(f"{name} in SQL, {size:,} runs", timing.p50_ms, "ms", MAX_INDEXED_MS, goal if is_goal else None)
         for (name, timing), goal in zip(
             _measure_sql(service, size=size, repeats=repeats).items(),
             (GOAL_TOP_SQL_MS, GOAL_DEEP_PAGE_SQL_MS),

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from lab.benchmarks.tracking.lines import Line
+from lab.benchmarks.tracking.lines import BenchmarkLine
 from lab.benchmarks.tracking.service import Service
 from lab.benchmarks.tracking.timing import Action, measure_latency, measure_rate
 from optimizer.names import TRACKING_PROJECT
@@ -41,7 +41,7 @@ def sample(number: int) -> dict[str, object]:
     }
 
 
-def measure_writing(service: Service, *, seconds: float) -> list[Line]:
+def measure_writing(service: Service, *, seconds: float) -> list[BenchmarkLine]:
     """Return what writing costs, each measurement for that many seconds."""
     lines = []
     for clients in CLIENTS:
@@ -52,16 +52,16 @@ def measure_writing(service: Service, *, seconds: float) -> list[Line]:
         samples = measure_rate(_batches(service, "samples"), clients=clients, seconds=seconds)
         goal = GOAL_BATCH_ROWS_PER_S
         lines += [
-            Line(f"runs created, {by}", runs.per_s, "/s"),
-            Line(f"iterations one by one, {by}", single.per_s, "/s", goal=GOAL_ITERATIONS_PER_S),
-            Line(f"one iteration, 99 in 100, {by}", single.p99_ms, "ms", goal=GOAL_ITERATION_P99_MS),
-            Line(f"iterations in batches, {by}", iterations.per_s * BATCH, "/s", MIN_INSERTS_PER_S, goal),
-            Line(f"samples in batches, {by}", samples.per_s * BATCH, "/s", MIN_INSERTS_PER_S, goal),
+            BenchmarkLine(f"runs created, {by}", runs.per_s, "/s"),
+            BenchmarkLine(f"iterations one by one, {by}", single.per_s, "/s", goal=GOAL_ITERATIONS_PER_S),
+            BenchmarkLine(f"one iteration, 99 in 100, {by}", single.p99_ms, "ms", goal=GOAL_ITERATION_P99_MS),
+            BenchmarkLine(f"iterations in batches, {by}", iterations.per_s * BATCH, "/s", MIN_INSERTS_PER_S, goal),
+            BenchmarkLine(f"samples in batches, {by}", samples.per_s * BATCH, "/s", MIN_INSERTS_PER_S, goal),
         ]
     return lines + measure_inserts(service, seconds=seconds)
 
 
-def measure_inserts(service: Service, *, seconds: float) -> list[Line]:
+def measure_inserts(service: Service, *, seconds: float) -> list[BenchmarkLine]:
     """Return what single inserts cost in SQL, and the cost of a run's ten-thousandth insert against its tenth."""
     client = service.client()
     with service.connect() as connection:
@@ -82,9 +82,9 @@ def measure_inserts(service: Service, *, seconds: float) -> list[Line]:
         tenth = measure_latency(insert(early, 10), repeats=300)
         later = measure_latency(insert(late, 10_000), repeats=300)
     return [
-        Line("inserts of one row each, SQL, 1 connection", rate.per_s, "/s", MIN_INSERTS_PER_S),
-        Line("insert 10 of a run, SQL, median", tenth.p50_ms, "ms"),
-        Line("insert 10,000 of a run, SQL, median", later.p50_ms, "ms", goal=tenth.p50_ms * 1.2),
+        BenchmarkLine("inserts of one row each, SQL, 1 connection", rate.per_s, "/s", MIN_INSERTS_PER_S),
+        BenchmarkLine("insert 10 of a run, SQL, median", tenth.p50_ms, "ms"),
+        BenchmarkLine("insert 10,000 of a run, SQL, median", later.p50_ms, "ms", goal=tenth.p50_ms * 1.2),
     ]
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from optimization_tracking.client import calls
 from optimization_tracking.client.blocking import TrackingClient
-from optimization_tracking.client.delivery import Delivery, Outcome
+from optimization_tracking.client.delivery import Delivery, DeliveryOutcome
 from optimization_tracking.client.disk_queue import DiskQueue, queue_files
 from optimization_tracking.models.runs import UpdateRun
 
@@ -40,7 +40,7 @@ class Resumed:
     """What became of one abandoned queue; run_id: the service's, None where that would not have the run."""
 
     run_id: str | None
-    outcome: Outcome
+    outcome: DeliveryOutcome
 
 
 def send_abandoned(client: TrackingClient, *, of_any_key: bool = False) -> Iterator[Resumed]:

@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class Outcome:
+class DeliveryOutcome:
     """What became of a run's entries, by kind.
 
     sent: accepted by the service; repeated: there already; refused: the service will not have them, for `reasons`.
@@ -48,7 +48,7 @@ class Delivery:
 
     def __init__(self, queue: DiskQueue, client: TrackingClient) -> None:
         self.queue, self._client = queue, client
-        self.outcome = Outcome()
+        self.outcome = DeliveryOutcome()
 
     def send_next(self) -> bool:
         """Send the next batch, and return whether there was one.
@@ -97,7 +97,7 @@ class Delivery:
             self._judge(refused, "update")
 
     def _add(self, run_id: str, batch: QueuedBatch, bodies: tuple[str, ...], *, key: str) -> None:
-        """Send rows; where they are refused together, each half by itself, so that one row cannot spoil the others."""
+        """Send rows; where they are refused together, each half alone, so that a bad row blocks no other."""
         add: Callable[..., Call[Any]] = calls.add_iterations if batch.kind == "iteration" else calls.add_samples
         try:
             self._client.send(add(run_id, bodies, key=key))

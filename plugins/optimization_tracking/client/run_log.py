@@ -27,7 +27,7 @@ from pydantic import BaseModel
 
 from optimization_tracking.client import calls
 from optimization_tracking.client.blocking import TrackingClient
-from optimization_tracking.client.delivery import CLIENT_ID, Outcome
+from optimization_tracking.client.delivery import CLIENT_ID, DeliveryOutcome
 from optimization_tracking.client.disk_queue import DiskQueue, Kind, QueuedRun
 from optimization_tracking.client.sender import Sender
 from optimization_tracking.client.settings import ClientSettings
@@ -132,7 +132,7 @@ class RunLog:
         self._queue, self._metadata, self._flush_s = queue, metadata, flush_s
         self._mutex = threading.Lock()
         self._dropped: Counter[str] = Counter()
-        self._invalid = Outcome()
+        self._invalid = DeliveryOutcome()
         self._has_ended = self._is_closed = False
         self._final: LogReport | None = None
         self._sender = Sender(queue, client)

@@ -20,7 +20,7 @@ CHECKPOINT_EVERY = 50
 FAULT_PAUSE_S = 1.0
 
 JOIN_S = 1.0
-"""The longest wait for a thread that still waits for an answer; it ends by itself soon after."""
+"""The longest wait for a thread that still waits for an answer; it ends soon after."""
 
 _log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ def serve(
     pool_size: Annotated[int, typer.Option(min=1, help="Connections to the database.")] = DEFAULT_POOL_SIZE,
     refresh_s: Annotated[float, typer.Option(min=1, help="Seconds between refreshes of the analytics.")] = REFRESH_S,
 ) -> None:
-    """Serve the API by itself, on the database of OPTIMIZER_TRACKING_URL; TLS is a proxy's work."""
+    """Serve the API as a standalone service, on the database of OPTIMIZER_TRACKING_URL; TLS is a proxy's work."""
     import uvicorn
 
     from optimization_tracking.app import create_app

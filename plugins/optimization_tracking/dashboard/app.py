@@ -12,6 +12,7 @@ from optimization_tracking.dashboard.rendering import STATIC
 from optimization_tracking.dashboard.sessions import Sessions
 from optimization_tracking.database import Database
 from optimizer.names import DASHBOARD_PATH
+from optimizer.presentation.web.pages import STATIC_HEADERS
 
 
 class Assets(StaticFiles):
@@ -19,8 +20,7 @@ class Assets(StaticFiles):
 
     def file_response(self, *args: Any, **options: Any) -> Response:
         response = super().file_response(*args, **options)
-        response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
-        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers.update(STATIC_HEADERS)
         return response
 
 
@@ -34,7 +34,7 @@ def mount_dashboard(
     dashboard.state.sessions = Sessions(database_url) if database_url and door.login is None else None
     for module in (lists, detail, comparing, signing):
         dashboard.include_router(module.router)
-    dashboard.mount("/static", Assets(directory=STATIC))
+    dashboard.mount("/static", Assets(directory=STATIC, packages=[("optimizer.presentation.web", "static")]))
     failures.install(dashboard)
     app.include_router(_entrance(prefix))
     app.mount(f"{prefix}{DASHBOARD_PATH}", dashboard)

@@ -1,6 +1,7 @@
 """Values as the pages write them: durations, moments, money, JSON. Numbers are the report's own."""
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -100,7 +101,8 @@ def _rounded(value: Any) -> Any:
     return float(f"{value:.4g}") if isinstance(value, float) and abs(value) < 1000 else value
 
 
-FILTERS = {
+FILTERS: dict[str, Callable[..., Any]] = {
+    "age": age,
     "brief": brief,
     "count": count,
     "measure": measure,

@@ -1,6 +1,6 @@
 """A session: the API key that a user entered once, encrypted in a cookie of the browser's session.
 
-The cookie holds the key encrypted, so whoever steals it can read the dashboard for a while and never has the key. The
+The cookie holds the key encrypted, so a thief can read the dashboard for a while and never has the key. The
 key inside is checked with every request: revoked, it ends the session too. The sealing key follows from the database's
 URL where that holds a password, so all processes of a service open each other's cookies. Without one anybody could
 guess the URL: then each process has a random sealing key, and people sign in again after a restart.

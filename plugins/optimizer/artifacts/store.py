@@ -2,15 +2,17 @@
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
 
 from optimizer.errors import AccessDenied, ArtifactError, UnavailableError
+
+PART_BYTES = 256 * 1024
+"""An object is streamed in parts of this size."""
 
 _MISSING = {"404", "NoSuchKey", "NoSuchBucket", "NotFound"}
 _DENIED = {"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
@@ -36,6 +38,18 @@ def split_uri(uri: str) -> tuple[str, str]:
     if not uri.startswith("s3://") or not bucket:
         raise ArtifactError(f"{uri!r} is not an s3:// address; correct s3_base_path of the entity")
     return bucket, key
+
+
+class ObjectReader(Protocol):
+    """What a run's files are read from: an `ObjectStore`, or a copy of some of its objects."""
+
+    def get_bytes(self, uri: str) -> bytes:
+        """Return the object.
+
+        Raises:
+            ArtifactError: the object does not exist.
+            UnavailableError: it cannot be read now.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +99,21 @@ class ObjectStore:
             content: bytes = self.client.get_object(Bucket=bucket, Key=key)["Body"].read()
         return content
 
+    def stream(self, uri: str, *, part_bytes: int = PART_BYTES) -> Iterator[bytes]:
+        """Return the object in parts, such that it never is in memory as a whole; the first request is made at once.
+
+        Raises:
+            ArtifactError: the object does not exist.
+        """
+        bucket, key = split_uri(uri)
+        with self._errors(f"reading {uri}"):
+            body = self.client.get_object(Bucket=bucket, Key=key)["Body"]
+        return self._parts(uri, body, part_bytes=part_bytes)
+
+    def _parts(self, uri: str, body: Any, *, part_bytes: int) -> Iterator[bytes]:
+        with self._errors(f"reading {uri}"), closing(body):
+            yield from body.iter_chunks(part_bytes)
+
     def put_bytes(self, uri: str, content: bytes) -> StoredObject:
         """Write the content to the address, replacing what is there."""
         bucket, key = split_uri(uri)
@@ -122,6 +151,9 @@ class ObjectStore:
 
     @contextmanager
     def _errors(self, what: str) -> Iterator[None]:
+        # boto3 takes half a second to load. Where there is a client, it is loaded already.
+        from boto3.exceptions import Boto3Error
+
         try:
             yield
         except ClientError as error:

@@ -1,20 +1,24 @@
-"""The commands of `python -m optimizer.bidder`: serve bids, price one request, or refresh once."""
+"""The commands of `python -m optimizer.bidder`: serve bids, price one request, refresh once, write test vectors."""
 
 import json
 import logging
 import sys
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
-import uvicorn
 from rich.console import Console
 from rich.table import Table
 
-from optimizer.bidder.openrtb import OpenRtb, read_mapping
+from optimizer.bidder.listening import create_server
+from optimizer.bidder.macro_requests import read_price_body
+from optimizer.bidder.openrtb.settings import open_openrtb
 from optimizer.bidder.refreshing import Refresher, RefreshReport, require_success
 from optimizer.bidder.service import BidderService
-from optimizer.bidder.settings import connect, read_settings
-from optimizer.bidder.web import create_app, read_price_body
+from optimizer.bidder.settings import connect, count_writer, read_settings
+from optimizer.bidder.vectors import OBJECTS, VECTORS, write_vectors
+from optimizer.bidder.web import create_app
 from optimizer.presentation.commands import reporting_errors
 
 app = typer.Typer(
@@ -33,12 +37,22 @@ def serve(
 ) -> None:
     """Answer bid requests over HTTP and refresh in the background."""
     settings = read_settings()
+    openrtb = open_openrtb(settings)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    is_remote = settings.memcached is not None
-    service = BidderService(connect(settings), interval_s=settings.interval_s, is_remote=is_remote)
-    openrtb = OpenRtb(read_mapping(settings.openrtb_file), currency=settings.currency)
-    # A line for each request would cost more than its price, and hold ids of people.
-    uvicorn.run(create_app(service, openrtb=openrtb), host=host, port=port, access_log=False, log_config=None)
+    service = BidderService(
+        connect(settings),
+        interval_s=settings.interval_s,
+        write_counts=count_writer(settings, started_at=datetime.now(UTC)),
+        max_age_s=settings.max_age_s,
+    )
+    create_server(
+        create_app(service, openrtb=openrtb),
+        host=host,
+        port=port,
+        drain_s=settings.drain_s,
+        on_stop=service.stop_soon,
+        on_timeout=lambda: service.count_refused("408"),
+    ).run()
 
 
 @app.command()
@@ -62,6 +76,18 @@ def refresh() -> None:
     report = refresher.refresh()
     Console().print(_table(refresher, report))
     require_success(report)
+
+
+@app.command()
+@reporting_errors
+def vectors(
+    folder: Annotated[Path, typer.Argument(help="A new folder for the objects and vectors.")],
+    count: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many vectors.")] = 10_000,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed makes other vectors.")] = 0,
+) -> None:
+    """Write made-up requests with their right prices, to test a bidder in another language. Needs no system."""
+    write_vectors(folder, count=count, seed=seed)
+    typer.echo(f"{count:,} vectors are in {folder / VECTORS}, and the objects they need in {folder / OBJECTS}.")
 
 
 def _table(refresher: Refresher, report: RefreshReport) -> Table:

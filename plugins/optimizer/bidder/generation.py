@@ -10,7 +10,10 @@ from optimizer.core.serving.traffic import TrafficSplit
 
 @dataclass(frozen=True, slots=True)
 class ServedRun:
-    """A run as the bidder serves it: its key's macros in order, its bids, its multipliers and its bounds, CPM."""
+    """A run as the bidder serves it: its key's macros in order, its bids, its multipliers and its bounds, CPM.
+
+    is_manifest_checked: whether the control plane has the manifest's checksum, which older runs lack.
+    """
 
     run_id: str
     macros: tuple[str, ...]
@@ -19,6 +22,8 @@ class ServedRun:
     npi_multipliers: Mapping[str, float] = field(repr=False)
     fallback_bid_cpm: float
     max_bid_cpm: float
+    is_second_price: bool = False
+    is_manifest_checked: bool = True
 
 
 @dataclass(frozen=True, slots=True)

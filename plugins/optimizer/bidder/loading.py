@@ -2,21 +2,24 @@
 
 import csv
 import io
+import logging
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import blake2b
 
-from optimizer.artifacts.manifest import Manifest, read_manifest, read_verified
-from optimizer.artifacts.store import ObjectStore
+from optimizer.artifacts.manifest import Manifest, check_manifest, read_manifest, read_verified
+from optimizer.artifacts.store import ObjectReader
 from optimizer.bidder.generation import Generation, ServedRun
 from optimizer.bidder.tables import BidTable
-from optimizer.control_plane.serving import DeployedRun, ServedEntity
+from optimizer.control_plane.serving import DeployedRun, ServedEntity, with_traffic
 from optimizer.core.records import run_files
 from optimizer.core.serving.keys import SEPARATOR
 from optimizer.core.serving.traffic import TrafficSplit
-from optimizer.errors import ArtifactError, DeploymentError
+from optimizer.errors import ArtifactError
+
+log = logging.getLogger(__name__)
 
 DOMAIN_FEATURE, NPI_FEATURE = "domain", "npi"
 
@@ -32,29 +35,20 @@ class RunFiles:
     npi_multipliers: Mapping[str, float] = field(repr=False)
 
 
-def check_deployments(entity: ServedEntity) -> None:
-    """Pass where the entity's active deployments can be served.
-
-    Raises:
-        DeploymentError: the percents do not sum to 100, or a run may not be served; names all reasons together.
-    """
-    problems = [problem for run in entity.runs for problem in _run_problems(run)]
-    total = sum(run.traffic_pct for run in entity.runs)
-    if total != 100:
-        problems.append(f"the active percents sum to {total} instead of 100")
-    if problems:
-        raise DeploymentError(f"entity {entity.entity_code} cannot be served: {'; '.join(problems)}; deploy it again")
-
-
-def read_run_manifest(run: DeployedRun, *, entity_code: str, store: ObjectStore) -> Manifest:
+def read_run_manifest(run: DeployedRun, *, entity_code: str, store: ObjectReader) -> Manifest:
     """Return the run's manifest, which fits what the control plane says of it.
 
     Raises:
-        ArtifactError: it is missing or of another run, or its key is not the one of the tables.
+        ArtifactError: it is missing, changed or of another run, or its key is not the one of the tables.
         UnavailableError: the object store is silent.
     """
-    manifest = read_manifest(store, run.s3_output_path or "")
+    manifest = read_manifest(store, run.s3_output_path or "", checksum=run.manifest_sha256)
     _check_manifest(manifest, run=run, entity_code=entity_code)
+    if run.manifest_sha256 is None:
+        log.warning(
+            "the manifest of run %s is not checked: opt_runs.manifest_sha256 is NULL, as for runs of earlier releases",
+            run.run_id,
+        )
     return manifest
 
 
@@ -63,7 +57,7 @@ def fingerprint(entity: ServedEntity) -> str:
     return blake2b(entity.model_dump_json().encode(), digest_size=8).hexdigest()
 
 
-def read_files(run: DeployedRun, manifest: Manifest, *, store: ObjectStore) -> RunFiles:
+def read_files(run: DeployedRun, manifest: Manifest, *, store: ObjectReader) -> RunFiles:
     """Return the run's bids and multipliers; without a file of multipliers all are 1.
 
     Raises:
@@ -105,6 +99,8 @@ def build_run(run: DeployedRun, files: RunFiles, *, bids: BidTable) -> ServedRun
         npi_multipliers=files.npi_multipliers,
         fallback_bid_cpm=rule.fallback_bid_cpm,
         max_bid_cpm=rule.max_bid_cpm,
+        is_second_price=rule.auction_type == "second_price",
+        is_manifest_checked=run.manifest_sha256 is not None,
     )
 
 
@@ -123,33 +119,10 @@ def build_generation(entity: ServedEntity, runs: Iterable[ServedRun], *, now: da
     )
 
 
-def with_traffic(entity: ServedEntity) -> list[DeployedRun]:
-    """Return the entity's runs but those with 0 percent."""
-    return [run for run in entity.runs if run.traffic_pct > 0]
-
-
-def _run_problems(run: DeployedRun) -> list[str]:
-    if run.status != "completed" or run.validation_status != "passed":
-        return [f"run {run.run_id} is {run.status}, its validation {run.validation_status}"]
-    if not run.s3_output_path:
-        return [f"run {run.run_id} has no s3_output_path"]
-    return []
-
-
 def _check_manifest(manifest: Manifest, *, run: DeployedRun, entity_code: str) -> None:
-    if (manifest.run_id, manifest.entity_code) != (run.run_id, entity_code):
-        raise ArtifactError(
-            f"{run.s3_output_path} holds run {manifest.run_id} of {manifest.entity_code}, not {run.run_id} of "
-            f"{entity_code}; correct opt_runs.s3_output_path"
-        )
+    key = {part.feature_name: part.macro_template for part in run.key_parts}
+    check_manifest(manifest, run_id=run.run_id, entity_code=entity_code, key=key, output_uri=run.s3_output_path or "")
     rule = manifest.bidding
-    features = tuple(part.feature_name for part in run.key_parts)
-    template = SEPARATOR.join(part.macro_template for part in run.key_parts)
-    if features != tuple(rule.features) or template != rule.macro_combination:
-        raise ArtifactError(
-            f"run {run.run_id}: its key is {rule.macro_combination} by its manifest and {template or 'nothing'} by "
-            "opt_run_features and opt_feature_macros; restore the macro, or run the entity again"
-        )
     if not (0 <= rule.fallback_bid_cpm <= rule.max_bid_cpm < math.inf and rule.max_bid_cpm > 0):
         raise ArtifactError(
             f"run {run.run_id}: fallback_bid_cpm={rule.fallback_bid_cpm} or max_bid_cpm={rule.max_bid_cpm} cannot be "

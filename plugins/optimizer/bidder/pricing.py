@@ -4,30 +4,17 @@ bid = min(base bid x domain multiplier x NPI multiplier, max_bid_cpm), not round
 it is not a bid. All amounts are CPM in the account's currency: 1.00 is one unit per thousand impressions, never micros.
 """
 
-from enum import StrEnum
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, NamedTuple
 
+from optimizer.bidder.fetching import Fetched
 from optimizer.bidder.generation import Generation
+from optimizer.bidder.reasons import Reason
 from optimizer.bidder.requests import PriceRequest
+from optimizer.bidder.tables import MemcachedTable
 from optimizer.core.serving.keys import segment_key
 from optimizer.errors import KeysLost, UnavailableError
-
-
-class Reason(StrEnum):
-    """Why the bid is what it is; the first four bid, the others do not."""
-
-    SEGMENT = "segment"  # the run serves the segment
-    FALLBACK = "fallback"  # it does not: its bid for unknown segments
-    NO_MACRO = "no_macro"  # the request does not name a macro of the run's key: again that bid
-    CAP = "cap"  # max_bid_cpm bounds the product
-    BLOCKED = "blocked"  # the run says not to bid on the segment
-    BELOW_FLOOR = "below_floor"
-    TABLE_SILENT = "table_silent"  # memcached does not answer in time
-    TABLE_LOST = "table_lost"  # it answers, and lost the key
-    NOT_SERVED = "not_served"  # the entity is unknown, or nothing of it is loaded
-    CURRENCY = "currency"  # the floor, or the auction, is in a currency that is not ours
-    PRIVATE = "private"  # the auction takes bids on its deals alone, and we have none
-
 
 _SEGMENT = Reason.SEGMENT  # looked up once: in Python 3.11 a member of an enum is a call
 
@@ -64,19 +51,42 @@ class Price(NamedTuple):
         return {name: getattr(self, name) for name in names}
 
 
-def price(request: PriceRequest, *, generation: Generation) -> Price:
+def places_of(requests: Iterable[PriceRequest], *, generation: Generation) -> set[str]:
+    """Return the keys of memcached under which the requests' bids stand; a request without its macros has none."""
+    places = set()
+    for request in requests:
+        run = generation.runs[generation.split.run_of(request.identity)]
+        if isinstance(run.bids, MemcachedTable):
+            with suppress(KeyError):  # a macro that is not named
+                places.add(run.bids.place_of(segment_key(map(request.macros.__getitem__, run.macros))))
+    return places
+
+
+def price(request: PriceRequest, *, generation: Generation, fetched: Fetched | None = None) -> Price:
     """Return the price of the request; everything it is made of is of this one generation.
+
+    Args:
+        fetched: what memcached has under `places_of` the request; without it the bids themselves are asked.
 
     One function on purpose: after the wait for memcached each call that it makes costs a microsecond.
     """
     run = generation.runs[generation.split.run_of(request.identity)]
     macros, floor_cpm = request.macros, request.floor_cpm
+    if (
+        request.is_first_price and run.is_second_price
+    ):  # its bids are worth of impressions: paying them leaves no margin
+        return Price(generation.entity_code, Reason.AUCTION_TYPE, None, run.run_id, floor_cpm=floor_cpm)
     try:
         key = segment_key(map(macros.__getitem__, run.macros))
     except KeyError:  # an unnamed macro is not an absent value, which has segments of its own
         key = None
     try:
-        found = None if key is None else run.bids.find(key)
+        if key is None:
+            found = None
+        elif fetched is not None and isinstance(run.bids, MemcachedTable):
+            found = run.bids.read(key, fetched)
+        else:
+            found = run.bids.find(key)
     except UnavailableError as error:
         reason = Reason.TABLE_LOST if isinstance(error, KeysLost) else Reason.TABLE_SILENT
         return Price(generation.entity_code, reason, None, run.run_id, key, floor_cpm=floor_cpm)
@@ -86,7 +96,7 @@ def price(request: PriceRequest, *, generation: Generation) -> Price:
         base, reason = run.fallback_bid_cpm, Reason.NO_MACRO if key is None else Reason.FALLBACK
     # None is a key of neither mapping, so what is not known has no multiplier; asking first would cost time.
     domain = request.domain or macros.get(generation.domain_macro)  # type: ignore[arg-type]
-    npi = request.npi or macros.get(generation.npi_macro)  # type: ignore[arg-type]
+    npi = None if request.withholds_npi else request.npi or macros.get(generation.npi_macro)  # type: ignore[arg-type]
     by_domain = run.domain_multipliers.get(domain, 1.0)  # type: ignore[arg-type]
     by_npi = run.npi_multipliers.get(npi, 1.0)  # type: ignore[arg-type]
     wanted = base * by_domain * by_npi

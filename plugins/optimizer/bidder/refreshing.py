@@ -1,6 +1,7 @@
 """Refresh: load the new generation next to the old one, then switch; any failure keeps the old one.
 
-Each entity switches or fails on its own: a broken run of one does not delay the others.
+Each entity switches or fails on its own: a broken run of one does not delay the others. What is served is copied to
+local disk; an entity that this process never loaded is served from there while its systems are away.
 """
 
 import logging
@@ -13,18 +14,18 @@ from types import MappingProxyType
 from sqlalchemy import Engine
 
 from optimizer.artifacts.store import ObjectStore
-from optimizer.bidder import loading
-from optimizer.bidder.generation import Generation, ServedRun
-from optimizer.bidder.loading import RunFiles
-from optimizer.bidder.tables import BidTable, InProcessTable, Memcached, MemcachedTable
-from optimizer.control_plane.serving import DeployedRun, ServedEntity, read_served
+from optimizer.bidder.building import Builder
+from optimizer.bidder.copy_keeper import CopyKeeper
+from optimizer.bidder.generation import Generation
+from optimizer.bidder.memcached import Memcached
+from optimizer.bidder.run_objects import StoredObjects
+from optimizer.bidder.waiting import Waits
+from optimizer.control_plane.engine import database_name
+from optimizer.control_plane.serving import ServedEntity, read_served
 from optimizer.errors import OptimizerError, RefreshError
 
 CONTROL_PLANE = "control plane"
 """Stands for all entities where a failure concerns them all; no entity code has a space."""
-
-RENEWALS = 7
-"""How often a table in memcached is renewed within its lifetime: so long may the object store be away."""
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,8 @@ class RefreshReport:
 class Refresher:
     """Holds the generations that are served, by entity, and brings them up to date.
 
-    `generations` is read without a lock: it is a mapping that never changes, replaced as a whole.
+    `generations` is read without a lock: it is a mapping that never changes, replaced as a whole, and so is
+    `confirmed`: when each was last found to be what is deployed. `waits` says what a refresh waits for.
     """
 
     def __init__(
@@ -58,12 +60,19 @@ class Refresher:
         store: ObjectStore,
         memcached: Memcached | None = None,
         entity_codes: Collection[str] = (),
+        copies: CopyKeeper | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """Serve the named entities, or all active ones, from memcached, or from this process without one."""
+        """Serve the named entities, or all active ones, from memcached, or from this process without one.
+
+        Args:
+            copies: where what is served is copied to; None: it is not.
+        """
         self.generations: Mapping[str, Generation] = MappingProxyType({})
+        self.confirmed: Mapping[str, datetime] = MappingProxyType({})
         self.last_report: RefreshReport | None = None
-        self._engine, self._store, self._memcached = engine, store, memcached
+        self.waits, self.copies = Waits(clock), CopyKeeper(None) if copies is None else copies
+        self._engine, self._store, self.memcached = engine, store, memcached
         self._entity_codes, self._clock = tuple(entity_codes), clock
         self._lock, self._has_lost = threading.Lock(), False
 
@@ -74,8 +83,6 @@ class Refresher:
     def close(self) -> None:
         """Close the connections; the next use opens them again."""
         self._engine.dispose()
-        if self._memcached is not None:
-            self._memcached.close()
 
     def refresh(self) -> RefreshReport:
         """Read the deployments, load what is new, switch to it, and return what was done; one at a time."""
@@ -88,22 +95,15 @@ class Refresher:
         return report
 
     def _refresh(self, now: datetime) -> RefreshReport:
-        old = self.generations
         try:
-            served = read_served(self._engine, self._entity_codes)
+            with self.waits.on(database_name(self._engine)):
+                served = read_served(self._engine, self._entity_codes)
         except Exception as error:
-            return RefreshReport(now, (), tuple(old), (), {CONTROL_PLANE: _message(error)})
-        has_lost, self._has_lost = self._has_lost, False
-        new: dict[str, Generation] = {}
-        errors: dict[str, str] = {}
-        for entity in served:
-            code = entity.entity_code
-            try:
-                generation = self._next(entity, old.get(code), has_lost=has_lost, now=now)
-            except Exception as error:
-                errors[code], generation = _message(error), old.get(code)
-            new |= {} if generation is None else {code: generation}
-        self._has_lost |= has_lost and bool(errors)
+            return self._go_on_without(error, now=now)
+        self.copies.forget_all_but((entity.entity_code for entity in served), wanted=self._entity_codes)
+        old, confirmed = self.generations, dict(self.confirmed)
+        new, errors = self._load(served, confirmed, now=now)
+        self.confirmed = MappingProxyType({code: confirmed[code] for code in new})
         self.generations = MappingProxyType(new)
         return RefreshReport(
             at=now,
@@ -113,64 +113,71 @@ class Refresher:
             errors=MappingProxyType({**errors, **self._missing(served)}),
         )
 
+    def _load(
+        self, served: list[ServedEntity], confirmed: dict[str, datetime], *, now: datetime
+    ) -> tuple[dict[str, Generation], dict[str, str]]:
+        """Return the new generations and the errors by entity; what is found deployed is confirmed."""
+        has_lost, self._has_lost = self._has_lost, False
+        objects = StoredObjects(self._store, self.waits)
+        builder = Builder(objects, self.memcached, self.waits, now, has_lost=has_lost)
+        new: dict[str, Generation] = {}
+        errors: dict[str, str] = {}
+        for entity in served:
+            code, old = entity.entity_code, self.generations.get(entity.entity_code)
+            try:
+                generation = builder.build(entity, old)
+            except Exception as error:
+                objects.take_read()
+                errors[code] = _message(error)
+                generation = self._restore(code, confirmed, errors, now=now) if old is None else old
+            else:
+                confirmed[code] = now
+                if generation is not None:
+                    self.copies.keep(entity, objects.take_read(), is_new=generation is not old, now=now)
+            new |= {} if generation is None else {code: generation}
+        self._has_lost |= has_lost and bool(errors)
+        return new, errors
+
+    def _go_on_without(self, error: Exception, *, now: datetime) -> RefreshReport:
+        """Keep what is served; what this process has never loaded is served from its copy."""
+        old, confirmed, errors = self.generations, dict(self.confirmed), {CONTROL_PLANE: _message(error)}
+        restored: dict[str, Generation] = {}
+        for code in sorted(self.copies.entity_codes(wanted=self._entity_codes) - old.keys()):
+            generation = self._restore(code, confirmed, errors, now=now)
+            restored |= {} if generation is None else {code: generation}
+        self.confirmed = MappingProxyType(confirmed)
+        self.generations = MappingProxyType({**old, **restored})
+        return RefreshReport(now, tuple(restored), tuple(old), (), MappingProxyType(errors))
+
+    def _restore(
+        self, code: str, confirmed: dict[str, datetime], errors: dict[str, str], *, now: datetime
+    ) -> Generation | None:
+        """The generation of the entity's copy, or None where it has no copy that can be served."""
+        try:
+            found = self.copies.restore(code)
+            if found is None:
+                return None
+            copy, objects, confirmed_at = found
+            generation = Builder(objects, self.memcached, self.waits, now).build(copy.entity, None)
+        except Exception as error:
+            errors[code] = "; ".join(filter(None, (errors.get(code), _message(error))))
+            return None
+        self.copies.served |= {code}
+        confirmed[code] = confirmed_at
+        log.warning("%s is served from its local copy, as it was deployed at %s", code, confirmed_at.isoformat())
+        return generation
+
     def _missing(self, served: list[ServedEntity]) -> Mapping[str, str]:
         # Setting an entity inactive is how its bidding is stopped: nothing of it is kept.
         missing = set(self._entity_codes) - {entity.entity_code for entity in served}
         text = "it is not in opt_entities or inactive; correct the code, or leave it out of OPTIMIZER_BIDDER_ENTITIES"
         return dict.fromkeys(sorted(missing), text)
 
-    def _next(
-        self, entity: ServedEntity, old: Generation | None, *, has_lost: bool, now: datetime
-    ) -> Generation | None:
-        """The old generation itself where nothing changed; None where nothing was ever deployed."""
-        if not entity.runs and old is None:
-            return None
-        loading.check_deployments(entity)
-        is_same = old is not None and old.fingerprint == loading.fingerprint(entity)
-        known = {} if old is None else old.runs
-        runs = [
-            self._serve(run, known.get(run.run_id), entity=entity, is_same=is_same, has_lost=has_lost, now=now)
-            for run in loading.with_traffic(entity)
-        ]
-        return old if is_same else loading.build_generation(entity, runs, now=now)
-
-    def _serve(
-        self,
-        run: DeployedRun,
-        old: ServedRun | None,
-        *,
-        entity: ServedEntity,
-        is_same: bool,
-        has_lost: bool,
-        now: datetime,
-    ) -> ServedRun:
-        if is_same and old is not None and not (has_lost or self._is_due(old.bids, now=now)):
-            return old
-        manifest = loading.read_run_manifest(run, entity_code=entity.entity_code, store=self._store)
-        files = loading.read_files(run, manifest, store=self._store)
-        return loading.build_run(run, files, bids=self._place(files, is_lost=has_lost, now=now))
-
-    def _place(self, files: RunFiles, *, is_lost: bool, now: datetime) -> BidTable:
-        if self._memcached is None:
-            return InProcessTable(files.bids)
-        content_id = f"{files.manifest.run_id} {files.bids_sha256}"
-        table = MemcachedTable.describe(self._memcached, files.bids, content_id=content_id)
-        if is_lost or self._is_due(table, now=now):
-            table.write(files.bids, now=now.timestamp())
-        return table
-
-    def _is_due(self, table: BidTable, *, now: datetime) -> bool:
-        """Whether memcached lacks the table, or would lose it before long."""
-        if not isinstance(table, MemcachedTable):
-            return False
-        written_at = table.written_at()
-        return written_at is None or now.timestamp() - written_at > table.server.keep_s / RENEWALS
-
 
 def _message(error: Exception) -> str:
     if isinstance(error, OptimizerError):
         return str(error)
-    # Keep serving in any case; the log has the traceback.
+    # Keep serving; the log has the traceback.
     log.error("unexpected error", exc_info=error)
     return f"{type(error).__name__}: {error}"
 

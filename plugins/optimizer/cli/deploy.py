@@ -1,6 +1,8 @@
 """The commands that split an entity's traffic between its runs, take a split back, and show what was live when."""
 
 import getpass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
@@ -8,19 +10,32 @@ from typing import Annotated, Any
 
 import typer
 from rich.text import Text
+from sqlalchemy import Engine
 
+from optimizer.artifacts.store import ObjectStore
 from optimizer.cli.control_plane import connect
 from optimizer.cli.inspect import AsJson, EntityCode
 from optimizer.cli.objects import open_store
-from optimizer.control_plane import canaries, deployments, entities
+from optimizer.control_plane import (
+    canaries,
+    canary_splits,
+    deployment_history,
+    deployments,
+    entities,
+    live_records,
+    rollbacks,
+)
+from optimizer.control_plane.alerts import read_open
 from optimizer.control_plane.audit import Author, read_audit
 from optimizer.control_plane.promotions import scheduled_from
 from optimizer.control_plane.records import Deployment
 from optimizer.control_plane.splits import WHOLE_PCT, Split, parse_split
 from optimizer.deployment.canary_state import canary_sentence
+from optimizer.deployment.control_notice import read_control_notice
 from optimizer.deployment.served_files import file_problem, require_files
+from optimizer.deployment.serving_snapshots import late_sentence, update_after_change
 from optimizer.deployment.split_settings import split_settings
-from optimizer.errors import ConfigError, DeploymentError
+from optimizer.errors import ConfigError, DeploymentError, OptimizerError, UnavailableError
 from optimizer.presentation.terminal import console, print_json, print_table
 
 Shares = Annotated[list[str], typer.Argument(metavar="RUN=PERCENT...", help="Runs and their shares, 100 together.")]
@@ -45,44 +60,49 @@ def deploy(
     as_json: AsJson = False,
 ) -> None:
     """Split an entity's traffic between validated runs, by hand. The control keeps its share."""
-    engine, chosen = connect(), parse_split(split)
+    engine, author = connect(), author_of(by, comment)
     settings = split_settings(entities.read_definition(engine, entity))
+    chosen = parse_split(split, entity_code=entity)
     if not unchecked:
-        with open_store() as store:
+        with _checking_files(entity) as store:
             require_files(chosen, entity_code=entity, engine=engine, store=store)
     active = deployments.deploy(
         engine,
         entity_code=entity,
         split=chosen,
-        author=_author(by, comment),
+        author=author,
         now=datetime.now(UTC),
         is_pinned=pin,
         control_pct=0 if no_control else settings.control_pct,
     )
     _print_active(entity, active, as_json=as_json)
+    _write_snapshot(engine, entity, unchecked=unchecked)
     if not as_json:
         _say_until_when(active, days=settings.manual_split_days)
+        if (notice := read_control_notice(engine, entity)) is not None:
+            console.print(Text(f"Note: {notice}."))
 
 
 def rollback(
     entity: EntityCode, by: By = None, comment: Comment = "", unchecked: Unchecked = False, as_json: AsJson = False
 ) -> None:
     """Go back to the split before the present one; once more goes back further."""
-    engine = connect()
+    engine, author = connect(), author_of(by, comment or "rollback")
     if unchecked:
-        plan = deployments.plan_rollback(engine, entity)
+        plan = rollbacks.plan_rollback(engine, entity)
     else:
-        with open_store() as store:
-            plan = deployments.plan_rollback(engine, entity, problem_of=partial(file_problem, store=store))
+        with _checking_files(entity) as store:
+            plan = rollbacks.plan_rollback(engine, entity, problem_of=partial(file_problem, store=store))
     active = deployments.deploy(
         engine,
         entity_code=entity,
         split=plan.split,
-        author=_author(by, comment or "rollback"),
+        author=author,
         now=datetime.now(UTC),
         seen=plan.seen,
     )
     _print_active(entity, active, as_json=as_json)
+    _write_snapshot(engine, entity, unchecked=unchecked)
     if not as_json:
         for reason in plan.skipped:
             console.print(Text(f"Note: {reason}."))
@@ -111,14 +131,14 @@ def control(
     if run is not None and none:
         raise ConfigError(f"entity {entity}: give a run or --none, and not both")
     if run is not None or none:
-        author = _author(by, comment)
+        author = author_of(by, comment)
         deployments.set_control(engine, entity_code=entity, run_id=run, author=author, now=datetime.now(UTC))
     definition = entities.read_definition(engine, entity)
     found = {"control_run_id": definition.entity.control_run_id, "control_pct": split_settings(definition).control_pct}
     if as_json:
         return print_json(found)
     if found["control_run_id"] is None:
-        return console.print(Text(f"{entity} has no control."))
+        return console.print(Text(f"{entity} has no control; `optimizer control {entity} RUN` chooses one."))
     console.print(Text(f"The control of {entity} is run {found['control_run_id']}, {found['control_pct']} %."))
 
 
@@ -139,7 +159,7 @@ def canary(
     as_json: AsJson = False,
 ) -> None:
     """Show the run that is tried on part of the traffic, pause it at its step, let it go on, or take it off."""
-    engine, author, now = connect(), _author(by, comment), datetime.now(UTC)
+    engine, author, now = connect(), author_of(by, comment), datetime.now(UTC)
     entities.require_entity(engine, entity)
     tried = canaries.read_open(engine, entity)
     if action is not CanaryAction.SHOW and tried is None:
@@ -147,17 +167,18 @@ def canary(
             f"entity {entity}: no run is being tried; `optimizer deployments {entity}` shows the split"
         )
     if action is CanaryAction.ABORT and tried is not None:
-        plan = deployments.plan_rollback(engine, entity, without=[tried.run_id])
-        active = deployments.deploy(
-            engine, entity_code=entity, split=plan.split, author=author, now=now, seen=plan.seen
-        )
-        return _print_active(entity, active, as_json=as_json)
+        active = canary_splits.abort_canary(engine, entity_code=entity, run_id=tried.run_id, author=author, now=now)
+        _print_active(entity, active, as_json=as_json)
+        return _write_snapshot(engine, entity)
     if action is not CanaryAction.SHOW:
         is_paused = action is CanaryAction.PAUSE
-        tried = deployments.pause_canary(engine, entity_code=entity, author=author, now=now, is_paused=is_paused)
+        tried = canary_splits.pause_canary(engine, entity_code=entity, author=author, now=now, is_paused=is_paused)
     if as_json:
         return print_json(None if tried is None else tried.model_dump())
-    console.print(Text(f"No run of {entity} is being tried." if tried is None else canary_sentence(tried)))
+    if tried is None:
+        return console.print(Text(f"No run of {entity} is being tried."))
+    verdicts, incidents = live_records.read_verdicts(engine, entity), read_open(engine, entity)
+    console.print(Text(canary_sentence(tried, verdicts=verdicts, incidents=incidents)))
 
 
 def show_audit(entity: EntityCode, limit: Limit = 20, as_json: AsJson = False) -> None:
@@ -177,13 +198,49 @@ def show_audit(entity: EntityCode, limit: Limit = 20, as_json: AsJson = False) -
     )
 
 
-def _author(by: str | None, comment: str) -> Author:
-    return Author(by or getpass.getuser(), comment=comment)
+def author_of(by: str | None, comment: str) -> Author:
+    """Return the author of a change: the name given with --by, else the account that is logged in.
+
+    Raises:
+        ConfigError: the name is empty, too long, or that of a part of the system; the comment is too long.
+    """
+    if by is not None and not by.strip():
+        raise ConfigError("--by is empty; give the name to record, or leave --by out to record the logged-in account")
+    return Author((by or getpass.getuser()).strip(), comment=comment.strip())
+
+
+@contextmanager
+def _checking_files(entity: str) -> Iterator[ObjectStore]:
+    """Give the object store; where it does not answer, the error says that nothing was changed and how to go on."""
+    with open_store() as store:
+        try:
+            yield store
+        except UnavailableError as error:
+            raise UnavailableError(
+                f"entity {entity}: nothing was changed, because the runs' files could not be checked: {error}. Try "
+                "again, or add --unchecked to skip the check"
+            ) from error
+
+
+def _write_snapshot(engine: Engine, entity: str, *, unchecked: bool = False) -> None:
+    """Write the entity's snapshot; where that fails, say on standard error that it comes later.
+
+    unchecked: the object store is left alone; the DAG `pending_runs` writes the snapshot.
+    """
+    if unchecked:
+        return
+    try:
+        with open_store() as store:
+            late = update_after_change(entity, engine=engine, store=store, now=datetime.now(UTC))
+    except OptimizerError as error:
+        late = late_sentence(entity, str(error))
+    if late is not None:
+        typer.echo(f"Note: {late}.", err=True)
 
 
 def _set_pinned(entity: str, by: str | None, comment: str, *, is_pinned: bool, as_json: bool) -> None:
     active = deployments.set_pinned(
-        connect(), entity_code=entity, is_pinned=is_pinned, author=_author(by, comment), now=datetime.now(UTC)
+        connect(), entity_code=entity, is_pinned=is_pinned, author=author_of(by, comment), now=datetime.now(UTC)
     )
     _print_active(entity, active, as_json=as_json)
 
@@ -215,7 +272,10 @@ def show_deployments(entity: EntityCode, limit: Limit = 10, as_json: AsJson = Fa
     """Show an entity's traffic split and those before it, the newest first."""
     engine = connect()
     entities.require_entity(engine, entity)
-    active, splits = deployments.read_active(engine, entity), deployments.read_splits(engine, entity)[:limit]
+    active, splits = (
+        deployment_history.read_active(engine, entity),
+        deployment_history.read_splits(engine, entity)[:limit],
+    )
     if as_json:
         return print_json({"active": [row.model_dump() for row in active], "splits": [_record(s) for s in splits]})
     _print_active(entity, active, as_json=False)

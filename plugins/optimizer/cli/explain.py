@@ -11,7 +11,8 @@ from rich.text import Text
 from optimizer.cli.control_plane import connect
 from optimizer.cli.inspect import AsJson, RunId
 from optimizer.cli.objects import open_store
-from optimizer.core.pricing.explanation import BidStep, Explanation, explain_bid, find_segment
+from optimizer.core.pricing.bid_steps import BidStep
+from optimizer.core.pricing.explanation import Explanation, explain_bid, find_segment
 from optimizer.core.pricing.run_comparison import (
     PARTS,
     BidChange,
@@ -20,6 +21,7 @@ from optimizer.core.pricing.run_comparison import (
     SegmentComparison,
     compare_runs,
 )
+from optimizer.core.pricing.step_notes import step_note
 from optimizer.presentation.terminal import console, format_value, print_json, print_table
 from optimizer.runs.published_run import PublishedRun, read_published
 
@@ -31,29 +33,6 @@ LaterRun = Annotated[str, typer.Argument(metavar="RUN", help="The run_id of the 
 Top = Annotated[int, typer.Option(min=1, max=1000, help="How many changed bids to show.")]
 
 Row = tuple[str, ...]
-
-STEP_NOTES = {
-    "wanted": "before any bound",
-    "exploration": "the upper end of what is plausible",
-    "trust_band": "bids that the log knows",
-    "hidden_floor": "below it no bid wins",
-    "step": "the daily step, around what was served before",
-    "floor": "the SSP's 90 % floor",
-    "margin": "what keeps the target margin",
-    "cap": "max_bid_cpm",
-    "bounds": "bounds too close together for jitter",
-    "round_price": "a cent above a round price",
-    "jitter_mean": "mean of jitter that a bound cuts off",
-    "jitter": "random factor, whole cents",
-}
-ABSENT_NOTES = {
-    "trust_band": "a held bid stays as it was",
-    "step": "not known what was served before",
-    "hidden_floor": "none was found",
-    "floor": "no floor is known",
-    "margin": "value unknown, or not trusted enough",
-}
-"""What a bound says where it does not hold."""
 
 PART_TITLES = {"shadow_price": "shadow price"}
 
@@ -184,11 +163,9 @@ def _worth_rows(explanation: Explanation) -> list[Row]:
 
 
 def _step_row(step: BidStep) -> Row:
-    is_absent = step.name in ABSENT_NOTES and step.low_cpm is None and step.high_cpm is None
-    note = (ABSENT_NOTES if is_absent else STEP_NOTES).get(step.name, "see the reason below")
     moved = "" if step.name == "wanted" else _text(step.has_moved)
     edges = (_money(step.low_cpm), _money(step.high_cpm))
-    return (step.name, *edges, _money(step.bid_cpm), _percent(step.win_rate), moved, note)
+    return (step.name, *edges, _money(step.bid_cpm), _percent(step.win_rate), moved, step_note(step))
 
 
 def _print_comparison(comparison: Comparison) -> None:

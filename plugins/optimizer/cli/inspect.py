@@ -8,7 +8,7 @@ from rich.text import Text
 from optimizer.cli.control_plane import connect
 from optimizer.cli.run_columns import RUN_FACTS
 from optimizer.cli.validation import print_validation, validation_document
-from optimizer.control_plane import deployments, registry
+from optimizer.control_plane import deployment_history, registry
 from optimizer.control_plane import entities as entity_rows
 from optimizer.control_plane import runs as run_rows
 from optimizer.errors import ConfigError
@@ -29,11 +29,17 @@ def runs(
     good, broken = entity_rows.read_definitions(engine)
     codes = {d.entity.entity_id: d.entity.entity_code for d in good}
     if entity is not None and entity not in (known := sorted([*codes.values(), *(b.entity_code for b in broken)])):
-        raise ConfigError(f"entity {entity!r} is not in opt_entities; known are {', '.join(known) or 'none'}")
+        raise ConfigError(entity_rows.unknown_entity(entity, known=known))
     found = run_rows.list_runs(engine, entity_code=entity, limit=limit)
     if as_json:
         return print_json(
-            [{**run.model_dump(mode="json", exclude={"config_snapshot"}), "validation": run.outcome} for run in found]
+            [
+                {
+                    **run.model_dump(mode="json", exclude={"config_snapshot", "readiness_figures"}),
+                    "validation": run.outcome,
+                }
+                for run in found
+            ]
         )
     columns = ["run", "entity", "status", "validation", "by", "bids", "segments", "served", "median bid", "started UTC"]
     print_table(
@@ -43,7 +49,7 @@ def runs(
             [
                 run.run_id,
                 codes.get(run.entity_id, str(run.entity_id)),
-                run.status,
+                run.status_text,
                 run.outcome,
                 run.triggered_by,
                 run.total_bids,
@@ -63,7 +69,8 @@ def show(run: RunId, as_json: AsJson = False) -> None:
     if as_json:
         return print_json(document)
     print_validation(document["validation"])
-    print_table(f"Run {run}", ["fact", "value"], ((key, document["run"][key]) for key in RUN_FACTS))
+    name = f"Dry run {run}" if document["run"]["is_dry_run"] else f"Run {run}"
+    print_table(name, ["fact", "value"], ((key, document["run"][key]) for key in RUN_FACTS))
     columns = ("feature_order", "feature_name", "is_anchor", "signal_score", "macro_id")
     print_table("Features", columns, ([feature[column] for column in columns] for feature in document["features"]))
     if document["macro_combination"]:
@@ -114,7 +121,7 @@ def entities(as_json: AsJson = False) -> None:
             "status": "active" if d.entity.status == "A" else "inactive",
             "version": d.version_code,
             "active_run_id": d.entity.active_run_id,
-            "traffic": {x.run_id: x.traffic_pct for x in deployments.read_active(engine, d.entity.entity_code)},
+            "traffic": {x.run_id: x.traffic_pct for x in deployment_history.read_active(engine, d.entity.entity_code)},
             "validation": _active_outcome(engine, d.entity.active_run_id),
             "s3_base_path": d.entity.s3_base_path,
         }

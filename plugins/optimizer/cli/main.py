@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from optimizer.cli import deploy, explain, inspect, operate, performance
+from optimizer.cli import configure, deploy, explain, funnel, inspect, operate, performance, retention, status, what_if
 from optimizer.cli.local import using_local_systems
 from optimizer.presentation.commands import reporting_errors
 
@@ -54,8 +54,10 @@ for _command in (
     inspect.outputs,
     inspect.entities,
     inspect.config,
+    configure.configure,
     explain.explain,
     explain.diff,
+    what_if.what_if,
     deploy.deploy,
     deploy.rollback,
     deploy.pin,
@@ -63,8 +65,11 @@ for _command in (
     deploy.control,
     deploy.canary,
     performance.live,
+    funnel.funnel,
+    status.status,
     operate.cancel,
     operate.doctor,
+    retention.retention,
     operate.migrate,
 ):
     _add(_command)

@@ -1,6 +1,5 @@
 """Commands for operators: cancel a run, check consistency, migrate the control plane."""
 
-import getpass
 import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -9,7 +8,7 @@ from rich.text import Text
 
 from optimizer.cli.airflow import open_dag_runs
 from optimizer.cli.control_plane import connect
-from optimizer.cli.deploy import By
+from optimizer.cli.deploy import By, Comment, author_of
 from optimizer.cli.inspect import AsJson, RunId
 from optimizer.cli.objects import open_store
 from optimizer.control_plane import runs, transitions
@@ -19,10 +18,10 @@ from optimizer.lifecycle.doctor import examine
 from optimizer.presentation.terminal import console, print_json, print_table
 
 
-def cancel(run: RunId, by: By = None, as_json: AsJson = False) -> None:
+def cancel(run: RunId, by: By = None, comment: Comment = "", as_json: AsJson = False) -> None:
     """Cancel a pending or running run; its tasks notice within half a minute and stop."""
-    engine, who = connect(), by or getpass.getuser()
-    if not transitions.cancel_run(engine, run, now=datetime.now(UTC), message=f"cancelled by {who}"):
+    engine = connect()
+    if not transitions.cancel_run(engine, run, author=author_of(by, comment), now=datetime.now(UTC)):
         raise transitions.wrong_state(runs.read_run(engine, run), needed="pending or running")
     row = runs.read_run(engine, run)
     if as_json:

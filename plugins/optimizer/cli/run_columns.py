@@ -23,6 +23,7 @@ RUN_FACTS = (
     "run_id",
     "run_code",
     "status",
+    "is_dry_run",
     "validation_status",
     "validation_warnings",
     "triggered_by",
@@ -34,5 +35,6 @@ RUN_FACTS = (
     "created_at",
     "started_at",
     "completed_at",
+    "outputs_removed_at",
 )
 """What `optimizer show` shows."""

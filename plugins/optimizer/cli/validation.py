@@ -18,6 +18,8 @@ from optimizer.runs.handle import settings_of
 _VERDICTS: dict[float | None, str] = {code: verdict for verdict, code in VERDICT_CODES.items()}
 _ORDER = ("failed", "holds", "warning")
 
+DRY_RUN_NOTE = "A dry run can never be deployed."
+
 
 def validation_document(row: Run, metrics: Iterable[RunMetric]) -> dict[str, Any]:
     """Return what a run says of itself: learning, target where that is missed, forecast, outcome and failed checks.
@@ -33,7 +35,9 @@ def validation_document(row: Run, metrics: Iterable[RunMetric]) -> dict[str, Any
     settings = settings_of(row) if row.config_snapshot else RunSettings()
     return {
         "outcome": row.outcome,
-        "going_live": going_live(row.validation_status, row.validation_warnings, holds=holds if is_known else None),
+        "going_live": DRY_RUN_NOTE
+        if row.is_dry_run
+        else going_live(row.validation_status, row.validation_warnings, holds=holds if is_known else None),
         "learning": learning_sentence(sections),
         "target": target_sentence(sections, settings),
         "forecast": forecast_of(sections),

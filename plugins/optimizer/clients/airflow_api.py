@@ -62,6 +62,10 @@ class AirflowApi:
         health = self._checked(self._send("GET", "/api/v2/monitor/health")).json()
         return {name: (component or {}).get("status") for name, component in health.items()}
 
+    def execution_health(self) -> str:
+        """Return the status of the API that tasks use; needs no login. The first answer of a server takes seconds."""
+        return str(self._checked(self._send("GET", "/execution/health")).json()["status"])
+
     def wait_for_dag(self, dag_id: str, *, timeout_s: float) -> None:
         """Return once the DAG is registered and active.
 

@@ -72,6 +72,14 @@ def record_incidents(
     )
 
 
+def list_alerted(engine: Engine, *, kinds: Iterable[str]) -> frozenset[str]:
+    """Return the codes of the entities with an open incident of one of the kinds."""
+    of_kinds = (alerts.c.closed_at.is_(None), alerts.c.kind.in_(list(kinds)))
+    statement = select(entities.c.entity_code).join(alerts, alerts.c.entity_id == entities.c.entity_id)
+    with reading(engine) as connection:
+        return frozenset(connection.scalars(statement.where(*of_kinds)))
+
+
 def read_open(engine: Engine, entity_code: str) -> list[Alert]:
     """Return the entity's open incidents, the oldest first."""
     of_entity = select(alerts).join(entities, entities.c.entity_id == alerts.c.entity_id)

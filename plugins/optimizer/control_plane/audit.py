@@ -15,8 +15,8 @@ from optimizer.errors import ConfigError
 SYSTEM_PREFIX = "airflow:"
 """What the names of the system's own authors begin with."""
 
-MAX_COMMENT = 1000
-"""Characters that a comment may have."""
+MAX_NAME, MAX_COMMENT = 200, 1000
+"""Characters that a name and a comment may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +32,13 @@ class Author:
             raise ConfigError(
                 f"{self.name!r} cannot be a person's name: {SYSTEM_PREFIX} marks the system's own changes"
             )
-        if len(self.comment) > MAX_COMMENT:
-            raise ConfigError(f"the comment has {len(self.comment):,} characters; write at most {MAX_COMMENT:,}")
+        for what, text, most in (("name", self.name, MAX_NAME), ("comment", self.comment, MAX_COMMENT)):
+            if len(text) > most:
+                raise ConfigError(f"the {what} {text[:40]}… has {len(text):,} characters; write at most {most:,}")
 
 
 def system(part: str, *, comment: str = "") -> Author:
-    """Return the author of what a part of the system does by itself, such as `monitor`."""
+    """Return the author of what a part of the system does automatically, such as `monitor`."""
     return Author(f"{SYSTEM_PREFIX}{part}", is_person=False, comment=comment)
 
 

@@ -21,6 +21,15 @@ def read_open(engine: Engine, entity_code: str) -> Canary | None:
         return find_open(connection, entity_id)
 
 
+def read_last(engine: Engine, entity_code: str) -> Canary | None:
+    """Return the entity's canary that was started last, open or ended, or None."""
+    of_entity = select(canaries).join(entities, entities.c.entity_id == canaries.c.entity_id)
+    newest = of_entity.where(entities.c.entity_code == entity_code).order_by(canaries.c.canary_id.desc()).limit(1)
+    with reading(engine) as connection:
+        found = read_rows(Canary, connection.execute(newest).mappings())
+    return found[0] if found else None
+
+
 def find_open(connection: Connection, entity_id: int | None) -> Canary | None:
     """Return the entity's open canary in a transaction, or None."""
     is_open = (canaries.c.entity_id == entity_id, canaries.c.ended_at.is_(None))

@@ -29,7 +29,7 @@ def claim_run(engine: Engine, run_id: str, *, dag_id: str, now: datetime) -> boo
 
 
 def refuse_run(engine: Engine, run_id: str, *, message: str, now: datetime) -> bool:
-    """Set a pending run failed that nobody has claimed; return whether it was one."""
+    """Fail a pending run that was not claimed; return whether there was one."""
     values = {"status": "failed", "error_message": fit_message(message), "completed_at": now}
     with transaction(engine) as connection:
         return connection.execute(update(runs).where(runs.c.run_id == run_id, *_IS_FREE).values(**values)).rowcount == 1

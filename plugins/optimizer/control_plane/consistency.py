@@ -20,8 +20,9 @@ def list_open(engine: Engine, *, limit: int) -> list[Run]:
 
 
 def list_completed(engine: Engine, *, limit: int) -> list[Run]:
-    """Return every deployed run and the newest completed ones, the newest first."""
-    newest = select(runs.c.run_id).where(runs.c.status.in_(status_words("completed")))
+    """Return every deployed run and the newest completed ones whose files are kept, the newest first."""
+    is_kept = (runs.c.status.in_(status_words("completed")), runs.c.outputs_removed_at.is_(None))
+    newest = select(runs.c.run_id).where(*is_kept)
     deployed = select(deployments.c.run_id).where(_ACTIVE)
     ids = {row["run_id"] for row in _read(engine, newest.order_by(runs.c.created_at.desc()).limit(limit))}
     ids |= {row["run_id"] for row in _read(engine, deployed)}

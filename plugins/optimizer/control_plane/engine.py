@@ -29,16 +29,21 @@ _CHARSETS = {
 }
 
 
-def open_engine(url: str) -> Engine:
+def open_engine(
+    url: str, *, connect_timeout_s: int = CONNECT_TIMEOUT_S, answer_timeout_s: int = ANSWER_TIMEOUT_S
+) -> Engine:
     """Return an engine for `url`, e.g. sqlite:////data/control.db or mysql+pymysql://user:password@host/database.
 
     Connects only when it is used. What the URL's query sets wins over our own settings.
+
+    Args:
+        connect_timeout_s, answer_timeout_s: as in `driver_options`.
 
     Raises:
         ConfigError: the URL cannot be read, or names a database or driver that is not supported or not installed.
     """
     parsed = _parse_url(url)
-    options = driver_options(parsed.drivername)
+    options = driver_options(parsed.drivername, connect_timeout_s=connect_timeout_s, answer_timeout_s=answer_timeout_s)
     connect_args = {key: value for key, value in options.items() if key not in parsed.query}
     try:
         engine = create_engine(parsed, connect_args=connect_args, **_pool_options(parsed.drivername))
@@ -164,7 +169,7 @@ def _prepare_sqlite(connection: Any, record: Any) -> None:
         try:
             connection.execute("PRAGMA journal_mode=WAL")
         except sqlite3.OperationalError as error:
-            # No busy time-out holds here. Whoever has the file locked is switching it this moment.
+            # No busy time-out holds here. The process that holds the lock is switching the file at this moment.
             if not error.sqlite_errorname.startswith("SQLITE_BUSY"):
                 raise
 

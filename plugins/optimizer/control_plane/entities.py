@@ -15,7 +15,7 @@ from optimizer.control_plane.prefixes import is_prefix
 from optimizer.control_plane.records import BrokenEntity, Entity, EntityDefinition, FeatureMacro
 from optimizer.control_plane.tables import entities, entity_configs, feature_macros, version_configs, versions
 from optimizer.core.config.merge import ConfigKey
-from optimizer.errors import ConfigError
+from optimizer.errors import ConfigError, UnknownEntity
 
 _ENTITY_CODE = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 # The columns that are used and no others: on SQLite a spoilt text in any column that is read fails the whole read.
@@ -45,15 +45,38 @@ def read_definition(engine: Engine, entity_code: str) -> EntityDefinition:
         UnavailableError: the database is silent.
     """
     with reading(engine) as connection:
-        definitions, broken = _read(connection, _ENTITIES.where(entities.c.entity_code == entity_code))
-        if broken:
-            raise ConfigError(f"entity {entity_code} cannot be used: {broken[0].reason}")
-        if not definitions:
-            known = connection.scalars(select(entities.c.entity_code).order_by(entities.c.entity_code)).all()
-            raise ConfigError(f"entity {entity_code!r} is not in opt_entities; known are {', '.join(known) or 'none'}")
+        return select_definition(connection, entity_code)
+
+
+def select_definition(connection: Connection, entity_code: str) -> EntityDefinition:
+    """Return one active entity in a transaction; raises as `read_definition`."""
+    definitions, broken = _read(connection, _ENTITIES.where(entities.c.entity_code == entity_code))
+    if broken:
+        raise ConfigError(f"entity {entity_code} cannot be used: {broken[0].reason}")
+    if not definitions:
+        raise UnknownEntity(unknown_entity(entity_code, known=list_codes(connection)))
     if definitions[0].entity.status != "A":
         raise ConfigError(f"entity {entity_code} is inactive; set opt_entities.status to 'A' to run it")
     return definitions[0]
+
+
+def read_entity_id(engine: Engine, entity_code: str) -> int:
+    """Return the id of an entity of any status, however broken its rows.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    require_entity(engine, entity_code)
+    with reading(engine) as connection:
+        of_code = select(entities.c.entity_id).where(entities.c.entity_code == entity_code)
+        return int(connection.execute(of_code).scalar_one())
+
+
+def read_control_run_id(engine: Engine, entity_code: str) -> str | None:
+    """Return the control of an entity of any status, None where it has none."""
+    with reading(engine) as connection:
+        of_code = select(entities.c.control_run_id).where(entities.c.entity_code == entity_code)
+        return connection.execute(of_code).scalar_one_or_none()
 
 
 def require_entity(engine: Engine, entity_code: str) -> None:
@@ -63,9 +86,19 @@ def require_entity(engine: Engine, entity_code: str) -> None:
         ConfigError: there is none; names those that there are.
     """
     with reading(engine) as connection:
-        known = connection.scalars(select(entities.c.entity_code).order_by(entities.c.entity_code)).all()
+        known = list_codes(connection)
     if entity_code not in known:
-        raise ConfigError(f"entity {entity_code!r} is not in opt_entities; known are {', '.join(known) or 'none'}")
+        raise UnknownEntity(unknown_entity(entity_code, known=known))
+
+
+def list_codes(connection: Connection) -> list[str]:
+    """Return the codes of all entities, of any status, in order."""
+    return list(connection.scalars(select(entities.c.entity_code).order_by(entities.c.entity_code)))
+
+
+def unknown_entity(entity_code: str, *, known: Iterable[str]) -> str:
+    """Return the message about an entity that is not there, with those that are."""
+    return f"entity {entity_code!r} is not in opt_entities; known are {', '.join(known) or 'none'}"
 
 
 class _Unusable(Exception):
@@ -168,7 +201,7 @@ def _check_columns(row: RowMapping) -> None:
             "set it to an active version"
         )
     if not is_prefix(path):
-        raise _Unusable(f"opt_entities.s3_base_path={path!r} is no s3://bucket/prefix/; correct it")
+        raise _Unusable(f"opt_entities.s3_base_path={path!r} must be of the form s3://bucket/prefix/; correct it")
 
 
 def _parse_key(row: RowMapping) -> ConfigKey:

@@ -13,6 +13,7 @@ from optimizer.control_plane.tables import entities, live_daily, live_savings, l
 def replace_days(engine: Engine, entity_id: int, days: Collection[LiveDay], *, now: datetime) -> None:
     """Write the days' figures in place of what was written of the same days and runs."""
     with transaction(engine) as connection:
+        _lock(connection, entity_id)
         for run_id in {day.run_id for day in days}:
             own = [day.day for day in days if day.run_id == run_id]
             of_run = (live_daily.c.entity_id == entity_id, live_daily.c.run_id == run_id, live_daily.c.day.in_(own))
@@ -25,6 +26,7 @@ def replace_verdicts(
 ) -> None:
     """Write the morning's verdicts in place of those that it has already."""
     with transaction(engine) as connection:
+        _lock(connection, entity_id)
         of_morning = (live_verdicts.c.entity_id == entity_id, live_verdicts.c.measured_on == measured_on)
         connection.execute(delete(live_verdicts).where(*of_morning))
         _insert(connection, live_verdicts, verdicts, entity_id=entity_id, measured_on=measured_on, measured_at=now)
@@ -33,6 +35,7 @@ def replace_verdicts(
 def replace_savings(engine: Engine, entity_id: int, savings: Collection[LiveSavings], *, now: datetime) -> None:
     """Write the entity's savings in place of those that it has."""
     with transaction(engine) as connection:
+        _lock(connection, entity_id)
         connection.execute(delete(live_savings).where(live_savings.c.entity_id == entity_id))
         _insert(connection, live_savings, savings, entity_id=entity_id, measured_at=now)
 
@@ -66,6 +69,11 @@ def read_verdicts(engine: Engine, entity_code: str) -> list[LiveVerdict]:
 def read_savings(engine: Engine, entity_code: str) -> list[LiveSavings]:
     """Return what the entity saved against its control: yesterday, this month, since the start."""
     return _read(engine, live_savings, LiveSavings, entity_code, [], order=(live_savings.c.last_day, live_savings.c.id))
+
+
+def _lock(connection: Connection, entity_id: int) -> None:
+    """Let one measurement of the entity write at a time."""
+    connection.execute(select(entities.c.entity_id).where(entities.c.entity_id == entity_id).with_for_update())
 
 
 def _insert(connection: Connection, table: Table, rows: Iterable[AnyRecord], **shared: object) -> None:

@@ -1,6 +1,7 @@
-"""Whether a run may still go live by itself: nothing newer, and no person, may have come first."""
+"""Whether a run may still go live automatically: not after a newer run, and not over a manual split."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, select
@@ -10,38 +11,49 @@ from optimizer.control_plane.tables import deployments, runs
 from optimizer.errors import PromotionRefused
 
 
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """A run that goes live automatically.
+
+    Attributes:
+        run_id: the run.
+        control_pct: share of the traffic that stays with the entity's control, percent.
+        manual_split_days: days for which a manual split is not replaced.
+    """
+
+    run_id: str
+    control_pct: int = 0
+    manual_split_days: int = 0
+
+
 def check_promotion(
     connection: Connection,
-    run_id: str,
+    promotion: Promotion,
     *,
     entity_code: str,
     active: Sequence[Deployment],
     now: datetime,
-    manual_split_days: int,
 ) -> None:
-    """Pass where the run may replace the entity's active deployments without a person's word.
+    """Pass where the run may replace the entity's active deployments automatically.
 
-    To be called in the transaction that deploys, with the entity's row locked.
-
-    Args:
-        manual_split_days: how long a split that a person set is left alone.
+    Call it in the transaction that deploys, with the entity's row locked.
 
     Raises:
         PromotionRefused: the run was live before, a newer run is live, the split is pinned, or a person set it too
             short a time ago or since the run began.
     """
     others = [deployment for deployment in active if deployment.source != "control"]
-    found = _read_runs(connection, [run_id, *(deployment.run_id for deployment in others)])
-    run = found.pop(run_id)
+    found = _read_runs(connection, [promotion.run_id, *(deployment.run_id for deployment in others)])
+    run = found.pop(promotion.run_id)
     reasons = [
         *_past_reasons(connection, run),
         *(_newer_reason(other) for other in found.values() if _is_newer(other, run)),
-        *_person_reasons(run, others, now=now, days=manual_split_days),
+        *_person_reasons(run, others, now=now, days=promotion.manual_split_days),
     ]
     if reasons:
         raise PromotionRefused(
-            f"entity {entity_code}: run {run_id} does not go live by itself: {'; '.join(reasons)}; "
-            "deploy it by hand if it is wanted"
+            f"entity {entity_code}: run {run.run_id} does not go live automatically: {'; '.join(reasons)}; "
+            "deploy it with `optimizer deploy` if you want it live"
         )
 
 

@@ -30,6 +30,7 @@ def _finite(value: float | None) -> float | None:
 
 RunStatus = Annotated[Literal["pending", "running", "completed", "failed", "cancelled"], BeforeValidator(_read_status)]
 ValidationStatus = Literal["passed", "failed"]
+ReadinessFigures = dict[str, dict[str, float | None]]
 Source = Literal["manual", "scheduled", "canary", "control", "rollback"]
 UtcMoment = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
 # The warehouse's names ignore case, which people write as they like; everything later compares them as they stand.
@@ -57,6 +58,15 @@ class Entity(Record):
     s3_base_path: str
     status: Literal["A", "I"]
     control_run_id: str | None = None
+
+
+class EntityValue(Record):
+    """A config value of an entity's own, as text; updated_by is empty where its writer left no name."""
+
+    config_key: str
+    config_value: str
+    updated_by: str
+    updated_at: UtcMoment
 
 
 class FeatureMacro(Record):
@@ -100,10 +110,29 @@ class BrokenEntity(Record):
     reason: str
 
 
+class EndedRunRow(Record):
+    """The columns of a run that ended that its entity's state follows from, as in `Run`."""
+
+    run_id: str
+    status: RunStatus
+    validation_status: ValidationStatus | None
+    error_message: str | None
+    data_end_dt: UtcMoment | None
+    created_at: UtcMoment
+    completed_at: UtcMoment | None
+    config_snapshot: dict[str, Any] | None
+    readiness_figures: ReadinessFigures | None
+
+
 class Run(Record):
     """A row of opt_runs; the window is [data_start_dt, data_end_dt), bids are CPM.
 
-    validation_warnings: number of checks that warned; None where nobody counted them.
+    validation_warnings: number of checks that warned; None where they were not counted.
+    is_dry_run: it ends `cancelled`, with its results, and can never be deployed.
+    readiness_figures: {section: {metric: figure}} of READINESS_FIGURES; None before it ended with results, and for runs
+        of earlier releases.
+    outputs_removed_at: since when its published files are gone; None while they are kept.
+    manifest_sha256: of its manifest.json, in hexadecimal; None where the run registered no manifest.
     """
 
     run_id: str
@@ -138,6 +167,22 @@ class Run(Record):
     started_at: UtcMoment | None
     heartbeat_at: UtcMoment | None
     completed_at: UtcMoment | None
+    is_dry_run: bool = False
+    readiness_figures: ReadinessFigures | None = None
+    outputs_removed_at: UtcMoment | None = None
+    manifest_sha256: str | None = None
+
+    @property
+    def is_finished_dry_run(self) -> bool:
+        """Whether it is a dry run that came to its end, rather than one that was cancelled before."""
+        return self.is_dry_run and self.status == "cancelled" and self.validation_status is not None
+
+    @property
+    def status_text(self) -> str:
+        """The status in words: `dry run` for one that came to its end."""
+        if self.is_finished_dry_run:
+            return "dry run"
+        return f"{self.status} (dry run)" if self.is_dry_run else self.status
 
     @property
     def outcome(self) -> str | None:
@@ -178,7 +223,7 @@ class RunMetric(Record):
     metric_value: float | None
 
 
-class StoredObject(Record):
+class WrittenObject(Record):
     """One object that a run wrote; sha256 in hexadecimal."""
 
     output_type: str
@@ -189,7 +234,7 @@ class StoredObject(Record):
     sha256: str | None = None
 
 
-class RunOutput(StoredObject):
+class RunOutput(WrittenObject):
     """A row of opt_run_outputs."""
 
     run_id: str
@@ -249,6 +294,46 @@ class LiveDay(Record):
     forecast_cpm: Measure = None
     forecast_ctr: Measure = None
     forecast_margin: Measure = None
+
+
+class LiveDaySums(Record):
+    """What all runs of an entity but its control brought on one UTC day; money in currency units.
+
+    click_views: wins, each by the share of its clicks that has arrived; clicked_spend, clicked_view_revenue: spend and
+        view revenue by the same share, for a margin that does not miss clicks still coming.
+    """
+
+    day: date
+    bids: int
+    wins: int
+    clicks: int
+    spend: Measure = None
+    view_revenue: Measure = None
+    click_revenue: Measure = None
+    click_views: float
+    clicked_spend: Measure = None
+    clicked_view_revenue: Measure = None
+
+    @property
+    def win_rate(self) -> float | None:
+        """Wins by bid."""
+        return self.wins / self.bids if self.bids else None
+
+    @property
+    def cpm(self) -> float | None:
+        """Cost of a thousand wins, currency units."""
+        return None if self.spend is None or not self.wins else 1000 * self.spend / self.wins
+
+    @property
+    def ctr(self) -> float | None:
+        """Clicks by win, clicks still coming included."""
+        return self.clicks / self.click_views if self.click_views else None
+
+    @property
+    def margin(self) -> float | None:
+        """Share of the revenue that is not spent, clicks still coming included; None where no revenue is known."""
+        revenue = (self.clicked_view_revenue or 0.0) + (self.click_revenue or 0.0)
+        return None if self.clicked_spend is None or revenue <= 0 else 1 - self.clicked_spend / revenue
 
 
 class LiveVerdict(Record):
@@ -312,8 +397,28 @@ class Alert(Record):
     closed_at: UtcMoment | None
 
 
+class Notification(Record):
+    """A message about an incident to one destination: claimed while it is sent, sent_at is None until it arrived."""
+
+    notification_id: int
+    alert_id: int
+    event: Literal["opened", "closed"]
+    destination: str
+    attempts: int
+    claimed_at: UtcMoment | None
+    sent_at: UtcMoment | None
+
+
+class BidderCount(Record):
+    """Impressions of an hour (UTC) with one outcome: a reason of the bidder's price, or `unreadable`."""
+
+    counted_hour: UtcMoment
+    outcome: str
+    impressions: int
+
+
 class AuditRow(Record):
-    """Who changed what; before_value and after_value are JSON objects, None if there is no value."""
+    """One audited change and its author; before_value and after_value are JSON objects or None."""
 
     audit_id: int
     occurred_at: UtcMoment

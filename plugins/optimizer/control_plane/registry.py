@@ -1,6 +1,6 @@
 """What a completed run leaves in the control plane: totals, features, metrics and the objects it wrote."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -8,6 +8,7 @@ from pydantic import AfterValidator, ConfigDict
 from sqlalchemy import Connection, Engine, RowMapping, Table, delete, insert, select, update
 
 from optimizer.control_plane.audit import Author, write_audit
+from optimizer.control_plane.control_choices import SET_CONTROL
 from optimizer.control_plane.engine import reading, transaction
 from optimizer.control_plane.records import (
     Measure,
@@ -18,8 +19,8 @@ from optimizer.control_plane.records import (
     RunMetric,
     RunOutput,
     SelectedFeature,
-    StoredObject,
     ValidationStatus,
+    WrittenObject,
     read_rows,
 )
 from optimizer.control_plane.tables import (
@@ -32,10 +33,19 @@ from optimizer.control_plane.tables import (
 )
 from optimizer.control_plane.transitions import find_run, fit_message, move_run, wrong_state
 
+MANIFEST_TYPE = "manifest"
+"""output_type of manifest.json."""
+
 CONTROL_TRIGGER = "control"
 """trigger_type of a run that bids what was usual before the optimizer."""
 
 _LISTS = ("features", "macro_combination", "macro_format", "metrics", "outputs")
+
+READINESS_FIGURES = {
+    "target": None,
+    "identification": ("is_learning", "learning_since", "learning_days_left"),
+}
+"""Section: the metrics that opt_runs.readiness_figures repeats, None for all; not every account may read metrics."""
 
 
 class RunFigures(Record):
@@ -72,7 +82,7 @@ class RunResults(RunFigures):
     """All that `register_results` writes: the figures, and what stands on S3."""
 
     s3_output_path: str
-    outputs: tuple[StoredObject, ...]
+    outputs: tuple[WrittenObject, ...]
 
 
 def register_results(engine: Engine, run_id: str, *, results: RunResults, now: datetime) -> Run:
@@ -87,8 +97,7 @@ def register_results(engine: Engine, run_id: str, *, results: RunResults, now: d
         run = find_run(connection, run_id, lock=True)
         if run.status == "completed":
             return run
-        outputs = {run_outputs: [output.model_dump() for output in results.outputs]}
-        return _finish(connection, run, status="completed", figures=results, more=outputs, now=now)
+        return _finish(connection, run, status="completed", figures=results, now=now)
 
 
 def register_control(
@@ -97,7 +106,7 @@ def register_control(
     *,
     control_run_id: str,
     output_uri: str,
-    outputs: Iterable[Mapping[str, Any]],
+    outputs: Sequence[Mapping[str, Any]],
     author: Author,
     now: datetime,
 ) -> str:
@@ -115,34 +124,17 @@ def register_control(
         known = connection.scalar(select(entities.c.control_run_id).where(of_entity).with_for_update())
         if known is not None:
             return str(known)
-        copied = select(runs).where(runs.c.run_id == source_run_id)
-        row = dict(connection.execute(copied).mappings().one())
-        own = {
-            "run_id": control_run_id,
-            "run_code": control_run_id,
-            "dag_id": None,
-            "dag_run_id": None,
-            "triggered_by": author.name,
-            "trigger_type": CONTROL_TRIGGER,
-            "s3_output_path": output_uri,
-            "error_message": None,
-            "validation_warnings": 0,
-            "created_at": now,
-            "started_at": now,
-            "heartbeat_at": now,
-            "completed_at": now,
-        }
-        connection.execute(insert(runs).values(**{**row, **own}))
-        for table in (run_features, run_feature_macros):
-            rows = connection.execute(select(table).where(table.c.run_id == source_run_id)).mappings()
-            kept = [{name: value for name, value in found.items() if name != "id"} for found in rows]
-            _replace_rows(connection, table, run_id=control_run_id, rows=kept)
+        times = dict.fromkeys(("created_at", "started_at", "heartbeat_at", "completed_at"), now)
+        checksum = _manifest_sha256(WrittenObject.model_validate(row) for row in outputs)
+        written = {"s3_output_path": output_uri, "manifest_sha256": checksum}
+        own = {"run_id": control_run_id, "triggered_by": author.name, **written, **times}
+        _copy_run(connection, source_run_id, own=own)
         _replace_rows(connection, run_outputs, run_id=control_run_id, rows=outputs)
         connection.execute(update(entities).where(of_entity).values(control_run_id=control_run_id))
         write_audit(
             connection,
             author,
-            action="set_control",
+            action=SET_CONTROL,
             now=now,
             entity_id=source.entity_id,
             run_id=control_run_id,
@@ -152,17 +144,30 @@ def register_control(
         return control_run_id
 
 
+def _copy_run(connection: Connection, source_run_id: str, *, own: Mapping[str, Any]) -> None:
+    """Add a run with the window, features and key of another and columns of its own; no DAG run made it."""
+    copied = select(runs).where(runs.c.run_id == source_run_id)
+    row = dict(connection.execute(copied).mappings().one())
+    without = {"dag_id": None, "dag_run_id": None, "error_message": None, "validation_warnings": 0}
+    names = {"run_code": own["run_id"], "trigger_type": CONTROL_TRIGGER}
+    connection.execute(insert(runs).values(**{**row, **without, **names, **own}))
+    for table in (run_features, run_feature_macros):
+        rows = connection.execute(select(table).where(table.c.run_id == source_run_id)).mappings()
+        kept = [{name: value for name, value in found.items() if name != "id"} for found in rows]
+        _replace_rows(connection, table, run_id=own["run_id"], rows=kept)
+
+
 def register_dry_run(engine: Engine, run_id: str, *, figures: RunFigures, now: datetime) -> Run:
     """End the running dry run with its figures, all in one transaction, and return it.
 
-    It is cancelled, with a validation_status and no outputs: so nobody takes it for a run that can be deployed.
+    It is cancelled, with a validation_status: only completed runs can be deployed.
 
     Raises:
         RunStateError: the run is not running, or there is none.
     """
     with transaction(engine) as connection:
         run = find_run(connection, run_id, lock=True)
-        return _finish(connection, run, status="cancelled", figures=figures, more={}, now=now)
+        return _finish(connection, run, status="cancelled", figures=figures, now=now, is_dry_run=True)
 
 
 def read_features(engine: Engine, run_id: str) -> list[RunFeature]:
@@ -192,14 +197,16 @@ def _finish(
     *,
     status: str,
     figures: RunFigures,
-    more: Mapping[Table, list[dict[str, Any]]],
     now: datetime,
+    **columns: object,
 ) -> Run:
     values = figures.model_dump(exclude=set(_LISTS))
-    values |= {"status": status, "completed_at": now, "heartbeat_at": now}
+    values |= {"status": status, "completed_at": now, "heartbeat_at": now, **columns}
+    values["readiness_figures"] = _readiness_figures(figures.metrics)
+    values["manifest_sha256"] = _manifest_sha256(_outputs(figures))
     if not move_run(connection, run.run_id, leaving=("running",), values=values):
         raise wrong_state(run, needed="running")
-    for table, rows in {**_child_rows(figures), **more}.items():
+    for table, rows in _child_rows(figures).items():
         _replace_rows(connection, table, run_id=run.run_id, rows=rows)
     return find_run(connection, run.run_id)
 
@@ -211,7 +218,24 @@ def _child_rows(results: RunFigures) -> dict[Table, list[dict[str, Any]]]:
         run_features: [feature.model_dump() for feature in results.features],
         run_feature_macros: [macro],
         run_metrics: [dict(zip(names, metric, strict=True)) for metric in results.metrics],
+        run_outputs: [output.model_dump() for output in _outputs(results)],
     }
+
+
+def _outputs(results: RunFigures) -> tuple[WrittenObject, ...]:
+    return results.outputs if isinstance(results, RunResults) else ()
+
+
+def _manifest_sha256(outputs: Iterable[WrittenObject]) -> str | None:
+    return next((output.sha256 for output in outputs if output.output_type == MANIFEST_TYPE), None)
+
+
+def _readiness_figures(metrics: Iterable[tuple[str, str, float | None]]) -> dict[str, dict[str, float | None]]:
+    found: dict[str, dict[str, float | None]] = {}
+    for section, key, value in metrics:
+        if section in READINESS_FIGURES and key in (READINESS_FIGURES[section] or (key,)):
+            found.setdefault(section, {})[key] = value
+    return found
 
 
 def _replace_rows(connection: Connection, table: Table, *, run_id: str, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -1,15 +1,17 @@
 """Open, find and read runs: one row of opt_runs a DAG run, made once whatever is retried or done at the same time."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, Select, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
+from optimizer.control_plane.audit import Author, write_audit
 from optimizer.control_plane.engine import reading, transaction
 from optimizer.control_plane.failures import is_duplicate
-from optimizer.control_plane.records import Run, read_rows, status_words
+from optimizer.control_plane.records import EntityDefinition, Run, read_rows, status_words
 from optimizer.control_plane.tables import entities, run_configs, runs
 from optimizer.control_plane.transitions import cancel_run, fail_run, find_run, note_error, require_running, start_run
 from optimizer.errors import ConfigError, RunStateError, UnavailableError
@@ -26,6 +28,7 @@ __all__ = [
     "read_run",
     "read_run_by_dag_run",
     "read_run_values",
+    "request_run",
     "require_running",
     "start_run",
 ]
@@ -35,17 +38,18 @@ MAX_RUN_ID_LENGTH = 64
 _ATTEMPTS = 50
 
 
+@dataclass(frozen=True, slots=True)
+class RunOrigin:
+    """The DAG run that makes a run, and who or what triggered it; trigger_type as in opt_runs."""
+
+    dag_id: str
+    dag_run_id: str
+    triggered_by: str
+    trigger_type: str
+
+
 def open_run(
-    engine: Engine,
-    *,
-    entity_id: int,
-    version_id: int,
-    entity_code: str,
-    dag_id: str,
-    dag_run_id: str,
-    triggered_by: str,
-    trigger_type: str,
-    now: datetime,
+    engine: Engine, *, entity_id: int, version_id: int, entity_code: str, origin: RunOrigin, now: datetime
 ) -> Run:
     """Return the DAG run's pending run; a second call of the same DAG run finds the first one's.
 
@@ -58,19 +62,65 @@ def open_run(
     fields = {
         "entity_id": entity_id,
         "version_id": version_id,
-        "dag_id": dag_id,
-        "dag_run_id": dag_run_id,
         "status": "pending",
-        "triggered_by": triggered_by,
-        "trigger_type": trigger_type,
         "created_at": now,
+        **asdict(origin),
     }
     for _ in range(_ATTEMPTS):
-        found = read_run_by_dag_run(engine, dag_id=dag_id, dag_run_id=dag_run_id)
+        found = read_run_by_dag_run(engine, dag_id=origin.dag_id, dag_run_id=origin.dag_run_id)
         if found is not None:
             return found
         _insert_run(engine, fields=fields, entity_code=entity_code, now=now)
     raise UnavailableError(f"entity {entity_code}: other runs took every run_id near {now:%Y%m%d_%H%M%S}; try again")
+
+
+def request_run(
+    engine: Engine, definition: EntityDefinition, *, values: Mapping[str, str], author: Author, now: datetime
+) -> Run:
+    """Insert a pending run with values of its own, as the UI does, and return it; the DAG `pending_runs` starts it.
+
+    Run, values and audit row are written in one transaction.
+
+    Args:
+        values: {config_key: text of the value} of this run alone.
+
+    Raises:
+        UnavailableError: the database is silent, or other runs took every run_id of these seconds.
+    """
+    entity, sections = definition.entity, {key.config_key: key.config_section for key in definition.config_keys}
+    fields = {
+        "entity_id": entity.entity_id,
+        "version_id": entity.current_version_id,
+        "status": "pending",
+        "triggered_by": author.name,
+        "trigger_type": "manual",
+        "created_at": now,
+    }
+
+    def add_values(connection: Connection, run_id: str) -> None:
+        rows = [
+            {"run_id": run_id, "config_key": key, "config_value": value, "config_section": sections[key]}
+            for key, value in values.items()
+        ]
+        if rows:
+            connection.execute(insert(run_configs), rows)
+        write_audit(
+            connection,
+            author,
+            action="request_run",
+            now=now,
+            entity_id=entity.entity_id,
+            run_id=run_id,
+            after=dict(values),
+        )
+
+    for _ in range(_ATTEMPTS):
+        run_id = _insert_run(engine, fields=fields, entity_code=entity.entity_code, now=now, then=add_values)
+        if run_id is not None:
+            return read_run(engine, run_id)
+    raise UnavailableError(
+        f"entity {entity.entity_code}: other runs took every run_id near {now:%Y%m%d_%H%M%S}; try again"
+    )
 
 
 def adopt_run(
@@ -156,18 +206,28 @@ def _select_runs(engine: Engine, statement: Select[Any]) -> list[Run]:
         return read_rows(Run, connection.execute(statement).mappings())
 
 
-def _insert_run(engine: Engine, *, fields: dict[str, Any], entity_code: str, now: datetime) -> None:
-    """Insert the run under a free id, or nothing where a concurrent caller was faster."""
+def _insert_run(
+    engine: Engine,
+    *,
+    fields: dict[str, Any],
+    entity_code: str,
+    now: datetime,
+    then: Callable[[Connection, str], None] = lambda connection, run_id: None,
+) -> str | None:
+    """Insert the run under a free id and return the id, or None where a concurrent caller was faster."""
     try:
         with transaction(engine) as connection:
             ids = _choose_ids(connection, entity_id=fields["entity_id"], entity_code=entity_code, now=now)
             connection.execute(insert(runs).values(**fields, run_id=ids[0], run_code=ids[1]))
+            then(connection, ids[0])
+            return ids[0]
     except IntegrityError as error:
         if not is_duplicate(error):
             raise ConfigError(
                 f"entity {entity_code}: entity_id={fields['entity_id']} or version_id={fields['version_id']} is not "
                 "in the control plane; read the entity's definition again"
             ) from error
+        return None
 
 
 def _choose_ids(connection: Connection, *, entity_id: int, entity_code: str, now: datetime) -> tuple[str, str]:

@@ -4,13 +4,15 @@ The statements are those of the documents' stage 4, and touch only the tables th
 """
 
 from collections.abc import Collection, Iterable
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, RowMapping, select
+from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, select
 
 from optimizer.control_plane.engine import reading
 from optimizer.control_plane.records import ColumnName, Record, RunStatus, ValidationStatus, read_rows
 from optimizer.control_plane.tables import deployments, entities, feature_macros, run_features, runs
+from optimizer.errors import DeploymentError, UnknownEntity
 
 
 class KeyPart(Record):
@@ -29,6 +31,7 @@ class DeployedRun(Record):
     status: RunStatus
     validation_status: ValidationStatus | None
     s3_output_path: str | None
+    manifest_sha256: str | None
     key_parts: tuple[KeyPart, ...]
 
 
@@ -52,24 +55,80 @@ def read_served(engine: Engine, entity_codes: Collection[str] = ()) -> list[Serv
         wanted = wanted.where(entities.c.entity_code.in_(entity_codes))
     with reading(engine) as connection:
         rows = connection.execute(wanted.order_by(entities.c.entity_code)).mappings().all()
-        return [_read_entity(connection, row) for row in rows]
+        return [read_entity(connection, row) for row in rows]
 
 
-def _read_entity(connection: Connection, entity: RowMapping) -> ServedEntity:
+def read_served_at(engine: Engine, entity_code: str, *, at: datetime) -> ServedEntity:
+    """Return the entity, whatever its status, with the runs that were live at a time; macros are today's.
+
+    Raises:
+        UnknownEntity: there is no such entity.
+        ConfigError: the tables are missing.
+        UnavailableError: the database is silent.
+    """
+    columns = (entities.c.entity_id, entities.c.opt_id, entities.c.entity_code)
+    began, ended = deployments.c.deployed_at <= at, deployments.c.deactivated_at > at
+    with reading(engine) as connection:
+        wanted = select(*columns).where(entities.c.entity_code == entity_code)
+        row = connection.execute(wanted).mappings().one_or_none()
+        if row is None:
+            raise UnknownEntity(f"entity {entity_code!r} is not in opt_entities; correct the entity's code")
+        return read_entity(connection, row, was_live=began & (deployments.c.is_active.is_(True) | ended))
+
+
+def check_served(entity: ServedEntity) -> None:
+    """Pass where the entity's active deployments can be served.
+
+    Raises:
+        DeploymentError: the percents do not sum to 100, or a run may not be served; names all reasons together.
+    """
+    problems = [problem for run in entity.runs for problem in _run_problems(run)]
+    total = sum(run.traffic_pct for run in entity.runs)
+    if total != 100:
+        problems.append(f"the active percents sum to {total} instead of 100")
+    if problems:
+        raise DeploymentError(f"entity {entity.entity_code} cannot be served: {'; '.join(problems)}; deploy it again")
+
+
+def with_traffic(entity: ServedEntity) -> list[DeployedRun]:
+    """Return the entity's runs but those with 0 percent."""
+    return [run for run in entity.runs if run.traffic_pct > 0]
+
+
+def read_entity(
+    connection: Connection, entity: RowMapping, *, was_live: ColumnElement[bool] | None = None
+) -> ServedEntity:
+    """Return what is live of the entity.
+
+    Args:
+        entity: entity_id, opt_id and entity_code.
+        was_live: which of its deployments count; None: the active ones.
+    """
     macros = select(feature_macros.c.feature_name, feature_macros.c.macro_template)
     active = macros.where(feature_macros.c.opt_id == entity["opt_id"], feature_macros.c.status == "A")
     return ServedEntity(
         entity_code=entity["entity_code"],
-        runs=tuple(_read_runs(connection, entity["entity_id"])),
+        runs=tuple(_read_runs(connection, entity["entity_id"], was_live=was_live)),
         macros={row.feature_name.lower(): row.macro_template for row in connection.execute(active)},
     )
 
 
-def _read_runs(connection: Connection, entity_id: int) -> Iterable[DeployedRun]:
+def _run_problems(run: DeployedRun) -> list[str]:
+    if run.status != "completed" or run.validation_status != "passed":
+        return [f"run {run.run_id} is {run.status}, its validation {run.validation_status}"]
+    if not run.s3_output_path:
+        return [f"run {run.run_id} has no s3_output_path"]
+    return []
+
+
+def _read_runs(
+    connection: Connection, entity_id: int, *, was_live: ColumnElement[bool] | None
+) -> Iterable[DeployedRun]:
     of_deployment = (deployments.c.run_id, deployments.c.traffic_pct)
-    of_run = (runs.c.status, runs.c.validation_status, runs.c.s3_output_path)
+    of_run = (runs.c.status, runs.c.validation_status, runs.c.s3_output_path, runs.c.manifest_sha256)
     deployed = select(*of_deployment, *of_run).join(runs, runs.c.run_id == deployments.c.run_id)
-    active = deployed.where(deployments.c.entity_id == entity_id, deployments.c.is_active.is_(True))
+    is_live = deployments.c.is_active.is_(True) if was_live is None else was_live
+    active = deployed.where(deployments.c.entity_id == entity_id, is_live)
     for row in connection.execute(active.order_by(deployments.c.run_id)).mappings().all():
         yield DeployedRun.model_validate({**row, "key_parts": _read_key_parts(connection, row["run_id"])})
 

@@ -46,33 +46,36 @@ def percents_of(deployments: Iterable[Deployment]) -> dict[str, int]:
     return {deployment.run_id: deployment.traffic_pct for deployment in deployments}
 
 
-def read_split(given: str | Mapping[str, int]) -> dict[str, int]:
+def read_split(given: str | Mapping[str, int], *, entity_code: str) -> dict[str, int]:
     """Return {run_id: percent} of a mapping, or of a text of RUN=PERCENT with blanks or commas between, or JSON.
 
+    Args:
+        entity_code: for messages.
+
     Raises:
-        DeploymentError: the text is none of them, or a run stands twice.
+        DeploymentError: the text is none of them, or names a run twice.
     """
     if isinstance(given, str) and not given.lstrip().startswith("{"):
-        return parse_split(given.replace(",", " ").split())
+        return parse_split(given.replace(",", " ").split(), entity_code=entity_code)
+    if not isinstance(given, str):
+        return dict(given)
     try:
-        return dict(json.loads(given, object_pairs_hook=_refuse_twice) if isinstance(given, str) else given)
+        pairs = json.loads(given, object_pairs_hook=list)
     except ValueError as error:
-        raise DeploymentError(f"{given!r} is not a JSON object ({error}); {_EXAMPLE}") from None
+        raise DeploymentError(f"entity {entity_code}: {given!r} is not a JSON object ({error}); {_EXAMPLE}") from None
+    return _without_repeats(pairs, entity_code=entity_code)
 
 
-def parse_split(items: Iterable[str]) -> dict[str, int]:
+def parse_split(items: Iterable[str], *, entity_code: str) -> dict[str, int]:
     """Return {run_id: percent} of RUN=PERCENT texts.
 
+    Args:
+        entity_code: for messages.
+
     Raises:
-        DeploymentError: a text is none, or a run stands twice.
+        DeploymentError: a text is not RUN=PERCENT, or a run is named twice.
     """
-    split: dict[str, int] = {}
-    for item in items:
-        run_id, _, percent = item.partition("=")
-        if not run_id or not percent.isdecimal() or run_id in split:
-            raise DeploymentError(f"{item!r} is not a new RUN=PERCENT; {_EXAMPLE}")
-        split[run_id] = int(percent)
-    return split
+    return _without_repeats([_parse_share(item, entity_code=entity_code) for item in items], entity_code=entity_code)
 
 
 def group_splits(history: Sequence[Deployment]) -> list[Split]:
@@ -130,11 +133,23 @@ def with_share(active: Mapping[str, int], *, run_id: str, pct: int, fixed: str |
     return {**{other: share for other, share in shares.items() if share > 0}, run_id: pct, **kept}
 
 
-def _refuse_twice(pairs: list[tuple[str, int]]) -> dict[str, int]:
+def _parse_share(item: str, *, entity_code: str) -> tuple[str, int]:
+    run_id, _, percent = item.partition("=")
+    if not run_id or not percent:
+        raise DeploymentError(f"entity {entity_code}: {item!r} is not RUN=PERCENT; {_EXAMPLE}")
+    if not (percent.isascii() and percent.isdecimal()):
+        raise DeploymentError(
+            f"entity {entity_code}: run {run_id} has {percent!r} percent; give it a whole number from 1 to 100: "
+            f"{_EXAMPLE}"
+        )
+    return run_id, int(percent)
+
+
+def _without_repeats(pairs: Iterable[tuple[str, int]], *, entity_code: str) -> dict[str, int]:
     split: dict[str, int] = {}
     for run_id, percent in pairs:
         if run_id in split:
-            raise DeploymentError(f"{run_id!r} stands twice in the JSON object; {_EXAMPLE}")
+            raise DeploymentError(f"entity {entity_code}: run {run_id} is named twice; name each run once: {_EXAMPLE}")
         split[run_id] = percent
     return split
 

@@ -200,6 +200,12 @@ runs = _table(
     Column("started_at", UtcDateTime),
     Column("heartbeat_at", UtcDateTime),
     Column("completed_at", UtcDateTime),
+    _flag("is_dry_run", default="0"),
+    # A few of its metrics, for accounts that may not read those.
+    Column("readiness_figures", Json),
+    Column("outputs_removed_at", UtcDateTime),
+    # Repeated from opt_run_outputs, which the bidder may not read.
+    Column("manifest_sha256", sa.CHAR(64)),
     sa.CheckConstraint(
         "status IN ('pending', 'running', 'completed', 'failed', 'cancelled', 'queued', 'success')", name="status"
     ),
@@ -211,6 +217,7 @@ runs = _table(
     sa.Index(None, "version_id"),
     sa.Index(None, "status", "created_at"),
     sa.Index(None, "entity_id", "status", "validation_status", "created_at"),
+    sa.Index(None, "entity_id", "created_at"),
 )
 _run_code_trigger = sa.DDL(RUN_CODE_TRIGGER)  # type: ignore[no-untyped-call]  # SQLAlchemy gives it no types
 sa.event.listen(runs, "after_create", _run_code_trigger.execute_if(dialect="sqlite"))
@@ -380,6 +387,50 @@ alerts = _table(
     Column("closed_at", UtcDateTime),
     _open_marker("closed_at"),
     sa.UniqueConstraint("entity_id", "kind", "subject", "open_marker"),
+)
+
+notifications = _table(
+    "opt_notifications",
+    _key("notification_id"),
+    _reference("alert_id", "opt_alerts.alert_id"),
+    _text("event", 20),
+    _text("destination", 200),
+    Column("attempts", SmallInteger, nullable=False, server_default="1"),
+    Column("claimed_at", UtcDateTime),
+    Column("sent_at", UtcDateTime),
+    sa.CheckConstraint("event IN ('opened', 'closed')", name="event"),
+    sa.UniqueConstraint("alert_id", "event", "destination"),
+)
+
+bidder_counts = _table(
+    "opt_bidder_counts",
+    _key("count_id"),
+    _reference("entity_id", "opt_entities.entity_id"),
+    _text("bidder", 100),
+    Column("counted_hour", UtcDateTime, nullable=False),
+    _text("run_id", 64),
+    _text("outcome", 20),
+    Column("impressions", BigInteger, nullable=False),
+    _moment("written_at"),
+    sa.UniqueConstraint(
+        "entity_id",
+        "counted_hour",
+        "bidder",
+        "run_id",
+        "outcome",
+        name="uq_opt_bidder_counts_hour_bidder_run_id_outcome",
+    ),
+    sa.Index(None, "counted_hour"),
+)
+
+serving_snapshots = _table(
+    "opt_serving_snapshots",
+    Column("entity_id", Integer, ForeignKey("opt_entities.entity_id"), primary_key=True, autoincrement=False),
+    # The last number that was taken.
+    Column("sequence", Integer, nullable=False),
+    # Of what the snapshot with this number says; NULL until it is known to be written.
+    Column("content_hash", sa.CHAR(64)),
+    Column("written_at", UtcDateTime),
 )
 
 audit = _table(

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, func, select, update
 
+from optimizer.control_plane.audit import Author, write_audit
 from optimizer.control_plane.engine import transaction
 from optimizer.control_plane.records import Run, status_words
 from optimizer.control_plane.tables import runs
@@ -33,6 +34,7 @@ def start_run(
     data_start_at: datetime,
     data_end_at: datetime,
     now: datetime,
+    is_dry_run: bool = False,
 ) -> Run:
     """Freeze window and merged config on the pending run, set it running and return it.
 
@@ -43,7 +45,7 @@ def start_run(
         RunStateError: the run is finished, or there is none.
     """
     values = {"status": "running", "config_snapshot": dict(config_snapshot), "started_at": now, "heartbeat_at": now}
-    values |= {"data_start_dt": data_start_at, "data_end_dt": data_end_at}
+    values |= {"data_start_dt": data_start_at, "data_end_dt": data_end_at, "is_dry_run": is_dry_run}
     with transaction(engine) as connection:
         move_run(connection, run_id, leaving=("pending",), values=values)
         return _expect_running(connection, run_id)
@@ -110,9 +112,32 @@ def complete_cancellation(engine: Engine, run_id: str, *, now: datetime) -> None
             connection.execute(update(runs).where(*is_cancelled, column.is_(None)).values({column: value}))
 
 
-def cancel_run(engine: Engine, run_id: str, *, now: datetime, message: str = "cancelled") -> bool:
-    """Set a pending or running run cancelled, saying who or why; return whether it was one."""
-    return _finish(engine, run_id, {"status": "cancelled", "error_message": fit_message(message), "completed_at": now})
+def cancel_run(engine: Engine, run_id: str, *, author: Author, now: datetime) -> bool:
+    """Set a pending or running run cancelled, with who did it and why; return whether it was one.
+
+    The change leaves a row in opt_audit.
+
+    Raises:
+        RunStateError: there is no such run.
+    """
+    reason = f": {author.comment}" if author.comment else ""
+    message = fit_message(f"cancelled by {author.name}{reason}")
+    values = {"status": "cancelled", "error_message": message, "completed_at": now}
+    with transaction(engine) as connection:
+        run = find_run(connection, run_id, lock=True)
+        is_cancelled = move_run(connection, run_id, leaving=("pending", "running"), values=values)
+        if is_cancelled:
+            write_audit(
+                connection,
+                author,
+                action="cancel",
+                now=now,
+                entity_id=run.entity_id,
+                run_id=run_id,
+                before={"status": run.status},
+                after={"status": "cancelled"},
+            )
+    return is_cancelled
 
 
 def find_run(connection: Connection, run_id: str, *, lock: bool = False) -> Run:
@@ -124,7 +149,7 @@ def find_run(connection: Connection, run_id: str, *, lock: bool = False) -> Run:
     statement = select(runs).where(runs.c.run_id == run_id)
     row = connection.execute(statement.with_for_update() if lock else statement).mappings().one_or_none()
     if row is None:
-        raise RunStateError(f"run {run_id} is not in opt_runs; check the run_id, or open the run first")
+        raise RunStateError(f"run {run_id} is not in opt_runs; check the run_id, `optimizer runs` lists them")
     return Run.model_validate(dict(row))
 
 

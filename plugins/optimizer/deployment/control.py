@@ -14,10 +14,11 @@ import numpy as np
 import pandas as pd
 
 from optimizer.artifacts.manifest import publish
-from optimizer.control_plane import deployments, registry
+from optimizer.control_plane import deployment_history, registry
 from optimizer.control_plane.audit import Author, system
+from optimizer.control_plane.control_choices import is_declined
 from optimizer.control_plane.entities import read_definition
-from optimizer.core.pricing.bids import CENT
+from optimizer.core.pricing.bid_bounds import CENT
 from optimizer.core.records import run_files
 from optimizer.runs.handle import RunHandle, read_snapshot
 from optimizer.runs.metrics import metrics_document
@@ -32,8 +33,9 @@ CONTROL_PREFIX = "control_"
 def ensure_control(run: RunHandle, *, systems: Systems, now: datetime) -> str | None:
     """Make the entity's control from its first run, and return its run_id; None where the entity has none.
 
-    Nothing is made where a control is set already, where the run's control_pct is 0, or where another run was live
-    before: then what is usual is what the optimizer bid itself, and a person chooses with `optimizer control`.
+    Nothing is made where a control is set already, where a user chose none, where the run's control_pct is 0, or where
+    another run was live before: then what is usual is what the optimizer bid itself, and a person chooses with
+    `optimizer control`.
 
     Raises:
         ArtifactError: what the run staged is missing or changed.
@@ -42,7 +44,7 @@ def ensure_control(run: RunHandle, *, systems: Systems, now: datetime) -> str | 
     entity = read_definition(systems.engine, run.entity_code).entity
     if entity.control_run_id is not None:
         return entity.control_run_id
-    if deployments.was_live(systems.engine, entity.entity_id):
+    if is_declined(systems.engine, entity.entity_id) or deployment_history.was_live(systems.engine, entity.entity_id):
         return None
     if read_snapshot(run, systems).settings.control_pct == 0:
         return None
@@ -131,6 +133,7 @@ def _metrics(run: StagedRun, bids: pd.DataFrame) -> dict[str, Any]:
     figures = {
         "shadow_price_cpm": 0.0,
         "jitter_sd": 0.0,
+        "segments_in_memcache": len(bids),
         "fallback_bid_cpm": _fallback(bids, cap_cpm=run.settings.max_bid_cpm),
         "expected_win_rate": _ratio(won.sum(), requests.sum()),
         "expected_cpm": _ratio((won * bids["expected_cost_cpm"]).sum(), won.sum()),

@@ -7,7 +7,7 @@ from datetime import timedelta
 from sqlalchemy import Engine
 
 from optimizer.artifacts.manifest import read_manifest, read_verified
-from optimizer.control_plane import deployments
+from optimizer.control_plane import deployment_history
 from optimizer.control_plane.records import Run
 from optimizer.core.checks.outcome import CheckRecord
 from optimizer.core.config.settings import RunSettings
@@ -60,12 +60,12 @@ def say_held(row: Run, held: Sequence[CheckRecord]) -> str:
 def needs_person(row: Run, settings: RunSettings, *, engine: Engine) -> bool:
     """Return whether a person has to confirm the run: where its `promotion` says so, and on an entity's first run.
 
-    Nothing is known of how a first run does live, so it does not get all the traffic by itself. It may be tried next to
+    Nothing is known of how a first run does live, so it never gets all traffic automatically. It may be tried next to
     the control; without one there is nothing to compare it with.
     """
     if settings.promotion == "approval":
         return True
-    if settings.promotion == "none" or deployments.was_live(engine, row.entity_id):
+    if settings.promotion == "none" or deployment_history.was_live(engine, row.entity_id):
         return False
     return settings.promotion == "auto" or settings.control_pct == 0
 
@@ -78,6 +78,6 @@ def by_hand(row: Run) -> str:
 
 def _read_checks(row: Run, systems: Systems) -> tuple[CheckRecord, ...]:
     output_uri = row.s3_output_path or ""
-    manifest = read_manifest(systems.store, output_uri)
+    manifest = read_manifest(systems.store, output_uri, checksum=row.manifest_sha256)
     content = read_verified(systems.store, output_uri=output_uri, manifest=manifest, name=run_files.METRICS)
     return checks_of(json.loads(content))

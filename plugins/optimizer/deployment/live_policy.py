@@ -1,13 +1,15 @@
 """All runs but the control, one after the other, as one policy: its verdicts, and what it saved against the control."""
 
 from collections.abc import Iterable, Sequence
-from datetime import date
+from datetime import date, datetime
+from functools import partial
 
 import pandas as pd
 
 from optimizer.control_plane.records import LiveDay, LiveSavings, LiveVerdict
 from optimizer.core.config.settings import RunSettings
-from optimizer.core.live.performance import FIGURES, SUMS, ForecastFigures, Limits
+from optimizer.core.live.click_views import judge_weighed, weigh_views
+from optimizer.core.live.performance import FIGURES, SUMS, ForecastFigures, Limits, undecided
 from optimizer.core.live.policy import policy_against_control, policy_against_forecast, policy_days
 from optimizer.core.live.savings import measure_savings
 from optimizer.deployment.verdict_records import verdict_records
@@ -20,19 +22,35 @@ PERIODS = ("yesterday", "month", "since_start")
 """The last day measured, its calendar month (UTC), and all days on which both bid."""
 
 
-def policy_verdicts(days: Sequence[LiveDay], *, control_id: str | None, settings: RunSettings) -> list[LiveVerdict]:
-    """Return the verdicts of the policy, a figure each: against its runs' forecasts, and against the control."""
+def policy_verdicts(
+    days: Sequence[LiveDay],
+    *,
+    control_id: str | None,
+    settings: RunSettings,
+    now: datetime,
+    undecided_why: str | None = None,
+) -> list[LiveVerdict]:
+    """Return the verdicts of the policy, a figure each: against its runs' forecasts, and against the control.
+
+    Args:
+        now: when the days were measured.
+        undecided_why: why nothing can be said against the control now, or None.
+    """
     totals = daily_table(days)
     if totals.empty:
         return []
     limits = Limits(settings.monitor_min_days, settings.live_tolerance)
     forecasts = {day.run_id: _forecast_of(day) for day in days}
     own = sorted(set(totals.loc[totals["run_id"] != control_id, "day"]))
-    found = policy_against_forecast(totals, control_id=control_id, forecasts=forecasts, limits=limits)
+    alone = partial(policy_against_forecast, control_id=control_id, forecasts=forecasts, limits=limits)
+    found = judge_weighed(alone, totals, now=now)
     verdicts = verdict_records(found, run_id=None, days=own, compared_with="forecast")
     if control_id is not None:
         both = sorted(set(own) & set(totals.loc[totals["run_id"] == control_id, "day"]))
-        beside = policy_against_control(totals, control_id=control_id, forecasts=forecasts, limits=limits)
+        compared = partial(policy_against_control, control_id=control_id, forecasts=forecasts, limits=limits)
+        beside = judge_weighed(compared, totals, now=now)
+        if undecided_why is not None:
+            beside = tuple(undecided(finding, why=undecided_why) for finding in beside)
         verdicts += verdict_records(beside, run_id=None, days=both, compared_with="control", control_id=control_id)
     return verdicts
 
@@ -42,7 +60,7 @@ def savings_of(days: Sequence[LiveDay], control_id: str) -> list[LiveSavings]:
 
     A period without a day on which both bid is left out.
     """
-    totals = daily_table(days)
+    totals = weigh_views(daily_table(days))
     policy, control = policy_days(totals, control_id=control_id), totals[totals["run_id"] == control_id]
     both = sorted(set(policy["day"]) & set(control["day"]))
     if not both:
@@ -72,12 +90,22 @@ _NAMES = {"yesterday": "yesterday", "month": "this month", "since_start": "since
 
 
 def daily_table(days: Iterable[LiveDay]) -> pd.DataFrame:
-    """Return the daily figures as core takes them: one row a day and run, with the columns day, run_id and SUMS."""
+    """Return the daily figures as core takes them.
+
+    Returns:
+        one row a day and run, with the columns day, run_id, SUMS and click_maturity (NaN where it is not known).
+    """
+    names = (*SUMS, "click_maturity")
     rows = [
-        {"day": day.day, "run_id": day.run_id, **{name: getattr(day, name) or 0.0 for name in SUMS}} for day in days
+        {
+            "day": day.day,
+            "run_id": day.run_id,
+            **{name: getattr(day, name) or 0.0 for name in SUMS},
+            "click_maturity": day.click_maturity,
+        }
+        for day in days
     ]
-    table = pd.DataFrame(rows, columns=["day", "run_id", *SUMS])
-    return table.astype(dict.fromkeys(SUMS, float))
+    return pd.DataFrame(rows, columns=["day", "run_id", *names]).astype(dict.fromkeys(names, float))
 
 
 def _forecast_of(day: LiveDay) -> ForecastFigures:

@@ -1,45 +1,42 @@
 """How an entity's live runs do: measured in the warehouse, written to the control plane, and what follows from it."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+import logging
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pandas as pd
+from sqlalchemy import Engine
 
-from optimizer.control_plane import canaries, deployments, entities, live_records
-from optimizer.control_plane.alerts import record_incidents
-from optimizer.control_plane.records import Deployment, EntityDefinition, LiveDay, LiveVerdict
+from optimizer.control_plane import canaries, deployment_history, entities, live_records, runs
+from optimizer.control_plane.alerts import Incident, list_alerted, record_incidents
+from optimizer.control_plane.control_choices import is_declined
+from optimizer.control_plane.records import Deployment, EntityDefinition, LiveSavings, LiveVerdict, Run
 from optimizer.core.config.settings import RunSettings
-from optimizer.core.frames import rows_of
-from optimizer.core.live.live_window import (
-    MOST_OF_A_DAY,
-    WHOLE_DAY,
-    first_unsettled_day,
-    live_days,
-    mean_share,
-    unbroken,
-)
-from optimizer.core.live.performance import (
-    SUMS,
-    Finding,
-    ForecastFigures,
-    Limits,
-    against_control,
-    against_forecast,
-    forecast_of_bids,
-)
-from optimizer.deployment.live_actions import ALERT_KINDS, LiveRun, act
+from optimizer.core.live.click_views import arrival_sentence
+from optimizer.core.live.live_window import first_unsettled_day
+from optimizer.deployment.control_notice import control_notice
+from optimizer.deployment.live_actions import ALERT_KINDS, LiveRun, LiveSituation, act
 from optimizer.deployment.live_policy import POLICY_DAYS, policy_verdicts, savings_line, savings_of
+from optimizer.deployment.measurement import Measured, look_at
+from optimizer.deployment.serving_snapshots import repair_object
 from optimizer.deployment.verdict_records import verdict_records
-from optimizer.errors import ArtifactError, RunStateError
-from optimizer.runs.published_run import read_published
+from optimizer.errors import OptimizerError
 from optimizer.runs.systems import Systems
-from optimizer.warehouse.extraction import Window
-from optimizer.warehouse.live_totals import COLUMNS, read_live_totals
 
-LONGEST_LOOK_DAYS = 30
-"""This many days before today are looked at, at most."""
+log = logging.getLogger(__name__)
+
+CONTROL_MISSING = "control_missing"
+"""The incident of a live entity without the control that its config asks for. It makes no task red."""
+
+KINDS = (*ALERT_KINDS, CONTROL_MISSING)
+"""The kinds of incidents that a look at an entity opens and closes."""
+
+
+def list_watched(engine: Engine) -> list[str]:
+    """Return the active entities with a live run or an open alert; the number of statements is fixed."""
+    codes = [row.entity.entity_code for row in entities.read_definitions(engine)[0] if row.entity.status == "A"]
+    watched = deployment_history.list_live(engine) | list_alerted(engine, kinds=KINDS)
+    return [code for code in codes if code in watched]
 
 
 def monitor_entity(entity_code: str, *, systems: Systems, now: datetime) -> dict[str, Any]:
@@ -53,27 +50,82 @@ def monitor_entity(entity_code: str, *, systems: Systems, now: datetime) -> dict
         ConfigError, WarehouseError, UnavailableError: the entity could not be looked at; nothing was changed.
     """
     engine, definition = systems.engine, entities.read_definition(systems.engine, entity_code)
-    entity_id, settings = definition.entity.entity_id, entity_settings(definition)
-    active, canary = deployments.read_active(engine, entity_code), canaries.read_open(engine, entity_code)
+    settings = entity_settings(definition)
+    active, canary = deployment_history.read_active(engine, entity_code), canaries.read_open(engine, entity_code)
     measured = look_at(definition, active, settings=settings, systems=systems, now=now)
-    live_records.replace_days(engine, entity_id, measured.days, now=now)
-    verdicts = [verdict for run in measured.runs for verdict in verdicts_of(run)]
-    daily = live_records.read_days(engine, entity_code, since=first_unsettled_day(now) - timedelta(days=POLICY_DAYS))
-    control_id = definition.entity.control_run_id
-    verdicts += policy_verdicts(daily, control_id=control_id, settings=settings)
-    live_records.replace_verdicts(engine, entity_id, verdicts, measured_on=now.astimezone(UTC).date(), now=now)
-    savings = [] if control_id is None else savings_of(live_records.read_days(engine, entity_code), control_id)
-    live_records.replace_savings(engine, entity_id, savings, now=now)
-    outcome = act(entity_code, measured.runs, canary=canary, settings=settings, systems=systems, now=now)
-    changes = record_incidents(engine, entity_id, outcome.alerts, kinds=ALERT_KINDS, now=now)
+    savings = _write(definition, measured, settings=settings, engine=engine, now=now)
+    control = _read_control(definition, systems)
+    situation = LiveSituation(measured.runs, canary, measured.split_problem, control)
+    outcome = act(entity_code, situation, settings=settings, systems=systems, now=now)
+    _repair_snapshot(entity_code, systems=systems, now=now)
+    notices = _control_notices(definition, active, settings=settings, engine=engine)
+    incidents = [*outcome.alerts, *notices]
+    changes = record_incidents(engine, definition.entity.entity_id, incidents, kinds=KINDS, now=now)
     return {
         "entity_code": entity_code,
-        "runs": [*(line for run in measured.runs for line in lines_of(run)), *map(savings_line, savings)],
+        "runs": [
+            *(line for run in measured.runs for line in lines_of(run)),
+            *_arrival_lines(measured),
+            *map(savings_line, savings),
+            *(incident.message for incident in notices),
+        ],
         "actions": outcome.actions,
         "alerts": [incident.message for incident in outcome.alerts],
         "opened": [alert.message for alert in changes.opened],
         "closed": [alert.message for alert in changes.closed],
     }
+
+
+def _write(
+    definition: EntityDefinition, measured: Measured, *, settings: RunSettings, engine: Engine, now: datetime
+) -> list[LiveSavings]:
+    """Write the daily figures, the verdicts and what was saved; return the latter."""
+    entity, end_day = definition.entity, first_unsettled_day(now)
+    live_records.replace_days(engine, entity.entity_id, measured.days, now=now)
+    verdicts = [verdict for run in measured.runs for verdict in verdicts_of(run)]
+    daily = live_records.read_days(engine, entity.entity_code, since=end_day - timedelta(days=POLICY_DAYS))
+    why = None if measured.split_problem is None else "the traffic is not split as deployed"
+    verdicts += policy_verdicts(daily, control_id=entity.control_run_id, settings=settings, now=now, undecided_why=why)
+    live_records.replace_verdicts(engine, entity.entity_id, verdicts, measured_on=now.astimezone(UTC).date(), now=now)
+    savings: list[LiveSavings] = []
+    if entity.control_run_id is not None:
+        savings = savings_of(live_records.read_days(engine, entity.entity_code), entity.control_run_id)
+    live_records.replace_savings(engine, entity.entity_id, savings, now=now)
+    return savings
+
+
+def _repair_snapshot(entity_code: str, *, systems: Systems, now: datetime) -> None:
+    """Write the snapshot again where the object was removed or replaced; the task's log says so, or why it failed."""
+    try:
+        sequence = repair_object(entity_code, engine=systems.engine, store=systems.store, now=now)
+    except OptimizerError as error:
+        log.warning("entity %s: its snapshot was not checked: %s", entity_code, error)
+    else:
+        if sequence is not None:
+            log.warning(
+                "entity %s: its snapshot was not what is live; it was written as number %d", entity_code, sequence
+            )
+
+
+def _arrival_lines(measured: Measured) -> list[str]:
+    """Which share of the clicks of the latest days has arrived; no line where all have."""
+    sentence = arrival_sentence({day.day: day.click_maturity for day in measured.days})
+    return [] if sentence is None else [sentence]
+
+
+def _control_notices(
+    definition: EntityDefinition, active: Sequence[Deployment], *, settings: RunSettings, engine: Engine
+) -> list[Incident]:
+    """The notice of a live entity without the control that its config asks for; none where nothing is missing."""
+    entity = definition.entity
+    notice = control_notice(
+        entity.entity_code,
+        active,
+        control_run_id=entity.control_run_id,
+        control_pct=settings.control_pct,
+        is_declined=is_declined(engine, entity.entity_id),
+    )
+    return [] if notice is None else [Incident(CONTROL_MISSING, notice)]
 
 
 def entity_settings(definition: EntityDefinition) -> RunSettings:
@@ -83,75 +135,6 @@ def entity_settings(definition: EntityDefinition) -> RunSettings:
         ConfigError: a value cannot be used.
     """
     return RunSettings.model_validate(definition.merged_config().values)
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """The active runs, the largest share first, and the daily figures of every run that bid on these days."""
-
-    runs: tuple[LiveRun, ...] = ()
-    days: tuple[LiveDay, ...] = ()
-
-
-def look_at(
-    definition: EntityDefinition,
-    active: Sequence[Deployment],
-    *,
-    settings: RunSettings,
-    systems: Systems,
-    now: datetime,
-) -> Measured:
-    """Return what is found of each active run; nothing is written."""
-    if not active:
-        return Measured()
-    limits = Limits(settings.monitor_min_days, settings.live_tolerance)
-    end_day = first_unsettled_day(now)
-    history = deployments.read_history(systems.engine, definition.entity.entity_code, limit=1000)
-    most, whole = (
-        {
-            row.run_id: live_days(
-                _spans(history, row.run_id), end_day=end_day, days=LONGEST_LOOK_DAYS, least_share=share
-            )
-            for row in active
-        }
-        for share in (MOST_OF_A_DAY, WHOLE_DAY)
-    )
-    totals = _read_totals(definition, most, end_day=end_day, systems=systems)
-    forecasts = {row.run_id: _read_forecast(row.run_id, systems) for row in active}
-    found = []
-    for row in active:
-        run_id, (forecast, problem) = row.run_id, forecasts[row.run_id]
-        control_id = _partner(row, active)
-        own = _days_of(totals, run_id, most[run_id])
-        control_findings: tuple[Finding, ...] = ()
-        if control_id is not None:
-            control_findings = against_control(
-                _days_of(totals, run_id, whole[run_id]),
-                _days_of(totals, control_id, whole[control_id]),
-                forecast=forecast,
-                control_forecast=forecasts[control_id][0],
-                limits=limits,
-            )
-        found.append(
-            LiveRun(
-                deployment=row,
-                live_days=len(most[run_id]),
-                days=tuple(sorted(own["day"])),
-                findings=against_forecast(own, forecast=forecast, limits=limits),
-                control_id=control_id,
-                is_beside_control=any(other.run_id == control_id and other.source == "control" for other in active),
-                control_findings=control_findings,
-                problem=problem,
-            )
-        )
-    known = {run_id: forecast for run_id, (forecast, _) in forecasts.items()}
-    return Measured(tuple(found), tuple(_daily_records(totals, history, forecasts=known)))
-
-
-def _partner(row: Deployment, active: Sequence[Deployment]) -> str | None:
-    """The run to compare with: the largest other share but the control's, which is small; else the control."""
-    others = [other for other in active if other.run_id != row.run_id]
-    return next((other.run_id for other in sorted(others, key=lambda other: other.source == "control")), None)
 
 
 def verdicts_of(run: LiveRun) -> list[LiveVerdict]:
@@ -172,73 +155,7 @@ def lines_of(run: LiveRun) -> list[str]:
     ]
 
 
-def _spans(history: Sequence[Deployment], run_id: str) -> list[tuple[datetime, datetime | None]]:
-    """From when to when the run has been live, since it was last off."""
-    return unbroken((row.deployed_at, row.deactivated_at) for row in history if row.run_id == run_id and _has_span(row))
-
-
-def _has_span(row: Deployment) -> bool:
-    """The SQL of others may take a row off without saying when: such a row tells no day."""
-    return row.is_active or row.deactivated_at is not None
-
-
-def _read_totals(
-    definition: EntityDefinition, days: Mapping[str, set[date]], *, end_day: date, systems: Systems
-) -> pd.DataFrame:
-    """The totals from the first of the days on; the warehouse is not asked where there is no day to read."""
-    every = set().union(*days.values())
-    if not every:
-        return pd.DataFrame(columns=list(COLUMNS))
-    start, end = (datetime.combine(day, time(), UTC) for day in (min(every), end_day))
-    window = Window(object_id=definition.entity.object_id, data_start_at=start, data_end_at=end)
-    connection = systems.connect_warehouse()
-    try:
-        return without_unloaded_day(read_live_totals(connection, window=window))
-    finally:
-        connection.close()
-
-
-def without_unloaded_day(totals: pd.DataFrame) -> pd.DataFrame:
-    """Return the totals without their last day where nothing at all was won on it: its views are not loaded yet."""
-    last = totals["day"] == totals["day"].max()
-    return totals[~last] if len(totals) and totals.loc[last, "wins"].sum() == 0 else totals
-
-
-def _daily_records(
-    totals: pd.DataFrame, history: Sequence[Deployment], *, forecasts: Mapping[str, ForecastFigures]
-) -> list[LiveDay]:
-    """The rows of opt_live_daily, of the entity's runs alone: the log may hold bids of other systems' runs."""
-    own = {row.run_id for row in history}
-    records = []
-    for day in rows_of(totals[totals["run_id"].isin(own)]):
-        forecast = forecasts.get(day.run_id, ForecastFigures())
-        spans = [
-            (row.deployed_at, row.deactivated_at, row.traffic_pct)
-            for row in history
-            if row.run_id == day.run_id and _has_span(row)
-        ]
-        records.append(
-            LiveDay(
-                run_id=day.run_id,
-                day=day.day,
-                traffic_pct=mean_share(spans, day.day),
-                **{name: getattr(day, name) for name in SUMS},
-                forecast_win_rate=forecast.win_rate,
-                forecast_cpm=forecast.cpm,
-                forecast_ctr=forecast.ctr,
-                forecast_margin=forecast.margin,
-            )
-        )
-    return records
-
-
-def _days_of(totals: pd.DataFrame, run_id: str, days: set[date]) -> pd.DataFrame:
-    return totals[(totals["run_id"] == run_id) & totals["day"].isin(days)]
-
-
-def _read_forecast(run_id: str, systems: Systems) -> tuple[ForecastFigures, str | None]:
-    """What the run's published bids forecast, or nothing and why."""
-    try:
-        return forecast_of_bids(read_published(run_id, engine=systems.engine, store=systems.store).bids), None
-    except (ArtifactError, RunStateError) as error:
-        return ForecastFigures(), f"the forecast of run {run_id} cannot be read: {error}"
+def _read_control(definition: EntityDefinition, systems: Systems) -> Run | None:
+    """The entity's control, if it has one."""
+    run_id = definition.entity.control_run_id
+    return None if run_id is None else runs.read_run(systems.engine, run_id)

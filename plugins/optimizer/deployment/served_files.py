@@ -27,7 +27,7 @@ def file_problem(run: Run, *, store: ObjectStore) -> str | None:
     if not run.s3_output_path:
         return f"run {run.run_id} names no outputs"
     try:
-        manifest = read_manifest(store, run.s3_output_path)
+        manifest = read_manifest(store, run.s3_output_path, checksum=run.manifest_sha256)
         for item in manifest.objects:
             if item.output_type in SERVED_TYPES:
                 read_verified(store, output_uri=run.s3_output_path, manifest=manifest, name=item.name)

@@ -1,5 +1,6 @@
 """What a change of the split needs of an entity's config, also where another of its values is wrong."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from optimizer.control_plane.records import EntityDefinition
@@ -21,7 +22,16 @@ def split_settings(definition: EntityDefinition) -> SplitSettings:
     Raises:
         ConfigError: one of these values itself is wrong.
     """
-    names = ("control_pct", "monitor_min_days")
+    settings = some_settings(definition, ("control_pct", "monitor_min_days"))
+    return SplitSettings(settings.control_pct, settings.monitor_min_days)
+
+
+def some_settings(definition: EntityDefinition, names: Collection[str]) -> RunSettings:
+    """Return settings in which these keys have the entity's values, and all others the defaults of the code.
+
+    Raises:
+        ConfigError: one of these values is wrong.
+    """
     config = merge_config(
         [key for key in definition.config_keys if key.config_key in names],
         entity_code=definition.entity.entity_code,
@@ -29,5 +39,4 @@ def split_settings(definition: EntityDefinition) -> SplitSettings:
         run_values={},
         supported_keys=None,
     )
-    settings = RunSettings.model_validate(config.values)
-    return SplitSettings(settings.control_pct, settings.monitor_min_days)
+    return RunSettings.model_validate(config.values)

@@ -1,1 +1,1 @@
-"""Runs over time: pending runs are claimed, heartbeats kept, zombie runs closed, inconsistencies reported."""
+"""Runs over time: pending runs are claimed, zombie runs closed, inconsistencies reported, old objects removed."""

@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 
 from optimizer.artifacts.manifest import MANIFEST_NAME
 from optimizer.artifacts.store import ObjectStore
-from optimizer.control_plane import consistency, entities
+from optimizer.control_plane import consistency, entities, serving_snapshots
 from optimizer.control_plane.records import EntityDefinition, Run
 from optimizer.control_plane.schema import check_schema
 from optimizer.errors import AccessDenied, ArtifactError, ConfigError, UnavailableError
@@ -23,7 +23,7 @@ MAX_COMPLETED = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class DoctorFinding:
     """One thing that does not fit, to whom it belongs, and what to do."""
 
     subject: str
@@ -31,7 +31,7 @@ class Finding:
     todo: str
 
 
-def examine(engine: Engine, *, store: ObjectStore, dag_run_state: DagRunState, now: datetime) -> list[Finding]:
+def examine(engine: Engine, *, store: ObjectStore, dag_run_state: DagRunState, now: datetime) -> list[DoctorFinding]:
     """Return everything that does not fit together; none where all is well. Changes nothing.
 
     A system that cannot be asked is a finding too, where there was something to ask it.
@@ -44,12 +44,13 @@ def examine(engine: Engine, *, store: ObjectStore, dag_run_state: DagRunState, n
         *_open_runs(engine, dag_run_state=dag_run_state, now=now),
         *_completed_runs(engine, store=store),
         *_splits(engine),
+        *_snapshots(engine),
         *_versions(engine),
         *_entities(engine),
     ]
 
 
-def _open_runs(engine: Engine, *, dag_run_state: DagRunState, now: datetime) -> Iterator[Finding]:
+def _open_runs(engine: Engine, *, dag_run_state: DagRunState, now: datetime) -> Iterator[DoctorFinding]:
     is_answering = True
     for run in consistency.list_open(engine, limit=MAX_OPEN):
         if run.dag_run_id is None:
@@ -60,31 +61,31 @@ def _open_runs(engine: Engine, *, dag_run_state: DagRunState, now: datetime) -> 
             except (ConfigError, UnavailableError) as error:
                 is_answering = False
                 todo = "make it answer, and ask again: the DAG runs of the open runs were not looked up"
-                yield Finding("Airflow", str(error), todo)
+                yield DoctorFinding("Airflow", str(error), todo)
             else:
                 yield from _with_dag_run(run, state, now=now)
 
 
-def _with_dag_run(run: Run, state: str | None, *, now: datetime) -> Iterator[Finding]:
+def _with_dag_run(run: Run, state: str | None, *, now: datetime) -> Iterator[DoctorFinding]:
     # A run that was just claimed has no DAG run yet, and one whose DAG run just ended is being closed.
     if last_sign(run) >= now - GRACE and (state is not None or run.status == "pending"):
         return
     if reason := reason_of_death(run, state, now=now):
         todo = f"the DAG `{PENDING_RUNS_DAG}` sets it failed: unpause it; or `optimizer cancel {run.run_id}`"
-        yield Finding(_name(run), f"{run.status}, but {reason}", todo)
+        yield DoctorFinding(_name(run), f"{run.status}, but {reason}", todo)
 
 
-def _without_dag_run(run: Run, *, now: datetime) -> Iterator[Finding]:
+def _without_dag_run(run: Run, *, now: datetime) -> Iterator[DoctorFinding]:
     if run.status == "running":
         todo = f"nothing of ours works on it: `optimizer cancel {run.run_id}`, then start a new run"
-        yield Finding(_name(run), "running without a DAG run", todo)
+        yield DoctorFinding(_name(run), "running without a DAG run", todo)
     elif now - run.created_at > GRACE:
         minutes = (now - run.created_at).total_seconds() / 60
         todo = f"unpause the DAG `{PENDING_RUNS_DAG}`, and read the log of its `claim` where it is red"
-        yield Finding(_name(run), f"pending for {minutes:,.0f} minutes, and not claimed", todo)
+        yield DoctorFinding(_name(run), f"pending for {minutes:,.0f} minutes, and not claimed", todo)
 
 
-def _completed_runs(engine: Engine, *, store: ObjectStore) -> Iterator[Finding]:
+def _completed_runs(engine: Engine, *, store: ObjectStore) -> Iterator[DoctorFinding]:
     denied: list[AccessDenied] = []
     for run in consistency.list_completed(engine, limit=MAX_COMPLETED):
         try:
@@ -94,14 +95,16 @@ def _completed_runs(engine: Engine, *, store: ObjectStore) -> Iterator[Finding]:
             continue
         except UnavailableError as error:
             todo = "make it answer, and ask again: the manifests of the completed runs were not looked up"
-            yield Finding("object store", str(error), todo)
+            yield DoctorFinding("object store", str(error), todo)
             break
         if problem:
-            yield Finding(_name(run), problem, "do not deploy it: the bidder refuses it. Start a new run of the entity")
+            yield DoctorFinding(
+                _name(run), problem, "do not deploy it: the bidder refuses it. Start a new run of the entity"
+            )
     if denied:
         whose = f"{len(denied)} completed run{'s' if len(denied) > 1 else ''}"
         todo = "let this login read the objects, and ask again: their manifests were not looked up"
-        yield Finding("object store", f"access was denied for {whose}, first: {denied[0]}", todo)
+        yield DoctorFinding("object store", f"access was denied for {whose}, first: {denied[0]}", todo)
 
 
 def _problem_of_outputs(run: Run, store: ObjectStore) -> str | None:
@@ -116,34 +119,43 @@ def _problem_of_outputs(run: Run, store: ObjectStore) -> str | None:
     return None if is_there else f"completed, but there is no {MANIFEST_NAME} below {run.s3_output_path}"
 
 
-def _splits(engine: Engine) -> Iterator[Finding]:
+def _splits(engine: Engine) -> Iterator[DoctorFinding]:
     for code, total in consistency.wrong_totals(engine).items():
         todo = f"`optimizer deploy {code} RUN=PERCENT…` sets a whole split, `optimizer rollback {code}` the one before"
-        yield Finding(f"entity {code}", f"its active deployments sum to {total} %, not to 100", todo)
+        yield DoctorFinding(f"entity {code}", f"its active deployments sum to {total} %, not to 100", todo)
     for row in consistency.list_undeployable(engine):
         problem = f"its live run {row['run_id']} is {row['status']}, validation {row['validation_status'] or 'none'}"
         todo = f"`optimizer deploy {row['entity_code']} RUN=PERCENT…` with completed runs whose validation passed"
-        yield Finding(f"entity {row['entity_code']}", problem, todo)
+        yield DoctorFinding(f"entity {row['entity_code']}", problem, todo)
 
 
-def _versions(engine: Engine) -> Iterator[Finding]:
+def _snapshots(engine: Engine) -> Iterator[DoctorFinding]:
+    for code in serving_snapshots.list_late(engine):
+        todo = (
+            f"unpause the DAG `{PENDING_RUNS_DAG}`, and read the log of its `write_snapshots`; if the split was "
+            "changed a moment ago, ask again in a minute"
+        )
+        yield DoctorFinding(f"entity {code}", "its snapshot in the object store is not what is live", todo)
+
+
+def _versions(engine: Engine) -> Iterator[DoctorFinding]:
     for row in consistency.keys_without_default(engine):
         todo = "set its default_value in opt_version_configs (`optimizer migrate` does so for this code's version)"
-        yield Finding(
+        yield DoctorFinding(
             f"version {row['version_code']}", f"its key {row['config_key']} is required, without default", todo
         )
 
 
-def _entities(engine: Engine) -> Iterator[Finding]:
+def _entities(engine: Engine) -> Iterator[DoctorFinding]:
     good, broken = entities.read_definitions(engine)
     for row in broken:
-        yield Finding(f"entity {row.entity_code}", f"it is invalid: {row.reason}", "correct the row")
+        yield DoctorFinding(f"entity {row.entity_code}", f"it is invalid: {row.reason}", "correct the row")
     for definition in good:
         if definition.entity.status == "A" and (problem := _problem_of_config(definition)):
             todo = (
                 f"correct opt_entity_configs or opt_version_configs; `optimizer config {definition.entity.entity_code}`"
             )
-            yield Finding(f"entity {definition.entity.entity_code}", f"no run can start: {problem}", todo)
+            yield DoctorFinding(f"entity {definition.entity.entity_code}", f"no run can start: {problem}", todo)
 
 
 def _problem_of_config(definition: EntityDefinition) -> str | None:

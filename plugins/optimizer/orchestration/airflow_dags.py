@@ -10,11 +10,13 @@ from optimizer.orchestration.deploy_dag import DEPLOY_DAG, build_deploy_dag
 from optimizer.orchestration.entity_dag import build_entity_dags
 from optimizer.orchestration.monitor_dag import MONITOR_DAG, build_monitor_dag
 from optimizer.orchestration.pending_runs_dag import build_pending_runs_dag
+from optimizer.orchestration.retention_dag import RETENTION_DAG, build_retention_dag
 
 _BUILDERS = {
     DEPLOY_DAG: build_deploy_dag,
     MONITOR_DAG: build_monitor_dag,
     PENDING_RUNS_DAG: build_pending_runs_dag,
+    RETENTION_DAG: build_retention_dag,
 }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow.sdk import DAG, Param, get_current_context, task
 
-from optimizer.orchestration.entity_dag import task_defaults
+from optimizer.orchestration.task_defaults import task_defaults
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ def build_deploy_dag() -> DAG:
 
 
 def _choose_split(params: Any) -> dict[str, Any]:
-    from optimizer.control_plane import deployments, entities
+    from optimizer.control_plane import deployment_history, entities, rollbacks
     from optimizer.control_plane.splits import read_split
     from optimizer.deployment.served_files import file_problem, require_files
     from optimizer.deployment.split_settings import split_settings
@@ -80,7 +80,8 @@ def _choose_split(params: Any) -> dict[str, Any]:
     if bool(split) == bool(params["rollback"]):
         raise DeploymentError(f"entity {entity_code}: give a split, or set rollback, and not both")
     if split:
-        chosen, active = read_split(split), deployments.read_active(systems.engine, entity_code)
+        chosen = read_split(split, entity_code=entity_code)
+        active = deployment_history.read_active(systems.engine, entity_code)
         require_files(chosen, entity_code=entity_code, engine=systems.engine, store=systems.store)
         return {
             "entity_code": entity_code,
@@ -88,7 +89,7 @@ def _choose_split(params: Any) -> dict[str, Any]:
             "seen": [row.deployment_id for row in active],
             "control_pct": split_settings(entities.read_definition(systems.engine, entity_code)).control_pct,
         }
-    plan = deployments.plan_rollback(systems.engine, entity_code, problem_of=partial(file_problem, store=systems.store))
+    plan = rollbacks.plan_rollback(systems.engine, entity_code, problem_of=partial(file_problem, store=systems.store))
     for reason in plan.skipped:
         log.warning("%s", reason)
     return {"entity_code": entity_code, "split": plan.split, "seen": list(plan.seen)}
@@ -98,13 +99,15 @@ def _deploy_split(choice: dict[str, Any], dag_run: Any) -> dict[str, int]:
     from optimizer.control_plane import deployments
     from optimizer.control_plane.audit import Author, system
     from optimizer.control_plane.splits import percents_of
-    from optimizer.orchestration.connections import connect_control_plane
+    from optimizer.deployment.control_notice import read_control_notice
+    from optimizer.deployment.serving_snapshots import update_after_change
+    from optimizer.orchestration.connections import connect_control_plane, connect_objects
 
-    person = getattr(dag_run, "triggering_user_name", None)
-    active = deployments.deploy(
-        connect_control_plane(),
-        **choice,
-        author=Author(person) if person else system(DEPLOY_DAG),
-        now=datetime.now(UTC),
-    )
+    person, engine, now = getattr(dag_run, "triggering_user_name", None), connect_control_plane(), datetime.now(UTC)
+    author, entity_code = Author(person) if person else system(DEPLOY_DAG), choice["entity_code"]
+    active = deployments.deploy(engine, **choice, author=author, now=now)
+    late = update_after_change(entity_code, engine=engine, store=connect_objects(), now=now)
+    for notice in (late, read_control_notice(engine, entity_code)):
+        if notice is not None:
+            log.warning("%s", notice)
     return percents_of(active)

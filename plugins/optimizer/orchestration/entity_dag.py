@@ -1,11 +1,10 @@
 """One DAG per entity: its tasks, their order, and what happens when one fails. The steps are in optimizer.steps."""
 
 import logging
-import os
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import DAG, CronTriggerTimetable, ExceptionRetryPolicy, RetryAction, RetryRule, chain, task
+from airflow.sdk import DAG, CronTriggerTimetable, chain, task
 from croniter import croniter
 
 from optimizer.control_plane.entities import read_definitions
@@ -14,30 +13,14 @@ from optimizer.core.config.settings import RunSettings
 from optimizer.errors import ConfigError
 from optimizer.names import DAG_PREFIX, TRAINING_POOL
 from optimizer.orchestration import task_bodies
-from optimizer.orchestration.approval import PromotionApproval
+from optimizer.orchestration.approval import PromotionApproval, answer_form
 from optimizer.orchestration.connections import connect_control_plane
 from optimizer.orchestration.definitions import load_definitions, read_last_good, snapshot_path
+from optimizer.orchestration.task_defaults import task_defaults
 from optimizer.orchestration.trigger_form import build_params, effective_value
 from optimizer.runs.limits import LONGEST_RUN
 
 log = logging.getLogger(__name__)
-
-RETRY_WHAT_CAN_PASS = ExceptionRetryPolicy(
-    rules=[
-        RetryRule(
-            exception=[
-                "optimizer.errors.UnavailableError",
-                "airflow.sdk.exceptions.AirflowTaskTimeout",
-                "builtins.ConnectionError",
-                "builtins.TimeoutError",
-            ],
-            action=RetryAction.RETRY,
-            reason="a system was silent; the same call may succeed later",
-        )
-    ],
-    default=RetryAction.FAIL,
-)
-"""A worker that dies raises nothing; Airflow retries its task anyway."""
 
 _DOC = """\
 ### {name}
@@ -46,8 +29,10 @@ Learns from the bids of SSP client `{code}` (object {object_id}) and says what t
 
 **Owner** the optimizer team. **Outputs** `{s3_base_path}`. **Config** `optimizer config {code}`.
 
+**Readiness** `optimizer status {code}`: learning, limited, on target or off target, and what is live.
+
 **Rerun** trigger this DAG again: every run has a row, a prefix and a manifest of its own. A task that failed because a
-system was away retries by itself; clearing a task of a run whose row is finished does nothing but say so.
+system was away retries automatically; clearing a task of a run whose row is finished does nothing but say so.
 
 **Approval** where `promotion` is `approval`, the task `approve` waits for an answer: Required Actions in this UI. While
 it waits no other run of this DAG starts.
@@ -107,18 +92,6 @@ def build_entity_dag(definition: EntityDefinition) -> DAG:
     ) as dag:
         _wire(entity.entity_code, longest_wait=longest_wait)
     return dag
-
-
-def task_defaults() -> dict[str, Any]:
-    """Return the default_args of the optimizer's DAGs: outages are retried, wrong configs are not."""
-    return {
-        "owner": "optimizer",
-        "retries": 3,
-        "retry_delay": timedelta(seconds=float(os.environ.get("OPTIMIZER_RETRY_DELAY_S", "60"))),
-        "retry_exponential_backoff": 2,
-        "max_retry_delay": timedelta(minutes=15),
-        "retry_policy": RETRY_WHAT_CAN_PASS,
-    }
 
 
 def _schedule_of(definition: EntityDefinition) -> str | None:
@@ -193,7 +166,9 @@ def _wire(entity_code: str, *, longest_wait: timedelta) -> None:
         return task_bodies.close_run()
 
     # Always present, since a DAG has the same tasks at every parse; it asks only if the run's config says so.
-    approve = PromotionApproval(task_id="approve", longest_wait=longest_wait, execution_timeout=timedelta(minutes=5))
+    approve = PromotionApproval(
+        task_id="approve", longest_wait=longest_wait, params=answer_form(), execution_timeout=timedelta(minutes=5)
+    )
     # Each task reads the run from snapshot_config's XCom itself: as an argument it would draw an edge to every task.
     chain(
         snapshot_config(),

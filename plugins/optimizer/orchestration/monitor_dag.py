@@ -7,7 +7,7 @@ from typing import Any
 from airflow.sdk import DAG, CronTriggerTimetable, Param, TriggerRule, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
-from optimizer.orchestration.entity_dag import task_defaults
+from optimizer.orchestration.task_defaults import task_defaults
 
 log = logging.getLogger(__name__)
 
@@ -18,13 +18,20 @@ SCHEDULE = "30 2 * * *"
 _DOC = """\
 ### Watch what the live runs really bring
 
-Compares win rate, CPM, click rate and margin of every active run with its forecast and with the control in the split,
-and writes them to opt_run_metrics, section `live` (`optimizer live ENTITY`). A canary is promoted
-where it is on target, and rolled back where it is below. Where an entity's `auto_rollback`
-is on, a run that is below target is rolled back to the split before.
+Compares win rate, CPM, click rate and margin of every active run with its forecast and with the control in the
+split, and writes them to opt_live_daily, opt_live_verdicts and opt_live_savings (`optimizer live ENTITY`).
 
-**Owner** the optimizer team. **Red** `raise_alerts` is red where a run is below target, after everything is written and
-done; its log has the alerts. A red `watch` is an entity that could not be looked at; the others were.
+- A canary goes to its next step where it is on target, and is rolled back where it is below.
+- If an entity's `auto_rollback` is on, a run that is below target is rolled back to the split before.
+- A run that spent more than `max_overspend` above its forecast is taken off.
+- While the bidder does not split the traffic as deployed, nothing is changed that a comparison of runs would decide.
+
+**Owner** the optimizer team. **Red** `raise_alerts` is red where something was alerted, such as a run below target,
+after everything is written and done; its log has the alerts. A red `watch` is an entity that could not be looked at;
+the others were.
+
+`report_readiness` sets the gauges `optimizer.readiness.<entity>`, `win_rate`, `cpm` and `saved` for every active entity
+(`optimizer status`).
 
 **Rerun** trigger it again, for one entity or for all: the numbers of the same days are replaced.
 """
@@ -52,7 +59,7 @@ def build_monitor_dag() -> DAG:
 
         @task(execution_timeout=timedelta(minutes=5))
         def list_entities() -> list[str]:
-            """Return the entities that have a live run."""
+            """Return the entities that have a live run, or an open alert of an earlier one."""
             return _list_entities(get_current_context()["params"]["entity"])
 
         @task(
@@ -67,26 +74,34 @@ def build_monitor_dag() -> DAG:
             """Fail with all alerts, so that Airflow's usual notification of failures reports them."""
             _raise_alerts(found, entity_codes)
 
+        @task(execution_timeout=timedelta(minutes=5), trigger_rule=TriggerRule.ALL_DONE)
+        def report_readiness() -> dict[str, str]:
+            """Set the gauges of every active entity, and return its readiness."""
+            return _report_readiness()
+
         entity_codes = list_entities()
         # Airflow gives the task the values; its types know only those.
-        raise_alerts(watch.expand(entity_code=entity_codes), entity_codes)  # type: ignore[arg-type]
+        found = watch.expand(entity_code=entity_codes)
+        raise_alerts(found, entity_codes)  # type: ignore[arg-type]
+        found >> report_readiness()
     return dag
 
 
 def _list_entities(only: str | None) -> list[str]:
-    from optimizer.control_plane import deployments, entities
+    from optimizer.control_plane import entities
+    from optimizer.deployment.monitor import list_watched
     from optimizer.orchestration.connections import connect_control_plane
 
     engine = connect_control_plane()
     if only:
         return [entities.read_definition(engine, only).entity.entity_code]
-    codes = [row.entity.entity_code for row in entities.read_definitions(engine)[0] if row.entity.status == "A"]
-    return [code for code in codes if deployments.read_active(engine, code)]
+    return list_watched(engine)
 
 
 def _watch(entity_code: str) -> dict[str, Any]:
     from optimizer.deployment.monitor import monitor_entity
-    from optimizer.orchestration.connections import connect_systems
+    from optimizer.orchestration import notifiers
+    from optimizer.orchestration.connections import connect_control_plane, connect_systems
 
     context: Any = get_current_context()
     context["entity_code"] = entity_code
@@ -95,7 +110,22 @@ def _watch(entity_code: str) -> dict[str, Any]:
         log.info("%s", line)
     for line in found["alerts"]:
         log.warning("%s", line)
+    notifiers.send_due(entity_code, connect=connect_control_plane)
     return found
+
+
+def _report_readiness() -> dict[str, str]:
+    from optimizer.control_plane.engine import ANSWER_TIMEOUT_S
+    from optimizer.deployment.readiness import read_statuses
+    from optimizer.orchestration.connections import connect_control_plane
+    from optimizer.orchestration.readiness_gauges import send_gauges
+
+    engine = connect_control_plane(answer_timeout_s=ANSWER_TIMEOUT_S)
+    statuses = read_statuses(engine, now=datetime.now(UTC))
+    log.info("%d gauges set", send_gauges(statuses))
+    for status in statuses:
+        log.info("%s is %s: %s", status.entity_code, status.readiness.word, status.readiness.sentence)
+    return {status.entity_code: status.readiness.word for status in statuses}
 
 
 def _raise_alerts(found: Any, entity_codes: list[str] | None) -> None:

@@ -1,4 +1,4 @@
-"""The DAG `pending_runs`: starts the runs that the UI inserts, and sets failed those that died.
+"""The DAG `pending_runs`: starts the runs that the UI inserts, sets failed those that died, writes late snapshots.
 
 It is small on purpose: its tasks start every half minute, and what they import costs more than what they do.
 """
@@ -25,10 +25,16 @@ version) becomes `failed`, with the reason in its error_message.
 
 **fail_zombie_runs** sets failed every open run that gives no sign of life and whose DAG run is gone or has ended.
 
-**Owner** the optimizer team. **Red** means that the control plane or Airflow was silent, or that an entity's DAG is not
-there: its log says which. The next run, half a minute later, tries again; nothing is lost and nothing is started twice.
+**write_snapshots** writes the snapshot of each entity whose live split it does not show: one that the UI deployed with
+its own SQL, or that could not be written when the split was changed. An entity that cannot be served keeps its
+snapshot, and a warning in the log says why.
 
-**Pause** it and nothing that the UI asks for is started. `optimizer doctor` lists what waits, and what died.
+**Owner** the optimizer team. **Red** means that the control plane, Airflow or the object store was silent, or that an
+entity's DAG is not there: its log says which. The next run, half a minute later, tries again; nothing is lost and
+nothing is started twice.
+
+**Pause** it and nothing that the UI asks for is started, and bidders without a database may miss a split. `optimizer
+doctor` lists what waits, what died, and which snapshots are late.
 """
 
 
@@ -64,6 +70,13 @@ def build_pending_runs_dag() -> DAG:
             task_id="start", logical_date=None, skip_when_already_exists=True, openlineage_inject_parent_info=False
         ).expand_kwargs(claim())
         started >> fail_zombie_runs()
+
+        @task
+        def write_snapshots() -> list[str]:
+            """Return the codes of the entities whose snapshot was written."""
+            return _write_snapshots()
+
+        write_snapshots()
     return dag
 
 
@@ -83,6 +96,21 @@ def _fail_zombie_runs(dag_run_state: Any) -> list[dict[str, str]]:
 
     engine = connect_control_plane(answer_timeout_s=ANSWER_TIMEOUT_S)
     return fail_zombie_runs(engine, dag_run_state=dag_run_state, now=datetime.now(UTC))
+
+
+def _write_snapshots() -> list[str]:
+    from optimizer.control_plane.engine import ANSWER_TIMEOUT_S
+    from optimizer.control_plane.serving_snapshots import list_behind
+    from optimizer.orchestration.connections import connect_control_plane
+
+    engine = connect_control_plane(answer_timeout_s=ANSWER_TIMEOUT_S)
+    behind = list_behind(engine)
+    if not behind:  # the client of the object store takes seconds to import
+        return []
+    from optimizer.deployment.serving_snapshots import update_late
+    from optimizer.orchestration.connections import connect_objects
+
+    return update_late(behind, engine=engine, store=connect_objects(), now=datetime.now(UTC))
 
 
 def _dag_run_state(instance: Any, dag_id: str, dag_run_id: str) -> str | None:

@@ -13,6 +13,9 @@ from typing import Any
 from airflow.sdk import get_current_context
 from airflow.sdk.exceptions import AirflowSkipException
 
+from optimizer.control_plane.audit import MAX_COMMENT
+from optimizer.names import DAG_PREFIX
+
 _TRIGGER_TYPES = {"scheduled": "cron", "manual": "manual", "asset_triggered": "asset", "backfill": "backfill"}
 
 
@@ -78,18 +81,45 @@ def run_of(context: Mapping[str, Any]) -> dict[str, str]:
 
 
 def request_approval(run: Mapping[str, str]) -> Any:
-    """Return the ApprovalRequest of a run that needs approval, or the reason why it needs none."""
+    """Return the ApprovalRequest of a run that needs approval, or the reason why it needs none.
+
+    A request opens the incident `approval_waiting`, and the messages about it are sent.
+    """
     from optimizer.orchestration.connections import connect_systems
     from optimizer.runs.handle import RunHandle
     from optimizer.steps import approve
 
-    return approve.request_of(RunHandle.model_validate(run), systems=connect_systems())
+    handle, systems = RunHandle.model_validate(run), connect_systems()
+    request = approve.request_of(handle, systems=systems)
+    if isinstance(request, approve.ApprovalRequest):
+        approve.note_waiting(handle, request, systems=systems, now=datetime.now(UTC))
+        _send_messages(handle.entity_code)
+    return request
+
+
+def record_answer(run: Mapping[str, str], answer: Mapping[str, Any], *, is_approved: bool) -> Any:
+    """Write who answered and why to opt_audit, and return it as an Answer."""
+    from optimizer.orchestration.connections import connect_systems
+    from optimizer.runs.handle import RunHandle
+    from optimizer.steps import approve
+
+    found = approve.Answer(is_approved, name_of(answer.get("responded_by_user")), reason_of(answer))
+    approve.record_answer(RunHandle.model_validate(run), found, systems=connect_systems(), now=datetime.now(UTC))
+    return found
+
+
+def reason_of(answer: Mapping[str, Any]) -> str:
+    """Return the reason in the form of an answer, empty where there is none."""
+    # Airflow makes a number of a text that looks like one.
+    return str((answer.get("params_input") or {}).get("reason") or "").strip()[:MAX_COMMENT]
 
 
 def explain_rejection(run: Mapping[str, str], answer: Mapping[str, Any]) -> str:
     """Return what became of a request that was not approved, and what to do if the run is wanted."""
     who = name_of(answer.get("responded_by_user"))
     what = "it was not answered in time" if answer.get("timedout") or who is None else f"{who} rejected it"
+    if reason := reason_of(answer):
+        what = f"{what} ({reason})"
     return (
         f"entity {run['entity_code']}: run {run['run_id']} does not go live: {what}; what was live stays. "
         f"`optimizer deploy {run['entity_code']} {run['run_id']}=100` gives it the traffic by hand"
@@ -115,6 +145,7 @@ def promote(approval: Mapping[str, Any]) -> dict[str, Any]:
         author=system(context["dag_run"].dag_id),
         now=datetime.now(UTC),
         approved_by=approval["approved_by"],
+        comment=approval.get("reason") or "",
     )
     if not result["is_promoted"]:
         raise AirflowSkipException(result["reason"])
@@ -130,10 +161,21 @@ def close_run() -> dict[str, Any]:
     context = get_current_context()
     dag_run, instance = context["dag_run"], context["ti"]
     states = instance.get_task_states(dag_id=dag_run.dag_id, run_ids=[dag_run.run_id]).get(dag_run.run_id, {})
-    return close_run.close_run(
-        dag_id=dag_run.dag_id,
-        dag_run_id=dag_run.run_id,
-        failed_tasks=sorted(task_id for task_id, state in states.items() if state == "failed"),
-        systems=connect_systems(),
-        now=datetime.now(UTC),
-    )
+    try:
+        return close_run.close_run(
+            dag_id=dag_run.dag_id,
+            dag_run_id=dag_run.run_id,
+            failed_tasks=sorted(task_id for task_id, state in states.items() if state == "failed"),
+            systems=connect_systems(),
+            now=datetime.now(UTC),
+        )
+    finally:
+        _send_messages(dag_run.dag_id.removeprefix(DAG_PREFIX))
+
+
+def _send_messages(entity_code: str) -> None:
+    """Send the messages about the entity's incidents that are due."""
+    from optimizer.orchestration import notifiers
+    from optimizer.orchestration.connections import connect_control_plane
+
+    notifiers.send_due(entity_code, connect=connect_control_plane)

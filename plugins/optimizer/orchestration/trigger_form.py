@@ -59,17 +59,23 @@ def _place(key: ConfigKey) -> tuple[int, int, str]:
 
 
 def _field(key: ConfigKey, definition: EntityDefinition) -> Param:
-    bounds = _bounds(key)
-    schema: dict[str, Any] = {
-        "type": _JSON_TYPES[key.data_type] if key.is_required else ["null", _JSON_TYPES[key.data_type]],
+    bounds, types = _bounds(key), [_JSON_TYPES[key.data_type]]
+    schema: dict[str, Any] = {}
+    if key.data_type in ("int", "float") and key.allowed_values is None:
+        # Airflow's number field makes null of a text such as 0,4, and a null is the default. A text field sends it as
+        # it was typed, and snapshot_config refuses it. Without `examples`, two types make a field of six lines.
+        types, schema["examples"] = ["string", *types], []
+    if not key.is_required:
+        types = ["null", *types]
+    schema |= {
+        "type": types[0] if len(types) == 1 else types,
         "title": key.display_name,
         # The key is set in italics: the box around code would cover the line above it.
         "description_md": " ".join(filter(None, [key.description, _say(bounds), f"*{key.config_key}*"])),
         "section": key.config_section.capitalize(),
     }
     if bounds:
-        # Airflow's number field takes a value beyond a known bound back to the bound, without a word. A bound
-        # in allOf is left to Airflow's server, which refuses the value and names the bound.
+        # For numbers that come by the API: Airflow's server refuses those out of bounds before a run starts.
         schema["allOf"] = [bounds]
     if key.allowed_values is not None:
         schema["enum"] = list(key.allowed_values)

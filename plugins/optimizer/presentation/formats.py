@@ -45,6 +45,11 @@ def segments(number: int) -> str:
     return f"{count(number)} segment{'' if number == 1 else 's'}"
 
 
+def count_days(number: int) -> str:
+    """Return how many days: 1 day, 14 days."""
+    return f"{count(number)} day{'' if number == 1 else 's'}"
+
+
 def measure(value: Any) -> str:
     """Return a number of any size with four digits that matter: 0.0123, 250, 1e-09."""
     if isinstance(value, bool):

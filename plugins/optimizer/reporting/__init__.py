@@ -1,1 +1,1 @@
-"""report.html: the pictures of a run on one self-contained page, from values that were already computed."""
+"""report.html: what a trader asks of a run, on one page that works offline, from values that were already computed."""

@@ -9,7 +9,9 @@ from typing import Any
 import matplotlib as mpl
 from markupsafe import Markup
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 WIDTH = 360
@@ -85,11 +87,18 @@ def draw(plot: Callable[[Figure], None], *, name: str, label: str, height: int =
         height: in the units of WIDTH.
     """
     with mpl.rc_context({**_STYLE, "svg.hashsalt": name}):
-        figure = Figure(figsize=(WIDTH / 72, height / 72), layout="constrained")
+        figure = Figure(figsize=(WIDTH / 72, height / 72), dpi=72)
         plot(figure)
         text = io.StringIO()
+        _place(figure)
         figure.savefig(text, format="svg", metadata=_NO_METADATA)
     return _inline(text.getvalue(), label=label, height=height)
+
+
+def _place(figure: Figure) -> None:
+    """Give axes and texts their places; a figure that is saved with its layout engine is drawn twice instead."""
+    FigureCanvasSVG(figure)  # measures texts as they will be drawn
+    ConstrainedLayoutEngine().execute(figure)
 
 
 def draw_axes(plot: Callable[[Axes], None], *, name: str, label: str, height: int = 220) -> Markup:

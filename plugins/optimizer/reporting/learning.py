@@ -22,7 +22,7 @@ TESTS = {
 _SOURCES = {
     "own": "this optimizer's jitter shows how the win rate depends on the bid",
     "logged": "the logged bids varied at random, and show how the win rate depends on the bid",
-    "none": "no random variation shows by itself how the win rate depends on the bid",
+    "none": "no source of random variation alone shows how the win rate depends on the bid",
 }
 
 

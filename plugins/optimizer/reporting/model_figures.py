@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from optimizer.core.landscape.binomial import wilson_interval
 from optimizer.presentation.formats import amount, count, percent
 from optimizer.reporting.drawing import (
     ACCENT,
@@ -28,7 +29,6 @@ from optimizer.reporting.report_data import RunStory
 
 MOST_FEATURES_DRAWN = 12
 _CURVE_POINTS = 200
-_Z_95 = 1.959963984540054
 
 
 def win_rate_curves(story: RunStory, *, most: int = 6) -> list[Panel]:
@@ -109,14 +109,6 @@ def feature_signals(story: RunStory) -> Panel:
         draw(plot, name="features", label="Signal scores and gains of the features", height=60 + 24 * len(features)),
         (("now", "in the segment key"), ("before", "left out")),
     )
-
-
-def wilson_interval(rate: np.ndarray | np.float64, trials: np.ndarray | np.float64) -> tuple[np.ndarray, np.ndarray]:
-    """Return the 95 % interval of binomial rates. Source: Wilson, 1927."""
-    spread = _Z_95**2 / trials
-    centre = (rate + spread / 2) / (1 + spread)
-    half = _Z_95 * np.sqrt(rate * (1 - rate) / trials + spread / (4 * trials)) / (1 + spread)
-    return np.maximum(0.0, centre - half), np.minimum(1.0, centre + half)
 
 
 def _curve_span(story: RunStory, segment: Mapping[str, Any] | pd.Series) -> np.ndarray:

@@ -1,39 +1,67 @@
 """report.html: one page on one run."""
 
+import hashlib
+from base64 import b64encode
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from optimizer.presentation.formats import amount, count, percent
-from optimizer.reporting import bid_figures, model_figures, tables
+from optimizer.reporting import bid_figures, live_tables, model_figures, tables
 from optimizer.reporting.forecast import QUANTITIES, interval
 from optimizer.reporting.report_data import RunStory
+from optimizer.reporting.segment_search import segment_search
+from optimizer.reporting.spend_tables import spend_panels
+
+_FOLDER = Path(__file__).parent
 
 _PAGES = Environment(
-    loader=FileSystemLoader(Path(__file__).parent),
+    loader=FileSystemLoader(_FOLDER),
     autoescape=True,
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_PAGES.filters["count"] = count
+_PAGES.filters |= {"count": count, "percent": percent}
+
+LIMITS = {
+    "trust_band": "Bids that the log knows",
+    "hidden_floor": "Hidden floor",
+    "step": "Daily step",
+    "floor": "Floor of the SSP",
+    "margin": "Target margin",
+    "cap": "Highest bid allowed",
+}
+"""Limit of a bid, in the order in which limits are applied: what the page calls it."""
 
 
 def render_report(story: RunStory) -> str:
-    """Return the report of a run as one HTML page that needs no other file, host or script.
+    """Return the report of a run as one HTML page that needs no other file or host.
 
-    The same story gives the same page, and its text is escaped.
+    The same story gives the same page, and its text is escaped. Its Content-Security-Policy allows the page's own
+    script and nothing else.
     """
+    script = (_FOLDER / "segment_search.js").read_text(encoding="utf-8")
     return _PAGES.get_template("report.html.j2").render(
         story=story,
         tiles=headline(story),
         has_intervals=any(interval(story.figures, name) for name in QUANTITIES),
         shadow_price=shadow_price_sentence(story),
         checks=tables.check_rows(story),
-        changes=tables.change_rows(story),
-        change_summary=tables.change_summary(story),
+        live_sentence=live_tables.live_sentence(story),
+        live_table=live_tables.live_table(story),
+        changes=live_tables.change_rows(story),
+        causes=live_tables.cause_rows(story),
+        anchors=live_tables.anchor_rows(story),
+        change_summary=live_tables.change_summary(story),
+        spend=spend_panels(story),
+        search=segment_search(story),
+        limits=LIMITS.items(),
+        script=Markup(script),  # noqa: S704 - a file of this package
+        script_hash=_source_hash(script),
         bid_panels=[bid_figures.bid_distribution(story), bid_figures.reason_shares(story), bid_figures.coverage(story)],
         reasons=tables.reason_rows(story),
         curves=model_figures.win_rate_curves(story),
@@ -46,6 +74,11 @@ def render_report(story: RunStory) -> str:
         segments=tables.segment_rows(story),
         figures=tables.figure_rows(story),
     )
+
+
+def _source_hash(script: str) -> str:
+    """The script as a source of a Content-Security-Policy."""
+    return f"sha256-{b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
 
 
 def headline(story: RunStory) -> list[dict[str, Any]]:
@@ -89,7 +122,7 @@ def headline(story: RunStory) -> list[dict[str, Any]]:
 def shadow_price_sentence(story: RunStory) -> str:
     """Return what the run's shadow price says."""
     if story.win_rate_scope == "segment":
-        return "Each segment is bid to the target by itself, so no price is put on winning: λ is 0."
+        return "Each segment is bid to the target separately, so no price is put on winning: λ is 0."
     price = story.figures.get("shadow_price_cpm")
     if not price:
         return "λ is 0: no price was put on winning beyond what the impressions are worth."
@@ -100,7 +133,7 @@ def shadow_price_sentence(story: RunStory) -> str:
     ratio = story.figures.get("segment_scope_cpm_ratio")
     if ratio is None:
         return sentence
-    return f"{sentence} To ask the target of every segment by itself would make the CPM {ratio:.2f} times what it is."
+    return f"{sentence} To ask the target of every segment separately would make the CPM {ratio:.2f} times what it is."
 
 
 def no_backtest_because(story: RunStory) -> str:

@@ -1,8 +1,8 @@
 """The data of a report: one value with everything that the page shows of a run."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import date, datetime
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,63 @@ import pandas as pd
 from optimizer.core.checks.outcome import CheckRecord, going_live, held_by, outcome_text
 from optimizer.core.landscape.features import FeatureScore
 from optimizer.core.pricing.backtest import Backtest
+from optimizer.core.pricing.bid_steps import RunPricing
+from optimizer.core.pricing.expected_spend import ValueSpend
+from optimizer.core.pricing.run_comparison import AnchorChange
+from optimizer.core.records.estimate import Estimate
 
 WinRate = Callable[[Any, Any, Any], np.ndarray]
 """(level, slope, bid_cpm) -> P(win); shapes broadcast."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpendTable:
+    """Spend a day by the values of a feature, the largest first.
+
+    is_expected: what the run's bids are expected to bring; False: what the window's log had.
+    parts: empty where nothing is known.
+    """
+
+    feature: str
+    is_expected: bool
+    parts: tuple[ValueSpend, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedWith:
+    """A run that is live: what it forecast, and what was measured of it since.
+
+    forecast: figures of `optimizer.reporting.forecast`, e.g. expected_win_rate.
+    measured: win_rate, cpm and margin where they were measured.
+    days, last_day: of the measurement; 0 and None before there is one.
+    """
+
+    run_id: str
+    forecast: Mapping[str, float | None]
+    measured: Mapping[str, Estimate]
+    days: int = 0
+    last_day: date | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LiveComparison:
+    """The run next to what is live when it is priced.
+
+    live: the run with the traffic. control: the run that bids what was usual, None where the entity has none.
+    against_control: win_rate, cpm and margin of all runs but the control, less the control's, on the same days.
+    savings: sentences on what was saved against the control.
+    changes: of `optimizer.core.pricing.served_changes`; None where the runs' segment keys differ, or problem says why.
+    anchors: mean bids by the anchor's values where the segment keys differ.
+    problem: why the bids of the live run cannot be compared with.
+    """
+
+    live: ComparedWith
+    control: ComparedWith | None = None
+    against_control: Mapping[str, Estimate] = field(default_factory=dict)
+    savings: tuple[str, ...] = ()
+    changes: pd.DataFrame | None = None
+    anchors: tuple[AnchorChange, ...] = ()
+    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,6 +89,10 @@ class RunStory:
     backtest: None where none was made.
     domains: domain, multiplier, bids; None where domains have no multipliers.
     npi_multipliers: shape (n_npis,), the multipliers alone: no identifier of a professional ever reaches a report.
+    key_features: of the segment key, in order.
+    pricing: what all segments share when they are priced.
+    spend: by each feature of the key, by state and by domain.
+    live: None where no run was live when this one was priced.
     """
 
     run_id: str
@@ -53,12 +111,16 @@ class RunStory:
     features: Sequence[FeatureScore]
     figures: Mapping[str, Any]
     checks: Sequence[CheckRecord]
+    key_features: tuple[str, ...]
+    pricing: RunPricing
     calibration: Sequence[Mapping[str, float]] = ()
     backtest: Backtest | None = None
     domains: pd.DataFrame | None = None
     npi_multipliers: np.ndarray | None = None
     target_sentence: str | None = None
     learning_sentence: str | None = None
+    spend: Sequence[SpendTable] = ()
+    live: LiveComparison | None = None
 
     @property
     def is_passed(self) -> bool:

@@ -4,15 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from optimizer.core.frames import rows_of
 from optimizer.core.pricing.backtest_estimate import QuantityComparison
-from optimizer.presentation.formats import amount, change, count, measure, percent, points, segments, signed_amount
+from optimizer.presentation.formats import amount, count, measure, percent, points, signed_amount
 from optimizer.reporting.report_data import RunStory
 
-MOST_CHANGES = 15
 MOST_SEGMENTS = 50
 
 REASONS = {
@@ -33,7 +31,7 @@ REASONS = {
 """What the page says of each reason of a bid."""
 
 SEGMENT_REASONS = REASONS | {"target": "no bound: wins the target of its segment"}
-"""The same where each segment has the target by itself, and winning no price."""
+"""The same where each segment has to reach the target on its own, so the shadow price is 0."""
 
 QUANTITIES = {
     "win_rate": ("Win rate", percent, points),
@@ -59,18 +57,6 @@ class CheckRow:
 
 
 @dataclass(frozen=True, slots=True)
-class ChangeRow:
-    """A segment whose bid moved: the active run's planned bid and this one's, CPM."""
-
-    segment_key: str
-    before: str
-    now: str
-    change: str
-    requests: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class ReasonRow:
     """How many bids one reason set, and what it means."""
 
@@ -81,7 +67,7 @@ class ReasonRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class IntervalText:
     """A number with its 95 % interval; is_clear where a difference's interval leaves 0 out."""
 
     value: str
@@ -94,9 +80,9 @@ class BacktestRow:
     """A quantity of the backtest."""
 
     quantity: str
-    active: Estimate
-    new: Estimate
-    difference: Estimate
+    active: IntervalText
+    new: IntervalText
+    difference: IntervalText
 
 
 def check_rows(story: RunStory) -> list[CheckRow]:
@@ -113,44 +99,6 @@ def check_rows(story: RunStory) -> list[CheckRow]:
         for check in story.checks
     ]
     return sorted(rows, key=lambda row: order.index(row.verdict))
-
-
-def change_rows(story: RunStory) -> list[ChangeRow]:
-    """Return the changes that move most traffic: by |log(new / old)| x bids, the largest first."""
-    moved = story.bids.assign(change=story.bids["planned_bid_cpm"] / story.bids["previous_bid_cpm"])
-    moved = moved.assign(weight=np.log(moved["change"]).abs() * moved["bids"])
-    largest = moved[moved["weight"] > 0].sort_values(["weight", "segment_key"], ascending=[False, True])
-    return [
-        ChangeRow(
-            segment_key=row.segment_key,
-            before=amount(row.previous_bid_cpm),
-            now=amount(row.planned_bid_cpm),
-            change=change(row.change - 1),
-            requests=count(row.bids),
-            reason=reason_name(row.reason),
-        )
-        for row in rows_of(largest.head(MOST_CHANGES))
-    ]
-
-
-def change_summary(story: RunStory) -> str:
-    """Return one sentence on how the bids moved against the active run."""
-    if story.active_run_id is None:
-        return "There is no active run to compare with: every bid is new."
-    planned, previous = story.bids["planned_bid_cpm"], story.bids["previous_bid_cpm"]
-    both, requests = planned.notna() & previous.notna(), story.bids["bids"]
-    if not both.any():
-        return f"No segment has a bid both in this run and in the active run {story.active_run_id}."
-    mean = np.average(planned[both] / previous[both] - 1, weights=requests[both])
-    parts = [
-        f"Against the active run {story.active_run_id} the bids of {segments(both.sum())} changed by {change(mean)} on "
-        "average over requests"
-    ]
-    if new := int((planned.notna() & previous.isna()).sum()):
-        parts.append(f"new: {segments(new)}")
-    if lost := int((planned.isna() & previous.notna()).sum()):
-        parts.append(f"without a bid now: {segments(lost)}")
-    return "; ".join(parts) + "."
 
 
 def reason_rows(story: RunStory) -> list[ReasonRow]:
@@ -229,10 +177,10 @@ def _backtest_row(row: QuantityComparison) -> BacktestRow:
         name,
         _estimate(row, "active", write),
         _estimate(row, "new", write),
-        Estimate(difference.value, difference.interval, is_clear),
+        IntervalText(difference.value, difference.interval, is_clear),
     )
 
 
-def _estimate(row: QuantityComparison, side: str, write: Callable[[Any], str]) -> Estimate:
+def _estimate(row: QuantityComparison, side: str, write: Callable[[Any], str]) -> IntervalText:
     value, low, high = (getattr(row, f"{side}{end}") for end in ("", "_low", "_high"))
-    return Estimate(write(value), "" if low is None or high is None else f"{write(low)} to {write(high)}")
+    return IntervalText(write(value), "" if low is None or high is None else f"{write(low)} to {write(high)}")

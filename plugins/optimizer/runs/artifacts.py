@@ -71,7 +71,7 @@ def _problems(error: ValidationError) -> str:
     return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
 
 
-TOTALS = JsonArtifact(run_files.TOTALS, TypeAdapter(StagedLog))
+TOTALS = JsonArtifact(run_files.TOTALS, TypeAdapter(StagedLog), is_sparse=True)
 VARIATION = JsonArtifact(run_files.VARIATION, TypeAdapter(VariationRecord))
 SELECTION = JsonArtifact(run_files.SELECTION, TypeAdapter(Selection))
 TRAINING = JsonArtifact(run_files.TRAINING, TypeAdapter(TrainingReport))

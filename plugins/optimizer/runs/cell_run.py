@@ -17,8 +17,8 @@ from optimizer.core.pricing.backtest import Backtest
 from optimizer.core.pricing.forecast import EarlierForecast, correct_level
 from optimizer.core.records.window_totals import ViewCounts, WindowTotals
 from optimizer.runs.backtesting import Served, backtest_bids
-from optimizer.runs.bid_policy import JITTER_SD
-from optimizer.runs.learned import ActiveBids, Learned
+from optimizer.runs.bid_limits import JITTER_SD
+from optimizer.runs.learned import ActiveBids, Learned, learn_effects
 from optimizer.runs.planned_bids import PlannedBids, previous_bids
 from optimizer.runs.pricing import PricedRun, price_run
 from optimizer.training.job import TrainingJob, TrainingReport
@@ -65,13 +65,22 @@ class EarlierRuns:
 
 @dataclass(frozen=True, slots=True)
 class CellRun:
-    """All that a run found and suggests; the backtest is None where there is nothing to compare with."""
+    """All that a run found and suggests; the backtest is None where there is nothing to compare with.
+
+    learned, active: what it was priced from.
+    """
 
     selection: Selection
     variation: Variation
-    report: TrainingReport
+    learned: Learned
+    active: ActiveBids | None
     priced: PricedRun
     backtest: Backtest | None
+
+    @property
+    def report(self) -> TrainingReport:
+        """What came out of training."""
+        return self.learned.report
 
 
 def run_on_cells(
@@ -99,15 +108,14 @@ def run_on_cells(
         segments=segments,
         report=report,
         features=features,
-        domain_cells=window.domain_cells,
-        npi_totals=window.npi_totals,
+        **learn_effects(report, domain_cells=window.domain_cells, npi_totals=window.npi_totals),
         total_clicks=window.totals.joined_clicks,
         level_correction=correct_level(cells, earlier.forecasts),
     )
     plan = earlier.find_plan(features)
     active = active_bids(plan, cells, features)
     priced, backtest = bid_on_cells(cells, learned, plan=plan, active=active, settings=settings, run_id=run_id)
-    return CellRun(selection, variation, report, priced, backtest)
+    return CellRun(selection, variation, learned, active, priced, backtest)
 
 
 def choose_key(

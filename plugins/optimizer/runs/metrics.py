@@ -117,6 +117,7 @@ SECTIONS: Mapping[str, Section] = {
             "expected_margin",
             "segment_scope_cpm_ratio",
             "row_coverage",
+            "segments_in_memcache",
             "jitter_sd",
             "jitter_spread",
             "step_limit",
@@ -146,13 +147,14 @@ def run_figures(run: StagedRun) -> list[Figure]:
 
 
 def metrics_document(run: StagedRun) -> dict[str, Any]:
-    """Return metrics.json: {section: {metric: figure}}, the features' scores, the reasons and every check."""
+    """Return metrics.json: {section: {metric: figure}}, calibration, the features' scores, reasons, every check."""
     sections: dict[str, Any] = {}
     for section, key, value in run_figures(run):
         sections.setdefault(section, {})[key] = value
     return {
         **sections,
         "link": run.bids.link.model_dump(mode="json"),
+        "calibration": list(run.training.calibration),
         "features": [asdict(score) for score in run.selection.scores],
         "reasons": dict(run.bids.reasons),
         "checks": [check.model_dump(mode="json") for check in run.validation.checks],

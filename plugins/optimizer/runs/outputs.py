@@ -1,18 +1,20 @@
 """The files of a run, written from what its steps staged."""
 
+import csv
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
 from optimizer.artifacts.manifest import MANIFEST_NAME, Manifest
 from optimizer.artifacts.store import ObjectStore, split_uri
+from optimizer.control_plane.registry import MANIFEST_TYPE
 from optimizer.core.records import run_files
-from optimizer.reporting.report_data import RunStory
+from optimizer.reporting.report_data import LiveComparison, RunStory
 from optimizer.runs.metrics import metrics_document
 from optimizer.runs.report_inputs import gather_story
 from optimizer.runs.staged_run import StagedRun
@@ -49,6 +51,8 @@ BID_COLUMNS = {
     "hidden_floor_cpm": "hidden_floor_cpm",
     "round_price_cpm": "round_price_cpm",
     "usual_bid_cpm": "usual_bid_cpm",
+    "recent_bids": "recent_bids",
+    "recent_wins": "recent_views",
     "previous_bid_cpm": "previous_bid_cpm",
     "step_from_cpm": "step_from_cpm",
     "requests": "requests",
@@ -57,6 +61,13 @@ BID_COLUMNS = {
     "wanted_bid_cpm": "wanted_bid_cpm",
 }
 """Column of the bid table: column of suggested_bids.csv."""
+
+AS_STAGED = (
+    run_files.WIN_MODEL,
+    run_files.CLICK_MODEL,
+    *run_files.PRICING_FILES,
+)
+"""Staged files that are published as they are, where the run has them."""
 
 MULTIPLIER_COLUMNS = ["multiplier", "bids", "views", "clicks"]
 
@@ -70,8 +81,14 @@ class OutputFile:
     row_count: int | None
 
 
-def write_outputs(folder: Path, run: StagedRun, *, started_at: datetime) -> dict[str, OutputFile]:
-    """Write every file of the run to the folder and return them by name."""
+def write_outputs(
+    folder: Path, run: StagedRun, *, started_at: datetime, live: LiveComparison | None = None
+) -> dict[str, OutputFile]:
+    """Write every file of the run to the folder and return them by name.
+
+    Args:
+        live: how the run compares with what is live, for its report.
+    """
     bids = run.stage.get_frame(run_files.BIDS)
     files = [
         _csv(folder / run_files.SUGGESTED_BIDS_CSV, suggested_bids_table(bids, run.selection.features)),
@@ -85,8 +102,8 @@ def write_outputs(folder: Path, run: StagedRun, *, started_at: datetime) -> dict
             files.append(_csv(folder / name, run.stage.get_frame(staged)[[key, *MULTIPLIER_COLUMNS]]))
     files.append(_json(folder / run_files.METRICS, metrics_document(run)))
     files.append(_json(folder / run_files.CONFIG, run.snapshot.to_json()))
-    files.append(_report(folder / run_files.REPORT, gather_story(run, bids=bids, started_at=started_at)))
-    for name in (run_files.WIN_MODEL, run_files.CLICK_MODEL):
+    files.append(_report(folder / run_files.REPORT, gather_story(run, bids=bids, started_at=started_at, live=live)))
+    for name in AS_STAGED:
         if run.stage.has(name):
             files.append(OutputFile(Path(name).stem, run.stage.get_file(name, folder / name), None))
     return {file.path.name: file for file in files}
@@ -95,7 +112,12 @@ def write_outputs(folder: Path, run: StagedRun, *, started_at: datetime) -> dict
 def suggested_bids_table(bids: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
     """Return suggested_bids.csv of a bid table: the segments with a bid, the most bids first."""
     biddable = bids[bids["suggested_bid_cpm"].notna()].sort_values("bids", ascending=False, kind="stable")
-    return biddable.rename(columns=BID_COLUMNS)[["segment_key", *features, *BID_COLUMNS.values()]]
+    return published_columns(biddable)[["segment_key", *features, *BID_COLUMNS.values()]]
+
+
+def published_columns(bids: pd.DataFrame) -> pd.DataFrame:
+    """Return a bid table with the column names of suggested_bids.csv."""
+    return bids.rename(columns=BID_COLUMNS)
 
 
 def memcache_table(bids: pd.DataFrame) -> pd.DataFrame:
@@ -106,7 +128,11 @@ def memcache_table(bids: pd.DataFrame) -> pd.DataFrame:
 
 def write_csv(path: Path, table: pd.DataFrame) -> Path:
     """Write the table as the run's CSV files are written, and return the path."""
-    table.to_csv(path, index=False, lineterminator="\n", float_format="%.10g")
+    # Before 3.13, Python leaves a lone carriage return unquoted, and readers take it for the end of the row.
+    texts = table.select_dtypes(["object", "string"]).astype(str)
+    has_return = any(texts[name].str.contains("\r", regex=False).any() for name in texts)
+    quoting: Literal[0, 1] = csv.QUOTE_ALL if has_return else csv.QUOTE_MINIMAL
+    table.to_csv(path, index=False, lineterminator="\n", float_format="%.10g", quoting=quoting)
     return path
 
 
@@ -144,7 +170,7 @@ def output_rows(manifest: Manifest, *, output_uri: str, store: ObjectStore) -> l
     stored = store.describe(output_uri + MANIFEST_NAME)
     rows.append(
         {
-            "output_type": "manifest",
+            "output_type": MANIFEST_TYPE,
             "s3_bucket": stored.bucket,
             "s3_key": stored.key,
             "row_count": len(manifest.objects),

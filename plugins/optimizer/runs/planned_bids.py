@@ -5,11 +5,14 @@ import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import numpy as np
 import pandas as pd
+from sqlalchemy import Engine
 
 from optimizer.artifacts.manifest import read_manifest, read_verified
+from optimizer.artifacts.store import ObjectStore
 from optimizer.control_plane import runs
 from optimizer.core.frames import groups_of
 from optimizer.core.landscape.cells import MISSING, know_planned
@@ -57,12 +60,23 @@ def read_planned_bids(run_id: str, systems: Systems, *, next_run_id: str | None 
         RunStateError: the run does not exist, or wrote no outputs.
         ArtifactError: its bids are missing, changed or have other columns.
     """
-    output_uri = runs.read_run(systems.engine, run_id).s3_output_path
+    next_start = None if next_run_id is None else runs.read_run(systems.engine, next_run_id).started_at
+    return read_plan(run_id, engine=systems.engine, store=systems.store, next_start=next_start)
+
+
+def read_plan(run_id: str, *, engine: Engine, store: ObjectStore, next_start: datetime | None) -> PlannedBids:
+    """Return `read_planned_bids` for a next run that starts at that time; None where there is no next run.
+
+    Raises:
+        RunStateError, ArtifactError: as `read_planned_bids`.
+    """
+    row = runs.read_run(engine, run_id)
+    output_uri = row.s3_output_path
     if output_uri is None:
         raise RunStateError(f"run {run_id} has no outputs")
-    manifest = read_manifest(systems.store, output_uri)
+    manifest = read_manifest(store, output_uri, checksum=row.manifest_sha256)
     bids, memcache, metrics = (
-        read_verified(systems.store, output_uri=output_uri, manifest=manifest, name=name)
+        read_verified(store, output_uri=output_uri, manifest=manifest, name=name)
         for name in (run_files.SUGGESTED_BIDS_CSV, run_files.MEMCACHE_CSV, run_files.METRICS)
     )
     try:
@@ -73,10 +87,11 @@ def read_planned_bids(run_id: str, systems: Systems, *, next_run_id: str | None 
             keep_default_na=False)  # fmt: skip
         served = pd.read_csv(io.BytesIO(memcache), usecols=["segment_key"], dtype=str, keep_default_na=False)
         table = table[table["segment_key"].isin(served["segment_key"])]
-        planned = dict(zip(table["segment_key"], table["planned_bid_cpm"].astype(float), strict=True))
+        keys = table["segment_key"].tolist()
+        planned = dict(zip(keys, table["planned_bid_cpm"].astype(float).tolist(), strict=True))
         rule = manifest.bidding
-        start = STEP_FROM if _is_same_day(run_id, next_run_id, systems) and STEP_FROM in table else "suggested_bid_cpm"
-        step_from = dict(zip(table["segment_key"], table[start].astype(float), strict=True))
+        start = STEP_FROM if is_same_day(row.started_at, next_start) and STEP_FROM in table else "suggested_bid_cpm"
+        step_from = dict(zip(keys, table[start].astype(float).tolist(), strict=True))
         kept = kept_bids(table) if {"wanted_bid_cpm", "is_held"} <= set(table) else {}
         figures = EarlierFigures.of(json.loads(metrics))
         return PlannedBids(tuple(rule.features), planned, rule.fallback_bid_cpm, figures, step_from, kept)
@@ -89,13 +104,11 @@ def read_planned_bids(run_id: str, systems: Systems, *, next_run_id: str | None 
 def kept_bids(bids: pd.DataFrame) -> dict[str, float]:
     """Return `PlannedBids.kept_cpm` of a bid table."""
     kept = bids["planned_bid_cpm"].mask(bids["is_held"].astype(bool), bids["wanted_bid_cpm"]).astype(float)
-    return dict(zip(bids["segment_key"], kept, strict=True))
+    return dict(zip(bids["segment_key"].tolist(), kept.tolist(), strict=True))
 
 
-def _is_same_day(run_id: str, next_run_id: str | None, systems: Systems) -> bool:
-    if next_run_id is None:
-        return False
-    start, next_start = (runs.read_run(systems.engine, one).started_at for one in (run_id, next_run_id))
+def is_same_day(start: datetime | None, next_start: datetime | None) -> bool:
+    """Return whether two runs start on one calendar day (UTC), so that their bids move no further than one run's."""
     return start is not None and next_start is not None and start.date() == next_start.date()
 
 

@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from optimizer.core.pricing.bids import BidPlan, BidPolicy, step_bounds
+from optimizer.core.pricing.bid_bounds import step_bounds
+from optimizer.core.pricing.bid_policy import BidPolicy
+from optimizer.core.pricing.bids import BidPlan
 from optimizer.core.serving.keys import segment_key
 from optimizer.runs.learned import ActiveBids, Learned
 from optimizer.training.job import TrainingReport
@@ -20,16 +22,22 @@ ONE_DAY_STEP = 1.0
 TRUST_WIDENING = {"on": 0.25, "aggressive": 0.50}
 
 
-def priceable_segments(learned: Learned, policy: BidPolicy, active: ActiveBids | None) -> pd.DataFrame:
-    """Return the segments with all that `plan_bids` needs: keys, bids before, curves, values and bounds."""
-    keyed = learned.segments.assign(segment_key=_segment_keys(learned))
+def known_segments(learned: Learned, active: ActiveBids | None) -> pd.DataFrame:
+    """Return the segments with what no setting changes: keys, bids before, curves and values."""
+    segments = learned.segments
+    keyed = segments if "segment_key" in segments else segments.assign(segment_key=segment_keys(learned))
     compared = keyed.assign(**_bids_before(keyed, active))
-    curved = compared.assign(**_curves(compared, learned))
-    bounded = curved.assign(**_bounds(curved, learned.report, policy))
+    return compared.assign(**_curves(compared, learned))
+
+
+def priceable_segments(known: pd.DataFrame, learned: Learned, policy: BidPolicy) -> pd.DataFrame:
+    """Return the segments of `known_segments` with all that `plan_bids` needs."""
+    bounded = known.assign(**_bounds(known, learned.report, policy))
     return _without_hope(bounded, step_limit=policy.step_limit, cap_cpm=policy.max_bid_cpm)
 
 
-def _segment_keys(learned: Learned) -> pd.Series:
+def segment_keys(learned: Learned) -> pd.Series:
+    """Return the key of each segment."""
     segments, features = learned.segments, list(learned.features)
     values = segments[features].astype("object").where(segments[features].notna(), None)
     return pd.Series([segment_key(row) for row in values.itertuples(index=False, name=None)], index=segments.index)

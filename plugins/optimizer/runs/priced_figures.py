@@ -8,8 +8,17 @@ import pandas as pd
 
 from optimizer.core.checks.measures import measure_bids
 from optimizer.core.landscape.curves import Landscape
-from optimizer.core.pricing.bids import BidPlan, BidPolicy, plan_bids
-from optimizer.core.pricing.forecast import WEEK_DAYS, DayLevel, Expected, forecast_figures, read_outlook
+from optimizer.core.pricing.bid_policy import BidPolicy
+from optimizer.core.pricing.bids import BidPlan, plan_bids
+from optimizer.core.pricing.forecast import (
+    WEEK_DAYS,
+    BidMove,
+    ClickValue,
+    DayLevel,
+    Expected,
+    forecast_figures,
+    read_outlook,
+)
 from optimizer.core.records.bid_figures import LinkRecord
 from optimizer.runs.learned import Learned
 from optimizer.training.job import TrainingReport
@@ -55,7 +64,7 @@ def expected_of(bids: pd.DataFrame, plan: BidPlan, policy: BidPolicy) -> dict[st
 
 
 def segment_scope_ratio(segments: pd.DataFrame, landscape: Landscape, policy: BidPolicy, run_id: str) -> float | None:
-    """Return what a win costs where every segment has to reach the target by itself, over what it costs otherwise.
+    """Return what a win costs where every segment has to reach the target on its own, over what it costs otherwise.
 
     Both without the daily step, which would only tell how far a day may go.
     """
@@ -111,10 +120,10 @@ def forecast_next_days(
     return forecast_figures(
         expect,
         outlook=outlook,
-        slope_error=report.slope_error if np.isfinite(report.slope_error) else report.slope,
-        mean_move=float(np.average(moves, weights=requests)),
-        mean_change=float(np.average(np.abs(slope * moves), weights=requests)),
-        click_share=by_clicks / worth if worth > 0 else 0.0,
-        clicks_ahead=clicks_ahead,
-        clicks_seen=float(learned.total_clicks),
+        move=BidMove(
+            slope_error=report.slope_error if np.isfinite(report.slope_error) else report.slope,
+            mean_move=float(np.average(moves, weights=requests)),
+            mean_change=float(np.average(np.abs(slope * moves), weights=requests)),
+        ),
+        clicks=ClickValue(by_clicks / worth if worth > 0 else 0.0, clicks_ahead, float(learned.total_clicks)),
     )

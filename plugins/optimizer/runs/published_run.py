@@ -1,8 +1,9 @@
-"""A completed run read from its published objects, for `optimizer explain` and `optimizer diff`."""
+"""A completed run or a dry run, read from its published objects: to explain its bids and to compare it with others."""
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +17,13 @@ from optimizer.control_plane.records import Run
 from optimizer.core.checks.outcome import CheckRecord
 from optimizer.core.config.settings import RunSettings
 from optimizer.core.landscape.curves import Landscape
-from optimizer.core.pricing.explanation import RunPricing
+from optimizer.core.pricing.bid_steps import RunPricing
 from optimizer.core.pricing.run_comparison import BestResponse, ComparedRun, find_figure
+from optimizer.core.pricing.served_changes import ServedBids
 from optimizer.core.records import run_files
 from optimizer.core.records.bid_figures import LinkRecord
 from optimizer.core.records.config_snapshot import FrozenConfig
-from optimizer.errors import ArtifactError, RunStateError
+from optimizer.errors import AccessDenied, ArtifactError, RunStateError
 
 NUMBER_COLUMNS = (
     "bids",
@@ -113,14 +115,22 @@ class PublishedRun:
         return LinkRecord.model_validate(self.metrics[LINK]).landscape(self.pricing.reference_cpm)
 
     @property
+    def level_sd(self) -> float:
+        """Standard deviation of the level of the next days, logit units; 0 for runs that did not note it."""
+        return float((self.metrics.get("forecast") or {}).get("forecast_level_sd") or 0.0)
+
+    @property
     def best_response(self) -> BestResponse:
         """How the run's rule makes a bid of level, slope and worth."""
-        settings, landscape = self.settings, self.landscape
-        if settings.win_rate_scope == "segment":
-            return lambda level, slope, worth: landscape.bid_for_win_rate(level, slope, settings.target_win_rate)
-        if settings.auction_type == "second_price":
-            return lambda level, slope, worth: worth
-        return landscape.best_response
+        return best_response_of(self.settings, self.landscape)
+
+    @property
+    def served(self) -> ServedBids:
+        """What bidders find of the run."""
+        served = self.bids[self.bids["is_served"]]
+        prices = served["suggested_bid_cpm"].astype(float)
+        bids = dict(zip(served["segment_key"].tolist(), prices.tolist(), strict=True))
+        return ServedBids(bids | dict.fromkeys(self.blocked, 0.0), self.manifest.bidding.fallback_bid_cpm)
 
     def for_comparison(self) -> ComparedRun:
         """Return the run as `compare_runs` wants it."""
@@ -150,38 +160,98 @@ class PublishedRun:
         }
 
 
+def best_response_of(settings: RunSettings, landscape: Landscape) -> BestResponse:
+    """Return how the rule of these settings makes a bid of level, slope and worth."""
+    if settings.win_rate_scope == "segment":
+        return lambda level, slope, worth: landscape.bid_for_win_rate(level, slope, settings.target_win_rate)
+    if settings.auction_type == "second_price":
+        return lambda level, slope, worth: worth
+    return landscape.best_response
+
+
 def checks_of(metrics: Mapping[str, Any]) -> tuple[CheckRecord, ...]:
     """Return the checks of a metrics.json, whatever the version of the run."""
     return tuple(CheckRecord.model_validate(check) for check in metrics.get("checks") or ())
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedFigures:
+    """The small files of a run: its manifest, metrics.json and config.json, checksums verified."""
+
+    output_uri: str
+    manifest: Manifest
+    metrics: Mapping[str, Any]
+    config: FrozenConfig
 
 
 def read_published(run_id: str, *, engine: Engine, store: ObjectStore) -> PublishedRun:
     """Return the run with its published bids, figures and configuration.
 
     Raises:
-        RunStateError: the run does not exist, is not completed, or has published nothing.
+        RunStateError: the run does not exist, is neither completed nor a finished dry run, or its files were removed.
         ArtifactError: an object is missing, changed, or lacks what the run's bids are explained with.
     """
     row = runs.read_run(engine, run_id)
-    output_uri = _output_uri(row)
-    try:
-        manifest = read_manifest(store, output_uri)
-        files = {
-            name: read_verified(store, output_uri=output_uri, manifest=manifest, name=name)
-            for name in (run_files.SUGGESTED_BIDS_CSV, run_files.MEMCACHE_CSV, run_files.METRICS, run_files.CONFIG)
-        }
-    except ArtifactError as error:
-        raise ArtifactError(f"run {run_id}: {error}; restore the objects, or look at another run") from error
-    metrics = _with_present_names(json.loads(files[run_files.METRICS]))
+    return load_published(row, load_figures(row, store=store), store=store)
+
+
+def load_figures(row: Run, *, store: ObjectStore) -> PublishedFigures:
+    """Return the small files of the run, without its bids; older versions may lack figures.
+
+    Raises:
+        RunStateError, ArtifactError: as `read_published`.
+    """
+    output_uri = output_uri_of(row)
+    with _naming(row):
+        manifest = read_manifest(store, output_uri, checksum=row.manifest_sha256)
+        metrics, config = (
+            read_verified(store, output_uri=output_uri, manifest=manifest, name=name)
+            for name in (run_files.METRICS, run_files.CONFIG)
+        )
+    return PublishedFigures(
+        output_uri, manifest, _with_present_names(json.loads(metrics)), FrozenConfig.model_validate_json(config)
+    )
+
+
+def load_published(row: Run, figures: PublishedFigures, *, store: ObjectStore) -> PublishedRun:
+    """Return the run with its bids and the figures that `load_figures` read.
+
+    Raises:
+        ArtifactError: as `read_published`.
+    """
+    metrics, manifest = figures.metrics, figures.manifest
     missing = [name for name in PRICING_FIGURES if find_figure(metrics, name) is None]
     missing += [LINK] if LINK not in metrics else []
     if missing:
-        raise _too_old(run_id, run_files.METRICS, missing)
-    bids = _read_bids(files[run_files.SUGGESTED_BIDS_CSV], manifest)
-    blocked = _read_blocked(files[run_files.MEMCACHE_CSV])
-    return PublishedRun(
-        row, manifest, bids, metrics, FrozenConfig.model_validate_json(files[run_files.CONFIG]), blocked
-    )
+        raise _too_old(row.run_id, run_files.METRICS, missing)
+    with _naming(row):
+        bids, memcache = (
+            read_verified(store, output_uri=figures.output_uri, manifest=manifest, name=name)
+            for name in (run_files.SUGGESTED_BIDS_CSV, run_files.MEMCACHE_CSV)
+        )
+    return PublishedRun(row, manifest, _read_bids(bids, manifest), metrics, figures.config, _read_blocked(memcache))
+
+
+def load_multipliers(row: Run, figures: PublishedFigures, name: str, *, store: ObjectStore) -> pd.DataFrame:
+    """Return multiplier and bids of a published table of multipliers, without what they are multipliers of.
+
+    Raises:
+        ArtifactError: the run has no such file, or it is missing or changed.
+    """
+    with _naming(row):
+        content = read_verified(store, output_uri=figures.output_uri, manifest=figures.manifest, name=name)
+    return pd.read_csv(io.BytesIO(content), usecols=["multiplier", "bids"])
+
+
+@contextmanager
+def _naming(row: Run) -> Iterator[None]:
+    """Name the run where an object cannot be read."""
+    try:
+        yield
+    except AccessDenied:
+        raise
+    except ArtifactError as error:
+        raise ArtifactError(f"run {row.run_id}: {error}; restore the objects, or look at another run") from error
 
 
 def _with_present_names(metrics: dict[str, Any]) -> dict[str, Any]:
@@ -194,10 +264,20 @@ def _with_present_names(metrics: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _output_uri(row: Run) -> str:
+def output_uri_of(row: Run) -> str:
+    """Return where the run's published files are.
+
+    Raises:
+        RunStateError: it is neither completed nor a finished dry run, or its files were removed.
+    """
     if row.status in ("pending", "running"):
         raise RunStateError(f"run {row.run_id} is {row.status} and has no bids yet; wait until it is completed")
-    if row.status != "completed":
+    if row.outputs_removed_at is not None:
+        raise RunStateError(
+            f"run {row.run_id}: its files were removed on {row.outputs_removed_at:%Y-%m-%d} (`optimizer retention`); "
+            "look at a later run"
+        )
+    if row.status != "completed" and not row.is_finished_dry_run:
         raise RunStateError(
             f"run {row.run_id} is {row.status} and has no bids ({row.error_message or 'no message'}); "
             "`optimizer runs` lists the completed ones"

@@ -3,10 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
+from optimizer.artifacts.manifest import Manifest
+from optimizer.artifacts.store import ObjectStore
 from optimizer.control_plane.records import Run
+from optimizer.control_plane.registry import RunResults
 from optimizer.core.landscape.features import Selection
 from optimizer.core.records.config_snapshot import KeyMacro
 from optimizer.runs.metrics import run_figures
+from optimizer.runs.outputs import output_rows
 from optimizer.runs.staged_run import StagedRun
 
 
@@ -27,6 +31,14 @@ def run_results(run: StagedRun) -> dict[str, Any]:
         **run.snapshot.inputs.key_template(features),
         "metrics": run_figures(run),
     }
+
+
+def published_results(run: StagedRun, manifest: Manifest, *, store: ObjectStore) -> RunResults:
+    """Return the results of a run whose files are published, its objects included."""
+    uri = run.handle.output_uri
+    return RunResults(
+        **run_results(run), s3_output_path=uri, outputs=output_rows(manifest, output_uri=uri, store=store)
+    )
 
 
 def run_states(row: Run) -> dict[str, Any]:

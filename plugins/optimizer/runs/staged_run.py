@@ -6,6 +6,7 @@ from optimizer.core.config.settings import RunSettings
 from optimizer.core.landscape.curves import Landscape
 from optimizer.core.landscape.features import Selection
 from optimizer.core.pricing.backtest import Backtest
+from optimizer.core.pricing.bid_steps import RunPricing
 from optimizer.core.records import run_files
 from optimizer.core.records.bid_figures import BidFigures
 from optimizer.core.records.config_snapshot import ConfigSnapshot
@@ -80,3 +81,10 @@ class StagedRun:
     def landscape(self) -> Landscape:
         """The win-rate curves that its bids were priced on."""
         return self.bids.link.landscape(self.training.reference_cpm)
+
+    @property
+    def pricing(self) -> RunPricing:
+        """What all its segments share."""
+        shared = ("shadow_price_cpm", "value_trust", "step_limit", "jitter_sd", "level_correction")
+        figures = {name: getattr(self.bids, name) for name in shared}
+        return RunPricing(settings=self.settings, reference_cpm=self.training.reference_cpm, **figures)

@@ -1,33 +1,50 @@
 """The approval request of a run: its numbers, and what changes compared with the live run."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 
-from optimizer.control_plane import deployments, runs
+from optimizer.control_plane import deployment_history, runs
+from optimizer.control_plane.audit import Author, system, write_audit
+from optimizer.control_plane.engine import transaction
+from optimizer.control_plane.entities import read_definition
 from optimizer.control_plane.records import Deployment
 from optimizer.core.checks.outcome import CheckRecord, failed_checks, held_by
+from optimizer.core.config.settings import RunSettings
 from optimizer.core.live.performance import ForecastFigures, forecast_of_bids
 from optimizer.core.pricing.run_comparison import find_figure
 from optimizer.core.pricing.target_reach import target_sentence
+from optimizer.deployment import run_incidents
 from optimizer.deployment.holds import needs_person, reason_to_hold
 from optimizer.errors import ArtifactError, RunStateError
 from optimizer.presentation.formats import amount, change, count, measure, percent, points, signed_amount
-from optimizer.reporting.forecast import forecast_of, forecast_sentence
+from optimizer.reporting.forecast import forecast_of, written
 from optimizer.reporting.learning import learning_sentence
 from optimizer.runs.handle import RunHandle, settings_of
 from optimizer.runs.published_run import PublishedRun, read_published
 from optimizer.runs.systems import Systems
 
-_BACKTEST_ROWS: tuple[tuple[str, str, Callable[[Any], str], Callable[[Any], str]], ...] = (
-    ("win_rate", "win rate", percent, points),
-    ("cpm", "CPM", amount, signed_amount),
-    ("spend", "spend", amount, signed_amount),
-    ("surplus", "surplus", amount, signed_amount),
-    ("margin", "margin", percent, points),
+MOST_WARNINGS = 3
+"""The request names this many checks, those that hold the run first, so that its buttons stay in view."""
+
+_Values = dict[str, float | None]
+
+_BACKTEST_FIGURES: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
+    ("win_rate", "win rate", points),
+    ("cpm", "CPM", signed_amount),
+    ("surplus", "surplus", signed_amount),
 )
+
+_FORECAST = {
+    "win_rate": "expected_win_rate",
+    "cpm": "expected_cpm",
+    "spend": "expected_spend_per_day",
+    "margin": "expected_margin",
+}
+"""Figure of the comparison: its name in the forecast."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +57,20 @@ class ApprovalRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to a request.
+
+    Attributes:
+        name: who answered; None where the request was not answered in time.
+        reason: why, as the person wrote it; may be empty.
+    """
+
+    is_approved: bool
+    name: str | None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class _Figure:
     """One line of the comparison: how values are written, and how their change is."""
 
@@ -48,15 +79,19 @@ class _Figure:
     compare: Callable[[float, float], str]
 
 
+def _money_change(new: float, old: float) -> str:
+    return f"{signed_amount(new - old)}, {change(new / old - 1)}"
+
+
 _FIGURES = {
-    "requests": _Figure("requests in the window", count, lambda new, old: change(new / old - 1)),
     "win_rate": _Figure("expected win rate", percent, lambda new, old: points(new - old)),
     "cpm": _Figure("expected CPM", amount, lambda new, old: change(new / old - 1)),
-    "spend": _Figure("expected spend a day", amount, lambda new, old: change(new / old - 1)),
+    "spend": _Figure(
+        "**money at stake:** spend a day",
+        amount,
+        lambda new, old: f"{signed_amount(new - old)}, {change(new / old - 1)}",
+    ),
     "margin": _Figure("expected margin", percent, lambda new, old: points(new - old)),
-    "median": _Figure("median bid, CPM", amount, lambda new, old: change(new / old - 1)),
-    "segments": _Figure("segments with a bid", count, lambda new, old: change(new / old - 1)),
-    "coverage": _Figure("requests that find their bid", percent, lambda new, old: points(new - old)),
 }
 
 
@@ -74,28 +109,38 @@ def request_of(run: RunHandle, *, systems: Systems) -> ApprovalRequest | str:
     if not needs_person(row, settings, engine=systems.engine):
         return f"promotion={settings.promotion}: no approval needed for run {run.run_id}"
     published = read_published(run.run_id, engine=systems.engine, store=systems.store)
-    active = deployments.read_active(systems.engine, run.entity_code)
+    active = deployment_history.read_active(systems.engine, run.entity_code)
     active_run, problem = _read_active_run(active, run.run_id, systems)
+    new, old = _values(published), {} if active_run is None else _values(active_run)
     parts = [
-        *(
-            f"**{sentence}**"
-            for sentence in (
-                learning_sentence(published.metrics),
-                target_sentence(published.metrics, published.settings),
-            )
-            if sentence is not None
-        ),
-        _opening(published, active),
+        _checks(published.checks, run_id=run.run_id),
+        *_target(published),
+        _opening(run.run_id, active, share=_share(run, settings, systems), hours=settings.approval_timeout_hours),
         *([] if problem is None else [problem]),
-        *([] if (forecast := forecast_sentence(forecast_of(published.metrics))) is None else [f"{forecast}."]),
-        _comparison(published, active_run),
-        _backtest(published.metrics.get("backtest") or {}),
-        _checks(published.checks),
-        f"Rejected, or not answered within {settings.approval_timeout_hours} hours, it does not go live, and what is "
-        f"live stays. `optimizer show {run.run_id}` and its report.html say more.",
+        _comparison(published, active_run, new=new, old=old),
+        f"{_backtest(published.metrics.get('backtest') or {})} More: `optimizer show {run.run_id}`.",
     ]
     subject = f"{run.entity_code}: put run {run.run_id} live?"
     return ApprovalRequest(subject, "\n\n".join(parts), settings.approval_timeout_hours)
+
+
+def note_waiting(run: RunHandle, request: ApprovalRequest, *, systems: Systems, now: datetime) -> None:
+    """Open the incident of a run that waits for its approval."""
+    message = f"{request.subject} Answer within {request.timeout_hours} hours: Required Actions in Airflow"
+    entity_id = runs.read_run(systems.engine, run.run_id).entity_id
+    run_incidents.open_approval(systems.engine, entity_id, run_id=run.run_id, message=message, now=now)
+
+
+def record_answer(run: RunHandle, answer: Answer, *, systems: Systems, now: datetime) -> None:
+    """Write the answer to opt_audit as `approve` or `reject`, by the person who gave it, with the reason."""
+    entity_id = runs.read_run(systems.engine, run.run_id).entity_id
+    if answer.name is None:
+        author = system("approve", comment="not answered in time")
+    else:
+        author = Author(answer.name, comment=answer.reason or ("" if answer.is_approved else "no reason given"))
+    action = "approve" if answer.is_approved else "reject"
+    with transaction(systems.engine) as connection:
+        write_audit(connection, author, action=action, now=now, entity_id=entity_id, run_id=run.run_id)
 
 
 def _read_active_run(active: list[Deployment], run_id: str, systems: Systems) -> tuple[PublishedRun | None, str | None]:
@@ -109,45 +154,64 @@ def _read_active_run(active: list[Deployment], run_id: str, systems: Systems) ->
         return None, f"**There is nothing to compare with:** {error}"
 
 
-def _opening(published: PublishedRun, active: list[Deployment]) -> str:
-    row = published.row
+def _share(run: RunHandle, settings: RunSettings, systems: Systems) -> str:
+    """What an approved run gets: all traffic but the share of the control, where the entity has or gets one."""
+    entity = read_definition(systems.engine, run.entity_code).entity
+    has_control = entity.control_run_id is not None or not deployment_history.was_live(systems.engine, entity.entity_id)
+    control_pct = settings.control_pct if has_control else 0
+    if control_pct == 0:
+        return "all of the traffic"
+    return f"{100 - control_pct} % of the traffic, and the control keeps {control_pct} %"
+
+
+def _opening(run_id: str, active: list[Deployment], *, share: str, hours: int) -> str:
     live = ", ".join(f"run `{deployment.run_id}` with {deployment.traffic_pct} %" for deployment in active)
-    window = (
-        f"{row.data_start_dt:%Y-%m-%d} to {row.data_end_dt:%Y-%m-%d}" if row.data_start_dt and row.data_end_dt else "?"
-    )
     return (
-        f"Run `{published.run_id}` of **{published.manifest.entity_code}**: validation **{row.outcome}** (log of "
-        f"{window}, started by {row.triggered_by}). Approved, it gets all of the traffic. Live now: {live or 'no run'}."
+        f"Approved, run `{run_id}` gets {share}. Live now: {live or 'no run'}. "
+        f"Rejected, or not answered within {hours} hours, it does not go live, and what is live stays."
     )
 
 
-def _comparison(published: PublishedRun, active_run: PublishedRun | None) -> str:
-    new, old = _figures(published), {} if active_run is None else _figures(active_run)
+def _target(published: PublishedRun) -> list[str]:
+    """What the run still learns and what limits its target; that the target is reached, where nothing does."""
+    learning = learning_sentence(published.metrics)
+    missed = target_sentence(published.metrics, published.settings)
+    lines = [f"**{sentence}.**" for sentence in (learning, missed) if sentence is not None]
+    target = find_figure(published.metrics, "target_win_rate")
+    if missed is None and target is not None:
+        lines.append(f"Target win rate {percent(target)}: reached.")
+    return lines
+
+
+def _comparison(published: PublishedRun, active_run: PublishedRun | None, *, new: _Values, old: _Values) -> str:
+    """The run's figures, the forecasts with their 95 % intervals, next to those of the live run."""
+    forecast = forecast_of(published.metrics)
+    rows = [(figure.name, _write(key, new[key], forecast)) for key, figure in _FIGURES.items()]
     if active_run is None:
-        return _table(
-            ("", f"run {published.run_id}"), ((figure.name, figure.write(new[key])) for key, figure in _FIGURES.items())
-        )
+        return _table(("with 95 % intervals", "this run"), rows)
     return _table(
-        ("", f"run {published.run_id}", f"live: run {active_run.run_id}", "change"),
+        ("with 95 % intervals", "this run", "live", "change"),
         (
-            (figure.name, figure.write(new[key]), figure.write(old[key]), _change(figure, new[key], old[key]))
-            for key, figure in _FIGURES.items()
+            (*row, figure.write(old[key]), _change(figure, new[key], old[key]))
+            for row, (key, figure) in zip(rows, _FIGURES.items(), strict=True)
         ),
     )
 
 
-def _figures(published: PublishedRun) -> dict[str, float | None]:
-    """The figures of _FIGURES; None if the run does not have one."""
-    row, of_bids, forecast = published.row, forecast_of_bids(published.bids), forecast_of(published.metrics)
+def _write(key: str, value: float | None, forecast: Mapping[str, Any]) -> str:
+    """A figure as `optimizer show` writes it: a forecast comes with its 95 % interval."""
+    name = _FORECAST.get(key)
+    return _FIGURES[key].write(value) if name is None or name not in forecast else written(forecast, name)
+
+
+def _values(published: PublishedRun) -> _Values:
+    """The values of _FIGURES; None if the run does not have one."""
+    of_bids, forecast = forecast_of_bids(published.bids), forecast_of(published.metrics)
     return {
-        "requests": row.total_bids,
-        "win_rate": forecast.get("expected_win_rate", of_bids.win_rate),
-        "cpm": forecast.get("expected_cpm", of_bids.cpm),
-        "spend": forecast.get("expected_spend_per_day", _spend_per_day(published, of_bids)),
-        "margin": forecast.get("expected_margin", of_bids.margin),
-        "median": row.bid_median,
-        "segments": row.segments_count,
-        "coverage": find_figure(published.metrics, "row_coverage"),
+        "win_rate": forecast.get(_FORECAST["win_rate"], of_bids.win_rate),
+        "cpm": forecast.get(_FORECAST["cpm"], of_bids.cpm),
+        "spend": forecast.get(_FORECAST["spend"], _spend_per_day(published, of_bids)),
+        "margin": forecast.get(_FORECAST["margin"], of_bids.margin),
     }
 
 
@@ -164,25 +228,18 @@ def _change(figure: _Figure, new: float | None, old: float | None) -> str:
 
 
 def _backtest(figures: dict[str, Any]) -> str:
-    """What the bids would have brought on the log's last days, with 95 % intervals."""
+    """What the bids would have changed on the log's last days, with 95 % intervals."""
     if not figures:
         return "**Backtest:** none, there was no active run to compare with."
     days = f"on the log's last {count(figures['days'])} days"
     if not figures.get("is_supported"):
         return f"**Backtest** {days}: not supported by the log; see the check `backtest_supported`."
-    rows = (
-        (
-            name,
-            _with_interval(figures, f"{key}_new", write),
-            write(figures[f"{key}_active"]),
-            _with_interval(figures, f"{key}_difference", compare),
-        )
-        for key, name, write, compare in _BACKTEST_ROWS
+    changes = (
+        f"{name} {_with_interval(figures, f'{key}_difference', compare)}"
+        for key, name, compare in _BACKTEST_FIGURES
         if figures.get(f"{key}_new") is not None
     )
-    return f"**Backtest** {days}, with 95 % intervals:\n\n" + _table(
-        ("", "new bids", "active bids", "difference"), rows
-    )
+    return f"**Backtest** {days}, change against the active bids with 95 % intervals: {', '.join(changes)}."
 
 
 def _with_interval(figures: dict[str, Any], name: str, write: Callable[[Any], str]) -> str:
@@ -190,19 +247,24 @@ def _with_interval(figures: dict[str, Any], name: str, write: Callable[[Any], st
     return f"{value} ({low} to {high})"
 
 
-def _checks(checks: Sequence[CheckRecord]) -> str:
-    """The checks that warn, those that hold the run first, each with its figure and what to do."""
+def _checks(checks: Sequence[CheckRecord], *, run_id: str) -> str:
+    """The checks that warn with their figures, first those that hold the run, with what to do; the rest is counted."""
     failed = failed_checks(checks)
     if not failed:
         return f"**Validation:** {len(checks)} checks, all passed."
     held = held_by(checks)
     meaning = f" {len(held)} would keep it from going live without approval." if held else ""
-    return f"**Validation:** {len(checks)} checks, {len(failed)} warn.{meaning}\n\n" + "\n".join(map(_warning, failed))
+    warned = f"{len(failed)} warning{'s' if len(failed) > 1 else ''}"
+    lines = [f"**Validation:** {len(checks)} checks, validation **passed with {warned}**.{meaning}\n"]
+    lines += map(_warning, failed[:MOST_WARNINGS])
+    if (more := len(failed) - MOST_WARNINGS) > 0:
+        lines.append(f"- and {more} more: `optimizer show {run_id}`")
+    return "\n".join(lines)
 
 
 def _warning(check: CheckRecord) -> str:
     text = f"- `{check.name}` is {measure(check.figure)}, must be {check.relation} {measure(check.limit)}"
-    return f"{text}: {check.message}" if check.message else text
+    return f"{text}: {check.message}" if check.verdict == "holds" else text
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

@@ -5,8 +5,11 @@ from datetime import datetime
 from typing import Any
 
 from optimizer.control_plane import runs, transitions
+from optimizer.control_plane.entities import read_entity_id
 from optimizer.control_plane.records import Run
+from optimizer.deployment import run_incidents
 from optimizer.errors import RunCancelled, RunStateError
+from optimizer.names import DAG_PREFIX
 from optimizer.runs.systems import Systems
 from optimizer.runs.tracking import track_end
 
@@ -16,13 +19,31 @@ def close_run(
 ) -> dict[str, Any]:
     """Leave the DAG run's row completed or failed and return its final state.
 
+    A run that is not a success opens the entity's incident `run_failed`, and the next completed run closes it.
+
     Raises:
         RunStateError: the run is not a success (failed, cancelled, validation failed, or not promoted though it should
             be), so that the DAG run shows red and alerts.
     """
     row = runs.read_run_by_dag_run(systems.engine, dag_id=dag_id, dag_run_id=dag_run_id)
-    if row is None:
-        raise RunStateError(f"{dag_id} {dag_run_id} has no row in opt_runs; see the log of snapshot_config")
+    entity_code = dag_id.removeprefix(DAG_PREFIX)
+    entity_id = read_entity_id(systems.engine, entity_code) if row is None else row.entity_id
+    try:
+        if row is None:
+            raise RunStateError(f"{dag_id} {dag_run_id} has no row in opt_runs; see the log of snapshot_config")
+        end = _close(row, failed_tasks=failed_tasks, systems=systems, now=now)
+    except RunCancelled:
+        run_incidents.close_approval(systems.engine, entity_id, now=now)
+        raise
+    except RunStateError as error:
+        run_incidents.open_failure(systems.engine, entity_id, message=f"entity {entity_code}: {error}", now=now)
+        raise
+    if end["status"] == "completed":
+        run_incidents.close_failure(systems.engine, entity_id, now=now)
+    return end
+
+
+def _close(row: Run, *, failed_tasks: Sequence[str], systems: Systems, now: datetime) -> dict[str, Any]:
     if row.status in ("pending", "running"):
         unanswered = f"{', '.join(failed_tasks) or 'a task'} ended without an answer; see its log in Airflow"
         message = row.error_message or unanswered

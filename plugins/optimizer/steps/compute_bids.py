@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from optimizer.core.landscape.click_delay import count_click_views
 from optimizer.core.pricing.forecast import correct_level
 from optimizer.core.records import run_files
 from optimizer.core.records.bid_figures import BidFigures
@@ -16,8 +17,9 @@ from optimizer.runs import artifacts, staging
 from optimizer.runs.cell_run import active_bids, bid_on_cells
 from optimizer.runs.handle import RunHandle, read_snapshot
 from optimizer.runs.identification import identification_figures
-from optimizer.runs.learned import Learned
+from optimizer.runs.learned import Learned, learn_effects
 from optimizer.runs.planned_bids import PlannedBids, read_planned_bids
+from optimizer.runs.pricing_inputs import stage_pricing_inputs
 from optimizer.runs.systems import Systems
 
 log = logging.getLogger(__name__)
@@ -38,6 +40,7 @@ def compute_bids(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
         problem = f"the key of the active run has {', '.join(plan.features)}; one is not a candidate feature now"
     priced, backtest = bid_on_cells(cells, learned, plan=plan, active=active, settings=settings, run_id=run.run_id)
     artifacts.BACKTEST.write(stage, backtest)
+    stage_pricing_inputs(stage, learned, active)
     tables = {run_files.BIDS: priced.bids, run_files.DOMAINS: priced.domains, run_files.NPIS: priced.npis}
     checksums = {name: stage.put_frame(name, table).sha256 for name, table in tables.items() if table is not None}
     can_bid = priced.bids["suggested_bid_cpm"].notna()
@@ -63,16 +66,18 @@ def compute_bids(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
 
 def _learned(stage: staging.Staging, cells: pd.DataFrame) -> Learned:
     log_read = artifacts.TOTALS.read(stage)
-    found = {
-        name: stage.get_frame(log_read.files[name]) if name in log_read.files else None
+    domain_cells, npi_totals = (
+        count_click_views(stage.get_frame(log_read.files[name]), log_read.click_maturity)
+        if name in log_read.files
+        else None
         for name in (run_files.DOMAIN_CELLS, run_files.NPI_TOTALS)
-    }
+    )
+    report = artifacts.TRAINING.read(stage)
     return Learned(
         segments=stage.get_frame(run_files.SEGMENTS),
-        report=artifacts.TRAINING.read(stage),
+        report=report,
         features=artifacts.SELECTION.read(stage).features,
-        domain_cells=found[run_files.DOMAIN_CELLS],
-        npi_totals=found[run_files.NPI_TOTALS],
+        **learn_effects(report, domain_cells=domain_cells, npi_totals=npi_totals),
         total_clicks=log_read.joined_clicks,
         level_correction=correct_level(cells, log_read.earlier_forecasts),
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import closing
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +20,7 @@ from optimizer.runs import artifacts, staging
 from optimizer.runs.handle import RunHandle, read_snapshot
 from optimizer.runs.planned_bids import stage_planned_bids
 from optimizer.runs.systems import Systems
+from optimizer.warehouse.click_delays import read_click_maturity
 from optimizer.warehouse.connection import warehouse_errors
 from optimizer.warehouse.contract import check_contract
 from optimizer.warehouse.extraction import (
@@ -59,6 +61,7 @@ def _read_log(snapshot: ConfigSnapshot, systems: Systems, stage: staging.Staging
         multiplied = {"domain"} if settings.domain_enabled else set()
         features = check_contract(connection, features=[name for name in named if name not in multiplied])
         totals = read_totals(connection, window=window)
+        maturity = read_click_maturity(connection, window=window, now=datetime.now(UTC))
         is_second_price = settings.auction_type == "second_price"
         extractions: dict[str, Callable[..., int]] = {
             run_files.SEGMENT_CELLS: partial(
@@ -88,6 +91,7 @@ def _read_log(snapshot: ConfigSnapshot, systems: Systems, stage: staging.Staging
         days=_daily_counts(cells),
         earlier_runs=earlier_runs,
         earlier_forecasts=earlier_forecasts,
+        click_maturity={} if maturity is None else maturity.by_day,
     )
 
 

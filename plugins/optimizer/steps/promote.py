@@ -4,13 +4,15 @@ import logging
 from datetime import datetime
 from typing import Any
 
-from optimizer.control_plane import deployments, runs
+from optimizer.control_plane import canary_splits, deployments, runs
 from optimizer.control_plane.audit import Author
-from optimizer.control_plane.deployments import Promotion
+from optimizer.control_plane.promotions import Promotion
 from optimizer.control_plane.splits import percents_of
 from optimizer.core.live.canary_plan import plan_of
 from optimizer.deployment.control import ensure_control
+from optimizer.deployment.control_notice import read_control_notice
 from optimizer.deployment.holds import by_hand, needs_person, reason_of_warnings, reason_to_hold
+from optimizer.deployment.serving_snapshots import update_after_change
 from optimizer.errors import PromotionRefused
 from optimizer.runs.handle import RunHandle, settings_of
 from optimizer.runs.systems import Systems
@@ -22,7 +24,13 @@ AUTOMATIC = ("auto", "canary")
 
 
 def promote(
-    run: RunHandle, *, systems: Systems, author: Author, now: datetime, approved_by: str | None = None
+    run: RunHandle,
+    *,
+    systems: Systems,
+    author: Author,
+    now: datetime,
+    approved_by: str | None = None,
+    comment: str = "",
 ) -> dict[str, Any]:
     """Deploy the run as its `promotion` says; return whether, and on which share of the traffic, or why not.
 
@@ -30,6 +38,7 @@ def promote(
         author: the part of the system that deploys where no person does.
         approved_by: the person who confirmed the run, or None. A person's word is checked again as everything else is:
             a user may have deployed another run in the meantime.
+        comment: the reason that this person gave; the split keeps it.
     """
     row = runs.read_run(systems.engine, run.run_id)
     settings = settings_of(row)
@@ -46,11 +55,15 @@ def promote(
     try:
         if settings.promotion == "canary":
             plan = plan_of(settings.canary_plan, canary_traffic_pct=settings.canary_traffic_pct)
-            active = deployments.start_canary(systems.engine, promotion, entity_code=code, canary_plan=plan, now=now)
+            active = canary_splits.start_canary(systems.engine, promotion, entity_code=code, canary_plan=plan, now=now)
         else:
-            by = author if approved_by is None else Author(f"{approved_by} (approved in Airflow)")
+            by = author if approved_by is None else Author(f"{approved_by} (approved in Airflow)", comment=comment)
             active = deployments.promote(systems.engine, promotion, entity_code=code, author=by, now=now)
     except PromotionRefused as refused:
         return {"is_promoted": False, "reason": str(refused)}
+    late = update_after_change(code, engine=systems.engine, store=systems.store, now=now)
+    for notice in (late, read_control_notice(systems.engine, code)):
+        if notice is not None:
+            log.warning("%s", notice)
     said = "" if approved_by is None else f", approved by {approved_by}"
     return {"is_promoted": True, "reason": f"promotion={settings.promotion}{said}", "split": percents_of(active)}

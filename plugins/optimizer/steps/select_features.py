@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from optimizer.core.landscape.cells import prepare_cells
+from optimizer.core.landscape.click_delay import count_click_views
 from optimizer.core.landscape.hidden_floors import find_floors_by
 from optimizer.core.landscape.jitter import learn_variation
 from optimizer.core.records import run_files
@@ -45,5 +46,5 @@ def select_features(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
 def candidate_cells(stage: staging.Staging, found: StagedLog) -> pd.DataFrame:
     """Return the extracted cells by every candidate feature, with what earlier runs planned."""
     raw = stage.get_frame(found.files[run_files.SEGMENT_CELLS])
-    cells = prepare_cells(raw, found.candidate_features)
+    cells = prepare_cells(count_click_views(raw, found.click_maturity), found.candidate_features)
     return with_planned_bids(cells, features_by_run=found.earlier_runs, stage=stage)

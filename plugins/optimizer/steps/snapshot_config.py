@@ -12,8 +12,8 @@ from optimizer.control_plane.schema import check_schema
 from optimizer.core.config.form import FORM_STAMP, check_form
 from optimizer.core.records.config_snapshot import ConfigSnapshot, KeyMacro, RunInputs
 from optimizer.errors import PermanentError
-from optimizer.runs.config_checks import check_run
-from optimizer.runs.handle import RunHandle
+from optimizer.runs.config_checks import CheckedRun, check_run
+from optimizer.runs.handle import DRY_RUNS, RUNS, STAGING, RunHandle, folder_uri
 from optimizer.runs.limits import LONGEST_RUN
 from optimizer.runs.systems import Systems
 
@@ -61,19 +61,8 @@ def snapshot_config(request: RunRequest, *, systems: Systems, now: datetime) -> 
     )
     if run.status not in ("pending", "running"):
         raise transitions.wrong_state(run, needed="pending")
-    form, stamp = dict(request.values), None
-    if FORM_STAMP in form:
-        stamp = str(form.pop(FORM_STAMP))
-    values = {**runs.read_run_values(systems.engine, run.run_id), **form}
     try:
-        check_form(
-            stamp,
-            form,
-            keys=definition.config_keys,
-            entity_values=definition.entity_values,
-            entity_code=request.entity_code,
-        )
-        checked = check_run(definition, run, values=values, as_of=request.as_of)
+        checked = _check(request, run, definition, systems)
         inputs = _inputs(definition, checked.start_at, checked.end_at, systems)
         snapshot = ConfigSnapshot.of(checked.config, inputs=inputs)
     except PermanentError as error:
@@ -86,15 +75,30 @@ def snapshot_config(request: RunRequest, *, systems: Systems, now: datetime) -> 
         data_start_at=checked.start_at,
         data_end_at=checked.end_at,
         now=now,
+        is_dry_run=snapshot.settings.dry_run,
     )
-    base = definition.entity.s3_base_path.rstrip("/")
+    base = definition.entity.s3_base_path
     return RunHandle(
         run_id=started.run_id,
         run_code=started.run_code,
         entity_code=request.entity_code,
-        staging_uri=f"{base}/staging/{started.run_code}/",
-        output_uri=f"{base}/runs/{started.run_code}/",
+        staging_uri=f"{folder_uri(base, STAGING)}{started.run_code}/",
+        output_uri=f"{folder_uri(base, DRY_RUNS if started.is_dry_run else RUNS)}{started.run_code}/",
     )
+
+
+def _check(request: RunRequest, run: Run, definition: EntityDefinition, systems: Systems) -> CheckedRun:
+    """The config of the run with its own values, which stand in its row or come from a trigger form."""
+    form = {name: value for name, value in request.values.items() if name != FORM_STAMP}
+    check_form(
+        str(request.values[FORM_STAMP]) if FORM_STAMP in request.values else None,
+        form,
+        keys=definition.config_keys,
+        entity_values=definition.entity_values,
+        entity_code=request.entity_code,
+    )
+    values = {**runs.read_run_values(systems.engine, run.run_id), **form}
+    return check_run(definition, run, values=values, as_of=request.as_of)
 
 
 def _find_run(request: RunRequest, definition: EntityDefinition, systems: Systems, now: datetime) -> Run:
@@ -111,10 +115,7 @@ def _find_run(request: RunRequest, definition: EntityDefinition, systems: System
         entity_id=definition.entity.entity_id,
         entity_code=request.entity_code,
         version_id=definition.entity.current_version_id,
-        dag_id=request.dag_id,
-        dag_run_id=request.dag_run_id,
-        triggered_by=request.triggered_by,
-        trigger_type=request.trigger_type,
+        origin=runs.RunOrigin(request.dag_id, request.dag_run_id, request.triggered_by, request.trigger_type),
         now=now,
     )
 

@@ -1,6 +1,6 @@
 """train_models: win-rate curves and click rates, from a training process of their own."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,10 +19,18 @@ from optimizer.runs.tracking import tracked_training
 from optimizer.training import job as training
 
 
-def train_models(run: RunHandle, *, systems: Systems, threads: int = 1) -> dict[str, Any]:
+def train_models(
+    run: RunHandle,
+    *,
+    systems: Systems,
+    threads: int = 1,
+    run_training: Callable[..., training.TrainingReport] = training.run_training,
+) -> dict[str, Any]:
     """Leave models, segments and the training report in the staging prefix; return the headline figures.
 
-    Training runs in a fresh process, with `threads` threads.
+    Args:
+        threads: of the training.
+        run_training: runs the job of a folder; by default in a fresh process, as Airflow's tasks need it.
     """
     settings, stage = read_snapshot(run, systems).settings, run.staging(systems)
     found, features = artifacts.TOTALS.read(stage), artifacts.SELECTION.read(stage).features
@@ -35,7 +43,7 @@ def train_models(run: RunHandle, *, systems: Systems, threads: int = 1) -> dict[
         cells.to_parquet(folder / training.CELLS_FILE, index=False)
         with tracked_training(run, systems=systems) as tracked:
             with _naming_outcome_leaks(stage, found, features):
-                report = training.run_training(folder, on_trial=tracked.log_trial)
+                report = run_training(folder, on_trial=tracked.log_trial)
             tracked.log_fit(report)
         for output in (run_files.WIN_MODEL, run_files.CLICK_MODEL, run_files.SEGMENTS):
             if (folder / output).exists():

@@ -46,6 +46,7 @@ PUBLISHED = (
     run_files.BACKTEST,
     run_files.WIN_MODEL,
     run_files.CLICK_MODEL,
+    *run_files.PRICING_FILES,
 )
 """Staged files that the run's objects are written from: upload publishes them only as they were validated."""
 

@@ -92,8 +92,8 @@ def fit_win_model(
 def fit_click_model(
     train: pd.DataFrame, *, categories: Categories, weights: np.ndarray, rounds: int = 60, seed: int, threads: int
 ) -> lgb.Booster:
-    """Return a model of P(click | win, features)."""
-    views, clicks = train["wins"].to_numpy(float) * weights, train["clicks"].to_numpy(float) * weights
+    """Return a model of P(click | win, features), learned from views whose clicks have arrived."""
+    views, clicks = train["click_views"].to_numpy(float) * weights, train["clicks"].to_numpy(float) * weights
     parameters = {"learning_rate": 0.05, "num_leaves": 7, "min_sum_hessian_in_leaf": 0.5}
     design = categories.encode(train)
     rows = pd.DataFrame({"views": views, "clicks": clicks}).groupby([*design.T], sort=True).sum()

@@ -9,7 +9,7 @@ import pandas as pd
 
 from optimizer.core.landscape.calibration import auc_standard_error, weighted_auc
 from optimizer.core.landscape.click_rate import estimate_click_rates
-from optimizer.core.landscape.features import ONE_SIDED_95
+from optimizer.core.landscape.feature_signal import ONE_SIDED_95
 from optimizer.training.boosting import Categories, click_rates, fit_click_model
 
 
@@ -36,7 +36,7 @@ def fit_clicks(
         return ClickModel(None)
     weights = np.ones(len(train))
     booster = fit_click_model(train, categories=categories, weights=weights, seed=seed, threads=threads)
-    views, hits = later["wins"].to_numpy(float), later["clicks"].to_numpy(float)
+    views, hits = later["click_views"].to_numpy(float), later["clicks"].to_numpy(float)
     modelled = click_rates(booster, later, categories=categories)
     auc = weighted_auc(modelled, successes=hits, trials=views)
     return ClickModel(
@@ -48,15 +48,15 @@ def fit_clicks(
 
 
 def _shrunk_rates(train: pd.DataFrame, later: pd.DataFrame, *, features: Sequence[str]) -> np.ndarray:
-    known = train.groupby(list(features), observed=True)[["wins", "clicks"]].sum().reset_index()
-    mean = known["clicks"].sum() / known["wins"].sum()
+    known = train.groupby(list(features), observed=True)[["click_views", "clicks"]].sum().reset_index()
+    mean = known["clicks"].sum() / known["click_views"].sum()
     known["rate"] = estimate_click_rates(known, features, global_rate=mean)
     return later[features].merge(known, on=features, how="left")["rate"].fillna(mean).to_numpy(float)
 
 
 def _gain_lower(later: pd.DataFrame, modelled: np.ndarray, shrunk: np.ndarray) -> float:
     """Lower 95 % bound of the log-likelihood gain a block of time of the model over the shrunk rates."""
-    views, hits = later["wins"].to_numpy(float), later["clicks"].to_numpy(float)
+    views, hits = later["click_views"].to_numpy(float), later["clicks"].to_numpy(float)
     new, old = np.clip(modelled, 1e-7, 1 - 1e-7), np.clip(shrunk, 1e-7, 1 - 1e-7)
     gain = hits * np.log(new / old) + (views - hits) * np.log((1 - new) / (1 - old))
     daily = pd.Series(gain).groupby(later["block"].to_numpy()).sum()

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from optimizer.core.landscape.cells import OWN_JITTER, TimeSplit, split_by_time, weighted_quantile
-from optimizer.core.landscape.features import remove_price
+from optimizer.core.landscape.feature_signal import remove_price
 from optimizer.core.landscape.hidden_floors import HiddenFloors, find_floors, find_floors_by
 from optimizer.core.landscape.jitter import learn_variation
 from optimizer.core.landscape.recency import HalfLife, choose_half_life

@@ -67,13 +67,16 @@ def fit_best_curve(context: Context, booster: lgb.Booster, cells: pd.DataFrame) 
     makes every curve look too steep. The ceiling shows only in bids that nearly always win; until there are some, it
     is what auctions usually lose to other causes.
     """
+    data = _curve_data(context, booster, cells)
+    weights = recency_weights(context.priced["day"], half_life_days=context.half_life.days)
     tried: dict[Tails, tuple[Curve, SegmentLevels]] = {}
 
     def worth_of(tails: Tails) -> float | None:
         """Penalized log-likelihood; None where the log does not bear these ends."""
         if tails not in tried:
             try:
-                tried[tails] = _fit_whole(context, booster, cells, tails)
+                curve = _fit_with(data, context, tails)
+                tried[tails] = curve, _own_levels(context, curve, weights)
             except DataError:
                 if not tried:
                     raise
@@ -103,13 +106,6 @@ def _likeliest_floor(worth_of: Callable[[float], float | None]) -> float:
             break
     best = 0.0 if len(worth) == len(UNRIVALLED_SHARES) == np.argmax(worth) + 1 else summit(worth)
     return best if worth_of(best) is not None else UNRIVALLED_SHARES[int(np.argmax(worth))]
-
-
-def _fit_whole(
-    context: Context, booster: lgb.Booster, cells: pd.DataFrame, tails: Tails
-) -> tuple[Curve, SegmentLevels]:
-    curve = fit_curve(context, booster, cells, tails=tails)
-    return curve, _own_levels(context, curve)
 
 
 def summit(worth: Sequence[float]) -> float:
@@ -158,40 +154,60 @@ def _drifted(time: np.ndarray, logit: np.ndarray, *, wins: np.ndarray, bids: np.
     return latest_level(score[known] / information[known], information[known] ** -0.5)[0]
 
 
-def _own_levels(context: Context, curve: Curve) -> SegmentLevels:
+def _own_levels(context: Context, curve: Curve, weights: np.ndarray) -> SegmentLevels:
     priced = context.priced
     return segment_levels(
         priced,
         group=priced["segment"].to_numpy(),
         size=len(context.segments),
         curve=curve.win_logit(priced),
-        weights=recency_weights(priced["day"], half_life_days=context.half_life.days),
+        weights=weights,
         fit=curve.fit,
         variance_factor=context.job.parameters.level_variance,
     )
 
 
-def fit_curve(context: Context, booster: lgb.Booster, cells: pd.DataFrame, *, tails: Tails = FULL_RANGE) -> Curve:
+@dataclass(frozen=True, slots=True)
+class _CurveData:
+    """What a curve of some days is fitted to, whatever its ends: rows and their moves; the rest as in `Curve`."""
+
+    rows: pd.DataFrame
+    moves: PriceMoves
+    usual: pd.DataFrame
+    scores: np.ndarray
+    is_randomised: bool
+
+
+def fit_curve(context: Context, booster: lgb.Booster, cells: pd.DataFrame) -> Curve:
     """The curve of these days: of the rows that jitter moved, if the log has a slope and these days such rows."""
+    return _fit_with(_curve_data(context, booster, cells), context, FULL_RANGE)
+
+
+def _curve_data(context: Context, booster: lgb.Booster, cells: pd.DataFrame) -> _CurveData:
     varied = cells[cells["log_planned"].notna()]
     is_randomised = context.is_randomised and 0 < varied["wins"].sum() < varied["bids"].sum()
     rows = varied if is_randomised else cells
     # A segment that was not bid on these days, or only below a hidden floor, has the usual bid of the whole log.
     usual = _usual_prices(rows, context.cells, segments=len(context.segments), is_randomised=is_randomised)
     scores = win_scores(booster, context.segments, categories=context.categories, log_bid=usual["bid"].to_numpy())
-    segment = rows["segment"].to_numpy()
     prices = usual["price"].to_numpy()
+    moves = price_moves(rows, rows["segment"].to_numpy(), is_randomised=is_randomised, usual=prices)
+    return _CurveData(rows, moves, usual, scores, is_randomised)
+
+
+def _fit_with(data: _CurveData, context: Context, tails: Tails) -> Curve:
+    rows, segment = data.rows, data.rows["segment"].to_numpy()
     fit = fit_landscape(
         rows,
-        score=scores[segment],
-        moves=price_moves(rows, segment, is_randomised=is_randomised, usual=prices),
+        score=data.scores[segment],
+        moves=data.moves,
         segment=segment,
         group=rows["anchor"].to_numpy(),
         groups=int(context.cells["anchor"].max()) + 1,
         reference_cpm=context.reference_cpm,
         tails=tails,
     )
-    return Curve(fit, usual, scores, is_randomised)
+    return Curve(fit, data.usual, data.scores, data.is_randomised)
 
 
 def _usual_prices(rows: pd.DataFrame, every: pd.DataFrame, *, segments: int, is_randomised: bool) -> pd.DataFrame:

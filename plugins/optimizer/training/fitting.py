@@ -17,9 +17,9 @@ from optimizer.training.job import (
     TrainingJob,
     TrainingReport,
     Trial,
+    TuningReport,
 )
 from optimizer.training.results import segment_rows, training_report
-from optimizer.training.tuning import tune
 from optimizer.training.win_rate import fit_win_rate
 
 
@@ -59,7 +59,7 @@ def fit(
         DataError: the cells cannot be learned from.
     """
     prepared = prepare_cells(cells, job.features)
-    tuning = tune(job, prepared, on_trial=on_trial) if job.tuning_trials else None
+    tuning = _tune(job, prepared, on_trial) if job.tuning_trials else None
     if tuning is not None and tuning.is_used:
         job = job.model_copy(update={"parameters": tuning.parameters})
     context = open_context(job, prepared)
@@ -70,6 +70,13 @@ def fit(
         win_model=win_rate.booster.model_to_string(),
         click_model=None if clicks.booster is None else clicks.booster.model_to_string(),
     )
+
+
+def _tune(job: TrainingJob, prepared: pd.DataFrame, on_trial: Callable[[Trial], None]) -> TuningReport:
+    # Most jobs tune nothing, and need not load Optuna.
+    from optimizer.training.tuning import tune
+
+    return tune(job, prepared, on_trial=on_trial)
 
 
 def _fit_clicks(context: Context) -> ClickModel:

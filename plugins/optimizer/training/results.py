@@ -17,7 +17,7 @@ from optimizer.training.boosting import click_rates
 from optimizer.training.clicks import ClickModel
 from optimizer.training.context import Context
 from optimizer.training.held_out import judge, segment_samples
-from optimizer.training.job import TrainingJob, TrainingReport
+from optimizer.training.job import TrainingReport
 from optimizer.training.win_rate import WinRate
 
 RECENT_DAYS = 21
@@ -29,7 +29,7 @@ def segment_rows(context: Context, win_rate: WinRate, clicks: ClickModel) -> pd.
     """One row a segment: features, counts, win-rate curve, usual bid, floor and click rate."""
     job, cells, curve = context.job, context.cells, win_rate.curve
     fit, usual, features = curve.fit, curve.usual, list(job.features)
-    counts = ["bids", "wins", "clicks", "bid_cpm_sum"]
+    counts = ["bids", "wins", "clicks", "click_views", "bid_cpm_sum"]
     segments = cells.groupby(["segment", "anchor", *features], observed=True, sort=True)[counts].sum().reset_index()
     own = win_rate.levels
     segments = segments.assign(level_shift=own.shift, level_error=own.error, effective_bids=own.effective_bids)
@@ -48,11 +48,11 @@ def segment_rows(context: Context, win_rate: WinRate, clicks: ClickModel) -> pd.
     segments["click_rate"] = (
         click_rates(clicks.booster, segments, categories=context.categories)
         if clicks.booster is not None and clicks.is_used
-        else estimate_click_rates(segments, features, global_rate=_global_click_rate(job))
+        else estimate_click_rates(segments, features, global_rate=_global_click_rate(context))
     )
     for feature in features:
         segments[feature] = unmask(segments[feature])
-    return segments.drop(columns=["segment", "anchor"])
+    return segments.drop(columns=["segment", "anchor", "click_views"])
 
 
 def _recent(cells: pd.DataFrame, usual_bid_cpm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -119,7 +119,7 @@ def training_report(context: Context, win_rate: WinRate, clicks: ClickModel) -> 
         ctr_model_auc_error=clicks.auc_error,
         ctr_model_gain_lower=clicks.gain_lower,
         ctr_model_used=clicks.is_used,
-        global_click_rate=_global_click_rate(job),
+        global_click_rate=_global_click_rate(context),
         value_per_click=float(cells["click_revenue"].sum() / hits) if hits else 0.0,
         click_value_cv=click_value_cv(cells),
         value_per_mille_views=float(1000 * cells["view_revenue"].sum() / cells["wins"].sum()),
@@ -163,12 +163,15 @@ def _day_levels(context: Context, win_rate: WinRate) -> list[dict[str, Any]]:
     return found
 
 
-def _global_click_rate(job: TrainingJob) -> float:
+def _global_click_rate(context: Context) -> float:
+    """The clicks a view of the window; its views count as far as the clicks of the cells' views have arrived."""
+    job, cells = context.job, context.cells
     if job.total_views < 1:
         raise DataError(
             "the window has no views, so there are no wins to learn from; check that VIEWS is loaded for the window"
         )
-    return job.total_clicks / job.total_views
+    arrived = cells["click_views"].sum() / max(cells["wins"].sum(), 1)
+    return float(job.total_clicks / (job.total_views * arrived)) if arrived > 0 else 0.0
 
 
 def _date(moment: pd.Timestamp) -> str:

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import optuna
 import pandas as pd
-from scipy.stats import t as student_t
 
+from optimizer.core.distributions import student_t_quantile
 from optimizer.core.landscape.cells import OWN_JITTER, split_by_time
 from optimizer.core.landscape.jitter import learn_variation
 from optimizer.errors import DataError
@@ -163,4 +163,4 @@ def _by_days(gain: np.ndarray, bids: np.ndarray) -> tuple[float, float]:
     if days < 2:
         return float(mean), float(abs(mean))
     error = np.sqrt(days / (days - 1) * ((gain - mean * bids) ** 2).sum()) / bids.sum()
-    return float(mean), float(error * student_t.ppf(0.5 + CONFIDENCE / 2, days - 1))
+    return float(mean), float(error * student_t_quantile(0.5 + CONFIDENCE / 2, days - 1))

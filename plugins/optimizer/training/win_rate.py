@@ -6,9 +6,14 @@ from typing import Any
 import lightgbm as lgb
 import numpy as np
 import pandas as pd
-from sklearn.metrics import log_loss
 
-from optimizer.core.landscape.calibration import calibration_bins, calibration_error, group_bias, weighted_auc
+from optimizer.core.landscape.calibration import (
+    calibration_bins,
+    calibration_error,
+    group_bias,
+    logistic_loss,
+    weighted_auc,
+)
 from optimizer.core.landscape.cells import recency_weights
 from optimizer.core.landscape.price_steps import PriceSteps, fit_price_steps
 from optimizer.core.landscape.win_rate import SegmentLevels
@@ -55,11 +60,7 @@ def fit_win_rate(context: Context) -> WinRate:
     metrics = {
         "wr_model_auc": weighted_auc(predicted, successes=wins, trials=bids),
         **_calibration(judged_curve, predicted, test),
-        "wr_model_logloss": log_loss(
-            np.repeat([1, 0], len(test)),
-            np.concatenate([predicted, predicted]),
-            sample_weight=np.concatenate([wins, bids - wins]),
-        ),
+        "wr_model_logloss": logistic_loss(predicted, successes=wins, trials=bids),
         "wr_model_rounds": max(1, judged.best_iteration),
     }
     booster = _fit_boosted(context, pd.concat([train, calibrate]), rounds=metrics["wr_model_rounds"])

@@ -25,7 +25,10 @@ REQUIRED_COLUMNS = {
     "VIEWS": ("bid_id", "view_ts", "cost_cpm", "revenue"),
     "CLICKS": ("bid_id", "click_ts", "revenue"),
 }
-NEVER_FEATURES = frozenset(REQUIRED_COLUMNS["BIDS"]) - {"domain"}
+OPTIONAL_COLUMNS = frozenset({"privacy", "is_test"})
+"""Columns of BIDS that logs from before there were any lack: such a log has no restricted prices and no tests."""
+
+NEVER_FEATURES = (frozenset(REQUIRED_COLUMNS["BIDS"]) | OPTIONAL_COLUMNS) - {"domain"}
 """Columns of BIDS that say who, when or how much; none of them can describe a kind of impression."""
 
 
@@ -56,6 +59,19 @@ def check_contract(connection: Any, *, features: Sequence[str]) -> tuple[str, ..
             f"none of the features {', '.join(features) or '(none)'} is a column of BIDS; see opt_feature_macros"
         )
     return candidates
+
+
+def render_for(connection: Any, name: str, **options: Any) -> str:
+    """Return a query as the BIDS of this connection can answer it: without the optional columns that it lacks.
+
+    Args:
+        options: those of `render_query`.
+
+    Raises:
+        WarehouseError, UnavailableError: the warehouse refuses the question for its columns, or does not answer.
+    """
+    present = OPTIONAL_COLUMNS & _read_columns(connection).get("BIDS", set())
+    return render_query(name, bids_columns=present, **options)
 
 
 def _read_columns(connection: Any) -> dict[str, set[str]]:

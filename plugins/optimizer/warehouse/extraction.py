@@ -12,12 +12,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from optimizer.core.landscape.cells import PRICE_BUCKET_WIDTH
+from optimizer.core.landscape.click_delay import mature_day
 from optimizer.core.landscape.second_price import SHADOW_PERCENTS, wins_column
 from optimizer.core.landscape.win_rate import LATEST_DAYS
 from optimizer.core.records.window_totals import WindowTotals
 from optimizer.errors import EmptyWindowError
 from optimizer.warehouse.connection import warehouse_errors
-from optimizer.warehouse.queries import render_query
+from optimizer.warehouse.contract import render_for
 
 _SUM_COLUMNS = {
     "bids": pa.int64(),
@@ -61,7 +62,7 @@ def read_totals(connection: Any, *, window: Window) -> WindowTotals:
         EmptyWindowError: it holds no bid above zero.
     """
     with warehouse_errors("counting the window's events"), connection.cursor() as cursor:
-        row = cursor.execute(render_query("window_totals"), window.binds()).fetchone()
+        row = cursor.execute(render_for(connection, "window_totals"), window.binds()).fetchone()
         names = [column.name.lower() for column in cursor.description]
     values = dict(zip(names, row, strict=True))
     if not values["usable_bids"]:
@@ -99,7 +100,9 @@ def extract_segment_cells(
         **{wins_column(percent): pa.int64() for percent in percents},
         **_SUM_COLUMNS,
     }
-    query = render_query("segment_cells", features=features, shadow_percents=percents, block_hours=block_hours)
+    query = render_for(
+        connection, "segment_cells", features=features, shadow_percents=percents, block_hours=block_hours
+    )
     return _extract(connection, query, {**window.binds(), **_BUCKETS}, schema, path)
 
 
@@ -108,14 +111,23 @@ def extract_domain_cells(connection: Any, *, window: Window, path: Path) -> int:
     key = {"day": pa.date32(), "domain": pa.string(), "price_bucket": pa.int32()}
     binds = {**window.binds(), **_recent(window), **_BUCKETS}
     return _extract(
-        connection, render_query("domain_cells"), binds, {**key, **_MULTIPLIER_COLUMNS, **_SUM_COLUMNS}, path
+        connection,
+        render_for(connection, "domain_cells"),
+        binds,
+        {**key, **_MULTIPLIER_COLUMNS, **_SUM_COLUMNS},
+        path,
     )
 
 
 def extract_npi_totals(connection: Any, *, window: Window, path: Path) -> int:
-    """Write the totals by identified professional to `path` (Parquet) and return their number."""
-    columns = {"npi": pa.string(), **_MULTIPLIER_COLUMNS, **_SUM_COLUMNS}
-    return _extract(connection, render_query("npi_totals"), {**window.binds(), **_recent(window)}, columns, path)
+    """Write the totals by identified professional and day to `path` (Parquet) and return the number of rows.
+
+    Days that are older than any click's delay are one row, see `mature_day`.
+    """
+    columns = {"npi": pa.string(), "day": pa.date32(), **_MULTIPLIER_COLUMNS, **_SUM_COLUMNS}
+    mature = mature_day(window.data_end_at.date()).isoformat()
+    binds = {**window.binds(), **_recent(window), "mature_dt": mature}
+    return _extract(connection, render_for(connection, "npi_totals"), binds, columns, path)
 
 
 _BUCKETS = {"bucket_width": PRICE_BUCKET_WIDTH}

@@ -6,8 +6,8 @@ import pandas as pd
 
 from optimizer.core.live.performance import SUMS
 from optimizer.warehouse.connection import warehouse_errors
+from optimizer.warehouse.contract import render_for
 from optimizer.warehouse.extraction import Window
-from optimizer.warehouse.queries import render_query
 
 COLUMNS = ("day", "run_id", *SUMS)
 
@@ -20,7 +20,7 @@ def read_live_totals(connection: Any, *, window: Window) -> pd.DataFrame:
         UnavailableError: it does not answer.
     """
     with warehouse_errors("reading what the runs' bids brought"), connection.cursor() as cursor:
-        rows = cursor.execute(render_query("live_totals"), window.binds()).fetchall()
+        rows = cursor.execute(render_for(connection, "live_totals"), window.binds()).fetchall()
         names = [column.name.lower() for column in cursor.description]
     table = pd.DataFrame([tuple(row) for row in rows], columns=names)[list(COLUMNS)]
     return table.astype(dict.fromkeys(SUMS, float))

@@ -1,7 +1,7 @@
 """The statements of include/sql/snowflake, by name."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -17,9 +17,17 @@ _environment = Environment(  # noqa: S701 - SQL, not HTML; values are bound, ide
 
 
 def render_query(
-    name: str, *, features: Sequence[str] = (), shadow_percents: Sequence[int] = (), block_hours: int | None = None
+    name: str,
+    *,
+    features: Sequence[str] = (),
+    shadow_percents: Sequence[int] = (),
+    block_hours: int | None = None,
+    bids_columns: Collection[str] = (),
 ) -> str:
     """Return include/sql/snowflake/<name>.sql with the feature columns in place; values stay bind parameters.
+
+    Args:
+        bids_columns: the optional columns that BIDS has (`contract.render_for` finds out).
 
     Raises:
         WarehouseError: a feature is not a plain column name.
@@ -31,4 +39,5 @@ def render_query(
         features=list(features),
         shadow_percents=[int(percent) for percent in shadow_percents],
         block_hours=None if block_hours is None else int(block_hours),
+        bids_columns=frozenset(bids_columns),
     )

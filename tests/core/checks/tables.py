@@ -9,7 +9,7 @@ from core.noted_figures import bid_figures
 from optimizer.core.checks.measures import BidMeasures, measure_bids
 from optimizer.core.config.settings import RunSettings
 from optimizer.core.landscape.curves import Landscape
-from optimizer.core.pricing.bids import JitterReach, jitter_factors
+from optimizer.core.pricing.bid_jitter import JitterReach, jitter_factors
 from optimizer.core.records.bid_figures import BidFigures
 from optimizer.core.serving.keys import segment_key
 

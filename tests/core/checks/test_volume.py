@@ -6,7 +6,7 @@ import pytest
 from core.checks.tables import SETTINGS, bid_table, figures_of, measured
 from core.noted_figures import bid_figures
 
-from optimizer.core.checks.volume import Baseline, volume_checks
+from optimizer.core.checks.volume import VolumeBaseline, volume_checks
 
 LOG = pd.DataFrame(
     {
@@ -47,7 +47,7 @@ def test_a_run_that_blocks_most_keys_fails_on_coverage_wins_and_spend():
 
 def test_a_first_run_is_compared_with_the_latest_week_of_the_log():
     none = dict.fromkeys(("active_expected_win_rate", "active_expected_cpm", "active_row_coverage"))
-    assert Baseline.of(bid_figures(**none), LOG) == Baseline(0.4, 4.0)
+    assert VolumeBaseline.of(bid_figures(**none), LOG) == VolumeBaseline(0.4, 4.0)
     assert verdicts(bid_table(), **none)["win_share"] == "passed"
     assert verdicts(blocked(0.8), **none)["win_share"] == "failed"
 

@@ -4,8 +4,8 @@ import re
 import uuid
 
 import pytest
-from playwright.sync_api import Page, expect
-from servers.browser import press_enter
+from playwright.sync_api import Locator, Page, expect
+from servers.browser import expect_drawn, press_enter
 
 ATTACK = "<img src=x onerror=\"document.title='taken'\"><script>document.title='taken'</script>"
 SCORES = [0.9, 0.5, 0.7, 0.4, 0.6]
@@ -43,17 +43,9 @@ def finish(shop, name, *, depth, final_score, tags):
     return shop.patch(f"/runs/{run['id']}", {"status": "completed", "finalScore": final_score}).json()["data"]
 
 
-def names(page: Page) -> list[str]:
-    return page.locator("table.runs tbody .name > a").all_inner_texts()
-
-
-def is_drawn(page: Page) -> bool:
-    """Whether every chart's canvas holds more than one colour."""
-    colours = page.locator(".plot canvas").evaluate_all(
-        "all => all.map((one) => new Set(new Uint32Array("
-        "one.getContext('2d').getImageData(0, 0, one.width, one.height).data.buffer)).size)"
-    )
-    return bool(colours) and min(colours) > 1
+def names(page: Page) -> Locator:
+    """Return the names of the listed runs."""
+    return page.locator("table.runs tbody .name > a")
 
 
 def test_a_key_is_entered_once_and_kept_where_no_script_reads_it(open_browser, tracking):
@@ -67,7 +59,7 @@ def test_a_key_is_entered_once_and_kept_where_no_script_reads_it(open_browser, t
     page.get_by_label("API key").fill(key)
     press_enter(page)
     expect(page.get_by_role("heading", name="No run matches")).to_be_visible()
-    assert page.url.endswith("/dashboard/?search=nothing-of-the-kind")
+    expect(page).to_have_url(re.compile(r"/dashboard/\?search=nothing-of-the-kind$"))
     (cookie,) = browser.context.cookies()
     assert cookie["httpOnly"] and cookie["sameSite"] == "Strict" and cookie["expires"] == -1
     assert key not in cookie["value"] and not any(key in url for url in browser.requests)
@@ -81,24 +73,25 @@ def test_filters_narrow_the_runs_and_sorting_and_pages_keep_them(browser, shop, 
     page = browser.open()
     page.get_by_label("Tag").fill(mark)
     page.get_by_role("button", name="Filter").click()
-    assert names(page) == [f"{mark} open", f"{mark} depth 8", f"{mark} depth 6", f"{mark} depth 4"]
+    expect(names(page)).to_have_text([f"{mark} open", f"{mark} depth 8", f"{mark} depth 6", f"{mark} depth 4"])
     page.get_by_label("completed").check()
     page.get_by_role("button", name="Filter").click()
-    assert page.get_by_label(mark, exact=True).is_checked() and len(names(page)) == 3
-    page.get_by_role("link", name="Final").click()
-    page.get_by_role("link", name="Final").click()
-    assert names(page) == [f"{mark} depth {depth}" for depth in (4, 6, 8)]
-    assert page.get_by_role("columnheader", name="Final").get_attribute("aria-sort") == "ascending"
+    expect(names(page)).to_have_count(3)
+    expect(page.get_by_label(mark, exact=True)).to_be_checked()
+    for order in ("descending", "ascending"):
+        page.get_by_role("link", name="Final").click()
+        expect(page.get_by_role("columnheader", name="Final")).to_have_attribute("aria-sort", order)
+    expect(names(page)).to_have_text([f"{mark} depth {depth}" for depth in (4, 6, 8)])
     page.get_by_label("Name has").fill("DEPTH 6")
     page.get_by_text("More filters").click()
     page.get_by_label("Created from (UTC)").fill("2020-01-01T00:00")
     page.get_by_label("Config holds (JSON)").fill('{"depth": 6}')
     page.get_by_role("button", name="Filter").click()
-    assert names(page) == [f"{mark} depth 6"]
+    expect(names(page)).to_have_text([f"{mark} depth 6"])
     page.get_by_label("Created before (UTC)").fill("2020-01-02T00:00")
     page.get_by_role("button", name="Filter").click()
     expect(page.get_by_role("heading", name="No run matches")).to_be_visible()
-    assert page.get_by_label("Created before (UTC)").input_value() == "2020-01-02T00:00"
+    expect(page.get_by_label("Created before (UTC)")).to_have_value("2020-01-02T00:00")
 
 
 def test_pages_lead_on_to_every_run_once(browser, shop):
@@ -106,12 +99,13 @@ def test_pages_lead_on_to_every_run_once(browser, shop):
     for number in range(30):
         shop.create_run(runName=f"{mark} {number}", tags=[mark])
     page = browser.open(f"/?tags={mark}")
-    found = names(page)
+    newest_first = [f"{mark} {number}" for number in reversed(range(30))]
     expect(page.get_by_text("25 of 30 runs")).to_be_visible()
+    expect(names(page)).to_have_text(newest_first[:25])
     page.get_by_role("link", name="Next page").click()
     expect(page.get_by_role("link", name="First page")).to_be_visible()
-    assert found + names(page) == [f"{mark} {number}" for number in reversed(range(30))]
-    assert page.get_by_role("link", name="Next page").count() == 0
+    expect(names(page)).to_have_text(newest_first[25:])
+    expect(page.get_by_role("link", name="Next page")).to_have_count(0)
 
 
 def test_a_run_shows_its_history_its_parameters_and_its_samples(browser, mark):
@@ -121,15 +115,15 @@ def test_a_run_shows_its_history_its_parameters_and_its_samples(browser, mark):
     expect(history).to_have_attribute(
         "aria-label", re.compile("from 0.9 to 0.6; best 0.4, reached at iteration 3.* A table")
     )
-    assert page.locator("figure h3").all_inner_texts() == ["kind", "depth"]
+    expect(page.locator("figure h3")).to_have_text(["kind", "depth"])
     expect(page.get_by_text("The same in every iteration: seed 3.")).to_be_visible()
-    assert is_drawn(page)
+    expect_drawn(page, charts=3)
     page.get_by_text("Iterations as a table").click()
-    rows = page.get_by_role("region", name="Iterations").locator("tbody tr")
-    assert [row.locator("td").first.inner_text() for row in rows.all()] == ["0.9", "0.5", "0.7", "0.4 best", "0.6"]
+    scores = page.get_by_role("region", name="Iterations").locator("tbody td:first-of-type")
+    expect(scores).to_have_text(["0.9", "0.5", "0.7", "0.4 best", "0.6"], use_inner_text=True)
     page.get_by_role("link", name="Samples").click()
     expect(page.get_by_text("8 of 8 samples")).to_be_visible()
-    assert is_drawn(page)
+    expect_drawn(page, charts=1)
     page.get_by_label("Correct").select_option("wrong")
     page.get_by_role("button", name="Filter").click()
     expect(page.get_by_role("heading", name="No sample matches")).to_be_visible()
@@ -158,7 +152,7 @@ def test_runs_are_chosen_compared_and_read_with_the_keyboard_alone(browser, mark
     ):
         page.keyboard.press(key)
         expect(page.get_by_role("status")).to_have_text(said)
-    assert is_drawn(page)
+    expect_drawn(page, charts=1)
     tab_to(page, "Show the differences only")
     press_enter(page)
     expect(page.get_by_role("rowheader", name="learner.rate")).to_have_count(0)
@@ -180,8 +174,8 @@ def test_the_leaderboard_has_the_best_first_in_either_direction(browser, mark):
     page = browser.open(f"/leaderboard?tags={mark}")
     expect(page.get_by_role("heading", name="No completed run is ranked here")).to_be_visible()
     page.get_by_role("link", name="on the other board").click()
-    assert names(page) == [f"{mark} depth {depth}" for depth in (4, 6, 8)]
-    assert page.locator("td.rank").all_inner_texts() == ["1", "2", "3"]
+    expect(names(page)).to_have_text([f"{mark} depth {depth}" for depth in (4, 6, 8)])
+    expect(page.locator("td.rank")).to_have_text(["1", "2", "3"])
 
 
 def test_what_a_run_holds_is_shown_as_text_and_never_run(browser, shop):
@@ -212,7 +206,8 @@ def test_what_a_run_holds_is_shown_as_text_and_never_run(browser, shop):
     page.evaluate("document.body.append(Object.assign(document.createElement('script'), {text: 'document.title=1'}))")
     assert page.title() != "1" and "script-src" in browser.faults.pop()
     page.locator("a.tag", has_text="<img").first.click()
-    assert names(page)[0] == ATTACK
+    expect(page).to_have_url(re.compile("tags="))
+    expect(names(page).first).to_have_text(ATTACK)
 
 
 def test_every_page_fits_a_phone_and_follows_the_colour_scheme(open_browser, tracking, shop, mark):

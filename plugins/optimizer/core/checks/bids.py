@@ -8,7 +8,8 @@ from optimizer.core.checks.outcome import Check, Severity
 from optimizer.core.checks.rules import Rule, by_name
 from optimizer.core.checks.stability import MAX_STABILITY_INDEX
 from optimizer.core.config.settings import RunSettings
-from optimizer.core.pricing.bids import CENT, LEAST_JITTER_SD
+from optimizer.core.pricing.bid_bounds import CENT
+from optimizer.core.pricing.bid_jitter import LEAST_JITTER_SD
 from optimizer.core.pricing.target_reach import TargetReach
 from optimizer.core.records.bid_figures import BidFigures
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from optimizer.core.checks.stability import stability_index
 from optimizer.core.landscape.curves import Landscape
-from optimizer.core.pricing.bids import CENT
+from optimizer.core.pricing.bid_bounds import CENT
 
 HARD_BOUNDS = ("margin", "cap", "floor")
 """Reasons of bids that may move further than the daily step: these bounds come after it."""

@@ -10,6 +10,7 @@ import pandas as pd
 from optimizer.core.checks.outcome import Check
 from optimizer.core.checks.rules import Rule, by_name
 from optimizer.core.config.settings import RunSettings
+from optimizer.core.landscape.calibration import weighted_auc
 
 MAX_OUTCOME_AUC = 0.98
 """Above this AUC on later days a feature is not a trait of the request but a trace of the outcome."""
@@ -62,7 +63,7 @@ class OutcomeFeature:
     auc: float
 
 
-class FittedModels(Protocol):
+class FittedFigures(Protocol):
     """What the checks read of a training report."""
 
     @property
@@ -77,7 +78,7 @@ class FittedModels(Protocol):
     def ctr_model_auc_error(self) -> float | None: ...
 
 
-def model_checks(report: FittedModels, settings: RunSettings) -> list[Check]:
+def model_checks(report: FittedFigures, settings: RunSettings) -> list[Check]:
     """Return the checks of the models."""
     checks = [
         _RULES["largest_fall"].check(report.largest_fall, MAX_FALL),
@@ -96,7 +97,8 @@ def outcome_check(cells: pd.DataFrame, candidates: Sequence[str], *, selected: S
         cells: of `optimizer.core.landscape.cells`, as extracted, by these candidates.
         selected: those that make up the segment key.
     """
-    found = [OutcomeFeature(name, outcome_auc(cells, name)) for name in candidates]
+    dated = cells.assign(day=pd.to_datetime(cells["day"]))
+    found = [OutcomeFeature(name, outcome_auc(dated, name)) for name in candidates]
     wrong = [feature for feature in found if feature.auc > MAX_OUTCOME_AUC]
     if not wrong:
         return _RULES["outcome_features"].check(0, 0)
@@ -121,21 +123,15 @@ def outcome_auc(cells: pd.DataFrame, feature: str) -> float:
     Values of a single request, such as an ID, are new on later days and have the overall win rate there: on the days
     that they were learned from, they would rank everything.
     """
-    value = cells[feature].astype("object").where(cells[feature].notna(), "")
     day = pd.to_datetime(cells["day"])
     days = np.sort(day.unique())
     if len(days) < 2:
         return 0.5
     is_later = (day >= days[len(days) // 2]).to_numpy()
-    rows = pd.DataFrame({"value": value, "bids": cells["bids"].astype(float), "wins": cells["wins"].astype(float)})
-    earlier = rows[~is_later].groupby("value")[["bids", "wins"]].sum()
-    overall = earlier["wins"].sum() / earlier["bids"].sum()
-    rate = (earlier["wins"] + overall) / (earlier["bids"] + 1)
-    later = rows[is_later]
-    ranked = later.assign(rate=later["value"].map(rate).astype(float).fillna(overall))
-    by_rate = ranked.groupby("rate", sort=True)[["bids", "wins"]].sum()
-    wins, losses = by_rate["wins"].to_numpy(), (by_rate["bids"] - by_rate["wins"]).to_numpy()
-    if not wins.sum() or not losses.sum():
-        return 0.5
-    beaten = np.cumsum(losses) - losses / 2
-    return float((wins * beaten).sum() / (wins.sum() * losses.sum()))
+    value = pd.factorize(cells[feature].astype("object").where(cells[feature].notna(), ""))[0]
+    bids, wins = cells["bids"].to_numpy(float), cells["wins"].to_numpy(float)
+    seen, won = (np.bincount(value, np.where(is_later, 0.0, counts)) for counts in (bids, wins))
+    overall = won.sum() / seen.sum()
+    rate = (won + overall) / (seen + 1)
+    auc = weighted_auc(rate[value[is_later]], successes=wins[is_later], trials=bids[is_later])
+    return 0.5 if auc is None else auc

@@ -61,7 +61,7 @@ _RULES = by_name(VOLUME)
 
 
 @dataclass(frozen=True, slots=True)
-class Baseline:
+class VolumeBaseline:
     """What is won and spent now: by the active run's own forecast, or on the log's latest days before there is one.
 
     spend_cpm: per thousand requests.
@@ -71,7 +71,7 @@ class Baseline:
     spend_cpm: float
 
     @classmethod
-    def of(cls, figures: BidFigures, cells: pd.DataFrame) -> "Baseline":
+    def of(cls, figures: BidFigures, cells: pd.DataFrame) -> "VolumeBaseline":
         """Return the baseline; cells are those of the window, as extracted."""
         win_rate, cpm = figures.active_expected_win_rate, figures.active_expected_cpm
         if win_rate is not None and cpm is not None:
@@ -81,10 +81,10 @@ class Baseline:
         requests = float(latest["bids"].sum())
         return cls(float(latest["wins"].sum()) / requests, float(latest["cost_cpm_sum"].sum()) / requests)
 
-    def for_target(self, target_win_rate: float) -> "Baseline":
+    def for_target(self, target_win_rate: float) -> "VolumeBaseline":
         """Return what is left of it where the target is lower than what is won now."""
         share = min(1.0, target_win_rate / self.win_rate) if self.win_rate > 0 else 1.0
-        return Baseline(share * self.win_rate, share * self.spend_cpm)
+        return VolumeBaseline(share * self.win_rate, share * self.spend_cpm)
 
 
 def volume_checks(
@@ -96,7 +96,7 @@ def volume_checks(
         figures: what compute_bids noted, the active run's figures among them.
         cells: of the window, as extracted.
     """
-    baseline = Baseline.of(figures, cells).for_target(settings.target_win_rate)
+    baseline = VolumeBaseline.of(figures, cells).for_target(settings.target_win_rate)
     return [
         _RULES["row_coverage"].check(measured.row_coverage, settings.min_row_coverage),
         *_RULES["row_coverage_share_of_active"].check_known(

@@ -28,7 +28,7 @@ def check_form(
 ) -> None:
     """Pass where the form is of the present config, or all that it sends is what the config says now.
 
-    A form sends every field, so a value of an old form that differs from the config may be one that nobody chose.
+    A form sends every field, so a value of an old form that differs from the config may not have been chosen by anyone.
 
     Args:
         stamp: the form's; None: the values come from no form.
@@ -42,7 +42,9 @@ def check_form(
     changed = [
         f"{key.config_key}: {values[key.config_key]!r} in the form, {present!r} now"
         for key in keys
-        if key.config_key in values and (present := _present(key, entity_values)) != values[key.config_key]
+        if key.config_key in values
+        and (present := _parsed(key, entity_values.get(key.config_key, key.default_value)))
+        != _parsed(key, values[key.config_key])
     ]
     if changed:
         raise ConfigError(
@@ -51,8 +53,7 @@ def check_form(
         )
 
 
-def _present(key: ConfigKey, entity_values: Mapping[str, str]) -> Any:
-    raw = entity_values.get(key.config_key, key.default_value)
+def _parsed(key: ConfigKey, raw: Any) -> Any:
     try:
         return None if raw is None else parse_value(key, raw)
     except ConfigError:  # the merge that follows names it

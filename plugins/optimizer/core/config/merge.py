@@ -2,6 +2,7 @@
 
 import json
 import operator
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -148,7 +149,7 @@ def _parse_int(spec: ConfigKey, raw: Any) -> int:
             raise ValueError
         return int(raw)
     except (TypeError, ValueError):
-        raise ConfigError(f"{spec.config_key}={raw!r} is not an int; {_allowed_text(spec)}") from None
+        raise ConfigError(f"{spec.config_key}={raw!r} is not an int; {_rewritten(raw)}{_allowed_text(spec)}") from None
 
 
 def _parse_float(spec: ConfigKey, raw: Any) -> float:
@@ -157,7 +158,7 @@ def _parse_float(spec: ConfigKey, raw: Any) -> float:
     except (TypeError, ValueError):
         value = float("nan")
     if value != value or value in (float("inf"), float("-inf")):
-        raise ConfigError(f"{spec.config_key}={raw!r} is not a number; {_allowed_text(spec)}")
+        raise ConfigError(f"{spec.config_key}={raw!r} is not a number; {_rewritten(raw)}{_allowed_text(spec)}")
     return value
 
 
@@ -173,6 +174,16 @@ _PARSERS: dict[str, Callable[[ConfigKey, Any], ConfigValue]] = {
     "float": _parse_float,
     "str": _parse_str,
 }
+
+
+def _rewritten(raw: Any) -> str:
+    """How to write a number with a comma: `write 0.4; `; three digits after it may also be thousands."""
+    parts = re.fullmatch(r"([-+]?\d+),(\d+)", raw.strip()) if isinstance(raw, str) else None
+    if parts is None:
+        return ""
+    whole, rest = parts.groups()
+    thousands = f" or {whole}{rest}" if len(rest) == 3 and whole.lstrip("+-") != "0" else ""
+    return f"write {whole}.{rest}{thousands}; "
 
 
 def _allowed_text(spec: ConfigKey) -> str:

@@ -48,7 +48,7 @@ class RunSettings(BaseModel):
         "business",
         False,
         "Dry run",
-        "Learn, price and validate, then stop. Nothing is uploaded or deployed; the run keeps its figures.",
+        "Learn, price and validate, then stop. The run keeps its figures and files, and can never be deployed.",
     )
     promote_old_window: bool = _key(
         "business",
@@ -203,6 +203,14 @@ class RunSettings(BaseModel):
         0.5,
         "Maximum spend change",
         "Validation fails if predicted spend changes by more than this (0.5: 50 %).",
+        ge=0.0,
+        le=10.0,
+    )
+    max_overspend: float = _key(
+        "technical",
+        0.5,
+        "Maximum overspend",
+        "How far a day's spend per bid or CPM may exceed its forecast before the run is taken off (0.5: 50 %).",
         ge=0.0,
         le=10.0,
     )

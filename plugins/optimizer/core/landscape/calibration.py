@@ -4,9 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import roc_auc_score
+from scipy.special import xlogy
 
 from optimizer.core.landscape.day_blocks import draw_days
+
+LEAST_RATE = 1e-15
+"""A prediction of 0 or 1 that fails costs as much as this one would."""
 
 
 def weighted_auc(predicted: np.ndarray, *, successes: np.ndarray, trials: np.ndarray) -> float | None:
@@ -14,9 +17,16 @@ def weighted_auc(predicted: np.ndarray, *, successes: np.ndarray, trials: np.nda
     failures = trials - successes
     if successes.sum() <= 0 or failures.sum() <= 0:
         return None
-    labels = np.repeat([1, 0], len(predicted))
-    weights = np.concatenate([successes, failures])
-    return float(roc_auc_score(labels, np.concatenate([predicted, predicted]), sample_weight=weights))
+    rank = np.unique(predicted, return_inverse=True)[1]
+    won, lost = np.bincount(rank, successes), np.bincount(rank, failures)
+    beaten = np.cumsum(lost) - lost / 2
+    return float((won * beaten).sum() / (won.sum() * lost.sum()))
+
+
+def logistic_loss(predicted: np.ndarray, *, successes: np.ndarray, trials: np.ndarray) -> float:
+    """Return the mean logistic loss of a trial, nats."""
+    rate = np.clip(predicted, LEAST_RATE, 1 - LEAST_RATE)
+    return float(-(xlogy(successes, rate) + xlogy(trials - successes, 1 - rate)).sum() / trials.sum())
 
 
 def auc_standard_error(auc: float | None, *, successes: float, failures: float) -> float:

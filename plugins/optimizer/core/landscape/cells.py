@@ -8,6 +8,7 @@ price_bucket        bid price on a log scale, `PRICE_BUCKET_WIDTH` wide
 base_price_bucket   the same of the base bid, before multipliers; null where no optimizer priced the bid
 run_id              the run that priced the bids; null before there was one
 bids, wins, clicks  counts; a win is a bid with a view
+click_views         the views that clicks are compared with: fewer than wins while clicks are still coming
 bid_cpm_sum         sum of the final bids, CPM
 base_bid_cpm_sum    sum of the base bids, CPM; null with base_price_bucket
 cost_cpm_sum        sum of the cleared prices of the wins, CPM
@@ -29,7 +30,10 @@ from optimizer.errors import DataError
 PRICE_BUCKET_WIDTH = 0.05
 """Width of a price bucket in log CPM: about 5 %."""
 
-COUNTS = ("bids", "wins", "clicks", "bid_cpm_sum", "base_bid_cpm_sum", "cost_cpm_sum", "view_revenue", "click_revenue")
+COUNTS = (
+    *("bids", "wins", "clicks", "click_views"),
+    *("bid_cpm_sum", "base_bid_cpm_sum", "cost_cpm_sum", "view_revenue", "click_revenue"),
+)
 
 SHADOW_WINS = "wins_at_"
 """Second-price cells count with wins_at_<percent> what this percentage of the bid would have won."""
@@ -65,6 +69,7 @@ def prepare_cells(cells: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
     """Return the cells with `block`, `log_bid`, `log_base` and `log_planned`, and null features that can be grouped.
 
     block: when the block of hours began that the bids are in, or the day; logs are NaN where the price is unknown.
+    Missing click_views are the wins, as if all clicks had arrived.
 
     Raises:
         DataError: counts that cannot be: more wins than bids, clicks without wins, no bids, unusable prices.
@@ -82,6 +87,7 @@ def prepare_cells(cells: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
         prepared["log_bid"] = np.log(prepared["bid_cpm_sum"].to_numpy(float) / prepared["bids"].to_numpy(float))
         base_sum = prepared["base_bid_cpm_sum"].astype(float)
         prepared["log_base"] = np.log(base_sum.where(base_sum > 0) / prepared["bids"])
+    prepared = _with_click_views(prepared)
     if "log_planned" not in prepared:
         prepared["log_planned"] = np.nan
     broken = {
@@ -100,12 +106,17 @@ def group_cells(cells: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
     """Return the cells on a coarser grain: block of time, the given features and price bucket."""
     own = [OWN_JITTER] if OWN_JITTER in cells else []
     by = ["day", "block", *features, "price_bucket", "base_price_bucket", *own]
-    weighed = cells.assign(log_planned=cells["log_planned"] * cells["bids"])
+    weighed = _with_click_views(cells).assign(log_planned=cells["log_planned"] * cells["bids"])
     groups = weighed.groupby(by, observed=True, sort=True, dropna=False)
     shadow_wins = [name for name in cells.columns if name.startswith(SHADOW_WINS)]
     grouped = groups[[*COUNTS, *shadow_wins]].sum().join(groups["floor_cpm_max"].max())
     grouped["log_planned"] = groups["log_planned"].sum(skipna=False) / grouped["bids"]
     return prepare_cells(grouped.reset_index(), features)
+
+
+def _with_click_views(cells: pd.DataFrame) -> pd.DataFrame:
+    """The cells with click_views, which runs that began with an earlier release have not staged."""
+    return cells if "click_views" in cells else cells.assign(click_views=cells["wins"].astype(float))
 
 
 def know_planned(

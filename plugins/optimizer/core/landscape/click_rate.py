@@ -15,7 +15,7 @@ def estimate_click_rates(segments: pd.DataFrame, features: Sequence[str], *, glo
     `global_rate`, which also knows the views that matched no bid.
 
     Args:
-        segments: one row a segment with the features, `wins` (views) and `clicks`.
+        segments: one row a segment with the features, `click_views` and `clicks`.
     """
     rate = np.full(len(segments), global_rate)
     if global_rate <= 0:
@@ -23,7 +23,7 @@ def estimate_click_rates(segments: pd.DataFrame, features: Sequence[str], *, glo
     for length in range(1, len(features) + 1):
         group = segments.groupby(list(features[:length]), observed=True, sort=False).ngroup().to_numpy()
         size = group.max() + 1
-        views = np.bincount(group, segments["wins"], minlength=size)
+        views = np.bincount(group, segments["click_views"], minlength=size)
         clicks = np.bincount(group, segments["clicks"], minlength=size)
         parent = np.zeros(size)
         parent[group] = rate

@@ -48,6 +48,16 @@ class Link:
         contested, rise = self.shares @ each, self.shares @ (each * (1 - each))
         return self.tails(contested), self.tails.width * rise
 
+    def responses(self, steps: np.ndarray) -> "_ResponseTables":
+        """Return tables that have these slopes, in `_SLOPE_STEP`; each is made once a link."""
+        found = self._responses[0].extended(self, steps)
+        self._responses[0] = found
+        return found
+
+    @cached_property
+    def _responses(self) -> "list[_ResponseTables]":
+        return [_ResponseTables(np.empty(0, int), np.empty(0), np.empty(0), np.empty(0))]
+
 
 @dataclass(frozen=True)
 class Landscape:
@@ -99,14 +109,15 @@ class Landscape:
         if not (slope > 0).all():
             raise ValueError(f"slopes must be positive; the least is {slope.min()}")
         table_of, steps = pd.factorize(np.maximum(np.round(slope / _SLOPE_STEP), 1))
-        tables = [_ResponseTable.of(self.link, step * _SLOPE_STEP) for step in steps]
+        tables = self.link.responses(steps.astype(int))
+        table_of = tables.places(steps.astype(int))[table_of]
         log_scale = np.log(self.reference_cpm) - level / slope
         return Solver(
             log_scale=log_scale,
-            log_start=log_scale + np.array([table.start for table in tables])[table_of],
-            points_per_log=(1 / np.array([table.step for table in tables]))[table_of],
+            log_start=log_scale + tables.starts[table_of],
+            points_per_log=(1 / tables.widths)[table_of],
             first_point=table_of * _TABLE_POINTS,
-            log_bids=np.concatenate([table.log_bids for table in tables]),
+            log_bids=tables.log_bids,
         )
 
     def mean_price(self, level: np.ndarray, slope: np.ndarray, bid_cpm: np.ndarray) -> np.ndarray:
@@ -183,3 +194,33 @@ class _ResponseTable:
         steep = STEEPEST * log_values
         log_bids = steep + np.maximum.accumulate((log_bids - steep)[::-1])[::-1]
         return cls(float(log_values[0]), float(log_values[1] - log_values[0]), log_bids)
+
+
+@dataclass(frozen=True, slots=True)
+class _ResponseTables:
+    """The tables of several slopes, in `_SLOPE_STEP` and rising: start and step of each grid, all values in a row."""
+
+    slopes: np.ndarray
+    starts: np.ndarray
+    widths: np.ndarray
+    log_bids: np.ndarray
+
+    def places(self, steps: np.ndarray) -> np.ndarray:
+        """Return where the table of each slope is."""
+        return np.searchsorted(self.slopes, steps)
+
+    def extended(self, link: Link, steps: np.ndarray) -> "_ResponseTables":
+        """Return these tables and those of the slopes that they lack."""
+        new = np.setdiff1d(steps, self.slopes)
+        if not len(new):
+            return self
+        tables = [_ResponseTable.of(link, step * _SLOPE_STEP) for step in new]
+        slopes = np.concatenate([self.slopes, new])
+        order = np.argsort(slopes)
+        values = np.concatenate([self.log_bids, *(table.log_bids for table in tables)])
+        return _ResponseTables(
+            slopes[order],
+            np.concatenate([self.starts, [table.start for table in tables]])[order],
+            np.concatenate([self.widths, [table.step for table in tables]])[order],
+            values.reshape(len(slopes), _TABLE_POINTS)[order].ravel(),
+        )

@@ -1,33 +1,18 @@
 """Which features make up a segment: signal scores and a greedy choice by what helps on unseen days."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import brentq, isotonic_regression
-from scipy.special import expit, logit
-from scipy.stats import t as student_t
 
-from optimizer.core.landscape.cells import MISSING, PRICE_BUCKET_WIDTH
-from optimizer.core.landscape.shrinkage import between_group_variance, posterior_shifts
+from optimizer.core.landscape.feature_signal import remove_price, signal_score
+from optimizer.core.landscape.feature_trial import FeatureTrial
 from optimizer.core.landscape.slope import find_slope, randomised_rows
 from optimizer.errors import DataError
 
 NEARLY_CONSTANT = 0.995
 """A feature whose commonest value has more than this share of the bids says nothing."""
-
-FOLDS = 5
-"""Each fifth of the window's time is predicted from the other four."""
-
-LEAST_BLOCKS = 6
-"""With fewer blocks of time no gain is certain."""
-
-FALSE_CHOICE_RATE = 0.01
-COUNTED_CANDIDATES = 20
-"""The rate of false choices holds for this many candidates together, or for all where there are more (Bonferroni).
-Below that the number of candidates does not matter: one more column does not change whether another is chosen.
-"""
 
 LEAST_SHARE_EXPLAINED = 0.0005
 """A feature must reduce the Brier score by this share of the variance of won or lost: about as much as a win rate of .3
@@ -39,8 +24,6 @@ TYPICAL_SLOPE = 2.0
 """Logit units per unit of log bid in real and simulated markets (1 to 4). A feature must help with the price removed by
 this slope too where the log identifies none: bids that an earlier run set by a feature make the feature look real.
 """
-
-ONE_SIDED_95 = 1.645
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,195 +87,101 @@ def select_features(
     signal = {feature: signal_score(prices[0], feature) for feature in candidates}
     if slope is None:
         prices.append(remove_price(cells, slope=TYPICAL_SLOPE))
-    trials = [_Trial.of(priced, anchor=limits.anchor_feature, candidates=candidates) for priced in prices]
-    forecasts = [trial.start() for trial in trials]
-    win_rate = cells["wins"].sum() / cells["bids"].sum()
-    least_gain = 1e4 * LEAST_SHARE_EXPLAINED * win_rate * (1 - win_rate)
-    selected = [limits.anchor_feature]
-    notes: dict[str, str | None] = {}
-    gains: dict[str, tuple[float, float]] = {}
+    search = _Search.start(cells, prices, candidates=candidates, limits=limits)
     for feature in held_key:
-        longer = [*selected, feature]
-        is_new = feature in candidates and feature not in selected and len(selected) < limits.max_features
-        if is_new and cells.groupby(longer, observed=True).ngroups <= limits.max_segments:
-            forecasts = [trial.join(old, longer) for trial, old in zip(trials, forecasts, strict=True)]
-            selected, notes[feature] = longer, "the logged bids depend on it, and they are held"
-    while len(selected) < limits.max_features:
-        rivals = {}
-        for feature in candidates:
-            if feature in selected:
-                continue
-            notes[feature] = _limit_broken(cells, [*selected, feature], limits)
-            if notes[feature] is not None:
-                gains.pop(feature, None)
-                continue
-            joined = [trial.join(old, [*selected, feature]) for trial, old in zip(trials, forecasts, strict=True)]
-            found = [trial.gain(*pair) for trial, *pair in zip(trials, forecasts, joined, strict=True)]
-            gains[feature] = min(found, key=lambda gain: gain[1])
-            if gains[feature][1] > 0 and gains[feature][0] > least_gain:
-                rivals[feature] = joined
-        if not rivals:
-            break
-        best = max(rivals, key=lambda feature: gains[feature][0])
-        selected, forecasts = [*selected, best], rivals[best]
-    return Selection(
-        tuple(selected),
-        tuple(
-            _score(f, selected, signal, gains, notes, limits, least_gain) for f in _ranked(candidates, selected, signal)
-        ),
-    )
+        search.hold(feature)
+    while len(search.selected) < limits.max_features and search.add_best():
+        pass
+    ranked = _ranked(candidates, search.selected, signal)
+    return Selection(tuple(search.selected), tuple(search.score(feature, signal=signal) for feature in ranked))
 
 
-def remove_price(cells: pd.DataFrame, *, slope: float | None = None) -> pd.DataFrame:
-    """Return the cells with `expected`, the win rate that the price alone explains.
+@dataclass(slots=True)
+class _Search:
+    """A greedy search: the features chosen so far, and what is known of the others.
 
-    Args:
-        slope: logit units per unit of log bid, where it was identified. Without one the curve is isotonic regression of
-            won on bid, the maximum likelihood of current-status data (Groeneboom and Wellner), which mistakes the
-            habits of earlier bidding for effects of the price.
-    """
-    if slope is not None:
-        log_bid = PRICE_BUCKET_WIDTH * cells["price_bucket"].to_numpy(float)
-        price = slope * (log_bid - np.average(log_bid, weights=cells["bids"]))
-        wins, bids = cells["wins"].to_numpy(float), cells["bids"].to_numpy(float)
-        won = np.clip(wins.sum(), 0.5, bids.sum() - 0.5) if bids.sum() > 1 else 0.5 * bids.sum()
-        level = brentq(lambda level: (bids * expit(level + price)).sum() - won, -50, 50)
-        return cells.assign(expected=np.clip(expit(level + price), 1e-4, 1 - 1e-4))
-    by_price = cells.groupby("price_bucket", sort=True)[["bids", "wins"]].sum()
-    fitted = isotonic_regression(by_price["wins"] / by_price["bids"], weights=by_price["bids"]).x
-    expected = pd.Series(np.clip(fitted, 1e-4, 1 - 1e-4), index=by_price.index)
-    return cells.assign(expected=cells["price_bucket"].map(expected).astype(float))
-
-
-def signal_score(priced: pd.DataFrame, feature: str) -> float:
-    """Return how much the win rate at equal price truly differs between values: 1e4 tau2 (1 - null share)."""
-    effects, weights = _group_effects(priced, feature)
-    null_share = priced.loc[priced[feature] == MISSING, "bids"].sum() / priced["bids"].sum()
-    return 1e4 * between_group_variance(effects, weights) * (1.0 - float(null_share))
-
-
-@dataclass(frozen=True, slots=True)
-class _Trial:
-    """Cells as arrays, shape (n_cells,), on which features are tried.
-
-    values: the code of each candidate's value; fold, block: which part of the window, in the order of time.
-    market: the anchor value and day, whose level is the market's and no feature's.
+    trials, forecasts: one for each way in which the price is removed. gains, notes: by feature, of the latest round.
     """
 
-    values: dict[str, np.ndarray]
-    fold: np.ndarray
-    block: np.ndarray
-    market: np.ndarray
-    bids: np.ndarray
-    wins: np.ndarray
-    by_price: np.ndarray
-    level: float
+    cells: pd.DataFrame
+    candidates: Sequence[str]
+    limits: SelectionLimits
+    trials: list[FeatureTrial]
+    forecasts: list[np.ndarray]
+    least_gain: float
+    selected: list[str]
+    notes: dict[str, str | None] = field(default_factory=dict)
+    gains: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, priced: pd.DataFrame, *, anchor: str, candidates: Sequence[str]) -> "_Trial":
-        values = {feature: pd.factorize(priced[feature])[0] for feature in candidates}
-        block, blocks = pd.factorize(priced["block"], sort=True)
-        return cls(
-            values=values,
-            fold=block * min(FOLDS, len(blocks)) // len(blocks),
-            block=block,
-            market=_number([values[anchor], pd.factorize(priced["day"])[0]]),
-            bids=priced["bids"].to_numpy(float),
-            wins=priced["wins"].to_numpy(float),
-            by_price=logit(priced["expected"].to_numpy(float)),
-            level=FALSE_CHOICE_RATE / max(COUNTED_CANDIDATES, len(candidates)),
-        )
+    def start(
+        cls,
+        cells: pd.DataFrame,
+        prices: Sequence[pd.DataFrame],
+        *,
+        candidates: Sequence[str],
+        limits: SelectionLimits,
+    ) -> "_Search":
+        trials = [FeatureTrial.of(priced, anchor=limits.anchor_feature, candidates=candidates) for priced in prices]
+        win_rate = cells["wins"].sum() / cells["bids"].sum()
+        least_gain = 1e4 * LEAST_SHARE_EXPLAINED * win_rate * (1 - win_rate)
+        forecasts = [trial.start() for trial in trials]
+        return cls(cells, candidates, limits, trials, forecasts, least_gain, [limits.anchor_feature])
 
-    def start(self) -> np.ndarray:
-        """Return the logit of each cell's win rate by its price and by the level of its anchor value on that day."""
-        size = int(self.market.max()) + 1
-        shift, _ = posterior_shifts(self.by_price, wins=self.wins, bids=self.bids, group=self.market, size=size)
-        return self.by_price + shift[self.market]
+    def hold(self, feature: str) -> None:
+        """Choose a feature that held bids depend on, if it is a candidate and the limits allow it."""
+        longer = [*self.selected, feature]
+        is_open = feature not in self.selected and len(self.selected) < self.limits.max_features
+        if not is_open or feature not in self.candidates:
+            return
+        if self.cells.groupby(longer, observed=True).ngroups <= self.limits.max_segments:
+            self.selected, self.forecasts = longer, self._join(longer)
+            self.notes[feature] = "the logged bids depend on it, and they are held"
 
-    def join(self, before: np.ndarray, features: Sequence[str]) -> np.ndarray:
-        """Return the forecast with the effects of the last feature: of its values everywhere, then within each key."""
-        return self._add_effects(self._add_effects(before, features[-1:]), features)
+    def add_best(self) -> bool:
+        """Choose the feature that gains most; False where none gains enough."""
+        rivals = {}
+        for feature in self.candidates:
+            if feature in self.selected:
+                continue
+            longer = [*self.selected, feature]
+            self.notes[feature] = _limit_broken(self.cells, longer, self.limits)
+            if self.notes[feature] is not None:
+                self.gains.pop(feature, None)
+                continue
+            joined = self._join(longer)
+            found = [trial.gain(*pair) for trial, *pair in zip(self.trials, self.forecasts, joined, strict=True)]
+            self.gains[feature] = min(found, key=lambda gain: gain[1])
+            if self.gains[feature][1] > 0 and self.gains[feature][0] > self.least_gain:
+                rivals[feature] = joined
+        if not rivals:
+            return False
+        best = max(rivals, key=lambda feature: self.gains[feature][0])
+        self.selected, self.forecasts = [*self.selected, best], rivals[best]
+        return True
 
-    def _add_effects(self, before: np.ndarray, features: Sequence[str]) -> np.ndarray:
-        """Return the forecast with the shrunk effect of each combination of values, learned on the other folds.
+    def score(self, feature: str, *, signal: Mapping[str, float]) -> FeatureScore:
+        """Return what is known of a candidate, and why it was chosen or not."""
+        gain, lower = self.gains.get(feature, (None, None))
+        note = self.notes.get(feature)
+        is_anchor, is_selected = feature == self.selected[0], feature in self.selected
+        if is_anchor:
+            reason = "anchor"
+        elif is_selected:
+            reason = note or "reduces the error on unseen days"
+        elif note is not None:
+            reason = note
+        elif lower is not None and lower <= 0:
+            reason = "no certain gain on unseen days"
+        elif gain is not None and gain <= self.least_gain:
+            reason = "its gain is too small to matter"
+        else:
+            reason = f"max_features={self.limits.max_features} reached"
+        own_signal = None if is_anchor else signal[feature]
+        return FeatureScore(feature, own_signal, gain, lower, is_selected, is_anchor, reason)
 
-        Effects are taken within an anchor value and day: what moves the whole market, as a trend does, is not an effect
-        of a feature whose mix moves with it.
-        """
-        group = _number([self.values[feature] for feature in features])
-        shape = (int(group.max()) + 1, int(self.fold.max()) + 1)
-        cell = np.ravel_multi_index((group, self.fold), shape)
-        rate = expit(before)
-        variance = self.bids * rate * (1 - rate)
-        residual, information = (
-            np.bincount(cell, column, minlength=shape[0] * shape[1]).reshape(shape)
-            for column in (self.wins - self.bids * rate, variance)
-        )
-        shift = _effects_of_other_folds(residual, information).ravel()[cell]
-        size = int(self.market.max()) + 1
-        mass = np.bincount(self.market, variance, minlength=size)
-        common = np.bincount(self.market, variance * shift, minlength=size) / np.maximum(mass, 1e-12)
-        return before + shift - common[self.market]
-
-    def gain(self, before: np.ndarray, after: np.ndarray) -> tuple[float, float]:
-        """Return the mean drop in the Brier score from one forecast to the next, and its lower bound; x 1e4.
-
-        The bound is one-sided, of a t distribution over blocks of time.
-        """
-        old, new = expit(before), expit(after)
-        drop = np.bincount(self.block, self.bids * (old**2 - new**2) - 2 * self.wins * (old - new))
-        bids = np.bincount(self.block, self.bids)
-        mean, blocks = drop.sum() / bids.sum(), len(bids)
-        if blocks < LEAST_BLOCKS:
-            return 1e4 * float(mean), -np.inf
-        error = np.sqrt(((drop - mean * bids) ** 2).sum() * blocks / (blocks - 1)) / bids.sum()
-        quantile = student_t.ppf(1 - self.level, blocks - 1)
-        return 1e4 * float(mean), 1e4 * float(mean - quantile * error)
-
-
-def _number(codes: Sequence[np.ndarray]) -> np.ndarray:
-    """Number the combinations of these codes 0..n-1."""
-    number = codes[0].astype(np.int64)
-    for other in codes[1:]:
-        number = pd.factorize(number * (int(other.max()) + 1) + other)[0]
-    return number
-
-
-def _effects_of_other_folds(residual: np.ndarray, information: np.ndarray) -> np.ndarray:
-    """Return each group's effect for each fold, estimated from the other folds, logit units, shape (n_groups, n_folds).
-
-    An effect counts as far as it lasts: its variance is the covariance between folds, in which neither chance nor what
-    happens to a group for a while has a part. What else varies within a fold is noise.
-
-    Args:
-        residual, information: shape (n_groups, n_folds), sums of the score and of its expected curvature.
-    """
-    effects = np.zeros_like(residual)
-    for fold in range(residual.shape[1]):
-        others, known = np.delete(residual, fold, axis=1), np.delete(information, fold, axis=1)
-        total, mass = others.sum(axis=1), known.sum(axis=1)
-        pairs = (mass**2).sum() - (known**2).sum()
-        lasting = max(0.0, ((total**2).sum() - (others**2).sum()) / pairs) if pairs > 0 else 0.0
-        noise = max(1.0, ((others**2).sum() - lasting * (known**2).sum()) / max(known.sum(), 1e-12))
-        effects[:, fold] = lasting * total / (noise + lasting * mass)
-    return effects
-
-
-def _group_effects(cells: pd.DataFrame, by: str) -> tuple[np.ndarray, np.ndarray]:
-    """The mean residual of each value and its inverse variance, which is that of the bids at each price.
-
-    The variance is not the model's, p0 (1 - p0): where the price curve fits badly that is too small, and rare values
-    would seem to differ.
-    """
-    bids, wins = cells["bids"].to_numpy(float), cells["wins"].to_numpy(float)
-    expected = cells["expected"].to_numpy(float)
-    price, value = pd.factorize(cells["price_bucket"])[0], pd.factorize(cells[by])[0]
-    square = np.bincount(price, wins * (1 - expected) ** 2 + (bids - wins) * expected**2) / np.bincount(price, bids)
-    count = np.bincount(value, bids)
-    return (
-        np.bincount(value, wins - bids * expected) / count,
-        count**2 / np.bincount(value, np.maximum(bids * square[price], 1e-12)),
-    )
+    def _join(self, features: list[str]) -> list[np.ndarray]:
+        return [trial.join(old, features) for trial, old in zip(self.trials, self.forecasts, strict=True)]
 
 
 def _identified_slope(cells: pd.DataFrame, anchor: str) -> float | None:
@@ -320,29 +209,3 @@ def _limit_broken(cells: pd.DataFrame, features: list[str], limits: SelectionLim
 
 def _ranked(candidates: Sequence[str], selected: list[str], signal: dict[str, float]) -> list[str]:
     return selected + sorted((f for f in candidates if f not in selected), key=lambda f: (-signal[f], f))
-
-
-def _score(
-    feature: str,
-    selected: list[str],
-    signal: dict[str, float],
-    gains: dict[str, tuple[float, float]],
-    notes: dict[str, str | None],
-    limits: SelectionLimits,
-    least_gain: float,
-) -> FeatureScore:
-    gain, lower = gains.get(feature, (None, None))
-    is_anchor, is_selected = feature == selected[0], feature in selected
-    if is_anchor:
-        reason = "anchor"
-    elif is_selected:
-        reason = notes.get(feature) or "reduces the error on unseen days"
-    elif (note := notes.get(feature)) is not None:
-        reason = note
-    elif lower is not None and lower <= 0:
-        reason = "no certain gain on unseen days"
-    elif gain is not None and gain <= least_gain:
-        reason = "its gain is too small to matter"
-    else:
-        reason = f"max_features={limits.max_features} reached"
-    return FeatureScore(feature, None if is_anchor else signal[feature], gain, lower, is_selected, is_anchor, reason)

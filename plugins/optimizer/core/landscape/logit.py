@@ -56,20 +56,22 @@ class LogitFit:
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class LogitEvidence:
     """What counts say about each row's logit: the derivative of the log-likelihood and its expected curvature."""
 
     score: np.ndarray
     information: np.ndarray
 
 
-def weigh_evidence(logit: np.ndarray, *, wins: np.ndarray, trials: np.ndarray, tails: Tails = FULL_RANGE) -> Evidence:
+def weigh_evidence(
+    logit: np.ndarray, *, wins: np.ndarray, trials: np.ndarray, tails: Tails = FULL_RANGE
+) -> LogitEvidence:
     """Return the evidence of wins out of trials where P = tails(sigmoid(logit))."""
     contested = expit(logit)
     probability = tails(contested)
     rise = tails.width * contested * (1 - contested)
     per_variance = rise / np.maximum(probability * (1 - probability), 1e-12)
-    return Evidence((wins - trials * probability) * per_variance, trials * rise * per_variance)
+    return LogitEvidence((wins - trials * probability) * per_variance, trials * rise * per_variance)
 
 
 def fit_logit(
@@ -95,21 +97,22 @@ def fit_logit(
     """
     penalty = np.broadcast_to(1 / np.square(np.asarray(prior_sd, float)), design.shape[1:])
 
-    def log_posterior(coefficients: np.ndarray) -> float:
+    def place(coefficients: np.ndarray) -> tuple[np.ndarray, float]:
+        """The logit of each row, and the log posterior."""
         logit = offset + design @ coefficients
         likelihood = log_likelihood(logit, wins=wins, trials=trials, tails=tails)
-        return likelihood - float(penalty @ coefficients**2) / 2
+        return logit, likelihood - float(penalty @ coefficients**2) / 2
 
     coefficients = np.zeros(design.shape[1])
-    reached = log_posterior(coefficients)
+    logit, reached = place(coefficients)
     for _ in range(max_steps):
-        logit = offset + design @ coefficients
         evidence = weigh_evidence(logit, wins=wins, trials=trials, tails=tails)
         gradient = design.T @ evidence.score - penalty * coefficients
         information = (design.T * evidence.information) @ design + np.diag(penalty)
         step = np.linalg.solve(information, gradient)
         for _ in range(MOST_HALVINGS):
-            if (climbed := log_posterior(coefficients + step)) >= reached - 1e-10 * abs(reached):
+            logit, climbed = place(coefficients + step)
+            if climbed >= reached - 1e-10 * abs(reached):
                 break
             step /= 2
         coefficients, reached = coefficients + step, climbed
@@ -125,9 +128,11 @@ def fit_logit(
 
 def log_likelihood(logit: np.ndarray, *, wins: np.ndarray, trials: np.ndarray, tails: Tails = FULL_RANGE) -> float:
     """Return the log-likelihood of wins out of trials at each row's logit, without the binomial constant."""
-    won, lost = log_expit(logit), log_expit(-logit)
-    if tails.floor > 0 or tails.ceiling < 1:
-        with np.errstate(divide="ignore"):
-            won = np.logaddexp(np.log(tails.floor), np.log(tails.width) + won)
-            lost = np.logaddexp(np.log1p(-tails.ceiling), np.log(tails.width) + lost)
+    won = _log_share(logit, least=tails.floor, width=tails.width)
+    lost = _log_share(-logit, least=1 - tails.ceiling, width=tails.width)
     return float(wins @ won + (trials - wins) @ lost)
+
+
+def _log_share(logit: np.ndarray, *, least: float, width: float) -> np.ndarray:
+    """log(least + width sigmoid(logit)), finite however small the sigmoid is."""
+    return np.log(least + width * expit(logit)) if least > 0 else np.log(width) + log_expit(logit)

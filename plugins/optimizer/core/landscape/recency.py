@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from scipy.special import logit
-from scipy.stats import t as student_t
 
+from optimizer.core.distributions import student_t_quantile
 from optimizer.core.landscape.cells import recency_weights
 from optimizer.core.landscape.logit import log_likelihood
 from optimizer.core.landscape.shrinkage import posterior_shifts
@@ -53,7 +53,7 @@ def choose_half_life(cells: pd.DataFrame) -> HalfLife:
     gains = {rival: _foretell(days, weeks=weeks, half_life_days=rival) - usual for rival in OTHER_HALF_LIVES_DAYS}
     best = max(gains, key=lambda rival: gains[rival].mean())
     gain, error = gains[best].mean(), gains[best].std(ddof=1) / np.sqrt(len(usual))
-    lower = gain - student_t.ppf(1 - 0.05 / len(gains), len(usual) - 1) * error
+    lower = gain - student_t_quantile(1 - 0.05 / len(gains), len(usual) - 1) * error
     return HalfLife(best if lower > LEAST_GAIN else USUAL_HALF_LIFE_DAYS, float(gain), float(lower))
 
 

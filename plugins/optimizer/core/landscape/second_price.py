@@ -2,7 +2,7 @@
 
 A win at price c says that every bid from c on would have won, a loss at b that no bid up to b would have. So each
 auction is an experiment at any share of its own bid, the same shares for all: shadow bids vary the price at random,
-whoever the rivals are, and the log of losses is censored at the bid made.
+whatever the rivals bid, and the log of losses is censored at the bid made.
 """
 
 import numpy as np

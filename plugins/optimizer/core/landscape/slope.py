@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from optimizer.core.landscape.cells import recency_weights
-from optimizer.core.landscape.logit import FULL_RANGE, Evidence, Tails, fit_logit, weigh_evidence
+from optimizer.core.landscape.logit import FULL_RANGE, LogitEvidence, Tails, fit_logit, weigh_evidence
 from optimizer.core.landscape.shrinkage import between_group_variance
 from optimizer.errors import DataError
 
@@ -169,7 +169,7 @@ def _without(move: np.ndarray, others: np.ndarray, *, weights: np.ndarray) -> np
     return move - others @ explained
 
 
-def clustered_error(design: np.ndarray, column: int, evidence: Evidence, *, cluster: np.ndarray) -> float:
+def clustered_error(design: np.ndarray, column: int, evidence: LogitEvidence, *, cluster: np.ndarray) -> float:
     """Return the standard error of one column's coefficient; infinite if the rows barely identify it.
 
     Args:

@@ -5,17 +5,21 @@ intervals of `daily_ratio` allow for it. Against a control, a day counts as much
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from optimizer.core.live.daily_ratio import DailyRatio, divide
+from optimizer.core.records.estimate import Estimate
 
 FIGURES = ("win_rate", "cpm", "ctr", "margin")
 SUMS = ("bids", "wins", "clicks", "spend", "view_revenue", "click_revenue")
 """Columns of the daily totals; spend and revenue are currency units."""
+
+ROWS = (*SUMS, "click_views")
+"""What figures are made of: the totals, and the wins weighed by the share of their clicks that has arrived."""
 
 DECISIVE = ("win_rate", "cpm")
 """Figures that must be on target before the run is; clicks, and a margin that depends on them, may stay too few."""
@@ -53,15 +57,6 @@ class Limits:
 
     min_days: int
     tolerance: float
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A value with its 95 % interval; None where there is nothing to estimate it from, or too few days."""
-
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +105,7 @@ def against_forecast(days: pd.DataFrame, *, forecast: ForecastFigures, limits: L
     """Return a finding for each of FIGURES.
 
     Args:
-        days: the run's totals, one row a day, with the columns SUMS.
+        days: the run's totals, as in `daily_sums`.
     """
     own = daily_sums(days)
     return tuple(
@@ -155,6 +150,12 @@ def overall(findings: Sequence[Finding]) -> Verdict:
     return "on target" if findings and all(verdicts[figure] == "on target" for figure in DECISIVE) else "inconclusive"
 
 
+def undecided(finding: Finding, *, why: str) -> Finding:
+    """Return the finding without a verdict, for a reason that lies outside its figures; the figures stay."""
+    values = f"{say(finding.figure, finding.live.value)}, expected {say(finding.figure, finding.expected)}"
+    return replace(finding, verdict="inconclusive", reason=f"{values}: {why}")
+
+
 def say(figure: str, value: float | None) -> str:
     """Return the value as people read it: percents, or CPM."""
     if value is None:
@@ -170,15 +171,24 @@ def say_difference(figure: str, value: float | None) -> str:
 
 
 def daily_sums(days: pd.DataFrame) -> np.ndarray:
-    """Return the columns SUMS by day, shape (len(SUMS), days)."""
-    return days[list(SUMS)].to_numpy(float).T
+    """Return ROWS by day, shape (len(ROWS), days).
+
+    Args:
+        days: one row a day, with the columns SUMS and perhaps click_views (see `with_click_views`).
+    """
+    return with_click_views(days)[list(ROWS)].to_numpy(float).T
+
+
+def with_click_views(days: pd.DataFrame) -> pd.DataFrame:
+    """Return the totals with the column click_views: the wins where it is missing, as if all clicks had arrived."""
+    return days if "click_views" in days else days.assign(click_views=days["wins"])
 
 
 def common_days(days: pd.DataFrame, control_days: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the rows of the days on which both bid, in order of the days.
 
     Args:
-        days, control_days: one row a day, with the columns day and SUMS.
+        days, control_days: as in `daily_sums`, with a column day.
     """
     tables = [table[table["bids"] > 0].set_index("day", drop=False) for table in (days, control_days)]
     both = sorted(set(tables[0].index) & set(tables[1].index))
@@ -186,7 +196,7 @@ def common_days(days: pd.DataFrame, control_days: pd.DataFrame) -> tuple[pd.Data
 
 
 def paired_sums(days: pd.DataFrame, control_days: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Return the sums of both over the days on which both bid, shape (len(SUMS), days) each.
+    """Return the sums of both over the days on which both bid, shape (len(ROWS), days) each.
 
     The control's sums of a day are scaled to the other's bids of that day: where shares of the traffic change, a day
     would otherwise count more for one of them than for the other.
@@ -199,18 +209,28 @@ def paired_sums(days: pd.DataFrame, control_days: pd.DataFrame) -> tuple[np.ndar
 
 
 def figure_of(sums: np.ndarray, figure: str) -> DailyRatio:
-    """Return one of FIGURES of sums with shape (len(SUMS), ..., days)."""
-    bids, wins, clicks, spend, view_revenue, click_revenue = sums
-    revenue = view_revenue + click_revenue
+    """Return one of FIGURES of sums with shape (len(ROWS), ..., days).
+
+    Where clicks earn, the margin counts the spend, and what views earned, by the share of the clicks that has arrived:
+    only so much of them has what clicks earned so far on the other side.
+    """
+    bids, wins, clicks, spend, view_revenue, click_revenue, click_views = sums
     match figure:
         case "win_rate":
             return DailyRatio.of(wins, bids)
         case "cpm":
             return DailyRatio.of(1000 * spend, wins)
         case "ctr":
-            return DailyRatio.of(clicks, wins)
+            return DailyRatio.of(clicks, click_views)
         case _:
-            return DailyRatio.of(revenue - spend, revenue)
+            arrived = np.where(click_revenue.sum(-1, keepdims=True) > 0, maturity_of(wins, click_views), 1.0)
+            revenue = arrived * view_revenue + click_revenue
+            return DailyRatio.of(revenue - arrived * spend, revenue)
+
+
+def maturity_of(wins: np.ndarray, click_views: np.ndarray) -> np.ndarray:
+    """Return the share of the clicks that has arrived, same shape; 1 where nothing was won."""
+    return np.divide(click_views, wins, out=np.ones(np.shape(wins)), where=wins > 0)
 
 
 def shortfall_of(figure: str, live: DailyRatio, expected: DailyRatio) -> DailyRatio:
@@ -235,7 +255,7 @@ def find(
     """Return the finding of one of FIGURES.
 
     Args:
-        sums: of `daily_sums`, shape (len(SUMS), days).
+        sums: of `daily_sums`, shape (len(ROWS), days).
         expected: over the same days; NaN where nothing is expected.
         control: the control's figure over the same days, if there is one.
     """
@@ -285,14 +305,14 @@ def _judge(
 
 
 def _lack(figure: str, sums: np.ndarray, expected: float) -> str | None:
-    """What is too little to judge by, or None; what should have been won or clicked counts as if it had."""
-    bids, wins, clicks, _, _, click_revenue = sums.sum(-1)
+    """What is too little to judge by, or None; what should have been won or clicked by now counts as if it had."""
+    bids, wins, clicks, _, _, click_revenue, click_views = sums.sum(-1)
     if figure == "win_rate":
         wins = max(wins, expected * bids)
     if wins < LEAST_WINS:
         return f"{wins:.0f} wins, at least {LEAST_WINS} are needed"
     if figure == "ctr":
-        clicks = max(clicks, expected * wins)
+        clicks = max(clicks, expected * click_views)
     hangs_on_clicks = figure == "ctr" or (figure == "margin" and click_revenue > 0)
     if hangs_on_clicks and clicks < LEAST_CLICKS:
         return f"{clicks:.0f} clicks, at least {LEAST_CLICKS} are needed"

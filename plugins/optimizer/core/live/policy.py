@@ -13,7 +13,7 @@ import pandas as pd
 from optimizer.core.live.daily_ratio import DailyRatio, divide
 from optimizer.core.live.performance import (
     FIGURES,
-    SUMS,
+    ROWS,
     Finding,
     ForecastFigures,
     Limits,
@@ -21,8 +21,10 @@ from optimizer.core.live.performance import (
     daily_sums,
     figure_of,
     find,
+    maturity_of,
     moved,
     paired_sums,
+    with_click_views,
 )
 
 _NEEDS = {
@@ -35,12 +37,13 @@ _NEEDS = {
 
 
 def policy_days(totals: pd.DataFrame, *, control_id: str | None) -> pd.DataFrame:
-    """Return the sums of all runs but the control, one row a day, with the columns day and SUMS.
+    """Return the sums of all runs but the control, one row a day, with the columns day and ROWS.
 
     Args:
-        totals: one row a day and run, with the columns day, run_id and SUMS.
+        totals: one row a day and run, with the columns day, run_id and those of `daily_sums`.
     """
-    return totals[totals["run_id"] != control_id].groupby("day")[list(SUMS)].sum().reset_index()
+    policy = with_click_views(totals[totals["run_id"] != control_id])
+    return policy.groupby("day")[list(ROWS)].sum().reset_index()
 
 
 def policy_against_forecast(
@@ -52,7 +55,7 @@ def policy_against_forecast(
     A run without the forecasts that a figure needs is left out of that figure, with its bids.
 
     Args:
-        totals: one row a day and run, with the columns day, run_id and SUMS.
+        totals: as in `policy_days`.
         control_id: the run that is not part of the policy, if there is one.
         forecasts: by run_id; a run that is missing forecasts nothing.
     """
@@ -108,7 +111,10 @@ def _says(forecast: ForecastFigures, figure: str) -> bool:
 
 
 def _forecast_sums(runs: pd.DataFrame, forecasts: Mapping[str, ForecastFigures], figure: str) -> np.ndarray:
-    """What the runs forecast for their bids, by day in order, shape (len(SUMS), days)."""
+    """What the runs forecast for their bids by now, by day in order, shape (len(ROWS), days).
+
+    Of the clicks, and of the revenue where clicks earn, it is the share that should have arrived as of the run's views.
+    """
     said = {
         name: runs["run_id"].map({run_id: forecast.of(name) for run_id, forecast in forecasts.items()}).to_numpy(float)
         for name in _NEEDS[figure]
@@ -118,14 +124,17 @@ def _forecast_sums(runs: pd.DataFrame, forecasts: Mapping[str, ForecastFigures],
     wins = bids * said["win_rate"]
     spend = wins * said.get("cpm", nothing) / 1000
     revenue = divide(spend, 1 - said.get("margin", nothing))
+    arrived = maturity_of(runs["wins"].to_numpy(float), with_click_views(runs)["click_views"].to_numpy(float))
+    do_clicks_earn = runs["click_revenue"].sum() > 0
     sums = pd.DataFrame(
         {
             "bids": bids,
             "wins": wins,
-            "clicks": wins * said.get("ctr", nothing),
+            "clicks": arrived * wins * said.get("ctr", nothing),
             "spend": spend,
-            "view_revenue": revenue,
-            "click_revenue": nothing,
+            "view_revenue": nothing if do_clicks_earn else revenue,
+            "click_revenue": arrived * revenue if do_clicks_earn else nothing,
+            "click_views": arrived * wins,
         }
     )
     return daily_sums(sums.groupby(runs["day"].to_numpy()).sum())

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from optimizer.core.live.daily_ratio import DailyRatio
-from optimizer.core.live.performance import SUMS, common_days, paired_sums
+from optimizer.core.live.performance import ROWS, SUMS, common_days, paired_sums
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +24,11 @@ class Savings:
 
     Attributes:
         first_day, last_day, days: of the days on which both bid; days between them can be missing.
-        policy_bids to control_revenue: totals as counted; revenue is that of views and clicks.
+        policy_bids to control_revenue: totals as counted; revenue is that of views, and of the clicks so far.
         saved: what the policy's wins would have cost at the control's CPM, less what they did cost; None where the
             control won nothing.
-        gained: the policy's surplus (revenue - spend), less the control's surplus scaled to the policy's bids.
+        gained: the policy's surplus (revenue - spend, with what the clicks still coming should earn), less the
+            control's surplus scaled to the policy's bids.
         saved_low to gained_high: the 95 % intervals; None for a single day.
     """
 
@@ -56,8 +57,8 @@ def measure_savings(policy_days: pd.DataFrame, control_days: pd.DataFrame) -> Sa
     """Return what the policy saved and gained over the days on which both bid.
 
     Args:
-        policy_days, control_days: one row a day, with the columns day (datetime.date) and SUMS; those of
-            `policy.policy_days` for runs that were live one after the other.
+        policy_days, control_days: one row a day, with the columns day (datetime.date) and those of `daily_sums`; the
+            rows of `policy.policy_days` for runs that were live one after the other.
 
     Raises:
         ValueError: there is no day on which both bid.
@@ -68,7 +69,7 @@ def measure_savings(policy_days: pd.DataFrame, control_days: pd.DataFrame) -> Sa
     policy, scaled = paired_sums(policy_rows, control_rows)
     own, other = (rows[list(SUMS)].sum() for rows in (policy_rows, control_rows))
     bids = float(own["bids"])
-    saved, gained = _saved_per_bid(policy, scaled), _gained_per_bid(policy, scaled)
+    saved, gained = saved_per_bid(policy, scaled), _gained_per_bid(policy, scaled)
     saved_low, saved_high = _interval(saved, bids=bids)
     gained_low, gained_high = _interval(gained, bids=bids)
     return Savings(
@@ -94,21 +95,29 @@ def measure_savings(policy_days: pd.DataFrame, control_days: pd.DataFrame) -> Sa
     )
 
 
-def _saved_per_bid(policy: np.ndarray, control: np.ndarray) -> DailyRatio:
-    bids, wins, _, spend, _, _ = policy
-    control_spend_per_win = DailyRatio.of(control[SUMS.index("spend")], control[SUMS.index("wins")])
+def saved_per_bid(policy: np.ndarray, control: np.ndarray) -> DailyRatio:
+    """Return what a bid of the policy saved on average, in currency units, with shape (...).
+
+    Args:
+        policy, control: sums with shape (len(ROWS), ..., days), the control's scaled as by `paired_sums`.
+    """
+    bids, wins, spend = (policy[ROWS.index(name)] for name in ("bids", "wins", "spend"))
+    control_spend_per_win = DailyRatio.of(control[ROWS.index("spend")], control[ROWS.index("wins")])
     return DailyRatio.of(wins, bids) * control_spend_per_win - DailyRatio.of(spend, bids)
 
 
 def _gained_per_bid(policy: np.ndarray, control: np.ndarray) -> DailyRatio:
     """The control's sums are already scaled to the policy's bids."""
-    bids = policy[SUMS.index("bids")]
-    return DailyRatio.of(_surplus(policy) - _surplus(control), bids)
+    return _surplus_per_bid(policy) - _surplus_per_bid(control)
 
 
-def _surplus(sums: np.ndarray) -> np.ndarray:
-    _, _, _, spend, view_revenue, click_revenue = sums
-    return view_revenue + click_revenue - spend
+def _surplus_per_bid(sums: np.ndarray) -> DailyRatio:
+    """What a bid earned and cost. Wins whose clicks are still coming should earn by clicks what the others earned."""
+    bids, wins, _, spend, view_revenue, click_revenue, click_views = sums
+    if not (click_revenue.any() and click_views.any()):
+        return DailyRatio.of(view_revenue + click_revenue - spend, bids)
+    of_clicks = DailyRatio.of(click_revenue, click_views) * DailyRatio.of(wins, bids)
+    return DailyRatio.of(view_revenue - spend, bids) + of_clicks
 
 
 def _interval(per_bid: DailyRatio, *, bids: float) -> tuple[float, float] | tuple[None, None]:

@@ -7,7 +7,8 @@ of them. Without ids, the chi-square of the bids is divided by a design effect (
 of what returning ids are assumed to cause, which days do not show, and of the variation of the shares between days.
 
 An alarm needs both significance and a deviation that matters. A run that bids on fewer of its requests than the others
-has a smaller share of the bids however honest the split is.
+has a smaller share of the bids however honest the split is. The alarm ends with the first day whose shares are as
+deployed and differ significantly from those of the days before: the cause was fixed, and old bids say no more.
 Source: docs/optimizer.md, "Split check".
 """
 
@@ -17,7 +18,8 @@ from enum import StrEnum
 
 import numpy as np
 import pandas as pd
-from scipy.stats import chi2
+
+from optimizer.core.distributions import chi_square_tail
 
 ALARM_P = 0.01 / 30
 """Below this p value a deviation is significant: with a check a day, at most .01 of honest splits alarm in 30 days."""
@@ -108,6 +110,7 @@ def check_split(
     if counted is not None:
         p_value = ids_p_value(counted, deployed=deployed)
         is_off = bool((p_value < ALARM_P) & is_far(counted, deployed=deployed)) or (is_off and has_large_id)
+    is_off = is_off and not is_fixed(bids, deployed=deployed)
     place = _only_place(places, runs=runs, deployed=deployed) if is_off and places is not None else None
     is_stale = place is None and _is_stale(total, runs=runs, deployed=deployed, previous_percents=previous_percents)
     likely = {
@@ -152,10 +155,25 @@ def is_far(counts: np.ndarray, *, deployed: np.ndarray) -> np.ndarray:
     return (counts.sum(-1) > 0) & (abs(_normed(counts) - deployed) >= least).any(-1)
 
 
+def is_fixed(bids: np.ndarray, *, deployed: np.ndarray) -> bool:
+    """Return whether the last day is split as deployed, and differs significantly from the days before.
+
+    Args:
+        bids: shape (days, runs).
+        deployed: shares, shape (runs,).
+    """
+    if len(bids) < 2:
+        return False
+    last, before = bids[-1:], bids[:-1].sum(0)
+    (as_deployed, _), (as_before, _) = (bids_p_value(last, deployed=shares) for shares in (deployed, _normed(before)))
+    is_as_deployed = as_deployed >= ALARM_P or not is_far(last.sum(0), deployed=deployed)
+    return bool(is_as_deployed and as_before < ALARM_P and is_far(last.sum(0), deployed=_normed(before)))
+
+
 def _table(counts: pd.DataFrame, *, rows: str, runs: list[str]) -> np.ndarray:
     """The bids by row and run, shape (rows, runs), the rows in order of their values."""
-    table = counts.pivot_table(index=rows, columns="run_id", values="bids", aggfunc="sum", fill_value=0.0)
-    return table.reindex(columns=runs, fill_value=0.0).to_numpy(float)
+    table = counts.astype({"bids": float}).pivot_table(index=rows, columns="run_id", values="bids", aggfunc="sum")
+    return table.reindex(columns=runs).fillna(0.0).to_numpy(float)
 
 
 def _run_shares(
@@ -196,7 +214,7 @@ def _chi_square(counts: np.ndarray, shares: np.ndarray) -> np.ndarray:
 
 
 def _p_value(chi_square: np.ndarray, *, runs: int) -> np.ndarray:
-    return chi2.sf(chi_square, runs - 1) if runs > 1 else np.ones(chi_square.shape)
+    return chi_square_tail(chi_square, runs - 1) if runs > 1 else np.ones(chi_square.shape)
 
 
 def _normed(counts: np.ndarray) -> np.ndarray:

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import expit, logit, ndtr, ndtri
-from scipy.stats import t as student_t
 
+from optimizer.core.distributions import student_t_quantile
 from optimizer.core.landscape.day_blocks import draw_days
 from optimizer.core.landscape.logit import fit_logit
 from optimizer.core.landscape.shrinkage import between_group_variance
@@ -232,5 +232,5 @@ def _residual_widening(log: BacktestLog) -> float:
 
 def _expanded_tail(days: int) -> float:
     """The probability below a percentile interval that is as wide as a t interval with this many days."""
-    quantile = student_t.ppf(0.5 + CONFIDENCE / 2, days - 1)
+    quantile = student_t_quantile(0.5 + CONFIDENCE / 2, days - 1)
     return float(ndtr(-quantile * np.sqrt(days / (days - 1))))

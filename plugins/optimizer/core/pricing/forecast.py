@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from scipy.special import logit
-from scipy.stats import t as student_t
+
+from optimizer.core.distributions import student_t_quantile
 
 HISTORY_DAYS = 35
 WEEK_DAYS = 7
@@ -23,6 +24,9 @@ SHORT_LOG_LEVEL_SD = 0.15
 
 EXTRAPOLATION_SHARE = 0.1
 """The forecast change of a logit is off by this share for reasons that its standard error does not know."""
+
+MIX_SD = 0.01
+"""Relative deviation of a CPM, as the traffic of the next days is mixed in another way."""
 
 CORRECTED_DAYS = 7
 CORRECTION_HALF_LIFE_DAYS = 2.0
@@ -99,35 +103,46 @@ def _errors(series: np.ndarray) -> tuple[float, float]:
     return root[0], root[-1]
 
 
+@dataclass(frozen=True, slots=True)
+class BidMove:
+    """How far bids leave what was usually bid.
+
+    slope_error: standard error of the slope. mean_move: mean log move. mean_change: mean absolute change of the logit
+    that the move is expected to make.
+    """
+
+    slope_error: float
+    mean_move: float
+    mean_change: float
+
+
+@dataclass(frozen=True, slots=True)
+class ClickValue:
+    """What clicks make up of a win's value, 0 to 1; the clicks expected in a week, and those of the window."""
+
+    share: float
+    ahead: float
+    seen: float
+
+
 def forecast_figures(
-    expect: Callable[[float], Expected],
-    *,
-    outlook: Outlook,
-    slope_error: float,
-    mean_move: float,
-    mean_change: float,
-    click_share: float,
-    clicks_ahead: float,
-    clicks_seen: float,
+    expect: Callable[[float], Expected], *, outlook: Outlook, move: BidMove, clicks: ClickValue
 ) -> dict[str, float | None]:
     """Return the forecast of the next days with its 80 % and 95 % intervals, by figure name.
 
     Args:
         expect: a shift of all levels, logit units -> what the bids bring.
-        slope_error: standard error of the slope; mean_move: mean log move of the bids from what was usually bid.
-        mean_change: mean absolute change of the logit that the move is expected to make.
-        click_share: share of a win's value that clicks make up; clicks_ahead: clicks expected in a week; clicks_seen:
-            of the window.
     """
     middle = expect(0.0)
-    spread = np.sqrt(outlook.level_sd**2 + (slope_error * mean_move) ** 2 + (EXTRAPOLATION_SHARE * mean_change) ** 2)
-    value_sd = click_share * np.sqrt(1 / max(clicks_seen, 1.0) + 1 / max(clicks_ahead, 1.0)) if click_share else 0.0
+    moved, extrapolated = move.slope_error * move.mean_move, EXTRAPOLATION_SHARE * move.mean_change
+    spread = np.sqrt(outlook.level_sd**2 + moved**2 + extrapolated**2)
+    value_sd = clicks.share * np.sqrt(1 / max(clicks.seen, 1.0) + 1 / max(clicks.ahead, 1.0)) if clicks.share else 0.0
     spend = outlook.bids_per_day * middle.win_rate * middle.cpm / 1000
     figures: dict[str, float | None] = {"expected_spend_per_day": float(spend), "forecast_level_sd": float(spread)}
     for coverage, tail in COVERAGES.items():
-        z = float(student_t.ppf(0.5 + coverage / 200, outlook.freedom))
+        z = student_t_quantile(0.5 + coverage / 200, outlook.freedom)
         low, high = expect(-z * spread), expect(z * spread)
-        cpm_room = z * 0.01 * middle.cpm
+        cpm_room = z * MIX_SD * middle.cpm
         volume = z * outlook.volume_sd
         rate_low, rate_high = low.win_rate / middle.win_rate - 1, high.win_rate / middle.win_rate - 1
         cpms = (low.cpm, middle.cpm, high.cpm)
@@ -140,13 +155,11 @@ def forecast_figures(
             f"expected_spend_per_day_high{tail}": float(spend * np.exp(np.hypot(np.log1p(rate_high), volume))),
         }
         if middle.margin is not None and low.margin is not None and high.margin is not None:
-            cost_share = 1 - middle.margin
-            room = cost_share * np.expm1(z * value_sd)
+            cost_share, ratio_sd = 1 - middle.margin, float(np.hypot(value_sd, MIX_SD))
+            margins = (low.margin, high.margin)
             figures |= {
-                f"expected_margin_low{tail}": float(min(low.margin, high.margin) - room),
-                f"expected_margin_high{tail}": float(
-                    max(low.margin, high.margin) + cost_share * -np.expm1(-z * value_sd)
-                ),
+                f"expected_margin_low{tail}": float(min(margins) - cost_share * np.expm1(z * ratio_sd)),
+                f"expected_margin_high{tail}": float(max(margins) - cost_share * np.expm1(-z * ratio_sd)),
             }
     return figures
 

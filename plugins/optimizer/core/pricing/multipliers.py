@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import brentq, minimize
 from scipy.special import gammaln
-from scipy.stats import gamma
 
+from optimizer.core.distributions import gamma_quantile
 from optimizer.core.landscape.cells import prepare_cells
 from optimizer.core.landscape.curves import Link
-from optimizer.core.landscape.features import ONE_SIDED_95, remove_price
+from optimizer.core.landscape.feature_signal import ONE_SIDED_95, remove_price
 from optimizer.core.landscape.logit import Tails
 
 LINK_ATOMS = 9
@@ -55,6 +55,23 @@ class BidResponse:
 MULTIPLIER_COLUMNS = ("multiplier", "bids", "views", "clicks", "multiplied_bids", "log_multiplier_sum")
 """The new multiplier, the evidence, and how many bids had which sum of log multipliers before."""
 
+_SOURCES = {
+    "bids": "bids",
+    "views": "wins",
+    "clicks": "clicks",
+    "multiplied_bids": "multiplied_bids",
+    "log_multiplier_sum": "log_multiplier_sum",
+}
+"""Column of the evidence: column of the log's totals."""
+
+_SUMMED = (*_SOURCES.values(), "click_views")
+"""Columns that add up over days; click_views is of `click_delay.count_click_views`."""
+
+EFFECT_COLUMNS = ("price_effect", "click_effect", *_SOURCES)
+"""What a log is certain to show of each row, whatever is bid: logs of the price that the same win rate takes over the
+mean price, and of the click rate over the mean click rate; and the evidence.
+"""
+
 NPI_BOUNDS = MultiplierBounds(0.7, 3.0)
 DOMAIN_BOUNDS = MultiplierBounds(0.6, 1.5)
 
@@ -91,29 +108,44 @@ def bid_response(
     return BidResponse(slope * win_rate / (slope + 1), share * (slope * (1 - win_rate) + 1) / (slope + 1))
 
 
-def npi_multipliers(npis: pd.DataFrame, *, response: BidResponse) -> pd.DataFrame:
-    """Return `npi` and `MULTIPLIER_COLUMNS` of each identified professional, sorted by npi."""
-    log_rate = certain_click_effects(npis["clicks"].to_numpy(float), npis["wins"].to_numpy(float))
-    return _table(npis, "npi", np.exp(response.to_click_rate * log_rate), NPI_BOUNDS)
+def npi_effects(npis: pd.DataFrame) -> pd.DataFrame:
+    """Return `npi` and `EFFECT_COLUMNS` of each identified professional.
+
+    Args:
+        npis: totals by npi and day, with the columns npi and those of _SUMMED.
+    """
+    sums = npis.groupby("npi", sort=True)[list(_SUMMED)].sum().reset_index()
+    rates = certain_click_effects(sums["clicks"].to_numpy(float), sums["click_views"].to_numpy(float))
+    return _effects(sums, "npi", price_effect=np.zeros(len(sums)), click_effect=rates)
 
 
-def domain_multipliers(domains: pd.DataFrame, *, slope: float, response: BidResponse) -> pd.DataFrame:
-    """Return `domain` and `MULTIPLIER_COLUMNS` of each domain, sorted by domain.
-
-    A domain on which the same bid wins less often needs a higher bid, and one that is clicked more is worth one.
+def domain_effects(domains: pd.DataFrame, *, slope: float | None) -> pd.DataFrame:
+    """Return `domain` and `EFFECT_COLUMNS` of each domain.
 
     Args:
         domains: cells by day, domain and price bucket.
-        slope: logit units per unit of log bid.
+        slope: logit units per unit of log bid; None where it is not known, and with it no price effect.
     """
     cells = prepare_cells(domains, [])
-    columns = ["bids", "wins", "clicks", "multiplied_bids", "log_multiplier_sum"]
-    sums = cells.groupby("domain", sort=True)[columns].sum().reset_index()
-    raw = np.zeros(len(sums))
-    if response.to_price > 0:
-        raw -= response.to_price / slope * certain_win_effects(remove_price(cells, slope=slope))
-    raw += response.to_click_rate * certain_click_effects(sums["clicks"].to_numpy(float), sums["wins"].to_numpy(float))
-    return _table(sums, "domain", np.exp(raw), DOMAIN_BOUNDS)
+    sums = cells.groupby("domain", sort=True)[list(_SUMMED)].sum().reset_index()
+    price_effect = np.zeros(len(sums))
+    if slope is not None:
+        price_effect = -certain_win_effects(remove_price(cells, slope=slope)) / slope
+    rates = certain_click_effects(sums["clicks"].to_numpy(float), sums["click_views"].to_numpy(float))
+    return _effects(sums, "domain", price_effect=price_effect, click_effect=rates)
+
+
+def npi_multipliers(effects: pd.DataFrame, *, response: BidResponse) -> pd.DataFrame:
+    """Return `npi` and `MULTIPLIER_COLUMNS` of each identified professional, in the order of `npi_effects`."""
+    return _multipliers(effects, "npi", response=response, bounds=NPI_BOUNDS)
+
+
+def domain_multipliers(effects: pd.DataFrame, *, response: BidResponse) -> pd.DataFrame:
+    """Return `domain` and `MULTIPLIER_COLUMNS` of each domain, in the order of `domain_effects`.
+
+    A domain on which the same bid wins less often needs a higher bid, and one that is clicked more is worth one.
+    """
+    return _multipliers(effects, "domain", response=response, bounds=DOMAIN_BOUNDS)
 
 
 def certain_win_effects(priced: pd.DataFrame) -> np.ndarray:
@@ -161,7 +193,7 @@ def certain_click_effects(clicks: np.ndarray, views: np.ndarray) -> np.ndarray:
     if 2 * gain <= CLEAR_LIKELIHOOD_RATIO:
         return np.zeros(len(clicks))
     low, high = (
-        np.log(gamma.ppf(share, clicks + shape, scale=1 / (views + rate)) / mean + 1e-300) for share in (0.05, 0.95)
+        np.log(gamma_quantile(share, shape=clicks + shape, rate=views + rate) / mean + 1e-300) for share in (0.05, 0.95)
     )
     return np.maximum(low, 0.0) + np.minimum(high, 0.0)
 
@@ -257,17 +289,21 @@ def normalise(raw: np.ndarray, *, requests: np.ndarray, bounds: MultiplierBounds
     return np.clip(raw * np.exp(brentq(excess, -20.0, 20.0)), bounds.low, bounds.high)
 
 
-def _table(rows: pd.DataFrame, key: str, raw: np.ndarray, bounds: MultiplierBounds) -> pd.DataFrame:
-    multiplier = normalise(raw, requests=rows["bids"].to_numpy(float), bounds=bounds) if len(rows) else raw
+def _effects(rows: pd.DataFrame, key: str, *, price_effect: np.ndarray, click_effect: np.ndarray) -> pd.DataFrame:
+    """The evidence of each row, sorted by its values alone: sums over it are the same whatever the rows are named."""
     table = pd.DataFrame(
         {
-            key: rows[key],
-            "multiplier": multiplier,
-            "bids": rows["bids"],
-            "views": rows["wins"],
-            "clicks": rows["clicks"],
-            "multiplied_bids": rows["multiplied_bids"],
-            "log_multiplier_sum": rows["log_multiplier_sum"],
+            key: rows[key].to_numpy(),
+            "price_effect": price_effect,
+            "click_effect": click_effect,
+            **{column: rows[source].to_numpy() for column, source in _SOURCES.items()},
         }
     )
-    return table.sort_values(key, ignore_index=True)
+    return table.sort_values([*EFFECT_COLUMNS, key], ignore_index=True)
+
+
+def _multipliers(effects: pd.DataFrame, key: str, *, response: BidResponse, bounds: MultiplierBounds) -> pd.DataFrame:
+    moved = response.to_price * effects["price_effect"] + response.to_click_rate * effects["click_effect"]
+    raw, requests = np.exp(moved.to_numpy(float)), effects["bids"].to_numpy(float)
+    multiplier = normalise(raw, requests=requests, bounds=bounds) if len(effects) else raw
+    return effects[[key]].assign(multiplier=multiplier, **{name: effects[name] for name in _SOURCES})

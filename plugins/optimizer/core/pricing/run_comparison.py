@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from optimizer.core.pricing.bids import CENT
-from optimizer.core.pricing.explanation import RunPricing
-from optimizer.core.serving.keys import split_key
+from optimizer.core.pricing.bid_bounds import CENT
+from optimizer.core.pricing.bid_steps import RunPricing
+from optimizer.core.serving.keys import SEPARATOR, split_key
 
 PARTS = ("level", "slope", "shadow_price", "value", "rule", "bounds")
 """Parts of the change of a planned bid, in the order in which the earlier run's inputs give way to the later one's.
@@ -52,6 +52,21 @@ FIGURES = (
 """Headline figures of metrics.json, in the order in which people ask for them."""
 
 _NAMED_KEYS = 5
+
+COMPARED_COLUMNS = (
+    "segment_key",
+    "bids",
+    "planned_bid_cpm",
+    "suggested_bid_cpm",
+    "reason",
+    "level",
+    "slope",
+    "trust_low_cpm",
+    "trust_high_cpm",
+    "value_cpm",
+    "is_held",
+)
+"""Columns of suggested_bids.csv that two runs are compared by, segment by segment."""
 
 BestResponse = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 """The best bids, CPM, at (level, slope, worth of a win in CPM); arrays of one shape."""
@@ -200,7 +215,7 @@ def attribute_changes(rows: pd.DataFrame, *, before: ComparedRun, after: Compare
     lowest, highest = np.maximum(np.minimum(*lows), CENT), np.maximum(*highs)
     own = [_own_worth(rows[f"value_cpm_{side}"], run) for side, run in (("before", before), ("after", after))]
     price = [run.pricing.shadow_price_cpm for run in (before, after)]
-    # Where each segment reaches the target by itself no price is paid: then the price belongs to the rule.
+    # Where each segment reaches the target on its own, the shadow price is 0: then the price belongs to the rule.
     scopes = {run.pricing.settings.win_rate_scope for run in (before, after)}
 
     def log_best(level: int, slope: int, shadow_price: int, value: int, rule: int) -> np.ndarray:
@@ -228,7 +243,7 @@ def _log_change(rows: pd.DataFrame, column: str) -> np.ndarray:
 
 
 def _compare_segments(before: ComparedRun, after: ComparedRun, top: int) -> SegmentComparison:
-    first, second = _with_bids(before), _with_bids(after)
+    first, second = (_with_bids(run)[list(COMPARED_COLUMNS)] for run in (before, after))
     rows = first.merge(second, on="segment_key", suffixes=("_before", "_after"), validate="one_to_one")
     only_before, only_after = _one_sided(first, second), _one_sided(second, first)
     if rows.empty:
@@ -273,7 +288,9 @@ def _with_bids(run: ComparedRun) -> pd.DataFrame:
 
 
 def _one_sided(bids: pd.DataFrame, others: pd.DataFrame) -> OneSided:
-    alone = bids[~bids["segment_key"].isin(others["segment_key"])].sort_values("bids", ascending=False, kind="stable")
+    known = set(others["segment_key"].tolist())
+    is_alone = np.array([key not in known for key in bids["segment_key"].tolist()], dtype=bool)
+    alone = bids[is_alone].sort_values("bids", ascending=False, kind="stable")
     total = bids["bids"].sum()
     share = float(alone["bids"].sum() / total) if total else 0.0
     return OneSided(len(alone), share, tuple(alone["segment_key"].head(_NAMED_KEYS)))
@@ -297,7 +314,9 @@ def _anchor_means(run: ComparedRun) -> pd.DataFrame:
     """Requests and request-weighted mean planned bid by the first part of the key."""
     bids = _with_bids(run)
     weighed = pd.DataFrame({"bids": bids["bids"], "mean": bids["bids"] * bids["planned_bid_cpm"]})
-    sums = weighed.groupby(bids["segment_key"].str.split("|").str[0], sort=True).sum()
+    keys = bids["segment_key"].tolist()
+    anchors = pd.Series([key.partition(SEPARATOR)[0] for key in keys], index=bids.index, dtype="str")
+    sums = weighed.groupby(anchors, sort=True).sum()
     return sums.assign(mean=sums["mean"] / sums["bids"])
 
 

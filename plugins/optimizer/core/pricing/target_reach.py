@@ -8,7 +8,8 @@ import pandas as pd
 
 from optimizer.core.config.settings import RunSettings
 from optimizer.core.landscape.curves import Landscape
-from optimizer.core.pricing.bids import MIN_VALUE_TRUST, NO_BID
+from optimizer.core.pricing.bid_bounds import MIN_VALUE_TRUST
+from optimizer.core.pricing.bids import NO_BID
 
 TOLERANCE = 0.005
 """A target counts as reached where the expected win rate is at most this far below it."""
@@ -86,23 +87,27 @@ class TargetReach:
         return (reason, share) if share >= MIN_SHARE_NAMED else (None, 0.0)
 
 
-def target_sentence(metrics: Mapping[str, Mapping[str, float | None]], settings: RunSettings) -> str | None:
-    """Return `TargetReach.sentence` of a run's metrics, {section: {key: value}}; None too where it left none.
+def read_reach(figures: Mapping[str, float | None]) -> TargetReach | None:
+    """Return the reach from the metrics of a run's section `target`; None where it left none.
 
-    Section `target` has target_win_rate, expected_win_rate, reachable_win_rate, and share_<reason> of the limits.
+    The section has target_win_rate, expected_win_rate, reachable_win_rate, and share_<reason> of the limits.
     """
-    figures = dict(metrics.get("target") or {})
     target, expected = figures.get("target_win_rate"), figures.get("expected_win_rate")
     if target is None or expected is None:
         return None
     shares = {name.removeprefix("share_"): share or 0.0 for name, share in figures.items() if name.startswith("share_")}
-    reach = TargetReach(
+    return TargetReach(
         target_win_rate=target,
         expected_win_rate=expected,
         reachable_win_rate=figures.get("reachable_win_rate"),
         limiting_shares=shares,
     )
-    return reach.sentence(settings)
+
+
+def target_sentence(metrics: Mapping[str, Mapping[str, float | None]], settings: RunSettings) -> str | None:
+    """Return `TargetReach.sentence` of a run's metrics, {section: {key: value}}; None too where it left none."""
+    reach = read_reach(metrics.get("target") or {})
+    return None if reach is None else reach.sentence(settings)
 
 
 def measure_reach(

@@ -75,7 +75,7 @@ class PricedFigures(ForecastIntervals):
     reasons: reason of a bid -> number of segments.
     level_correction: added to all levels, logit units.
     is_learning: whether the slope is not known yet.
-    segment_scope_cpm_ratio: CPM where every segment reaches the target by itself, over the CPM otherwise.
+    segment_scope_cpm_ratio: CPM where every segment reaches the target on its own, over the CPM otherwise.
     """
 
     total_segments: int

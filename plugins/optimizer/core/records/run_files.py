@@ -23,6 +23,12 @@ WIN_MODEL = "win_rate_model.txt"
 CLICK_MODEL = "ctr_model.txt"
 """Staged by training and published as they are."""
 
+PRICING_INPUTS = "pricing_inputs.json"
+PRICING_SEGMENTS = "pricing_segments.parquet"
+PRICING_MULTIPLIERS = "pricing_multipliers.parquet"
+PRICING_FILES = (PRICING_INPUTS, PRICING_SEGMENTS, PRICING_MULTIPLIERS)
+"""Staged by compute_bids and published as they are: what the run was priced from."""
+
 SUGGESTED_BIDS_CSV = "suggested_bids.csv"
 MEMCACHE_CSV = "memcache.csv"
 DOMAINS_CSV = "domain_multipliers.csv"

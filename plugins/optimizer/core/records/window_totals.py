@@ -1,7 +1,7 @@
 """What a run read from the log: counts of its window, and where the extracted cells are staged."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime
 
 from pydantic import BaseModel, ConfigDict, computed_field
 
@@ -66,6 +66,7 @@ class StagedLog(WindowTotals):
     days: bids and wins of each day with bids, in order.
     earlier_runs: run_id -> features of its key, of the earlier runs whose planned bids are known.
     earlier_forecasts: run_id -> what the run forecast of its own days.
+    click_maturity: the share of the clicks that had arrived, by day of the last two weeks; empty where it is not known.
     """
 
     candidate_features: tuple[str, ...]
@@ -74,3 +75,4 @@ class StagedLog(WindowTotals):
     days: tuple[DayCount, ...]
     earlier_runs: Mapping[str, tuple[str, ...]]
     earlier_forecasts: Mapping[str, EarlierForecast]
+    click_maturity: Mapping[date, float] = {}

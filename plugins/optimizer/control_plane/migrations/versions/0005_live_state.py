@@ -1,4 +1,6 @@
-"""The live side as columns: roles of deployments, canaries, the control, daily figures, verdicts, alerts, audit.
+"""The live side as columns: deployments, canaries, the control, daily figures, verdicts, alerts, messages, audit.
+
+Runs get what readiness, dry runs and retention need, and the checksum of their manifest.
 
 Revision ID: 0005
 """
@@ -25,6 +27,12 @@ def upgrade() -> None:
     op.add_column("opt_deployments", sa.Column("canary_run_id", sa.String(64)))
     op.add_column("opt_deployments", sa.Column("comment", sa.String(1000), nullable=False, server_default=""))
     _read_sources()
+    op.add_column("opt_runs", sa.Column("is_dry_run", sa.Boolean, nullable=False, server_default=sa.text("0")))
+    op.add_column("opt_runs", sa.Column("readiness_figures", Json))
+    op.add_column("opt_runs", sa.Column("outputs_removed_at", UtcDateTime))
+    op.add_column("opt_runs", sa.Column("manifest_sha256", sa.CHAR(64)))
+    _read_manifest_checksums()
+    op.create_index("ix_opt_runs_entity_id_created_at", "opt_runs", ["entity_id", "created_at"])
     with op.batch_alter_table("opt_entities") as batch:
         batch.add_column(sa.Column("control_run_id", sa.String(64)))
         batch.create_foreign_key(
@@ -39,12 +47,18 @@ def upgrade() -> None:
     _create_verdicts()
     _create_savings()
     _create_alerts()
+    _create_notifications()
+    _create_bidder_counts()
+    _create_serving_snapshots()
     _create_audit()
 
 
 def downgrade() -> None:
     """Drop them; deployed_by still says what the system deployed."""
-    for name in ("opt_audit", "opt_alerts", "opt_live_savings", "opt_live_verdicts", "opt_live_daily", "opt_canaries"):
+    for name in (
+        *("opt_audit", "opt_serving_snapshots", "opt_bidder_counts", "opt_notifications", "opt_alerts"),
+        *("opt_live_savings", "opt_live_verdicts", "opt_live_daily", "opt_canaries"),
+    ):
         op.drop_table(name)
     with op.batch_alter_table("opt_entities") as batch:
         batch.drop_constraint("fk_opt_entities_entity_id_control_run_id", type_="foreignkey")
@@ -54,6 +68,9 @@ def downgrade() -> None:
         _drop_checked("opt_deployments", name)
     for name in ("canary_run_id", "comment"):
         op.drop_column("opt_deployments", name)
+    op.drop_index("ix_opt_runs_entity_id_created_at", "opt_runs")
+    for name in ("is_dry_run", "readiness_figures", "outputs_removed_at", "manifest_sha256"):
+        op.drop_column("opt_runs", name)
 
 
 def _add_checked(table: str, column: sa.Column[Any], check: str) -> None:
@@ -83,6 +100,14 @@ def _read_sources() -> None:
     op.execute("UPDATE opt_deployments SET source = 'rollback' WHERE deployed_by = 'airflow:monitor auto_rollback'")
     op.execute(
         "UPDATE opt_deployments SET source = 'scheduled' WHERE deployed_by LIKE 'airflow:%' AND source = 'manual'"
+    )
+
+
+def _read_manifest_checksums() -> None:
+    """Until now they were only in the rows of objects, which the bidder may not read."""
+    op.execute(
+        "UPDATE opt_runs SET manifest_sha256 = (SELECT MAX(o.sha256) FROM opt_run_outputs o "
+        "WHERE o.run_id = opt_runs.run_id AND o.output_type = 'manifest')"
     )
 
 
@@ -210,6 +235,59 @@ def _create_alerts() -> None:
             "open_marker", sa.SmallInteger, sa.Computed("CASE WHEN closed_at IS NULL THEN 1 END", persisted=False)
         ),
         sa.UniqueConstraint("entity_id", "kind", "subject", "open_marker"),
+        **TABLE_OPTIONS,
+    )
+
+
+def _create_notifications() -> None:
+    op.create_table(
+        "opt_notifications",
+        _key("notification_id"),
+        sa.Column("alert_id", sa.Integer, sa.ForeignKey("opt_alerts.alert_id"), nullable=False),
+        sa.Column("event", sa.String(20), nullable=False),
+        sa.Column("destination", sa.String(200), nullable=False),
+        sa.Column("attempts", sa.SmallInteger, nullable=False, server_default="1"),
+        sa.Column("claimed_at", UtcDateTime),
+        sa.Column("sent_at", UtcDateTime),
+        sa.CheckConstraint("event IN ('opened', 'closed')", name="event"),
+        sa.UniqueConstraint("alert_id", "event", "destination"),
+        **TABLE_OPTIONS,
+    )
+
+
+def _create_bidder_counts() -> None:
+    op.create_table(
+        "opt_bidder_counts",
+        _key("count_id"),
+        sa.Column("entity_id", sa.Integer, sa.ForeignKey("opt_entities.entity_id"), nullable=False),
+        sa.Column("bidder", sa.String(100), nullable=False),
+        sa.Column("counted_hour", UtcDateTime, nullable=False),
+        sa.Column("run_id", sa.String(64), nullable=False),
+        sa.Column("outcome", sa.String(20), nullable=False),
+        sa.Column("impressions", sa.BigInteger, nullable=False),
+        sa.Column("written_at", UtcDateTime, nullable=False, server_default=utc_now()),
+        sa.UniqueConstraint(
+            "entity_id",
+            "counted_hour",
+            "bidder",
+            "run_id",
+            "outcome",
+            name="uq_opt_bidder_counts_hour_bidder_run_id_outcome",
+        ),
+        sa.Index(None, "counted_hour"),
+        **TABLE_OPTIONS,
+    )
+
+
+def _create_serving_snapshots() -> None:
+    op.create_table(
+        "opt_serving_snapshots",
+        sa.Column(
+            "entity_id", sa.Integer, sa.ForeignKey("opt_entities.entity_id"), primary_key=True, autoincrement=False
+        ),
+        sa.Column("sequence", sa.Integer, nullable=False),
+        sa.Column("content_hash", sa.CHAR(64)),
+        sa.Column("written_at", UtcDateTime),
         **TABLE_OPTIONS,
     )
 

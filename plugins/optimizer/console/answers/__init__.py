@@ -1,0 +1,1 @@
+"""What each page shows, as typed answers that JSON and HTML share."""

@@ -1,0 +1,95 @@
+"""The console as an ASGI app."""
+
+import os
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.responses import Response
+from starlette.staticfiles import StaticFiles
+
+from optimizer.bidder.inspection import Inspector
+from optimizer.bidder.openrtb.settings import openrtb_from
+from optimizer.console import failures
+from optimizer.console.access import Login
+from optimizer.console.context import Connected, Scheduler
+from optimizer.console.rendering import STATIC
+from optimizer.console.routes import (
+    client,
+    clients,
+    compare,
+    funnel,
+    inspect,
+    runs,
+    settings,
+    split,
+    split_api,
+    what_if,
+)
+from optimizer.names import CONSOLE_API_PATH
+from optimizer.presentation.web.pages import STATIC_HEADERS
+from optimizer.runs.kept_what_ifs import KeptWhatIfs
+from optimizer.runs.published_runs import PublishedRuns
+from optimizer.runs.systems import Systems
+
+VERSION = "1.0.0"
+
+
+class Assets(StaticFiles):
+    """Files that browsers may keep: their links change with their content."""
+
+    def file_response(self, *args: Any, **options: Any) -> Response:
+        response = super().file_response(*args, **options)
+        response.headers.update(STATIC_HEADERS)
+        return response
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _connected(systems: Systems) -> Connected:
+    return Connected(systems, Inspector(systems.engine, systems.store, openrtb=openrtb_from(os.environ)), KeptWhatIfs())
+
+
+def create_app(
+    *,
+    connect: Callable[[], Systems],
+    login: Login,
+    scheduler: Scheduler,
+    mounted_at: str = "",
+    origins: Iterable[str] = (),
+    clock: Callable[[], datetime] = _utc_now,
+) -> FastAPI:
+    """Return the app.
+
+    Args:
+        connect: opens the systems; called once, at the first request.
+        login: returns the visitor of a request.
+        scheduler: knows the schedules of the entities' DAGs.
+        mounted_at: the path at which the server mounts the app.
+        origins: other origins than this server's whose pages may write with a cookie, e.g. https://airflow.example.com.
+        clock: returns the present time, with its zone.
+    """
+    app = FastAPI(
+        title="RTB optimizer console",
+        version=VERSION,
+        description="Clients, runs, forecasts and traffic splits: what the console's pages show and do, as JSON.",
+        openapi_url=f"{CONSOLE_API_PATH}/openapi.json",
+        docs_url=None,  # both pages load scripts from elsewhere
+        redoc_url=None,
+    )
+    app.state.connect = cache(lambda: _connected(connect()))
+    app.state.login = login
+    app.state.scheduler = scheduler
+    app.state.mounted_at = mounted_at
+    app.state.origins = frozenset(origins)
+    app.state.clock = clock
+    app.state.published = PublishedRuns()
+    for module in (clients, client, settings, what_if, inspect, funnel, compare, runs, split, split_api):
+        app.include_router(module.router)
+    app.mount("/static", Assets(directory=STATIC, packages=[("optimizer.presentation.web", "static")]))
+    failures.install(app)
+    return app

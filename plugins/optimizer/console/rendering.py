@@ -1,0 +1,35 @@
+"""Pages as HTML. Text of users and runs is escaped; nothing is loaded from another host."""
+
+from pathlib import Path
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+
+from optimizer.console.formatting import FILTERS
+from optimizer.names import DAG_PREFIX, DASHBOARD_PATH, TRACKING_PREFIX
+from optimizer.presentation.web.pages import PageSet, page_headers
+
+FOLDER = Path(__file__).parent
+STATIC = FOLDER / "static"
+
+_PAGES = PageSet(templates=FOLDER / "templates", static=STATIC, filters=FILTERS)
+
+
+def render(request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
+    """Return a page.
+
+    Args:
+        template: its name in templates/ without .html.j2.
+        values: what the template shows; a name that is missing raises.
+    """
+    base = request.scope["root_path"]
+    shown = {
+        "airflow": base.removesuffix(request.app.state.mounted_at),
+        "dag_prefix": DAG_PREFIX,
+        "tracking": TRACKING_PREFIX + DASHBOARD_PATH,
+        "here": template,
+        "now": request.app.state.clock(),
+    }
+    page = _PAGES.render(template, base=base, **shown | values)
+    return HTMLResponse(page, status_code=status, headers=page_headers(framed=True, has_requests=True))

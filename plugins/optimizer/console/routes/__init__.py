@@ -1,0 +1,1 @@
+"""The routes of each page: its HTML and its JSON, made from the same answer."""

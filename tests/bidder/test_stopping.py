@@ -1,0 +1,184 @@
+"""SIGTERM and half-sent requests: answered where they can be, and over within a bound."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+from bidder.market import ENTITY, OS, STATE
+from bidder.processes import environment_of, wait_until_ready
+from servers.silent import silent_port
+
+from lab.stack.ports import PortClaims
+from optimizer.bidder.listening import GRACE_S, REQUEST_TIMEOUT_S
+from optimizer.bidder.service import LAST_COUNTS_S, LAST_REFRESH_S
+
+DRAIN_S = 1.0
+BOUND_S = DRAIN_S + GRACE_S + LAST_REFRESH_S + LAST_COUNTS_S
+SPARE_S = 2.0
+"""For the interpreter's own end on a busy machine."""
+
+BODY = {"entity_code": ENTITY, "macros": {STATE: "Ohio", OS: "android"}, "user_id": "user-1"}
+HALF = b"POST /price HTTP/1.1\r\nhost: bidder\r\ncontent-length: 500\r\n\r\n{"
+
+
+class Bidder:
+    """A bidder process with its port."""
+
+    def __init__(self, process: subprocess.Popen, port: int) -> None:
+        self.process, self.port = process, port
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30)
+
+    def connect(self) -> socket.socket:
+        connection = socket.create_connection(("127.0.0.1", self.port), timeout=30)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection
+
+    def stop(self) -> float:
+        """Send SIGTERM and return how long the process took to end."""
+        started = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(60)
+        return time.monotonic() - started
+
+
+@contextmanager
+def serving(environment: dict[str, str], *, is_ready: bool = True) -> Iterator[Bidder]:
+    with PortClaims() as claims:
+        port = claims.claim()
+        command = [sys.executable, "-m", "optimizer.bidder", "serve", "--port", str(port)]
+        process = subprocess.Popen(command, env=environment)
+        bidder = Bidder(process, port)
+        try:
+            wait_until_ready(bidder.client, process, path="/ready" if is_ready else "/health")
+            yield bidder
+        finally:
+            bidder.client.close()
+            process.kill()
+            process.wait(10)
+
+
+@pytest.fixture
+def environment(market, systems) -> dict[str, str]:
+    market.deploy({market.publish(): 100})
+    return {**os.environ, **environment_of(market, systems), "OPTIMIZER_BIDDER_DRAIN_S": str(DRAIN_S)}
+
+
+def test_a_stopping_bidder_is_not_ready_answers_and_closes_the_connections_it_kept(environment):
+    with serving(environment) as bidder:
+        assert "connection" not in bidder.client.post("/price", json=BODY).headers
+        bidder.process.send_signal(signal.SIGTERM)
+        started = time.monotonic()
+        time.sleep(0.2)
+        ready = bidder.client.get("/ready")
+        assert (ready.status_code, ready.headers["connection"]) == (503, "close")
+        assert bidder.client.get("/health").json()["status"] == "stopping"
+        answer = bidder.client.post("/price", json=BODY)
+        assert (answer.json()["bid_cpm"], answer.headers["connection"]) == (12.0, "close")
+        bidder.process.wait(60)
+        assert DRAIN_S <= time.monotonic() - started < BOUND_S + SPARE_S
+
+
+def test_a_request_in_flight_is_answered_after_the_signal(environment):
+    with serving(environment) as bidder, bidder.connect() as connection:
+        body = json.dumps(BODY).encode()
+        connection.sendall(b"POST /price HTTP/1.1\r\nhost: b\r\ncontent-length: %d\r\n\r\n" % len(body) + body[:-1])
+        time.sleep(0.1)
+        bidder.process.send_signal(signal.SIGTERM)
+        time.sleep(DRAIN_S + 0.5)
+        connection.sendall(body[-1:])
+        answer = b"".join(iter(lambda: connection.recv(65_536), b""))
+        assert answer.startswith(b"HTTP/1.1 200 OK") and b'"bid_cpm":12.0' in answer
+        bidder.process.wait(10)
+
+
+def test_an_unfinished_body_does_not_keep_the_process(environment):
+    with serving(environment) as bidder, bidder.connect() as connection:
+        connection.sendall(HALF)
+        time.sleep(0.1)
+        assert bidder.stop() < BOUND_S + SPARE_S
+
+
+def test_a_silent_object_store_does_not_keep_the_process(environment):
+    with silent_port() as port:
+        silent = {**environment, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}
+        with serving(silent, is_ready=False) as bidder:
+            assert bidder.client.get("/ready").status_code == 503
+            assert bidder.client.get("/health").json()["waiting_for"]["what"].startswith("object store, s3://")
+            assert bidder.stop() < BOUND_S + SPARE_S
+
+
+def test_a_silent_control_plane_does_not_keep_the_process(environment):
+    with silent_port() as port:
+        silent = {**environment, "OPTIMIZER_CONTROL_PLANE_URL": f"mysql+pymysql://a@127.0.0.1:{port}/optimizer"}
+        with serving(silent, is_ready=False) as bidder:
+            assert bidder.stop() < BOUND_S + SPARE_S
+
+
+@pytest.mark.parametrize(
+    "sent", [b"POST /pri", b"POST /price HTTP/1.1\r\nhost: bid", HALF], ids=["line", "headers", "body"]
+)
+def test_a_request_that_does_not_arrive_is_given_up_in_time_however_it_trickles(environment, sent):
+    with serving(environment) as bidder, bidder.connect() as connection:
+        _trickle(connection, sent)
+        assert 'refused_requests_total{status="408"} 1.0' in bidder.client.get("/metrics").text
+        assert bidder.client.post("/price", json=BODY).json()["bid_cpm"] == 12.0
+
+
+def test_the_second_request_of_a_kept_connection_has_to_arrive_too(environment):
+    with serving(environment) as bidder, bidder.connect() as connection:
+        connection.sendall(b"GET /ready HTTP/1.1\r\nhost: b\r\n\r\n")
+        answer = b""
+        while not answer.endswith(b"}"):
+            answer += connection.recv(65_536)
+        assert answer.startswith(b"HTTP/1.1 200")
+        _trickle(connection, b"GET /rea")
+
+
+def _trickle(connection: socket.socket, sent: bytes) -> None:
+    """Send bytes one by one until 408 comes, and check that it comes in time."""
+    started = time.monotonic()
+    connection.sendall(sent)
+    connection.settimeout(0.5)
+    while True:
+        try:
+            answer = connection.recv(65_536)
+            break
+        except TimeoutError:
+            connection.sendall(b"x")
+            assert time.monotonic() - started < REQUEST_TIMEOUT_S + SPARE_S
+    assert answer.startswith(b"HTTP/1.1 408") and time.monotonic() - started >= REQUEST_TIMEOUT_S - 0.1
+
+
+def test_a_connection_that_never_says_a_word_is_closed(environment):
+    with serving(environment) as bidder, bidder.connect() as connection:
+        started = time.monotonic()
+        assert connection.recv(1) == b""
+        assert time.monotonic() - started < REQUEST_TIMEOUT_S + SPARE_S
+
+
+def test_a_client_that_leaves_in_the_middle_of_its_body_leaves_no_traceback(environment, tmp_path):
+    with (tmp_path / "log").open("w+") as log, PortClaims() as claims:
+        port = claims.claim()
+        command = [sys.executable, "-m", "optimizer.bidder", "serve", "--port", str(port)]
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        bidder = Bidder(process, port)
+        try:
+            wait_until_ready(bidder.client, process)
+            with bidder.connect() as connection:
+                connection.sendall(HALF)
+                time.sleep(0.1)
+            assert bidder.client.post("/price", json=BODY).status_code == 200
+        finally:
+            bidder.client.close()
+            process.kill()
+            process.wait(10)
+        log.seek(0)
+        assert "Traceback" not in log.read()

@@ -1,0 +1,100 @@
+"""Airflow on the embedded stack: started, asked, and at last stopped in the middle of a task."""
+
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from lab.stack import AIRFLOW, SYSTEMS, LocalStack
+from lab.stack.programs import PROGRAMS
+from lab.stack.supervision import is_living
+from optimizer.clients.airflow_api import AirflowApi
+from optimizer.errors import ConfigError, RunStateError, UnavailableError
+from optimizer.names import TRAINING_POOL
+
+
+def supervised_tree(stack: LocalStack) -> list[psutil.Process]:
+    supervisord = psutil.Process(int((stack.home.path / "supervisord.pid").read_text()))
+    return [supervisord, *supervisord.children(recursive=True)]
+
+
+def wait_for_task(airflow: AirflowApi, run_id: str, *, task_id: str, state: str, timeout_s: float = 60) -> None:
+    deadline = time.monotonic() + timeout_s
+    while (task_id, state) not in [(task.task_id, task.state) for task in airflow.task_instances("trial", run_id)]:
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+
+
+def test_a_started_stack_is_healthy_in_every_part_and_has_the_training_pool(stack: LocalStack, airflow: AirflowApi):
+    assert set(stack.status().values()) == {"running"}
+    assert set(airflow.health().values()) == {"healthy"}
+    assert airflow.execution_health() == "healthy"
+    assert airflow.pool_slots(TRAINING_POOL) == 1
+
+
+def test_airflow_listens_on_the_loopback_only(stack: LocalStack):
+    tree = supervised_tree(stack)
+    listening = [c.laddr for process in tree for c in process.net_connections("inet") if c.status == "LISTEN"]
+    assert {address.ip for address in listening} == {"127.0.0.1"}
+    assert stack.settings.airflow_port in {address.port for address in listening}
+
+
+def test_a_run_is_triggered_followed_and_repeated_through_the_api(airflow: AirflowApi):
+    airflow.wait_for_dag("trial", timeout_s=60)
+    airflow.unpause("trial")
+    run_id = airflow.trigger("trial", conf={"sleep_s": 0})
+    assert airflow.wait_for_run("trial", run_id, timeout_s=60) == "success"
+    first, second = airflow.task_instances("trial", run_id)
+    assert (first.task_id, first.state, first.try_number) == ("read_warehouse", "success", 1)
+    assert first.start < first.end <= second.start
+    assert 0 < first.duration_s < 60
+
+    airflow.clear("trial", run_id, task_ids=["sleep"])
+    assert airflow.wait_for_run("trial", run_id, timeout_s=60) == "success"
+    assert [task.try_number for task in airflow.task_instances("trial", run_id)] == [1, 2]
+
+
+def test_a_file_that_cannot_be_imported_is_reported_with_its_reason(airflow: AirflowApi):
+    (error,) = airflow.import_errors()
+    assert Path(error.filename).name == "broken.py"
+    assert "broken on purpose" in error.stack_trace
+    with pytest.raises(UnavailableError, match=r"(?s)DAG missing is not registered.*broken on purpose"):
+        airflow.wait_for_dag("missing", timeout_s=0)
+
+
+def test_a_pool_that_a_user_resized_keeps_its_slots(airflow: AirflowApi):
+    airflow.ensure_pool("resized", slots=2)
+    airflow.ensure_pool("resized", slots=5)
+    assert airflow.pool_slots("resized") == 2
+
+
+def test_what_airflow_does_not_know_and_whom_it_does_not_know_are_errors(stack: LocalStack, airflow: AirflowApi):
+    with pytest.raises(RunStateError, match="404"):
+        airflow.trigger("missing")
+    stranger = LocalStack(stack.home, settings=stack.settings.model_copy(update={"airflow_password": "wrong"}))
+    with stranger.connect_airflow() as denied, pytest.raises(ConfigError, match="refused the password of admin"):
+        denied.import_errors()
+
+
+def test_an_expired_token_is_renewed(airflow: AirflowApi):
+    airflow._http.headers["Authorization"] = "Bearer expired"
+    assert airflow.pool_slots(TRAINING_POOL) == 1
+
+
+def test_the_airflow_password_is_in_no_log(stack: LocalStack):
+    logs = [path for path in stack.home.logs.rglob("*.log") if path.is_file()]
+    secrets = stack.settings.airflow_password, stack.settings.warehouse_password, stack.settings.objects_secret_key
+    assert len(logs) > len(PROGRAMS)
+    assert not [path for path in logs for secret in secrets if secret in path.read_text(errors="replace")]
+
+
+def test_a_stop_in_the_middle_of_a_task_leaves_no_process(stack: LocalStack, airflow: AirflowApi):
+    run_id = airflow.trigger("trial", conf={"sleep_s": 600})
+    wait_for_task(airflow, run_id, task_id="sleep", state="running")
+    tree = supervised_tree(stack)
+    assert len(tree) > len(PROGRAMS) + 1
+    stack.stop(*AIRFLOW)
+    assert [stack.status()[name] for name in PROGRAMS] == ["running"] * len(SYSTEMS) + ["stopped"] * len(AIRFLOW)
+    stack.stop()
+    assert not any(map(is_living, tree))
