@@ -16,6 +16,8 @@ PART_BYTES = 256 * 1024
 
 _MISSING = {"404", "NoSuchKey", "NoSuchBucket", "NotFound"}
 _DENIED = {"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
+_BEFORE_PARSE = "before-parse.s3"
+_FIRST_ERROR_STATUS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,9 @@ class ObjectStore:
     """
 
     client: Any
+
+    def __post_init__(self) -> None:
+        self.client.meta.events.register(_BEFORE_PARSE, _drop_unread_error, unique_id="optimizer-unread-error")
 
     def put_file(self, uri: str, path: Path) -> StoredObject:
         """Write the file to the address, replacing what is there, and check that it arrived whole."""
@@ -170,3 +175,14 @@ class ObjectStore:
             raise UnavailableError(f"{what}: the object store answered {code or error}") from error
         except (Boto3Error, BotoCoreError, OSError) as error:
             raise UnavailableError(f"{what}: the object store did not answer: {error}") from error
+
+
+def _drop_unread_error(response_dict: dict[str, Any], **_: Any) -> None:
+    """Give botocore an error without a body instead of one that it cannot read.
+
+    A store that fails while it reads an object may already have sent the object's checksum as a header. botocore then
+    takes the text of the error for the object's stream, and its parser raises AttributeError where it expects bytes;
+    without a body it knows the status, and retries as usual.
+    """
+    if response_dict["status_code"] >= _FIRST_ERROR_STATUS and not isinstance(response_dict["body"], bytes):
+        response_dict["body"] = b""
