@@ -84,9 +84,9 @@ check: lint types  ## style, types and the tests that need no servers and end wi
 
 lock:  ## renew requirements.txt and docs/requirements.txt from pyproject.toml and lab/pyproject.toml
 	@scripts/install-uv $(PYTHON) $(UV_VERSION)
-	@.uv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --upgrade \
+	@.uv/bin/uv pip compile -q --universal --fork-strategy fewest --python-version 3.11 --generate-hashes --upgrade \
 	    --override requirements-overrides.txt --all-extras --group dev pyproject.toml lab/pyproject.toml -o requirements.txt
-	@.uv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --upgrade \
+	@.uv/bin/uv pip compile -q --universal --fork-strategy fewest --python-version 3.11 --generate-hashes --upgrade \
 	    --group docs -o docs/requirements.txt
 
 install: $(STAMP)
