@@ -13,6 +13,7 @@ from optimizer.core.landscape.logit import FULL_RANGE, Tails, weigh_evidence
 from optimizer.core.landscape.slope import PriceMoves, price_moves
 from optimizer.core.landscape.win_rate import (
     LATEST_DAYS,
+    LandscapeData,
     LandscapeFit,
     SegmentLevels,
     common_shift,
@@ -197,16 +198,15 @@ def _curve_data(context: Context, booster: lgb.Booster, cells: pd.DataFrame) -> 
 
 def _fit_with(data: _CurveData, context: Context, tails: Tails) -> Curve:
     rows, segment = data.rows, data.rows["segment"].to_numpy()
-    fit = fit_landscape(
+    landscape_data = LandscapeData(
         rows,
         score=data.scores[segment],
         moves=data.moves,
         segment=segment,
         group=rows["anchor"].to_numpy(),
         groups=int(context.cells["anchor"].max()) + 1,
-        reference_cpm=context.reference_cpm,
-        tails=tails,
     )
+    fit = fit_landscape(landscape_data, reference_cpm=context.reference_cpm, tails=tails)
     return Curve(fit, data.usual, data.scores, data.is_randomised)
 
 

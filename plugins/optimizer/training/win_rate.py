@@ -18,7 +18,7 @@ from optimizer.core.landscape.cells import recency_weights
 from optimizer.core.landscape.price_steps import PriceSteps, fit_price_steps
 from optimizer.core.landscape.win_rate import SegmentLevels
 from optimizer.errors import DataError
-from optimizer.training.boosting import fit_win_model, largest_fall
+from optimizer.training.boosting import Boosting, fit_win_model, largest_fall
 from optimizer.training.context import Context
 from optimizer.training.curves import Curve, fit_best_curve, fit_curve
 
@@ -111,9 +111,7 @@ def _fit_boosted(context: Context, cells: pd.DataFrame, **options: Any) -> lgb.B
         cells,
         categories=context.categories,
         weights=weights,
-        parameters=job.parameters.boosting(),
-        seed=job.seed,
-        threads=job.threads,
+        boosting=Boosting(job.seed, job.threads, job.parameters.boosting()),
         **options,
     )
 
