@@ -84,7 +84,7 @@ class ServerReader:
         self.away_since: datetime | None = None
         self._address, self._timeout_s = address, timeout_s
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._link: Link | None = None
+        self._link: ServerConnection | None = None
         self._reached_at, self._silences = 0.0, 0
         self._reaching: asyncio.Task[None] | None = None
         self._tried: asyncio.Event | None = None
@@ -143,9 +143,11 @@ class ServerReader:
         self.away_since = self._reaching = None
         tried.set()
 
-    async def _connect(self) -> "Link":
+    async def _connect(self) -> "ServerConnection":
         loop = asyncio.get_running_loop()
-        _, link = await loop.create_connection(lambda: Link(self._lose, timeout_s=self._timeout_s), *self._address)
+        _, link = await loop.create_connection(
+            lambda: ServerConnection(self._lose, timeout_s=self._timeout_s), *self._address
+        )
         try:
             await link.greeted
         except BaseException:
@@ -153,7 +155,7 @@ class ServerReader:
             raise
         return link
 
-    def _lose(self, link: "Link", error: Exception | None) -> None:
+    def _lose(self, link: "ServerConnection", error: Exception | None) -> None:
         """The connection is over: closed by the server, which may be reached at once, or because it was silent."""
         if self._link is not link:
             return
@@ -174,10 +176,10 @@ class ServerReader:
         return ServerAway(f"memcached {self.name} does not answer; see that it runs")
 
 
-class Link(asyncio.Protocol):
+class ServerConnection(asyncio.Protocol):
     """A connection to one server, on which questions are answered in the order in which they were asked."""
 
-    def __init__(self, on_lost: Callable[["Link", Exception | None], None], *, timeout_s: float) -> None:
+    def __init__(self, on_lost: Callable[["ServerConnection", Exception | None], None], *, timeout_s: float) -> None:
         self._on_lost, self._timeout_s = on_lost, timeout_s
         self._loop = asyncio.get_running_loop()
         self.greeted: asyncio.Future[None] = self._loop.create_future()

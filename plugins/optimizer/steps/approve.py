@@ -57,7 +57,7 @@ class ApprovalRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ApprovalAnswer:
     """The answer to a request.
 
     Attributes:
@@ -131,7 +131,7 @@ def note_waiting(run: RunHandle, request: ApprovalRequest, *, systems: Systems, 
     run_incidents.open_approval(systems.engine, entity_id, run_id=run.run_id, message=message, now=now)
 
 
-def record_answer(run: RunHandle, answer: Answer, *, systems: Systems, now: datetime) -> None:
+def record_answer(run: RunHandle, answer: ApprovalAnswer, *, systems: Systems, now: datetime) -> None:
     """Write the answer to opt_audit as `approve` or `reject`, by the person who gave it, with the reason."""
     entity_id = runs.read_run(systems.engine, run.run_id).entity_id
     if answer.name is None:

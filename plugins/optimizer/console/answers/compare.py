@@ -19,7 +19,7 @@ CHOICES = 60
 """How many of the newest runs can be chosen."""
 
 
-class Choice(BaseModel):
+class ComparableRun(BaseModel):
     """A run that can be compared."""
 
     run_id: str
@@ -53,7 +53,7 @@ class Pair(BaseModel):
 
     earlier: str | None
     later: str | None
-    choices: list[Choice]
+    choices: list[ComparableRun]
 
 
 def choose_pair(asked: Context, entity_code: str, *, earlier: str = "", later: str = "") -> Pair:
@@ -109,8 +109,8 @@ def _of_client(asked: Context, run_id: str, entity_code: str) -> OwnedRun:
     return found
 
 
-def _choice(run: Run, live: str | None) -> Choice:
-    return Choice(
+def _choice(run: Run, live: str | None) -> ComparableRun:
+    return ComparableRun(
         run_id=run.run_id,
         created_at=run.created_at,
         outcome=run.outcome,
