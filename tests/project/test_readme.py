@@ -22,7 +22,7 @@ def test_the_readme_describes_a_run_in_ten_sentences_one_per_task():
     tasks = re.findall(r"^\d+\. `(\w+)`", section, re.MULTILINE)
     assert len(tasks) == 10
     wired = (PROJECT / "plugins/optimizer/orchestration/entity_dag.py").read_text()
-    assert tasks == re.findall(r"^    def (\w+)\(", wired, re.MULTILINE)
+    assert tasks == re.findall(r"^@task.*\ndef (\w+)\(", wired, re.MULTILINE)
 
 
 def test_the_demos_output_in_the_readme_has_the_demos_own_rows_and_columns():
