@@ -4,6 +4,7 @@ import logging
 from datetime import timedelta
 from typing import Any
 
+import attrs
 from airflow.sdk import DAG, CronTriggerTimetable, chain, task
 from croniter import croniter
 
@@ -79,7 +80,6 @@ def build_entity_dag(definition: EntityDefinition) -> DAG:
         max_active_runs=1,
         dagrun_timeout=LONGEST_RUN + longest_wait,
         is_paused_upon_creation=False,
-        params=build_params(definition),
         tags={"optimizer", entity.object_type},
         doc_md=_DOC.format(
             name=entity.entity_name,
@@ -91,6 +91,10 @@ def build_entity_dag(definition: EntityDefinition) -> DAG:
         default_args=task_defaults(),
     ) as dag:
         _wire(entity.entity_code, longest_wait=longest_wait)
+    # Given to the DAG at once, each task would copy all fields of the form: 6 times the DAG's size. Validated here, the
+    # schemas of the same fields would be checked for each DAG anew; `build_params` has checked the values.
+    with attrs.validators.disabled():
+        dag.params = build_params(definition)
     return dag
 
 
