@@ -26,7 +26,7 @@ _header = APIKeyHeader(name="X-API-Key", auto_error=False, scheme_name="apiKey",
 
 @dataclass(frozen=True, slots=True)
 class LoginUser:
-    """A user whom a login let in: sees every project, writes only with `can_write`."""
+    """A user that a login let in: sees every project, writes only with `can_write`."""
 
     name: str
     can_write: bool

@@ -1,4 +1,4 @@
-"""Live figures against the forecast and the control: what holds, what is worse, and when it is too early to tell."""
+"""Live figures against the forecast and the control: on target, below target, or inconclusive."""
 
 from dataclasses import replace
 

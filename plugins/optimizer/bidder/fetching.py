@@ -238,7 +238,7 @@ class ServerConnection(asyncio.Protocol):
             self.greeted.set_result(None)
         while self._buffer:
             if not self._asked:
-                raise ValueError("it said what nobody asked")
+                raise ValueError("it sent an answer without a question")
             answer, wanted, _ = self._asked[0]
             values = take_values(self._buffer, wanted)
             if values is None:

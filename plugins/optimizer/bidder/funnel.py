@@ -46,7 +46,7 @@ class Funnel(BaseModel):
     """The funnel of the UTC days [first_day, last_day].
 
     is_counted: whether a bidder wrote counts of these days. without_segment: bids at the run's fallback price, which
-        no segment set; they are no losses.
+        no segment set; they are not losses.
     measured_days: on how many of them wins and clicks were measured.
     """
 

@@ -137,7 +137,7 @@ def training_report(context: TrainingContext, win_rate: WinRate, clicks: ClickMo
 
 
 def click_value_cv(cells: pd.DataFrame) -> float:
-    """Return the coefficient of variation of what a click earns, from cells with clicks; 0 where it cannot be told.
+    """Return the coefficient of variation of what a click earns, from cells with clicks; 0 where it is not known.
 
     The mean of n clicks varies by 1/n of what one does: squared gaps between cells, weighted by clicks, show it.
     """

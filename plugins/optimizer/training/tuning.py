@@ -109,15 +109,15 @@ def _trials(job: TrainingJob, folds: list[OpenFold], *, on_trial: Callable[[Tria
 
 def _try(folds: list[OpenFold], *, number: int, parameters: ModelParameters) -> Trial:
     begun = monotonic()
-    told = {"number": number, "parameters": parameters}
+    known = {"number": number, "parameters": parameters}
     try:
         held_out = [_predict(parameters, context, later) for context, later in folds]
     except DataError as error:
         seconds = monotonic() - begun
-        return Trial(**told, loss=None, fold_losses=[], seconds=seconds, error=str(error), samples=[])
+        return Trial(**known, loss=None, fold_losses=[], seconds=seconds, error=str(error), samples=[])
     cells = pd.concat([fold.cells for fold in held_out], ignore_index=True)
     return Trial(
-        **told,
+        **known,
         loss=HeldOut(cells, 0.0).loss,
         fold_losses=[fold.loss for fold in held_out],
         seconds=monotonic() - begun,

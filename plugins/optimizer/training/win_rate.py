@@ -92,7 +92,7 @@ def _price_steps(context: TrainingContext, curve: Curve, levels: SegmentLevels) 
 def _with_identified_slope(context: TrainingContext, booster: lgb.Booster, cells: pd.DataFrame) -> TrainingContext:
     """The context, which learns from the rows that varied at random as soon as they identify a slope.
 
-    The model knows the segments' levels from the whole log, so some days of jitter tell more beside its scores than
+    The model knows the segments' levels from the whole log, so some days of jitter show more beside its scores than
     alone.
     """
     if context.is_randomised or cells["log_planned"].isna().all():

@@ -13,7 +13,7 @@ SETTLED_AFTER = timedelta(hours=2)
 """How long after its end a day still lacks events: the warehouse is loaded with a delay, and views come after bids."""
 
 SHORTEST_BREAK = timedelta(minutes=10)
-"""The statements of a UI that changes a split lie some time apart; that is no break."""
+"""The statements of a UI that changes a split lie some time apart; that is not a break."""
 
 _DAY = timedelta(days=1)
 
