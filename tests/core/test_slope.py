@@ -75,7 +75,7 @@ def drifting(seed, *, is_known):
 
 
 @pytest.mark.slow
-def test_known_plans_tell_jitter_from_bids_that_followed_the_market():
+def test_known_plans_separate_jitter_from_bids_that_followed_the_market():
     blind = [slope_of(drifting(seed, is_known=False)) for seed in range(4)]
     knowing = [slope_of(drifting(seed, is_known=True)) for seed in range(8)]
     assert all(slope is None or slope.value < 1.0 for slope in blind)

@@ -20,7 +20,7 @@ PROBE_PAUSE_S, LONGEST_PAUSE_S = 0.25, 4.0
 """Between two probes of a server that is away; the pause doubles while it falls silent again and again."""
 
 STEADY_S = 10.0
-"""A server that answered for so long has fallen silent for the first time."""
+"""A server that answered for this many seconds before has fallen silent for the first time."""
 
 GRACE_S = 0.005
 """After its time-out an answer may still lie unread, where this process itself was held up."""
@@ -265,7 +265,7 @@ class ServerConnection(asyncio.Protocol):
         away = ServerAway(f"memcached does not answer: {why}; see that it runs")
         if not self.greeted.done():
             self.greeted.set_exception(away)
-            self.greeted.exception()  # read here: nobody may wait for it any more
+            self.greeted.exception()  # read here: nobody may wait for it anymore
         self.drop(away)
         self._on_lost(self, error if is_silent else None)
 

@@ -111,7 +111,7 @@ def change_canary(
     An abort takes the run off whatever the monitor did to it since the user looked.
 
     Raises:
-        SplitChanged: that run is not being tried any more.
+        SplitChanged: that run is not being tried anymore.
         DeploymentError, UnavailableError: as `deploy_split`.
     """
     author, engine = asked.author(comment), asked.systems.engine

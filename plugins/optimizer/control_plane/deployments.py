@@ -131,7 +131,7 @@ def set_control(
 ) -> None:
     """Make a run the entity's control: it gets the control share from the next split on. None: no control.
 
-    A chosen none is a choice too: no control is made for the entity, and nothing asks for one any more.
+    A chosen none is a choice too: no control is made for the entity, and nothing asks for one anymore.
 
     Args:
         seen: run_id of the control on which this was decided, empty where there was none; None: whatever it is.

@@ -52,7 +52,7 @@ def list_protected(engine: Engine, entity_id: int, *, since: datetime) -> set[st
 
 
 def mark_removed(engine: Engine, run: Run, *, since: datetime, author: Author, now: datetime, what: Any) -> bool:
-    """Mark the run's files as removed, so that it cannot be deployed any more; return whether that is allowed.
+    """Mark the run's files as removed, so that it cannot be deployed anymore; return whether that is allowed.
 
     To be called before the first file is removed. The entity's row is locked, as it is while a split is deployed.
 

@@ -36,7 +36,7 @@ def rollback(
 ) -> list[Deployment]:
     """Go back to the split before the present one, as `earlier_splits` orders them, and return its deployments.
 
-    A split that may not be deployed any more is passed over.
+    A split that may not be deployed anymore is passed over.
 
     Raises:
         DeploymentError: the entity is unknown, or there is no earlier split that may be deployed; says why.

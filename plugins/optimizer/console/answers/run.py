@@ -152,7 +152,7 @@ def read_run(asked: Context, found: OwnedRun) -> RunAnswer:
 
 
 def _read_figures(asked: Context, row: Run, missing: list[Missing]) -> PublishedFigures | None:
-    """The run's small files; a run that has none yet, or none any more, misses nothing that could be read."""
+    """The run's small files; a run that has none yet, or none anymore, misses nothing that could be read."""
     if not row.s3_output_path and not row.is_finished_dry_run:
         return None
     part = "its forecast, checks and files" if row.outputs_removed_at is None else "its forecast and checks"

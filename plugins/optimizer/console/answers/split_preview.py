@@ -184,7 +184,7 @@ def _canary_end(tried: Canary | None, before: Mapping[str, int], after: Mapping[
         return None
     others = [pct for run_id, pct in after.items() if run_id != tried.run_id]
     how = "as promoted" if after.get(tried.run_id, 0) > max(others, default=0) else "as aborted"
-    return f"It ends the canary of run {tried.run_id} {how}: the monitor does not move it any more."
+    return f"It ends the canary of run {tried.run_id} {how}: the monitor does not move it anymore."
 
 
 def _next_run(asked: Context, entity_code: str, change: _PlannedChange, tried: Canary | None) -> str:
