@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pipeline.driver import BIDS, DAYS, ENTITY, FIRST_DAY, Pipeline
+from pipeline.driver import BIDS, DAYS, ENTITY, FIRST_DAY, PIPELINE_NUMBERS, Pipeline
 from pipeline.trained import shared_folder, train_once
 from servers.embedded import connect_schema, load_events, systems
 
@@ -32,7 +31,6 @@ from optimizer.runs.systems import Systems
 __all__ = ["systems"]
 
 BUCKET, SCHEMA = "pipeline", "pipeline"
-_numbers = count(1)
 
 
 @pytest.fixture(scope="session")
@@ -78,7 +76,7 @@ def new_pipeline(
         )
         if copy_of is None and not has_control:
             pipeline.set_value("control_pct", "0")
-        pipeline.move_outputs_to(f"s3://{BUCKET}/{next(_numbers)}/")
+        pipeline.move_outputs_to(f"s3://{BUCKET}/{next(PIPELINE_NUMBERS)}/")
         return pipeline
 
     yield make
