@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from itertools import count
 from typing import Any
 
 from sqlalchemy import insert, select, update
@@ -24,8 +23,6 @@ DAYS, BIDS = 30, 60_000
 NOW = datetime(2026, 2, 4, 6, tzinfo=UTC)
 ENTITY = "drugs_hcp"
 DAG_ID = f"optimize__{ENTITY}"
-PIPELINE_NUMBERS = count(1)
-"""Of the pipelines of one process, whose outputs share a bucket; the console's tests make some, too."""
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from functools import cache
 from typing import Any
 
 import pytest
-from pipeline.conftest import FinishedRun
 from pipeline.driver import ENTITY, Pipeline
+from pipeline.first_run import FinishedRun
 from pipeline.monitor.watching import DEPLOYED, open_second
 from pipeline.monitor.worlds import SECOND, LiveWorlds
 from servers.embedded import connect_schema, load_events

@@ -3,8 +3,8 @@
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
-from pipeline.conftest import FinishedRun
 from pipeline.driver import ENTITY
+from pipeline.first_run import FinishedRun
 from pipeline.monitor.watching import active, daily, watch
 from pipeline.monitor.worlds import LIVE_DAYS, MORNING, SECOND
 from sqlalchemy import update

@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
-from pipeline.conftest import FinishedRun
 from pipeline.driver import ENTITY, NOW
+from pipeline.first_run import FinishedRun
 from pipeline.monitor.watching import active, in_snapshot, lose_files, open_second, verdicts, watch
 from pipeline.monitor.worlds import SECOND
 from sqlalchemy import update

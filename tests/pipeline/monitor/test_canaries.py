@@ -4,8 +4,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from pipeline.conftest import FinishedRun
 from pipeline.driver import ENTITY, Pipeline
+from pipeline.first_run import FinishedRun
 from pipeline.monitor.watching import DEPLOYED, active, lose_files, open_second, watch
 from pipeline.monitor.worlds import MORNING, SECOND
 

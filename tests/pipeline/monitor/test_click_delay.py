@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
-from pipeline.conftest import FinishedRun
 from pipeline.driver import Pipeline
+from pipeline.first_run import FinishedRun
 from pipeline.monitor.watching import daily, verdicts, watch
 from pipeline.monitor.worlds import LATE_HOURS, LIVE_DAYS, MORNING
 

@@ -5,8 +5,8 @@ from datetime import UTC, date, datetime, timedelta
 
 import pandas as pd
 import pytest
-from pipeline.conftest import FinishedRun
 from pipeline.driver import ENTITY, NOW, Pipeline
+from pipeline.first_run import FinishedRun
 from pipeline.monitor.watching import DEPLOYED, daily, lose_files, open_second, verdicts, watch
 from pipeline.monitor.worlds import LIVE_DAYS, MORNING, SECOND
 

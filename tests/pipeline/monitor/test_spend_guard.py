@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from control_plane.catalog import sample_results
-from pipeline.conftest import FinishedRun
 from pipeline.driver import ENTITY
+from pipeline.first_run import FinishedRun
 from pipeline.monitor.watching import DEPLOYED, FIRST_MORNING, active, lose_files, open_second, watch
 from pipeline.monitor.worlds import SECOND
 from sqlalchemy import update

@@ -4,8 +4,8 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from pipeline.conftest import FinishedRun
 from pipeline.driver import ENTITY, NOW
+from pipeline.first_run import FinishedRun
 from pipeline.monitor.watching import (
     active,
     verdicts,

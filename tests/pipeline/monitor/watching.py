@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from control_plane.catalog import sample_results
-from pipeline.conftest import FinishedRun
 from pipeline.driver import ENTITY, NOW, Pipeline
+from pipeline.first_run import FinishedRun
 from pipeline.monitor.worlds import MORNING, SECOND
 from sqlalchemy import update
 
