@@ -6,7 +6,8 @@ import pytest
 
 from optimizer.console.answers.compare_evidence import evidence_of, promises_of
 from optimizer.console.answers.run_forecast import Number
-from optimizer.control_plane.records import LiveDay, Run
+from optimizer.control_plane.live_rows import LiveDay
+from optimizer.control_plane.records import Run
 
 EARLIER, LATER = "20260201_060000", "20260202_060000"
 

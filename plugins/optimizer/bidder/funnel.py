@@ -11,8 +11,9 @@ from optimizer.bidder.reasons import UNREADABLE, Reason
 from optimizer.control_plane.bidder_counts import read_counts
 from optimizer.control_plane.entities import read_entity_id
 from optimizer.control_plane.live_records import read_days
+from optimizer.control_plane.live_rows import LiveDay, LiveDaySums
 from optimizer.control_plane.live_series import read_day_sums
-from optimizer.control_plane.records import BidderCount, LiveDay, LiveDaySums
+from optimizer.control_plane.records import BidderCount
 
 MOST_DAYS = 30
 

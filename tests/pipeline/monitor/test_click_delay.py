@@ -10,7 +10,7 @@ from pipeline.first_run import FinishedRun
 from pipeline.monitor.watching import daily, verdicts, watch
 from pipeline.monitor.worlds import LATE_HOURS, LIVE_DAYS, MORNING
 
-from optimizer.control_plane.records import LiveDay
+from optimizer.control_plane.live_rows import LiveDay
 
 
 def clicks_arrived(day: LiveDay, *, now: datetime) -> float:

@@ -13,7 +13,7 @@ from optimizer.artifacts.serving_snapshot import read_snapshot, snapshot_uri
 from optimizer.control_plane import deployment_history, live_records, tables
 from optimizer.control_plane.engine import transaction
 from optimizer.control_plane.entities import read_definition
-from optimizer.control_plane.records import LiveDay, LiveVerdict
+from optimizer.control_plane.live_rows import LiveDay, LiveVerdict
 from optimizer.control_plane.registry import register_results
 from optimizer.control_plane.splits import percents_of
 from optimizer.deployment.monitor import monitor_entity

@@ -12,7 +12,8 @@ from optimizer.console.context import Context
 from optimizer.control_plane.deployment_history import read_splits
 from optimizer.control_plane.entity_states import read_entity_states
 from optimizer.control_plane.live_records import read_days, read_savings, read_verdicts
-from optimizer.control_plane.records import LiveDay, LiveDaySums, LiveSavings, LiveVerdict, Run
+from optimizer.control_plane.live_rows import LiveDay, LiveDaySums, LiveSavings, LiveVerdict
+from optimizer.control_plane.records import Run
 from optimizer.control_plane.runs import list_runs
 from optimizer.control_plane.splits import Split
 from optimizer.core.landscape.binomial import wilson_interval

@@ -9,8 +9,8 @@ from pydantic import BaseModel
 from optimizer.console.context import Context, Schedule
 from optimizer.control_plane.entity_outlines import EntityOutline, read_outlines
 from optimizer.control_plane.entity_states import EntityState, read_entity_states
+from optimizer.control_plane.live_rows import LiveDaySums
 from optimizer.control_plane.live_series import read_day_sums, read_unfinished
-from optimizer.control_plane.records import LiveDaySums
 from optimizer.core.live.readiness import READINESS_CODES, Word
 from optimizer.deployment.readiness import EntityStatus, status_of, word_of
 from optimizer.deployment.run_incidents import APPROVAL_WAITING

@@ -11,7 +11,8 @@ from optimizer.console.answers.run import OwnedRun, find_run
 from optimizer.console.answers.run_forecast import numbers_of
 from optimizer.console.context import Context
 from optimizer.control_plane.live_records import read_verdicts
-from optimizer.control_plane.records import LiveVerdict, Run
+from optimizer.control_plane.live_rows import LiveVerdict
+from optimizer.control_plane.records import Run
 from optimizer.control_plane.run_views import newest_comparable, read_days_of, read_live_run_id
 from optimizer.core.pricing.run_comparison import Comparison
 

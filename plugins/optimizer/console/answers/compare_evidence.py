@@ -6,7 +6,8 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from optimizer.console.answers.run_forecast import Number
-from optimizer.control_plane.records import LiveDay, Run
+from optimizer.control_plane.live_rows import LiveDay
+from optimizer.control_plane.records import Run
 from optimizer.core.live.performance import LEAST_CLICKS, LEAST_WINS
 from optimizer.core.live.savings import Savings, measure_savings
 from optimizer.deployment.live_policy import daily_table

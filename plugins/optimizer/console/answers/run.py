@@ -17,7 +17,8 @@ from optimizer.console.answers.run_contents import File, Setting, files_of, sett
 from optimizer.console.answers.run_forecast import Number, counts_of, numbers_of, sentences_of
 from optimizer.console.answers.run_history import Day, Event, Share, Step, day_of, events_of, share_of, steps_of
 from optimizer.console.context import Context
-from optimizer.control_plane.records import LiveVerdict, Run
+from optimizer.control_plane.live_rows import LiveVerdict
+from optimizer.control_plane.records import Run
 from optimizer.control_plane.run_views import find_owner, read_view
 from optimizer.core.checks.outcome import CheckRecord, going_live, held_by
 from optimizer.errors import OptimizerError
