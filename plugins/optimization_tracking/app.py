@@ -34,7 +34,7 @@ def create_app(
 
     Args:
         database_url: postgresql://user@host/database; without one every route answers 503.
-        login: lets users in who have no API key, e.g. Airflow's.
+        login: lets in users without an API key, e.g. Airflow's.
         prefix: the path before every route, where the app is not mounted below it.
         origins: other origins than this server's whose pages may write with a cookie, e.g. https://airflow.example.com.
         refresh_s: how often the analytics are refreshed; None leaves it to others.

@@ -1,4 +1,4 @@
-"""The funnel: from the impressions that bidders were asked for to wins and clicks, and the cure beside each loss."""
+"""The funnel: from the impressions that bidders were asked for to wins and clicks, and what to do about each loss."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence

@@ -21,7 +21,7 @@ def funnel(
     run: Annotated[str | None, typer.Option(help="Only impressions that this run priced.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show how many impressions got from the bid request to the click, and the cure beside each loss."""
+    """Show how many impressions got from the bid request to the click, and what to do about each loss."""
     engine = connect()
     entities.require_entity(engine, entity)
     found = read_funnel(engine, entity, days=days, now=datetime.now(UTC), run_id=run)

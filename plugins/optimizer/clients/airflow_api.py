@@ -126,7 +126,7 @@ class AirflowApi:
         self.request("POST", f"/dags/{_quoted(dag_id)}/clearTaskInstances", json=body)
 
     def mark_failed(self, dag_id: str, run_id: str) -> None:
-        """End the run as a person does who marks it failed."""
+        """End the run as a user does by marking it failed."""
         self.request("PATCH", _run_path(dag_id, run_id), json={"state": "failed"})
 
     def ensure_pool(self, name: str, *, slots: int) -> None:

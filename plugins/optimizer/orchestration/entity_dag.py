@@ -92,7 +92,7 @@ def build_entity_dag(definition: EntityDefinition) -> DAG:
     ) as dag:
         _wire(entity.entity_code, longest_wait=longest_wait)
     # Given to the DAG at once, each task would copy all fields of the form: 6 times the DAG's size. Validated here, the
-    # schemas of the same fields would be checked for each DAG anew; `build_params` has checked the values.
+    # schemas of the same fields would be checked again for each DAG; `build_params` has checked the values.
     with attrs.validators.disabled():
         dag.params = build_params(definition)  # type: ignore[assignment]  # attrs makes a ParamsDict of it
     return dag
