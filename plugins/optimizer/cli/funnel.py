@@ -40,7 +40,7 @@ def funnel(
 
 
 def _print(found: Funnel, *, title: str, run: str | None) -> None:
-    columns = ["stage", "impressions", "of asked", "lost before it", "cure"]
+    columns = ["stage", "impressions", "of asked", "lost before it", "what to do"]
     print_table(title, columns, (row for stage in found.stages for row in _rows(stage)))
     for loss in found.without_segment:
         console.print(Text(f"Bids {loss.cause}: {count(loss.impressions)}. {loss.cure}"))
