@@ -6,7 +6,7 @@ from fastapi import HTTPException
 from pydantic import BaseModel
 
 from optimizer.console.answers.compare_bids import ServedChanges, served_changes_of
-from optimizer.console.answers.compare_evidence import Evidence, Promise, evidence_of, promises_of
+from optimizer.console.answers.compare_evidence import Evidence, ForecastChange, changes_of_forecasts, evidence_of
 from optimizer.console.answers.run import OwnedRun, find_run
 from optimizer.console.answers.run_forecast import numbers_of
 from optimizer.console.context import Context
@@ -43,7 +43,7 @@ class CompareAnswer(BaseModel):
     later: str
     live_run_id: str | None
     evidence: list[Evidence]
-    promises: list[Promise]
+    forecasts: list[ForecastChange]
     verdicts: list[LiveVerdict]
     comparison: Comparison
     served: ServedChanges | None
@@ -84,15 +84,15 @@ def compare(asked: Context, entity_code: str, *, earlier: str, later: str, page:
     store, engine = asked.systems.store, asked.systems.engine
     pair = asked.published.compare(before.row, after.row, store=store)
     metrics = [asked.published.figures(one.row, store=store).metrics for one in (before, after)]
-    promises = promises_of(numbers_of(before.row, metrics[0]), numbers_of(after.row, metrics[1]))
+    forecasts = changes_of_forecasts(numbers_of(before.row, metrics[0]), numbers_of(after.row, metrics[1]))
     days = read_days_of(engine, before.row.entity_id, (earlier, later))
     return CompareAnswer(
         entity_code=entity_code,
         earlier=earlier,
         later=later,
         live_run_id=read_live_run_id(engine, entity_code),
-        evidence=evidence_of(days, metrics[1], promises, before=before.row, after=after.row),
-        promises=promises,
+        evidence=evidence_of(days, metrics[1], forecasts, before=before.row, after=after.row),
+        forecasts=forecasts,
         verdicts=[
             found
             for found in read_verdicts(engine, entity_code)
