@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from orchestration.definitions import TASKS, define
 
+from optimizer.orchestration.definitions import SNAPSHOT_NAME, write_snapshot
+
 PROJECT = Path(__file__).parents[2]
 
 SCRIPT = """
@@ -51,9 +53,7 @@ print("RESULT" + json.dumps({
 def build(tmp_path: Path, definitions, *, only: str = "") -> dict:
     """Build the DAGs from a last-good snapshot while the control plane is silent."""
     state = tmp_path / "state"
-    state.mkdir(exist_ok=True)
-    content = json.dumps([json.loads(definition.model_dump_json()) for definition in definitions])
-    (state / "entities.json").write_text(content)
+    write_snapshot(state / SNAPSHOT_NAME, definitions)
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, only],
         env={
