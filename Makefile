@@ -46,7 +46,7 @@ truth: install  ## the optimizer against known truth; DATA=file.csv: on an aucti
 bench: install  ## what the core costs, as ratios of one run; BENCH="--quick" leaves the logs of 5 and 20 million bids out
 	@$(BIN)/python -m lab.benchmarks $(BENCH)
 
-bench-bidder: install servers  ## what the bidder costs and whether it errs under load, as ratios to bounds of the same run
+bench-bidder: install servers  ## bid latency and correctness under load, as ratios to bounds of the same run
 	@$(BIN)/python -m lab.benchmarks.bidder $(BENCH)
 
 bench-console: install servers  ## what the console's pages cost for 1,000 clients; BENCH="--entities 100" for fewer
