@@ -28,6 +28,7 @@ from optimizer.console.routes import (
     split_api,
     what_if,
 )
+from optimizer.control_plane.entity_outlines import KeptOutlines
 from optimizer.names import CONSOLE_API_PATH
 from optimizer.presentation.web.pages import STATIC_HEADERS
 from optimizer.runs.kept_what_ifs import KeptWhatIfs
@@ -51,7 +52,8 @@ def _utc_now() -> datetime:
 
 
 def _connected(systems: Systems) -> Connected:
-    return Connected(systems, Inspector(systems.engine, systems.store, openrtb=openrtb_from(os.environ)), KeptWhatIfs())
+    inspector = Inspector(systems.engine, systems.store, openrtb=openrtb_from(os.environ))
+    return Connected(systems, inspector, KeptWhatIfs(), KeptOutlines())
 
 
 def create_app(
