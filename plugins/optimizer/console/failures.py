@@ -50,6 +50,7 @@ def install(app: FastAPI) -> None:
     app.exception_handler(OptimizerError)(_on_error)
     app.exception_handler(HTTPException)(_on_http_error)
     app.exception_handler(RequestValidationError)(_on_invalid)
+    app.exception_handler(UnicodeEncodeError)(_on_half_character)
     app.exception_handler(Exception)(_on_fault)
 
 
@@ -80,6 +81,11 @@ async def _on_http_error(request: Request, error: HTTPException) -> Response:
 async def _on_invalid(request: Request, error: RequestValidationError) -> Response:
     parts = [f"{'.'.join(map(str, found['loc'][1:])) or found['loc'][0]}: {found['msg']}" for found in error.errors()]
     return _answer(request, 422, "; ".join(parts))
+
+
+async def _on_half_character(request: Request, error: UnicodeEncodeError) -> Response:
+    # JSON can name half of a pair, as \ud800 alone; neither a database nor an answer can hold it.
+    return _answer(request, 422, "A text holds half of a surrogate pair, which is not a character; send whole ones.")
 
 
 async def _on_fault(request: Request, error: Exception) -> Response:

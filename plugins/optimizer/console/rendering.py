@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
@@ -14,6 +15,11 @@ FOLDER = Path(__file__).parent
 STATIC = FOLDER / "static"
 
 _PAGES = PageSet(templates=FOLDER / "templates", static=STATIC, filters=FILTERS)
+
+
+def client_address(request: Request, entity_code: str) -> str:
+    """Return the address of a client's overview on this server."""
+    return f"{request.scope['root_path']}/clients/{quote(entity_code, safe='')}"
 
 
 def render(request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:

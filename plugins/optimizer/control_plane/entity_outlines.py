@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator
@@ -35,7 +36,8 @@ class GoodRunOutline(Record):
     max_data_age_days: Annotated[int | None, BeforeValidator(_first_known)]
 
 
-class LiveOutline(Record):
+@dataclass(frozen=True, slots=True)
+class LiveOutline:
     """A live run. is_below_forecast: the latest measurement found one of its figures below its forecast."""
 
     run_id: str
@@ -44,7 +46,8 @@ class LiveOutline(Record):
     is_below_forecast: bool
 
 
-class EntityOutline(Record):
+@dataclass(frozen=True, slots=True)
+class EntityOutline:
     """An entity in outline.
 
     good: the newest completed run whose validation passed, without dry runs and controls.
@@ -68,12 +71,12 @@ class KeptOutlines:
         self._kept: dict[str, GoodRunOutline] = {}
 
     def find(self, connection: Connection, run_ids: Collection[str]) -> Mapping[str, GoodRunOutline]:
-        """Return {run_id: its outline}; in one statement those that the last call did not ask for."""
+        """Return {run_id: its outline}; one statement reads those that are new, and the others are dropped then."""
         kept = self._kept
-        missing = [run_id for run_id in run_ids if run_id not in kept]
-        found = kept | _read_good(connection, missing) if missing else kept
-        self._kept = {run_id: found[run_id] for run_id in run_ids}
-        return self._kept
+        if missing := [run_id for run_id in run_ids if run_id not in kept]:
+            found = kept | _read_good(connection, missing)
+            kept = self._kept = {run_id: found[run_id] for run_id in run_ids}
+        return kept
 
 
 def read_outlines(engine: Engine, kept: KeptOutlines | None = None) -> list[EntityOutline]:
@@ -101,8 +104,8 @@ def read_outlines(engine: Engine, kept: KeptOutlines | None = None) -> list[Enti
             control_run_id=row.control_run_id,
             good=None if row.good_run_id is None else good[row.good_run_id],
             failed_run_id=None if row.newest_run_id == row.good_run_id else row.newest_run_id,
-            active=tuple(below[row.entity_id]),
-            alert_kinds=frozenset((row.alert_kinds or "").split(",")) - {""},
+            active=tuple(below.get(row.entity_id, ())),
+            alert_kinds=frozenset(row.alert_kinds.split(",")) if row.alert_kinds else frozenset(),
         )
         for row in found
     ]
@@ -141,6 +144,6 @@ def _read_below(connection: Connection) -> dict[int, list[LiveOutline]]:
         .order_by(deployments.c.traffic_pct.desc(), deployments.c.run_id)
     )
     found: defaultdict[int, list[LiveOutline]] = defaultdict(list)
-    for row in connection.execute(statement).mappings():
-        found[row["entity_id"]].append(LiveOutline.model_validate(dict(row)))
+    for entity_id, run_id, traffic_pct, source, is_below_forecast in connection.execute(statement):
+        found[entity_id].append(LiveOutline(run_id, traffic_pct, source, bool(is_below_forecast)))
     return found

@@ -84,15 +84,17 @@ def read_clients(asked: Context, *, state: Word | None = None, search: str = "",
     """
     every = read_outlines(asked.systems.engine, asked.outlines)
     allowed = asked.visitor.readable([one.entity_code for one in every])
-    seen = [(one, word_of(one, now=asked.now)) for one in every if one.entity_code in allowed]
-    counts = Counter(word for _, word in seen)
+    words = {one.entity_code: word_of(one, now=asked.now) for one in every if one.entity_code in allowed}
+    counts = Counter(words.values())
     wanted = [
-        (one, word)
-        for one, word in seen
-        if (state is None or word == state) and search.lower() in one.entity_code.lower()
+        one
+        for one in every
+        if (word := words.get(one.entity_code)) is not None
+        and (state is None or word == state)
+        and search.lower() in one.entity_code.lower()
     ]
-    wanted.sort(key=lambda pair: _urgency(*pair))
-    shown = [one.entity_code for one, _ in wanted[(page - 1) * PAGE_ROWS : page * PAGE_ROWS]]
+    wanted.sort(key=lambda one: _urgency(one, words[one.entity_code]))
+    shown = [one.entity_code for one in wanted[(page - 1) * PAGE_ROWS : page * PAGE_ROWS]]
     return Clients(
         rows=_rows(asked, shown),
         total=len(wanted),
@@ -101,10 +103,10 @@ def read_clients(asked: Context, *, state: Word | None = None, search: str = "",
     )
 
 
-def _urgency(one: EntityOutline, word: Word) -> tuple[int, int, str]:
-    """What needs attention first: an approval that waits, then alerts, then the state."""
+def _urgency(one: EntityOutline, word: Word) -> int:
+    """What needs attention first: an approval that waits, then alerts, then the state; outlines are by code already."""
     waits = APPROVAL_WAITING in one.alert_kinds
-    return (-2 * waits - bool(one.alert_kinds), -READINESS_CODES[word], one.entity_code)
+    return -len(READINESS_CODES) * (2 * waits + bool(one.alert_kinds)) - READINESS_CODES[word]
 
 
 def _rows(asked: Context, entity_codes: Sequence[str]) -> list[ClientRow]:

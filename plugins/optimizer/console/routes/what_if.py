@@ -1,6 +1,7 @@
 """The what-if of a client: other settings tried, run once or saved."""
 
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -11,7 +12,8 @@ from optimizer.console.answers.what_if import WhatIfAnswer, ask_what_if, wish_of
 from optimizer.console.charts import frontier_chart
 from optimizer.console.context import Asked
 from optimizer.console.forms import Form
-from optimizer.console.rendering import render
+from optimizer.console.rendering import client_address, render
+from optimizer.console.routes.settings import Key, Value
 from optimizer.errors import ArtifactError, ConfigError, RunStateError
 from optimizer.names import CONSOLE_API_PATH
 from optimizer.runs.requests import request_run
@@ -29,7 +31,7 @@ class Wish(BaseModel):
     set: {config_key: the value as text}. run_id: a completed run or dry run; null: the live run.
     """
 
-    set: dict[str, str] = Field(default_factory=dict, examples=[{"target_win_rate": "0.35"}])
+    set: dict[Key, Value] = Field(default_factory=dict, examples=[{"target_win_rate": "0.35"}])
     run_id: Annotated[str, Field(max_length=64)] | None = None
 
 
@@ -65,5 +67,5 @@ def run_once(request: Request, asked: Asked, entity_code: str, form: Form) -> Re
     values = {key: value for key, value in wish_of(form).items() if value is not None}
     author = asked.author(form.get("comment", ""))
     run = request_run(asked.systems.engine, entity_code, values, author=author, now=asked.now)
-    page = f"{request.scope['root_path']}/clients/{entity_code}/what-if"
-    return RedirectResponse(f"{page}?requested={run.run_id}", 303)
+    page = f"{client_address(request, entity_code)}/what-if"
+    return RedirectResponse(f"{page}?requested={quote(run.run_id, safe='')}", 303)
