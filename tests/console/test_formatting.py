@@ -38,7 +38,8 @@ def test_a_remark_gets_a_capital_unless_it_begins_with_a_setting(text, sentence)
 
 
 @pytest.mark.parametrize(
-    ("value", "written"), [(0.000264, "+0.0264\u00a0pp"), (-0.00102, "−0.102\u00a0pp"), (0.0, "0\u00a0pp"), (None, "–")]
+    ("value", "written"),
+    [(0.000264, "+0.0264\u00a0pp"), (-0.00102, "\u22120.102\u00a0pp"), (0.0, "0\u00a0pp"), (None, "\u2013")],
 )
 def test_a_difference_of_small_shares_keeps_three_digits(value, written):
     assert small_points(value) == written

@@ -11,10 +11,11 @@ from optimizer.console.access import require_readable, require_writable
 from optimizer.console.answers.what_if import WhatIfAnswer, ask_what_if, wish_of
 from optimizer.console.charts import frontier_chart
 from optimizer.console.context import Asked
+from optimizer.console.failures import status_of
 from optimizer.console.forms import Form
 from optimizer.console.rendering import client_address, render
 from optimizer.console.routes.settings import Key, Value
-from optimizer.errors import ArtifactError, ConfigError, RunStateError
+from optimizer.errors import OptimizerError, UnknownEntity
 from optimizer.names import CONSOLE_API_PATH
 from optimizer.runs.requests import request_run
 
@@ -55,8 +56,12 @@ def show_what_if(request: Request, asked: Asked, entity_code: str, run_id: RunId
     }
     try:
         found = ask_what_if(asked, entity_code, wish, run_id=run_id)
-    except (ArtifactError, ConfigError, RunStateError) as error:
-        return render(request, "what_if", status=409, found=None, problem=str(error), chart_data=None, **shown)
+    except UnknownEntity:
+        raise
+    except OptimizerError as error:
+        return render(
+            request, "what_if", status=status_of(error), found=None, problem=str(error), chart_data=None, **shown
+        )
     return render(request, "what_if", found=found, problem="", chart_data=frontier_chart(found), **shown)
 
 
