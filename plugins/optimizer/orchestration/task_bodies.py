@@ -70,7 +70,8 @@ def run_step(name: str) -> dict[str, Any]:
         "upload": partial(upload.upload, now=now),
         "register": partial(register.register, now=now),
     }
-    handle, systems = RunHandle.model_validate(run_of(get_current_context())), connect_systems()
+    handle = RunHandle.model_validate(run_of(get_current_context()))
+    systems = connect_systems({"entity": handle.entity_code, "run": handle.run_id, "task": name})
     return guarded(handle, partial(steps[name], handle, systems=systems), name=name, systems=systems, now=now)
 
 
