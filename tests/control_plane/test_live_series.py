@@ -6,8 +6,8 @@ import pytest
 from control_plane.catalog import NOW, complete_sample, open_sample
 
 from optimizer.control_plane.live_records import replace_days
+from optimizer.control_plane.live_rows import LiveDay
 from optimizer.control_plane.live_series import read_day_sums, read_sums_of, read_unfinished, read_win_rates
-from optimizer.control_plane.records import LiveDay
 from optimizer.control_plane.registry import CONTROL_TRIGGER
 
 DAY = timedelta(days=1)

@@ -12,7 +12,8 @@ import pandas as pd
 
 from optimizer.control_plane import deployment_history, live_records
 from optimizer.control_plane.alerts import Incident
-from optimizer.control_plane.records import Deployment, EntityDefinition, LiveDay
+from optimizer.control_plane.live_rows import LiveDay
+from optimizer.control_plane.records import Deployment, EntityDefinition
 from optimizer.core.config.settings import RunSettings
 from optimizer.core.frames import rows_of
 from optimizer.core.landscape.click_delay import LONGEST_HOURS, ClickMaturity

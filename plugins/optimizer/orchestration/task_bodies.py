@@ -104,7 +104,7 @@ def record_answer(run: Mapping[str, str], answer: Mapping[str, Any], *, is_appro
     from optimizer.runs.handle import RunHandle
     from optimizer.steps import approve
 
-    found = approve.Answer(is_approved, name_of(answer.get("responded_by_user")), reason_of(answer))
+    found = approve.ApprovalAnswer(is_approved, name_of(answer.get("responded_by_user")), reason_of(answer))
     approve.record_answer(RunHandle.model_validate(run), found, systems=connect_systems(), now=datetime.now(UTC))
     return found
 

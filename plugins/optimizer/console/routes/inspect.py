@@ -23,7 +23,7 @@ MAX_REQUEST_CHARACTERS = 100_000
 _PAGE = "/clients/{entity_code}/inspect"
 
 
-class Wanted(BaseModel):
+class InspectRequest(BaseModel):
     """A request to price.
 
     request: an OpenRTB bid request, or `{"macros": {...}, "auction_id": "..."}`, as JSON text.
@@ -35,7 +35,7 @@ class Wanted(BaseModel):
 
 
 @router.post(f"{CONSOLE_API_PATH}{_PAGE}")
-def inspect(asked: Asked, entity_code: str, wanted: Wanted) -> InspectedRequest:
+def inspect(asked: Asked, entity_code: str, wanted: InspectRequest) -> InspectedRequest:
     """Return how each impression of a bid request is priced: run, key, every step and why. Nothing is bid."""
     require_readable(asked.visitor, entity_code)
     at = None if wanted.at is None else in_utc(wanted.at)

@@ -28,7 +28,7 @@ Value = Annotated[str, Field(max_length=1000)]
 """As long as their columns; a text with a bound is also checked to be whole Unicode."""
 
 
-class Wanted(BaseModel):
+class SettingsChange(BaseModel):
     """A change of settings.
 
     set: {config_key: the value as text}; null: the version's default counts.
@@ -53,7 +53,7 @@ def preview_settings(asked: Asked, entity_code: str, wanted: dict[Key, Value | N
 
 
 @router.patch(_API)
-def patch_settings(asked: Asked, entity_code: str, wanted: Wanted) -> dict[str, EntityValue]:
+def patch_settings(asked: Asked, entity_code: str, wanted: SettingsChange) -> dict[str, EntityValue]:
     """Change settings; the next run takes them. Returns the client's own values afterwards."""
     require_writable(asked.visitor, entity_code)
     changes_of(asked, entity_code, wanted.set)
