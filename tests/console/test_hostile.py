@@ -9,7 +9,7 @@ from console.splitting import run_ids
 from console.test_rights import routes
 from pipeline.driver import ENTITY
 
-from optimizer.console.body_limit import MAX_BODY_BYTES
+from optimizer.console.bounded_bodies import MAX_BODY_BYTES
 from optimizer.control_plane.audit import read_audit
 from optimizer.control_plane.runs import list_unclaimed
 from optimizer.names import CONSOLE_PREFIX

@@ -11,7 +11,7 @@ from optimizer.bidder.inspection import Inspector
 from optimizer.bidder.openrtb.settings import openrtb_from
 from optimizer.console import failures
 from optimizer.console.access import Login
-from optimizer.console.body_limit import BodyLimit
+from optimizer.console.bounded_bodies import BoundedBodies
 from optimizer.console.context import Connected, Scheduler
 from optimizer.console.rendering import STATIC
 from optimizer.console.routes import (
@@ -82,6 +82,6 @@ def create_app(
     for module in (clients, client, settings, what_if, inspect, funnel, compare, runs, split, split_api):
         app.include_router(module.router)
     app.mount("/static", Assets(STATIC))
-    app.add_middleware(BodyLimit)
+    app.add_middleware(BoundedBodies)
     failures.install(app)
     return app

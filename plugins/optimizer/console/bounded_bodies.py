@@ -6,7 +6,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 MAX_BODY_BYTES = 1_000_000
 
 
-class BodyLimit:
+class BoundedBodies:
     """ASGI middleware in which a longer body, announced or not, raises HTTPException 413 where it is read."""
 
     def __init__(self, app: ASGIApp) -> None:
