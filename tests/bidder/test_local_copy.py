@@ -58,7 +58,7 @@ def test_a_bidder_that_starts_without_the_control_plane_serves_the_copy_and_says
     assert health["status"] != "ok" and health["local_copy"]["served"] == [ENTITY]
     assert health["entities"][ENTITY]["is_from_local_copy"]
     assert f"{ENTITY} is served from its local copy" in caplog.text
-    assert service.metrics.registry.get_sample_value("optimizer_bidder_served_from_copy", {"entity": ENTITY}) == 1
+    assert service.registry.get_sample_value("optimizer_bidder_served_from_copy", {"entity": ENTITY}) == 1
 
 
 def test_a_bidder_that_starts_without_the_object_store_serves_the_copy(market, folder, served):
@@ -136,7 +136,7 @@ def test_a_disk_that_takes_no_copy_costs_no_bid_and_is_tried_again(market, tmp_p
     assert service.refresh().outcome == "switched"
     assert service.price(ask(), entity_code=ENTITY).bid_cpm == BIDS["Ohio|android"]
     assert "cannot be written" in service.health()["local_copy"]["errors"][ENTITY]
-    assert service.metrics.registry.get_sample_value("optimizer_bidder_local_copy_errors") == 1
+    assert service.registry.get_sample_value("optimizer_bidder_local_copy_errors") == 1
     (tmp_path / "copies").unlink()
     assert service.refresh().outcome == "unchanged"
     assert service.health()["local_copy"]["errors"] == {}

@@ -77,6 +77,10 @@ def create_server(
         port=port,
         http=_timed_protocol(on_timeout),
         timeout_graceful_shutdown=GRACE_S,
+        # Nothing here asks who the client behind a proxy is, or speaks WebSocket.
+        proxy_headers=False,
+        server_header=False,
+        ws="none",
         # A line for each request would cost more than its price, and hold ids of people.
         access_log=False,
         log_config=None,

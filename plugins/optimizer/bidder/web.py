@@ -51,7 +51,7 @@ def create_app(service: BidderService, *, openrtb: OpenRtb) -> "BidderApp":
         return JSONResponse(answer, status_code=200 if is_ready else 503)
 
     async def metrics(_: Request) -> Response:
-        return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+        return Response(generate_latest(service.registry), media_type=CONTENT_TYPE_LATEST)
 
     async def refuse(_: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else getattr(error, "status", 400)
