@@ -64,9 +64,10 @@ def describe_served(refresher: Refresher, *, is_too_old: Callable[[str], bool], 
 def measure_served(refresher: Refresher) -> Values:
     """Return the gauges of what is served."""
     copies, confirmed = refresher.copies, refresher.confirmed
-    gauges: dict[tuple[str, ...], float] = {("local_copy_errors",): len(copies.errors)}
+    gauges: dict[tuple[str, ...], float] = {("workers",): 1, ("local_copy_errors",): len(copies.errors)}
     gauges |= {("memcached_up", it.name): it.away_since is None for it in memcached_servers(refresher)}
     for code, generation in refresher.generations.items():
+        gauges["generations", code] = 1
         gauges["loaded_timestamp_seconds", code] = generation.loaded_at.timestamp()
         gauges["served_from_copy", code] = code in copies.served
         if code in confirmed:

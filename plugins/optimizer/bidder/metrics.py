@@ -1,7 +1,7 @@
 """What a bidder measures of itself, for Prometheus."""
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, Literal, NamedTuple
 
@@ -19,29 +19,39 @@ UNKNOWN = "unknown"
 
 
 class Described(NamedTuple):
-    """A metric's type, meaning and labels."""
+    """A metric's type, meaning and labels, and what its values in several processes are together."""
 
     kind: Literal["counter", "gauge", "histogram"]
     text: str
     labels: tuple[str, ...] = ()
+    combine: Callable[[Iterable[float]], float] = sum
 
 
 METRICS: Mapping[str, Described] = {
     "prices": Described("counter", "Priced impressions by reason.", ("entity", "reason")),
     "price_seconds": Described("histogram", "Time of the prices of one bid request."),
     "fetch_seconds": Described("histogram", "Time until memcached has answered for one bid request."),
-    "memcached_up": Described("gauge", "1 while the server answers prices, else 0.", ("server",)),
+    "memcached_up": Described("gauge", "1 while the server answers prices, else 0.", ("server",), min),
     "refreshes": Described("counter", "Refreshes: switched, unchanged or failed.", ("outcome",)),
-    "last_refresh_timestamp_seconds": Described("gauge", "When the last refresh ended."),
-    "last_success_timestamp_seconds": Described("gauge", "When the last refresh succeeded."),
-    "refresh_seconds": Described("gauge", "What the last refresh took."),
-    "loaded_timestamp_seconds": Described("gauge", "When what is served was loaded.", ("entity",)),
-    "keys": Described("gauge", "Segments that a served run has bids for.", ("entity", "run_id")),
+    "last_refresh_timestamp_seconds": Described("gauge", "When the last refresh ended.", combine=min),
+    "last_success_timestamp_seconds": Described("gauge", "When the last refresh succeeded.", combine=min),
+    "refresh_seconds": Described("gauge", "What the last refresh took.", combine=max),
+    "loaded_timestamp_seconds": Described("gauge", "When what is served was loaded.", ("entity",), min),
+    "keys": Described("gauge", "Segments that a served run has bids for.", ("entity", "run_id"), max),
     "confirmed_timestamp_seconds": Described(
-        "gauge", "When what is served was last found to be what is deployed.", ("entity",)
+        "gauge", "When what is served was last found to be what is deployed.", ("entity",), min
     ),
-    "served_from_copy": Described("gauge", "1 while the entity is served from its local copy, else 0.", ("entity",)),
-    "local_copy_errors": Described("gauge", "Entities whose local copy could not be written or read."),
+    "served_from_copy": Described(
+        "gauge", "1 while the entity is served from its local copy, else 0.", ("entity",), max
+    ),
+    "local_copy_errors": Described("gauge", "Entities whose local copy could not be written or read.", combine=max),
+    "workers": Described("gauge", "Processes that answer on the port."),
+    "generations": Described(
+        "gauge",
+        "Different generations that the workers serve; above 1 during a refresh.",
+        ("entity",),
+        max,
+    ),
     "refused_requests": Described("counter", "Requests that could not be read.", ("status",)),
     "unreadable_requests": Described("counter", "Requests of a served entity that could not be read.", ("entity",)),
     "count_write_failures": Described("counter", "Times that the hourly counts could not be written."),
@@ -50,6 +60,8 @@ METRICS: Mapping[str, Described] = {
     "unmapped_values": Described("counter", "Values that openrtb.toml does not list, by macro.", ("macro",)),
 }
 """{name without PREFIX, and without the _total of counters: description}."""
+
+DURATIONS = tuple(name for name, described in METRICS.items() if described.kind == "histogram")
 
 Values = Mapping[tuple[str, ...], float]
 """{(metric, *values of its labels): value}."""
@@ -66,6 +78,21 @@ class Measures(NamedTuple):
         """Return the measures of one process."""
         durations = {"price_seconds": tally.price_seconds, "fetch_seconds": tally.fetch_seconds}
         return cls({**gauges, **tally.counts, **_by_reason(tally)}, durations)
+
+    @classmethod
+    def combine(cls, parts: Sequence["Measures"]) -> "Measures":
+        """Return the measures of several processes together: sums of what is counted, and the worst of each gauge."""
+        found: defaultdict[tuple[str, ...], list[float]] = defaultdict(list)
+        for part in parts:
+            for key, value in part.numbers.items():
+                found[key].append(value)
+        numbers = {key: METRICS[key[0]].combine(values) for key, values in found.items()}
+        return cls(numbers, {name: Durations.total(it.durations[name] for it in parts) for name in DURATIONS})
+
+    def counted(self) -> "Measures":
+        """Return these measures without gauges, which hold for a moment only."""
+        numbers = {key: value for key, value in self.numbers.items() if METRICS[key[0]].kind == "counter"}
+        return Measures(numbers, self.durations)
 
 
 class BidderCollector(Collector):

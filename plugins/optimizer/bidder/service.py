@@ -1,5 +1,6 @@
 """The bidder as it runs: prices that are counted and timed, and refreshed in the background."""
 
+import asyncio
 import logging
 import random
 import threading
@@ -33,6 +34,8 @@ JITTER = 0.1
 
 LEAST_PAUSE_S = 5.0
 """However much memcached loses, so long passes between two refreshes."""
+
+FIRST_REFRESH_TICK_S = 0.02
 
 LAST_REFRESH_S, LAST_COUNTS_S = 1.0, 2.0
 """When the service ends, a refresh and the last counts are waited for no longer."""
@@ -213,6 +216,11 @@ class BidderService:
                 log.warning("the last counts of the hour are lost: the control plane did not take them in time")
             if not thread.is_alive():
                 self.refresher.close()
+
+    async def first_refresh(self) -> None:
+        """Wait until the first refresh has ended, well or not, or the process is about to stop."""
+        while self.refresher.last_report is None and not self._is_stopping:
+            await asyncio.sleep(FIRST_REFRESH_TICK_S)
 
     def is_ready(self) -> bool:
         """Return whether every entity that should be served is.

@@ -2,6 +2,8 @@
 
 from bisect import bisect_left
 from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 BOUNDS_S = (1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 5e-2, 0.1)
 """Upper bounds of the buckets of durations; one more bucket has what is longer."""
@@ -13,11 +15,19 @@ NO_RUN = ""
 """The run_id of impressions that no run priced."""
 
 
+@dataclass(slots=True)
 class Durations:
     """How many durations fell into each bucket, and their sum in seconds."""
 
-    def __init__(self) -> None:
-        self.buckets, self.sum_s = [0] * (len(BOUNDS_S) + 1), 0.0
+    buckets: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS_S) + 1))
+    sum_s: float = 0.0
+
+    @classmethod
+    def total(cls, parts: Iterable["Durations"]) -> "Durations":
+        """Return all durations together."""
+        parts = list(parts)
+        buckets = [sum(numbers) for numbers in zip(*(it.buckets for it in parts), strict=True)]
+        return cls(buckets, sum(it.sum_s for it in parts))
 
     def add(self, seconds: float) -> None:
         """Count one duration."""
