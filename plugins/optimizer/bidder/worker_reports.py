@@ -5,6 +5,7 @@ them, so that every one gives the same answer, and no counter falls from one scr
 the place of another goes on with its counters.
 """
 
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +24,8 @@ INTERVAL_S = 1.0
 
 LATE = timedelta(seconds=10)
 """A worker that did not report for so long is not counted among those that answer."""
+
+log = logging.getLogger(__name__)
 
 
 class Report(BaseModel):
@@ -86,8 +89,11 @@ class WorkerReports:
             )
             path = self._path(self.worker)
             written = path.with_suffix(".new")
-            written.write_text(report.model_dump_json(), encoding="utf-8")
-            written.replace(path)
+            try:
+                written.write_text(report.model_dump_json(), encoding="utf-8")
+                written.replace(path)
+            except OSError as error:  # no report is worth a bid
+                log.error("the report %s was not written: %s", path, error)
 
     def read_all(self) -> list[Report]:
         """Publish, and return the reports of all workers, in the order of their numbers."""

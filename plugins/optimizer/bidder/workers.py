@@ -28,7 +28,7 @@ PAUSE_S = 1.0
 TICK_S = 0.5
 
 Work = Callable[[int, bool], None]
-"""What a worker does: its number from 1, and whether it takes the place of another."""
+"""What a worker does: its number from 1, and whether it takes the place of another while others answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class Workers:
             process = started.process
             if self._kill_at is None and not process.is_alive() and time.monotonic() - started.at > PAUSE_S:
                 log.warning("worker %d (process %s) ended with %s", worker, process.pid, process.exitcode)
-                self._start(worker, is_replacement=True)
+                self._start(worker, is_replacement=any(it.process.is_alive() for it in self._started.values()))
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self._kill_at = self._kill_at or time.monotonic() + self._stop_s
