@@ -10,11 +10,11 @@ import httpx
 import numpy as np
 import pytest
 from fastapi import FastAPI, HTTPException, Request
-from pipeline.conftest import FinishedRun, connect, first_run, log, new_pipeline, systems, world
 from pipeline.driver import ENTITY, NOW, Pipeline
+from pipeline.first_run import FinishedRun, connect, first_run, log, new_pipeline, world
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 from servers.browser import chromium
-from servers.embedded import connect_schema, load_events
+from servers.embedded import connect_schema, load_events, systems
 from servers.tracking import serving
 
 from lab.market.auctions import Requests, draw_requests

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from orchestration.definitions import TASKS, define
 
+from optimizer.orchestration.definitions import SNAPSHOT_NAME, write_snapshot
+
 PROJECT = Path(__file__).parents[2]
 
 SCRIPT = """
@@ -25,6 +27,7 @@ def describe(dag):
         "params": {name: {"value": dag.params[name], **dag.params.get_param(name).schema} for name in dag.params},
         "max_active_runs": dag.max_active_runs,
         "doc": dag.doc_md,
+        "valid": dag.params.validate(),
         "tasks": {
             task.task_id: {
                 "retries": task.retries,
@@ -50,9 +53,7 @@ print("RESULT" + json.dumps({
 def build(tmp_path: Path, definitions, *, only: str = "") -> dict:
     """Build the DAGs from a last-good snapshot while the control plane is silent."""
     state = tmp_path / "state"
-    state.mkdir(exist_ok=True)
-    content = json.dumps([json.loads(definition.model_dump_json()) for definition in definitions])
-    (state / "entities.json").write_text(content)
+    write_snapshot(state / SNAPSHOT_NAME, definitions)
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, only],
         env={
@@ -156,6 +157,15 @@ def test_the_form_begins_with_the_window_and_then_with_what_people_set_most_ofte
 
 def test_the_form_shows_the_default_where_the_entitys_value_cannot_be_used(dag):
     assert dag["params"]["max_bid_cpm"]["value"] == 30.0
+
+
+def test_every_field_of_the_form_takes_its_own_value(dag):
+    assert dag["valid"] == {name: field["value"] for name, field in dag["params"].items()}
+
+
+def test_no_task_repeats_the_fields_of_the_form(dag):
+    tasks = {task["__var"]["task_id"]: task["__var"] for task in dag["serialized"]["dag"]["tasks"]}
+    assert [name for name, task in tasks.items() if task.get("params")] == ["approve"]
 
 
 def test_keys_that_the_ui_does_not_show_are_not_on_the_form(dag):

@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 from control_plane.catalog import sample_results
-from pipeline.conftest import FinishedRun
 from pipeline.driver import ENTITY, NOW, Pipeline
+from pipeline.first_run import FinishedRun
 
 from optimizer.cli.validation import validation_document
 from optimizer.control_plane import deployment_history, deployments, registry

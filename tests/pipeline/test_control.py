@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pipeline.conftest import FinishedRun
 from pipeline.driver import ENTITY, NOW, Pipeline
+from pipeline.first_run import FinishedRun
 from sqlalchemy import update
 
 from optimizer.artifacts.serving_snapshot import read_snapshot, snapshot_uri

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from pipeline.conftest import FinishedRun
 from pipeline.driver import BIDS, DAYS, ENTITY, NOW, Pipeline
+from pipeline.first_run import FinishedRun
 from reporting.stories import Page
 from servers.embedded import connect_schema, load_events
 

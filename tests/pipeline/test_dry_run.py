@@ -1,8 +1,8 @@
 """A dry run ends with everything a run has but a chance to be deployed."""
 
 import pytest
-from pipeline.conftest import FinishedRun
 from pipeline.driver import ENTITY, NOW, Pipeline
+from pipeline.first_run import FinishedRun
 
 from optimizer.artifacts.manifest import read_manifest
 from optimizer.control_plane import registry

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from control_plane.catalog import sample_results
-from pipeline.conftest import FinishedRun
 from pipeline.driver import NOW, STEPS, Pipeline
+from pipeline.first_run import FinishedRun
 from servers.embedded import closed_port
 from sqlalchemy import insert
 

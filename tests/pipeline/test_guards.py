@@ -4,8 +4,8 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from pipeline.conftest import FinishedRun
 from pipeline.driver import DAG_ID, NOW, STEPS, Pipeline
+from pipeline.first_run import FinishedRun
 from pipeline.test_endings import register_sample
 from sqlalchemy import delete, update
 

@@ -12,8 +12,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from control_plane.catalog import sample_results
-from pipeline.conftest import FinishedRun
 from pipeline.driver import ENTITY, FIRST_DAY, NOW, Pipeline
+from pipeline.first_run import FinishedRun
 from servers.embedded import connect_schema, load_events
 from sqlalchemy import select, update
 

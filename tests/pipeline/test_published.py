@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from control_plane.catalog import NOW, complete_sample, fill_catalog, open_sample, sample_results, start_sample
 from core.priced_runs import FEATURES, price, segment_table
-from pipeline.conftest import FinishedRun
+from pipeline.first_run import FinishedRun
 from pipeline.published_runs import metrics_of, publish_run, snapshot_of
 from sqlalchemy import Engine
 

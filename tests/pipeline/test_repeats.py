@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from pipeline.conftest import FinishedRun
 from pipeline.driver import NOW, STEPS, Pipeline
+from pipeline.first_run import FinishedRun
 
 from optimizer.control_plane import deployment_history, registry
 from optimizer.control_plane.audit import system

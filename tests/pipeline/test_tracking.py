@@ -6,8 +6,8 @@ from datetime import timedelta
 from functools import partial
 
 import pytest
-from pipeline.conftest import FinishedRun
 from pipeline.driver import NOW, Pipeline
+from pipeline.first_run import FinishedRun
 from servers.postgres import postgres_server
 from servers.tracking import Tracking, client, serving, settings, tracking
 

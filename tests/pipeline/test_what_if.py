@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 import pytest
 from cli.conftest import run
-from pipeline.conftest import FinishedRun
 from pipeline.driver import ENTITY, NOW, Pipeline
+from pipeline.first_run import FinishedRun
 from sqlalchemy import update
 from typer.testing import Result
 

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from core.checks.tables import SETTINGS, bid_table, figures_of, measured
-from pipeline.conftest import FinishedRun
 from pipeline.driver import BIDS
+from pipeline.first_run import FinishedRun
 
 from lab.market.tables import Events
 from optimizer.control_plane import deployment_history, registry

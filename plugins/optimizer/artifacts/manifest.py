@@ -93,7 +93,8 @@ def publish(
         )
     manifest = Manifest.model_validate({**header, "objects": objects})
     still_wanted()
-    store.put_bytes(output_uri + MANIFEST_NAME, json.dumps(manifest.model_dump(mode="json"), indent=2).encode())
+    content = json.dumps(manifest.model_dump(mode="json"), indent=2).encode()
+    store.check(store.put_bytes(output_uri + MANIFEST_NAME, content))
     return manifest
 
 

@@ -88,6 +88,12 @@ class EntityDefinition(Record):
     entity_values: dict[str, str]
     feature_macros: tuple[FeatureMacro, ...]
 
+    @property
+    def schedule(self) -> str:
+        """The cron expression of the entity's runs, empty where none starts by itself; it need not be valid."""
+        defaults = {key.config_key: key.default_value for key in self.config_keys if key.config_key == "schedule"}
+        return self.entity_values.get("schedule", defaults.get("schedule")) or ""
+
     def merged_config(self, run_values: Mapping[str, Any] | None = None) -> EffectiveConfig:
         """Return the entity's effective configuration, with the values of one run if given.
 

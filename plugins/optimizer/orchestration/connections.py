@@ -43,12 +43,19 @@ def connect_systems() -> "Systems":
 
 
 def connect_objects() -> "ObjectStore":
-    """Return the object store alone."""
+    """Return the object store alone, which encrypts as the connection's extra says.
+
+    Raises:
+        ConfigError: the extra names an encryption that S3 does not have.
+    """
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
+    from optimizer.artifacts.encryption import ALGORITHM_NAME, KMS_KEY_NAME, Encryption
     from optimizer.artifacts.store import ObjectStore
 
-    return ObjectStore(S3Hook(aws_conn_id=OBJECTS_CONNECTION).get_conn())
+    extra = BaseHook.get_connection(OBJECTS_CONNECTION).extra_dejson
+    encryption = Encryption.read(extra, algorithm=ALGORITHM_NAME, kms_key_id=KMS_KEY_NAME)
+    return ObjectStore(S3Hook(aws_conn_id=OBJECTS_CONNECTION).get_conn(), encryption)
 
 
 def connect_console_systems() -> "Systems":
