@@ -71,15 +71,14 @@ def test_a_bidder_that_starts_without_the_object_store_serves_the_copy(market, f
 
 
 def test_bidders_that_share_a_folder_confirm_the_same_copy_whoever_saved_it(market, folder, served):
-    times = [datetime(2026, 2, 3, hour, tzinfo=UTC) for hour in (8, 9, 10, 11)]
-    first, second = (
-        market.refresher(copies=CopyKeeper(folder), clock=iter(of_one).__next__) for of_one in (times[::2], times[1::2])
-    )
+    now = datetime(2026, 2, 3, 8, tzinfo=UTC)
+    first, second = (market.refresher(copies=CopyKeeper(folder), clock=lambda: now) for _ in range(2))
     for refresher in (first, second, first):  # both save the copy, the second last; then the first confirms it
+        now += timedelta(hours=1)
         refresher.refresh()
     service = away(market, folder)
     service.refresh()
-    assert service.refresher.confirmed[ENTITY] == times[2]
+    assert service.refresher.confirmed[ENTITY] == now
 
 
 def test_the_copy_goes_on_being_served_when_the_systems_are_back_and_nothing_changed(market, folder, served):
