@@ -28,7 +28,7 @@ class Spelling:
         value = self.found.get(text)
         if value is not None or text in self._unknown:
             return value
-        value = self._look_up(fold(text))
+        value = self._look_up(fold(text)) or None
         if len(self.found) + len(self._unknown) < KEPT_VALUES:
             if value is None:
                 self._unknown.add(text)
