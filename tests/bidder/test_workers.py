@@ -79,9 +79,7 @@ def serving(environment: dict[str, str], *, workers: int = WORKERS) -> Iterator[
         try:
             with bidder.connect() as client:
                 wait_until_ready(client, process)
-            wait_until(
-                lambda: all(it["status"] == "ok" for it in bidder.workers().values()) and len(bidder.pids()) == workers
-            )
+            wait_until(lambda: [it["status"] for it in bidder.workers().values()] == ["ok"] * workers)
             yield bidder
         finally:
             family = (
@@ -108,6 +106,7 @@ def environment(market: Market, systems, tmp_path) -> dict[str, str]:
         "OPTIMIZER_BIDDER_DRAIN_S": str(DRAIN_S),
         "OPTIMIZER_BIDDER_INTERVAL_S": "1",
         "OPTIMIZER_BIDDER_COPY_FOLDER": str(tmp_path / "copies"),
+        "TMPDIR": str(tmp_path),  # where the workers' reports lie
     }
 
 

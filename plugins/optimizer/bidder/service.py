@@ -253,13 +253,18 @@ class BidderService:
 
     def measure(self) -> Measures:
         """Return the metrics at this moment."""
+        return Measures.of(self._tally, {**self._measure_refresh(), **measure_served(self.refresher)})
+
+    def _measure_refresh(self) -> dict[tuple[str, ...], float]:
+        """The gauges of the last refresh; none before the first: a new worker is not a broken one."""
+        if not self._last_refresh_at:
+            return {}
         last_success = self._last_success
-        times: dict[tuple[str, ...], float] = {
+        return {
             ("last_refresh_timestamp_seconds",): self._last_refresh_at,
             ("refresh_seconds",): self._refresh_s,
             ("last_success_timestamp_seconds",): last_success.timestamp() if last_success else 0.0,
         }
-        return Measures.of(self._tally, {**times, **measure_served(self.refresher)})
 
     def _refresh_forever(self) -> None:
         while not self._stopping.is_set():
