@@ -25,6 +25,7 @@ from project.distribution import (
     modules_of,
     requirements_of,
 )
+from project.installing import uv
 
 NAME = PYPROJECT["project"]["name"]
 SOURCES = ("pyproject.toml", "setup.py", "README.md", "LICENSE", "NOTICE", "include/sql", "plugins")
@@ -62,15 +63,6 @@ LIBRARIES = Path(sysconfig.get_path("purelib"))
 """The libraries of the environment that runs the tests."""
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
-def uv(*arguments: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
-    own = PROJECT / ".uv" / "bin" / "uv"
-    program = str(own) if own.exists() else shutil.which("uv")
-    assert program, "uv is missing; `make install` installs it"
-    environment = {**os.environ, "UV_PYTHON_DOWNLOADS": "never"}
-    command = [program, *map(str, arguments)]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")

@@ -75,7 +75,7 @@ def publish(
     Args:
         files: {name: (output_type, local path, number of rows or None)}.
         header: the manifest's fields other than `objects`.
-        still_wanted: raises where the run is not running any more; asked before anything is replaced, and before the
+        still_wanted: raises where the run is not running anymore; asked before anything is replaced, and before the
             manifest is written.
     """
     earlier = read_manifest(store, output_uri) if store.exists(output_uri + MANIFEST_NAME) else None

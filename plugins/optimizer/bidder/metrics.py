@@ -55,7 +55,7 @@ METRICS: Mapping[str, Described] = {
     "refused_requests": Described("counter", "Requests that could not be read.", ("status",)),
     "unreadable_requests": Described("counter", "Requests of a served entity that could not be read.", ("entity",)),
     "count_write_failures": Described("counter", "Times that the hourly counts could not be written."),
-    "request_oddities": Described("counter", "Deviations from OpenRTB that were read all the same.", ("kind",)),
+    "request_oddities": Described("counter", "Deviations from OpenRTB that were read anyway.", ("kind",)),
     "privacy_signals": Described("counter", "Bid requests with a privacy signal.", ("signal",)),
     "unmapped_values": Described("counter", "Values that openrtb.toml does not list, by macro.", ("macro",)),
 }

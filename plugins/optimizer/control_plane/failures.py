@@ -40,7 +40,7 @@ def is_duplicate(error: IntegrityError) -> bool:
 
 def is_timeout(orig: BaseException | None) -> bool:
     """Return whether the driver gave a silent server up."""
-    # mysql-connector's own time-outs carry no number and are no OperationalError.
+    # mysql-connector's own time-outs carry no number and are not an OperationalError.
     return type(orig).__name__ in ("ReadTimeoutError", "WriteTimeoutError", "ConnectionTimeoutError")
 
 
