@@ -1,10 +1,8 @@
 """The control plane through Airflow's own hook; in processes of their own, as Airflow is configured once a process."""
 
 import json
-import os
 import socket
 import subprocess
-import sys
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import pymysql
 import pytest
 from control_plane.catalog import fill_catalog
 from control_plane.statements import split_statements
+from orchestration.airflow_process import PROJECT, run_script
 from orchestration.definitions import define
 from servers.mariadb import run_mariadb
 
@@ -20,7 +19,6 @@ from optimizer.control_plane.runs import list_runs
 from optimizer.control_plane.schema import migrate
 from optimizer.orchestration.definitions import load_definitions
 
-PROJECT = Path(__file__).parents[2]
 GRANTS_SQL = PROJECT / "include/sql/mysql/grants.sql"
 CLIENT = {"client": "mysql-connector-python"}
 PASSWORD = "test only"
@@ -58,13 +56,11 @@ print("RESULT" + json.dumps([[d.entity.entity_code for d in loaded], time.monoto
 )
 
 
-def run_script(script: str, state: Path, connection: dict | None) -> subprocess.CompletedProcess:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_CONN_")}
-    environment |= {"AIRFLOW_HOME": str(state), "OPTIMIZER_STATE_DIR": str(state), "PYTHONPATH": str(PROJECT / "tests")}
+def run_as_airflow(script: str, state: Path, connection: dict | None) -> subprocess.CompletedProcess[str]:
+    environment = {"AIRFLOW_HOME": str(state), "OPTIMIZER_STATE_DIR": str(state)}
     if connection is not None:
         environment["AIRFLOW_CONN_OPTIMIZER_CONTROL_PLANE"] = json.dumps(connection)
-    command = [sys.executable, "-c", script]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=PROJECT)
+    return run_script(script, environment=environment)
 
 
 def answer_of(done: subprocess.CompletedProcess) -> list:
@@ -117,7 +113,7 @@ def locked_entities(server, database: str):
 
 def test_the_optimizers_account_reads_entities_and_runs_one_through_airflows_hook(control_plane, tmp_path):
     engine, connection = control_plane
-    entities, states, run_id = answer_of(run_script(READ_AND_RUN, tmp_path, connection))
+    entities, states, run_id = answer_of(run_as_airflow(READ_AND_RUN, tmp_path, connection))
     assert (entities, states) == (["drugs_com", "drugs_hcp"], ["pending", "running"])
     (run,) = list_runs(engine)
     assert (run.run_id, run.status, run.error_message) == (run_id, "failed", "stopped \u2713")
@@ -125,7 +121,7 @@ def test_the_optimizers_account_reads_entities_and_runs_one_through_airflows_hoo
 
 def test_a_server_that_accepts_and_stays_silent_leaves_every_entity_in_time(state):
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        done = run_script(LOAD, state, mysql_at(silent.getsockname()[1]))
+        done = run_as_airflow(LOAD, state, mysql_at(silent.getsockname()[1]))
     entities, waited_s = answer_of(done)
     assert entities == ["drugs_com", "drugs_hcp"] and waited_s < 15
     assert "last good snapshot" in done.stdout and "does not answer" in done.stdout
@@ -135,14 +131,14 @@ def test_a_server_that_accepts_and_stays_silent_leaves_every_entity_in_time(stat
 def test_a_server_that_falls_silent_after_the_login_leaves_every_entity_in_time(server, control_plane, state):
     _, connection = control_plane
     with locked_entities(server, connection["schema"]):
-        done = run_script(LOAD, state, connection)
+        done = run_as_airflow(LOAD, state, connection)
     entities, waited_s = answer_of(done)
     assert entities == ["drugs_com", "drugs_hcp"] and waited_s < 15
     assert "last good snapshot" in done.stdout and "does not answer" in done.stdout
 
 
 def test_a_connection_that_airflow_does_not_know_leaves_every_entity(state):
-    done = run_script(LOAD, state, None)
+    done = run_as_airflow(LOAD, state, None)
     assert answer_of(done)[0] == ["drugs_com", "drugs_hcp"]
     assert "AirflowNotFoundException" in done.stdout and "optimizer_control_plane" in done.stdout
 
@@ -156,7 +152,7 @@ def test_a_connection_that_airflow_does_not_know_leaves_every_entity(state):
     ],
 )
 def test_a_connection_of_another_kind_is_refused_with_what_to_set(tmp_path, fields, reason):
-    done = run_script(CONNECT + "connect_control_plane()", tmp_path, mysql_at(3306, **fields))
+    done = run_as_airflow(CONNECT + "connect_control_plane()", tmp_path, mysql_at(3306, **fields))
     last_line = done.stderr.strip().splitlines()[-1]
     assert last_line.startswith("optimizer.errors.ConfigError:") and reason in last_line
     assert PASSWORD not in done.stderr
