@@ -1,4 +1,4 @@
-"""The control plane through Airflow's own hook; in processes of their own, as Airflow is configured once a process."""
+"""Control plane and objects through Airflow's hooks; in processes of their own, as Airflow is configured once each."""
 
 import json
 import socket
@@ -14,6 +14,7 @@ from orchestration.airflow_process import PROJECT, run_script
 from orchestration.definitions import define
 from servers.mariadb import run_mariadb
 
+from lab.stack.environment import objects_connection
 from optimizer.control_plane.engine import open_engine
 from optimizer.control_plane.runs import list_runs
 from optimizer.control_plane.schema import migrate
@@ -41,6 +42,17 @@ fail_run(engine, run.run_id, message="stopped \\u2713", now=NOW)
 print("RESULT" + json.dumps([[d.entity.entity_code for d in definitions], states, run.run_id]))
 """
 )
+
+KEEP_AND_READ = """
+import json
+
+from optimizer.orchestration.connections import connect_objects
+
+store = connect_objects()
+store.put_bytes("s3://hooked/a/b.csv", b"kept")
+kept = [store.get_bytes("s3://hooked/a/b.csv").decode(), store.list_keys("s3://hooked/a/")]
+print("RESULT" + json.dumps(kept))
+"""
 
 LOAD = (
     CONNECT
@@ -117,6 +129,13 @@ def test_the_optimizers_account_reads_entities_and_runs_one_through_airflows_hoo
     assert (entities, states) == (["drugs_com", "drugs_hcp"], ["pending", "running"])
     (run,) = list_runs(engine)
     assert (run.run_id, run.status, run.error_message) == (run_id, "failed", "stopped \u2713")
+
+
+def test_objects_are_kept_and_read_with_the_endpoint_and_the_login_of_airflows_connection(systems):
+    systems.ensure_bucket("hooked")
+    environment = {"AIRFLOW_CONN_OPTIMIZER_OBJECTS": json.dumps(objects_connection(systems.settings))}
+    done = run_script(KEEP_AND_READ, environment=environment)
+    assert answer_of(done) == ["kept", ["a/b.csv"]]
 
 
 def test_a_server_that_accepts_and_stays_silent_leaves_every_entity_in_time(state):
