@@ -40,7 +40,7 @@ SLOW_FOLDERS = (
 """The folders whose tests need servers, or a model that is trained; all of them are marked slow."""
 
 SLOW_FILES = ("test_keys_on_memcached", "test_page")
-"""The files of the other folders that are slow as a whole: one needs memcached, the other draws every page anew."""
+"""The files of the other folders that are slow as a whole: one needs memcached, the other draws every page again."""
 
 
 def pytest_collection_modifyitems(config, items):

@@ -123,7 +123,7 @@ def _run(stack: LocalStack, started: ExitStack, *, entity: str, own: Mapping[str
             with _step("waiting for Airflow, which started meanwhile"):
                 airflow.result()
     dag_id = DAG_PREFIX + entity
-    # A team's own log may end long ago; its run is wanted live all the same.
+    # A team's own log may end long ago; its run is still wanted live.
     conf = {"data_end_dt": end_day.isoformat(), **({"promote_old_window": True} if own else {})}
     dag_run_id = local.trigger_run(stack, dag_id=dag_id, conf=conf)
     tasks = _follow(local.follow_run(stack, dag_id=dag_id, dag_run_id=dag_run_id), dag_id)

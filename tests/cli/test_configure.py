@@ -38,6 +38,11 @@ def test_values_are_set_and_removed_with_their_author_and_reason(optimizer, engi
         (["no_such_key=1"], "no_such_key='1' (entity value) is not a key of this version"),
         (["target_win_rate"], "'target_win_rate' is not a new KEY=VALUE"),
         (["canary_plan=20@2d, 5@1d"], "canary_plan"),
+        (["schedule=0 0 31 2 *"], "entity drugs_hcp: schedule='0 0 31 2 *' never fires"),
+        (
+            ["schedule=0 6 * * * *"],
+            "schedule='0 6 * * * *' has 6 fields instead of minute, hour, day, month and weekday",
+        ),
     ],
 )
 def test_what_cannot_be_used_changes_nothing(optimizer, engine, changes, said):

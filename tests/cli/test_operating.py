@@ -9,6 +9,9 @@ from control_plane.catalog import open_sample, start_sample
 from sqlalchemy import Engine, select
 
 from optimizer.control_plane import runs, tables
+from optimizer.control_plane.engine import reading
+from optimizer.control_plane.entities import list_codes
+from optimizer.control_plane.entity_removals import read_confirmed_count
 from optimizer.control_plane.records import AuditRow, read_rows
 
 
@@ -68,3 +71,14 @@ def test_doctor_prints_each_finding_with_what_to_do_and_ends_with_status_1(
     assert all(finding["todo"] for finding in found.values())
     text = optimizer("doctor").stdout
     assert f"{len(found)} findings" in text and all(subject in text for subject in found)
+
+
+def test_a_person_confirms_how_many_entities_there_are(engine: Engine, optimizer: Command):
+    with reading(engine) as connection:
+        present = len(list_codes(connection))
+    refused = optimizer("confirm-entities", "99", "--by", "anna")
+    assert refused.exit_code == 1 and f"opt_entities has {present} rows and not 99" in " ".join(refused.output.split())
+    assert read_confirmed_count(engine) is None
+    confirmed = optimizer("confirm-entities", str(present), "--by", "anna", "--comment", "two clients left")
+    assert confirmed.exit_code == 0 and f"Confirmed: opt_entities has {present} rows" in confirmed.output
+    assert read_confirmed_count(engine) == present

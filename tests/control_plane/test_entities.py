@@ -222,3 +222,18 @@ def test_the_later_entity_of_two_that_share_or_nest_a_prefix_is_set_aside(engine
         read_definition(engine, "a_newcomer")
     assert broken.reason in str(refusal.value)
     assert read_definition(engine, "drugs_hcp") in definitions
+
+
+@pytest.mark.parametrize(
+    ("schedule", "reason"),
+    [("0 0 31 2 *", "never fires"), ("0 6 * * * *", "has 6 fields"), ("now and then", "has 3 fields")],
+)
+def test_an_entity_with_a_wrong_schedule_has_no_dag_and_can_be_corrected(engine, schedule, reason):
+    with transaction(engine) as connection:
+        row = {"entity_id": 1, "config_key": "schedule", "config_value": schedule, "updated_by": "ui"}
+        connection.execute(insert(tables.entity_configs).values(**row))
+    definitions, (broken,) = read_definitions(engine)
+    assert "drugs_hcp" not in [definition.entity.entity_code for definition in definitions]
+    assert broken.entity_code == "drugs_hcp" and f"schedule={schedule!r} {reason}" in broken.reason
+    assert "`optimizer configure drugs_hcp schedule=" in broken.reason
+    assert read_definition(engine, "drugs_hcp").schedule == schedule

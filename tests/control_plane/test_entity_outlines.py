@@ -13,7 +13,7 @@ from optimizer.control_plane.deployments import deploy
 from optimizer.control_plane.engine import transaction
 from optimizer.control_plane.entity_outlines import read_outlines
 from optimizer.control_plane.live_records import replace_verdicts
-from optimizer.control_plane.records import LiveVerdict
+from optimizer.control_plane.live_rows import LiveVerdict
 from optimizer.control_plane.registry import register_dry_run, register_results
 from optimizer.control_plane.runs import fail_run
 from optimizer.deployment.readiness import read_statuses, word_of

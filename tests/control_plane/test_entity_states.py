@@ -10,7 +10,7 @@ from optimizer.control_plane.audit import Author
 from optimizer.control_plane.deployments import deploy
 from optimizer.control_plane.entity_states import read_entity_states
 from optimizer.control_plane.live_records import replace_verdicts
-from optimizer.control_plane.records import LiveVerdict
+from optimizer.control_plane.live_rows import LiveVerdict
 from optimizer.control_plane.registry import register_dry_run
 from optimizer.control_plane.runs import fail_run
 

@@ -23,12 +23,15 @@ _processes.set_forkserver_preload(
 def run_script(script: str, *arguments: str, environment: Mapping[str, str] | None = None) -> CompletedProcess[str]:
     """Run the script like `python -c`, with these variables beside this process's own, and return what it printed.
 
+    It knows no connection but those of the given variables.
+
     Raises:
         AssertionError: the script does not end.
     """
     with TemporaryDirectory(prefix="optimizer-airflow-") as name:
         folder = Path(name)
-        variables = {"AIRFLOW_HOME": name, **os.environ, **(environment or {})}
+        own = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_CONN_")}
+        variables = {**own, "AIRFLOW_HOME": str(folder), **(environment or {})}
         process = _processes.Process(target=_run, args=(folder, script, arguments, variables))
         process.start()
         process.join(TIMEOUT_S)

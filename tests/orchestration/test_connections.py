@@ -12,6 +12,7 @@ from control_plane.catalog import fill_catalog
 from control_plane.statements import split_statements
 from orchestration.airflow_process import PROJECT, run_script
 from orchestration.definitions import define
+from servers.late import late_port
 from servers.mariadb import run_mariadb
 
 from lab.stack.environment import objects_connection
@@ -63,9 +64,24 @@ from optimizer.orchestration.definitions import load_definitions, snapshot_path
 
 began = time.monotonic()
 loaded = load_definitions(lambda: read_definitions(connect_control_plane()), path=snapshot_path())
-print("RESULT" + json.dumps([[d.entity.entity_code for d in loaded], time.monotonic() - began]))
+print("RESULT" + json.dumps([[d.entity.entity_code for d in loaded.definitions], time.monotonic() - began]))
 """
 )
+
+BUILD = """
+import json
+from optimizer.orchestration import entity_dag
+from optimizer.orchestration.definitions import snapshot_path
+from optimizer.orchestration.entity_problems import EntityProblems, raise_problems
+
+entity_dag.PARSE_DEADLINE_S = float(DEADLINE_S)
+dag_ids, problem = [dag.dag_id for dag in entity_dag.build_entity_dags()], None
+try:
+    raise_problems(snapshot_path())
+except EntityProblems as error:
+    problem = str(error)
+print("RESULT" + json.dumps([dag_ids, problem]))
+"""
 
 
 def run_as_airflow(script: str, state: Path, connection: dict | None) -> subprocess.CompletedProcess[str]:
@@ -154,6 +170,20 @@ def test_a_server_that_falls_silent_after_the_login_leaves_every_entity_in_time(
     entities, waited_s = answer_of(done)
     assert entities == ["drugs_com", "drugs_hcp"] and waited_s < 15
     assert "last good snapshot" in done.stdout and "does not answer" in done.stdout
+
+
+@pytest.mark.parametrize(("deadline_s", "is_late"), [("1.5", True), ("60", False)])
+def test_a_server_whose_every_answer_is_late_leaves_every_entity_once_the_deadline_has_passed(
+    server, control_plane, state, deadline_s, is_late
+):
+    _, connection = control_plane
+    with late_port(server.port, by_s=0.2) as port:
+        done = run_as_airflow(BUILD.replace("DEADLINE_S)", f"{deadline_s})"), state, {**connection, "port": port})
+    dag_ids, problem = answer_of(done)
+    assert dag_ids == ["optimize__drugs_com", "optimize__drugs_hcp"]
+    said = "entities are those of the last good snapshot"
+    late = f"the control plane has not answered within {deadline_s} s"
+    assert (problem is not None and said in problem and late in problem) if is_late else problem is None
 
 
 def test_a_connection_that_airflow_does_not_know_leaves_every_entity(state):

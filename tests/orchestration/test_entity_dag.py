@@ -8,6 +8,8 @@ import pytest
 from orchestration.airflow_process import run_script
 from orchestration.definitions import TASKS, define
 
+from optimizer.orchestration.definitions import SNAPSHOT_NAME, write_snapshot
+
 SCRIPT = """
 import json, sys
 from airflow.serialization.serialized_objects import DagSerialization
@@ -47,9 +49,7 @@ print("RESULT" + json.dumps({
 def build(tmp_path: Path, definitions, *, only: str = "") -> dict:
     """Build the DAGs from a last-good snapshot while the control plane is silent."""
     state = tmp_path / "state"
-    state.mkdir(exist_ok=True)
-    content = json.dumps([json.loads(definition.model_dump_json()) for definition in definitions])
-    (state / "entities.json").write_text(content)
+    write_snapshot(state / SNAPSHOT_NAME, definitions)
     silent = {"conn_type": "sqlite", "host": str(tmp_path / "no" / "db")}
     environment = {"OPTIMIZER_STATE_DIR": str(state), "AIRFLOW_CONN_OPTIMIZER_CONTROL_PLANE": json.dumps(silent)}
     done = run_script(SCRIPT, only, environment=environment)
@@ -91,7 +91,7 @@ def test_close_run_is_a_teardown_whose_failure_fails_the_dag_run(dag):
     assert dag["tasks"]["close_run"]["teardown"] == [True, True]
 
 
-def test_every_task_has_a_timeout_and_retries_but_not_for_what_a_retry_cannot_mend(dag):
+def test_every_task_has_a_timeout_and_retries_but_not_for_what_a_retry_cannot_fix(dag):
     for task in dag["tasks"].values():
         assert task["timeout_s"] > 0 and task["retries"] == 3
         assert task["policy"]["default"] == "fail"

@@ -69,6 +69,7 @@ for _command in (
     status.status,
     operate.cancel,
     operate.doctor,
+    operate.confirm_entities,
     retention.retention,
     operate.migrate,
 ):

@@ -1,9 +1,11 @@
-"""Commands for operators: cancel a run, check consistency, migrate the control plane."""
+"""Commands for operators: cancel a run, check consistency, confirm removals, migrate the control plane."""
 
 import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import Annotated
 
+import typer
 from rich.text import Text
 
 from optimizer.cli.airflow import open_dag_runs
@@ -11,6 +13,7 @@ from optimizer.cli.control_plane import connect
 from optimizer.cli.deploy import By, Comment, author_of
 from optimizer.cli.inspect import AsJson, RunId
 from optimizer.cli.objects import open_store
+from optimizer.control_plane import entity_removals as removals
 from optimizer.control_plane import runs, transitions
 from optimizer.control_plane.schema import migrate as migrate_schema
 from optimizer.control_plane.version_rows import load_version
@@ -43,6 +46,19 @@ def doctor(as_json: AsJson = False) -> None:
         console.print(Text("No findings: control plane, Airflow and object store are consistent."))
     if findings:
         sys.exit(1)
+
+
+def confirm_entities(
+    count: Annotated[int, typer.Argument(min=0, help="How many rows opt_entities has, and should have.")],
+    by: By = None,
+    comment: Comment = "",
+    as_json: AsJson = False,
+) -> None:
+    """Let the DAGs of removed entities go, after many were removed at once; the next parse believes this number."""
+    removals.confirm_entities(connect(), count, author=author_of(by, comment), now=datetime.now(UTC))
+    if as_json:
+        return print_json({"entities": count})
+    console.print(Text(f"Confirmed: opt_entities has {count:,} rows. The DAGs of the others go with the next parse."))
 
 
 def migrate() -> None:

@@ -4,11 +4,8 @@ import os
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any
 
 from fastapi import FastAPI
-from fastapi.responses import Response
-from starlette.staticfiles import StaticFiles
 
 from optimizer.bidder.inspection import Inspector
 from optimizer.bidder.openrtb.settings import openrtb_from
@@ -29,21 +26,12 @@ from optimizer.console.routes import (
     what_if,
 )
 from optimizer.names import CONSOLE_API_PATH
-from optimizer.presentation.web.pages import STATIC_HEADERS
+from optimizer.presentation.web.assets import Assets
 from optimizer.runs.kept_what_ifs import KeptWhatIfs
 from optimizer.runs.published_runs import PublishedRuns
 from optimizer.runs.systems import Systems
 
 VERSION = "1.0.0"
-
-
-class Assets(StaticFiles):
-    """Files that browsers may keep: their links change with their content."""
-
-    def file_response(self, *args: Any, **options: Any) -> Response:
-        response = super().file_response(*args, **options)
-        response.headers.update(STATIC_HEADERS)
-        return response
 
 
 def _utc_now() -> datetime:
@@ -90,6 +78,6 @@ def create_app(
     app.state.published = PublishedRuns()
     for module in (clients, client, settings, what_if, inspect, funnel, compare, runs, split, split_api):
         app.include_router(module.router)
-    app.mount("/static", Assets(directory=STATIC, packages=[("optimizer.presentation.web", "static")]))
+    app.mount("/static", Assets(STATIC))
     failures.install(app)
     return app

@@ -4,6 +4,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -15,9 +16,11 @@ from optimizer.control_plane.prefixes import is_prefix
 from optimizer.control_plane.records import BrokenEntity, Entity, EntityDefinition, FeatureMacro
 from optimizer.control_plane.tables import entities, entity_configs, feature_macros, version_configs, versions
 from optimizer.core.config.merge import ConfigKey
+from optimizer.core.config.schedule import check_schedule
 from optimizer.errors import ConfigError, UnknownEntity
 
 _ENTITY_CODE = re.compile(r"[A-Za-z0-9_.-]{1,100}")
+_MAX_TAG = 100
 # The columns that are used and no others: on SQLite a spoilt text in any column that is read fails the whole read.
 _ENTITIES = select(*(entities.c[name] for name in Entity.model_fields))
 
@@ -25,16 +28,21 @@ AnyModel = TypeVar("AnyModel", bound=BaseModel)
 
 
 def read_definitions(engine: Engine) -> tuple[list[EntityDefinition], list[BrokenEntity]]:
-    """Return every entity of any status, sorted by code, those that cannot be used apart from the others.
+    """Return every entity of any status, sorted by code, those that cannot have a DAG apart from the others.
 
-    Takes five queries whatever the number of entities.
+    An entity whose schedule alone is wrong is among them, and yet `read_definition` returns it: it can be corrected,
+    and runs that are started by hand go on. Takes five queries whatever the number of entities.
 
     Raises:
         UnavailableError: the database is silent. No entities and no answer are not the same.
         ConfigError: it refuses the login, or its tables are missing.
     """
     with reading(engine) as connection:
-        return _read(connection, _ENTITIES)
+        definitions, broken = _read(connection, _ENTITIES)
+    wrong = {definition.entity.entity_code: _why_no_dag(definition) for definition in definitions}
+    without_dag = [BrokenEntity(entity_code=code, reason=reason) for code, reason in wrong.items() if reason]
+    with_dag = [definition for definition in definitions if not wrong[definition.entity.entity_code]]
+    return with_dag, sorted([*broken, *without_dag], key=lambda row: row.entity_code)
 
 
 def read_definition(engine: Engine, entity_code: str) -> EntityDefinition:
@@ -107,19 +115,30 @@ class _Unusable(Exception):
 
 def _read(connection: Connection, wanted: Select[Any]) -> tuple[list[EntityDefinition], list[BrokenEntity]]:
     rows = connection.execute(_with_version(wanted)).mappings().all()
-    keys, values = _read_keys(connection, wanted), _read_values(connection, wanted)
-    macros, conflicts = _read_macros(connection), _read_conflicts(connection)
+    values, conflicts = _read_values(connection, wanted), _read_conflicts(connection)
+    shared = _Shared(_read_keys(connection, wanted), _read_macros(connection))
     definitions: list[EntityDefinition] = []
     broken: list[BrokenEntity] = []
     for row in sorted(rows, key=lambda row: row["entity_code"]):
         try:
-            definition = _build(row, keys=keys, values=values[row["entity_id"]], macros=macros[row["opt_id"]])
+            definition = _build(row, values=values[row["entity_id"]], shared=shared)
             if row["entity_id"] in conflicts:
                 raise _Unusable(conflicts[row["entity_id"]])
             definitions.append(definition)
         except _Unusable as error:
             broken.append(BrokenEntity(entity_code=row["entity_code"], reason=str(error)))
     return definitions, broken
+
+
+def _why_no_dag(definition: EntityDefinition) -> str | None:
+    object_type = definition.entity.object_type
+    if len(object_type) > _MAX_TAG:
+        return f"opt_entities.object_type has {len(object_type)} characters, Airflow takes {_MAX_TAG}; shorten it"
+    try:
+        check_schedule(definition.schedule)
+    except ConfigError as error:
+        return f"{error}; `optimizer configure {definition.entity.entity_code} schedule=…` sets it"
+    return None
 
 
 def _with_version(wanted: Select[Any]) -> Select[Any]:
@@ -169,17 +188,23 @@ def _group(rows: Iterable[RowMapping], *, by: str) -> Mapping[int, list[RowMappi
     return groups
 
 
-def _build(
-    row: RowMapping, *, keys: Mapping[int, list[RowMapping]], values: list[RowMapping], macros: list[RowMapping]
-) -> EntityDefinition:
+class _Shared:
+    """What many entities have in common: the keys of a version and the macros of an optimizer, parsed once each."""
+
+    def __init__(self, keys: Mapping[int, list[RowMapping]], macros: Mapping[int, list[RowMapping]]) -> None:
+        self.keys_of = cache(lambda version_id: tuple(map(_parse_key, keys[version_id])))
+        self.macros_of = cache(lambda opt_id: _parse_macros(macros[opt_id]))
+
+
+def _build(row: RowMapping, *, values: list[RowMapping], shared: _Shared) -> EntityDefinition:
     _check_columns(row)
     fields = {
         "entity": _validate(Entity, row, where=f"opt_entities row {row['entity_id']}"),
         "version_code": row["version_code"],
-        "config_keys": tuple(_parse_key(key) for key in keys[row["current_version_id"]]),
+        "config_keys": shared.keys_of(row["current_version_id"]),
         "supported_keys": _parse_list("opt_versions.supported_configs", row["supported_configs"]),
         "entity_values": {value["config_key"]: value["config_value"] for value in values},
-        "feature_macros": _parse_macros(macros),
+        "feature_macros": shared.macros_of(row["opt_id"]),
     }
     return _validate(EntityDefinition, fields, where="opt_entity_configs")
 

@@ -7,7 +7,8 @@ from datetime import date
 from sqlalchemy import Engine, func, select
 
 from optimizer.control_plane.engine import reading
-from optimizer.control_plane.records import LiveDaySums, status_words
+from optimizer.control_plane.live_rows import LiveDaySums
+from optimizer.control_plane.records import status_words
 from optimizer.control_plane.registry import CONTROL_TRIGGER
 from optimizer.control_plane.tables import live_daily, runs
 

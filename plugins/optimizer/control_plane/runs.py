@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Engine, Select, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from optimizer.control_plane.audit import Author, write_audit
+from optimizer.control_plane.audit import AuditedChange, Author, write_audit
 from optimizer.control_plane.engine import reading, transaction
 from optimizer.control_plane.failures import is_duplicate
 from optimizer.control_plane.records import EntityDefinition, Run, read_rows, status_words
@@ -107,11 +107,8 @@ def request_run(
         write_audit(
             connection,
             author,
-            action="request_run",
+            AuditedChange("request_run", entity_id=entity.entity_id, run_id=run_id, after=dict(values)),
             now=now,
-            entity_id=entity.entity_id,
-            run_id=run_id,
-            after=dict(values),
         )
 
     for _ in range(_ATTEMPTS):

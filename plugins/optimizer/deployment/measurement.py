@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
@@ -11,7 +12,8 @@ import pandas as pd
 
 from optimizer.control_plane import deployment_history, live_records
 from optimizer.control_plane.alerts import Incident
-from optimizer.control_plane.records import Deployment, EntityDefinition, LiveDay
+from optimizer.control_plane.live_rows import LiveDay
+from optimizer.control_plane.records import Deployment, EntityDefinition
 from optimizer.core.config.settings import RunSettings
 from optimizer.core.frames import rows_of
 from optimizer.core.landscape.click_delay import LONGEST_HOURS, ClickMaturity
@@ -43,6 +45,7 @@ from optimizer.runs.systems import Systems
 from optimizer.warehouse.click_delays import DELAY_DAYS, read_click_maturity
 from optimizer.warehouse.extraction import Window
 from optimizer.warehouse.live_totals import COLUMNS, read_live_totals
+from optimizer.warehouse.session import open_session
 from optimizer.warehouse.split_counts import SplitCounts, read_split_counts
 
 PART_OF_A_DAY = 1 / 24
@@ -244,8 +247,7 @@ def _read_log(
     if first_day is None and of_split is None:
         return _Log(totals)
     object_id, end_day = definition.entity.object_id, first_unsettled_day(now)
-    connection = systems.connect_warehouse()
-    try:
+    with closing(open_session(systems.connect_warehouse)) as connection:
         if first_day is not None:
             window = _window(object_id, first_day, end_day)
             totals = without_unloaded_day(read_live_totals(connection, window=window))
@@ -254,8 +256,6 @@ def _read_log(
             totals = totals.assign(click_maturity=_maturity_of(totals["day"], maturity))
         if of_split is not None:
             counts = read_split_counts(connection, window=of_split, place=place)
-    finally:
-        connection.close()
     return _Log(totals, counts)
 
 

@@ -1,27 +1,34 @@
-"""One DAG per entity: its tasks, their order, and what happens when one fails. The steps are in optimizer.steps."""
+"""One DAG per entity: the order of its tasks, and what happens when one fails. The steps are in optimizer.steps."""
 
 import logging
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
 import attrs
-from airflow.sdk import DAG, CronTriggerTimetable, chain, task
-from croniter import croniter
+from airflow.sdk import DAG, CronTriggerTimetable, chain
+from airflow.sdk.definitions.param import ParamsDict
 
 from optimizer.control_plane.entities import read_definitions
+from optimizer.control_plane.entity_removals import read_confirmed_count
 from optimizer.control_plane.records import EntityDefinition
+from optimizer.core.config.schedule import check_schedule
 from optimizer.core.config.settings import RunSettings
-from optimizer.errors import ConfigError
-from optimizer.names import DAG_PREFIX, TRAINING_POOL
-from optimizer.orchestration import task_bodies
+from optimizer.names import DAG_PREFIX
+from optimizer.orchestration import entity_tasks
 from optimizer.orchestration.approval import PromotionApproval, answer_form
 from optimizer.orchestration.connections import connect_control_plane
+from optimizer.orchestration.deadline import Answer, within
 from optimizer.orchestration.definitions import load_definitions, read_last_good, snapshot_path
+from optimizer.orchestration.entity_problems import write_problems
+from optimizer.orchestration.shards import WHOLE, Shard
 from optimizer.orchestration.task_defaults import task_defaults
 from optimizer.orchestration.trigger_form import build_params, effective_value
 from optimizer.runs.limits import LONGEST_RUN
 
 log = logging.getLogger(__name__)
+
+PARSE_DEADLINE_S = 10
+"""For all that a parse asks the control plane: Airflow throws away a DAG file that takes 30 s, its imports included."""
 
 _DOC = """\
 ### {name}
@@ -46,11 +53,16 @@ live). The log of `validate` and `optimizer show RUN` list the checks.
 """
 
 
-def build_entity_dags(*, only: str | None = None) -> list[DAG]:
-    """Return the DAGs of the active entities, or only the DAG that is running, even if its entity is inactive."""
+def build_entity_dags(*, only: str | None = None, shard: Shard = WHOLE) -> list[DAG]:
+    """Return the DAGs of the shard's active entities, or only the DAG that is running, even if its entity is inactive.
+
+    Args:
+        only: the dag_id that is being run.
+        shard: which part of the entities this DAG file builds, where there are several such files.
+    """
     dags = []
     for definition in _definitions(only):
-        is_wanted = dag_id_of(definition) == only if only else definition.entity.status == "A"
+        is_wanted = only is not None or (definition.entity.status == "A" and shard.takes(definition.entity.entity_code))
         if not is_wanted:
             continue
         try:
@@ -69,13 +81,15 @@ def build_entity_dag(definition: EntityDefinition) -> DAG:
     """Return the entity's DAG; the same definition always gives the same DAG.
 
     Raises:
-        ConfigError: its schedule is not a cron expression.
+        ConfigError: its schedule is not one that fires.
     """
-    entity, schedule, longest_wait = definition.entity, _schedule_of(definition), _longest_wait(definition)
+    # Airflow would notice only when it serializes the DAG, and then drop every DAG of the file.
+    check_schedule(definition.schedule)
+    entity, longest_wait = definition.entity, _longest_wait(definition)
     with DAG(
         dag_id_of(definition),
         description=f"Daily bids of {entity.entity_name}",
-        schedule=CronTriggerTimetable(schedule, timezone="UTC") if schedule else None,
+        schedule=CronTriggerTimetable(schedule, timezone="UTC") if (schedule := definition.schedule) else None,
         catchup=False,
         max_active_runs=1,
         dagrun_timeout=LONGEST_RUN + longest_wait,
@@ -92,22 +106,10 @@ def build_entity_dag(definition: EntityDefinition) -> DAG:
     ) as dag:
         _wire(entity.entity_code, longest_wait=longest_wait)
     # Given to the DAG at once, each task would copy all fields of the form: 6 times the DAG's size. Validated here, the
-    # schemas of the same fields would be checked for each DAG anew; `build_params` has checked the values.
+    # schemas of the same fields would be checked again for each DAG; `build_params` has checked the values.
     with attrs.validators.disabled():
-        dag.params = build_params(definition)
+        dag.params = ParamsDict(build_params(definition))
     return dag
-
-
-def _schedule_of(definition: EntityDefinition) -> str | None:
-    defaults = {key.config_key: key.default_value for key in definition.config_keys}
-    schedule = definition.entity_values.get("schedule", defaults.get("schedule"))
-    # Airflow would notice only when it serializes the DAG, and then drop every DAG of the file.
-    if schedule and not croniter.is_valid(schedule):
-        code = definition.entity.entity_code
-        raise ConfigError(
-            f"entity {code}: schedule={schedule!r} is not a cron expression; write one such as '0 6 * * *'"
-        )
-    return schedule or None
 
 
 def _longest_wait(definition: EntityDefinition) -> timedelta:
@@ -119,81 +121,40 @@ def _longest_wait(definition: EntityDefinition) -> timedelta:
 
 
 def _wire(entity_code: str, *, longest_wait: timedelta) -> None:
-    @task(execution_timeout=timedelta(minutes=5))
-    def snapshot_config() -> dict[str, str]:
-        """Find or make the run's row, check its config and freeze it."""
-        return task_bodies.snapshot_config(entity_code)
-
-    @task(execution_timeout=timedelta(hours=2))
-    def extract() -> dict[str, Any]:
-        """Bring the window's cells from the warehouse to the staging prefix."""
-        return task_bodies.run_step("extract")
-
-    @task(execution_timeout=timedelta(minutes=30))
-    def select_features() -> dict[str, Any]:
-        """Choose the features that make up a segment."""
-        return task_bodies.run_step("select_features")
-
-    @task(execution_timeout=timedelta(hours=2), pool=TRAINING_POOL)
-    def train_models() -> dict[str, Any]:
-        """Fit win rate, landscape and click rate."""
-        return task_bodies.run_step("train_models")
-
-    @task(execution_timeout=timedelta(minutes=30))
-    def compute_bids() -> dict[str, Any]:
-        """Turn curves into bids and multipliers."""
-        return task_bodies.run_step("compute_bids")
-
-    @task(execution_timeout=timedelta(minutes=15))
-    def validate() -> dict[str, Any]:
-        """Check the bids; a run that fails here keeps its outputs and is never promoted."""
-        return task_bodies.run_step("validate")
-
-    @task(execution_timeout=timedelta(minutes=30))
-    def upload() -> dict[str, Any]:
-        """Write the run's files, the manifest last."""
-        return task_bodies.run_step("upload")
-
-    @task(execution_timeout=timedelta(minutes=5))
-    def register() -> dict[str, Any]:
-        """Write the results to the control plane, which completes the run."""
-        return task_bodies.run_step("register")
-
-    @task(execution_timeout=timedelta(minutes=5))
-    def promote(approval: dict[str, Any]) -> dict[str, Any]:
-        """Give the run the entity's traffic, or a share of it, as its config says."""
-        return task_bodies.promote(approval)
-
-    @task(execution_timeout=timedelta(minutes=5))
-    def close_run() -> dict[str, Any]:
-        """Close the run as completed or failed; red if the run should have gone live and did not."""
-        return task_bodies.close_run()
-
     # Always present, since a DAG has the same tasks at every parse; it asks only if the run's config says so.
     approve = PromotionApproval(
         task_id="approve", longest_wait=longest_wait, params=answer_form(), execution_timeout=timedelta(minutes=5)
     )
     # Each task reads the run from snapshot_config's XCom itself: as an argument it would draw an edge to every task.
     chain(
-        snapshot_config(),
-        extract(),
-        select_features(),
-        train_models(),
-        compute_bids(),
-        validate(),
-        upload(),
-        register(),
+        entity_tasks.snapshot_config(entity_code),
+        entity_tasks.extract(),
+        entity_tasks.select_features(),
+        entity_tasks.train_models(),
+        entity_tasks.compute_bids(),
+        entity_tasks.validate(),
+        entity_tasks.upload(),
+        entity_tasks.register(),
         approve,
-        promote(approve.output),  # type: ignore[arg-type]  # the task gets the value; its type knows only that
+        entity_tasks.promote(approve.output),  # type: ignore[arg-type]  # the task gets the value; its type knows only that
         # As a teardown it also runs if a user marks the DAG run failed.
-        close_run().as_teardown(on_failure_fail_dagrun=True),
+        entity_tasks.close_run().as_teardown(on_failure_fail_dagrun=True),
     )
 
 
 def _definitions(only: str | None) -> list[EntityDefinition]:
     """A running task needs its own DAG and no database; all other parses read the control plane."""
-    if only is not None:
-        last_good = read_last_good(snapshot_path())
-        if last_good is not None and any(dag_id_of(definition) == only for definition in last_good):
-            return last_good
-    return load_definitions(lambda: read_definitions(connect_control_plane()), path=snapshot_path())
+    path = snapshot_path()
+    if only is not None and (kept := read_last_good(path, only=only.removeprefix(DAG_PREFIX))):
+        return kept
+    loaded = load_definitions(
+        lambda: _asked(lambda: read_definitions(connect_control_plane())),
+        path=path,
+        confirmed_count=lambda: _asked(lambda: read_confirmed_count(connect_control_plane())),
+    )
+    write_problems(path, loaded.problems)
+    return [one for one in loaded.definitions if only is None or dag_id_of(one) == only]
+
+
+def _asked(ask: Callable[[], Answer]) -> Answer:
+    return within(PARSE_DEADLINE_S, ask, what="the control plane")

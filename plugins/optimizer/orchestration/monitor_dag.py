@@ -105,7 +105,8 @@ def _watch(entity_code: str) -> dict[str, Any]:
 
     context: Any = get_current_context()
     context["entity_code"] = entity_code
-    found = monitor_entity(entity_code, systems=connect_systems(), now=datetime.now(UTC))
+    systems = connect_systems({"entity": entity_code, "task": "monitor"})
+    found = monitor_entity(entity_code, systems=systems, now=datetime.now(UTC))
     for line in (*found["runs"], *found["actions"]):
         log.info("%s", line)
     for line in found["alerts"]:

@@ -9,6 +9,8 @@ from optimizer.control_plane import entities, entity_values, runs
 from optimizer.control_plane.audit import Author
 from optimizer.control_plane.entity_values import Values
 from optimizer.control_plane.records import EntityDefinition, EntityValue, Run
+from optimizer.core.config.schedule import check_schedule
+from optimizer.errors import ConfigError
 from optimizer.runs.config_checks import check_settings
 
 
@@ -43,3 +45,7 @@ def request_run(engine: Engine, entity_code: str, values: Mapping[str, str], *, 
 
 def _check_definition(definition: EntityDefinition) -> None:
     check_settings(definition, definition.merged_config())
+    try:
+        check_schedule(definition.schedule)
+    except ConfigError as error:
+        raise ConfigError(f"entity {definition.entity.entity_code}: {error}") from None

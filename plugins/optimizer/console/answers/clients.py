@@ -9,8 +9,8 @@ from pydantic import BaseModel
 from optimizer.console.context import Context, Schedule
 from optimizer.control_plane.entity_outlines import EntityOutline, read_outlines
 from optimizer.control_plane.entity_states import EntityState, read_entity_states
+from optimizer.control_plane.live_rows import LiveDaySums
 from optimizer.control_plane.live_series import read_day_sums, read_unfinished
-from optimizer.control_plane.records import LiveDaySums
 from optimizer.core.live.readiness import READINESS_CODES, Word
 from optimizer.deployment.readiness import EntityStatus, status_of, word_of
 from optimizer.deployment.run_incidents import APPROVAL_WAITING
@@ -20,7 +20,7 @@ SPARK_DAYS = 30
 PAGE_ROWS = 50
 
 
-class Share(BaseModel):
+class SplitShare(BaseModel):
     """A live run and its percent of the traffic; role: main, canary or control."""
 
     run_id: str
@@ -28,7 +28,7 @@ class Share(BaseModel):
     role: str
 
 
-class Figures(BaseModel):
+class DayFigures(BaseModel):
     """What all runs but the control brought on a day; money in currency units."""
 
     day: date
@@ -49,10 +49,10 @@ class ClientRow(BaseModel):
     state: Word
     sentence: str
     limits: dict[str, float]
-    split: list[Share]
+    split: list[SplitShare]
     is_pinned: bool
     live_since: datetime | None
-    yesterday: Figures | None
+    yesterday: DayFigures | None
     target_win_rate: float | None
     target_margin: float | None
     win_rates: list[float | None]
@@ -147,7 +147,7 @@ def _row(
         state=status.readiness.word,
         sentence=status.readiness.sentence,
         limits={str(word): share for word, share in status.readiness.limits.items()},
-        split=[Share(run_id=row.run_id, traffic_pct=row.traffic_pct, role=row.role) for row in status.live],
+        split=[SplitShare(run_id=row.run_id, traffic_pct=row.traffic_pct, role=row.role) for row in status.live],
         is_pinned=status.is_pinned,
         live_since=next((row.deployed_at for row in one.active if row.run_id == main), None),
         yesterday=figures_of(days[-1]) if days else None,
@@ -165,9 +165,9 @@ def _row(
     )
 
 
-def figures_of(day: LiveDaySums) -> Figures:
+def figures_of(day: LiveDaySums) -> DayFigures:
     """Return the figures of a day."""
-    return Figures(day=day.day, win_rate=day.win_rate, cpm=day.cpm, margin=day.margin, spend=day.spend)
+    return DayFigures(day=day.day, win_rate=day.win_rate, cpm=day.cpm, margin=day.margin, spend=day.spend)
 
 
 def _by_day(values: Mapping[date, float | None], *, until: date) -> list[float | None]:

@@ -21,7 +21,7 @@ MAX_REQUEST_CHARACTERS = 100_000
 _PAGE = "/clients/{entity_code}/inspect"
 
 
-class Wanted(BaseModel):
+class InspectRequest(BaseModel):
     """A request to price.
 
     request: an OpenRTB bid request, or `{"macros": {...}, "auction_id": "..."}`, as JSON text.
@@ -33,7 +33,7 @@ class Wanted(BaseModel):
 
 
 @router.post(f"{CONSOLE_API_PATH}{_PAGE}")
-def inspect(asked: Asked, entity_code: str, wanted: Wanted) -> InspectedRequest:
+def inspect(asked: Asked, entity_code: str, wanted: InspectRequest) -> InspectedRequest:
     """Return how each impression of a bid request is priced: run, key, every step and why. Nothing is bid."""
     return inspect_request(asked, require_readable(asked.visitor, entity_code), wanted.request, at=wanted.at)
 

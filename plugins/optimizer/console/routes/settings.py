@@ -23,7 +23,7 @@ _API = f"{CONSOLE_API_PATH}/clients/{{entity_code}}/settings"
 _PAGE = "/clients/{entity_code}/settings"
 
 
-class Wanted(BaseModel):
+class SettingsChange(BaseModel):
     """A change of settings.
 
     set: {config_key: the value as text}; null: the version's default counts.
@@ -48,7 +48,7 @@ def preview_settings(asked: Asked, entity_code: str, wanted: dict[str, str | Non
 
 
 @router.patch(_API)
-def patch_settings(asked: Asked, entity_code: str, wanted: Wanted) -> dict[str, EntityValue]:
+def patch_settings(asked: Asked, entity_code: str, wanted: SettingsChange) -> dict[str, EntityValue]:
     """Change settings; the next run takes them. Returns the client's own values afterwards."""
     require_writable(asked.visitor, entity_code)
     changes_of(asked, entity_code, wanted.set)

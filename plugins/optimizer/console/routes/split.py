@@ -37,7 +37,7 @@ DONE = {
     "deployed": "The split is live. Bidders load it within a minute.",
     "rolled-back": "The earlier split is live again. Bidders load it within a minute.",
     "pinned": "The split is pinned: scheduled runs do not replace it.",
-    "unpinned": "The split is not pinned any more.",
+    "unpinned": "The split is not pinned anymore.",
     "pause": "The canary is paused at its step.",
     "resume": "The canary goes on.",
     "abort": "The canary is aborted: its run has no traffic.",

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from optimizer.console.access import require_readable, require_writable
 from optimizer.console.answers.split import SplitState, read_split_state
-from optimizer.console.answers.split_history import History, read_history
+from optimizer.console.answers.split_history import SplitHistory, read_history
 from optimizer.console.answers.split_preview import SplitPreview, preview_deploy, preview_return
 from optimizer.console.context import Asked, Context
 from optimizer.console.split_changes import (
@@ -193,7 +193,7 @@ def post_control(asked: Asked, entity_code: str, wanted: ControlDecision) -> Spl
 
 
 @router.get(f"{_API}/history")
-def get_history(asked: Asked, entity_code: str, limit: Limit = 50, at: Moment = None) -> History:
+def get_history(asked: Asked, entity_code: str, limit: Limit = 50, at: Moment = None) -> SplitHistory:
     """Return the splits and other changes of what is live, the newest first, and what was live at a moment."""
     require_entity(asked.systems.engine, require_readable(asked.visitor, entity_code))
     return read_history(asked, entity_code, limit=limit, at=None if at is None else past_moment(asked, at))
