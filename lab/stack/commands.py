@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.panel import Panel
 from rich.status import Status
+from rich.text import Text
 from sqlalchemy import Engine
 
 from lab.stack import demo as local
@@ -112,7 +113,10 @@ def _run(stack: LocalStack, started: ExitStack, *, entity: str, own: Mapping[str
         engine = local.prepare_control_plane(stack)
     if own:
         with _step(f"loading {', '.join(map(str, own.values()))}"):
-            end_day = local.load_own(stack, engine, entity_code=entity, files=own)
+            log = local.load_own(stack, engine, entity_code=entity, files=own, now=datetime.now(UTC))
+            end_day = log.end_day
+            for note in log.notes:
+                console.print(Text(note, style="yellow"))
         with _step("starting Airflow"):
             started.enter_context(local.running(stack, *AIRFLOW))
     else:
