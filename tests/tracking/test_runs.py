@@ -1,6 +1,7 @@
 """Runs over HTTP: created, read, changed, deleted."""
 
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -84,6 +85,35 @@ def test_a_repeated_key_gets_the_first_answer_and_writes_once(shop):
     assert shop.get("/runs", search=body["runName"]).json()["pagination"]["total"] == 1
     other = shop.post("/runs", body | {"tags": ["x"]}, **key)
     assert (other.status_code, other.json()["errors"][0]["field"]) == (422, "Idempotency-Key")
+
+
+@pytest.mark.parametrize("changes", [{}, {"tags": ["x"]}], ids=["same_words", "other_words"])
+def test_the_key_of_a_deleted_run_makes_a_new_one(shop, changes):
+    body, key = {"runName": f"again {uuid.uuid4()}", "optimizerType": "rtb"}, {"Idempotency-Key": str(uuid.uuid4())}
+    gone = shop.post("/runs", body, **key).json()["data"]["id"]
+    shop.delete(f"/runs/{gone}")
+    made, repeated = (shop.post("/runs", body | changes, **key) for _ in range(2))
+    assert made.status_code == 201 and "Idempotency-Replayed" not in made.headers
+    assert made.json()["data"]["id"] != gone and repeated.content == made.content
+    assert shop.get(f"/runs/{made.json()['data']['id']}").status_code == 200
+
+
+def test_a_repeated_write_to_a_deleted_run_finds_no_run(shop):
+    run, key = shop.create_run(), {"Idempotency-Key": str(uuid.uuid4())}
+    path = f"/runs/{run['id']}/iterations"
+    assert shop.post(path, {"iteration": 1}, **key).status_code == 201
+    shop.delete(f"/runs/{run['id']}")
+    assert [shop.post(path, {"iteration": 1}, **key).status_code for _ in range(2)] == [404, 404]
+
+
+def test_the_key_of_a_deleted_run_makes_one_run_for_all_who_repeat_it_at_once(shop):
+    body, key = {"runName": f"at once {uuid.uuid4()}", "optimizerType": "rtb"}, {"Idempotency-Key": str(uuid.uuid4())}
+    shop.delete(f"/runs/{shop.post('/runs', body, **key).json()['data']['id']}")
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: shop.post("/runs", body, **key), range(16)))
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({answer.json()["data"]["id"] for answer in answers}) == 1
+    assert shop.get("/runs", search=body["runName"]).json()["pagination"]["total"] == 1
 
 
 def test_a_write_that_failed_leaves_its_idempotency_key_unused(shop):

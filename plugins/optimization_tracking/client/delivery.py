@@ -11,13 +11,14 @@ from optimization_tracking.client import calls
 from optimization_tracking.client.blocking import TrackingClient
 from optimization_tracking.client.calls import Call
 from optimization_tracking.client.disk_queue import DiskQueue, QueuedBatch
-from optimization_tracking.models.runs import CreateRun
+from optimization_tracking.models.runs import CreateRun, Run
 from optimizer.errors import TrackingRefused, UnavailableError
 
 CLIENT_ID = "clientRunId"
 """The key in a run's metadata under which a program's own id of it stands."""
 
 MAX_REASONS = 10
+MAX_NAMES = 10
 _DENIED = (401, 403)
 
 _log = logging.getLogger(__name__)
@@ -28,12 +29,14 @@ class DeliveryOutcome:
     """What became of a run's entries, by kind.
 
     sent: accepted by the service; repeated: there already; refused: the service will not have them, for `reasons`.
+    warnings: what differs between this program's run and the one that it joined.
     """
 
     sent: Counter[str] = field(default_factory=Counter)
     repeated: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
     reasons: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def refuse(self, kind: str, number: int, reason: str) -> None:
         """Count what will never be delivered."""
@@ -72,22 +75,52 @@ class Delivery:
         return True
 
     def _create(self, batch: QueuedBatch) -> None:
-        run = self.queue.run()
+        run, given = self.queue.run(), CreateRun.model_validate_json(batch.bodies[0])
         try:
-            run_id = None if run.client_id is None else self._find(run.client_id)
-            if run_id is None:
-                call = calls.create_run(CreateRun.model_validate_json(batch.bodies[0]), key=run.token)
-                run_id = str(self._client.send(call).data.id)
+            if run.client_id is None:
+                created = self._client.send(calls.create_run(given, key=run.token)).data
+            else:
+                created = self._join(run.client_id, given, key=run.token, own_key=batch.key)
         except TrackingRefused as refused:
             self._judge(refused, "create")
             return
         self.outcome.sent["create"] += 1
-        self.queue.name_run(run_id)
+        self.queue.name_run(str(created.id))
 
-    def _find(self, client_id: str) -> str | None:
+    def _join(self, client_id: str, given: CreateRun, *, key: str, own_key: str) -> Run:
+        """Return the run of that id; a new one where there is none.
+
+        All processes that open the run use one key, so that they make one run. Where their words differ, the later ones
+        are refused for it and find the run of the first.
+        """
+        found = self._find(client_id)
+        if found is None:
+            try:
+                created = self._client.send(calls.create_run(given, key=key)).data
+            except TrackingRefused as refused:
+                self._pass_if_let_in(refused)
+                found = self._find(client_id)
+                if found is None:  # the key's run bears the id no more, or the words are wrong, which is told again
+                    return self._client.send(calls.create_run(given, key=own_key)).data
+            else:
+                return created
+        self._compare(found, given)
+        return found
+
+    def _compare(self, found: Run, given: CreateRun) -> None:
+        names = [name for name in ("optimizer_type", "direction") if getattr(found, name) != getattr(given, name)]
+        keys = sorted(given.config.keys() | found.config.keys())
+        names += [f"config.{key}" for key in keys if given.config.get(key) != found.config.get(key)]
+        if names:
+            more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+            warning = f"the run was opened before with another {', '.join(names[:MAX_NAMES])}{more}, which it keeps"
+            self.outcome.warnings.append(warning)
+            _log.warning("tracking joins run %s: %s", found.id, warning)
+
+    def _find(self, client_id: str) -> Run | None:
         filters = {"metadata": json.dumps({CLIENT_ID: client_id}), "limit": 1, "include_total": False}
         found = self._client.send(calls.list_runs(filters)).data
-        return str(found[0].id) if found else None
+        return found[0] if found else None
 
     def _update(self, run_id: str, batch: QueuedBatch) -> None:
         try:

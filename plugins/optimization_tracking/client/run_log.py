@@ -50,6 +50,7 @@ class LogReport:
 
     sent: the service has it; waiting: on disk, to be sent; repeated: the service had it already; dropped: the queue
     was full; refused: the service or the client will not have it. `reasons`: of the first refusals, and why it waits.
+    `warnings`: what differs from the run that was joined.
     """
 
     run_id: str | None
@@ -59,6 +60,7 @@ class LogReport:
     dropped: Mapping[str, int]
     refused: Mapping[str, int]
     reasons: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
     @property
     def is_complete(self) -> bool:
@@ -68,7 +70,7 @@ class LogReport:
     def __str__(self) -> str:
         names = ("sent", "waiting", "repeated", "dropped", "refused")
         parts = [f"{name} {_numbers(getattr(self, name))}" for name in names if getattr(self, name)]
-        return "; ".join([*parts, *self.reasons]) or "nothing was logged"
+        return "; ".join([*parts, *self.reasons, *self.warnings]) or "nothing was logged"
 
 
 def track_run(
@@ -84,7 +86,8 @@ def track_run(
 
     Args:
         settings: of the environment if left out.
-        client_id: the program's own id of the run. A run of that id is gone on with, if the service has one.
+        client_id: the program's own id of the run. If the service has a run of that id, it is joined; several processes
+            may log to it at once. It keeps its first config, and the report warns of what differs.
         flush_s: how long the end of the block waits for the service at most; what is not sent then waits on disk for
             the next process that logs to the same service, or for `python -m optimization_tracking resume`.
         fields: others of POST /runs, in snake_case.
@@ -193,6 +196,7 @@ class RunLog:
             dropped=dict(self._dropped),
             refused=dict(outcome.refused + self._invalid.refused),
             reasons=(*outcome.reasons, *self._invalid.reasons, *waits),
+            warnings=tuple(outcome.warnings),
         )
 
     def flush(self, timeout_s: float | None = None) -> bool:

@@ -32,12 +32,17 @@ class RunWrite:
             Refusal: 404 where the caller sees no such run; 422 where the key was used for another request.
         """
         async with self.database.transaction(self.caller.projects) as connection:
+
+            async def is_gone(_: bytes) -> bool:
+                return not await runs.exists(connection, self.run_id)
+
             return await answer_once(
                 connection,
                 self.request,
                 key=self.idempotency_key,
                 project_id=await self._project_of_key(connection),
                 write=partial(write, connection),
+                is_gone=is_gone,
             )
 
     async def _project_of_key(self, connection: Connection) -> str:

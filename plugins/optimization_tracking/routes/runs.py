@@ -1,8 +1,10 @@
 """/runs: create, list, read, change, delete."""
 
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
+from pydantic import ValidationError
 
 from optimization_tracking.auth import Reader, Writer
 from optimization_tracking.idempotency import IdempotencyKey, answer_once
@@ -29,7 +31,13 @@ async def create_run(
         async def write() -> One[Run]:
             return One[Run](data=await runs.create(connection, run, project_id=project_id))
 
-        return await answer_once(connection, request, key=idempotency_key, project_id=project_id, write=write)
+        async def is_gone(answer: bytes) -> bool:
+            created = _created_by(answer)
+            return created is not None and not await runs.exists(connection, created)
+
+        return await answer_once(
+            connection, request, key=idempotency_key, project_id=project_id, write=write, is_gone=is_gone
+        )
 
 
 @router.get("", response_model=Page[RunWithIterations], responses=refusals(404))
@@ -72,3 +80,11 @@ async def delete_run(run_id: RunId, database: Tracking, caller: Writer) -> One[D
     async with database.transaction(caller.projects) as connection:
         await runs.delete(connection, run_id)
     return One[DeletedRun](data=DeletedRun(id=run_id))
+
+
+def _created_by(answer: bytes) -> UUID | None:
+    """Return the run of an answer to a creation, None of an answer to something else."""
+    try:
+        return One[Run].model_validate_json(answer).data.id
+    except ValidationError:
+        return None

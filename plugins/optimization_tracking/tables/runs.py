@@ -39,6 +39,11 @@ async def read(connection: Connection, run_id: UUID) -> Run:
     return Run.model_validate(row)
 
 
+async def exists(connection: Connection, run_id: UUID) -> bool:
+    """Return whether the caller sees a run of that id."""
+    return await fetch_one(connection, render_query("run_project"), {"run_id": run_id}) is not None
+
+
 async def read_project(connection: Connection, run_id: UUID) -> str:
     """Return the project of a run; 404 as `read`."""
     row = await fetch_one(connection, render_query("run_project"), {"run_id": run_id})

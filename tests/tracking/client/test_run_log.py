@@ -1,9 +1,13 @@
 """Runs that are logged in the background: their ends, threads, wrong values, a queue that is full."""
 
 import asyncio
+import json
+import subprocess
+import sys
 import threading
 import uuid
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -193,6 +197,54 @@ def test_a_run_of_a_given_id_is_gone_on_with_by_another_process(settings, client
     assert (report.run_id, report.repeated) == (first.report().run_id, {"iteration": 1})
     found = client.read_run(report.run_id)
     assert (found.status, found.iterations, found.metadata) == ("completed", 2, {"clientRunId": name})
+
+
+def test_processes_that_open_one_run_with_different_configs_join_it_and_lose_no_point(settings, client, tracking):
+    name = f"distributed {uuid.uuid4()}"
+    program = Path(__file__).with_name("joining_program.py")
+    command = [sys.executable, str(program), tracking.base_url, settings.key, str(settings.queue_folder), name]
+    workers = [
+        subprocess.Popen([*command, str(rank)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for rank in range(4)
+    ]
+    for worker in workers:
+        assert worker.stdout.readline() == "ready\n"
+    for worker in workers:
+        worker.stdin.write("go\n")
+        worker.stdin.flush()
+    reports = [json.loads(worker.communicate(timeout=WAIT_S)[0]) for worker in workers]
+    assert len({report["run_id"] for report in reports}) == 1
+    assert all(report["sent"]["iteration"] == 50 and not report["refused"] for report in reports), reports
+    warnings = [warning for report in reports for warning in report["warnings"]]
+    assert warnings == ["the run was opened before with another config.rank, which it keeps"] * 3
+    found, iterations, _ = read_back(client, reports[0]["run_id"])
+    assert [step.iteration for step in iterations] == list(range(200))
+    assert found.status == "completed"
+    assert client.list_runs(search=name).pagination.total == 1
+
+
+@pytest.mark.parametrize("config", [{"depth": 6}, {"depth": 7}], ids=["same_config", "other_config"])
+def test_a_run_that_was_deleted_is_made_anew_by_the_next_who_opens_it(settings, client, config):
+    name = f"deleted {uuid.uuid4()}"
+    with tracked(settings, name, client_id=name, config={"depth": 6}) as first:
+        first.log_iteration(0, score=1)
+    client.delete_run(first.report().run_id)
+    with tracked(settings, name, client_id=name, config=config) as again:
+        again.log_iteration(0, score=2)
+    report = again.report()
+    assert report.is_complete and report.run_id != first.report().run_id and not report.warnings
+    found, iterations, _ = read_back(client, report.run_id)
+    assert (found.config, [step.score for step in iterations]) == (config, [2])
+
+
+def test_a_run_whose_id_was_taken_out_of_its_metadata_costs_no_point(settings, client, shop):
+    name = f"renamed {uuid.uuid4()}"
+    first = tracked(settings, name, client_id=name)
+    assert first.close().is_complete
+    shop.patch(f"/runs/{first.report().run_id}", {"metadata": {"clientRunId": "another"}})
+    with tracked(settings, name, client_id=name, config={"depth": 6}) as again:
+        again.log_iteration(0, score=1)
+    assert again.report().is_complete
 
 
 def test_a_wrong_field_of_the_run_itself_is_refused_before_anything_happens(settings):
