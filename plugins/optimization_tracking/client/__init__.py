@@ -4,8 +4,9 @@ track_run            a run to log into, in the background and safe on disk (run_
 TrackingClient       one request a method (blocking.py); AsyncTrackingClient awaits them (asynchronous.py)
 ClientSettings       address, key and queue, from the environment (settings.py)
 
-calls.py holds the requests that both clients send. What is logged goes from run_log.py through disk_queue.py and
-delivery.py to the service, in the thread of sender.py; abandoned.py finds what a process left behind.
+calls.py holds the requests that both clients send, plain_values.py reads what NumPy made. What is logged goes from
+run_log.py through disk_queue.py and delivery.py to the service, in the thread of sender.py; abandoned.py finds what a
+process left behind.
 """
 
 from optimization_tracking.client.asynchronous import AsyncTrackingClient

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import httpx
 from pydantic import BaseModel, ValidationError
 
+from optimization_tracking.client.plain_values import plain
 from optimization_tracking.client.settings import ClientSettings
 from optimization_tracking.models.analytics import Analytics, Project
 from optimization_tracking.models.answers import Batch, Health, Many, One, Page, Problem
@@ -103,13 +104,13 @@ def post(
 
 
 def given(model: type[Model], fields: Fields) -> Model:
-    """Return the model of what a caller gives by its names in snake_case.
+    """Return the model of what a caller gives by its names in snake_case, NumPy's scalars and arrays among it.
 
     Raises:
         TrackingRefused: names each field that is wrong, without its value.
     """
     try:
-        return model.model_validate(dict(fields), by_name=True, by_alias=False)
+        return model.model_validate(plain(fields), by_name=True, by_alias=False)
     except ValidationError as error:
         problems = (f"{'.'.join(map(str, item['loc'])) or 'it'}: {item['msg']}" for item in error.errors())
         raise TrackingRefused(f"{model.__name__} does not match the API: {'; '.join(problems)}") from None

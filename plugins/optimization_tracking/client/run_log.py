@@ -11,7 +11,6 @@ a user interrupts it. `async with` does the same. Logging never raises and never
 
 import asyncio
 import logging
-import math
 import sqlite3
 import threading
 import traceback
@@ -29,6 +28,7 @@ from optimization_tracking.client import calls
 from optimization_tracking.client.blocking import TrackingClient
 from optimization_tracking.client.delivery import CLIENT_ID, DeliveryOutcome
 from optimization_tracking.client.disk_queue import DiskQueue, Kind, QueuedRun
+from optimization_tracking.client.plain_values import plain, without_odd_numbers
 from optimization_tracking.client.sender import Sender
 from optimization_tracking.client.settings import ClientSettings
 from optimization_tracking.models.iterations import CreateIteration
@@ -100,7 +100,8 @@ def track_run(
     given = {"status": "running", **fields, "run_name": run_name, "optimizer_type": optimizer_type}
     if client_id is None:
         given.setdefault("start_time", datetime.now(UTC))  # a named run is created by the same words each time
-    body = calls.write(calls.given(CreateRun, {**given, "metadata": metadata}))
+    given = without_odd_numbers(plain({**given, "metadata": metadata}))
+    body = calls.write(calls.given(CreateRun, given))
     token = uuid5(NAMESPACE_URL, f"{settings.base_url}#{client_id}").hex if client_id else uuid4().hex
     run = QueuedRun(settings.base_url, settings.destination, token, client_id, None, is_guarded=False)
     queue = _open_queue(settings, run, body)
@@ -141,7 +142,7 @@ class RunLog:
         self._sender = Sender(queue, client)
 
     def log_iteration(self, iteration: int, **fields: Any) -> None:
-        """Log an iteration of the run; a score that is not a finite number is noted in the iteration's metadata."""
+        """Log an iteration of the run; NumPy's values are taken, and the metadata name numbers that are not finite."""
         self._log("iteration", CreateIteration, {"iteration": iteration, **fields})
 
     def log_sample(self, iteration: int, sample_index: int, **fields: Any) -> None:
@@ -239,7 +240,7 @@ class RunLog:
     def _log(self, kind: Kind, model: type[BaseModel], fields: dict[str, Any]) -> bool:
         """Return whether the entry is in the queue; where it is not, it is counted."""
         try:
-            body = calls.write(calls.given(model, _finite(fields)))
+            body = calls.write(calls.given(model, without_odd_numbers(plain(fields))))
         except TrackingRefused as refused:
             self._refuse(kind, str(refused))
             return False
@@ -279,15 +280,6 @@ class RunLog:
             self._queue.guard(is_guarded)
         except (OSError, sqlite3.Error) as error:
             _log.warning("tracking: the queue cannot be written: %s", error)
-
-
-def _finite(fields: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields with numbers that JSON does not have (a score of NaN) named in the metadata instead."""
-    odd = {name: str(value) for name, value in fields.items() if isinstance(value, float) and not math.isfinite(value)}
-    if not odd:
-        return fields
-    rest = {name: value for name, value in fields.items() if name not in odd}
-    return {**rest, "metadata": _merged(fields.get("metadata", {}), {"notFinite": odd})}
 
 
 def _merged(*parts: Any) -> Any:

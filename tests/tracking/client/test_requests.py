@@ -5,6 +5,7 @@ import uuid
 from datetime import UTC, datetime
 
 import httpx
+import numpy as np
 import pytest
 from servers.tracking import Tracking
 
@@ -28,6 +29,12 @@ def test_a_run_goes_through_its_life_as_typed_values(client):
     with pytest.raises(TrackingRefused, match="404") as gone:
         client.read_run(run.id)
     assert gone.value.status == 404
+
+
+def test_values_of_numpy_are_sent_as_numbers_and_lists(client):
+    run = client.create_run("numpy", optimizer_type="rtb", config={"grid": np.arange(2)}, initial_score=np.float32(0.5))
+    assert client.add_iterations(run.id, [{"iteration": np.int64(3), "score": np.float64(0.5)}]) == 1
+    assert run.config == {"grid": [0, 1]} and [step.iteration for step in client.iterate_iterations(run.id)] == [3]
 
 
 def test_every_run_comes_once_however_many_pages_they_take(client):

@@ -9,6 +9,7 @@ import uuid
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from optimization_tracking.client import TrackingClient, track_run
@@ -118,6 +119,45 @@ def test_what_cannot_be_logged_is_counted_with_its_reason_and_spoils_nothing(set
     assert [(step.iteration, step.score) for step in iterations] == [(0, None), (2, 2)]
     assert iterations[0].metadata == {"notFinite": {"score": "nan"}}
     assert (len(samples), found.status) == (1, "completed")
+
+
+def test_values_of_numpy_and_numbers_that_are_not_finite_are_logged(settings, client):
+    with tracked(settings, config={"depth": np.int64(6), "rate": np.nan}, initial_score=np.float32(0.5)) as run:
+        params = {
+            "rate": np.float32(0.25),
+            "depth": np.int16(6),
+            "deep": np.bool_(True),
+            "kind": np.str_("tree"),
+            "long": np.longdouble(0.5),
+            "grid": np.array([[1.0, np.nan], [np.inf, 2.0]]),
+            "pair": (np.int64(1), float("-inf")),
+        }
+        run.log_iteration(np.int64(0), score=np.float32(0.5), params=params, tokens_used=np.uint8(7))
+        run.log_iteration(np.array(1), score=np.float64("nan"), params={"curve": [float("nan")] * 50})
+        run.log_sample(np.int32(0), np.int64(0), is_correct=np.bool_(False), predicted_output=np.arange(3))
+        run.log_samples(np.int64(1), [{"score": np.float16(0.5), "input": {"x": float("nan")}}])
+        run.update(final_score=np.float64(0.75), evaluation_results={"loss": np.float32("nan")})
+    report = run.report()
+    assert report.is_complete, str(report)
+    found, iterations, samples = read_back(client, report.run_id)
+    assert found.config == {"depth": 6, "rate": None} and (found.initial_score, found.final_score) == (0.5, 0.75)
+    assert (found.status, found.evaluation_results) == ("completed", {"loss": None})
+    assert [(step.iteration, step.score, step.tokens_used) for step in iterations] == [(0, 0.5, 7), (1, None, None)]
+    assert iterations[0].params == {
+        "rate": 0.25,
+        "depth": 6,
+        "deep": True,
+        "kind": "tree",
+        "long": 0.5,
+        "grid": [[1.0, None], [None, 2.0]],
+        "pair": [1, None],
+    }
+    noted = {"params.grid.0.1": "nan", "params.grid.1.0": "inf", "params.pair.1": "-inf"}
+    assert iterations[0].metadata == {"notFinite": noted}
+    noted = iterations[1].metadata["notFinite"]
+    assert noted["score"] == "nan" and noted["params.curve.0"] == "nan" and noted["more"] == "31"
+    assert [(sample.is_correct, sample.score) for sample in samples] == [(False, None), (None, 0.5)]
+    assert samples[0].predicted_output == [0, 1, 2] and samples[1].metadata == {"notFinite": {"input.x": "nan"}}
 
 
 def test_values_that_cannot_even_be_merged_are_refused_and_the_block_goes_on(settings, client):
