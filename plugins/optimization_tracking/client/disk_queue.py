@@ -2,18 +2,23 @@
 
 The file is locked while that process lives, however it ends. A process that gets the lock of a file that is still there
 sends its entries. An entry is on disk once `put` returns; power cuts may cost the last.
+
+A full disk loses nothing while the process lives: what cannot be written is kept in memory and written later, and what
+was sent is remembered there until it can be deleted. So a queue empties without any room on the disk.
 """
 
 import fcntl
+import logging
 import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
-from typing import IO, Literal, Self
+from typing import IO, Literal, NamedTuple, Self, get_args
 from uuid import uuid4
 
 from optimization_tracking.models.iterations import MAX_BATCH
@@ -23,19 +28,48 @@ Kind = Literal["create", "iteration", "sample", "update"]
 MAX_REQUEST_BYTES = 3_000_000
 """Below the service's own limit of a body, 4 MiB."""
 
-# Each entry is a commit: it appends to the write-ahead log, and only the checkpoint, on a connection of its own, syncs.
+MAX_LOG_BYTES = 4 * 1024 * 1024
+"""The write-ahead log is folded into the file beyond this, and as much free space in the file is given back."""
+
+MAX_UNSAVED_BYTES = 32 * 1024 * 1024
+RETRY_S = 1.0
+"""Between two attempts to write to a disk that refused it."""
+
+LOOK_EVERY = 256
+"""Entries after which `put` looks how long the write-ahead log is."""
+
+FREED_AT_ONCE = 1024
+"""Pages given back while `put` waits."""
+
+# Each entry is a commit: it appends a page to the write-ahead log, so pages are small. Only the checkpoint, on a
+# connection of its own, syncs.
 _PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "wal_autocheckpoint=0")
+_PRAGMAS_OF_NEW = ("page_size=1024", "auto_vacuum=INCREMENTAL")
 _TABLES = (
     "CREATE TABLE run (base_url TEXT, destination TEXT, token TEXT, client_id TEXT, run_id TEXT, is_guarded INTEGER)",
     "CREATE TABLE batch (key TEXT, kind TEXT, first_id INTEGER, last_id INTEGER)",
-    "CREATE TABLE entries (id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT, body TEXT)",
+    "CREATE TABLE entries (id INTEGER PRIMARY KEY, kind TEXT, body TEXT)",
 )
+_FIRST = """
+SELECT id, kind FROM entries
+WHERE
+    id > CASE kind
+        WHEN 'create' THEN :create WHEN 'iteration' THEN :iteration WHEN 'sample' THEN :sample ELSE :update
+    END
+ORDER BY id LIMIT 1
+"""
 _NEXT = """
 SELECT id, length(body) FROM entries
-WHERE kind = :kind AND id < (SELECT coalesce(min(id), 9e18) FROM entries WHERE kind = 'update')
+WHERE
+    kind = :kind
+    AND id > :after
+    AND id < (SELECT coalesce(min(id), 9e18) FROM entries WHERE kind = 'update' AND id > :update)
 ORDER BY id LIMIT :most
 """
 _OF_BATCH = "kind = ? AND id BETWEEN ? AND ?"
+_IS_THERE = f"SELECT 1 FROM entries WHERE {_OF_BATCH}"  # noqa: S608 - our own text
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +102,43 @@ class QueuedBatch:
     bodies: tuple[str, ...]
 
 
+class _Entry(NamedTuple):
+    id: int
+    kind: Kind
+    body: str
+
+
+class _Claim(NamedTuple):
+    key: str
+    kind: Kind
+    first_id: int
+    last_id: int
+
+
 class DiskQueue:
     """The entries of one run in the order in which they came; threads may share it."""
 
     def __init__(self, path: Path | None, lock_file: IO[str] | None, *, max_bytes: int) -> None:
         self.path = path
         self._lock_file, self._max_bytes = lock_file, max_bytes
-        self._mutex = threading.Lock()
+        self._mutex, self._folding = threading.Lock(), threading.Lock()
+        is_new = path is None or not path.exists()
         self._database = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False)
-        for pragma in _PRAGMAS:
+        for pragma in (*_PRAGMAS_OF_NEW, *_PRAGMAS) if is_new else _PRAGMAS:
             self._database.execute(f"PRAGMA {pragma}")
         # The sender reads over a connection of its own, so that `put` need not wait for it.
         self._reader = sqlite3.connect(path, isolation_level=None, check_same_thread=False) if path else self._database
         self._waiting: Counter[str] = Counter()
-        self._bytes = 0
+        self._bytes = self._last_id = 0
+        self._run: QueuedRun | None = None
+        self._claimed: _Claim | None = None
+        self._is_closed = False
+        # What the disk does not have yet: entries, all later than those on it; the run; first and last id by kind of
+        # what was sent and is still there.
+        self._unsaved: list[_Entry] = []
+        self._has_unsaved_run = False
+        self._sent: dict[Kind, tuple[int, int]] = {}
+        self._retry_at = 0.0
 
     @classmethod
     def create(cls, folder: Path | None, run: QueuedRun, *, body: str, max_bytes: int) -> Self:
@@ -100,7 +157,9 @@ class DiskQueue:
                 database.execute(statement)
             values = (run.base_url, run.destination, run.token, run.client_id, run.run_id, run.is_guarded)
             database.execute("INSERT INTO run VALUES (?, ?, ?, ?, ?, ?)", values)
-            queue._insert("create", body)
+            database.execute("INSERT INTO entries VALUES (1, 'create', ?)", (body,))
+        queue._run, queue._last_id = run, 1
+        queue._count("create", body)
         return queue
 
     @classmethod
@@ -117,56 +176,70 @@ class DiskQueue:
         if not queue._database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             queue.close()  # its process ended before it logged anything
             return None
-        for kind, length in queue._database.execute("SELECT kind, length(body) FROM entries"):
-            queue._waiting[kind] += 1
-            queue._bytes += length
+        queue._read()
         return queue
 
     def run(self) -> QueuedRun:
-        with self._mutex:
-            values = self._database.execute("SELECT * FROM run").fetchone()
-        base_url, destination, token, client_id, run_id, is_guarded = values
-        return QueuedRun(base_url, destination, token, client_id, run_id, is_guarded=bool(is_guarded))
+        if self._run is None:
+            raise RuntimeError("the queue was not made by create or adopt")
+        return self._run
 
     def name_run(self, run_id: str) -> None:
         """Note the service's id of the run."""
         with self._mutex:
-            self._database.execute("UPDATE run SET run_id = ?", (run_id,))
+            self._change_run(replace(self.run(), run_id=run_id))
 
     def guard(self, is_guarded: bool) -> None:
         """Note whether the run's end has still to be logged."""
         with self._mutex:
-            self._database.execute("UPDATE run SET is_guarded = ?", (is_guarded,))
+            self._change_run(replace(self.run(), is_guarded=is_guarded))
 
     def put(self, kind: Kind, body: str) -> bool:
-        """Return whether the entry is on disk now; False where the queue is full. Changes of the run always fit."""
+        """Return whether the entry is kept: on disk, or in memory until a full disk takes it again.
+
+        It is not where the queue is full or closed; changes of the run always fit.
+        """
         with self._mutex:
-            if kind != "update" and self._bytes + len(body) > self._max_bytes:
+            if self._is_closed or (kind != "update" and not self._fits(body)):
                 return False
-            self._insert(kind, body)
-            return True
+            self._last_id += 1
+            entry = _Entry(self._last_id, kind, body)
+            if self._unsaved or not self._try(lambda: self._insert([entry])):
+                self._unsaved.append(entry)
+                self._save()
+            self._count(kind, body)
+        if entry.id % LOOK_EVERY == 0 and self._log_is_long():
+            threading.Thread(target=self.checkpoint, name="optimization tracking checkpoint", daemon=True).start()
+        return True
 
     def next_batch(self) -> QueuedBatch | None:
         """Return what to send next, the same until it is removed; None if nothing waits.
 
         First what creates the run, then iterations before samples; a change after all that was logged before it.
         """
-        claimed = self._reader.execute("SELECT key, kind, first_id, last_id FROM batch").fetchone() or self._claim()
-        if claimed is None:
+        with self._mutex:
+            unsaved = list(self._unsaved)
+        claim = self._claimed = self._claimed or self._claim(unsaved)
+        if claim is None:
             return None
-        query = f"SELECT body FROM entries WHERE {_OF_BATCH} ORDER BY id"  # noqa: S608 - our own text
-        key, kind, first_id, last_id = claimed
-        bodies = tuple(row[0] for row in self._reader.execute(query, (kind, first_id, last_id)))
-        return QueuedBatch(key, kind, first_id, last_id, bodies)
+        in_memory = ((entry.id, entry.body) for entry in unsaved if _is_of(entry, claim))
+        query = f"SELECT id, body FROM entries WHERE {_OF_BATCH} ORDER BY id"  # noqa: S608 - our own text
+        on_disk = self._reader.execute(query, (claim.kind, claim.first_id, claim.last_id))
+        bodies = dict(on_disk) | dict(in_memory)  # an entry may be in both: it is written just now
+        return QueuedBatch(*claim, tuple(bodies.values()))
 
     def remove(self, batch: QueuedBatch) -> None:
         """Forget a batch: it was delivered, or never will be."""
-        values = (batch.kind, batch.first_id, batch.last_id)
-        with self._mutex, self._transaction() as database:
-            database.execute(f"DELETE FROM entries WHERE {_OF_BATCH}", values)  # noqa: S608
-            database.execute("DELETE FROM batch")
+        with self._mutex:
+            first_id, _ = self._sent.get(batch.kind, (batch.first_id, 0))
+            self._sent[batch.kind] = (first_id, batch.last_id)
+            self._unsaved = [entry for entry in self._unsaved if not _is_of(entry, batch)]
+            self._claimed = None
             self._waiting[batch.kind] -= len(batch.bodies)
             self._bytes -= sum(map(len, batch.bodies))
+            self._save()
+        if self._log_is_long() or (not self.waiting() and self._size() > MAX_LOG_BYTES):
+            self.checkpoint()
 
     def waiting(self) -> dict[str, int]:
         """Return how many entries of each kind wait; empty where none does."""
@@ -174,19 +247,27 @@ class DiskQueue:
             return {kind: number for kind, number in self._waiting.items() if number}
 
     def checkpoint(self) -> None:
-        """Fold the write-ahead log into the file; `put` goes on meanwhile."""
-        if self.path is None:
+        """Fold the write-ahead log into the file, and give back what is free in it; `put` barely waits meanwhile."""
+        if self.path is None or not self._folding.acquire(blocking=False):
             return
-        database = sqlite3.connect(self.path, isolation_level=None)
         try:
-            database.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            if not self._is_closed:
+                self._fold(self.path)
+        except sqlite3.Error as error:
+            _log.debug("tracking: the queue's log stays as it is: %s", error)
         finally:
-            database.close()
+            self._folding.release()
 
     def close(self) -> None:
         """Release the file; where nothing waits in it, it is deleted."""
         is_empty = not self.waiting()
-        with self._mutex:
+        with self._folding, self._mutex:
+            if self._unsaved:
+                self._retry_at = 0
+                self._save()
+            if self._unsaved:
+                _log.warning("tracking loses %d entries: the disk of their queue takes none", len(self._unsaved))
+            self._is_closed = True
             self._reader.close()
             self._database.close()
             if self.path is not None and is_empty:
@@ -194,38 +275,125 @@ class DiskQueue:
             if self._lock_file is not None:
                 self._lock_file.close()
 
-    def _insert(self, kind: Kind, body: str) -> None:
-        self._database.execute("INSERT INTO entries (kind, body) VALUES (?, ?)", (kind, body))
+    def _read(self) -> None:
+        """Take over what an earlier process left in the file."""
+        base_url, destination, token, client_id, run_id, is_guarded = self._database.execute(
+            "SELECT * FROM run"
+        ).fetchone()
+        self._run = QueuedRun(base_url, destination, token, client_id, run_id, is_guarded=bool(is_guarded))
+        claimed = self._database.execute("SELECT key, kind, first_id, last_id FROM batch").fetchone()
+        if claimed is not None and self._database.execute(_IS_THERE, claimed[1:]).fetchone():
+            self._claimed = _Claim(*claimed)
+        for entry_id, kind, length in self._database.execute("SELECT id, kind, length(body) FROM entries ORDER BY id"):
+            self._waiting[kind] += 1
+            self._bytes += length
+            self._last_id = entry_id
+
+    def _count(self, kind: Kind, body: str) -> None:
         self._waiting[kind] += 1
         self._bytes += len(body)
 
-    def _claim(self) -> tuple[str, Kind, int, int] | None:
-        first = self._reader.execute("SELECT id, kind FROM entries ORDER BY id LIMIT 1").fetchone()
-        if first is None:
-            return None
-        first_id, kind = first
-        last_id = first_id
-        if kind not in ("create", "update"):
-            kind, first_id, last_id = self._next_rows()
-        claimed = (uuid4().hex, kind, first_id, last_id)
-        with self._mutex:
-            self._database.execute("INSERT INTO batch VALUES (?, ?, ?, ?)", claimed)
-        return claimed
+    def _fits(self, body: str) -> bool:
+        in_memory = sum(len(entry.body) for entry in self._unsaved) if self._unsaved else 0
+        return self._bytes + len(body) <= self._max_bytes and in_memory + len(body) <= MAX_UNSAVED_BYTES
 
-    def _next_rows(self) -> tuple[Kind, int, int]:
-        """Return kind, first and last id of as many iterations as one request takes; of samples, where none waits."""
-        kind: Kind = "iteration"
-        rows = self._reader.execute(_NEXT, {"kind": kind, "most": MAX_BATCH}).fetchall()
-        if not rows:
-            kind = "sample"
-            rows = self._reader.execute(_NEXT, {"kind": kind, "most": MAX_BATCH}).fetchall()
-        total, last_id = 0, rows[0][0]
-        for entry_id, length in rows:
-            total += length
-            if total > MAX_REQUEST_BYTES:
-                break
-            last_id = entry_id
-        return kind, rows[0][0], last_id
+    def _insert(self, entries: list[_Entry]) -> None:
+        self._database.executemany("INSERT INTO entries VALUES (?, ?, ?)", entries)
+
+    def _change_run(self, run: QueuedRun) -> None:
+        self._run, self._has_unsaved_run = run, True
+        self._save()
+
+    def _save(self) -> None:
+        """Write what the disk lacks in one transaction, unless it has just refused that."""
+        if self._try(self._write):
+            self._unsaved, self._sent, self._has_unsaved_run = [], {}, False
+
+    def _write(self) -> None:
+        with self._transaction() as database:
+            if self._sent:
+                database.execute("DELETE FROM batch")
+            for kind, (first_id, last_id) in self._sent.items():
+                database.execute(f"DELETE FROM entries WHERE {_OF_BATCH}", (kind, first_id, last_id))  # noqa: S608
+            self._insert(self._unsaved)
+            if self._has_unsaved_run:
+                run = self.run()
+                database.execute("UPDATE run SET run_id = ?, is_guarded = ?", (run.run_id, run.is_guarded))
+
+    def _try(self, write: Callable[[], None]) -> bool:
+        """Return whether the disk took it; a disk that refuses is left alone for a moment."""
+        if time.monotonic() < self._retry_at:
+            return False
+        try:
+            write()
+        except sqlite3.OperationalError as error:
+            if not self._retry_at:
+                _log.warning("tracking: the queue's disk takes nothing (%s); what is logged waits in memory", error)
+            self._retry_at = time.monotonic() + RETRY_S
+            return False
+        self._retry_at = 0.0
+        return True
+
+    def _claim(self, unsaved: list[_Entry]) -> _Claim | None:
+        after = {kind: self._sent.get(kind, (0, 0))[1] for kind in get_args(Kind)}
+        first = self._reader.execute(_FIRST, after).fetchone()
+        if first is not None:
+            first_id, first_kind = first
+            if first_kind in ("create", "update"):
+                return self._note(first_kind, first_id, first_id)
+            kinds: tuple[Kind, Kind] = ("iteration", "sample")
+            for kind in kinds:
+                found = {"kind": kind, "after": after[kind], "update": after["update"], "most": MAX_BATCH}
+                if rows := self._reader.execute(_NEXT, found).fetchall():
+                    return self._note(kind, rows[0][0], _last_of_request(rows))
+        if not unsaved:
+            return None
+        if unsaved[0].kind in ("create", "update"):
+            return self._note(unsaved[0].kind, unsaved[0].id, unsaved[0].id)
+        before = list(takewhile(lambda entry: entry.kind != "update", unsaved))
+        chosen: Kind = "iteration" if any(entry.kind == "iteration" for entry in before) else "sample"
+        rows = [(entry.id, len(entry.body)) for entry in before if entry.kind == chosen][:MAX_BATCH]
+        return self._note(chosen, rows[0][0], _last_of_request(rows))
+
+    def _note(self, kind: Kind, first_id: int, last_id: int) -> _Claim:
+        """Return the batch, on disk too, so that a later process sends it with the same key."""
+        claim = _Claim(uuid4().hex, kind, first_id, last_id)
+
+        def write() -> None:
+            with self._transaction() as database:
+                database.execute("DELETE FROM batch")
+                database.execute("INSERT INTO batch VALUES (?, ?, ?, ?)", claim)
+
+        with self._mutex:
+            self._try(write)
+        return claim
+
+    def _log_is_long(self) -> bool:
+        return self._size("-wal") > MAX_LOG_BYTES
+
+    def _size(self, suffix: str = "") -> int:
+        try:
+            return 0 if self.path is None else self.path.with_name(self.path.name + suffix).stat().st_size
+        except OSError:
+            return 0
+
+    def _fold(self, path: Path) -> None:
+        database = sqlite3.connect(path, isolation_level=None, timeout=0)
+        try:
+            database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()  # nearly all of it, while `put` goes on
+            with self._mutex:
+                database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            (page_bytes,) = database.execute("PRAGMA page_size").fetchone()
+            (free_pages,) = database.execute("PRAGMA freelist_count").fetchone()
+            (pages,) = database.execute("PRAGMA page_count").fetchone()
+            if free_pages * page_bytes > MAX_LOG_BYTES and 2 * free_pages > pages:
+                for _ in range(0, free_pages, FREED_AT_ONCE):
+                    with self._mutex:
+                        database.executescript(f"PRAGMA incremental_vacuum({FREED_AT_ONCE})")  # execute frees one
+                with self._mutex:
+                    database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        finally:
+            database.close()
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -237,6 +405,21 @@ class DiskQueue:
 def queue_files(folder: Path) -> list[Path]:
     """Return the queues of the folder, those of living processes among them, by name."""
     return sorted(folder.glob("*.db")) if folder.is_dir() else []
+
+
+def _is_of(entry: _Entry, batch: _Claim | QueuedBatch) -> bool:
+    return entry.kind == batch.kind and batch.first_id <= entry.id <= batch.last_id
+
+
+def _last_of_request(rows: Sequence[tuple[int, int]]) -> int:
+    """Return the id of the last entry that goes in one request with the first; rows are ids and lengths."""
+    total, last_id = 0, rows[0][0]
+    for entry_id, length in rows:
+        total += length
+        if total > MAX_REQUEST_BYTES:
+            break
+        last_id = entry_id
+    return last_id
 
 
 def _lock(path: Path) -> IO[str] | None:

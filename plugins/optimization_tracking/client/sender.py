@@ -14,9 +14,6 @@ from optimization_tracking.client.disk_queue import DiskQueue
 from optimization_tracking.client.retrying import wait_s
 from optimizer.errors import UnavailableError
 
-CHECKPOINT_EVERY = 50
-"""Batches after which a queue's write-ahead log is folded into its file."""
-
 FAULT_PAUSE_S = 1.0
 
 JOIN_S = 1.0
@@ -89,11 +86,8 @@ class Sender:
                     self._nudged.wait()
 
     def _empty(self) -> None:
-        batches = 0
         while self._send_patiently(self.delivery):
-            self.reason, batches = None, batches + 1
-            if batches % CHECKPOINT_EVERY == 0:
-                self.delivery.queue.checkpoint()
+            self.reason = None
             with self._progress:
                 self._progress.notify_all()
 
