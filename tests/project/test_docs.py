@@ -48,7 +48,7 @@ def test_the_glossary_explains_each_term_once():
 
 def test_every_command_but_migrate_and_the_demos_prints_json():
     commands = typer.main.get_command(app).commands
-    without = {name for name, it in commands.items() if all("--json" not in option.opts for option in it.params)}
+    without = {name for name, it in commands.items() if all("--json" not in option.opts for option in it.loaded.params)}
     assert without == {"demo", "down", "env", "migrate", "up"}
 
 
