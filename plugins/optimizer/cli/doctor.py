@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from rich.text import Text
 
-from optimizer.cli.airflow import open_dag_runs
+from optimizer.cli.airflow import open_airflow
 from optimizer.cli.control_plane import connect
 from optimizer.cli.objects import open_store
 from optimizer.cli.options import AsJson
@@ -17,8 +17,14 @@ from optimizer.presentation.terminal import console, print_json, print_table
 def doctor(as_json: AsJson = False) -> None:
     """Check the consistency of control plane, Airflow and object store; exit status 1 on findings."""
     engine = connect()
-    with open_store() as store, open_dag_runs() as dag_run_state:
-        findings = examine(engine, store=store, dag_run_state=dag_run_state, now=datetime.now(UTC))
+    with open_store() as store, open_airflow() as airflow:
+        findings = examine(
+            engine,
+            store=store,
+            dag_run_state=airflow.dag_run_state,
+            list_dags=airflow.list_dags,
+            now=datetime.now(UTC),
+        )
     if as_json:
         print_json([asdict(finding) for finding in findings])
     elif findings:
