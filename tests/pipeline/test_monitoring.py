@@ -45,8 +45,8 @@ from optimizer.control_plane.registry import register_results
 from optimizer.control_plane.splits import percents_of
 from optimizer.core.live.canary_plan import read_plan
 from optimizer.deployment.measurement import without_unloaded_day
-from optimizer.deployment.monitor import list_watched, monitor_entity
-from optimizer.errors import DeploymentError
+from optimizer.deployment.monitor import list_watched, monitor_entities, monitor_entity
+from optimizer.errors import DeploymentError, UnavailableError
 
 LIVE_DAYS, BIDS_A_DAY = 6, 5_000
 DEPLOYED = NOW + timedelta(hours=1)
@@ -721,3 +721,38 @@ def test_too_few_clicks_show_no_delay(live, first_run: FinishedRun):
     found = watch(pipeline)
     assert {day.click_maturity for day in daily(pipeline, run_id)} == {None}
     assert any(line.startswith("How late clicks come is not known yet") for line in found["runs"])
+
+
+def test_an_entity_that_cannot_be_looked_at_hides_no_other_and_its_report_says_why(live, first_run: FinishedRun):
+    pipeline, told = live("halved"), []
+    codes = ["drugs_com", "no_such_entity", ENTITY]
+    with transaction(pipeline.systems.engine) as connection:
+        connection.execute(update(tables.entities).where(tables.entities.c.entity_code == codes[0]).values(status="I"))
+    reports = monitor_entities(codes, systems=pipeline.systems, now=MORNING, after_each=told.append)
+    assert [report["entity_code"] for report in reports] == codes and told == reports
+    assert reports[0]["alerts"] == [
+        "entity drugs_com: its live runs could not be looked at: ConfigError: entity drugs_com is inactive; set "
+        "opt_entities.status to 'A' to run it"
+    ]
+    assert "UnknownEntity: entity 'no_such_entity' is not in opt_entities" in reports[1]["alerts"][0]
+    assert [report["runs"] for report in reports[:2]] == [[], []] and reports[2]["runs"] and reports[2]["alerts"]
+    assert daily(pipeline, first_run.handle.run_id)
+
+
+def test_where_a_system_is_silent_for_every_entity_the_task_is_to_be_tried_again(live):
+    pipeline = live("halved")
+
+    def away() -> None:
+        raise UnavailableError("the warehouse does not answer")
+
+    asked, connect = [], pipeline.systems.connect_warehouse
+
+    def away_once() -> Any:
+        asked.append("warehouse")
+        return connect() if len(asked) > 1 else away()
+
+    with pytest.raises(UnavailableError, match="none of 1 entities could be looked at, first: the warehouse does not"):
+        monitor_entities([ENTITY], systems=replace(pipeline.systems, connect_warehouse=away), now=MORNING)
+    silent_once = replace(pipeline.systems, connect_warehouse=away_once)
+    (report,) = monitor_entities([ENTITY], systems=silent_once, now=MORNING)
+    assert report["runs"] and len(asked) == 2

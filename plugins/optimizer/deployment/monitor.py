@@ -1,7 +1,7 @@
 """How an entity's live runs do: measured in the warehouse, written to the control plane, and what follows from it."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,7 +20,7 @@ from optimizer.deployment.live_policy import POLICY_DAYS, policy_verdicts, savin
 from optimizer.deployment.measurement import Measured, look_at
 from optimizer.deployment.serving_snapshots import repair_object
 from optimizer.deployment.verdict_records import verdict_records
-from optimizer.errors import OptimizerError
+from optimizer.errors import OptimizerError, UnavailableError
 from optimizer.runs.systems import Systems
 
 log = logging.getLogger(__name__)
@@ -30,6 +30,9 @@ CONTROL_MISSING = "control_missing"
 
 KINDS = (*ALERT_KINDS, CONTROL_MISSING)
 """The kinds of incidents that a look at an entity opens and closes."""
+
+_MAY_PASS = (UnavailableError, ConnectionError, TimeoutError)
+"""A system was silent: the same call may succeed later."""
 
 
 def list_watched(engine: Engine) -> list[str]:
@@ -74,6 +77,49 @@ def monitor_entity(entity_code: str, *, systems: Systems, now: datetime) -> dict
         "opened": [alert.message for alert in changes.opened],
         "closed": [alert.message for alert in changes.closed],
     }
+
+
+def monitor_entities(
+    entity_codes: Sequence[str],
+    *,
+    systems: Systems,
+    now: datetime,
+    after_each: Callable[[dict[str, Any]], object] = lambda report: None,
+) -> list[dict[str, Any]]:
+    """Look at each entity as `monitor_entity` does and return the reports; one that fails holds no other up.
+
+    An entity for which a system was silent is looked at once more after the others. The report of one that could not
+    be looked at has an alert that says why, and nothing else.
+
+    Args:
+        after_each: called with each report.
+
+    Raises:
+        UnavailableError: a system was silent for every one of the entities.
+    """
+    found = {code: _look_or_why(code, systems=systems, now=now) for code in entity_codes}
+    for code in [code for code, one in found.items() if isinstance(one, _MAY_PASS)]:
+        found[code] = _look_or_why(code, systems=systems, now=now)
+    silent = [one for one in found.values() if isinstance(one, _MAY_PASS)]
+    if silent and len(silent) == len(found):
+        raise UnavailableError(f"none of {len(found)} entities could be looked at, first: {silent[0]}") from silent[0]
+    reports = [one if isinstance(one, dict) else _failed_report(code, one) for code, one in found.items()]
+    for report in reports:
+        after_each(report)
+    return reports
+
+
+def _look_or_why(entity_code: str, *, systems: Systems, now: datetime) -> dict[str, Any] | Exception:
+    try:
+        return monitor_entity(entity_code, systems=systems, now=now)
+    except Exception as error:  # also a mistake in our own code: it must not hide what the other entities showed
+        log.exception("entity %s could not be looked at", entity_code)
+        return error
+
+
+def _failed_report(entity_code: str, error: Exception) -> dict[str, Any]:
+    alert = f"entity {entity_code}: its live runs could not be looked at: {type(error).__name__}: {error}"
+    return {"entity_code": entity_code, "runs": [], "actions": [], "alerts": [alert], "opened": [], "closed": []}
 
 
 def _write(
