@@ -26,6 +26,7 @@ from lab.market.tables import Events, concat_events
 from lab.market.world import World
 from lab.stack import LocalStack
 from optimizer.artifacts.serving_snapshot import read_snapshot, snapshot_uri
+from optimizer.artifacts.store import ObjectStore
 from optimizer.control_plane import (
     canaries,
     canary_splits,
@@ -46,7 +47,7 @@ from optimizer.control_plane.splits import percents_of
 from optimizer.core.live.canary_plan import read_plan
 from optimizer.deployment.measurement import without_unloaded_day
 from optimizer.deployment.monitor import list_watched, monitor_entities, monitor_entity
-from optimizer.errors import DeploymentError, UnavailableError
+from optimizer.errors import DeploymentError, UnavailableError, WarehouseError
 
 LIVE_DAYS, BIDS_A_DAY = 6, 5_000
 DEPLOYED = NOW + timedelta(hours=1)
@@ -739,20 +740,43 @@ def test_an_entity_that_cannot_be_looked_at_hides_no_other_and_its_report_says_w
     assert daily(pipeline, first_run.handle.run_id)
 
 
-def test_where_a_system_is_silent_for_every_entity_the_task_is_to_be_tried_again(live):
-    pipeline = live("halved")
+class SilentOnce:
+    """An object store that does not answer the first request."""
 
+    def __init__(self, store: ObjectStore) -> None:
+        self.store, self.asked = store, 0
+
+    def __getattr__(self, name: str) -> Any:
+        self.asked += 1
+        if self.asked == 1:
+            raise UnavailableError("the object store does not answer")
+        return getattr(self.store, name)
+
+
+def test_an_entity_for_which_a_system_was_silent_is_looked_at_again(live):
+    pipeline = live("halved")
+    store = SilentOnce(pipeline.systems.store)
+    (report,) = monitor_entities([ENTITY], systems=replace(pipeline.systems, store=store), now=MORNING)
+    assert report["runs"] and store.asked > 1
+
+
+def test_where_the_warehouse_is_silent_the_task_is_to_be_tried_again(live):
     def away() -> None:
         raise UnavailableError("the warehouse does not answer")
 
-    asked, connect = [], pipeline.systems.connect_warehouse
+    with pytest.raises(UnavailableError, match="the warehouse does not answer"):
+        monitor_entities([ENTITY], systems=replace(live("halved").systems, connect_warehouse=away), now=MORNING)
 
-    def away_once() -> Any:
+
+def test_where_the_warehouse_refuses_the_query_for_all_each_entity_is_looked_at_by_itself(live):
+    pipeline, asked = live("halved"), []
+
+    def refusing_once() -> Any:
         asked.append("warehouse")
-        return connect() if len(asked) > 1 else away()
+        if len(asked) == 1:
+            raise WarehouseError("there is no column no_such_place")
+        return pipeline.systems.connect_warehouse()
 
-    with pytest.raises(UnavailableError, match="none of 1 entities could be looked at, first: the warehouse does not"):
-        monitor_entities([ENTITY], systems=replace(pipeline.systems, connect_warehouse=away), now=MORNING)
-    silent_once = replace(pipeline.systems, connect_warehouse=away_once)
-    (report,) = monitor_entities([ENTITY], systems=silent_once, now=MORNING)
+    systems = replace(pipeline.systems, connect_warehouse=refusing_once)
+    (report,) = monitor_entities([ENTITY], systems=systems, now=MORNING)
     assert report["runs"] and len(asked) == 2

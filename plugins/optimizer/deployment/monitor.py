@@ -2,28 +2,32 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from sqlalchemy import Engine
 
 from optimizer.control_plane import canaries, deployment_history, entities, live_records, runs
 from optimizer.control_plane.alerts import Incident, list_alerted, record_incidents
 from optimizer.control_plane.control_choices import is_declined
-from optimizer.control_plane.records import Deployment, EntityDefinition, LiveSavings, LiveVerdict, Run
+from optimizer.control_plane.records import Canary, Deployment, EntityDefinition, LiveSavings, LiveVerdict, Run
 from optimizer.core.config.settings import RunSettings
 from optimizer.core.live.click_views import arrival_sentence
 from optimizer.core.live.live_window import first_unsettled_day
 from optimizer.deployment.control_notice import control_notice
 from optimizer.deployment.live_actions import ALERT_KINDS, LiveRun, LiveSituation, act
 from optimizer.deployment.live_policy import POLICY_DAYS, policy_verdicts, savings_line, savings_of
-from optimizer.deployment.measurement import Measured, look_at
+from optimizer.deployment.measurement import LiveLog, Look, Measured, look_at, prepare_look, read_logs
 from optimizer.deployment.serving_snapshots import repair_object
 from optimizer.deployment.verdict_records import verdict_records
-from optimizer.errors import OptimizerError, UnavailableError
+from optimizer.errors import OptimizerError, UnavailableError, WarehouseError
 from optimizer.runs.systems import Systems
 
 log = logging.getLogger(__name__)
+
+Outcome = TypeVar("Outcome")
 
 CONTROL_MISSING = "control_missing"
 """The incident of a live entity without the control that its config asks for. It makes no task red."""
@@ -52,10 +56,32 @@ def monitor_entity(entity_code: str, *, systems: Systems, now: datetime) -> dict
     Raises:
         ConfigError, WarehouseError, UnavailableError: the entity could not be looked at; nothing was changed.
     """
-    engine, definition = systems.engine, entities.read_definition(systems.engine, entity_code)
+    started = _start(entity_code, engine=systems.engine, now=now)
+    (found,) = read_logs([started.look], systems=systems, now=now)
+    return _finish(started, found, systems=systems, now=now)
+
+
+@dataclass(frozen=True, slots=True)
+class _Started:
+    """An entity whose live runs are being looked at, as the control plane had it at the start."""
+
+    look: Look
+    canary: Canary | None
+
+
+def _start(entity_code: str, *, engine: Engine, now: datetime) -> _Started:
+    definition = entities.read_definition(engine, entity_code)
     settings = entity_settings(definition)
     active, canary = deployment_history.read_active(engine, entity_code), canaries.read_open(engine, entity_code)
-    measured = look_at(definition, active, settings=settings, systems=systems, now=now)
+    return _Started(prepare_look(definition, active, settings=settings, engine=engine, now=now), canary)
+
+
+def _finish(started: _Started, found: LiveLog, *, systems: Systems, now: datetime) -> dict[str, Any]:
+    """Judge, write and act by what the warehouse has; return the report."""
+    engine, look, canary = systems.engine, started.look, started.canary
+    definition, settings, active = look.definition, look.settings, look.active
+    entity_code = definition.entity.entity_code
+    measured = look_at(look, found, systems=systems, now=now)
     savings = _write(definition, measured, settings=settings, engine=engine, now=now)
     control = _read_control(definition, systems)
     situation = LiveSituation(measured.runs, canary, measured.split_problem, control)
@@ -88,32 +114,49 @@ def monitor_entities(
 ) -> list[dict[str, Any]]:
     """Look at each entity as `monitor_entity` does and return the reports; one that fails holds no other up.
 
-    An entity for which a system was silent is looked at once more after the others. The report of one that could not
-    be looked at has an alert that says why, and nothing else.
+    The warehouse is asked a few queries for all of them, which read its events once; where it refuses one, each entity
+    is looked at by itself. An entity for which a system was silent is looked at once more after the others. The report
+    of one that could not be looked at has an alert that says why, and nothing else.
 
     Args:
         after_each: called with each report.
 
     Raises:
-        UnavailableError: a system was silent for every one of the entities.
+        UnavailableError: the warehouse was silent, or another system for every one of the entities.
     """
-    found = {code: _look_or_why(code, systems=systems, now=now) for code in entity_codes}
+    started = {code: _outcome(partial(_start, code, engine=systems.engine, now=now)) for code in entity_codes}
+    ready = {code: one for code, one in started.items() if isinstance(one, _Started)}
+    found: dict[str, dict[str, Any] | Exception] = {
+        code: one for code, one in started.items() if isinstance(one, Exception)
+    }
+    try:
+        logs = read_logs([one.look for one in ready.values()], systems=systems, now=now)
+    except WarehouseError as error:
+        log.warning("the warehouse is asked for each entity by itself: %s", error)
+        found |= {code: _outcome(partial(monitor_entity, code, systems=systems, now=now)) for code in ready}
+    else:
+        for (code, one), own in zip(ready.items(), logs, strict=True):
+            found[code] = _outcome(partial(_finish, one, own, systems=systems, now=now))
     for code in [code for code, one in found.items() if isinstance(one, _MAY_PASS)]:
-        found[code] = _look_or_why(code, systems=systems, now=now)
+        found[code] = _outcome(partial(monitor_entity, code, systems=systems, now=now))
     silent = [one for one in found.values() if isinstance(one, _MAY_PASS)]
     if silent and len(silent) == len(found):
         raise UnavailableError(f"none of {len(found)} entities could be looked at, first: {silent[0]}") from silent[0]
-    reports = [one if isinstance(one, dict) else _failed_report(code, one) for code, one in found.items()]
+    reports = [
+        one if isinstance(one, dict) else _failed_report(code, one)
+        for code, one in ((code, found[code]) for code in entity_codes)
+    ]
     for report in reports:
         after_each(report)
     return reports
 
 
-def _look_or_why(entity_code: str, *, systems: Systems, now: datetime) -> dict[str, Any] | Exception:
+def _outcome(ask: Callable[[], Outcome]) -> Outcome | Exception:
+    """Return what `ask` returns or raises: even a mistake of our own must not hide what other entities showed."""
     try:
-        return monitor_entity(entity_code, systems=systems, now=now)
-    except Exception as error:  # also a mistake in our own code: it must not hide what the other entities showed
-        log.exception("entity %s could not be looked at", entity_code)
+        return ask()
+    except Exception as error:
+        log.exception("an entity could not be looked at")
         return error
 
 
