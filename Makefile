@@ -46,7 +46,7 @@ truth: install  ## the optimizer against known truth; DATA=file.csv: on an aucti
 bench: install  ## what the core costs, as ratios of one run; BENCH="--quick" leaves the logs of 5 and 20 million bids out
 	@$(BIN)/python -m lab.benchmarks $(BENCH)
 
-bench-bidder: install servers  ## what the bidder costs and whether it errs under load, as ratios to bounds of the same run
+bench-bidder: install servers  ## bid latency and correctness under load, as ratios to bounds of the same run
 	@$(BIN)/python -m lab.benchmarks.bidder $(BENCH)
 
 bench-console: install servers  ## what the console's pages cost for 1,000 clients; BENCH="--entities 100" for fewer
@@ -87,9 +87,9 @@ check: lint types  ## style, types and the tests that need no servers and end wi
 
 lock:  ## renew requirements.txt and docs/requirements.txt from pyproject.toml and lab/pyproject.toml
 	@scripts/install-uv $(PYTHON) $(UV_VERSION)
-	@.uv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --upgrade \
+	@.uv/bin/uv pip compile -q --universal --fork-strategy fewest --python-version 3.11 --generate-hashes --upgrade \
 	    --override requirements-overrides.txt --all-extras --group dev pyproject.toml lab/pyproject.toml -o requirements.txt
-	@.uv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --upgrade \
+	@.uv/bin/uv pip compile -q --universal --fork-strategy fewest --python-version 3.11 --generate-hashes --upgrade \
 	    --group docs -o docs/requirements.txt
 
 install: $(STAMP)

@@ -20,7 +20,7 @@ The last two replace the event log and end the stack.
 
 LONG_FILES = (
     *("console", "evaluation/test_reached", "project/test_wheel", "pipeline/test_validating"),
-    *("pipeline/test_monitoring", "history/test_replayed_days", "training/test_job", "pipeline/test_repeats"),
+    *("history/test_replayed_days", "training/test_job", "pipeline/test_repeats"),
     *("pipeline/test_what_if", "core/test_live_clicks", "orchestration/test_connections", "benchmarks/test_parts"),
     *("evaluation/test_auction_log", "stack/test_systems", "core/test_features", "project/test_preparation"),
     *("tracking/test_openapi", "story/test_going_live_safely", "reporting/test_page"),
@@ -36,7 +36,7 @@ SLOW_FOLDERS = (
 """The folders whose tests need servers, or a model that is trained; all of them are marked slow."""
 
 SLOW_FILES = ("test_keys_on_memcached", "test_page")
-"""The files of the other folders that are slow as a whole: one needs memcached, the other draws every page anew."""
+"""The files of the other folders that are slow as a whole: one needs memcached, the other draws every page again."""
 
 
 def pytest_collection_modifyitems(config, items):

@@ -21,7 +21,7 @@ from lab.evaluation.suggestion import Suggestion
 from lab.market.policies import BidTablePolicy
 from optimizer.core.landscape.cells import MISSING, prepare_cells, split_by_time
 from optimizer.core.serving.keys import segment_key
-from optimizer.training.boosting import Categories, fit_win_model, win_scores
+from optimizer.training.boosting import Boosting, Categories, fit_win_model, win_scores
 
 MIN_SEGMENT_BIDS = 30
 """A segment with fewer bids gets no curve of its own."""
@@ -140,7 +140,7 @@ class BoostedCurve:
         """Return the model of all cells with as many rounds as serve the latest days best."""
         categories = Categories.of(cells, features)
         train, calibrate, test = split_by_time(cells).slices(cells)
-        fit_rows = partial(fit_win_model, categories=categories, seed=1, threads=1)
+        fit_rows = partial(fit_win_model, categories=categories, boosting=Boosting(seed=1, threads=1))
         earlier = pd.concat([train, calibrate])
         stopped = fit_rows(earlier, weights=np.ones(len(earlier)), later=test)
         booster = fit_rows(cells, weights=np.ones(len(cells)), rounds=max(1, stopped.best_iteration))

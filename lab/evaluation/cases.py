@@ -76,7 +76,7 @@ class Case:
     def logged_slope(self, world: World) -> float:
         """Return the true slope at the bids of the log's last epoch, after a change if there was one.
 
-        A second-price log tells that of its shadow bids.
+        A second-price log shows that of its shadow bids.
         """
         epoch = standard_epochs(world, start_day=START_DAY, days=self.days)[-1]
         days = epoch.days if self.scenario == "steady" else min(epoch.days, self.changed_days)

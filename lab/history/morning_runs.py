@@ -145,7 +145,7 @@ def _promote(handle: RunHandle, *, systems: Systems, now: datetime) -> None:
     if isinstance(request, approve.ApprovalRequest):
         approved_by, comment = APPROVER, APPROVAL
         approve.note_waiting(handle, request, systems=systems, now=now)
-        answer = approve.Answer(is_approved=True, name=APPROVER, reason=APPROVAL)
+        answer = approve.ApprovalAnswer(is_approved=True, name=APPROVER, reason=APPROVAL)
         approve.record_answer(handle, answer, systems=systems, now=now)
     author = system(DAG_PREFIX + handle.entity_code)
     promote(handle, systems=systems, author=author, now=now, approved_by=approved_by, comment=comment)

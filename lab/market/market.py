@@ -1,7 +1,7 @@
 """The best rival's price: noise, round prices, and the share of auctions without a rival.
 
-The noise is a price ratio drawn from two Weibulls: a body of bidders and a dearer class. Parameters: the market price
-histograms of nine iPinYou campaigns (aggregates of han-cai/rlb-dp, 15.4 million impressions) are fitted best by a
+The noise is a price ratio drawn from two Weibulls: most bidders, and a class that bids more. Parameters: the market
+price histograms of nine iPinYou campaigns (aggregates of han-cai/rlb-dp, 15.4 million impressions) are fitted best by a
 mixture of two Weibulls, and by one gamma better than by one lognormal, in all nine. One Weibull has shape 1.05 to 1.46.
 In the five mixtures without a part that is a single price point the body holds .60 to .86 of the mass with shape 1.2 to
 1.7; the rest has shape 2.4 to 4.1 and 3.4 to 4.2 times the body's scale. Those histograms spread over segments, days

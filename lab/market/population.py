@@ -104,7 +104,7 @@ def create_segments(seed: int, *, settings: WorldSettings) -> Segments:
 
 
 def create_domains(seed: int, *, settings: WorldSettings) -> Domains:
-    """Return domains with Zipf shares, reordered on each adspace, whose dearer ones are clicked a little more."""
+    """Return domains with Zipf shares, reordered on each adspace, where higher prices go with a few more clicks."""
     rng = open_stream(seed, "domains")
     count = settings.domains
     zipf = 1 / np.arange(1, count + 1) ** 1.1

@@ -86,6 +86,6 @@ def _bidder_table() -> str:
         if not isinstance(metric, CollectorRegistry):
             (described,) = metric.describe()
             name = f"{described.name}_total" if described.type == "counter" else described.name
-            labels = ", ".join(map(code, metric._labelnames))
+            labels = ", ".join(map(code, metric._labelnames))  # noqa: SLF001  # nothing public has them
             rows.append([code(name), described.type, labels, described.documentation])
     return table(["Metric", "Type", "Labels", "Meaning"], rows)

@@ -15,7 +15,7 @@ Expected = Literal["reach", "hold", "shortfall", "either"]
 class Scenario:
     """A market, a target and what is right in it.
 
-    expected: `reach` the target; `hold` the usual bids and say that the run is learning, since the log does not tell
+    expected: `reach` the target; `hold` the usual bids and say that the run is learning, since the log does not show it
         the slope; say that the target cannot be reached (`shortfall`); `either` reach it or hold.
     can_reach_next_week: False if the log does not determine the week after it.
     is_base: nothing but the base market's bids is in it, so that bids near the ideal can be asked for.

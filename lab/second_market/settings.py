@@ -19,7 +19,7 @@ class MarketSettings:
 
     Traffic: a segment is adspace x region x os; shares fall with rank to the power of minus traffic_exponent.
     Browser, domain, NPI and the noise column (noise_values 0: none) have no effect on anything.
-    hidden_region_share: share of requests whose region is null; rivals know it all the same.
+    hidden_region_share: share of requests whose region is null; rivals still know it.
 
     Best rival: log price = level of the segment + day + part of the day + one of `modes`. The day's part is a drift
     common to all segments, shocks by adspace, region or segment, all AR(1), and a trend: trend_log in total over the

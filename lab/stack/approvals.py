@@ -1,4 +1,4 @@
-"""Answering an entity's approval in Airflow, as the person does who presses the button."""
+"""Answering an entity's approval in Airflow, as the person who presses the button does."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ def is_waiting(approve: TaskState | None, stack: LocalStack, *, dag_id: str, dag
     """Return whether the task waits for a person and the scheduler has heard that its process ended.
 
     The scheduler hears of a waiting task twice: the task's state changes, and a little later its process ends. Airflow
-    3.3 takes that end for the death of a task that was answered in between and queued anew: it forgets the answer and
+    3.3 takes that end for the death of a task that was answered in between and queued again: it forgets the answer and
     tries the task once more (apache/airflow#67287, #72716). A person is never that quick.
     """
     if approve is None or approve.state != "awaiting_input":

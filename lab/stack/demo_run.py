@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.panel import Panel
 from rich.status import Status
+from rich.text import Text
 from sqlalchemy import Engine
 
 from lab.stack import demo as local
@@ -86,7 +87,10 @@ def _run(stack: LocalStack, started: ExitStack, *, entity: str, own: Mapping[str
         engine = local.prepare_control_plane(stack)
     if own:
         with _step(f"loading {', '.join(map(str, own.values()))}"):
-            end_day = local.load_own(stack, engine, entity_code=entity, files=own)
+            log = local.load_own(stack, engine, entity_code=entity, files=own, now=datetime.now(UTC))
+            end_day = log.end_day
+            for note in log.notes:
+                console.print(Text(note, style="yellow"))
         with _step("starting Airflow"):
             started.enter_context(local.running(stack, *AIRFLOW))
     else:
@@ -97,7 +101,7 @@ def _run(stack: LocalStack, started: ExitStack, *, entity: str, own: Mapping[str
             with _step("waiting for Airflow, which started meanwhile"):
                 airflow.result()
     dag_id = DAG_PREFIX + entity
-    # A team's own log may end long ago; its run is wanted live all the same.
+    # A team's own log may end long ago; its run is still wanted live.
     conf = {"data_end_dt": end_day.isoformat(), **({"promote_old_window": True} if own else {})}
     dag_run_id = local.trigger_run(stack, dag_id=dag_id, conf=conf)
     tasks = _follow(local.follow_run(stack, dag_id=dag_id, dag_run_id=dag_run_id), dag_id)

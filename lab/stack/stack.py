@@ -83,7 +83,7 @@ class LocalStack:
         The process that starts a stack which was down keeps all its ports from other stacks until it stops it or ends;
         programs that listen keep theirs.
         Without schedules, Airflow's scheduler opens no run by itself. One that is named and already runs the other way
-        is started anew.
+        is started again.
 
         Raises:
             ConfigError: a name is not a program.

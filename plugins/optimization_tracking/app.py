@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 
 from fastapi import APIRouter, FastAPI
+from starlette.types import Lifespan
 
 from optimization_tracking.auth import Door, Login
 from optimization_tracking.body_limit import BodyLimit
@@ -33,7 +34,7 @@ def create_app(
 
     Args:
         database_url: postgresql://user@host/database; without one every route answers 503.
-        login: lets users in who have no API key, e.g. Airflow's.
+        login: lets in users without an API key, e.g. Airflow's.
         prefix: the path before every route, where the app is not mounted below it.
         origins: other origins than this server's whose pages may write with a cookie, e.g. https://airflow.example.com.
         refresh_s: how often the analytics are refreshed; None leaves it to others.
@@ -42,6 +43,31 @@ def create_app(
         ConfigError: the URL cannot be read.
     """
     database = Database(open_pool(database_url, size=pool_size)) if database_url else None
+
+    app = FastAPI(
+        title="Optimization tracking",
+        version=VERSION,
+        description="Runs, iterations and samples of any optimizer.",
+        lifespan=_lifespan(database, refresh_s=refresh_s),
+        openapi_url=f"{prefix}/openapi.json",
+        docs_url=None,  # both pages load scripts from elsewhere
+        redoc_url=None,
+    )
+    app.state.database = database
+    app.state.door = Door(login=login, limits=RateLimits(), origins=frozenset(origins))
+    root = APIRouter(prefix=prefix)
+    for module in (runs, iterations, samples, analytics):
+        root.include_router(module.router)
+    app.include_router(root)
+    mount_dashboard(app, prefix=prefix, database=database, door=app.state.door, database_url=database_url)
+    app.add_middleware(BodyLimit)
+    install(app)
+    publish(app)
+    return app
+
+
+def _lifespan(database: Database | None, *, refresh_s: float | None) -> Lifespan[FastAPI]:
+    """Hold the connections, and refresh the analytics, while the app is served."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -59,23 +85,4 @@ def create_app(
                     await refreshing
             await database.pool.close()
 
-    app = FastAPI(
-        title="Optimization tracking",
-        version=VERSION,
-        description="Runs, iterations and samples of any optimizer.",
-        lifespan=lifespan,
-        openapi_url=f"{prefix}/openapi.json",
-        docs_url=None,  # both pages load scripts from elsewhere
-        redoc_url=None,
-    )
-    app.state.database = database
-    app.state.door = Door(login=login, limits=RateLimits(), origins=frozenset(origins))
-    root = APIRouter(prefix=prefix)
-    for module in (runs, iterations, samples, analytics):
-        root.include_router(module.router)
-    app.include_router(root)
-    mount_dashboard(app, prefix=prefix, database=database, door=app.state.door, database_url=database_url)
-    app.add_middleware(BodyLimit)
-    install(app)
-    publish(app)
-    return app
+    return lifespan

@@ -25,14 +25,14 @@ _header = APIKeyHeader(name="X-API-Key", auto_error=False, scheme_name="apiKey",
 
 
 @dataclass(frozen=True, slots=True)
-class Visitor:
-    """A user whom a login let in: sees every project, writes only with `can_write`."""
+class LoginUser:
+    """A user that a login let in: sees every project, writes only with `can_write`."""
 
     name: str
     can_write: bool
 
 
-Login = Callable[[Request], Awaitable[Visitor]]
+Login = Callable[[Request], Awaitable[LoginUser]]
 """Returns the request's user, or raises HTTPException 401 or 403."""
 
 

@@ -138,10 +138,10 @@ async def log_in(request: Any) -> Any:
     Raises:
         HTTPException: 401 without a valid login, 403 for a user who may not read DAGs.
     """
-    from optimization_tracking.auth import Visitor
+    from optimization_tracking.auth import LoginUser
 
     user, manager = await _user(request)
-    return Visitor(user.get_name(), can_write=_may_trigger(manager, user, dag_id=None))
+    return LoginUser(user.get_name(), can_write=_may_trigger(manager, user, dag_id=None))
 
 
 async def log_in_to_console(request: Any) -> Any:

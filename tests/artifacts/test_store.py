@@ -1,11 +1,8 @@
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from hashlib import sha256
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 from servers.embedded import closed_port
@@ -121,66 +118,6 @@ def test_a_silent_object_store_is_unavailable_soon(silent_store: ObjectStore, pr
         CALLS[name](silent_store, prefix + "a.csv", file)
     assert prefix + "a.csv" in str(raised.value)
     assert time.monotonic() - begun < 30
-
-
-_CONTENT, _CRC32 = b"replaced", "nmdi9w=="
-
-
-@dataclass
-class _FailingObjects:
-    """An object store that fails while it reads an object whose checksum it has sent, as SeaweedFS may do."""
-
-    failures: int
-    asked: list[str] = field(default_factory=list)
-
-    def serve(self) -> ThreadingHTTPServer:
-        objects = self
-
-        class Answer(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                objects.asked.append(self.path)
-                fails = len(objects.asked) <= objects.failures
-                body = b"<Error><Code>InternalError</Code></Error>" if fails else _CONTENT
-                self.send_response(500 if fails else 200)
-                self.send_header("Content-Length", str(len(body)))
-                self.send_header("x-amz-checksum-crc32", _CRC32)
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                """Print nothing."""
-
-        return ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-
-
-@pytest.fixture
-def failing_store(systems: LocalStack, request: pytest.FixtureRequest) -> Iterator[tuple[ObjectStore, _FailingObjects]]:
-    objects = _FailingObjects(failures=request.param)
-    server = objects.serve()
-    thread = Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    settings = systems.settings.model_copy(update={"objects_port": server.server_port})
-    client = connect_objects(settings, timeout_s=5, attempts=2)
-    yield ObjectStore(client), objects
-    client.close()
-    server.shutdown()
-    server.server_close()
-    thread.join(10)
-
-
-@pytest.mark.parametrize("failing_store", [1], indirect=True)
-def test_an_error_with_the_object_s_checksum_is_tried_again(failing_store: tuple[ObjectStore, _FailingObjects]):
-    store, objects = failing_store
-    assert store.get_bytes("s3://bucket/a.json") == _CONTENT
-    assert objects.asked == ["/bucket/a.json"] * 2
-
-
-@pytest.mark.parametrize("failing_store", [9], indirect=True)
-def test_an_error_that_stays_is_unavailable_with_its_status(failing_store: tuple[ObjectStore, _FailingObjects]):
-    store, objects = failing_store
-    with pytest.raises(UnavailableError, match=r"reading s3://bucket/a\.json: the object store answered 500$"):
-        store.get_bytes("s3://bucket/a.json")
-    assert objects.asked == ["/bucket/a.json"] * 2
 
 
 @pytest.mark.parametrize("address", ["", "s3:///key", "/a/path", "https://bucket/key", "S3://bucket/key"])

@@ -59,5 +59,5 @@ def server(memcached: Client) -> Memcached:
 
 @pytest.fixture(params=["in process", "memcached"])
 def served_from(request: pytest.FixtureRequest) -> Memcached | None:
-    """Return None, or the memcached that the bids shall lie in."""
+    """Return None, or the memcached that holds the bids."""
     return request.getfixturevalue("server") if request.param == "memcached" else None

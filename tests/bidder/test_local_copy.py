@@ -74,7 +74,7 @@ def test_the_copy_goes_on_being_served_when_the_systems_are_back_and_nothing_cha
     service = away(market, folder)
     service.refresh()
     generation = service.refresher.generations[ENTITY]
-    service.refresher._engine = market.engine
+    service.refresher.engine = market.engine
     assert service.refresh().outcome == "unchanged"
     assert service.refresher.generations[ENTITY] is generation
     assert not service.health()["entities"][ENTITY]["is_from_local_copy"]

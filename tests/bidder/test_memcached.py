@@ -19,7 +19,7 @@ from servers.embedded import closed_port
 from servers.silent import silent_port
 
 from lab.benchmarks.bidder.memcached import memcached_process
-from optimizer.bidder.fetching import Link, take_values
+from optimizer.bidder.fetching import ServerConnection, take_values
 from optimizer.bidder.memcached import Memcached
 from optimizer.bidder.reasons import Reason
 from optimizer.bidder.ring import Ring
@@ -132,8 +132,8 @@ def test_every_server_holds_its_share_and_every_bid_is_found(service, ports):
 
 def test_a_bid_request_is_one_question_to_each_server_however_many_impressions_it_has(service, monkeypatch):
     asked = []
-    get = Link.get
-    monkeypatch.setattr(Link, "get", lambda link, places: asked.append(len(places)) or get(link, places))
+    get = ServerConnection.get
+    monkeypatch.setattr(ServerConnection, "get", lambda link, places: asked.append(len(places)) or get(link, places))
     price(service)
     assert len(asked) == 3 and sum(asked) == len(BIDS)
 

@@ -7,6 +7,7 @@ import pytest
 from bidder.market import BIDS, DOMAINS, ENTITY, NPIS, ask
 from servers.embedded import closed_port
 
+from lab.benchmarks.bidder.memcached import running_memcached
 from optimizer.bidder.memcached import Memcached
 from optimizer.bidder.pricing import price
 from optimizer.bidder.reasons import Reason
@@ -140,7 +141,7 @@ def test_a_failure_keeps_the_old_generation_and_says_why(market, deployed, failu
 
 
 def test_a_silent_database_keeps_what_is_served(deployed):
-    deployed._engine = open_engine(f"mysql+pymysql://user@127.0.0.1:{closed_port()}/optimizer")
+    deployed.engine = open_engine(f"mysql+pymysql://user@127.0.0.1:{closed_port()}/optimizer")
     report = deployed.refresh()
     assert "does not answer" in report.errors[CONTROL_PLANE]
     assert bid_of(deployed).bid_cpm == 12.0
@@ -224,11 +225,12 @@ def test_a_value_in_memcached_that_is_not_a_bid_is_never_bid(market, server, mem
     assert (bid_of(refresher).bid_cpm, bid_of(refresher).reason) == (None, Reason.TABLE_LOST)
 
 
-def test_a_memcached_that_falls_silent_gives_no_bid_and_does_not_rewrite_every_table(market, server):
-    service = BidderService(market.refresher(memcached=server))
-    market.deploy({market.publish(): 100})
-    service.refresh()
-    server._addresses[server.names[0]] = ("127.0.0.1", closed_port())
+def test_a_memcached_that_falls_silent_gives_no_bid_and_does_not_rewrite_every_table(market):
+    with running_memcached(memory_mb=64) as server:
+        service = BidderService(market.refresher(memcached=server))
+        market.deploy({market.publish(): 100})
+        service.refresh()
+        assert service.price(ask(), entity_code=ENTITY).bid_cpm == BIDS["Ohio|android"]
     assert service.price(ask(), entity_code=ENTITY).reason is Reason.TABLE_SILENT
     assert service.price(ask("Utah"), entity_code=ENTITY).reason is Reason.TABLE_SILENT
     assert not service.is_refresh_due

@@ -75,7 +75,7 @@ def test_a_control_plane_that_falls_silent_costs_seconds_and_no_bid(market, logi
     refresher.refresh()
     with silent_port() as port:
         url = f"mysql+pymysql://user@127.0.0.1:{port}/optimizer"
-        refresher._engine = connect(BidderSettings(control_plane_url=url))._engine
+        refresher.engine = connect(BidderSettings(control_plane_url=url)).engine
         service, started = BidderService(refresher), time.monotonic()
         with refreshing(service):
             assert service.price(ask(), entity_code=ENTITY).bid_cpm == BIDS["Ohio|android"]
@@ -99,7 +99,7 @@ def test_a_silent_object_store_is_waited_for_once_however_many_entities_need_it(
 def test_the_object_store_is_not_asked_again_after_one_silence(login, monkeypatch):
     with silent_port() as port:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
-        store = connect(BidderSettings(control_plane_url="sqlite:////nowhere"))._store
+        store = connect(BidderSettings(control_plane_url="sqlite:////nowhere")).store
         objects = StoredObjects(store, Waits())
         with pytest.raises(UnavailableError, match="did not answer"):
             objects.get_bytes("s3://bucket/first")
@@ -113,7 +113,7 @@ def test_an_object_that_comes_too_slowly_ends_with_the_budget(login, monkeypatch
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\nContent-Type: text/csv\r\n\r\n"
     with dripping_port(head, b"x" * 20_000, every_s=0.1) as port:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
-        store = connect(BidderSettings(control_plane_url="sqlite:////nowhere"))._store
+        store = connect(BidderSettings(control_plane_url="sqlite:////nowhere")).store
         started = time.monotonic()
         with pytest.raises(UnavailableError, match="too slow for one refresh"):
             StoredObjects(store, Waits(), budget_s=1.0).get_bytes("s3://bucket/large")

@@ -1,4 +1,4 @@
-"""`optimizer funnel`: from the bid request to the click, with the cure beside each loss."""
+"""`optimizer funnel`: from the bid request to the click, with what to do about each loss."""
 
 import json
 from datetime import UTC, datetime, timedelta

@@ -15,8 +15,8 @@ from optimizer.control_plane import canaries, canary_splits, deployment_history,
 from optimizer.control_plane.alerts import Incident, record_incidents
 from optimizer.control_plane.audit import Author
 from optimizer.control_plane.engine import transaction
+from optimizer.control_plane.live_rows import LiveDay, LiveVerdict
 from optimizer.control_plane.promotions import Promotion
-from optimizer.control_plane.records import LiveDay, LiveVerdict
 from optimizer.control_plane.splits import percents_of
 from optimizer.core.live.canary_plan import read_plan
 

@@ -12,7 +12,7 @@ from optimizer.control_plane import live_records
 from optimizer.control_plane.alerts import Incident, record_incidents
 from optimizer.control_plane.audit import Author
 from optimizer.control_plane.deployments import deploy, set_control, set_pinned
-from optimizer.control_plane.records import LiveVerdict
+from optimizer.control_plane.live_rows import LiveVerdict
 from optimizer.control_plane.registry import register_results
 
 ANNA = Author("anna")

@@ -123,7 +123,7 @@ RIGHTS = {
 
 
 async def log_in(request: Request) -> Visitor:
-    """Let in whom the header names."""
+    """Sign in the user that the header names."""
     name = request.headers.get(USER_HEADER)
     if name not in RIGHTS:
         raise HTTPException(401, "not signed in")

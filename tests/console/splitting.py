@@ -35,9 +35,9 @@ def seen(console) -> list[int]:
     return [row.deployment_id for row in read_active(engine_of(console), ENTITY)]
 
 
-def set_split(console, split, *, by: str = "ben", **fields):
+def set_split(console, split, *, by: str = "ben"):
     author = Author(by, comment="a change beside the page")
-    return deploy(engine_of(console), entity_code=ENTITY, split=split, author=author, now=TODAY, **fields)
+    return deploy(engine_of(console), entity_code=ENTITY, split=split, author=author, now=TODAY)
 
 
 def post(console, path: str, body: dict, *, user: str | None = "anna"):

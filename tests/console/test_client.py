@@ -6,7 +6,7 @@ from playwright.sync_api import expect
 from servers.browser import expect_drawn
 
 from optimizer.control_plane.live_records import read_days
-from optimizer.control_plane.records import LiveDay
+from optimizer.control_plane.live_rows import LiveDay
 
 PAGE, API = f"/clients/{ENTITY}", f"/api/clients/{ENTITY}"
 

@@ -82,7 +82,7 @@ def test_served_bids_are_those_that_bidders_find_and_the_rest_is_summed(console,
 
 def test_the_changes_of_the_later_runs_spend_sum_to_that_of_the_forecasts(answer):
     """Both read the later run's curves; the earlier run's forecast was made on its own."""
-    spend = next(one for one in answer["promises"] if one["name"] == "spend a day")
+    spend = next(one for one in answer["forecasts"] if one["name"] == "spend a day")
     assert answer["served"]["spend_change"] == pytest.approx(spend["change"], rel=0.5)
     assert answer["served"]["at_stake"] < spend["after"]["value"]
 

@@ -4,9 +4,10 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from optimizer.console.answers.compare_evidence import evidence_of, promises_of
+from optimizer.console.answers.compare_evidence import changes_of_forecasts, evidence_of
 from optimizer.console.answers.run_forecast import Number
-from optimizer.control_plane.records import LiveDay, Run
+from optimizer.control_plane.live_rows import LiveDay
+from optimizer.control_plane.records import Run
 
 EARLIER, LATER = "20260201_060000", "20260202_060000"
 
@@ -40,7 +41,7 @@ def live_days(*, later_spend: float, clicks: int = 40, wobble: float = 0.5) -> l
     return days
 
 
-def promises(*, spend: tuple[float, float], margin: tuple[float, float]):
+def forecasts(*, spend: tuple[float, float], margin: tuple[float, float]):
     sides = [
         [
             Number(name="expected_spend_per_day", label="spend a day", value=spend[place]),
@@ -48,14 +49,14 @@ def promises(*, spend: tuple[float, float], margin: tuple[float, float]):
         ]
         for place in (0, 1)
     ]
-    return promises_of(*sides)
+    return changes_of_forecasts(*sides)
 
 
 def evidence(days=(), metrics=None, *, active: str | None = None):
     found = evidence_of(
         days,
         metrics or {},
-        promises(spend=(30.0, 36.0), margin=(0.4, 0.25)),
+        forecasts(spend=(30.0, 36.0), margin=(0.4, 0.25)),
         before=run(EARLIER),
         after=run(LATER, active=active),
     )

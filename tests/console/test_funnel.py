@@ -1,4 +1,4 @@
-"""The funnel: what bidders counted, stage by stage, and the cure beside each loss."""
+"""The funnel: what bidders counted, stage by stage, and what to do about each loss."""
 
 from datetime import timedelta
 

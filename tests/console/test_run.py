@@ -29,7 +29,7 @@ def run_id(business):
     return business.second.run_id
 
 
-def test_the_page_shows_what_the_run_promised_and_what_it_did(console, business, browser, run_id):
+def test_the_page_shows_what_the_run_forecast_and_what_it_did(console, business, browser, run_id):
     published = read_published(run_id, engine=business.systems.engine, store=business.systems.store)
     forecast = {**published.metrics["bidding"], **published.metrics["forecast"]}
     page = browser.open(console, f"/runs/{run_id}")

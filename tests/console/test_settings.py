@@ -46,7 +46,7 @@ def test_a_value_out_of_bounds_is_named_in_the_review_and_cannot_be_saved(own_co
     assert "target_win_rate" not in values_of(own_console)
 
 
-def test_of_two_people_the_second_is_told_what_the_first_changed(own_console, open_browser):
+def test_of_two_people_the_second_sees_what_the_first_changed(own_console, open_browser):
     pages = [open_browser().open(own_console, PAGE) for _ in range(2)]
     for page, value in zip(pages, ("0.35", "0.4"), strict=True):
         page.get_by_label("Target win rate").fill(value)

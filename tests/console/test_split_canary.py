@@ -15,8 +15,8 @@ from optimizer.control_plane.canary_splits import start_canary
 from optimizer.control_plane.engine import transaction
 from optimizer.control_plane.entities import read_definition
 from optimizer.control_plane.live_records import replace_verdicts
+from optimizer.control_plane.live_rows import LiveVerdict
 from optimizer.control_plane.promotions import Promotion
-from optimizer.control_plane.records import LiveVerdict
 from optimizer.core.live.canary_plan import read_plan
 
 

@@ -11,7 +11,7 @@ from optimizer.control_plane.deployment_history import read_history
 from optimizer.control_plane.engine import reading
 
 
-def test_two_people_at_once_the_second_is_told_what_changed_and_nothing_is_lost(own_console, browser):
+def test_two_people_at_once_the_second_sees_what_changed_and_nothing_is_lost(own_console, browser):
     first, second = run_ids(own_console)
     page = browser.open(own_console, f"{PAGE}/preview?pct.{first}=50&pct.{second}=50")
     page.get_by_label("Why").fill("half and half")

@@ -19,8 +19,8 @@ from optimizer.control_plane.deployments import deploy, promote, set_control
 from optimizer.control_plane.engine import open_engine, transaction
 from optimizer.control_plane.entities import read_definition, read_definitions
 from optimizer.control_plane.entity_values import change_values
+from optimizer.control_plane.live_rows import LiveDay, LiveVerdict
 from optimizer.control_plane.promotions import Promotion
-from optimizer.control_plane.records import LiveDay, LiveVerdict
 from optimizer.control_plane.registry import (
     read_features,
     read_macro,

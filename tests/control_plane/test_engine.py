@@ -8,7 +8,8 @@ import mysql.connector
 import pymysql
 import pytest
 from control_plane.catalog import NOW, complete_sample, fill_catalog
-from sqlalchemy import insert, text
+from servers.cutting import cutting_port
+from sqlalchemy import insert, make_url, text
 
 from optimizer.control_plane import engine as engine_module
 from optimizer.control_plane import tables
@@ -62,6 +63,65 @@ def test_a_connection_that_is_cut_is_unavailable_once_and_works_again(mariadb_se
     engine.dispose()
 
 
+CUT_POINTS = 40
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_a_connection_that_breaks_anywhere_is_unavailable_and_no_error_of_a_driver(
+    mariadb_server, mariadb_database, driver
+):
+    engine = open_engine(mariadb_server.url(mariadb_database))
+    migrate(engine)
+    fill_catalog(engine)
+    engine.dispose()
+    with cutting_port(mariadb_server.port) as (port, cuts):
+        url = make_url(mariadb_server.url(mariadb_database, driver=driver)).set(port=port)
+
+        def read_and_lock() -> int:
+            engine = open_engine(url.render_as_string(hide_password=False))
+            try:
+                read_definitions(engine)
+                with transaction(engine) as connection:
+                    connection.execute(text("SELECT entity_id FROM opt_entities FOR UPDATE"))
+                return cuts.said
+            finally:
+                engine.dispose()
+
+        whole, given_up = read_and_lock(), 0
+        for number in range(CUT_POINTS):
+            cuts.after = whole * number // CUT_POINTS
+            try:
+                read_and_lock()  # a connection that breaks between two uses is replaced unseen
+            except UnavailableError as error:
+                assert "does not answer" in str(error)
+                given_up += 1
+        assert given_up > 0.9 * CUT_POINTS
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+@pytest.mark.parametrize("password", ["f\u00fcr \u20ac 5", "\u5bc6\u7801", "a@b:c/d"])
+def test_a_password_may_have_any_letter(mariadb_server, mariadb_database, driver, password):
+    mariadb_server.execute(
+        f"CREATE OR REPLACE USER lettered@'%' IDENTIFIED BY '{password}'",
+        f"GRANT SELECT ON {mariadb_database}.* TO lettered@'%'",
+    )
+    engine = open_engine(mariadb_server.url(mariadb_database, user="lettered", password=password, driver=driver))
+    with reading(engine) as connection:
+        assert connection.scalar(text("SELECT 1")) == 1
+    engine.dispose()
+    mariadb_server.execute("DROP USER lettered@'%'")
+
+
+def test_a_column_that_no_table_has_may_be_a_missing_migration_or_a_wrong_statement(engine):
+    with (
+        pytest.raises(
+            ConfigError, match=r"no_such_column.*; run `optimizer migrate`.*the statement is wrong: report it"
+        ),
+        reading(engine) as connection,
+    ):
+        connection.execute(text("SELECT no_such_column FROM opt_entities"))
+
+
 @pytest.mark.parametrize("driver", DRIVERS)
 def test_a_lock_that_is_held_too_long_is_unavailable(mariadb_server, mariadb_database, driver):
     engine = open_engine(mariadb_server.url(mariadb_database, driver=driver))
@@ -88,7 +148,7 @@ def test_a_denied_login_and_a_missing_database_are_permanent(mariadb_server, mar
 
 
 def test_missing_tables_are_answered_with_what_to_run(empty_engine):
-    with pytest.raises(ConfigError, match=r"lacks a table or column.*run `optimizer migrate`"):
+    with pytest.raises(ConfigError, match=r"(lacks a table|no such table).*run `optimizer migrate`"):
         list_runs(empty_engine)
 
 

@@ -10,7 +10,7 @@ from optimizer.control_plane import canaries, tables
 from optimizer.control_plane.audit import Author, read_audit, system
 from optimizer.control_plane.canary_splits import abort_canary, move_canary, pause_canary, start_canary
 from optimizer.control_plane.deployment_history import read_active
-from optimizer.control_plane.deployments import deploy, promote, set_control, set_pinned
+from optimizer.control_plane.deployments import SplitTerms, deploy, promote, set_control, set_pinned
 from optimizer.control_plane.engine import reading, transaction
 from optimizer.control_plane.promotions import Promotion
 from optimizer.control_plane.rollbacks import rollback
@@ -29,8 +29,8 @@ def runs(engine) -> list[str]:
     return [complete_sample(engine, name, now=NOW + number * timedelta(minutes=1)) for number, name in enumerate("abc")]
 
 
-def by_hand(engine, split, *, now=NOW, **fields):
-    return deploy(engine, entity_code=ENTITY, split=split, author=ANNA, now=now, **fields)
+def by_hand(engine, split, *, now=NOW, **terms):
+    return deploy(engine, entity_code=ENTITY, split=split, author=ANNA, now=now, terms=SplitTerms(**terms))
 
 
 def by_schedule(engine, run_id, *, now, **fields):

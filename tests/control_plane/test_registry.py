@@ -56,7 +56,7 @@ def test_the_number_of_warnings_is_written_with_the_results(engine):
     assert registered.outcome == "passed with 2 warnings"
 
 
-def test_the_checksum_of_the_manifest_stands_in_the_row_of_the_run(engine, running_id):
+def test_the_checksum_of_the_manifest_is_in_the_row_of_the_run(engine, running_id):
     manifest = {"output_type": "manifest", "s3_bucket": "b", "s3_key": "manifest.json", "sha256": "a" * 64}
     results = sample_results(outputs=(*sample_results().outputs, manifest))
     assert register_results(engine, running_id, results=results, now=LATER).manifest_sha256 == "a" * 64

@@ -10,7 +10,7 @@ from optimizer.control_plane import run_views
 from optimizer.control_plane.audit import Author
 from optimizer.control_plane.deployments import deploy
 from optimizer.control_plane.live_records import replace_days, replace_verdicts
-from optimizer.control_plane.records import LiveDay, LiveVerdict
+from optimizer.control_plane.live_rows import LiveDay, LiveVerdict
 from optimizer.control_plane.registry import RunFigures, register_dry_run, register_results
 from optimizer.control_plane.runs import fail_run, read_run
 

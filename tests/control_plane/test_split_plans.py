@@ -11,7 +11,7 @@ from optimizer.control_plane.audit import Author, read_audit
 from optimizer.control_plane.canary_splits import pause_canary, start_canary
 from optimizer.control_plane.deployable_runs import list_deployable
 from optimizer.control_plane.deployment_history import read_active, read_first_at, read_history, read_split_at
-from optimizer.control_plane.deployments import deploy, set_control, set_pinned
+from optimizer.control_plane.deployments import SplitTerms, deploy, set_control, set_pinned
 from optimizer.control_plane.engine import transaction
 from optimizer.control_plane.entities import read_definition
 from optimizer.control_plane.promotions import Promotion
@@ -30,8 +30,9 @@ def runs(engine) -> list[str]:
     return [complete_sample(engine, name, now=NOW + number * MINUTE) for number, name in enumerate("abc")]
 
 
-def set_split(engine, split, *, minute: int = 10, **fields):
-    return deploy(engine, entity_code=ENTITY, split=split, author=ANNA, now=NOW + minute * MINUTE, **fields)
+def set_split(engine, split, *, minute: int = 10, **terms):
+    now = NOW + minute * MINUTE
+    return deploy(engine, entity_code=ENTITY, split=split, author=ANNA, now=now, terms=SplitTerms(**terms))
 
 
 def spoil(engine, run_id: str, **values) -> None:

@@ -1,4 +1,4 @@
-"""Every published number of a bid is told, and the steps lead from the wanted bid to the suggested one."""
+"""Every published number of a bid is shown, and the steps lead from the wanted bid to the suggested one."""
 
 from dataclasses import asdict
 from functools import cache

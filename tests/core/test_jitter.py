@@ -131,7 +131,7 @@ def test_independent_variation_within_segments_and_days_passes():
 
 
 def test_own_jitter_beats_logged_variation_that_contradicts_it():
-    """No test can tell jitter that follows the rivals of its segment and day from random jitter; own jitter can."""
+    """No test can distinguish jitter that follows the rivals of its segment and day from random jitter."""
     rivals = noise(7, 0.15)
     cells, variation = learn_variation(world(7, jitter=rivals, rivals=rivals, own_days=9), FEATURES)
     assert {test.name for test in variation.failed} == {"agreement"} and variation.source == "own"

@@ -1,4 +1,4 @@
-"""Live figures against the forecast and the control: what holds, what is worse, and when it is too early to tell."""
+"""Live figures against the forecast and the control: on target, below target, or inconclusive."""
 
 from dataclasses import replace
 
@@ -14,9 +14,9 @@ from optimizer.core.live.performance import (
     Limits,
     against_control,
     against_forecast,
+    forecast_of_bids,
     overall,
 )
-from optimizer.core.live.performance import forecast_of_bids as promise_of_bids
 
 FORECAST = ForecastFigures(win_rate=0.30, cpm=12.0, ctr=0.01, margin=0.40)
 LIMITS = Limits(min_days=3, tolerance=0.1)
@@ -184,15 +184,17 @@ def test_the_forecast_is_what_the_published_bids_expect_over_their_requests():
             "value_cpm": [20.0, 25.0],
         }
     )
-    forecast = promise_of_bids(bids)
+    forecast = forecast_of_bids(bids)
     assert forecast == ForecastFigures(
         win_rate=pytest.approx(80 / 400),
         cpm=pytest.approx(1100 / 80),
         ctr=pytest.approx(1.1 / 80),
         margin=pytest.approx(1 - 1100 / 1750),
     )
-    assert promise_of_bids(bids.drop(columns=["value_cpm", "modelled_ctr"])) == replace(forecast, ctr=None, margin=None)
-    assert promise_of_bids(bids.iloc[:0]) == ForecastFigures()
+    assert forecast_of_bids(bids.drop(columns=["value_cpm", "modelled_ctr"])) == replace(
+        forecast, ctr=None, margin=None
+    )
+    assert forecast_of_bids(bids.iloc[:0]) == ForecastFigures()
 
 
 def test_without_a_forecast_there_is_nothing_to_say():

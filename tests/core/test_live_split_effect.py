@@ -5,7 +5,7 @@ import pytest
 
 from optimizer.core.live.split_effect import (
     RunForecast,
-    ServedRun,
+    ServedRunBids,
     blend_forecasts,
     compare_served,
     without_interval,
@@ -81,7 +81,7 @@ def served(bids: dict[str, float], *, requests=None, unserved=(), blocked=(), fe
             "requests": requests or [100.0] * len(bids),
         }
     )
-    return ServedRun(features, table, frozenset(blocked), fallback)
+    return ServedRunBids(features, table, frozenset(blocked), fallback)
 
 
 def test_only_segments_on_which_the_runs_bid_differently_change():

@@ -7,7 +7,7 @@ from scipy.special import expit
 from optimizer.core.landscape.cells import prepare_cells
 from optimizer.core.landscape.logit import Tails, fit_logit, log_likelihood
 from optimizer.core.landscape.slope import PriceMoves, find_slope, fit_jitter, judge_slope
-from optimizer.core.landscape.win_rate import fit_landscape
+from optimizer.core.landscape.win_rate import LandscapeData, fit_landscape
 
 
 def test_counts_fit_like_the_rows_that_they_count():
@@ -66,15 +66,8 @@ def test_a_price_that_separates_wins_from_losses_ends_in_held_bids_and_no_error(
     cells, moves, segment = separated(bids=bids)
     slope = fit_jitter(cells, moves=moves, segment=segment, score=np.zeros(len(cells))).slope
     assert np.isfinite(slope.value) and slope.value > 0 and not slope.is_identified
-    fit = fit_landscape(
-        cells,
-        score=np.zeros(len(cells)),
-        moves=moves,
-        segment=segment,
-        group=segment,
-        groups=10,
-        reference_cpm=8.0,
-    )
+    data = LandscapeData(cells, np.zeros(len(cells)), moves=moves, segment=segment, group=segment, groups=10)
+    fit = fit_landscape(data, reference_cpm=8.0)
     assert fit.is_held and fit.is_naive and not fit.is_group_identified.any() and fit.slope == 1.0
 
 

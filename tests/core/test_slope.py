@@ -56,13 +56,13 @@ def test_an_uncertain_slope_is_not_identified():
 
 
 def drifting(seed, *, is_known):
-    """A log whose planned bids follow a market that moves by itself: up where it gets dearer."""
+    """A log whose planned bids follow a market that moves by itself: up where prices rise."""
     raw = confounded_cells(seed, bids=40_000, jitter_sd=0.1)
     rng = np.random.default_rng(seed)
     number = raw.groupby([*FEATURES, "day"]).ngroup().to_numpy()
     drift = rng.normal(0, 0.25, number.max() + 1)[number]
     planned = 8 * np.exp(0.8 * np.linspace(-0.8, 0.8, 8)[raw["adspace"].str[1:].astype(int)] + drift)
-    # The market of that segment and day is dearer by the drift, so the drift itself wins nothing.
+    # The market of that segment and day costs more by the drift, so the drift itself wins nothing.
     moved = raw.assign(
         bid_cpm_sum=raw["bid_cpm_sum"] * np.exp(drift),
         base_bid_cpm_sum=raw["base_bid_cpm_sum"] * np.exp(drift),
@@ -75,7 +75,7 @@ def drifting(seed, *, is_known):
 
 
 @pytest.mark.slow
-def test_known_plans_tell_jitter_from_bids_that_followed_the_market():
+def test_known_plans_separate_jitter_from_bids_that_followed_the_market():
     blind = [slope_of(drifting(seed, is_known=False)) for seed in range(4)]
     knowing = [slope_of(drifting(seed, is_known=True)) for seed in range(8)]
     assert all(slope is None or slope.value < 1.0 for slope in blind)

@@ -6,7 +6,7 @@ from scipy.special import expit
 from optimizer.core.landscape.cells import prepare_cells
 from optimizer.core.landscape.logit import Tails
 from optimizer.core.landscape.slope import POOLED_ERROR_SHARE, PriceMoves, price_moves
-from optimizer.core.landscape.win_rate import fit_landscape, segment_levels
+from optimizer.core.landscape.win_rate import LandscapeData, fit_landscape, segment_levels
 
 FEATURES = ["adspace", "region"]
 
@@ -26,16 +26,9 @@ def fitted(seed, **options):
 
 def curve(cells, score, **options):
     group = cells["adspace"].cat.codes.to_numpy()
-    return fit_landscape(
-        cells,
-        score=score,
-        moves=at_reference(cells),
-        segment=cells.groupby(FEATURES, observed=True).ngroup().to_numpy(),
-        group=group,
-        groups=8,
-        reference_cpm=8.0,
-        **options,
-    )
+    segment = cells.groupby(FEATURES, observed=True).ngroup().to_numpy()
+    data = LandscapeData(cells, score=score, moves=at_reference(cells), segment=segment, group=group, groups=8)
+    return fit_landscape(data, reference_cpm=8.0, **options)
 
 
 def test_the_slope_and_its_interval_cover_the_truth():

@@ -197,7 +197,7 @@ def test_the_new_rival_wins_what_the_truth_says():
     assert by_segment @ world.win_probability(bid_cpm=bid, day=FIRST_DAY) == pytest.approx(p.mean(), abs=0.003)
 
 
-def test_dearer_bids_on_the_same_requests_win_all_that_cheaper_ones_win(world: World):
+def test_higher_bids_on_the_same_requests_win_all_that_lower_ones_win(world: World):
     requests = one_day(world, 10_000)
     cheap, dear = wins(requests, 8.0), wins(requests, 12.0)
     assert (dear | ~cheap).all()

@@ -89,9 +89,10 @@ def test_what_airflow_does_not_know_and_whom_it_does_not_know_are_errors(stack: 
         denied.import_errors()
 
 
-def test_an_expired_token_is_renewed(airflow: AirflowApi):
-    airflow._http.headers["Authorization"] = "Bearer expired"
-    assert airflow.pool_slots(TRAINING_POOL) == 1
+def test_an_expired_token_is_renewed(stack: LocalStack):
+    url, login = f"http://127.0.0.1:{stack.settings.airflow_port}", stack.settings
+    with AirflowApi(url, user=login.airflow_user, password=login.airflow_password, token="expired") as airflow:
+        assert airflow.pool_slots(TRAINING_POOL) == 1
 
 
 def test_the_airflow_password_is_in_no_log(stack: LocalStack):

@@ -107,7 +107,7 @@ def test_close_run_is_a_teardown_whose_failure_fails_the_dag_run(dag):
     assert dag["tasks"]["close_run"]["teardown"] == [True, True]
 
 
-def test_every_task_has_a_timeout_and_retries_but_not_for_what_a_retry_cannot_mend(dag):
+def test_every_task_has_a_timeout_and_retries_but_not_for_what_a_retry_cannot_fix(dag):
     for task in dag["tasks"].values():
         assert task["timeout_s"] > 0 and task["retries"] == 3
         assert task["policy"]["default"] == "fail"

@@ -70,7 +70,8 @@ def test_the_monitors_task_reports_every_active_entity(
     complete_sample(engine, "old", now=NOW)
     connection = json.dumps({"conn_type": "sqlite", "host": str(path)})
     monkeypatch.setenv("AIRFLOW_CONN_OPTIMIZER_CONTROL_PLANE", connection)
-    assert monitor_dag._report_readiness() == {"drugs_com": "no data", "drugs_hcp": "stale"}
+    report_readiness = monitor_dag.build_monitor_dag().get_task("report_readiness")
+    assert report_readiness.python_callable() == {"drugs_com": "no data", "drugs_hcp": "stale"}
     assert {name: value for name, (value, _) in recorder.gauges.items()} == {
         "optimizer.readiness.drugs_com": 9,
         "optimizer.readiness.drugs_hcp": 7,

@@ -69,7 +69,7 @@ def first_run_id(engine: Engine, first_runs: dict[str, str]) -> str:
 def interrupted(stack: LocalStack, engine: Engine, first_run_id: str) -> tuple[str, Run]:
     """Return the dag_run_id of a run whose extract found the warehouse away, and its row at that time.
 
-    The warehouse is back at once: the task is tried only so many times.
+    The warehouse is back at once: the number of tries is limited.
     """
     stack.stop("warehouse")
     try:

@@ -18,7 +18,7 @@ from optimizer.errors import DeploymentError
 from optimizer.reporting.forecast import forecast_sentence
 from optimizer.runs.handle import RunHandle
 from optimizer.runs.published_run import read_published
-from optimizer.steps.approve import Answer, ApprovalRequest, record_answer, request_of
+from optimizer.steps.approve import ApprovalAnswer, ApprovalRequest, record_answer, request_of
 
 LATER = NOW + timedelta(hours=1)
 
@@ -115,15 +115,15 @@ def test_the_request_of_an_entity_with_a_control_says_that_the_control_keeps_its
 @pytest.mark.parametrize(
     ("answer", "row"),
     [
-        (Answer(True, "anna", "as forecast"), ("approve", "anna", True, "as forecast")),
-        (Answer(True, "anna"), ("approve", "anna", True, "")),
-        (Answer(False, "ben", "too dear"), ("reject", "ben", True, "too dear")),
-        (Answer(False, "ben"), ("reject", "ben", True, "no reason given")),
-        (Answer(False, None), ("reject", "airflow:approve", False, "not answered in time")),
+        (ApprovalAnswer(True, "anna", "as forecast"), ("approve", "anna", True, "as forecast")),
+        (ApprovalAnswer(True, "anna"), ("approve", "anna", True, "")),
+        (ApprovalAnswer(False, "ben", "too dear"), ("reject", "ben", True, "too dear")),
+        (ApprovalAnswer(False, "ben"), ("reject", "ben", True, "no reason given")),
+        (ApprovalAnswer(False, None), ("reject", "airflow:approve", False, "not answered in time")),
     ],
 )
 def test_an_answer_leaves_an_audit_row_with_the_persons_name_and_reason(
-    after_first_run: Pipeline, first_run: FinishedRun, answer: Answer, row: tuple[str, str, bool, str]
+    after_first_run: Pipeline, first_run: FinishedRun, answer: ApprovalAnswer, row: tuple[str, str, bool, str]
 ):
     run, systems = finish(after_first_run, first_run, promotion="approval"), after_first_run.systems
     record_answer(run, answer, systems=systems, now=LATER)

@@ -17,7 +17,7 @@ from optimizer.control_plane import deployment_history, deployments, live_record
 from optimizer.control_plane.audit import Author, read_audit
 from optimizer.control_plane.engine import transaction
 from optimizer.control_plane.entities import read_definition
-from optimizer.control_plane.records import LiveSavings, LiveVerdict
+from optimizer.control_plane.live_rows import LiveSavings, LiveVerdict
 from optimizer.control_plane.serving import read_served
 from optimizer.control_plane.splits import percents_of
 from optimizer.core.records import run_files

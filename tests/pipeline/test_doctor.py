@@ -170,7 +170,7 @@ def test_a_completed_run_without_manifest_is_found_with_its_prefix(engine: Engin
     assert "'somewhere/manifest.json' is not an s3:// address" in only(look(engine, store))[1]
 
 
-def test_a_split_that_does_not_sum_to_a_hundred_is_found_with_how_to_mend_it(engine: Engine, store: ObjectStore):
+def test_a_split_that_does_not_sum_to_a_hundred_is_found_with_how_to_fix_it(engine: Engine, store: ObjectStore):
     change(engine, "UPDATE opt_deployments SET traffic_pct = 80")
     assert only(look(engine, store)) == (
         "entity drugs_hcp",

@@ -71,7 +71,7 @@ def priced(found=None, active=None, settings=SETTINGS):
 
 
 def active_at(bid_cpm, *, served_cpm=None, size=40) -> ActiveBids:
-    """An active run with one planned bid, served as it was planned unless told otherwise."""
+    """An active run with one planned bid, served as it was planned unless the test says otherwise."""
     keys = [f"a{number}" for number in range(size)]
     served = dict.fromkeys(keys, bid_cpm if served_cpm is None else served_cpm)
     return ActiveBids(dict.fromkeys(keys, bid_cpm), served, fallback_cpm=bid_cpm)

@@ -1,4 +1,4 @@
-"""What a run of the pipeline tells a real tracking service, and what it does without one."""
+"""What a run of the pipeline sends to a real tracking service, and what it does without one."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -163,7 +163,7 @@ def test_floors_in_micros_fail_the_run_and_are_named(pipeline: Pipeline):
 
 def test_a_feature_that_knows_the_outcome_fails_the_run_and_is_named(pipeline: Pipeline):
     run = pipeline.open()
-    finish(pipeline, run, told_by_device)
+    finish(pipeline, run, won_by_device)
     row = pipeline.row(run)
     assert row.outcome == "failed"
     assert "device_type (in the segment key) knows whether the bid won" in row.error_message
@@ -177,11 +177,11 @@ def test_a_feature_that_knows_the_outcome_is_named_where_training_ends_on_it(pip
     pipeline = replace(pipeline, run_training=refuse)
     run = pipeline.open()
     with pytest.raises(DataError, match=r"does not converge: device_type .* knows whether the bid won") as raised:
-        finish(pipeline, run, told_by_device)
+        finish(pipeline, run, won_by_device)
     assert "set status='I' on device_type in opt_feature_macros" in str(raised.value)
 
 
-def told_by_device(cells: pd.DataFrame) -> pd.DataFrame:
+def won_by_device(cells: pd.DataFrame) -> pd.DataFrame:
     """Cells whose device_type says which bids were won."""
     share = cells["wins"] / cells["bids"]
     sums = ("bid_cpm_sum", "base_bid_cpm_sum")

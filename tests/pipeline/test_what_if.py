@@ -1,4 +1,4 @@
-"""What a run would promise with other settings, from what it published."""
+"""What a run would forecast with other settings, from what it published."""
 
 import io
 import json
@@ -76,7 +76,7 @@ def test_its_present_figures_are_those_that_it_published(what_if: WhatIf, first_
 
 
 @pytest.mark.parametrize("later", [timedelta(days=1), timedelta(hours=3)], ids=["the next day", "the same day"])
-def test_a_run_with_the_previewed_values_promises_what_the_preview_said(
+def test_a_run_with_the_previewed_values_forecasts_what_the_preview_said(
     new_pipeline, first_run: FinishedRun, later: timedelta
 ):
     """The daily step starts from what is live now; with the jitter of its run_id the run is the preview itself."""
@@ -84,14 +84,14 @@ def test_a_run_with_the_previewed_values_promises_what_the_preview_said(
     pipeline: Pipeline = new_pipeline(copy_of=first_run.pipeline)
     what_if = load(pipeline, first_run.handle, now=NOW + later)
     handle = pipeline.complete("second", now=NOW + later, **window(first_run), **wish)
-    promised = load(pipeline, handle, now=NOW + later).now_figures
+    forecast = load(pipeline, handle, now=NOW + later).now_figures
     previewed = what_if.price(wish).proposed
-    assert previewed.shadow_price.value == pytest.approx(promised.shadow_price.value, rel=1e-6)
+    assert previewed.shadow_price.value == pytest.approx(forecast.shadow_price.value, rel=1e-6)
     same_jitter = asdict(replace(what_if, run_id=handle.run_id).price(wish).proposed)
     for name in (*FORECAST, "spend_per_day"):
-        assert same_jitter[name] == pytest.approx(asdict(promised)[name], rel=1e-9)
+        assert same_jitter[name] == pytest.approx(asdict(forecast)[name], rel=1e-9)
     for name in ("win_rate", "cpm"):
-        assert getattr(previewed, name).value == pytest.approx(getattr(promised, name).value, rel=0.02)
+        assert getattr(previewed, name).value == pytest.approx(getattr(forecast, name).value, rel=0.02)
 
 
 def test_every_figure_lies_within_its_interval_and_every_limit_is_there(what_if: WhatIf):

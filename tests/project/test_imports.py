@@ -97,7 +97,7 @@ ONLY_IN = {
         *{"bidder", "cli", "control_plane", "deployment", "lifecycle", "runs", "steps"},
         *{"orchestration", "optimization_tracking"},
     },
-    "starlette": {"bidder", "console", "optimization_tracking"},
+    "starlette": {"bidder", "console", "optimization_tracking", "presentation"},
     "tenacity": {"optimization_tracking"},
     "typer": {"bidder", "cli", "optimization_tracking"},
 }

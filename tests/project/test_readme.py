@@ -21,8 +21,8 @@ def test_the_readme_describes_a_run_in_ten_sentences_one_per_task():
     section = README.split("## A run in ten sentences")[1].split("\n## ")[0]
     tasks = re.findall(r"^\d+\. `(\w+)`", section, re.MULTILINE)
     assert len(tasks) == 10
-    wired = (PROJECT / "plugins/optimizer/orchestration/entity_dag.py").read_text()
-    assert tasks == re.findall(r"^    def (\w+)\(", wired, re.MULTILINE)
+    wired = (PROJECT / "plugins/optimizer/orchestration/entity_tasks.py").read_text()
+    assert tasks == re.findall(r"^@task.*\ndef (\w+)\(", wired, re.MULTILINE)
 
 
 def test_the_demos_output_in_the_readme_has_the_demos_own_rows_and_columns():

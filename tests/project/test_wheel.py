@@ -25,6 +25,7 @@ from project.distribution import (
     modules_of,
     requirements_of,
 )
+from project.installing import uv
 
 NAME = PYPROJECT["project"]["name"]
 SOURCES = ("pyproject.toml", "setup.py", "README.md", "LICENSE", "NOTICE", "include/sql", "plugins")
@@ -36,6 +37,7 @@ DATA = {".toml", ".j2", ".js", ".css", ".svg", ".txt"}
 COMES_WITH = {
     "airflow": "apache-airflow",
     "annotated_types": "pydantic",
+    "attrs": "apache-airflow",
     "botocore": "boto3",
     "markupsafe": "jinja2",
     "psycopg_pool": "psycopg",
@@ -62,15 +64,6 @@ LIBRARIES = Path(sysconfig.get_path("purelib"))
 """The libraries of the environment that runs the tests."""
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
-def uv(*arguments: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
-    own = PROJECT / ".uv" / "bin" / "uv"
-    program = str(own) if own.exists() else shutil.which("uv")
-    assert program, "uv is missing; `make install` installs it"
-    environment = {**os.environ, "UV_PYTHON_DOWNLOADS": "never"}
-    command = [program, *map(str, arguments)]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -298,7 +291,8 @@ print(sorted(bag.dag_ids), bag.import_errors)
 
 
 def airflow_reads_the_documented_dag_file_and_finds_the_plugin_once(run: Run, folder: Path) -> None:
-    (text,) = re.findall(r"```python\n(.*?)```", (PROJECT / "docs" / "production.md").read_text(), flags=re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", (PROJECT / "docs" / "production.md").read_text(), flags=re.DOTALL)
+    (text,) = [block for block in blocks if "build_dags" in block]
     (folder / "dags").mkdir()
     (folder / "dags" / "optimizer_dags.py").write_text(textwrap.dedent(text))
     database = folder / "control_plane.db"

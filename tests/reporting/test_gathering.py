@@ -205,7 +205,7 @@ def test_spend_by_domain_is_that_of_the_log_where_domains_are_counted(stage):
     assert (spend.requests, spend.spend, spend.cpm, spend.margin) == pytest.approx((300.0, 0.6, 12.0, 0.7))
 
 
-def test_a_staged_backtest_is_told(stage):
+def test_a_staged_backtest_is_in_the_reports_data(stage):
     artifacts.BACKTEST.write(stage, backtest())
     assert gather(stage).backtest == backtest()
 

@@ -70,10 +70,10 @@ def test_the_sections_come_in_the_order_of_what_a_trader_asks(page: Page):
 
 
 def test_a_failed_check_fails_the_headline_and_stands_first():
-    failed = read_words(story(checks=[check("join_rate"), check("largest_step", is_passed=False, message="mend it")]))
+    failed = read_words(story(checks=[check("join_rate"), check("largest_step", is_passed=False, message="fix it")]))
     assert "validation failed" in failed.section("")
     _, first, _, second = failed.rows_of("validation")
-    assert first[0].startswith("largest_step") and "mend it" in first[0] and first[3] == "failed"
+    assert first[0].startswith("largest_step") and "fix it" in first[0] and first[3] == "failed"
     assert second[0] == "join_rate" and second[3] == "passed"
 
 

@@ -11,11 +11,11 @@ def test_failed_checks_come_first_then_warnings_and_only_they_say_what_to_do():
         check("a", message="never shown"),
         check("b", severity="soft", is_passed=False, message="look at b"),
         check("c"),
-        check("d", is_passed=False, message="mend d"),
+        check("d", is_passed=False, message="fix d"),
     ]
     rows = tables.check_rows(story(checks=checks))
     assert [(row.name, row.verdict, row.message) for row in rows] == [
-        ("d", "failed", "mend d"),
+        ("d", "failed", "fix d"),
         ("b", "warning", "look at b"),
         ("a", "passed", ""),
         ("c", "passed", ""),

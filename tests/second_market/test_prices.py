@@ -1,4 +1,4 @@
-"""The truth that a market tells, against many draws from it."""
+"""The truth that a market reports, against many draws from it."""
 
 import numpy as np
 import pytest

@@ -22,7 +22,7 @@ with PortClaims() as claims:
     print(*(claims.claim(int(port)) for port in sys.argv[1:]), flush=True)
     sys.stdin.readline()
 """
-"""Choose when told to, and keep what was chosen until told to end."""
+"""Choose on a line of input, and keep what was chosen until the next."""
 
 
 @pytest.fixture

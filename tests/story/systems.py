@@ -1,4 +1,4 @@
-"""What the story is told with: each part sees the control plane with its own account's rights."""
+"""The systems of the story: each part sees the control plane with its own account's rights."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

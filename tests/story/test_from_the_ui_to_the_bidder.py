@@ -24,7 +24,7 @@ from optimizer.bidder.service import BidderService
 from optimizer.control_plane import deployments, live_records, runs
 from optimizer.control_plane.audit import Author
 from optimizer.control_plane.engine import reading, transaction
-from optimizer.control_plane.records import LiveVerdict
+from optimizer.control_plane.live_rows import LiveVerdict
 from optimizer.deployment.monitor import monitor_entity
 from optimizer.lifecycle.claims import claim_pending
 from optimizer.runs.handle import RunHandle

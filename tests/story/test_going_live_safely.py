@@ -26,7 +26,7 @@ from optimizer.control_plane import deployment_history, deployments, live_record
 from optimizer.control_plane.alerts import read_open
 from optimizer.control_plane.audit import Author, read_audit
 from optimizer.control_plane.engine import transaction
-from optimizer.control_plane.records import LiveSavings
+from optimizer.control_plane.live_rows import LiveSavings
 from optimizer.control_plane.splits import percents_of
 from optimizer.deployment.monitor import monitor_entity
 

@@ -9,7 +9,7 @@ from servers.tracking import Tracking
 from starlette.requests import Request
 
 from optimization_tracking.app import create_app
-from optimization_tracking.auth import Visitor
+from optimization_tracking.auth import LoginUser
 from optimizer.names import TRACKING_PREFIX
 
 NPI = "1234567893"
@@ -20,9 +20,9 @@ ROW = "1679576722"
 def ask(database_url: str, failing) -> httpx.Response:
     """Return the answer to a request whose login fails; what the app does not answer, it raises here."""
 
-    async def log_in(request: Request) -> Visitor:
+    async def log_in(request: Request) -> LoginUser:
         await failing()
-        return Visitor("nobody", can_write=False)
+        return LoginUser("nobody", can_write=False)
 
     async def get() -> httpx.Response:
         app = create_app(database_url=database_url, prefix=TRACKING_PREFIX, login=log_in, refresh_s=None)

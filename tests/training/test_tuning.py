@@ -1,4 +1,4 @@
-"""Tuning on logs of known truth: walk-forward folds, what Optuna is told, what is kept."""
+"""Tuning on logs of known truth: walk-forward folds, what is reported to Optuna, what is kept."""
 
 import itertools
 import re

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow.compute as pc
 import pytest
 import snowflake.connector
+from control_plane.statements import split_statements
 from servers.embedded import closed_port, connect_schema, load_events
 from warehouse.reference import END, FEATURES, START, WINDOW
 
@@ -16,10 +17,11 @@ from lab.market.tables import Events
 from lab.stack import LocalStack
 from lab.stack.environment import warehouse_connection
 from optimizer.errors import EmptyWindowError, UnavailableError, WarehouseError
-from optimizer.warehouse.connection import warehouse_errors
 from optimizer.warehouse.contract import OPTIONAL_COLUMNS, check_contract
 from optimizer.warehouse.extraction import extract_npi_totals, extract_segment_cells, read_totals
+from optimizer.warehouse.failures import warehouse_errors
 from optimizer.warehouse.live_totals import read_live_totals
+from optimizer.warehouse.queries import SQL_FOLDER
 
 INJECTIONS = ("os_code; DROP TABLE BIDS", "os_code --", '"os_code"', "1", "os_code, npi", "(SELECT 1)", "")
 
@@ -116,6 +118,56 @@ def test_a_silent_warehouse_is_unavailable_soon(systems: LocalStack):
     ):
         snowflake.connector.connect(**login(systems) | {"port": closed_port(), "login_timeout": 3})
     assert time.monotonic() - begun < 60
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            "BIDS ALTER bid_ts TYPE TIMESTAMPTZ",
+            "BIDS.bid_ts is TIMESTAMP_TZ, whose days are not UTC's; give the optimizer",
+        ),
+        ("CLICKS ALTER click_ts TYPE VARCHAR", "CLICKS.click_ts is TEXT, whose days are not UTC's"),
+        (
+            "VIEWS ALTER cost_cpm TYPE VARCHAR",
+            "VIEWS.cost_cpm is TEXT and not a number; give the optimizer a view with",
+        ),
+    ],
+)
+def test_a_column_of_a_type_that_cannot_be_read_is_refused_by_name(empty_schema: Any, change: str, said: str):
+    for statement in split_statements((SQL_FOLDER / "tables.sql").read_text()):
+        empty_schema.execute(statement)
+    table, _, rest = change.partition(" ALTER ")
+    column, _, data_type = rest.partition(" TYPE ")
+    empty_schema.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+    empty_schema.execute(f"ALTER TABLE {table} ADD COLUMN {column} {data_type}")
+    with pytest.raises(WarehouseError, match="has columns that cannot be read as they are") as raised:
+        check_contract(empty_schema.connection, features=["os_code"])
+    assert said in str(raised.value)
+
+
+@pytest.mark.parametrize("number", ["NaN", "inf", "-inf"])
+@pytest.mark.parametrize(
+    "place", ["BIDS.bid_cpm", "BIDS.floor_cpm", "VIEWS.cost_cpm", "VIEWS.revenue", "CLICKS.revenue"]
+)
+def test_a_number_that_is_nan_or_infinite_is_refused_by_column_and_count(empty_schema: Any, number: str, place: str):
+    for statement in split_statements((SQL_FOLDER / "tables.sql").read_text()):
+        empty_schema.execute(statement)
+    moment = f"{WINDOW.data_start_at:%Y-%m-%d} 12:00:00"
+    for bid in ("a", "b", "c"):
+        empty_schema.execute(
+            "INSERT INTO BIDS (bid_id, bid_ts, object_id, bid_cpm, floor_cpm) "
+            f"SELECT '{bid}', '{moment}', {WINDOW.object_id}, 2.5, 0.5"
+        )
+        empty_schema.execute(f"INSERT INTO VIEWS SELECT '{bid}', '{moment}', 2.0, 0.01")
+        empty_schema.execute(f"INSERT INTO CLICKS SELECT '{bid}', '{moment}', 1.0")
+    assert read_totals(empty_schema.connection, window=WINDOW).usable_bids == 3
+    table, column = place.split(".")
+    empty_schema.execute(f"UPDATE {table} SET {column} = '{number}'::FLOAT WHERE bid_id IN ('a', 'b')")
+    with pytest.raises(
+        WarehouseError, match=rf"is NaN or infinite in the window of object_id \d+ .*: {place} in 2 rows;"
+    ):
+        read_totals(empty_schema.connection, window=WINDOW)
 
 
 def login(systems: LocalStack) -> dict[str, Any]:

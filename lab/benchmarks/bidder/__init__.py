@@ -1,1 +1,1 @@
-"""What the bidder costs and whether it errs under load, as ratios to bounds, measured in the same run."""
+"""Bid latency, and correctness under load, as ratios to bounds that are measured in the same run."""

@@ -1,4 +1,4 @@
-"""`python -m lab.benchmarks.bidder`: what the bidder costs and whether it errs; status 1 where a bound is missed."""
+"""`python -m lab.benchmarks.bidder`: bid latency and correctness; status 1 where a bound is missed."""
 
 import sys
 from collections.abc import Callable

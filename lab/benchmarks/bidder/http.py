@@ -31,7 +31,7 @@ FEW, MANY = 8, 64
 """Connections: where processor time is measured, and where waits are."""
 
 LEAST_BIDS = 0.99
-"""Of a benchmark's requests: a memcached that is late under load costs a bid, and that is no error."""
+"""Of a benchmark's requests: a memcached that is late under load costs a bid, and that is not an error."""
 
 BODY_BYTES = 1_500
 START_TIMEOUT_S = 60

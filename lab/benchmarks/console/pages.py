@@ -30,7 +30,7 @@ COLD_REPEATS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class MeasuredPage:
     """A page's address, the statements that it may send, and whether it reads all segments of a run."""
 
     address: str
@@ -38,30 +38,32 @@ class Page:
     reads_segments: bool = False
 
 
-PAGES: Mapping[str, Page] = {
-    "clients": Page("/", 12),
-    "clients, searched": Page("/?search=0042", 12),
-    "clients, one state": Page("/?state=off target", 12),
-    "clients, last page": Page("/?page={last_page}", 12),
-    "overview": Page("/clients/{code}", 16),
-    "runs": Page("/clients/{code}/runs", 4),
-    "settings": Page("/clients/{code}/settings", 8),
-    "split": Page("/clients/{code}/split", 20),
-    "split, at a time": Page("/clients/{code}/split?at=2026-03-03T15:00&history=250", 22),
-    "funnel": Page("/clients/{code}/funnel", 5),
+PAGES: Mapping[str, MeasuredPage] = {
+    "clients": MeasuredPage("/", 12),
+    "clients, searched": MeasuredPage("/?search=0042", 12),
+    "clients, one state": MeasuredPage("/?state=off target", 12),
+    "clients, last page": MeasuredPage("/?page={last_page}", 12),
+    "overview": MeasuredPage("/clients/{code}", 16),
+    "runs": MeasuredPage("/clients/{code}/runs", 4),
+    "settings": MeasuredPage("/clients/{code}/settings", 8),
+    "split": MeasuredPage("/clients/{code}/split", 20),
+    "split, at a time": MeasuredPage("/clients/{code}/split?at=2026-03-03T15:00&history=250", 22),
+    "funnel": MeasuredPage("/clients/{code}/funnel", 5),
 }
 """Pages that read the control plane alone."""
 
 WHAT_IF = "what-if"
 
-RUN_PAGES: Mapping[str, Page] = {
-    "run": Page("/runs/{later}", 9),
-    "run, figures": Page("/runs/{later}/figures", 9),
-    "run, segments": Page("/runs/{later}/segments?search=r42", 4, reads_segments=True),
-    "overview, spend": Page("/clients/{code}/spend", 6, reads_segments=True),
-    "compare": Page("/clients/{code}/compare?earlier={earlier}&later={later}", 8, reads_segments=True),
-    "split, preview": Page("/clients/{code}/split/preview?pct.{later}=60&pct.{earlier}=40", 24, reads_segments=True),
-    WHAT_IF: Page("/clients/{code}/what-if?target_win_rate=0.35", 16, reads_segments=True),
+RUN_PAGES: Mapping[str, MeasuredPage] = {
+    "run": MeasuredPage("/runs/{later}", 9),
+    "run, figures": MeasuredPage("/runs/{later}/figures", 9),
+    "run, segments": MeasuredPage("/runs/{later}/segments?search=r42", 4, reads_segments=True),
+    "overview, spend": MeasuredPage("/clients/{code}/spend", 6, reads_segments=True),
+    "compare": MeasuredPage("/clients/{code}/compare?earlier={earlier}&later={later}", 8, reads_segments=True),
+    "split, preview": MeasuredPage(
+        "/clients/{code}/split/preview?pct.{later}=60&pct.{earlier}=40", 24, reads_segments=True
+    ),
+    WHAT_IF: MeasuredPage("/clients/{code}/what-if?target_win_rate=0.35", 16, reads_segments=True),
 }
 """Pages that read what runs published, too."""
 
@@ -112,11 +114,11 @@ class Pages:
         named = {"later": runs.later, "earlier": runs.earlier}
         return asyncio.run(self._measure(RUN_PAGES, code=self.fleet.example, **named))
 
-    async def _measure(self, pages: Mapping[str, Page], **names: str) -> list[PageCost]:
+    async def _measure(self, pages: Mapping[str, MeasuredPage], **names: str) -> list[PageCost]:
         app = self._app()
         return [await self._cost(app, name, page, page.address.format(**names)) for name, page in pages.items()]
 
-    async def _cost(self, app: FastAPI, name: str, page: Page, address: str) -> PageCost:
+    async def _cost(self, app: FastAPI, name: str, page: MeasuredPage, address: str) -> PageCost:
         await _ask(app, address)  # the first answer also compiles the template and the statements
         with _counting(self.engine) as counted:
             await _ask(app, address)

@@ -78,7 +78,7 @@ class DiskQueue:
         self._database = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False)
         for pragma in _PRAGMAS:
             self._database.execute(f"PRAGMA {pragma}")
-        # Who sends reads over a connection of its own, so that `put` need not wait for it.
+        # The sender reads over a connection of its own, so that `put` need not wait for it.
         self._reader = sqlite3.connect(path, isolation_level=None, check_same_thread=False) if path else self._database
         self._waiting: Counter[str] = Counter()
         self._bytes = 0

@@ -76,7 +76,7 @@ class Sender:
                 if not has_looked:
                     has_looked = True
                     self._send_abandoned()
-            except UnavailableError:  # told already, and tried again until the sender was closed
+            except UnavailableError:  # logged already, and tried again until the sender was closed
                 return
             except (OSError, sqlite3.Error) as error:
                 self._tell(f"a queue cannot be used: {error}")

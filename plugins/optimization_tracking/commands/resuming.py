@@ -20,8 +20,8 @@ def resume(
             queues += 1
             outcome = resumed.outcome
             parts = {"sent": outcome.sent, "there already": outcome.repeated, "refused": outcome.refused}
-            told = "; ".join(f"{word} {_counts(counts)}" for word, counts in parts.items() if counts)
-            typer.echo("; ".join([f"run {resumed.run_id}: {told or 'nothing'}", *outcome.reasons]))
+            sent = "; ".join(f"{word} {_counts(counts)}" for word, counts in parts.items() if counts)
+            typer.echo("; ".join([f"run {resumed.run_id}: {sent or 'nothing'}", *outcome.reasons]))
         typer.echo(f"{queues} queues of ended programs in {client.settings.queue_folder}")
 
 

@@ -1,10 +1,7 @@
 """The dashboard as an app of its own, mounted below the API: its refusals are pages, and it is not part of OpenAPI."""
 
-from typing import Any
-
 from fastapi import APIRouter, FastAPI, Request
-from fastapi.responses import RedirectResponse, Response
-from starlette.staticfiles import StaticFiles
+from fastapi.responses import RedirectResponse
 
 from optimization_tracking.auth import Door
 from optimization_tracking.dashboard import comparing, detail, failures, lists, signing
@@ -12,16 +9,7 @@ from optimization_tracking.dashboard.rendering import STATIC
 from optimization_tracking.dashboard.sessions import Sessions
 from optimization_tracking.database import Database
 from optimizer.names import DASHBOARD_PATH
-from optimizer.presentation.web.pages import STATIC_HEADERS
-
-
-class Assets(StaticFiles):
-    """Files that browsers may keep: their links change with their content."""
-
-    def file_response(self, *args: Any, **options: Any) -> Response:
-        response = super().file_response(*args, **options)
-        response.headers.update(STATIC_HEADERS)
-        return response
+from optimizer.presentation.web.assets import Assets
 
 
 def mount_dashboard(
@@ -34,7 +22,7 @@ def mount_dashboard(
     dashboard.state.sessions = Sessions(database_url) if database_url and door.login is None else None
     for module in (lists, detail, comparing, signing):
         dashboard.include_router(module.router)
-    dashboard.mount("/static", Assets(directory=STATIC, packages=[("optimizer.presentation.web", "static")]))
+    dashboard.mount("/static", Assets(STATIC))
     failures.install(dashboard)
     app.include_router(_entrance(prefix))
     app.mount(f"{prefix}{DASHBOARD_PATH}", dashboard)

@@ -2,7 +2,7 @@
 
 The cookie holds the key encrypted, so a thief can read the dashboard for a while and never has the key. The
 key inside is checked with every request: revoked, it ends the session too. The sealing key follows from the database's
-URL where that holds a password, so all processes of a service open each other's cookies. Without one anybody could
+URL where that holds a password, so all processes of a service open each other's cookies. Without one anyone could
 guess the URL: then each process has a random sealing key, and people sign in again after a restart.
 """
 

@@ -75,7 +75,7 @@ def publish(
     Args:
         files: {name: (output_type, local path, number of rows or None)}.
         header: the manifest's fields other than `objects`.
-        still_wanted: raises where the run is not running any more; asked before anything is replaced, and before the
+        still_wanted: raises where the run is not running anymore; asked before anything is replaced, and before the
             manifest is written.
     """
     earlier = read_manifest(store, output_uri) if store.exists(output_uri + MANIFEST_NAME) else None
@@ -93,7 +93,8 @@ def publish(
         )
     manifest = Manifest.model_validate({**header, "objects": objects})
     still_wanted()
-    store.put_bytes(output_uri + MANIFEST_NAME, json.dumps(manifest.model_dump(mode="json"), indent=2).encode())
+    content = json.dumps(manifest.model_dump(mode="json"), indent=2).encode()
+    store.check(store.put_bytes(output_uri + MANIFEST_NAME, content))
     return manifest
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from optimizer.artifacts.store import ObjectStore
+from optimizer.artifacts.store import ObjectReader, ObjectWriter
 from optimizer.errors import ArtifactError
 
 SNAPSHOT_NAME = "snapshot.json"
@@ -54,7 +54,7 @@ def snapshot_uri(s3_base_path: str) -> str:
     return f"{s3_base_path.rstrip('/')}/{SNAPSHOT_NAME}"
 
 
-def write_snapshot(store: ObjectStore, uri: str, snapshot: ServingSnapshot) -> None:
+def write_snapshot(store: ObjectWriter, uri: str, snapshot: ServingSnapshot) -> None:
     """Replace the object at the address; readers find the old one or the new one, never a part.
 
     Raises:
@@ -63,7 +63,7 @@ def write_snapshot(store: ObjectStore, uri: str, snapshot: ServingSnapshot) -> N
     store.put_bytes(uri, snapshot.model_dump_json(indent=2).encode())
 
 
-def read_snapshot(store: ObjectStore, uri: str) -> ServingSnapshot:
+def read_snapshot(store: ObjectReader, uri: str) -> ServingSnapshot:
     """Return the snapshot at the address.
 
     Raises:

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from botocore.client import BaseClient
 from botocore.exceptions import BotoCoreError, ClientError
 
-from optimizer.errors import AccessDenied, ArtifactError, UnavailableError
+from optimizer.artifacts.encryption import BUCKETS_DEFAULT, Encryption
+from optimizer.artifacts.failures import explain
+from optimizer.errors import ArtifactError, UnavailableError
 
 PART_BYTES = 256 * 1024
 """An object is streamed in parts of this size."""
 
-_MISSING = {"404", "NoSuchKey", "NoSuchBucket", "NotFound"}
-_DENIED = {"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
 _BEFORE_PARSE = "before-parse.s3"
 _FIRST_ERROR_STATUS = 300
 
@@ -54,33 +55,43 @@ class ObjectReader(Protocol):
         """
 
 
+class ObjectWriter(Protocol):
+    """What single objects are written to: an `ObjectStore`, or a folder."""
+
+    def put_bytes(self, uri: str, content: bytes) -> StoredObject:
+        """Write the content to the address, replacing what is there.
+
+        Raises:
+            UnavailableError: it cannot be written now.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class ObjectStore:
     """Reads and writes whole objects. `client` is a boto3 S3 client.
 
     Raises:
-        AccessDenied: the login is wrong, or may not do so; UnavailableError: the store does not answer.
+        AccessDenied: the login is wrong, or may not do so; UnavailableError: the store does not answer, is full, or
+            gives back something else than was written.
     """
 
     client: Any
+    encryption: Encryption = BUCKETS_DEFAULT
 
     def __post_init__(self) -> None:
-        self.client.meta.events.register(_BEFORE_PARSE, _drop_unread_error, unique_id="optimizer-unread-error")
+        if isinstance(self.client, BaseClient):  # the bidder's test vectors are written to a folder
+            self.client.meta.events.register(_BEFORE_PARSE, _drop_unread_error, unique_id="optimizer-unread-error")
 
     def put_file(self, uri: str, path: Path) -> StoredObject:
-        """Write the file to the address, replacing what is there, and check that it arrived whole."""
+        """Write the file to the address, replacing what is there, and read it back."""
         bucket, key = split_uri(uri)
-        with path.open("rb") as file, self._errors(f"writing {uri}"):
+        with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             file.seek(0)
-            # upload_file would hide the server's answer in an error of its own.
-            self.client.upload_fileobj(file, bucket, key)
-            arrived = self.client.head_object(Bucket=bucket, Key=key)["ContentLength"]
-        if arrived != path.stat().st_size:
-            raise UnavailableError(
-                f"{uri} has {arrived} bytes instead of {path.stat().st_size} after the upload; try again"
-            )
-        return StoredObject(bucket, key, path.stat().st_size, digest)
+            with self._errors(f"writing {uri}", folder=path.parent):
+                # upload_file would hide the server's answer in an error of its own.
+                self.client.upload_fileobj(file, bucket, key, ExtraArgs=self.encryption.fields())
+        return self.check(StoredObject(bucket, key, path.stat().st_size, digest))
 
     def get_file(self, uri: str, path: Path) -> Path:
         """Write the object to the file and return the file.
@@ -89,7 +100,7 @@ class ObjectStore:
             ArtifactError: the object does not exist.
         """
         bucket, key = split_uri(uri)
-        with self._errors(f"reading {uri}"):
+        with self._errors(f"reading {uri}", folder=path.parent):
             self.client.download_file(bucket, key, str(path))
         return path
 
@@ -123,7 +134,7 @@ class ObjectStore:
         """Write the content to the address, replacing what is there."""
         bucket, key = split_uri(uri)
         with self._errors(f"writing {uri}"):
-            self.client.put_object(Bucket=bucket, Key=key, Body=content)
+            self.client.put_object(Bucket=bucket, Key=key, Body=content, **self.encryption.fields())
         return StoredObject(bucket, key, len(content), hashlib.sha256(content).hexdigest())
 
     def exists(self, uri: str) -> bool:
@@ -138,8 +149,25 @@ class ObjectStore:
             ArtifactError: the object does not exist.
         """
         bucket, key = split_uri(uri)
-        content = self.get_bytes(uri)
-        return StoredObject(bucket, key, len(content), hashlib.sha256(content).hexdigest())
+        digest, length = hashlib.sha256(), 0
+        for part in self.stream(uri):
+            digest.update(part)
+            length += len(part)
+        return StoredObject(bucket, key, length, digest.hexdigest())
+
+    def check(self, written: StoredObject) -> StoredObject:
+        """Read an object back; return it where it is what was written.
+
+        Raises:
+            UnavailableError: it is something else.
+        """
+        uri = f"s3://{written.bucket}/{written.key}"
+        if (arrived := self.describe(uri)) != written:
+            raise UnavailableError(
+                f"{uri} is not what was written: it has {arrived.byte_count:,} bytes with SHA-256 "
+                f"{arrived.sha256[:12]}… instead of {written.byte_count:,} with {written.sha256[:12]}…; try again"
+            )
+        return written
 
     def list_keys(self, prefix_uri: str) -> list[str]:
         """Return the keys below the address, sorted."""
@@ -155,26 +183,14 @@ class ObjectStore:
             self.client.delete_object(Bucket=bucket, Key=key)
 
     @contextmanager
-    def _errors(self, what: str) -> Iterator[None]:
+    def _errors(self, what: str, *, folder: Path | None = None) -> Iterator[None]:
         # boto3 takes half a second to load. Where there is a client, it is loaded already.
         from boto3.exceptions import Boto3Error
 
         try:
             yield
-        except ClientError as error:
-            answer = error.response.get("Error", {})
-            code = str(answer.get("Code", ""))
-            if code in _MISSING:
-                raise ArtifactError(f"{what}: no such object or bucket ({code})") from error
-            if code in _DENIED:
-                said = ": ".join(filter(None, (code, answer.get("Message"))))
-                raise AccessDenied(
-                    f"{what}: the object store at {self.client.meta.endpoint_url} denies access ({said}); "
-                    "check its credentials and their rights"
-                ) from error
-            raise UnavailableError(f"{what}: the object store answered {code or error}") from error
-        except (Boto3Error, BotoCoreError, OSError) as error:
-            raise UnavailableError(f"{what}: the object store did not answer: {error}") from error
+        except (ClientError, Boto3Error, BotoCoreError, OSError) as error:
+            raise explain(error, what=what, endpoint=self.client.meta.endpoint_url, folder=folder) from error
 
 
 def _drop_unread_error(response_dict: dict[str, Any], **_: Any) -> None:

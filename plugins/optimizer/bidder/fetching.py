@@ -20,7 +20,7 @@ PROBE_PAUSE_S, LONGEST_PAUSE_S = 0.25, 4.0
 """Between two probes of a server that is away; the pause doubles while it falls silent again and again."""
 
 STEADY_S = 10.0
-"""A server that answered for so long has fallen silent for the first time."""
+"""A server that answered for this many seconds before has fallen silent for the first time."""
 
 GRACE_S = 0.005
 """After its time-out an answer may still lie unread, where this process itself was held up."""
@@ -84,7 +84,7 @@ class ServerReader:
         self.away_since: datetime | None = None
         self._address, self._timeout_s = address, timeout_s
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._link: Link | None = None
+        self._link: ServerConnection | None = None
         self._reached_at, self._silences = 0.0, 0
         self._reaching: asyncio.Task[None] | None = None
         self._tried: asyncio.Event | None = None
@@ -143,9 +143,11 @@ class ServerReader:
         self.away_since = self._reaching = None
         tried.set()
 
-    async def _connect(self) -> "Link":
+    async def _connect(self) -> "ServerConnection":
         loop = asyncio.get_running_loop()
-        _, link = await loop.create_connection(lambda: Link(self._lose, timeout_s=self._timeout_s), *self._address)
+        _, link = await loop.create_connection(
+            lambda: ServerConnection(self._lose, timeout_s=self._timeout_s), *self._address
+        )
         try:
             await link.greeted
         except BaseException:
@@ -153,7 +155,7 @@ class ServerReader:
             raise
         return link
 
-    def _lose(self, link: "Link", error: Exception | None) -> None:
+    def _lose(self, link: "ServerConnection", error: Exception | None) -> None:
         """The connection is over: closed by the server, which may be reached at once, or because it was silent."""
         if self._link is not link:
             return
@@ -174,10 +176,10 @@ class ServerReader:
         return ServerAway(f"memcached {self.name} does not answer; see that it runs")
 
 
-class Link(asyncio.Protocol):
+class ServerConnection(asyncio.Protocol):
     """A connection to one server, on which questions are answered in the order in which they were asked."""
 
-    def __init__(self, on_lost: Callable[["Link", Exception | None], None], *, timeout_s: float) -> None:
+    def __init__(self, on_lost: Callable[["ServerConnection", Exception | None], None], *, timeout_s: float) -> None:
         self._on_lost, self._timeout_s = on_lost, timeout_s
         self._loop = asyncio.get_running_loop()
         self.greeted: asyncio.Future[None] = self._loop.create_future()
@@ -236,7 +238,7 @@ class Link(asyncio.Protocol):
             self.greeted.set_result(None)
         while self._buffer:
             if not self._asked:
-                raise ValueError("it said what nobody asked")
+                raise ValueError("it sent an answer without a question")
             answer, wanted, _ = self._asked[0]
             values = take_values(self._buffer, wanted)
             if values is None:
@@ -263,7 +265,7 @@ class Link(asyncio.Protocol):
         away = ServerAway(f"memcached does not answer: {why}; see that it runs")
         if not self.greeted.done():
             self.greeted.set_exception(away)
-            self.greeted.exception()  # read here: nobody may wait for it any more
+            self.greeted.exception()  # read here: nobody may wait for it anymore
         self.drop(away)
         self._on_lost(self, error if is_silent else None)
 

@@ -1,4 +1,4 @@
-"""The funnel: from the impressions that bidders were asked for to wins and clicks, and the cure beside each loss."""
+"""The funnel: from the impressions that bidders were asked for to wins and clicks, and what to do about each loss."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,8 +11,9 @@ from optimizer.bidder.reasons import UNREADABLE, Reason
 from optimizer.control_plane.bidder_counts import read_counts
 from optimizer.control_plane.entities import read_entity_id
 from optimizer.control_plane.live_records import read_days
+from optimizer.control_plane.live_rows import LiveDay, LiveDaySums
 from optimizer.control_plane.live_series import read_day_sums
-from optimizer.control_plane.records import BidderCount, LiveDay, LiveDaySums
+from optimizer.control_plane.records import BidderCount
 
 MOST_DAYS = 30
 
@@ -46,7 +47,7 @@ class Funnel(BaseModel):
     """The funnel of the UTC days [first_day, last_day].
 
     is_counted: whether a bidder wrote counts of these days. without_segment: bids at the run's fallback price, which
-        no segment set; they are no losses.
+        no segment set; they are not losses.
     measured_days: on how many of them wins and clicks were measured.
     """
 

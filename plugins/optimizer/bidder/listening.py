@@ -1,7 +1,7 @@
 """The HTTP server: requests that have to arrive in time, and a stop within a bound.
 
 A stop takes three steps. For `drain_s` everything is answered, /ready says 503, and every answer closes its connection,
-so that load balancers and clients turn to others. Then no connection is taken any more, and requests in flight have
+so that load balancers and clients turn to others. Then no connection is taken anymore, and requests in flight have
 `GRACE_S`. Then the background work has what `BidderService.running` gives it.
 """
 
@@ -19,7 +19,7 @@ REQUEST_TIMEOUT_S = 5.0
 """A request has to be here as a whole, headers and body, so long after its first byte."""
 
 GRACE_S = 3
-"""Requests in flight are waited for so long once no connection is taken any more."""
+"""Requests in flight are waited for this long, in seconds, once no connection is taken anymore."""
 
 DEFAULT_DRAIN_S = 2.0
 

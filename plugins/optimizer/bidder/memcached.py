@@ -18,7 +18,7 @@ CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S = 1.0, 5.0
 """While tables are written; a price waits far shorter."""
 
 LEFT_ALONE_S = 15.0
-"""A server that did not answer while tables were written is not asked again for so long."""
+"""A server that did not answer while tables were written is not asked again for this long, in seconds."""
 
 
 class Memcached:

@@ -72,7 +72,7 @@ class Metrics:
                 Counter, "count_write_failures_total", "Times that the hourly counts could not be written."
             ),
             oddities=make(
-                Counter, "request_oddities_total", "Deviations from OpenRTB that were read all the same.", ("kind",)
+                Counter, "request_oddities_total", "Deviations from OpenRTB that were read anyway.", ("kind",)
             ),
             privacy_signals=make(Counter, "privacy_signals_total", "Bid requests with a privacy signal.", ("signal",)),
             unmapped=make(

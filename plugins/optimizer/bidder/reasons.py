@@ -18,7 +18,7 @@ class Reason(StrEnum):
     TABLE_SILENT = "table_silent"  # memcached does not answer in time
     TABLE_LOST = "table_lost"  # it answers, and lost the key
     NOT_SERVED = "not_served"  # the entity is unknown, or nothing of it is loaded
-    TOO_OLD = "too_old"  # nobody could confirm for too long that this is what is deployed
+    TOO_OLD = "too_old"  # for too long no refresh confirmed that this is what is deployed
     CURRENCY = "currency"  # the floor, or the auction, is in a currency without a rate to ours
     AUCTION_TYPE = "auction_type"  # the auction is first-price, and the run's bids are for second-price auctions
     PRIVATE = "private"  # the auction takes bids on its deals alone, and none of them is ours

@@ -50,7 +50,8 @@ class Refresher:
     """Holds the generations that are served, by entity, and brings them up to date.
 
     `generations` is read without a lock: it is a mapping that never changes, replaced as a whole, and so is
-    `confirmed`: when each was last found to be what is deployed. `waits` says what a refresh waits for.
+    `confirmed`: when each was last found to be what is deployed. `waits` says what a refresh waits for. A refresh reads
+    from `engine` and `store` as they are when it begins.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class Refresher:
         self.confirmed: Mapping[str, datetime] = MappingProxyType({})
         self.last_report: RefreshReport | None = None
         self.waits, self.copies = Waits(clock), CopyKeeper(None) if copies is None else copies
-        self._engine, self._store, self.memcached = engine, store, memcached
+        self.engine, self.store, self.memcached = engine, store, memcached
         self._entity_codes, self._clock = tuple(entity_codes), clock
         self._lock, self._has_lost = threading.Lock(), False
 
@@ -82,7 +83,7 @@ class Refresher:
 
     def close(self) -> None:
         """Close the connections; the next use opens them again."""
-        self._engine.dispose()
+        self.engine.dispose()
 
     def refresh(self) -> RefreshReport:
         """Read the deployments, load what is new, switch to it, and return what was done; one at a time."""
@@ -96,8 +97,8 @@ class Refresher:
 
     def _refresh(self, now: datetime) -> RefreshReport:
         try:
-            with self.waits.on(database_name(self._engine)):
-                served = read_served(self._engine, self._entity_codes)
+            with self.waits.on(database_name(self.engine)):
+                served = read_served(self.engine, self._entity_codes)
         except Exception as error:
             return self._go_on_without(error, now=now)
         self.copies.forget_all_but((entity.entity_code for entity in served), wanted=self._entity_codes)
@@ -118,7 +119,7 @@ class Refresher:
     ) -> tuple[dict[str, Generation], dict[str, str]]:
         """Return the new generations and the errors by entity; what is found deployed is confirmed."""
         has_lost, self._has_lost = self._has_lost, False
-        objects = StoredObjects(self._store, self.waits)
+        objects = StoredObjects(self.store, self.waits)
         builder = Builder(objects, self.memcached, self.waits, now, has_lost=has_lost)
         new: dict[str, Generation] = {}
         errors: dict[str, str] = {}

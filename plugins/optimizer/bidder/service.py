@@ -63,7 +63,7 @@ class BidderService:
 
         Args:
             write_counts: takes the counts of impressions by hour and outcome, after every refresh; None: nothing does.
-            max_age_s: no bid once no refresh of the entity succeeded for so long; None: it bids however old they are.
+            max_age_s: no bid once no refresh of the entity succeeded for that long; None: it bids however old they are.
         """
         self._counts = None if write_counts is None else HourlyCounts(write_counts)
         self.refresher, self.metrics = refresher, Metrics.create()
@@ -215,7 +215,7 @@ class BidderService:
                 metrics.keys.labels(code, run_id).set(len(run.bids))
 
     def stop_soon(self) -> None:
-        """Say that this process is about to stop: it still bids, and is not ready any more."""
+        """Say that this process is about to stop: it still bids, and is not ready anymore."""
         self._is_stopping = True
 
     def count_refused(self, status: str) -> None:

@@ -71,7 +71,7 @@ class BidderSettings(OpenRtbSettings):
     def _check_age(cls, max_age_s: float | None, given: ValidationInfo) -> float | None:
         least = LEAST_AGE_INTERVALS * float(given.data.get("interval_s", DEFAULT_INTERVAL_S))
         if max_age_s is not None and max_age_s < least:
-            raise ValueError(f"give at least {least:g}, {LEAST_AGE_INTERVALS} intervals: one slow refresh is no reason")
+            raise ValueError(f"give at least {least:g}, {LEAST_AGE_INTERVALS} intervals: a refresh may be slow")
         return max_age_s
 
     @field_validator("memcached", mode="before")

@@ -12,7 +12,7 @@ from typing import Any
 
 from optimizer.artifacts.manifest import MANIFEST_NAME, Manifest
 from optimizer.artifacts.serving_snapshot import ServingSnapshot, SnapshotRun, snapshot_uri, write_snapshot
-from optimizer.artifacts.store import ObjectStore
+from optimizer.artifacts.store import ObjectWriter, StoredObject, split_uri
 from optimizer.control_plane.serving import DeployedRun, ServedEntity
 from optimizer.core.records import run_files
 from optimizer.core.serving.keys import segment_key
@@ -89,19 +89,24 @@ class MadeUpEntity:
         return snapshot_uri(self.uri)
 
 
-class FolderClient:
-    """What `ObjectStore` needs of a boto3 client to read and write single objects, on folder/bucket/key."""
+class FolderStore:
+    """Objects as files: folder/bucket/key."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def put_object(self, **asked: Any) -> None:
-        path = self._folder / asked["Bucket"] / asked["Key"]
+    def put_bytes(self, uri: str, content: bytes) -> StoredObject:
+        """Write the object."""
+        bucket, key = split_uri(uri)
+        path = self._folder / bucket / key
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(asked["Body"])
+        path.write_bytes(content)
+        return StoredObject(bucket, key, len(content), sha256(content).hexdigest())
 
-    def get_object(self, **asked: Any) -> dict[str, Any]:
-        return {"Body": io.BytesIO((self._folder / asked["Bucket"] / asked["Key"]).read_bytes())}
+    def get_bytes(self, uri: str) -> bytes:
+        """Return the object."""
+        bucket, key = split_uri(uri)
+        return (self._folder / bucket / key).read_bytes()
 
 
 def make_entities(chance: random.Random) -> list[MadeUpEntity]:
@@ -110,7 +115,7 @@ def make_entities(chance: random.Random) -> list[MadeUpEntity]:
     return [*made, MadeUpEntity("client-inactive", False, DOMAIN_MACRO, NPI_MACRO, ())]
 
 
-def publish_entity(entity: MadeUpEntity, store: ObjectStore) -> ServedEntity:
+def publish_entity(entity: MadeUpEntity, store: ObjectWriter) -> ServedEntity:
     """Write the files of the entity's runs and then its snapshot; return what the control plane would have of it."""
     runs = [_publish_run(run, entity, store) for run in entity.runs]
     snapshot = ServingSnapshot(
@@ -197,7 +202,7 @@ def _make_amount(chance: random.Random, *, most: float, zero: float = 0.0) -> st
     return f"{round(chance.uniform(0.01, most), chance.choice((0, 2, 4, 9))) or 1.0:.10g}"
 
 
-def _publish_run(run: MadeUpRun, entity: MadeUpEntity, store: ObjectStore) -> SnapshotRun:
+def _publish_run(run: MadeUpRun, entity: MadeUpEntity, store: ObjectWriter) -> SnapshotRun:
     output_uri, evidence = _output_uri(run, entity.uri), ("bids", "views", "clicks")
     tables: dict[str, tuple[tuple[str, ...], Mapping[str, str]]] = {
         run_files.MEMCACHE_CSV: (("segment_key", "bid"), run.bids)

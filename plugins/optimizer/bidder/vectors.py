@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from optimizer.artifacts.store import ObjectStore
 from optimizer.bidder.generation import Generation
 from optimizer.bidder.loading import build_generation, build_run, read_files, read_run_manifest
 from optimizer.bidder.macro_requests import PriceBody
@@ -27,7 +26,7 @@ from optimizer.bidder.vector_entities import (
     NPI_MACRO,
     NPIS,
     PLAIN,
-    FolderClient,
+    FolderStore,
     MadeUpEntity,
     MadeUpRun,
     made_up_npi,
@@ -52,7 +51,7 @@ def write_vectors(folder: Path, *, count: int, seed: int) -> None:
         raise ConfigError(f"{folder} is not empty; name a new folder")
     folder.mkdir(parents=True, exist_ok=True)
     chance = random.Random(seed)  # noqa: S311 - no secret
-    store = ObjectStore(FolderClient(folder / OBJECTS))
+    store = FolderStore(folder / OBJECTS)
     made = make_entities(chance)
     served = [publish_entity(entity, store) for entity in made]
     addresses = {entity.entity_code: entity.snapshot_uri for entity in made}
@@ -64,7 +63,7 @@ def write_vectors(folder: Path, *, count: int, seed: int) -> None:
             file.write(json.dumps(vector) + "\n")
 
 
-def _load(entity: ServedEntity, store: ObjectStore) -> Generation:
+def _load(entity: ServedEntity, store: FolderStore) -> Generation:
     runs = []
     for run in with_traffic(entity):
         manifest = read_run_manifest(run, entity_code=entity.entity_code, store=store)

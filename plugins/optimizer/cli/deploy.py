@@ -26,6 +26,7 @@ from optimizer.control_plane import (
 )
 from optimizer.control_plane.alerts import read_open
 from optimizer.control_plane.audit import read_audit
+from optimizer.control_plane.deployments import SplitTerms
 from optimizer.control_plane.promotions import scheduled_from
 from optimizer.control_plane.records import Deployment
 from optimizer.control_plane.splits import WHOLE_PCT, Split, parse_split
@@ -69,8 +70,7 @@ def deploy(
         split=chosen,
         author=author,
         now=datetime.now(UTC),
-        is_pinned=pin,
-        control_pct=0 if no_control else settings.control_pct,
+        terms=SplitTerms(is_pinned=pin, control_pct=0 if no_control else settings.control_pct),
     )
     _print_active(entity, active, as_json=as_json)
     _write_snapshot(engine, entity, unchecked=unchecked)
@@ -96,7 +96,7 @@ def rollback(
         split=plan.split,
         author=author,
         now=datetime.now(UTC),
-        seen=plan.seen,
+        terms=SplitTerms(seen=plan.seen),
     )
     _print_active(entity, active, as_json=as_json)
     _write_snapshot(engine, entity, unchecked=unchecked)

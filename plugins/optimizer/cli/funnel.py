@@ -21,7 +21,7 @@ def funnel(
     run: Annotated[str | None, typer.Option(help="Only impressions that this run priced.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show how many impressions got from the bid request to the click, and the cure beside each loss."""
+    """Show how many impressions got from the bid request to the click, and what to do about each loss."""
     engine = connect()
     entities.require_entity(engine, entity)
     found = read_funnel(engine, entity, days=days, now=datetime.now(UTC), run_id=run)
@@ -40,7 +40,7 @@ def funnel(
 
 
 def _print(found: Funnel, *, title: str, run: str | None) -> None:
-    columns = ["stage", "impressions", "of asked", "lost before it", "cure"]
+    columns = ["stage", "impressions", "of asked", "lost before it", "what to do"]
     print_table(title, columns, (row for stage in found.stages for row in _rows(stage)))
     for loss in found.without_segment:
         console.print(Text(f"Bids {loss.cause}: {count(loss.impressions)}. {loss.cure}"))

@@ -58,7 +58,7 @@ COMMANDS = {
     ),
     "funnel": (
         "funnel:funnel",
-        "Show how many impressions got from the bid request to the click, and the cure beside each loss.",
+        "Show how many impressions got from the bid request to the click, and what to do about each loss.",
     ),
     "status": (
         "status:status",

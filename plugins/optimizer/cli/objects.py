@@ -1,21 +1,32 @@
 """The object store that the command line reads."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from optimizer.artifacts.encryption import Encryption
 from optimizer.artifacts.store import ObjectStore
 from optimizer.cli.local import running_objects
 
 
 @contextmanager
 def open_store() -> Iterator[ObjectStore]:
-    """Give the object store of the environment, as boto3 finds it: AWS_PROFILE, AWS_ENDPOINT_URL, …"""
+    """Give the object store of the environment, as boto3 finds it: AWS_PROFILE, AWS_ENDPOINT_URL, …
+
+    It encrypts as OPTIMIZER_OBJECTS_ENCRYPTION and OPTIMIZER_OBJECTS_KMS_KEY say.
+
+    Raises:
+        ConfigError: they name an encryption that S3 does not have.
+    """
+    encryption = Encryption.read(
+        os.environ, algorithm="OPTIMIZER_OBJECTS_ENCRYPTION", kms_key_id="OPTIMIZER_OBJECTS_KMS_KEY"
+    )
     # It takes half a second to load, and most commands need no objects.
     import boto3
 
     with running_objects():
         client = boto3.Session().client("s3")  # a new session: boto3's default one keeps the first environment
         try:
-            yield ObjectStore(client)
+            yield ObjectStore(client, encryption)
         finally:
             client.close()

@@ -8,7 +8,8 @@ from rich.text import Text
 from optimizer.cli.control_plane import connect
 from optimizer.cli.options import AsJson, EntityCode
 from optimizer.control_plane import alerts, canaries, deployment_history, entities, live_records, runs
-from optimizer.control_plane.records import Deployment, LiveDay, LiveVerdict
+from optimizer.control_plane.live_rows import LiveDay, LiveVerdict
+from optimizer.control_plane.records import Deployment
 from optimizer.core.live.click_views import arrival_sentence
 from optimizer.core.live.performance import say, say_difference
 from optimizer.deployment.canary_state import canary_sentence

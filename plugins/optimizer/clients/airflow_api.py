@@ -52,10 +52,17 @@ class AirflowApi:
     request, and RunStateError if the object does not exist or already exists.
     """
 
-    def __init__(self, url: str, *, user: str, password: str, timeout_s: float = 30) -> None:
+    def __init__(self, url: str, *, user: str, password: str, token: str | None = None, timeout_s: float = 30) -> None:
+        """Connect on the first request.
+
+        Args:
+            token: of an earlier login, used until Airflow refuses it.
+        """
         self._user, self._password = user, password
         # No proxy: Airflow is on this machine.
         self._http = httpx.Client(base_url=url, timeout=timeout_s, trust_env=False)
+        if token is not None:
+            self._use(token)
 
     def __enter__(self) -> Self:
         return self
@@ -147,7 +154,7 @@ class AirflowApi:
         self.request("POST", f"/dags/{_quoted(dag_id)}/clearTaskInstances", json=body)
 
     def mark_failed(self, dag_id: str, run_id: str) -> None:
-        """End the run as a person does who marks it failed."""
+        """End the run as a user does by marking it failed."""
         self.request("PATCH", _run_path(dag_id, run_id), json={"state": "failed"})
 
     def ensure_pool(self, name: str, *, slots: int) -> None:
@@ -194,7 +201,10 @@ class AirflowApi:
         response = self._send("POST", "/auth/token", json=body)
         if response.status_code == httpx.codes.UNAUTHORIZED:
             raise ConfigError(f"Airflow at {self._http.base_url} refused the password of {self._user}")
-        self._http.headers["Authorization"] = f"Bearer {self._checked(response).json()['access_token']}"
+        self._use(self._checked(response).json()["access_token"])
+
+    def _use(self, token: str) -> None:
+        self._http.headers["Authorization"] = f"Bearer {token}"
 
     def _send(self, method: str, path: str, **content: Any) -> httpx.Response:
         try:

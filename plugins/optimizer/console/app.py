@@ -4,16 +4,14 @@ import os
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any
 
 from fastapi import FastAPI
-from fastapi.responses import Response
-from starlette.staticfiles import StaticFiles
 
 from optimizer.bidder.inspection import Inspector
 from optimizer.bidder.openrtb.settings import openrtb_from
 from optimizer.console import failures
 from optimizer.console.access import Login
+from optimizer.console.bounded_bodies import BoundedBodies
 from optimizer.console.context import Connected, Scheduler
 from optimizer.console.rendering import STATIC
 from optimizer.console.routes import (
@@ -28,8 +26,9 @@ from optimizer.console.routes import (
     split_api,
     what_if,
 )
+from optimizer.control_plane.entity_outlines import KeptOutlines
 from optimizer.names import CONSOLE_API_PATH
-from optimizer.presentation.web.pages import STATIC_HEADERS
+from optimizer.presentation.web.assets import Assets
 from optimizer.runs.kept_what_ifs import KeptWhatIfs
 from optimizer.runs.published_runs import PublishedRuns
 from optimizer.runs.systems import Systems
@@ -37,21 +36,13 @@ from optimizer.runs.systems import Systems
 VERSION = "1.0.0"
 
 
-class Assets(StaticFiles):
-    """Files that browsers may keep: their links change with their content."""
-
-    def file_response(self, *args: Any, **options: Any) -> Response:
-        response = super().file_response(*args, **options)
-        response.headers.update(STATIC_HEADERS)
-        return response
-
-
 def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
 def _connected(systems: Systems) -> Connected:
-    return Connected(systems, Inspector(systems.engine, systems.store, openrtb=openrtb_from(os.environ)), KeptWhatIfs())
+    inspector = Inspector(systems.engine, systems.store, openrtb=openrtb_from(os.environ))
+    return Connected(systems, inspector, KeptWhatIfs(), KeptOutlines())
 
 
 def create_app(
@@ -90,6 +81,7 @@ def create_app(
     app.state.published = PublishedRuns()
     for module in (clients, client, settings, what_if, inspect, funnel, compare, runs, split, split_api):
         app.include_router(module.router)
-    app.mount("/static", Assets(directory=STATIC, packages=[("optimizer.presentation.web", "static")]))
+    app.mount("/static", Assets(STATIC))
+    app.add_middleware(BoundedBodies)
     failures.install(app)
     return app

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, time
 from typing import Any
 
 from optimizer.bidder.funnel import HourOfDay
-from optimizer.console.answers.client import Day, Mark
+from optimizer.console.answers.client import ClientDay, Mark
 from optimizer.console.answers.what_if import WhatIfAnswer
 
 Chart = dict[str, Any]
@@ -22,7 +22,7 @@ _FIGURES: tuple[tuple[str, str, str], ...] = (
 """Attribute of Day, title and unit; money is in currency units."""
 
 
-def day_charts(days: Sequence[Day], marks: Sequence[Mark], targets: dict[str, float | None]) -> list[Chart]:
+def day_charts(days: Sequence[ClientDay], marks: Sequence[Mark], targets: dict[str, float | None]) -> list[Chart]:
     """Return a chart for each figure that is known on a day: measured, control, forecast and target."""
     return [
         _day_chart(days, marks, name=name, title=title, unit=unit, target=targets.get(name))
@@ -59,11 +59,13 @@ def frontier_chart(found: WhatIfAnswer) -> Chart:
          "line": False}
         for (label, (win_rate, cpm)), color in zip(marked.items(), ("s5", "s1"), strict=True)
     ]  # fmt: skip
-    return {"kind": "curve", "unit": "", "xUnit": "%", "xLabel": "Win rate", "x": x, "series": [line, *own]}
+    marks = [{"x": win_rate, "text": label} for label, (win_rate, _) in marked.items() if win_rate is not None]
+    axes = {"kind": "curve", "unit": "", "xUnit": "%", "xLabel": "Win rate"}
+    return {**axes, "x": x, "series": [line, *own], "marks": marks}
 
 
 def _day_chart(
-    days: Sequence[Day], marks: Sequence[Mark], *, name: str, title: str, unit: str, target: float | None
+    days: Sequence[ClientDay], marks: Sequence[Mark], *, name: str, title: str, unit: str, target: float | None
 ) -> Chart:
     series: list[Chart] = [{"label": title, "values": _values(days, name), "color": "s0", "dots": 5}]
     bands = []
@@ -91,11 +93,11 @@ def _day_chart(
     }
 
 
-def _has(days: Sequence[Day], name: str) -> bool:
+def _has(days: Sequence[ClientDay], name: str) -> bool:
     return any(getattr(day, name, None) is not None for day in days)
 
 
-def _values(days: Sequence[Day], name: str) -> list[float | None]:
+def _values(days: Sequence[ClientDay], name: str) -> list[float | None]:
     return [getattr(day, name) for day in days]
 
 
@@ -114,7 +116,7 @@ def _place(moment: datetime) -> float:
     return _seconds(moment.astimezone(UTC).date())
 
 
-def _is_within(mark: Mark, days: Sequence[Day]) -> bool:
+def _is_within(mark: Mark, days: Sequence[ClientDay]) -> bool:
     return bool(days) and days[0].day <= mark.at.date() <= days[-1].day
 
 

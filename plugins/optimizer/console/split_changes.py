@@ -8,6 +8,7 @@ from typing import Literal
 from optimizer.console.answers.split_preview import plan_return
 from optimizer.console.context import Context
 from optimizer.control_plane import canaries, canary_splits, deployments
+from optimizer.control_plane.deployments import SplitTerms
 from optimizer.control_plane.entities import read_definition
 from optimizer.control_plane.records import Canary, Deployment
 from optimizer.deployment.served_files import require_files
@@ -58,9 +59,9 @@ def deploy_split(
         split=split,
         author=author,
         now=asked.now,
-        is_pinned=is_pinned,
-        control_pct=0 if no_control else settings.control_pct,
-        seen=decision.seen,
+        terms=SplitTerms(
+            is_pinned=is_pinned, control_pct=0 if no_control else settings.control_pct, seen=decision.seen
+        ),
     )
     _write_snapshot(asked, entity_code, unchecked=decision.unchecked)
     return active
@@ -96,7 +97,7 @@ def roll_back(
         split=plan.split,
         author=author,
         now=asked.now,
-        seen=decision.seen,
+        terms=SplitTerms(seen=decision.seen),
     )
     _write_snapshot(asked, entity_code, unchecked=decision.unchecked)
     return active
@@ -110,7 +111,7 @@ def change_canary(
     An abort takes the run off whatever the monitor did to it since the user looked.
 
     Raises:
-        SplitChanged: that run is not being tried any more.
+        SplitChanged: that run is not being tried anymore.
         DeploymentError, UnavailableError: as `deploy_split`.
     """
     author, engine = asked.author(comment), asked.systems.engine

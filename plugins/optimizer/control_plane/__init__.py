@@ -3,7 +3,7 @@
 engine              open a database; one transaction, one consistent read
 schema              create and check the tables
 tables              the tables themselves
-records             frozen models of their rows
+records, live_rows  frozen models of their rows
 entities            what to optimize, and with which config keys
 runs                the life of a run
 registry            what a completed run leaves

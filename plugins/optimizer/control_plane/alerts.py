@@ -32,7 +32,7 @@ class IncidentChanges:
 def record_incidents(
     engine: Engine, entity_id: int, seen: Iterable[Incident], *, kinds: Iterable[str], now: datetime
 ) -> IncidentChanges:
-    """Open the incidents that are new, renew those that last, and close those that were not seen any more.
+    """Open the incidents that are new, renew those that last, and close those that were not seen anymore.
 
     Args:
         kinds: the kinds that were looked for: an open incident of another kind is left as it is.

@@ -42,28 +42,32 @@ def system(part: str, *, comment: str = "") -> Author:
     return Author(f"{SYSTEM_PREFIX}{part}", is_person=False, comment=comment)
 
 
-def write_audit(
-    connection: Connection,
-    author: Author,
-    *,
-    action: str,
-    now: datetime,
-    entity_id: int | None = None,
-    run_id: str | None = None,
-    before: Mapping[str, Any] | None = None,
-    after: Mapping[str, Any] | None = None,
-) -> None:
-    """Add the row that says who did it; to be called in the transaction that does it."""
+@dataclass(frozen=True, slots=True)
+class AuditedChange:
+    """What was changed.
+
+    before, after: the changed values by name; None where the action has none.
+    """
+
+    action: str
+    entity_id: int | None = None
+    run_id: str | None = None
+    before: Mapping[str, Any] | None = None
+    after: Mapping[str, Any] | None = None
+
+
+def write_audit(connection: Connection, author: Author, change: AuditedChange, *, now: datetime) -> None:
+    """Add the row that says who made the change; to be called in the transaction that makes it."""
     connection.execute(
         insert(audit).values(
             occurred_at=now,
             actor=author.name or "unknown",
             is_person=author.is_person,
-            action=action,
-            entity_id=entity_id,
-            run_id=run_id,
-            before_value=None if before is None else dict(before),
-            after_value=None if after is None else dict(after),
+            action=change.action,
+            entity_id=change.entity_id,
+            run_id=change.run_id,
+            before_value=None if change.before is None else dict(change.before),
+            after_value=None if change.after is None else dict(change.after),
             comment=author.comment,
         )
     )

@@ -6,7 +6,7 @@ from typing import Literal
 
 from sqlalchemy import Connection, Engine, insert, select, update
 
-from optimizer.control_plane.audit import Author, write_audit
+from optimizer.control_plane.audit import AuditedChange, Author, write_audit
 from optimizer.control_plane.engine import reading
 from optimizer.control_plane.records import Canary, read_rows
 from optimizer.control_plane.tables import canaries, entities
@@ -90,12 +90,14 @@ def set_paused(connection: Connection, canary: Canary, *, is_paused: bool, autho
     write_audit(
         connection,
         author,
-        action="pause_canary" if is_paused else "resume_canary",
+        AuditedChange(
+            "pause_canary" if is_paused else "resume_canary",
+            entity_id=canary.entity_id,
+            run_id=canary.run_id,
+            before={"status": canary.status, "step": canary.step},
+            after={"status": status, "step": canary.step},
+        ),
         now=now,
-        entity_id=canary.entity_id,
-        run_id=canary.run_id,
-        before={"status": canary.status, "step": canary.step},
-        after={"status": status, "step": canary.step},
     )
     return canary.model_copy(update=values)
 

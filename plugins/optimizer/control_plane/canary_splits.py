@@ -114,7 +114,7 @@ def abort_canary(engine: Engine, *, entity_code: str, run_id: str, author: Autho
 
     The way back is chosen in the transaction that deploys it, so a step or a promotion at the same time does not refuse
     the abort. Where there is no earlier split, as beside an entity's first run, the control gets all traffic. Where the
-    run has no traffic any more, nothing changes.
+    run has no traffic anymore, nothing changes.
 
     Raises:
         DeploymentError: the entity is unknown, or there is neither an earlier split without the run that may be
@@ -149,7 +149,7 @@ def pause_canary(
 
     Raises:
         DeploymentError: the entity is unknown, or has no open canary.
-        SplitChanged: that run is not being tried any more.
+        SplitChanged: that run is not being tried anymore.
     """
     with transaction(engine) as connection:
         entity = find_entity(connection, entity_code, lock=True)

@@ -1,11 +1,12 @@
 """Set which runs the bidder serves: an entity's traffic, split over its completed runs and replaced as a whole."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection, Engine, RowMapping, update
 
-from optimizer.control_plane.audit import Author, write_audit
+from optimizer.control_plane.audit import AuditedChange, Author, write_audit
 from optimizer.control_plane.control_choices import SET_CONTROL, select_declined
 from optimizer.control_plane.deployment_history import select_active
 from optimizer.control_plane.engine import transaction
@@ -24,6 +25,22 @@ from optimizer.control_plane.tables import entities
 from optimizer.errors import DeploymentError, SplitChanged
 
 
+@dataclass(frozen=True, slots=True)
+class SplitTerms:
+    """On which terms a split is deployed.
+
+    Attributes:
+        is_pinned: scheduled runs do not replace the split.
+        control_pct: percent that the entity's control gets, if it has one that the split does not name; the split's
+            runs share the rest. 0: deploy the split as given.
+        seen: ids of the active deployments on which the split was decided; None: whatever is active.
+    """
+
+    is_pinned: bool = False
+    control_pct: int = 0
+    seen: Collection[int] | None = None
+
+
 def deploy(
     engine: Engine,
     *,
@@ -31,21 +48,15 @@ def deploy(
     split: Mapping[str, int],
     author: Author,
     now: datetime,
-    is_pinned: bool = False,
-    control_pct: int = 0,
-    seen: Collection[int] | None = None,
+    terms: SplitTerms = SplitTerms(),
 ) -> list[Deployment]:
     """Make `split` the entity's active one and return its deployments; the run with most traffic becomes active_run_id.
 
-    Deploying the active split again writes no rows, so a retried task adds nothing to the history; `is_pinned` still
-    takes effect.
+    Deploying the active split again writes no rows, so a retried task adds nothing to the history; a pin still takes
+    effect.
 
     Args:
         split: {run_id: percent of the entity's traffic}, whole percents above 0 that sum to 100.
-        is_pinned: scheduled runs do not replace the split.
-        control_pct: percents that the entity's control gets, if it has one that the split does not name; the split's
-            runs share the rest. 0: deploy the split as given.
-        seen: ids of the active deployments on which the split was decided; None: whatever is active.
 
     Raises:
         DeploymentError: the entity or a run is unknown, a run has not completed or not passed its validation, or the
@@ -55,9 +66,9 @@ def deploy(
     """
 
     def choose(connection: Connection, entity: RowMapping, active: list[Deployment]) -> Mapping[str, int]:
-        return with_control(split, entity["control_run_id"], control_pct)
+        return with_control(split, entity["control_run_id"], terms.control_pct)
 
-    change = SplitChange(choose, author, "manual", "deploy", is_pinned=is_pinned, seen=seen)
+    change = SplitChange(choose, author, "manual", "deploy", is_pinned=terms.is_pinned, seen=terms.seen)
     return change_split(engine, change, entity_code=entity_code, now=now)
 
 
@@ -93,7 +104,7 @@ def set_pinned(
     """Pin the active split, so that scheduled runs do not replace it, or unpin it; return the active deployments.
 
     Args:
-        seen: as in `deploy`.
+        seen: as in `SplitTerms`.
 
     Raises:
         DeploymentError: the entity is unknown, or nothing of it is live.
@@ -120,7 +131,7 @@ def set_control(
 ) -> None:
     """Make a run the entity's control: it gets the control share from the next split on. None: no control.
 
-    A chosen none is a choice too: no control is made for the entity, and nothing asks for one any more.
+    A chosen none is a choice too: no control is made for the entity, and nothing asks for one anymore.
 
     Args:
         seen: run_id of the control on which this was decided, empty where there was none; None: whatever it is.
@@ -143,12 +154,8 @@ def set_control(
         write_audit(
             connection,
             author,
-            action=SET_CONTROL,
+            AuditedChange(SET_CONTROL, entity_id=entity["entity_id"], run_id=run_id, before=before, after=after),
             now=now,
-            entity_id=entity["entity_id"],
-            run_id=run_id,
-            before=before,
-            after=after,
         )
 
 

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from sqlalchemy import Engine, func, select
 
-from optimizer.control_plane.audit import Author, write_audit
+from optimizer.control_plane.audit import AuditedChange, Author, write_audit
 from optimizer.control_plane.engine import reading, transaction
 from optimizer.control_plane.tables import audit, entities
 from optimizer.errors import ConfigError
@@ -26,7 +26,7 @@ def confirm_entities(engine: Engine, count: int, *, author: Author, now: datetim
                 f"those that are missing, or confirm {present:,}"
             )
         before = {"entities": _newest(connection.scalar(_NEWEST))}
-        write_audit(connection, author, action=_ACTION, now=now, before=before, after={"entities": count})
+        write_audit(connection, author, AuditedChange(_ACTION, before=before, after={"entities": count}), now=now)
 
 
 def read_confirmed_count(engine: Engine) -> int | None:

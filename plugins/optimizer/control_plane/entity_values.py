@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Engine, delete, insert, select, update
 
-from optimizer.control_plane.audit import Author, write_audit
+from optimizer.control_plane.audit import AuditedChange, Author, write_audit
 from optimizer.control_plane.engine import reading, transaction
 from optimizer.control_plane.entities import select_definition
 from optimizer.control_plane.records import EntityDefinition, EntityValue, read_rows
@@ -65,11 +65,13 @@ def change_values(
         write_audit(
             connection,
             author,
-            action="change_config",
+            AuditedChange(
+                "change_config",
+                entity_id=definition.entity.entity_id,
+                before={key: before[key] for key in changed},
+                after=changed,
+            ),
             now=now,
-            entity_id=definition.entity.entity_id,
-            before={key: before[key] for key in changed},
-            after=changed,
         )
         return _select_values(connection, of_entity)
 

@@ -6,7 +6,8 @@ from datetime import date, datetime
 from sqlalchemy import Connection, Engine, Table, delete, insert, select
 
 from optimizer.control_plane.engine import reading, transaction
-from optimizer.control_plane.records import AnyRecord, LiveDay, LiveSavings, LiveVerdict, read_rows
+from optimizer.control_plane.live_rows import LiveDay, LiveSavings, LiveVerdict
+from optimizer.control_plane.records import AnyRecord, read_rows
 from optimizer.control_plane.tables import entities, live_daily, live_savings, live_verdicts
 
 

@@ -12,7 +12,7 @@ from optimizer.control_plane.records import Alert, Notification, read_rows
 from optimizer.control_plane.tables import alerts, entities, notifications
 
 OLDEST_CLOSED = timedelta(days=30)
-"""An incident that ended earlier is not reported any more."""
+"""An incident that ended earlier is not reported anymore."""
 
 Event = Literal["opened", "closed"]
 

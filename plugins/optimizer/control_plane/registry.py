@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, ConfigDict
 from sqlalchemy import Connection, Engine, RowMapping, Table, delete, insert, select, update
 
-from optimizer.control_plane.audit import Author, write_audit
+from optimizer.control_plane.audit import AuditedChange, Author, write_audit
 from optimizer.control_plane.control_choices import SET_CONTROL
 from optimizer.control_plane.engine import reading, transaction
 from optimizer.control_plane.records import (
@@ -134,12 +134,14 @@ def register_control(
         write_audit(
             connection,
             author,
-            action=SET_CONTROL,
+            AuditedChange(
+                SET_CONTROL,
+                entity_id=source.entity_id,
+                run_id=control_run_id,
+                before={"control_run_id": None},
+                after={"control_run_id": control_run_id},
+            ),
             now=now,
-            entity_id=source.entity_id,
-            run_id=control_run_id,
-            before={"control_run_id": None},
-            after={"control_run_id": control_run_id},
         )
         return control_run_id
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, func, or_, select, update
 
-from optimizer.control_plane.audit import Author, write_audit
+from optimizer.control_plane.audit import AuditedChange, Author, write_audit
 from optimizer.control_plane.engine import reading, transaction
 from optimizer.control_plane.prefixes import find_shared, is_prefix
 from optimizer.control_plane.records import Run, read_rows, status_words
@@ -52,7 +52,7 @@ def list_protected(engine: Engine, entity_id: int, *, since: datetime) -> set[st
 
 
 def mark_removed(engine: Engine, run: Run, *, since: datetime, author: Author, now: datetime, what: Any) -> bool:
-    """Mark the run's files as removed, so that it cannot be deployed any more; return whether that is allowed.
+    """Mark the run's files as removed, so that it cannot be deployed anymore; return whether that is allowed.
 
     To be called before the first file is removed. The entity's row is locked, as it is while a split is deployed.
 
@@ -87,11 +87,8 @@ def _audit(connection: Connection, run: Run, *, author: Author, now: datetime, w
     write_audit(
         connection,
         author,
-        action="remove_objects",
+        AuditedChange("remove_objects", entity_id=run.entity_id, run_id=run.run_id, after=what),
         now=now,
-        entity_id=run.entity_id,
-        run_id=run.run_id,
-        after=what,
     )
 
 

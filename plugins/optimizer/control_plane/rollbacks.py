@@ -22,7 +22,7 @@ class RollbackPlan:
     """What a rollback would do.
 
     split: {run_id: percent} to go back to.
-    seen: ids of the deployments that are active now, for `deploy`.
+    seen: ids of the deployments that are active now, for `SplitTerms`.
     skipped: why nearer splits are passed over, one sentence each.
     """
 
@@ -36,7 +36,7 @@ def rollback(
 ) -> list[Deployment]:
     """Go back to the split before the present one, as `earlier_splits` orders them, and return its deployments.
 
-    A split that may not be deployed any more is passed over.
+    A split that may not be deployed anymore is passed over.
 
     Raises:
         DeploymentError: the entity is unknown, or there is no earlier split that may be deployed; says why.
@@ -85,7 +85,7 @@ def restore_split(
     """Deploy a split that `plan_rollback` found, marked as a rollback; return the active deployments.
 
     Args:
-        split, seen: as in `deploy`.
+        split: as in `deploy`; seen: as in `SplitTerms`.
 
     Raises:
         DeploymentError, SplitChanged, UnavailableError: as `deploy`.

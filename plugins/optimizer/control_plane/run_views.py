@@ -7,12 +7,11 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, Connection, Engine, and_, func, null, or_, select
 
 from optimizer.control_plane.engine import reading
+from optimizer.control_plane.live_rows import LiveDay, LiveVerdict
 from optimizer.control_plane.records import (
     AnyRecord,
     AuditRow,
     Deployment,
-    LiveDay,
-    LiveVerdict,
     Run,
     RunFeature,
     RunOutput,

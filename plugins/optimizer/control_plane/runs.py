@@ -1,5 +1,6 @@
 """Open, find and read runs: one row of opt_runs a DAG run, made once whatever is retried or done at the same time."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -8,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Engine, Select, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from optimizer.control_plane.audit import Author, write_audit
+from optimizer.control_plane.audit import AuditedChange, Author, write_audit
 from optimizer.control_plane.engine import reading, transaction
 from optimizer.control_plane.failures import is_duplicate
 from optimizer.control_plane.records import EntityDefinition, Run, read_rows, status_words
@@ -81,7 +82,8 @@ def request_run(
 ) -> Run:
     """Insert a pending run with values of its own, as the UI does, and return it; the DAG `pending_runs` starts it.
 
-    Run, values and audit row are written in one transaction.
+    Run, values and audit row are written in one transaction. While a run that the same author asked for with the same
+    values waits, that run is returned: a form that is sent twice starts one run.
 
     Args:
         values: {config_key: text of the value} of this run alone.
@@ -100,6 +102,8 @@ def request_run(
     }
 
     def add_values(connection: Connection, run_id: str) -> None:
+        if (waiting := _find_waiting(connection, fields, values=values, but=run_id)) is not None:
+            raise _Waiting(waiting)
         rows = [
             {"run_id": run_id, "config_key": key, "config_value": value, "config_section": sections[key]}
             for key, value in values.items()
@@ -109,20 +113,47 @@ def request_run(
         write_audit(
             connection,
             author,
-            action="request_run",
+            AuditedChange("request_run", entity_id=entity.entity_id, run_id=run_id, after=dict(values)),
             now=now,
-            entity_id=entity.entity_id,
-            run_id=run_id,
-            after=dict(values),
         )
 
     for _ in range(_ATTEMPTS):
-        run_id = _insert_run(engine, fields=fields, entity_code=entity.entity_code, now=now, then=add_values)
+        try:
+            run_id = _insert_run(engine, fields=fields, entity_code=entity.entity_code, now=now, then=add_values)
+        except _Waiting as same:
+            run_id = same.run_id
         if run_id is not None:
             return read_run(engine, run_id)
     raise UnavailableError(
         f"entity {entity.entity_code}: other runs took every run_id near {now:%Y%m%d_%H%M%S}; try again"
     )
+
+
+class _Waiting(Exception):
+    """The same run waits already, so the one that was just inserted is rolled back."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(run_id)
+        self.run_id = run_id
+
+
+def _find_waiting(
+    connection: Connection, fields: Mapping[str, Any], *, values: Mapping[str, str], but: str
+) -> str | None:
+    """The pending run with these fields and values; one request of the entity looks at a time."""
+    connection.execute(
+        select(entities.c.entity_id).where(entities.c.entity_id == fields["entity_id"]).with_for_update()
+    )
+    is_same = [runs.c[name] == fields[name] for name in ("entity_id", "status", "triggered_by", "trigger_type")]
+    statement = (
+        select(runs.c.run_id, run_configs.c.config_key, run_configs.c.config_value)
+        .outerjoin(run_configs, run_configs.c.run_id == runs.c.run_id)
+        .where(*is_same, runs.c.run_id != but)
+    )
+    found: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    for run_id, key, value in connection.execute(statement):
+        found[run_id] |= {} if key is None else {key: value}
+    return next((run_id for run_id, own in found.items() if own == dict(values)), None)
 
 
 def adopt_run(

@@ -18,7 +18,7 @@ from optimizer.errors import ConfigError, UnavailableError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
-# Such locks belong to the whole server, hence the database's name; MySQL takes 64 characters.
+# Such locks belong to the whole server, so their names have the database's name; MySQL takes 64 characters.
 _LOCK_NAME = f"LEFT(CONCAT('{VERSION_TABLE}.', DATABASE()), 64)"
 _LOCK = text(f"SELECT GET_LOCK({_LOCK_NAME}, :timeout_s)")
 _UNLOCK = text(f"SELECT RELEASE_LOCK({_LOCK_NAME})")

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine, RowMapping, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from optimizer.control_plane import canaries
-from optimizer.control_plane.audit import Author, write_audit
+from optimizer.control_plane.audit import AuditedChange, Author, write_audit
 from optimizer.control_plane.deployment_history import select_active
 from optimizer.control_plane.engine import transaction
 from optimizer.control_plane.entities import list_codes, unknown_entity
@@ -125,11 +125,13 @@ def pin_active(
     write_audit(
         connection,
         author,
-        action="pin" if is_pinned else "unpin",
+        AuditedChange(
+            "pin" if is_pinned else "unpin",
+            entity_id=entity_id,
+            before={"is_pinned": not is_pinned},
+            after={"is_pinned": is_pinned, "split": percents_of(others)},
+        ),
         now=now,
-        entity_id=entity_id,
-        before={"is_pinned": not is_pinned},
-        after={"is_pinned": is_pinned, "split": percents_of(others)},
     )
 
 
@@ -172,11 +174,13 @@ def _replace(
     write_audit(
         connection,
         change.author,
-        action=change.action,
+        AuditedChange(
+            change.action,
+            entity_id=entity_id,
+            before={"split": percents_of(active)},
+            after={"split": dict(split), "source": change.source, "is_pinned": change.is_pinned},
+        ),
         now=now,
-        entity_id=entity_id,
-        before={"split": percents_of(active)},
-        after={"split": dict(split), "source": change.source, "is_pinned": change.is_pinned},
     )
     if change.then is not None:
         change.then(connection, entity)

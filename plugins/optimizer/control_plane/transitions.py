@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, func, select, update
 
-from optimizer.control_plane.audit import Author, write_audit
+from optimizer.control_plane.audit import AuditedChange, Author, write_audit
 from optimizer.control_plane.engine import transaction
 from optimizer.control_plane.records import Run, status_words
 from optimizer.control_plane.tables import runs
@@ -130,12 +130,14 @@ def cancel_run(engine: Engine, run_id: str, *, author: Author, now: datetime) ->
             write_audit(
                 connection,
                 author,
-                action="cancel",
+                AuditedChange(
+                    "cancel",
+                    entity_id=run.entity_id,
+                    run_id=run_id,
+                    before={"status": run.status},
+                    after={"status": "cancelled"},
+                ),
                 now=now,
-                entity_id=run.entity_id,
-                run_id=run_id,
-                before={"status": run.status},
-                after={"status": "cancelled"},
             )
     return is_cancelled
 

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from optimizer.control_plane.canaries import plan_of
-from optimizer.control_plane.records import Alert, Canary, LiveVerdict
+from optimizer.control_plane.live_rows import LiveVerdict
+from optimizer.control_plane.records import Alert, Canary
 from optimizer.core.live.performance import DECISIVE
 
 

@@ -24,7 +24,7 @@ def reason_to_hold(row: Run) -> str | None:
     if row.validation_status != "passed":
         return f"validation of run {row.run_id} failed: {row.error_message}"
     if row.started_at is None or row.data_end_dt is None:
-        return f"run {row.run_id} has no start or no window, so nobody knows how old its data are"
+        return f"run {row.run_id} has no start or no window, so the age of its data is not known"
     settings = settings_of(row)
     age = row.started_at - row.data_end_dt
     if age > timedelta(days=settings.max_data_age_days) and not settings.promote_old_window:

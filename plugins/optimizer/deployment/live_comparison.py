@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from optimizer.control_plane import entities, live_records
-from optimizer.control_plane.records import LiveVerdict
+from optimizer.control_plane.live_rows import LiveVerdict
 from optimizer.core.pricing.run_comparison import ComparedRun, compare_runs
 from optimizer.core.pricing.served_changes import served_changes
 from optimizer.core.records import run_files

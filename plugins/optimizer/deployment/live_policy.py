@@ -6,7 +6,7 @@ from functools import partial
 
 import pandas as pd
 
-from optimizer.control_plane.records import LiveDay, LiveSavings, LiveVerdict
+from optimizer.control_plane.live_rows import LiveDay, LiveSavings, LiveVerdict
 from optimizer.core.config.settings import RunSettings
 from optimizer.core.live.click_views import judge_weighed, weigh_views
 from optimizer.core.live.performance import FIGURES, SUMS, ForecastFigures, Limits, undecided

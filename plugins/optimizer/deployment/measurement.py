@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
@@ -13,7 +14,8 @@ from sqlalchemy import Engine
 
 from optimizer.control_plane import deployment_history, live_records
 from optimizer.control_plane.alerts import Incident
-from optimizer.control_plane.records import Deployment, EntityDefinition, LiveDay
+from optimizer.control_plane.live_rows import LiveDay
+from optimizer.control_plane.records import Deployment, EntityDefinition
 from optimizer.core.config.settings import RunSettings
 from optimizer.core.frames import rows_of
 from optimizer.core.landscape.click_delay import LONGEST_HOURS, ClickMaturity
@@ -45,6 +47,7 @@ from optimizer.runs.systems import Systems
 from optimizer.warehouse.click_delays import read_many_click_maturities
 from optimizer.warehouse.extraction import Window, Windows
 from optimizer.warehouse.live_totals import COLUMNS, read_many_live_totals
+from optimizer.warehouse.session import open_session
 from optimizer.warehouse.split_counts import SplitCounts, read_many_split_counts
 
 PART_OF_A_DAY = 1 / 24
@@ -270,14 +273,11 @@ def read_logs(looks: Sequence[Look], *, systems: Systems, now: datetime) -> list
     totals: dict[int, pd.DataFrame] = {}
     counts: dict[int, SplitCounts] = {}
     if starts or splits:
-        connection = systems.connect_warehouse()
-        try:
+        with closing(open_session(systems.connect_warehouse)) as connection:
             if starts:
                 totals = _read_totals(connection, Windows(starts, end_at), now=now)
             for place, of_place in splits.items():
                 counts |= read_many_split_counts(connection, windows=Windows(of_place, end_at), place=place)
-        finally:
-            connection.close()
     nothing = pd.DataFrame(columns=[*COLUMNS, "click_maturity"])
     return [LiveLog(totals.get(look.object_id, nothing), counts.get(look.object_id)) for look in looks]
 

@@ -12,7 +12,8 @@ from sqlalchemy import Engine
 from optimizer.control_plane import canaries, deployment_history, entities, live_records, runs
 from optimizer.control_plane.alerts import Incident, list_alerted, record_incidents
 from optimizer.control_plane.control_choices import is_declined
-from optimizer.control_plane.records import Canary, Deployment, EntityDefinition, LiveSavings, LiveVerdict, Run
+from optimizer.control_plane.live_rows import LiveSavings, LiveVerdict
+from optimizer.control_plane.records import Canary, Deployment, EntityDefinition, Run
 from optimizer.core.config.settings import RunSettings
 from optimizer.core.live.click_views import arrival_sentence
 from optimizer.core.live.live_window import first_unsettled_day

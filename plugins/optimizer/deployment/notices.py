@@ -65,8 +65,8 @@ def due_messages(
 ) -> Iterator[Message]:
     """Yield what each destination is to hear now.
 
-    An open incident is due until its message has arrived. A closed one is due where the destination was told, or should
-    have been told, that it had opened.
+    An open incident is due until its message has arrived. A closed one is due where the destination got, or should
+    have got, the message that it had opened.
     """
     rows = {(row.alert_id, row.event, row.destination): row for row in sent}
     for alert in alerts:

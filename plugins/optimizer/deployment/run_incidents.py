@@ -22,7 +22,7 @@ def close_approval(engine: Engine, entity_id: int, *, now: datetime) -> None:
 
 
 def open_failure(engine: Engine, entity_id: int, *, message: str, now: datetime) -> None:
-    """Open the incident of a failed run; where one is open, it gets the newer message. No run waits any more."""
+    """Open the incident of a failed run; where one is open, it gets the newer message. No run waits anymore."""
     failed = Incident(RUN_FAILED, message)
     record_incidents(engine, entity_id, [failed], kinds=[RUN_FAILED, APPROVAL_WAITING], now=now)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import date
 
-from optimizer.control_plane.records import LiveVerdict
+from optimizer.control_plane.live_rows import LiveVerdict
 from optimizer.core.live.performance import Finding
 
 

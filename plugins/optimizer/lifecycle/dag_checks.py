@@ -12,7 +12,7 @@ _READ_ERRORS = (
 )
 
 
-class RegisteredDag(Protocol):
+class KnownDag(Protocol):
     """A DAG that Airflow has, by its dag_id; one that the last parse of its file did not build is stale."""
 
     @property
@@ -28,12 +28,12 @@ class RegisteredDag(Protocol):
     def has_import_errors(self) -> bool: ...
 
 
-ListDags = Callable[[str], Sequence[RegisteredDag]]
+ListDags = Callable[[str], Sequence[KnownDag]]
 """A prefix of dag_ids to the DAGs that Airflow has, stale ones included; raises where Airflow is silent."""
 
 
 def compare_dags(
-    good: Iterable[EntityDefinition], broken: Iterable[BrokenEntity], dags: Iterable[RegisteredDag]
+    good: Iterable[EntityDefinition], broken: Iterable[BrokenEntity], dags: Iterable[KnownDag]
 ) -> Iterator[DoctorFinding]:
     """Yield what is wrong with the DAGs of the entities, each with what to do.
 
@@ -53,7 +53,7 @@ def compare_dags(
             yield DoctorFinding(f"DAG {DAG_PREFIX}{code}", "opt_entities has no active entity of it", todo)
 
 
-def _of_active(code: str, dag: RegisteredDag | None) -> Iterator[DoctorFinding]:
+def _of_active(code: str, dag: KnownDag | None) -> Iterator[DoctorFinding]:
     subject, dag_id = f"entity {code}", f"{DAG_PREFIX}{code}"
     if dag is None:
         todo = f"if the entity is new, ask again in a minute; else {_READ_ERRORS}"

@@ -131,7 +131,7 @@ def removal_document(removal: Removal) -> dict[str, object]:
 
 
 def _wanted(run: Run, *, policy: RetentionPolicy, is_protected: bool, now: datetime) -> Iterator[tuple[str, str]]:
-    """The folders in which the run's objects are not kept any more, and what they are; the run has ended."""
+    """The folders in which the run's objects are not kept anymore, and what they are; the run has ended."""
     yield STAGING, "staging"
     if run.is_dry_run:
         yield DRY_RUNS, "dry run"

@@ -20,7 +20,7 @@ MAX_RUNS_A_PASS = 200
 
 
 def fail_zombie_runs(engine: Engine, *, dag_run_state: DagRunState, now: datetime) -> list[dict[str, str]]:
-    """Set failed every silent run whose DAG run does not work on it any more; return run_id and reason of each.
+    """Set failed every silent run whose DAG run does not work on it anymore; return run_id and reason of each.
 
     A run whose DAG run is queued, running or waiting for a retry lives, however long it has been silent, until it
     has been running for longer than any DAG run may. Where Airflow does not answer, nothing is concluded.

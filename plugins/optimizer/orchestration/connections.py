@@ -3,8 +3,11 @@
 A hook is imported where it is used: to parse a DAG file takes the control plane alone.
 """
 
+import os
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
@@ -27,28 +30,50 @@ CONSOLE_ANSWER_TIMEOUT_S = 20
 """A person waits for the answer."""
 
 
-def connect_systems() -> "Systems":
-    """Return the systems of one task."""
-    from airflow.providers.snowflake.hooks.snowflake import SnowflakeHook
+def connect_systems(tag: Mapping[str, str] | None = None) -> "Systems":
+    """Return the systems of one task.
 
+    Args:
+        tag: what the warehouse's history shows of the task's statements, such as entity, run and task.
+
+    Raises:
+        ConfigError: a connection or a setting of the environment is wrong.
+    """
     from optimization_tracking.client import is_configured, track_run
     from optimizer.runs.systems import Systems
+    from optimizer.warehouse.session import session_parameters
 
+    parameters = session_parameters(tag or {}, statement_timeout_s=os.environ.get("OPTIMIZER_STATEMENT_TIMEOUT_S"))
     return Systems(
         engine=connect_control_plane(answer_timeout_s=ANSWER_TIMEOUT_S),
         store=connect_objects(),
-        connect_warehouse=SnowflakeHook(snowflake_conn_id=WAREHOUSE_CONNECTION).get_conn,
+        connect_warehouse=partial(_open_warehouse, parameters),
         track_run=track_run if is_configured() else None,
     )
 
 
+def _open_warehouse(parameters: Mapping[str, Any]) -> Any:
+    from airflow.providers.snowflake.hooks.snowflake import SnowflakeHook
+
+    own = BaseHook.get_connection(WAREHOUSE_CONNECTION).extra_dejson.get("session_parameters") or {}
+    hook = SnowflakeHook(snowflake_conn_id=WAREHOUSE_CONNECTION, session_parameters={**own, **parameters})
+    return hook.get_conn()
+
+
 def connect_objects() -> "ObjectStore":
-    """Return the object store alone."""
+    """Return the object store alone, which encrypts as the connection's extra says.
+
+    Raises:
+        ConfigError: the extra names an encryption that S3 does not have.
+    """
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
+    from optimizer.artifacts.encryption import ALGORITHM_NAME, KMS_KEY_NAME, Encryption
     from optimizer.artifacts.store import ObjectStore
 
-    return ObjectStore(S3Hook(aws_conn_id=OBJECTS_CONNECTION).get_conn())
+    extra = BaseHook.get_connection(OBJECTS_CONNECTION).extra_dejson
+    encryption = Encryption.read(extra, algorithm=ALGORITHM_NAME, kms_key_id=KMS_KEY_NAME)
+    return ObjectStore(S3Hook(aws_conn_id=OBJECTS_CONNECTION).get_conn(), encryption)
 
 
 def connect_console_systems() -> "Systems":

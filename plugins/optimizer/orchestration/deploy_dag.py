@@ -98,6 +98,7 @@ def _choose_split(params: Any) -> dict[str, Any]:
 def _deploy_split(choice: dict[str, Any], dag_run: Any) -> dict[str, int]:
     from optimizer.control_plane import deployments
     from optimizer.control_plane.audit import Author, system
+    from optimizer.control_plane.deployments import SplitTerms
     from optimizer.control_plane.splits import percents_of
     from optimizer.deployment.control_notice import read_control_notice
     from optimizer.deployment.serving_snapshots import update_after_change
@@ -105,7 +106,10 @@ def _deploy_split(choice: dict[str, Any], dag_run: Any) -> dict[str, int]:
 
     person, engine, now = getattr(dag_run, "triggering_user_name", None), connect_control_plane(), datetime.now(UTC)
     author, entity_code = Author(person) if person else system(DEPLOY_DAG), choice["entity_code"]
-    active = deployments.deploy(engine, **choice, author=author, now=now)
+    terms = SplitTerms(control_pct=choice.get("control_pct", 0), seen=choice["seen"])
+    active = deployments.deploy(
+        engine, entity_code=entity_code, split=choice["split"], author=author, now=now, terms=terms
+    )
     late = update_after_change(entity_code, engine=engine, store=connect_objects(), now=now)
     for notice in (late, read_control_notice(engine, entity_code)):
         if notice is not None:

@@ -1,12 +1,11 @@
-"""One DAG per entity: its tasks, their order, and what happens when one fails. The steps are in optimizer.steps."""
+"""One DAG per entity: the order of its tasks, and what happens when one fails. The steps are in optimizer.steps."""
 
 import logging
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
 import attrs
-from airflow.sdk import DAG, CronTriggerTimetable, chain, task
+from airflow.sdk import DAG, CronTriggerTimetable, chain
 from airflow.sdk.definitions.param import ParamsDict
 
 from optimizer.control_plane.entities import read_definitions
@@ -14,8 +13,8 @@ from optimizer.control_plane.entity_removals import read_confirmed_count
 from optimizer.control_plane.records import EntityDefinition
 from optimizer.core.config.schedule import check_schedule
 from optimizer.core.config.settings import RunSettings
-from optimizer.names import DAG_PREFIX, TRAINING_POOL
-from optimizer.orchestration import task_bodies
+from optimizer.names import DAG_PREFIX
+from optimizer.orchestration import entity_tasks
 from optimizer.orchestration.approval import PromotionApproval, answer_form
 from optimizer.orchestration.connections import connect_control_plane
 from optimizer.orchestration.deadline import Answer, within
@@ -107,7 +106,7 @@ def build_entity_dag(definition: EntityDefinition) -> DAG:
     ) as dag:
         _wire(entity.entity_code, longest_wait=longest_wait)
     # Given to the DAG at once, each task would copy all fields of the form: 6 times the DAG's size. Validated here, the
-    # schemas of the same fields would be checked for each DAG anew; `build_params` has checked the values.
+    # schemas of the same fields would be checked again for each DAG; `build_params` has checked the values.
     with attrs.validators.disabled():
         dag.params = ParamsDict(build_params(definition))
     return dag
@@ -122,74 +121,24 @@ def _longest_wait(definition: EntityDefinition) -> timedelta:
 
 
 def _wire(entity_code: str, *, longest_wait: timedelta) -> None:
-    @task(execution_timeout=timedelta(minutes=5))
-    def snapshot_config() -> dict[str, str]:
-        """Find or make the run's row, check its config and freeze it."""
-        return task_bodies.snapshot_config(entity_code)
-
-    @task(execution_timeout=timedelta(hours=2))
-    def extract() -> dict[str, Any]:
-        """Bring the window's cells from the warehouse to the staging prefix."""
-        return task_bodies.run_step("extract")
-
-    @task(execution_timeout=timedelta(minutes=30))
-    def select_features() -> dict[str, Any]:
-        """Choose the features that make up a segment."""
-        return task_bodies.run_step("select_features")
-
-    @task(execution_timeout=timedelta(hours=2), pool=TRAINING_POOL)
-    def train_models() -> dict[str, Any]:
-        """Fit win rate, landscape and click rate."""
-        return task_bodies.run_step("train_models")
-
-    @task(execution_timeout=timedelta(minutes=30))
-    def compute_bids() -> dict[str, Any]:
-        """Turn curves into bids and multipliers."""
-        return task_bodies.run_step("compute_bids")
-
-    @task(execution_timeout=timedelta(minutes=15))
-    def validate() -> dict[str, Any]:
-        """Check the bids; a run that fails here keeps its outputs and is never promoted."""
-        return task_bodies.run_step("validate")
-
-    @task(execution_timeout=timedelta(minutes=30))
-    def upload() -> dict[str, Any]:
-        """Write the run's files, the manifest last."""
-        return task_bodies.run_step("upload")
-
-    @task(execution_timeout=timedelta(minutes=5))
-    def register() -> dict[str, Any]:
-        """Write the results to the control plane, which completes the run."""
-        return task_bodies.run_step("register")
-
-    @task(execution_timeout=timedelta(minutes=5))
-    def promote(approval: dict[str, Any]) -> dict[str, Any]:
-        """Give the run the entity's traffic, or a share of it, as its config says."""
-        return task_bodies.promote(approval)
-
-    @task(execution_timeout=timedelta(minutes=5))
-    def close_run() -> dict[str, Any]:
-        """Close the run as completed or failed; red if the run should have gone live and did not."""
-        return task_bodies.close_run()
-
     # Always present, since a DAG has the same tasks at every parse; it asks only if the run's config says so.
     approve = PromotionApproval(
         task_id="approve", longest_wait=longest_wait, params=answer_form(), execution_timeout=timedelta(minutes=5)
     )
     # Each task reads the run from snapshot_config's XCom itself: as an argument it would draw an edge to every task.
     chain(
-        snapshot_config(),
-        extract(),
-        select_features(),
-        train_models(),
-        compute_bids(),
-        validate(),
-        upload(),
-        register(),
+        entity_tasks.snapshot_config(entity_code),
+        entity_tasks.extract(),
+        entity_tasks.select_features(),
+        entity_tasks.train_models(),
+        entity_tasks.compute_bids(),
+        entity_tasks.validate(),
+        entity_tasks.upload(),
+        entity_tasks.register(),
         approve,
-        promote(approve.output),  # type: ignore[arg-type]  # the task gets the value; its type knows only that
+        entity_tasks.promote(approve.output),  # type: ignore[arg-type]  # the task gets the value; its type knows only that
         # As a teardown it also runs if a user marks the DAG run failed.
-        close_run().as_teardown(on_failure_fail_dagrun=True),
+        entity_tasks.close_run().as_teardown(on_failure_fail_dagrun=True),
     )
 
 

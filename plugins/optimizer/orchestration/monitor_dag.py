@@ -120,7 +120,8 @@ def _watch(entity_codes: list[str]) -> list[dict[str, Any]]:
             log.warning("%s", line)
         notifiers.send_due(report["entity_code"], connect=connect_control_plane)
 
-    return monitor_entities(entity_codes, systems=connect_systems(), now=datetime.now(UTC), after_each=tell)
+    systems = connect_systems({"entities": context["entities"], "task": "monitor"})
+    return monitor_entities(entity_codes, systems=systems, now=datetime.now(UTC), after_each=tell)
 
 
 def _report_readiness() -> dict[str, str]:

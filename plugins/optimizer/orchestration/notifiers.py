@@ -39,7 +39,7 @@ class SlackNotifier(BaseNotifier):
         """Post the text.
 
         Raises:
-            RuntimeError: Slack refuses the message: it answers 200 OK all the same.
+            RuntimeError: Slack refuses the message: it answers 200 OK even then.
         """
         token = BaseHook.get_connection(self.connection_id).password
         response = HttpHook(method="POST", http_conn_id=self.connection_id).run(

@@ -70,7 +70,8 @@ def run_step(name: str) -> dict[str, Any]:
         "upload": partial(upload.upload, now=now),
         "register": partial(register.register, now=now),
     }
-    handle, systems = RunHandle.model_validate(run_of(get_current_context())), connect_systems()
+    handle = RunHandle.model_validate(run_of(get_current_context()))
+    systems = connect_systems({"entity": handle.entity_code, "run": handle.run_id, "task": name})
     return guarded(handle, partial(steps[name], handle, systems=systems), name=name, systems=systems, now=now)
 
 
@@ -103,7 +104,7 @@ def record_answer(run: Mapping[str, str], answer: Mapping[str, Any], *, is_appro
     from optimizer.runs.handle import RunHandle
     from optimizer.steps import approve
 
-    found = approve.Answer(is_approved, name_of(answer.get("responded_by_user")), reason_of(answer))
+    found = approve.ApprovalAnswer(is_approved, name_of(answer.get("responded_by_user")), reason_of(answer))
     approve.record_answer(RunHandle.model_validate(run), found, systems=connect_systems(), now=datetime.now(UTC))
     return found
 

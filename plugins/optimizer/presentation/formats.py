@@ -76,7 +76,7 @@ def _is_missing(value: Any) -> bool:
 
 
 def _signs(text: str) -> str:
-    # A nought has no sign, and the mark of a negative number is as wide as a plus.
+    # A zero has no sign, and the mark of a negative number is as wide as a plus.
     if text.lstrip("+-").strip("0.,%p" + NO_BREAK) == "":
         text = text.lstrip("+-")
     return text.replace("-", MINUS) if "e" not in text else text

@@ -46,7 +46,7 @@ def bid_distribution(story: RunStory) -> Panel:
         percent_axis(axes.yaxis)
 
     legend = (("now", "this run"), ("before", f"active run {story.active_run_id}")) if len(before) else ()
-    ending = "further right is dearer." if len(before) else "there is no bid of an active run to compare with."
+    ending = "further right is more expensive." if len(before) else "there is no bid of an active run to compare with."
     return Panel(
         title,
         f"Height is the share of all requests whose segment is bid so much, before jitter; {ending}",

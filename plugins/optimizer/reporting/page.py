@@ -129,7 +129,7 @@ def shadow_price_sentence(story: RunStory) -> str:
     meaning = f"λ = {amount(price)} CPM is what one more win counts beyond its own value"
     if _is_below(story.figures.get("expected_win_rate"), story.target_win_rate):
         return f"{meaning}, raised as far as the bounds of the bids let the win rate rise: the target is missed."
-    sentence = f"{meaning}, raised until the whole portfolio expects its target: the higher, the dearer the target."
+    sentence = f"{meaning}, raised until the whole portfolio expects its target: the higher, the more the target costs."
     ratio = story.figures.get("segment_scope_cpm_ratio")
     if ratio is None:
         return sentence

@@ -195,7 +195,7 @@ def bid_on_cells(
 
 
 def active_bids(plan: PlannedBids | None, cells: pd.DataFrame, features: Sequence[str]) -> ActiveBids | None:
-    """Return the active run's bids by the new run's keys; None without one, or if its key cannot be built any more."""
+    """Return the active run's bids by the new run's keys; None without one, or if its key cannot be built anymore."""
     if plan is None:
         return None
     planned = previous_bids(plan, cells, features)

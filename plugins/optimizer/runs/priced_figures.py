@@ -66,7 +66,7 @@ def expected_of(bids: pd.DataFrame, plan: BidPlan, policy: BidPolicy) -> dict[st
 def segment_scope_ratio(segments: pd.DataFrame, landscape: Landscape, policy: BidPolicy, run_id: str) -> float | None:
     """Return what a win costs where every segment has to reach the target on its own, over what it costs otherwise.
 
-    Both without the daily step, which would only tell how far a day may go.
+    Both without the daily step, which would only show how far a day may go.
     """
     cpm = {
         scope: plan_bids(

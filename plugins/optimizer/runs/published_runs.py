@@ -73,7 +73,7 @@ class _Kept(Generic[T]):
 class PublishedRuns:
     """Reads published runs and keeps those that were read last.
 
-    The state of a run is the caller's: its row is read anew for each request, and a run whose files were removed is not
+    The state of a run is the caller's: its row is read for each request, and a run whose files were removed is not
     served from memory.
 
     Args:

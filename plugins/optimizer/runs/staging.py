@@ -18,7 +18,7 @@ from optimizer.errors import ArtifactError
 class Staging:
     """Files below one s3:// prefix. Writing replaces, so a repeated step leaves no trace of its first try.
 
-    checksums: SHA-256 of files that must not change any more; see `pinned`.
+    checksums: SHA-256 of files that must not change anymore; see `pinned`.
     """
 
     store: ObjectStore

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from optimizer.control_plane import deployment_history, runs
-from optimizer.control_plane.audit import Author, system, write_audit
+from optimizer.control_plane.audit import AuditedChange, Author, system, write_audit
 from optimizer.control_plane.engine import transaction
 from optimizer.control_plane.entities import read_definition
 from optimizer.control_plane.records import Deployment
@@ -57,7 +57,7 @@ class ApprovalRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ApprovalAnswer:
     """The answer to a request.
 
     Attributes:
@@ -131,7 +131,7 @@ def note_waiting(run: RunHandle, request: ApprovalRequest, *, systems: Systems, 
     run_incidents.open_approval(systems.engine, entity_id, run_id=run.run_id, message=message, now=now)
 
 
-def record_answer(run: RunHandle, answer: Answer, *, systems: Systems, now: datetime) -> None:
+def record_answer(run: RunHandle, answer: ApprovalAnswer, *, systems: Systems, now: datetime) -> None:
     """Write the answer to opt_audit as `approve` or `reject`, by the person who gave it, with the reason."""
     entity_id = runs.read_run(systems.engine, run.run_id).entity_id
     if answer.name is None:
@@ -140,7 +140,7 @@ def record_answer(run: RunHandle, answer: Answer, *, systems: Systems, now: date
         author = Author(answer.name, comment=answer.reason or ("" if answer.is_approved else "no reason given"))
     action = "approve" if answer.is_approved else "reject"
     with transaction(systems.engine) as connection:
-        write_audit(connection, author, action=action, now=now, entity_id=entity_id, run_id=run.run_id)
+        write_audit(connection, author, AuditedChange(action, entity_id=entity_id, run_id=run.run_id), now=now)
 
 
 def _read_active_run(active: list[Deployment], run_id: str, systems: Systems) -> tuple[PublishedRun | None, str | None]:

@@ -94,6 +94,6 @@ def _active_run(active_run_id: str | None, run: RunHandle, systems: Systems) -> 
 
 
 def _active_figures(active: PlannedBids | None) -> dict[str, float | None]:
-    """What the new run is compared with; None where there is no active run, or one that did not tell."""
+    """What the new run is compared with; None where there is no active run, or one without these figures."""
     figures = EarlierFigures() if active is None else active.figures
     return {f"active_{name}": getattr(figures, name) for name in ACTIVE_FIGURES}

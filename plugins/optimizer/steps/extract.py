@@ -21,7 +21,6 @@ from optimizer.runs.handle import RunHandle, read_snapshot
 from optimizer.runs.planned_bids import stage_planned_bids
 from optimizer.runs.systems import Systems
 from optimizer.warehouse.click_delays import read_click_maturity
-from optimizer.warehouse.connection import warehouse_errors
 from optimizer.warehouse.contract import check_contract
 from optimizer.warehouse.extraction import (
     Window,
@@ -30,6 +29,7 @@ from optimizer.warehouse.extraction import (
     extract_segment_cells,
     read_totals,
 )
+from optimizer.warehouse.session import open_session
 
 
 def extract(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
@@ -54,9 +54,7 @@ def _read_log(snapshot: ConfigSnapshot, systems: Systems, stage: staging.Staging
     """The totals of the window, with the names of the staged cells; every try has file names of its own."""
     settings, inputs = snapshot.settings, snapshot.inputs
     window = Window(object_id=inputs.object_id, data_start_at=inputs.data_start_dt, data_end_at=inputs.data_end_dt)
-    with warehouse_errors("connecting to the warehouse"):
-        connection = systems.connect_warehouse()
-    with closing(connection):
+    with closing(open_session(systems.connect_warehouse)) as connection:
         named = [macro.feature_name for macro in inputs.feature_macros]
         multiplied = {"domain"} if settings.domain_enabled else set()
         features = check_contract(connection, features=[name for name in named if name not in multiplied])

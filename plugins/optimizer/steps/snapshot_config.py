@@ -88,7 +88,7 @@ def snapshot_config(request: RunRequest, *, systems: Systems, now: datetime) -> 
 
 
 def _check(request: RunRequest, run: Run, definition: EntityDefinition, systems: Systems) -> CheckedRun:
-    """The config of the run with its own values, which stand in its row or come from a trigger form."""
+    """The config of the run with its own values, which are in its row or come from a trigger form."""
     form = {name: value for name, value in request.values.items() if name != FORM_STAMP}
     check_form(
         str(request.values[FORM_STAMP]) if FORM_STAMP in request.values else None,

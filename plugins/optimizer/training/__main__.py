@@ -15,7 +15,7 @@ from optimizer.training.job import DATA_ERROR_STATUS
 
 
 def end_with_standard_input() -> None:
-    """End this process once standard input ends: nothing waits for the result any more, or it was started again."""
+    """End this process once standard input ends: nothing waits for the result anymore, or it was started again."""
     while os.read(sys.stdin.fileno(), 1):
         pass
     os._exit(1)

@@ -1,7 +1,7 @@
 """LightGBM on weighted cells: a win-rate model that never falls with the price, and a click model."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import lightgbm as lgb
@@ -51,21 +51,29 @@ class Categories:
         return np.column_stack(columns).astype(float)
 
 
+@dataclass(frozen=True, slots=True)
+class Boosting:
+    """How LightGBM trains; the same seed gives the same model.
+
+    parameters: LightGBM's, instead of the usual ones.
+    """
+
+    seed: int
+    threads: int
+    parameters: Mapping[str, object] = field(default_factory=dict)
+
+
 def fit_win_model(
     train: pd.DataFrame,
     *,
     categories: Categories,
     weights: np.ndarray,
-    later: pd.DataFrame | None = None,
+    boosting: Boosting,
     rounds: int = MAX_ROUNDS,
-    parameters: Mapping[str, object] | None = None,
-    seed: int,
-    threads: int,
+    later: pd.DataFrame | None = None,
 ) -> lgb.Booster:
     """Return a model of P(win | features, log bid), increasing in the bid; stopped early on the later days if given.
 
-    Args:
-        parameters: LightGBM's, instead of the usual ones.
     Raises:
         DataError: the fitted model falls somewhere on a grid of bids.
     """
@@ -73,12 +81,8 @@ def fit_win_model(
         _win_rows(train, categories, weights),
         later=None if later is None else _win_rows(later, categories, np.ones(len(later))),
         names=[*categories.values, "log_bid"],
-        parameters={
-            **(parameters or {}),
-            "monotone_constraints": [0] * len(categories.values) + [1],
-            "seed": seed,
-            "num_threads": threads,
-        },
+        boosting=boosting,
+        parameters={**boosting.parameters, "monotone_constraints": [0] * len(categories.values) + [1]},
         rounds=rounds,
     )
     if (fall := largest_fall(booster, train, categories=categories)) > 1e-9:
@@ -90,7 +94,7 @@ def fit_win_model(
 
 
 def fit_click_model(
-    train: pd.DataFrame, *, categories: Categories, weights: np.ndarray, rounds: int = 60, seed: int, threads: int
+    train: pd.DataFrame, *, categories: Categories, weights: np.ndarray, boosting: Boosting, rounds: int = 60
 ) -> lgb.Booster:
     """Return a model of P(click | win, features), learned from views whose clicks have arrived."""
     views, clicks = train["click_views"].to_numpy(float) * weights, train["clicks"].to_numpy(float) * weights
@@ -101,7 +105,8 @@ def fit_click_model(
     return _fit(
         _Rows(codes, successes=rows["clicks"].to_numpy(), failures=(rows["views"] - rows["clicks"]).to_numpy()),
         names=list(categories.values),
-        parameters={**parameters, "seed": seed, "num_threads": threads},
+        boosting=boosting,
+        parameters={**parameters, **boosting.parameters},
         rounds=rounds,
     )
 
@@ -160,12 +165,18 @@ def _win_rows(cells: pd.DataFrame, categories: Categories, weights: np.ndarray) 
 
 
 def _fit(
-    rows: _Rows, *, names: list[str], parameters: dict[str, object], rounds: int, later: _Rows | None = None
+    rows: _Rows,
+    *,
+    names: list[str],
+    boosting: Boosting,
+    parameters: Mapping[str, object],
+    rounds: int,
+    later: _Rows | None = None,
 ) -> lgb.Booster:
     categorical = [name for name in names if name != "log_bid"]
     data = lgb.Dataset(**rows.doubled, feature_name=names, categorical_feature=categorical, free_raw_data=False)
     return lgb.train(
-        {**_PARAMETERS, **parameters},
+        {**_PARAMETERS, **parameters, "seed": boosting.seed, "num_threads": boosting.threads},
         data,
         num_boost_round=rounds,
         valid_sets=[] if later is None else [data.create_valid(**later.doubled)],

@@ -10,7 +10,7 @@ import pandas as pd
 from optimizer.core.landscape.calibration import auc_standard_error, weighted_auc
 from optimizer.core.landscape.click_rate import estimate_click_rates
 from optimizer.core.landscape.feature_signal import ONE_SIDED_95
-from optimizer.training.boosting import Categories, click_rates, fit_click_model
+from optimizer.training.boosting import Boosting, Categories, click_rates, fit_click_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ def fit_clicks(
     if train["clicks"].sum() < 1 or later["clicks"].sum() < 1:
         return ClickModel(None)
     weights = np.ones(len(train))
-    booster = fit_click_model(train, categories=categories, weights=weights, seed=seed, threads=threads)
+    booster = fit_click_model(train, categories=categories, weights=weights, boosting=Boosting(seed, threads))
     views, hits = later["click_views"].to_numpy(float), later["clicks"].to_numpy(float)
     modelled = click_rates(booster, later, categories=categories)
     auc = weighted_auc(modelled, successes=hits, trials=views)

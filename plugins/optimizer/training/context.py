@@ -17,7 +17,7 @@ from optimizer.training.job import TrainingJob
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class TrainingContext:
     """What is learned from: the cells as they were bid, and what they say about winning.
 
     priced: the cells of bids above hidden floors; in second price with shadow bids.
@@ -36,7 +36,7 @@ class Context:
     half_life: HalfLife
 
 
-def open_context(job: TrainingJob, cells: pd.DataFrame) -> Context:
+def open_context(job: TrainingJob, cells: pd.DataFrame) -> TrainingContext:
     """Return what the prepared cells hold for training: segments, anchor values, slices of days, whether bids varied.
 
     Raises:
@@ -51,7 +51,7 @@ def open_context(job: TrainingJob, cells: pd.DataFrame) -> Context:
     rows = randomised_rows(priced)
     slope = find_slope(rows, rows["segment"].to_numpy())
     is_randomised = slope is not None and slope.is_identified
-    return Context(
+    return TrainingContext(
         job=job,
         cells=cells,
         priced=priced,

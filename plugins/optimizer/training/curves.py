@@ -13,6 +13,7 @@ from optimizer.core.landscape.logit import FULL_RANGE, Tails, weigh_evidence
 from optimizer.core.landscape.slope import PriceMoves, price_moves
 from optimizer.core.landscape.win_rate import (
     LATEST_DAYS,
+    LandscapeData,
     LandscapeFit,
     SegmentLevels,
     common_shift,
@@ -21,7 +22,7 @@ from optimizer.core.landscape.win_rate import (
 )
 from optimizer.errors import DataError
 from optimizer.training.boosting import win_scores
-from optimizer.training.context import Context
+from optimizer.training.context import TrainingContext
 
 UNRIVALLED_SHARES = (0.0, 0.02, 0.04, 0.06, 0.08, 0.10, 0.12)
 LEAST_DRIFT_DAYS = 3
@@ -59,7 +60,7 @@ class Curve:
         return self.fit.win_logit(self.scores[cells["segment"]], self.moves(cells), cells["anchor"].to_numpy())
 
 
-def fit_best_curve(context: Context, booster: lgb.Booster, cells: pd.DataFrame) -> tuple[Curve, SegmentLevels]:
+def fit_best_curve(context: TrainingContext, booster: lgb.Booster, cells: pd.DataFrame) -> tuple[Curve, SegmentLevels]:
     """The curve whose ends make the whole log likeliest, and the segments' levels on it.
 
     The floor, the share of auctions without a rival, shows only in bids far apart on one segment; while the log holds
@@ -127,7 +128,7 @@ def summit(worth: Sequence[float]) -> float:
     return float(np.clip(-rise / (2 * bend), low, high))
 
 
-def _settle_intercept(context: Context, curve: Curve, levels: SegmentLevels) -> Curve:
+def _settle_intercept(context: TrainingContext, curve: Curve, levels: SegmentLevels) -> Curve:
     """The curve whose segments, each with its own shift, win on the latest days as many as they did.
 
     A whole week, so that no weekday counts more than another. Where the log has no whole week, it
@@ -154,7 +155,7 @@ def _drifted(time: np.ndarray, logit: np.ndarray, *, wins: np.ndarray, bids: np.
     return latest_level(score[known] / information[known], information[known] ** -0.5)[0]
 
 
-def _own_levels(context: Context, curve: Curve, weights: np.ndarray) -> SegmentLevels:
+def _own_levels(context: TrainingContext, curve: Curve, weights: np.ndarray) -> SegmentLevels:
     priced = context.priced
     return segment_levels(
         priced,
@@ -178,12 +179,12 @@ class _CurveData:
     is_randomised: bool
 
 
-def fit_curve(context: Context, booster: lgb.Booster, cells: pd.DataFrame) -> Curve:
+def fit_curve(context: TrainingContext, booster: lgb.Booster, cells: pd.DataFrame) -> Curve:
     """The curve of these days: of the rows that jitter moved, if the log has a slope and these days such rows."""
     return _fit_with(_curve_data(context, booster, cells), context, FULL_RANGE)
 
 
-def _curve_data(context: Context, booster: lgb.Booster, cells: pd.DataFrame) -> _CurveData:
+def _curve_data(context: TrainingContext, booster: lgb.Booster, cells: pd.DataFrame) -> _CurveData:
     varied = cells[cells["log_planned"].notna()]
     is_randomised = context.is_randomised and 0 < varied["wins"].sum() < varied["bids"].sum()
     rows = varied if is_randomised else cells
@@ -195,18 +196,17 @@ def _curve_data(context: Context, booster: lgb.Booster, cells: pd.DataFrame) -> 
     return _CurveData(rows, moves, usual, scores, is_randomised)
 
 
-def _fit_with(data: _CurveData, context: Context, tails: Tails) -> Curve:
+def _fit_with(data: _CurveData, context: TrainingContext, tails: Tails) -> Curve:
     rows, segment = data.rows, data.rows["segment"].to_numpy()
-    fit = fit_landscape(
+    landscape_data = LandscapeData(
         rows,
         score=data.scores[segment],
         moves=data.moves,
         segment=segment,
         group=rows["anchor"].to_numpy(),
         groups=int(context.cells["anchor"].max()) + 1,
-        reference_cpm=context.reference_cpm,
-        tails=tails,
     )
+    fit = fit_landscape(landscape_data, reference_cpm=context.reference_cpm, tails=tails)
     return Curve(fit, data.usual, data.scores, data.is_randomised)
 
 

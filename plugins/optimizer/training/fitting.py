@@ -9,7 +9,7 @@ import pandas as pd
 from optimizer.core.landscape.cells import prepare_cells
 from optimizer.core.records import run_files
 from optimizer.training.clicks import ClickModel, fit_clicks
-from optimizer.training.context import Context, open_context
+from optimizer.training.context import TrainingContext, open_context
 from optimizer.training.job import (
     CELLS_FILE,
     JOB_FILE,
@@ -79,7 +79,7 @@ def _tune(job: TrainingJob, prepared: pd.DataFrame, on_trial: Callable[[Trial], 
     return tune(job, prepared, on_trial=on_trial)
 
 
-def _fit_clicks(context: Context) -> ClickModel:
+def _fit_clicks(context: TrainingContext) -> ClickModel:
     train, calibrate, test = context.split.slices(context.cells)
     later, job = pd.concat([calibrate, test]), context.job
     return fit_clicks(train, later, categories=context.categories, seed=job.seed, threads=job.threads)

@@ -10,7 +10,7 @@ from scipy.special import xlogy
 from optimizer.core.frames import rows_of
 from optimizer.core.landscape.cells import unmask
 from optimizer.core.serving.keys import segment_key
-from optimizer.training.context import Context
+from optimizer.training.context import TrainingContext
 from optimizer.training.win_rate import WinRate
 
 MAX_SEGMENTS = 50
@@ -41,7 +41,7 @@ class HeldOut:
         return self.cells.groupby("block", sort=True)[["loss", "bids"]].sum()
 
 
-def predict_days(context: Context, win_rate: WinRate, cells: pd.DataFrame) -> HeldOut:
+def predict_days(context: TrainingContext, win_rate: WinRate, cells: pd.DataFrame) -> HeldOut:
     """Return what the model of the context says of the cells of later days, of segments that it knows."""
     features = list(context.job.features)
     anchors = context.cells.groupby("segment", sort=True)["anchor"].first()

@@ -181,13 +181,13 @@ def run_training(folder: Path, *, on_trial: Callable[[Trial], None] | None = Non
                 on_trial(Trial.model_validate_json(line))
         status = process.wait()
         errors.seek(0)
-        told = errors.read()
+        written = errors.read()
     if status == DATA_ERROR_STATUS:
-        raise DataError(told.strip().splitlines()[-1])
+        raise DataError(written.strip().splitlines()[-1])
     if status < 0:
         raise UnavailableError(f"signal {-status} ended the training process; it may have run out of memory")
     if status > 0:
-        raise PermanentError(f"the training process failed with status {status}: {told[-2000:]}")
+        raise PermanentError(f"the training process failed with status {status}: {written[-2000:]}")
     return TrainingReport.model_validate_json((folder / REPORT_FILE).read_text())
 
 

@@ -15,7 +15,7 @@ from optimizer.core.pricing.forecast import HISTORY_DAYS, DayLevel
 from optimizer.errors import DataError
 from optimizer.training.boosting import click_rates
 from optimizer.training.clicks import ClickModel
-from optimizer.training.context import Context
+from optimizer.training.context import TrainingContext
 from optimizer.training.held_out import judge, segment_samples
 from optimizer.training.job import TrainingReport
 from optimizer.training.win_rate import WinRate
@@ -25,7 +25,7 @@ TRAFFIC_HALF_LIFE_DAYS = 14.0
 """Traffic of the next days is expected to be that of the log, faded by this half-life."""
 
 
-def segment_rows(context: Context, win_rate: WinRate, clicks: ClickModel) -> pd.DataFrame:
+def segment_rows(context: TrainingContext, win_rate: WinRate, clicks: ClickModel) -> pd.DataFrame:
     """One row a segment: features, counts, win-rate curve, usual bid, floor and click rate."""
     job, cells, curve = context.job, context.cells, win_rate.curve
     fit, usual, features = curve.fit, curve.usual, list(job.features)
@@ -85,7 +85,7 @@ def _floors(cells: pd.DataFrame, group: np.ndarray, size: int) -> np.ndarray:
     return floors
 
 
-def training_report(context: Context, win_rate: WinRate, clicks: ClickModel) -> TrainingReport:
+def training_report(context: TrainingContext, win_rate: WinRate, clicks: ClickModel) -> TrainingReport:
     """Return the figures of the fit.
 
     Raises:
@@ -137,7 +137,7 @@ def training_report(context: Context, win_rate: WinRate, clicks: ClickModel) -> 
 
 
 def click_value_cv(cells: pd.DataFrame) -> float:
-    """Return the coefficient of variation of what a click earns, from cells with clicks; 0 where it cannot be told.
+    """Return the coefficient of variation of what a click earns, from cells with clicks; 0 where it is not known.
 
     The mean of n clicks varies by 1/n of what one does: squared gaps between cells, weighted by clicks, show it.
     """
@@ -150,7 +150,7 @@ def click_value_cv(cells: pd.DataFrame) -> float:
     return float(np.sqrt(variance) / mean)
 
 
-def _day_levels(context: Context, win_rate: WinRate) -> list[dict[str, Any]]:
+def _day_levels(context: TrainingContext, win_rate: WinRate) -> list[dict[str, Any]]:
     """How far each of the latest days lay from the curve in use, logit units, in order."""
     priced, curve = context.priced, win_rate.curve
     latest = priced[priced["day"] > priced["day"].max() - pd.Timedelta(days=HISTORY_DAYS)]
@@ -163,7 +163,7 @@ def _day_levels(context: Context, win_rate: WinRate) -> list[dict[str, Any]]:
     return found
 
 
-def _global_click_rate(context: Context) -> float:
+def _global_click_rate(context: TrainingContext) -> float:
     """The clicks a view of the window; its views count as far as the clicks of the cells' views have arrived."""
     job, cells = context.job, context.cells
     if job.total_views < 1:

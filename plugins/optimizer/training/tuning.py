@@ -23,7 +23,7 @@ from optimizer.core.distributions import student_t_quantile
 from optimizer.core.landscape.cells import OWN_JITTER, split_by_time
 from optimizer.core.landscape.jitter import learn_variation
 from optimizer.errors import DataError
-from optimizer.training.context import Context, open_context
+from optimizer.training.context import TrainingContext, open_context
 from optimizer.training.held_out import HeldOut, predict_days, segment_samples
 from optimizer.training.job import TrainingJob, Trial, TuningReport
 from optimizer.training.parameters import ModelParameters
@@ -51,12 +51,12 @@ class Fold:
     train: pd.DataFrame
     later: pd.DataFrame
 
-    def open(self, job: TrainingJob) -> tuple[Context, pd.DataFrame]:
+    def open(self, job: TrainingJob) -> tuple[TrainingContext, pd.DataFrame]:
         """Return what is fitted and what is predicted; the same for all parameters."""
         return open_context(job, self.train), self.later
 
 
-OpenFold = tuple[Context, pd.DataFrame]
+OpenFold = tuple[TrainingContext, pd.DataFrame]
 
 
 def tune(job: TrainingJob, cells: pd.DataFrame, *, on_trial: Callable[[Trial], None]) -> TuningReport:
@@ -109,15 +109,15 @@ def _trials(job: TrainingJob, folds: list[OpenFold], *, on_trial: Callable[[Tria
 
 def _try(folds: list[OpenFold], *, number: int, parameters: ModelParameters) -> Trial:
     begun = monotonic()
-    told = {"number": number, "parameters": parameters}
+    known = {"number": number, "parameters": parameters}
     try:
         held_out = [_predict(parameters, context, later) for context, later in folds]
     except DataError as error:
         seconds = monotonic() - begun
-        return Trial(**told, loss=None, fold_losses=[], seconds=seconds, error=str(error), samples=[])
+        return Trial(**known, loss=None, fold_losses=[], seconds=seconds, error=str(error), samples=[])
     cells = pd.concat([fold.cells for fold in held_out], ignore_index=True)
     return Trial(
-        **told,
+        **known,
         loss=HeldOut(cells, 0.0).loss,
         fold_losses=[fold.loss for fold in held_out],
         seconds=monotonic() - begun,
@@ -125,12 +125,12 @@ def _try(folds: list[OpenFold], *, number: int, parameters: ModelParameters) -> 
     )
 
 
-def _predict(parameters: ModelParameters, context: Context, later: pd.DataFrame) -> HeldOut:
+def _predict(parameters: ModelParameters, context: TrainingContext, later: pd.DataFrame) -> HeldOut:
     own = replace(context, job=context.job.model_copy(update={"parameters": parameters}))
     return predict_days(own, fit_win_rate(own), later)
 
 
-def _judge(trials: list[Trial], context: Context, later: pd.DataFrame) -> TuningReport:
+def _judge(trials: list[Trial], context: TrainingContext, later: pd.DataFrame) -> TuningReport:
     """Compare the best trial's parameters with the usual ones on the later days, which decided nothing so far."""
     known = [(trial.loss, trial) for trial in trials if trial.loss is not None]
     usual = trials[0]

@@ -18,8 +18,8 @@ from optimizer.core.landscape.cells import recency_weights
 from optimizer.core.landscape.price_steps import PriceSteps, fit_price_steps
 from optimizer.core.landscape.win_rate import SegmentLevels
 from optimizer.errors import DataError
-from optimizer.training.boosting import fit_win_model, largest_fall
-from optimizer.training.context import Context
+from optimizer.training.boosting import Boosting, fit_win_model, largest_fall
+from optimizer.training.context import TrainingContext
 from optimizer.training.curves import Curve, fit_best_curve, fit_curve
 
 ONE_PRICE = 0.002
@@ -46,7 +46,7 @@ class WinRate:
     predicted: np.ndarray
 
 
-def fit_win_rate(context: Context) -> WinRate:
+def fit_win_rate(context: TrainingContext) -> WinRate:
     """Return the win-rate model of the context, judged on its test days and fitted for use on all of them.
 
     Raises:
@@ -73,7 +73,7 @@ def fit_win_rate(context: Context) -> WinRate:
     return WinRate(booster, curve, levels, metrics, calibration, steps, test, predicted)
 
 
-def _price_steps(context: Context, curve: Curve, levels: SegmentLevels) -> PriceSteps | None:
+def _price_steps(context: TrainingContext, curve: Curve, levels: SegmentLevels) -> PriceSteps | None:
     """Round prices in the rivals' bids; skipped in second-price auctions, where they do not matter.
 
     Only cells of one price show them: those that were bid without multipliers.
@@ -89,10 +89,10 @@ def _price_steps(context: Context, curve: Curve, levels: SegmentLevels) -> Price
     return fit_price_steps(priced, logit=logit, slope=slope, win_rate=curve.fit.win_rate)
 
 
-def _with_identified_slope(context: Context, booster: lgb.Booster, cells: pd.DataFrame) -> Context:
+def _with_identified_slope(context: TrainingContext, booster: lgb.Booster, cells: pd.DataFrame) -> TrainingContext:
     """The context, which learns from the rows that varied at random as soon as they identify a slope.
 
-    The model knows the segments' levels from the whole log, so some days of jitter tell more beside its scores than
+    The model knows the segments' levels from the whole log, so some days of jitter show more beside its scores than
     alone.
     """
     if context.is_randomised or cells["log_planned"].isna().all():
@@ -104,16 +104,14 @@ def _with_identified_slope(context: Context, booster: lgb.Booster, cells: pd.Dat
         return context
 
 
-def _fit_boosted(context: Context, cells: pd.DataFrame, **options: Any) -> lgb.Booster:
+def _fit_boosted(context: TrainingContext, cells: pd.DataFrame, **options: Any) -> lgb.Booster:
     weights = recency_weights(cells["day"], half_life_days=context.half_life.days)
     job = context.job
     return fit_win_model(
         cells,
         categories=context.categories,
         weights=weights,
-        parameters=job.parameters.boosting(),
-        seed=job.seed,
-        threads=job.threads,
+        boosting=Boosting(job.seed, job.threads, job.parameters.boosting()),
         **options,
     )
 

@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 
 from optimizer.core.landscape.click_delay import LONGEST_HOURS, ClickMaturity, learn_click_maturity
-from optimizer.warehouse.connection import warehouse_errors
 from optimizer.warehouse.contract import render_for
 from optimizer.warehouse.extraction import Window, Windows
+from optimizer.warehouse.failures import warehouse_errors
 from optimizer.warehouse.queries import warehouse_time
 
 COLUMNS = ("day", "age_hours", "delay_hours", "views")

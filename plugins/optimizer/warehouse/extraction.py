@@ -16,9 +16,9 @@ from optimizer.core.landscape.click_delay import mature_day
 from optimizer.core.landscape.second_price import SHADOW_PERCENTS, wins_column
 from optimizer.core.landscape.win_rate import LATEST_DAYS
 from optimizer.core.records.window_totals import WindowTotals
-from optimizer.errors import EmptyWindowError
-from optimizer.warehouse.connection import warehouse_errors
+from optimizer.errors import EmptyWindowError, WarehouseError
 from optimizer.warehouse.contract import render_for
+from optimizer.warehouse.failures import warehouse_errors
 from optimizer.warehouse.queries import warehouse_time
 
 _SUM_COLUMNS = {
@@ -34,6 +34,9 @@ _SUM_COLUMNS = {
 }
 
 _MULTIPLIER_COLUMNS = {"multiplied_bids": pa.int64(), "log_multiplier_sum": pa.float64()}
+
+_ODD = "odd_"
+"""What the names of the totals begin with that count NaN and infinities: odd_<table>_<column>."""
 
 SUM_DECIMALS = 10
 """Sums of CPM and revenue keep this many: a cent times two multipliers of four decimals has ten."""
@@ -84,11 +87,14 @@ def read_totals(connection: Any, *, window: Window) -> WindowTotals:
 
     Raises:
         EmptyWindowError: it holds no bid above zero.
+        WarehouseError: a number of its events is NaN or infinite; names each such column with its count of rows.
     """
     with warehouse_errors("counting the window's events"), connection.cursor() as cursor:
         row = cursor.execute(render_for(connection, "window_totals"), window.binds()).fetchone()
         names = [column.name.lower() for column in cursor.description]
     values = dict(zip(names, row, strict=True))
+    odd = {name: int(values.pop(name) or 0) for name in names if name.startswith(_ODD)}
+    _refuse_odd_numbers(odd, window)
     if not values["usable_bids"]:
         raise EmptyWindowError(
             f"BIDS has no bid above zero of object_id {window.object_id} in [{window.data_start_at:%Y-%m-%d %H:%M}, "
@@ -99,6 +105,17 @@ def read_totals(connection: Any, *, window: Window) -> WindowTotals:
         name: str(value) if name.endswith("_ts") else int(value or 0) for name, value in values.items()
     }
     return WindowTotals(**figures)
+
+
+def _refuse_odd_numbers(odd: Mapping[str, int], window: Window) -> None:
+    places = {name: name.removeprefix(_ODD).split("_", 1) for name in odd}
+    found = [f"{places[name][0].upper()}.{places[name][1]} in {count:,} rows" for name, count in odd.items() if count]
+    if found:
+        raise WarehouseError(
+            f"a number is NaN or infinite in the window of object_id {window.object_id} from "
+            f"{window.data_start_at:%Y-%m-%d %H:%M} to {window.data_end_at:%Y-%m-%d %H:%M} UTC: {'; '.join(found)}; "
+            "set it to what it was, or to NULL, or remove the rows"
+        )
 
 
 def extract_segment_cells(

@@ -5,9 +5,9 @@ from typing import Any
 import pandas as pd
 
 from optimizer.core.live.performance import SUMS
-from optimizer.warehouse.connection import warehouse_errors
 from optimizer.warehouse.contract import render_for
 from optimizer.warehouse.extraction import Window, Windows
+from optimizer.warehouse.failures import warehouse_errors
 
 COLUMNS = ("day", "run_id", *SUMS)
 

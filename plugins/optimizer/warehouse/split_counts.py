@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 
 from optimizer.core.frames import rows_of
-from optimizer.warehouse.connection import warehouse_errors
 from optimizer.warehouse.contract import render_for
 from optimizer.warehouse.extraction import Window, Windows
+from optimizer.warehouse.failures import warehouse_errors
 
 
 @dataclass(frozen=True, slots=True)

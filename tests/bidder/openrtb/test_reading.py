@@ -1,4 +1,4 @@
-"""Odd requests are read all the same, impression by impression; what cannot be answered is refused."""
+"""Odd requests are read anyway, impression by impression; what cannot be answered is refused."""
 
 import json
 from collections.abc import Callable

@@ -58,7 +58,7 @@ def test_a_feature_that_knows_most_outcomes_fails_too():
     ).is_passed
 
 
-def test_logs_that_tell_nothing_pass():
+def test_logs_that_show_nothing_pass():
     assert outcome_auc(cells(days=1), "device_type") == 0.5
     assert outcome_auc(cells().assign(wins=0), "device_type") == 0.5
 

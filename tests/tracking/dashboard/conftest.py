@@ -38,7 +38,7 @@ class Watched:
     def sign_in(self, key: str) -> Page:
         """Return a tab that has just signed in.
 
-        It may stay open: Chromium never closes one that is told to while it loads.
+        It may stay open: Chromium never closes one that is to close while it loads.
         """
         page = self.open()
         page.get_by_label("API key").fill(key)

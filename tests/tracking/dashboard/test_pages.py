@@ -8,7 +8,7 @@ import pytest
 from servers.tracking import Tracking, open_client, serving
 
 from optimization_tracking.app import create_app
-from optimization_tracking.auth import Visitor
+from optimization_tracking.auth import LoginUser
 from optimization_tracking.dashboard.sessions import COOKIE
 from optimization_tracking.keys import create_key, revoke_key
 from optimizer.names import TRACKING_PREFIX
@@ -176,7 +176,7 @@ def test_the_address_without_its_slash_leads_to_the_runs(tracking):
 
 def test_a_login_sees_every_project_and_chooses_one(tracking, shop, search, run):
     async def log_in(request):
-        return Visitor("ada", can_write=False)
+        return LoginUser("ada", can_write=False)
 
     app = create_app(database_url=tracking.database_url, login=log_in, refresh_s=None)
     with serving(app) as address, visiting(address) as http:

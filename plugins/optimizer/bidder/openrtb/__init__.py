@@ -6,7 +6,7 @@ answers       the bid response
 mapping       openrtb.toml: which field has what
 parsing       JSON, strict or not
 scalars       fields as values, whatever type an exchange writes
-oddities      the kinds of deviations that are read all the same, and counted
+oddities      the kinds of deviations that are read anyway, and counted
 paths         paths into a request
 macros        the values of macros
 spelling      values in the spelling of BIDS

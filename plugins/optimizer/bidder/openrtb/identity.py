@@ -44,7 +44,7 @@ _PLACEHOLDERS = (
 _BEGINNINGS = tuple(begin for begin, _ in _PLACEHOLDERS)
 
 _LEAST_REPEATED = 4
-"""That many times one character, other than 0 and F, is no user's id."""
+"""That many times one character, other than 0 and F, is not a user's id."""
 
 
 class Identified(NamedTuple):

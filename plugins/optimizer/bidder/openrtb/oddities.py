@@ -1,4 +1,4 @@
-"""What bid requests have that OpenRTB does not: read all the same, and counted by kind."""
+"""What bid requests have that OpenRTB does not: read anyway, and counted by kind."""
 
 from enum import StrEnum
 from typing import NamedTuple

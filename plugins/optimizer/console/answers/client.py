@@ -12,7 +12,8 @@ from optimizer.console.context import Context
 from optimizer.control_plane.deployment_history import read_splits
 from optimizer.control_plane.entity_states import read_entity_states
 from optimizer.control_plane.live_records import read_days, read_savings, read_verdicts
-from optimizer.control_plane.records import LiveDay, LiveDaySums, LiveSavings, LiveVerdict, Run
+from optimizer.control_plane.live_rows import LiveDay, LiveDaySums, LiveSavings, LiveVerdict
+from optimizer.control_plane.records import Run
 from optimizer.control_plane.runs import list_runs
 from optimizer.control_plane.splits import Split
 from optimizer.core.landscape.binomial import wilson_interval
@@ -22,7 +23,7 @@ SHOWN_DAYS = 90
 RECENT_RUNS = 10
 
 
-class Day(BaseModel):
+class ClientDay(BaseModel):
     """What all runs but the control brought on a UTC day, and the control beside them; money in currency units.
 
     win_rate_low, win_rate_high, ctr_low, ctr_high: 95 % Wilson intervals of this one day.
@@ -79,7 +80,7 @@ class Client(BaseModel):
     """
 
     client: ClientRow
-    days: list[Day]
+    days: list[ClientDay]
     marks: list[Mark]
     verdicts: list[LiveVerdict]
     savings: list[LiveSavings]
@@ -107,7 +108,7 @@ def read_client(asked: Context, entity_code: str) -> Client:
     )
 
 
-def days_of(measured: Iterable[LiveDay], *, control_id: str | None) -> list[Day]:
+def days_of(measured: Iterable[LiveDay], *, control_id: str | None) -> list[ClientDay]:
     """Return a row a day."""
     by_day: defaultdict[date, list[LiveDay]] = defaultdict(list)
     for row in measured:
@@ -115,12 +116,12 @@ def days_of(measured: Iterable[LiveDay], *, control_id: str | None) -> list[Day]
     return [_day(day, rows, control_id) for day, rows in sorted(by_day.items())]
 
 
-def _day(day: date, rows: Sequence[LiveDay], control_id: str | None) -> Day:
+def _day(day: date, rows: Sequence[LiveDay], control_id: str | None) -> ClientDay:
     own = [row for row in rows if row.run_id != control_id]
     sums, control = _sums(day, own), _sums(day, [row for row in rows if row.run_id == control_id])
     win_low, win_high = _interval(sums.wins, sums.bids)
     click_low, click_high = _interval(sums.clicks, round(sums.click_views))
-    return Day(
+    return ClientDay(
         day=day,
         **{name: getattr(sums, name) for name in ("bids", "wins", "clicks", "spend")},
         **{name: getattr(sums, name) for name in ("win_rate", "cpm", "margin", "ctr")},

@@ -6,12 +6,13 @@ from fastapi import HTTPException
 from pydantic import BaseModel
 
 from optimizer.console.answers.compare_bids import ServedChanges, served_changes_of
-from optimizer.console.answers.compare_evidence import Evidence, Promise, evidence_of, promises_of
+from optimizer.console.answers.compare_evidence import Evidence, ForecastChange, changes_of_forecasts, evidence_of
 from optimizer.console.answers.run import OwnedRun, find_run
 from optimizer.console.answers.run_forecast import numbers_of
 from optimizer.console.context import Context
 from optimizer.control_plane.live_records import read_verdicts
-from optimizer.control_plane.records import LiveVerdict, Run
+from optimizer.control_plane.live_rows import LiveVerdict
+from optimizer.control_plane.records import Run
 from optimizer.control_plane.run_views import newest_comparable, read_days_of, read_live_run_id
 from optimizer.core.pricing.run_comparison import Comparison
 
@@ -19,7 +20,7 @@ CHOICES = 60
 """How many of the newest runs can be chosen."""
 
 
-class Choice(BaseModel):
+class ComparableRun(BaseModel):
     """A run that can be compared."""
 
     run_id: str
@@ -42,7 +43,7 @@ class CompareAnswer(BaseModel):
     later: str
     live_run_id: str | None
     evidence: list[Evidence]
-    promises: list[Promise]
+    forecasts: list[ForecastChange]
     verdicts: list[LiveVerdict]
     comparison: Comparison
     served: ServedChanges | None
@@ -53,7 +54,7 @@ class Pair(BaseModel):
 
     earlier: str | None
     later: str | None
-    choices: list[Choice]
+    choices: list[ComparableRun]
 
 
 def choose_pair(asked: Context, entity_code: str, *, earlier: str = "", later: str = "") -> Pair:
@@ -83,15 +84,15 @@ def compare(asked: Context, entity_code: str, *, earlier: str, later: str, page:
     store, engine = asked.systems.store, asked.systems.engine
     pair = asked.published.compare(before.row, after.row, store=store)
     metrics = [asked.published.figures(one.row, store=store).metrics for one in (before, after)]
-    promises = promises_of(numbers_of(before.row, metrics[0]), numbers_of(after.row, metrics[1]))
+    forecasts = changes_of_forecasts(numbers_of(before.row, metrics[0]), numbers_of(after.row, metrics[1]))
     days = read_days_of(engine, before.row.entity_id, (earlier, later))
     return CompareAnswer(
         entity_code=entity_code,
         earlier=earlier,
         later=later,
         live_run_id=read_live_run_id(engine, entity_code),
-        evidence=evidence_of(days, metrics[1], promises, before=before.row, after=after.row),
-        promises=promises,
+        evidence=evidence_of(days, metrics[1], forecasts, before=before.row, after=after.row),
+        forecasts=forecasts,
         verdicts=[
             found
             for found in read_verdicts(engine, entity_code)
@@ -109,8 +110,8 @@ def _of_client(asked: Context, run_id: str, entity_code: str) -> OwnedRun:
     return found
 
 
-def _choice(run: Run, live: str | None) -> Choice:
-    return Choice(
+def _choice(run: Run, live: str | None) -> ComparableRun:
+    return ComparableRun(
         run_id=run.run_id,
         created_at=run.created_at,
         outcome=run.outcome,

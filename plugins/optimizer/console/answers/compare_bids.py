@@ -18,7 +18,7 @@ from optimizer.runs.compared_runs import ComparedPair
 PAGE_ROWS = 25
 
 
-class ServedChange(BaseModel):
+class ServedBidChange(BaseModel):
     """A segment whose served bid changed, CPM; 0: no bid.
 
     text: its values as people read them. requests: a day. spend_change: of the expected spend a day, currency units.
@@ -54,7 +54,7 @@ class ServedChanges(BaseModel):
     rest_segments, rest_spend_change: of the changes that are not on this page.
     """
 
-    rows: list[ServedChange]
+    rows: list[ServedBidChange]
     total: int
     page: int
     pages: int
@@ -93,8 +93,8 @@ def _known_keys(asked: Context, row: Run, keys: pd.Series) -> set[str]:
     return set(own[own.isin(keys)])
 
 
-def _change(row: Any, keys: Sequence[set[str]]) -> ServedChange:
-    return ServedChange(
+def _change(row: Any, keys: Sequence[set[str]]) -> ServedBidChange:
+    return ServedBidChange(
         segment_key=row.segment_key,
         text=key_text(row.segment_key),
         requests=float(row.requests),

@@ -6,7 +6,8 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from optimizer.console.answers.run_forecast import Number
-from optimizer.control_plane.records import LiveDay, Run
+from optimizer.control_plane.live_rows import LiveDay
+from optimizer.control_plane.records import Run
 from optimizer.core.live.performance import LEAST_CLICKS, LEAST_WINS
 from optimizer.core.live.savings import Savings, measure_savings
 from optimizer.deployment.live_policy import daily_table
@@ -14,7 +15,7 @@ from optimizer.deployment.live_policy import daily_table
 Side = Literal["better", "worse", "not clear"]
 
 
-class Promise(BaseModel):
+class ForecastChange(BaseModel):
     """A figure of both runs' forecasts with its change."""
 
     name: str
@@ -46,10 +47,10 @@ class Evidence(BaseModel):
     saved_high: float | None = None
 
 
-def promises_of(before: Sequence[Number], after: Sequence[Number]) -> list[Promise]:
+def changes_of_forecasts(before: Sequence[Number], after: Sequence[Number]) -> list[ForecastChange]:
     """Return the figures of both forecasts, which are in the same order, side by side."""
     return [
-        Promise(
+        ForecastChange(
             name=one.label,
             before=one,
             after=other,
@@ -60,7 +61,7 @@ def promises_of(before: Sequence[Number], after: Sequence[Number]) -> list[Promi
 
 
 def evidence_of(
-    days: Sequence[LiveDay], metrics: Mapping[str, Any], promises: Sequence[Promise], *, before: Run, after: Run
+    days: Sequence[LiveDay], metrics: Mapping[str, Any], forecasts: Sequence[ForecastChange], *, before: Run, after: Run
 ) -> list[Evidence]:
     """Return all evidence there is, the strongest first.
 
@@ -70,7 +71,7 @@ def evidence_of(
     found = (
         _live(days, before.run_id, after.run_id),
         _backtested(metrics, before=before, after=after),
-        _forecast(promises),
+        _forecast(forecasts),
     )
     return [one for one in found if one is not None]
 
@@ -135,9 +136,9 @@ def _backtested(metrics: Mapping[str, Any], *, before: Run, after: Run) -> Evide
     )
 
 
-def _forecast(promises: Sequence[Promise]) -> Evidence:
+def _forecast(forecasts: Sequence[ForecastChange]) -> Evidence:
     """What the runs expect to keep; without an interval of the difference, so never clear."""
-    kept = [_kept([getattr(promise, side) for promise in promises]) for side in ("before", "after")]
+    kept = [_kept([getattr(forecast, side) for forecast in forecasts]) for side in ("before", "after")]
     change = None if kept[0] is None or kept[1] is None else kept[1] - kept[0]
     return Evidence(
         kind="forecast",

@@ -1,6 +1,6 @@
 """One request, priced as the bidder would: which run, which key, and every step from base bid to answer."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 from pydantic import BaseModel
 
@@ -28,7 +28,7 @@ SENTENCES: dict[Reason, str] = {
 }
 
 
-class Step(BaseModel):
+class PricingStep(BaseModel):
     """A step of the price: its name, the factor or bound, and the bid after it, CPM."""
 
     name: str
@@ -52,7 +52,7 @@ class InspectedImpression(BaseModel):
     segment_key: str | None
     macros: dict[str, str | None]
     floor_cpm: float | None
-    steps: list[Step]
+    steps: list[PricingStep]
 
 
 class InspectedRequest(BaseModel):
@@ -66,13 +66,13 @@ def inspect_request(asked: Context, entity_code: str, body: str, *, at: datetime
     """Return how each impression of the request is priced.
 
     Args:
-        at: the split of this time prices; a time without a zone is in UTC; None: now.
+        at: the split of this time, in UTC, prices; None: now.
 
     Raises:
         RequestError: the request cannot be read; says where.
         DeploymentError, ArtifactError, UnavailableError: as `Inspector.inspect`.
     """
-    moment = asked.now if at is None else at if at.tzinfo else at.replace(tzinfo=UTC)
+    moment = at or asked.now
     found = asked.inspector.inspect(body.encode(), entity_code=entity_code, at=moment)
     return InspectedRequest(at=moment, impressions=[_impression(one) for one in found])
 
@@ -93,22 +93,24 @@ def _impression(one: Inspected) -> InspectedImpression:
     )
 
 
-def _steps(one: Inspected) -> list[Step]:
+def _steps(one: Inspected) -> list[PricingStep]:
     price, wanted, cap = one.price, one.wanted_bid_cpm, one.max_bid_cpm
     if wanted is None or cap is None or price.base_bid_cpm is None:
         return []
     base, by_domain = price.base_bid_cpm, price.domain_multiplier or 1.0
     capped = min(wanted, cap)
     steps = [
-        Step(name="Base bid", value=base, bid_cpm=base, note=_base_note(price.reason)),
-        Step(name="Domain multiplier", value=by_domain, bid_cpm=base * by_domain, note=_note(by_domain)),
-        Step(name="NPI multiplier", value=price.npi_multiplier, bid_cpm=wanted, note=_note(price.npi_multiplier)),
-        Step(name="Cap", value=cap, bid_cpm=capped, note="bounds the bid" if wanted > cap else "not reached"),
+        PricingStep(name="Base bid", value=base, bid_cpm=base, note=_base_note(price.reason)),
+        PricingStep(name="Domain multiplier", value=by_domain, bid_cpm=base * by_domain, note=_note(by_domain)),
+        PricingStep(
+            name="NPI multiplier", value=price.npi_multiplier, bid_cpm=wanted, note=_note(price.npi_multiplier)
+        ),
+        PricingStep(name="Cap", value=cap, bid_cpm=capped, note="bounds the bid" if wanted > cap else "not reached"),
     ]
     if price.floor_cpm is not None:
         is_below = price.reason is Reason.BELOW_FLOOR
         note = "the bid is below it: no bid" if is_below else "cleared"
-        steps.append(Step(name="Floor", value=price.floor_cpm, bid_cpm=None if is_below else capped, note=note))
+        steps.append(PricingStep(name="Floor", value=price.floor_cpm, bid_cpm=None if is_below else capped, note=note))
     return steps
 
 

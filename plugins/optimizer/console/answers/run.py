@@ -17,7 +17,8 @@ from optimizer.console.answers.run_contents import File, Setting, files_of, sett
 from optimizer.console.answers.run_forecast import Number, counts_of, numbers_of, sentences_of
 from optimizer.console.answers.run_history import Day, Event, Share, Step, day_of, events_of, share_of, steps_of
 from optimizer.console.context import Context
-from optimizer.control_plane.records import LiveVerdict, Run
+from optimizer.control_plane.live_rows import LiveVerdict
+from optimizer.control_plane.records import Run
 from optimizer.control_plane.run_views import find_owner, read_view
 from optimizer.core.checks.outcome import CheckRecord, going_live, held_by
 from optimizer.errors import OptimizerError
@@ -152,7 +153,7 @@ def read_run(asked: Context, found: OwnedRun) -> RunAnswer:
 
 
 def _read_figures(asked: Context, row: Run, missing: list[Missing]) -> PublishedFigures | None:
-    """The run's small files; a run that has none yet, or none any more, misses nothing that could be read."""
+    """The run's small files; a run that has none yet, or none anymore, misses nothing that could be read."""
     if not row.s3_output_path and not row.is_finished_dry_run:
         return None
     part = "its forecast, checks and files" if row.outputs_removed_at is None else "its forecast and checks"

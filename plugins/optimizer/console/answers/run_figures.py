@@ -49,7 +49,7 @@ class FeatureRow(BaseModel):
     reason: str
 
 
-class RunFigures(BaseModel):
+class RunCharts(BaseModel):
     """The charts and tables; charts are what charts.js takes."""
 
     charts: list[dict[str, Any]]
@@ -58,7 +58,7 @@ class RunFigures(BaseModel):
     features: list[FeatureRow]
 
 
-def read_figures(asked: Context, found: OwnedRun) -> RunFigures:
+def read_figures(asked: Context, found: OwnedRun) -> RunCharts:
     """Return the figures of the run.
 
     Raises:
@@ -71,7 +71,7 @@ def read_figures(asked: Context, found: OwnedRun) -> RunFigures:
         run_charts.calibration(run.metrics.get("calibration") or ()),
         *_multipliers(asked, found),
     ]
-    return RunFigures(
+    return RunCharts(
         charts=[chart for chart in charts if chart is not None],
         curves=_curves(run),
         reasons=_reasons(run),

@@ -1,4 +1,4 @@
-"""What a run promises of the next days, in numbers and sentences."""
+"""What a run forecasts for the next days, in numbers and sentences."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -5,7 +5,8 @@ from datetime import date, datetime
 from pydantic import BaseModel
 
 from optimizer.console.context import Context
-from optimizer.control_plane.records import Deployment, LiveDay, Run
+from optimizer.control_plane.live_rows import LiveDay
+from optimizer.control_plane.records import Deployment, Run
 from optimizer.control_plane.run_views import RunView
 
 

@@ -31,7 +31,7 @@ class SegmentRow(BaseModel):
     is_served: bool
 
 
-class Segments(BaseModel):
+class SegmentList(BaseModel):
     """The segments that match, those with most bids in the log first. total: how many match in all."""
 
     run_id: str
@@ -50,7 +50,7 @@ class Segment(BaseModel):
     curve: CurvePoints
 
 
-def search_segments(asked: Context, found: OwnedRun, *, search: str = "", most: int = MOST_FOUND) -> Segments:
+def search_segments(asked: Context, found: OwnedRun, *, search: str = "", most: int = MOST_FOUND) -> SegmentList:
     """Return the segments of the run whose feature values have all words, in any order and case.
 
     Raises:
@@ -58,7 +58,7 @@ def search_segments(asked: Context, found: OwnedRun, *, search: str = "", most: 
     """
     run = read_bids(asked, found)
     matching = asked.published.index(found.row, store=asked.systems.store).find(search, most=most)
-    return Segments(
+    return SegmentList(
         run_id=run.run_id,
         features=list(run.features),
         rows=_rows(run.bids.iloc[list(matching.places)]),

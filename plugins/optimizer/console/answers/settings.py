@@ -19,7 +19,7 @@ from optimizer.runs.config_checks import check_settings
 AUDIT_ROWS = 20
 
 
-class Setting(BaseModel):
+class ClientSetting(BaseModel):
     """A config key of the client.
 
     text: the client's own value as text; None: it has none, so the default counts.
@@ -45,7 +45,7 @@ class Setting(BaseModel):
 class Settings(BaseModel):
     """The client's settings by section, and the latest changes of the client with their authors."""
 
-    settings: list[Setting]
+    settings: list[ClientSetting]
     changes: list[AuditRow]
 
 
@@ -118,8 +118,8 @@ def _visible(definition: EntityDefinition) -> list[ConfigKey]:
     return [key for key in definition.config_keys if key.is_ui_visible]
 
 
-def _setting(key: ConfigKey, own: EntityValue | None, *, value: bool | int | float | str | None) -> Setting:
-    return Setting(
+def _setting(key: ConfigKey, own: EntityValue | None, *, value: bool | int | float | str | None) -> ClientSetting:
+    return ClientSetting(
         key=key.config_key,
         section=key.config_section,
         title=key.display_name,

@@ -40,7 +40,7 @@ class LiveRow(BaseModel):
     is_pinned: bool
 
 
-class Step(BaseModel):
+class CanaryStepView(BaseModel):
     """A step of a canary: its percent of the traffic, and for how many days at least; None: until it is decided."""
 
     traffic_pct: int
@@ -58,7 +58,7 @@ class CanaryView(BaseModel):
     run_id: str
     status: str
     step: int
-    steps: list[Step]
+    steps: list[CanaryStepView]
     since: datetime
     next_pct: int | None
     due_at: datetime | None
@@ -82,7 +82,7 @@ class ControlView(BaseModel):
     is_wanted: bool
 
 
-class Choice(BaseModel):
+class DeployableRun(BaseModel):
     """A run that may be deployed.
 
     live_pct: its present percent of the traffic. share_pct: of the traffic that is not the control's, percent.
@@ -117,7 +117,7 @@ class SplitState(BaseModel):
     next_run: str
     canary: CanaryView | None
     control: ControlView
-    choices: list[Choice]
+    choices: list[DeployableRun]
     total_choices: int
 
 
@@ -199,7 +199,7 @@ def _canary_view(canary: Canary, verdicts: Collection[VerdictRow]) -> CanaryView
         run_id=canary.run_id,
         status=canary.status,
         step=canary.step,
-        steps=[Step(traffic_pct=step.traffic_pct, days=step.days) for step in steps],
+        steps=[CanaryStepView(traffic_pct=step.traffic_pct, days=step.days) for step in steps],
         since=canary.step_started_at,
         next_pct=None if following is None else following.traffic_pct,
         due_at=due_at,
@@ -240,7 +240,7 @@ def _control_view(state: EntityState, *, control_pct: int) -> ControlView:
     )
 
 
-def _choices(found: Collection[Run], state: EntityState, *, roles: Mapping[str, str]) -> list[Choice]:
+def _choices(found: Collection[Run], state: EntityState, *, roles: Mapping[str, str]) -> list[DeployableRun]:
     active = percents_of(state.active)
     shares = shares_beside_control(active, state.control_run_id) if sum(active.values()) == WHOLE_PCT else {}
     choices = []
@@ -248,7 +248,7 @@ def _choices(found: Collection[Run], state: EntityState, *, roles: Mapping[str, 
         target = (run.readiness_figures or {}).get("target", {})
         is_control = run.run_id == state.control_run_id
         choices.append(
-            Choice(
+            DeployableRun(
                 run_id=run.run_id,
                 role="control" if is_control else roles.get(run.run_id),
                 outcome=run.outcome,

@@ -12,7 +12,7 @@ from optimizer.control_plane.records import Run
 from optimizer.core.live.split_effect import (
     RunForecast,
     ServedChange,
-    ServedRun,
+    ServedRunBids,
     blend_forecasts,
     compare_served,
     without_interval,
@@ -192,8 +192,8 @@ def compare_bids(before: Split, after: Split, found: Found) -> tuple[ServedPrevi
     return _served_preview(change, runs[next(iter(ids))].features), None
 
 
-def _served_run(run: PublishedRun) -> ServedRun:
-    return ServedRun(run.features, run.bids, run.blocked, run.manifest.bidding.fallback_bid_cpm)
+def _served_run(run: PublishedRun) -> ServedRunBids:
+    return ServedRunBids(run.features, run.bids, run.blocked, run.manifest.bidding.fallback_bid_cpm)
 
 
 def _served_preview(found: ServedChange, features: tuple[str, ...]) -> ServedPreview:

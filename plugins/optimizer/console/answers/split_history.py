@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from optimizer.console.answers.clients import Share
+from optimizer.console.answers.clients import SplitShare
 from optimizer.console.context import Context
 from optimizer.control_plane.audit import SYSTEM_PREFIX, read_audit
 from optimizer.control_plane.deployment_history import read_first_at, read_split_at, read_splits
@@ -34,7 +34,7 @@ class Entry(BaseModel):
     comment: str
     audit_id: int | None
     source: str | None = None
-    split: list[Share] = []
+    split: list[SplitShare] = []
     ended_at: datetime | None = None
     is_active: bool = False
     is_pinned: bool = False
@@ -43,7 +43,7 @@ class Entry(BaseModel):
 class SplitThen(BaseModel):
     """The split that was live at a moment, who put it there, and when."""
 
-    split: list[Share]
+    split: list[SplitShare]
     deployed_by: str
     deployed_at: datetime
     ended_at: datetime | None
@@ -63,7 +63,7 @@ class Then(BaseModel):
     first_at: datetime | None
 
 
-class History(BaseModel):
+class SplitHistory(BaseModel):
     """The newest changes, the newest first, and what was live at the moment that was asked for."""
 
     entries: list[Entry]
@@ -71,7 +71,7 @@ class History(BaseModel):
     then: Then | None
 
 
-def read_history(asked: Context, entity_code: str, *, limit: int, at: datetime | None = None) -> History:
+def read_history(asked: Context, entity_code: str, *, limit: int, at: datetime | None = None) -> SplitHistory:
     """Return the client's newest changes of what is live; five statements at most.
 
     Args:
@@ -82,7 +82,7 @@ def read_history(asked: Context, entity_code: str, *, limit: int, at: datetime |
     splits = read_splits(engine, entity_code, limit=ROWS_A_SPLIT * limit)
     entries = merge_entries(splits, read_audit(engine, entity_code, limit=ROWS_A_SPLIT * limit))
     then = None if at is None else read_then(asked, entity_code, at)
-    return History(entries=entries[:limit], has_more=len(entries) > limit, then=then)
+    return SplitHistory(entries=entries[:limit], has_more=len(entries) > limit, then=then)
 
 
 def read_then(asked: Context, entity_code: str, at: datetime) -> Then:
@@ -181,10 +181,10 @@ def _split_then(split: Split) -> SplitThen:
     )
 
 
-def shares_of(split: Split) -> list[Share]:
+def shares_of(split: Split) -> list[SplitShare]:
     """Return the runs of a split with their roles in it, the largest share first."""
     by_share: Sequence[tuple[str, int]] = sorted(split.percents.items(), key=lambda item: (-item[1], item[0]))
-    return [Share(run_id=run_id, traffic_pct=pct, role=_role(run_id, split)) for run_id, pct in by_share]
+    return [SplitShare(run_id=run_id, traffic_pct=pct, role=_role(run_id, split)) for run_id, pct in by_share]
 
 
 def _role(run_id: str, split: Split) -> str:

@@ -94,7 +94,9 @@ def preview_deploy(
     """
     settings = split_settings(read_definition(asked.systems.engine, entity_code))
     plan = plan_split(asked.systems.engine, entity_code, split, control_pct=0 if no_control else settings.control_pct)
-    change = _Change("deploy", plan, is_pinned=is_pinned, problems=(*unread, *(plan.problems if not unread else ())))
+    change = _PlannedChange(
+        "deploy", plan, is_pinned=is_pinned, problems=(*unread, *(plan.problems if not unread else ()))
+    )
     return _preview(asked, entity_code, change)
 
 
@@ -109,7 +111,7 @@ def preview_return(asked: Context, entity_code: str, *, without: str | None = No
     found, _ = plan_return(asked, entity_code, without=without)
     plan = plan_split(asked.systems.engine, entity_code, found.split, control_pct=0)
     kind: Kind = "rollback" if without is None else "abort"
-    return _preview(asked, entity_code, _Change(kind, plan, problems=plan.problems, skipped=found.skipped))
+    return _preview(asked, entity_code, _PlannedChange(kind, plan, problems=plan.problems, skipped=found.skipped))
 
 
 def plan_return(asked: Context, entity_code: str, *, without: str | None = None) -> tuple[RollbackPlan, bool]:
@@ -123,7 +125,7 @@ def plan_return(asked: Context, entity_code: str, *, without: str | None = None)
 
 
 @dataclass(frozen=True, slots=True)
-class _Change:
+class _PlannedChange:
     """A change that is planned."""
 
     kind: Kind
@@ -133,7 +135,7 @@ class _Change:
     skipped: Collection[str] = ()
 
 
-def _preview(asked: Context, entity_code: str, change: _Change) -> SplitPreview:
+def _preview(asked: Context, entity_code: str, change: _PlannedChange) -> SplitPreview:
     plan = change.plan
     before, tried = percents_of(plan.active), read_open(asked.systems.engine, entity_code)
     after = {} if change.problems else plan.split
@@ -182,10 +184,10 @@ def _canary_end(tried: Canary | None, before: Mapping[str, int], after: Mapping[
         return None
     others = [pct for run_id, pct in after.items() if run_id != tried.run_id]
     how = "as promoted" if after.get(tried.run_id, 0) > max(others, default=0) else "as aborted"
-    return f"It ends the canary of run {tried.run_id} {how}: the monitor does not move it any more."
+    return f"It ends the canary of run {tried.run_id} {how}: the monitor does not move it anymore."
 
 
-def _next_run(asked: Context, entity_code: str, change: _Change, tried: Canary | None) -> str:
+def _next_run(asked: Context, entity_code: str, change: _PlannedChange, tried: Canary | None) -> str:
     before = percents_of(change.plan.active)
     is_kept = before == change.plan.split
     live = change.plan.active if is_kept else [_row(change, run_id, asked.now) for run_id in change.plan.split]
@@ -200,7 +202,7 @@ def _next_run(asked: Context, entity_code: str, change: _Change, tried: Canary |
     )
 
 
-def _row(change: _Change, run_id: str, now: datetime) -> Deployment:
+def _row(change: _PlannedChange, run_id: str, now: datetime) -> Deployment:
     """The row that the change would write of a run; only what decides about scheduled runs counts."""
     values: dict[str, Any] = {
         "deployment_id": 0,

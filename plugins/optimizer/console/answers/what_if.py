@@ -41,7 +41,7 @@ class WhatIfAnswer(BaseModel):
 
 
 def ask_what_if(asked: Context, entity_code: str, wish: Values, *, run_id: str | None) -> WhatIfAnswer:
-    """Return what the wish would bring; values that the run has already are no part of it.
+    """Return what the wish would bring; values that the run already has are left out.
 
     Raises:
         RunStateError: nothing is live, or the run has nothing to price from.
@@ -71,7 +71,7 @@ def ask_what_if(asked: Context, entity_code: str, wish: Values, *, run_id: str |
 
 
 def wish_of(fields: dict[str, str]) -> Values:
-    """Return the settings of a form or an address; an empty field is no wish."""
+    """Return the settings of a form or an address; an empty field changes nothing."""
     return {key: fields[key].strip() for key in (*SLIDERS, *SWITCHES) if fields.get(key, "").strip()}
 
 

@@ -15,7 +15,7 @@ from optimizer.console.answers.client_runs import ClientRuns, read_client_runs
 from optimizer.console.answers.run import OwnedRun, RunAnswer, find_run, read_run
 from optimizer.console.answers.run_contents import WITHHELD, File
 from optimizer.console.answers.run_figures import read_figures
-from optimizer.console.answers.segments import MOST_FOUND, Segment, Segments, explain_segment, search_segments
+from optimizer.console.answers.segments import MOST_FOUND, Segment, SegmentList, explain_segment, search_segments
 from optimizer.console.context import Asked, Context
 from optimizer.console.failures import status_of
 from optimizer.console.rendering import render
@@ -66,7 +66,7 @@ def list_files(asked: Asked, run_id: str) -> list[File]:
 
 
 @router.get(f"{API_RUN}/segments")
-def list_segments(asked: Asked, run_id: str, search: Words = "", most: Most = MOST_FOUND) -> Segments:
+def list_segments(asked: Asked, run_id: str, search: Words = "", most: Most = MOST_FOUND) -> SegmentList:
     """Return the segments of a run whose feature values have all words, in any order and case."""
     return search_segments(asked, find_run(asked, run_id), search=search, most=most)
 

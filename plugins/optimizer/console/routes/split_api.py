@@ -1,6 +1,6 @@
 """What is live of a client and everything that changes it, as JSON."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, HTTPException, Query
@@ -8,9 +8,10 @@ from pydantic import BaseModel, Field
 
 from optimizer.console.access import require_readable, require_writable
 from optimizer.console.answers.split import SplitState, read_split_state
-from optimizer.console.answers.split_history import History, read_history
+from optimizer.console.answers.split_history import SplitHistory, read_history
 from optimizer.console.answers.split_preview import SplitPreview, preview_deploy, preview_return
 from optimizer.console.context import Asked, Context
+from optimizer.console.moments import in_utc
 from optimizer.console.split_changes import (
     Decision,
     change_canary,
@@ -193,7 +194,7 @@ def post_control(asked: Asked, entity_code: str, wanted: ControlDecision) -> Spl
 
 
 @router.get(f"{_API}/history")
-def get_history(asked: Asked, entity_code: str, limit: Limit = 50, at: Moment = None) -> History:
+def get_history(asked: Asked, entity_code: str, limit: Limit = 50, at: Moment = None) -> SplitHistory:
     """Return the splits and other changes of what is live, the newest first, and what was live at a moment."""
     require_entity(asked.systems.engine, require_readable(asked.visitor, entity_code))
     return read_history(asked, entity_code, limit=limit, at=None if at is None else past_moment(asked, at))
@@ -203,9 +204,9 @@ def past_moment(asked: Context, at: datetime) -> datetime:
     """Return the moment in UTC.
 
     Raises:
-        HTTPException: 422, it lies in the future.
+        HTTPException: 422, it lies in the future, or out of range.
     """
-    moment = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    moment = in_utc(at)
     if moment > asked.now:
         raise HTTPException(422, f"{moment:%Y-%m-%d %H:%M} UTC is in the future; choose a past time")
     return moment

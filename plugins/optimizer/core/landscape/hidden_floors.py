@@ -25,7 +25,7 @@ LEAST_EXPECTED_WINS = 10.0
 """This many wins must be missing below a price before it is a floor; by chance they are once in 20,000 times."""
 
 STRAY_SHARE = 0.03
-"""Share of the expected wins that may be there all the same: late changes of a floor, rows of another placement."""
+"""Share of the expected wins that may still be there: late changes of a floor, rows of another placement."""
 
 FOLLOWING_DAYS = 7
 """A following floor is looked for on each of this many of the latest days."""

@@ -139,7 +139,7 @@ def learn_variation(
     if floors is not None:
         is_above = pd.Series(floors.is_above, index=cells.index)
         rows = rows[floors.is_above_fixed[cells.index.get_indexer(rows.index)]]
-    # Floors that follow the bids do not change whether those were random: their rows are tested, but tell no slope.
+    # Floors that follow the bids do not change whether those were random: their rows are tested, but show no slope.
     is_own = rows["log_planned"].notna()
     own, logged = rows[is_own & is_above[rows.index]], rows[~is_own]
     rows = rows[is_above[rows.index]]

@@ -8,8 +8,8 @@ from scipy.special import expit, log_expit
 from optimizer.errors import DataError
 
 PRIOR_SD = 10.0
-"""Coefficients are normal around 0 with this standard deviation, far wider than those of any market: a price that tells
-wins from losses without exception then has a finite slope, with an error that shows that it is not known.
+"""Coefficients are normal around 0 with this standard deviation, far wider than those of any market: a price that
+separates wins from losses without exception then has a finite slope, with an error that shows that it is not known.
 
 Source: Gelman et al., A weakly informative default prior distribution for logistic regression, 2008.
 """

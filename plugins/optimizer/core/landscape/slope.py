@@ -29,7 +29,7 @@ step was, not what is won elsewhere. The slopes of real and simulated markets ar
 """
 
 LEAST_INFORMATION = 0.1
-"""Below this sum of weighted squared moves nothing can be told of a slope: its error by the counts alone is above 3."""
+"""Below this sum of weighted squared moves nothing is known of a slope: its error by the counts alone is above 3."""
 
 MIN_JITTER_SD = 0.015
 """Below this spread of log base bids around their planned prices nothing was varied."""

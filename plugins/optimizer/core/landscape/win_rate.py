@@ -70,43 +70,38 @@ class LandscapeFit:
         return self.intercept + self.score_weight * score + self.group_slopes[group] * (moves.move + moves.drift)
 
 
-def fit_landscape(
-    cells: pd.DataFrame,
-    *,
-    score: np.ndarray,
-    moves: PriceMoves,
-    segment: np.ndarray,
-    group: np.ndarray,
-    groups: int,
-    reference_cpm: float,
-    tails: Tails = FULL_RANGE,
-) -> LandscapeFit:
+@dataclass(frozen=True, slots=True)
+class LandscapeData:
+    """What a landscape is fitted to; arrays have shape (n_cells,).
+
+    score: a model's logit of the win rate at the usual price of the cell's segment.
+    segment: the segment of each cell, 0..n-1; group: its anchor value, 0..groups-1.
+    """
+
+    cells: pd.DataFrame
+    score: np.ndarray
+    moves: PriceMoves
+    segment: np.ndarray
+    group: np.ndarray
+    groups: int
+
+
+def fit_landscape(data: LandscapeData, *, reference_cpm: float, tails: Tails = FULL_RANGE) -> LandscapeFit:
     """Return the curve that fits the cells best; the intercept is that of their latest days.
 
     The slope comes from the jitter alone; levels then follow from what was won at all prices, wherever earlier runs
     went. Where bids do not vary, higher bids did not win more or the curve is a step, the result is marked as held and
     has a slope of 1.
 
-    Args:
-        segment: shape (n_cells,), the segment of each cell.
-        group: shape (n_cells,), the anchor value of each cell, 0..groups-1.
     Raises:
         DataError: the fit does not converge.
     """
+    cells, moves = data.cells, data.moves
+    slopes = _find_slopes(data, tails)
+    slope = slopes.overall
+    by_price = slopes.by_group[data.group] * (moves.move + moves.drift)
+    design = np.column_stack([data.score, day_levels(cells)])
     bids, wins = cells["bids"].to_numpy(float), cells["wins"].to_numpy(float)
-    slope, by_group = Slope(1.0, 1.0, is_identified=False), (np.ones(groups), np.ones(groups))
-    is_held = True
-    if is_varied(moves, bids):
-        jitter = fit_jitter(cells, moves=moves, segment=segment, score=score, tails=tails)
-        is_held = jitter.slope.value - 1.96 * jitter.slope.error <= 0 or jitter.slope.value > STEEPEST_SLOPE
-        if not is_held:
-            slope, by_group = jitter.slope, (np.full(groups, jitter.slope.value), np.full(groups, jitter.slope.error))
-            if moves.is_randomised:
-                by_group = pool_slopes(jitter, cells, group=group, size=groups, segment=segment, tails=tails)
-    is_known = slope.is_identified and not is_held
-    is_told = is_identified(*by_group, share=POOLED_ERROR_SHARE) & is_known
-    by_price = np.where(is_told, by_group[0], slope.value)[group] * (moves.move + moves.drift)
-    design = np.column_stack([score, day_levels(cells)])
     fit = fit_logit(design, wins=wins, trials=bids, tails=tails, offset=by_price)
     steepness = _steepness(design @ fit.coefficients + by_price, slope_counts(cells)[0], tails)
     days = min(LATEST_DAYS, cells["day"].nunique())
@@ -116,15 +111,44 @@ def fit_landscape(
         score_weight=float(fit.coefficients[0]),
         slope=slope.value,
         slope_error=slope.error,
-        group_slopes=np.where(is_told, by_group[0], slope.value),
-        group_errors=by_group[1],
-        is_group_identified=is_told,
+        group_slopes=slopes.by_group,
+        group_errors=slopes.group_errors,
+        is_group_identified=slopes.is_group_identified,
         bid_coefficient=steepness * slope.value,
         bid_coefficient_error=steepness * slope.error,
         tails=tails,
         is_naive=not (moves.is_randomised and slope.is_identified),
-        is_held=is_held,
+        is_held=slopes.is_held,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Slopes:
+    """The overall slope and those of the anchor values; the fields as in `LandscapeFit`."""
+
+    overall: Slope
+    by_group: np.ndarray
+    group_errors: np.ndarray
+    is_group_identified: np.ndarray
+    is_held: bool
+
+
+def _find_slopes(data: LandscapeData, tails: Tails) -> _Slopes:
+    cells, moves, segment, groups = data.cells, data.moves, data.segment, data.groups
+    held = _Slopes(
+        Slope(1.0, 1.0, is_identified=False), np.ones(groups), np.ones(groups), np.zeros(groups, dtype=bool), True
+    )
+    if not is_varied(moves, cells["bids"].to_numpy(float)):
+        return held
+    jitter = fit_jitter(cells, moves=moves, segment=segment, score=data.score, tails=tails)
+    slope = jitter.slope
+    if slope.value - 1.96 * slope.error <= 0 or slope.value > STEEPEST_SLOPE:
+        return held
+    values, errors = np.full(groups, slope.value), np.full(groups, slope.error)
+    if moves.is_randomised:
+        values, errors = pool_slopes(jitter, cells, group=data.group, size=groups, segment=segment, tails=tails)
+    is_known = is_identified(values, errors, share=POOLED_ERROR_SHARE) & slope.is_identified
+    return _Slopes(slope, np.where(is_known, values, slope.value), errors, is_known, is_held=False)
 
 
 def _steepness(z: np.ndarray, bids: np.ndarray, tails: Tails) -> float:

@@ -13,7 +13,7 @@ SETTLED_AFTER = timedelta(hours=2)
 """How long after its end a day still lacks events: the warehouse is loaded with a delay, and views come after bids."""
 
 SHORTEST_BREAK = timedelta(minutes=10)
-"""The statements of a UI that changes a split lie some time apart; that is no break."""
+"""The statements of a UI that changes a split lie some time apart; that is not a break."""
 
 _DAY = timedelta(days=1)
 
@@ -26,7 +26,7 @@ def first_unsettled_day(now: datetime) -> date:
 def unbroken(spans: Iterable[tuple[datetime, datetime | None]]) -> list[tuple[datetime, datetime | None]]:
     """Return the spans since the run was last off for longer than SHORTEST_BREAK, in order.
 
-    A run that was taken off and came back is judged anew: a user brought it back, perhaps because it was fixed.
+    A run that was taken off and came back is judged again: a user brought it back, perhaps because it was fixed.
     """
     found: list[tuple[datetime, datetime | None]] = []
     for begin, until in sorted(spans, key=lambda span: span[0], reverse=True):

@@ -97,7 +97,7 @@ def _or_value(part: Estimate, end: str) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class ServedRun:
+class ServedRunBids:
     """What a bidder serves of a run.
 
     bids: suggested_bids.csv: segment_key, suggested_bid_cpm, is_served and requests (an older run: bids).
@@ -135,7 +135,7 @@ class ServedChange:
 
 
 def compare_served(
-    before: Mapping[str, int], after: Mapping[str, int], runs: Mapping[str, ServedRun], *, top: int
+    before: Mapping[str, int], after: Mapping[str, int], runs: Mapping[str, ServedRunBids], *, top: int
 ) -> ServedChange | None:
     """Return what changes of the served base bids; None where the runs have other features, so other segments.
 
@@ -178,7 +178,7 @@ def compare_served(
     )
 
 
-def _served(run: ServedRun) -> pd.DataFrame:
+def _served(run: ServedRunBids) -> pd.DataFrame:
     """The served bid (NaN: the fallback) and the requests, by segment_key."""
     weight = "requests" if "requests" in run.bids else "bids"
     keys = run.bids["segment_key"]

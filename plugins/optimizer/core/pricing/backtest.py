@@ -6,14 +6,13 @@ policy would bid show what it would have won. Two estimates are made of that: bo
 of the log near the policies' bids, or where the two contradict each other, the backtest refuses and says why.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pandas as pd
 
 from optimizer.core.pricing.backtest_estimate import (
     Outcome,
-    PolicyEstimate,
     QuantityComparison,
     calibrate,
     compare,
@@ -42,10 +41,10 @@ class Backtest:
     reason: str | None
     days: int
     requests: int
-    effective_sample_size: float
-    supported_share: float
-    replay_low: float | None
-    replay_high: float | None
+    effective_sample_size: float = 0.0
+    supported_share: float = 0.0
+    replay_low: float | None = None
+    replay_high: float | None = None
     rows: tuple[QuantityComparison, ...] = ()
 
     def find(self, quantity: str) -> QuantityComparison:
@@ -59,32 +58,6 @@ class Backtest:
     def to_record(self) -> dict[str, Any]:
         """Return plain values that JSON takes; no NaN among them."""
         return asdict(self) | {"rows": [asdict(row) for row in self.rows]}
-
-
-@dataclass(frozen=True, slots=True)
-class _Support:
-    """How far the log supports a comparison; see `Backtest`."""
-
-    effective_sample_size: float = 0.0
-    supported_share: float = 0.0
-
-    @classmethod
-    def of(cls, active: PolicyEstimate, new: PolicyEstimate) -> "_Support":
-        return cls(min(active.effective_sample_size, new.effective_sample_size), new.supported_share)
-
-    def find_gap(self) -> str | None:
-        """What is missing for a comparison."""
-        if self.supported_share < MIN_SUPPORTED_SHARE:
-            return (
-                f"only {self.supported_share:.0%} of the requests are in segments whose new bid lies among the logged "
-                f"bids, at least {MIN_SUPPORTED_SHARE:.0%} are needed: take smaller steps"
-            )
-        if self.effective_sample_size < MIN_EFFECTIVE_SAMPLE:
-            return (
-                f"the logged bids near the policies' bids are worth {self.effective_sample_size:.0f} requests, at "
-                f"least {MIN_EFFECTIVE_SAMPLE:.0f} are needed: take more days, or smaller steps"
-            )
-        return None
 
 
 def run_backtest(
@@ -114,44 +87,48 @@ def run_backtest(
     """
     log = read_log(cells, segments, jitter_sd=logging_jitter_sd)
     active_cpm, new_cpm = (planned_bids(log, segments[f"planned_{name}_cpm"]) for name in ("active", "new"))
-    replay = replay_bounds(log, new_cpm, jitter_sd=new_jitter_sd) if log.days else (None, None)
-
-    def answer(
-        reason: str | None, support: _Support = _Support(), rows: tuple[QuantityComparison, ...] = ()
-    ) -> Backtest:
-        return Backtest(
-            is_supported=reason is None,
-            reason=reason,
-            days=log.days,
-            requests=int(log.bids.sum()),
-            effective_sample_size=support.effective_sample_size,
-            supported_share=support.supported_share,
-            replay_low=replay[0],
-            replay_high=replay[1],
-            rows=rows,
-        )
-
-    if gap := find_gap(log):
-        return answer(gap)
+    low, high = replay_bounds(log, new_cpm, jitter_sd=new_jitter_sd) if log.days else (None, None)
+    found = Backtest(False, find_gap(log), log.days, int(log.bids.sum()), replay_low=low, replay_high=high)
+    if found.reason is not None:
+        return found
     try:
         curve = calibrate(log, outcome)
     except DataError as error:
-        return answer(str(error))
+        return replace(found, reason=str(error))
     active = evaluate(log, curve, active_cpm, jitter_sd=active_jitter_sd)
     new = evaluate(log, curve, new_cpm, jitter_sd=new_jitter_sd)
-    support = _Support.of(active, new)
-    if gap := support.find_gap():
-        return answer(gap, support)
+    found = replace(
+        found,
+        effective_sample_size=min(active.effective_sample_size, new.effective_sample_size),
+        supported_share=new.supported_share,
+    )
+    if reason := _find_missing_support(found):
+        return replace(found, reason=reason)
     rows = compare(log, curve, [active, new], seed=seed)
-    if contradiction := _find_contradiction(rows[0], replay):
-        return answer(contradiction, support)
-    return answer(None, support, rows)
+    if reason := _find_contradiction(rows[0], found):
+        return replace(found, reason=reason)
+    return replace(found, is_supported=True, rows=rows)
 
 
-def _find_contradiction(won: QuantityComparison, replay: tuple[float | None, float | None]) -> str | None:
+def _find_missing_support(found: Backtest) -> str | None:
+    """What the log lacks for a comparison."""
+    if found.supported_share < MIN_SUPPORTED_SHARE:
+        return (
+            f"only {found.supported_share:.0%} of the requests are in segments whose new bid lies among the logged "
+            f"bids, at least {MIN_SUPPORTED_SHARE:.0%} are needed: take smaller steps"
+        )
+    if found.effective_sample_size < MIN_EFFECTIVE_SAMPLE:
+        return (
+            f"the logged bids near the policies' bids are worth {found.effective_sample_size:.0f} requests, at "
+            f"least {MIN_EFFECTIVE_SAMPLE:.0f} are needed: take more days, or smaller steps"
+        )
+    return None
+
+
+def _find_contradiction(won: QuantityComparison, found: Backtest) -> str | None:
     """Where the estimated win rate and the replay's bounds have nothing in common."""
-    low, high = replay
-    if not _is_apart((won.new_low, won.new_high), replay):
+    low, high = found.replay_low, found.replay_high
+    if not _is_apart((won.new_low, won.new_high), (low, high)):
         return None
     return (
         f"the win rate {won.new:.3f} ({won.new_low:.3f} to {won.new_high:.3f}) contradicts the replay of the log, "

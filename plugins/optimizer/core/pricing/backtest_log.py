@@ -107,7 +107,7 @@ def find_gap(log: BacktestLog) -> str | None:
     if log.days < MIN_DAYS:
         return f"{log.days} days of the log have jittered bids, at least {MIN_DAYS} are needed: wait for more days"
     if not 0 < log.wins.sum() < log.bids.sum():
-        return "the log has no wins or no losses: a curve cannot be told from it"
+        return "the log has no wins or no losses: a curve cannot be fitted to it"
     randomised = np.where(log.is_randomised, log.bids, 0.0)
     spread = np.sqrt((randomised * (log.jitter - 1) ** 2).sum() / max(1.0, randomised.sum()))
     if log.jitter_sd <= 0 or spread < _MIN_SPREAD_SHARE * log.jitter_sd:

@@ -198,7 +198,7 @@ def attribute_changes(rows: pd.DataFrame, *, before: ComparedRun, after: Compare
     """Return the parts of the change of each log planned bid, a column each of PARTS; they add up exactly.
 
     The earlier run's inputs give way to the later one's one after the other, in the order of PARTS, and the best bid is
-    computed anew each time. Two runs may measure levels at different reference bids, and a level turns with the slope,
+    computed again each time. Two runs may measure levels at different reference bids, and a level turns with the slope,
     so the curve is moved and turned at the earlier run's planned bid. What happens to best bids beyond both runs' trust
     bands could never be bid, and counts nothing; neither does it where both runs hold the bid.
 

@@ -18,7 +18,7 @@ CAUSES = {
     "target": "a win counts more or less on the way to the target: another shadow price",
     "value": "views are worth more or less, or the target margin changed",
     "rule": "the rule of the bids changed: scope, auction type or multipliers",
-    "jitter": "the random factor, drawn anew by each run",
+    "jitter": "the random factor, drawn again by each run",
     "bounds": "other bounds",
     "new_segment": "the live run has no bid of its own for it and serves its fallback",
     "bid_again": "the live run does not bid on it",

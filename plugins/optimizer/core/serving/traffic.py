@@ -46,7 +46,7 @@ class TrafficSplit:
                 f"entity {entity_code}: {shares} is not a traffic split; give percents from 0 to 100 that sum to 100"
             )
         ends = accumulate(percent * SLOTS // 100 for percent in shares.values())
-        # Entities are hashed apart: who is in the first slots of one is anywhere in another.
+        # Entities are hashed apart: the users in the first slots of one are spread over all slots of another.
         return cls(tuple(shares), tuple(ends), f"{entity_code}|")
 
     def run_of(self, identity: str) -> str:

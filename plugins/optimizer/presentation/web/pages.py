@@ -12,12 +12,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 STATIC = Path(__file__).parent / "static"
 VENDOR = STATIC / "vendor"
 
-STATIC_HEADERS = {
-    "Cache-Control": "public, max-age=31536000, immutable",
-    "X-Content-Type-Options": "nosniff",
-}
-"""Headers of a static file: browsers may keep it, because its link changes with its content."""
-
 
 class PageSet:
     """The pages of one app. Values are escaped; nothing is loaded from another host.

@@ -24,7 +24,7 @@ def is_opted_out(us_privacy: str) -> bool:
     return text[2] == "Y"
 
 
-class Section(NamedTuple):
+class GppSection(NamedTuple):
     """Where a section of GPP has its opt-outs from sale, sharing and targeted advertising: two bits each.
 
     versions: of the section whose fields lie there. has_gpc: whether a further segment may have the Global Privacy
@@ -40,27 +40,27 @@ class Section(NamedTuple):
 _STATE, _STATE_AFTER_FOUR_NOTICES, _STATE_WITH_HEADER = (12, 14), (14, 16), (16, 18)
 
 SECTIONS = {
-    7: Section((18, 20, 22), versions=(1, 2)),  # national
-    8: Section(_STATE),  # California: sale and sharing
-    9: Section(_STATE, has_gpc=False),  # Virginia
-    10: Section(_STATE),  # Colorado
-    11: Section(_STATE_AFTER_FOUR_NOTICES, has_gpc=False),  # Utah
-    12: Section(_STATE),  # Connecticut
-    13: Section(_STATE, has_gpc=False),  # Florida
-    14: Section(_STATE),  # Montana
-    15: Section(_STATE),  # Oregon
-    16: Section(_STATE),  # Texas
-    17: Section(_STATE),  # Delaware
-    18: Section(_STATE_AFTER_FOUR_NOTICES),  # Iowa
-    19: Section(_STATE),  # Nebraska
-    20: Section(_STATE),  # New Hampshire
-    21: Section(_STATE),  # New Jersey
-    22: Section(_STATE),  # Tennessee
-    23: Section(_STATE),  # Minnesota
-    24: Section(_STATE_WITH_HEADER, core=1),  # Maryland
-    25: Section(_STATE_WITH_HEADER, has_gpc=False, core=1),  # Indiana
-    26: Section(_STATE_WITH_HEADER, has_gpc=False, core=1),  # Kentucky
-    27: Section(_STATE_WITH_HEADER, has_gpc=False, core=1),  # Rhode Island
+    7: GppSection((18, 20, 22), versions=(1, 2)),  # national
+    8: GppSection(_STATE),  # California: sale and sharing
+    9: GppSection(_STATE, has_gpc=False),  # Virginia
+    10: GppSection(_STATE),  # Colorado
+    11: GppSection(_STATE_AFTER_FOUR_NOTICES, has_gpc=False),  # Utah
+    12: GppSection(_STATE),  # Connecticut
+    13: GppSection(_STATE, has_gpc=False),  # Florida
+    14: GppSection(_STATE),  # Montana
+    15: GppSection(_STATE),  # Oregon
+    16: GppSection(_STATE),  # Texas
+    17: GppSection(_STATE),  # Delaware
+    18: GppSection(_STATE_AFTER_FOUR_NOTICES),  # Iowa
+    19: GppSection(_STATE),  # Nebraska
+    20: GppSection(_STATE),  # New Hampshire
+    21: GppSection(_STATE),  # New Jersey
+    22: GppSection(_STATE),  # Tennessee
+    23: GppSection(_STATE),  # Minnesota
+    24: GppSection(_STATE_WITH_HEADER, core=1),  # Maryland
+    25: GppSection(_STATE_WITH_HEADER, has_gpc=False, core=1),  # Indiana
+    26: GppSection(_STATE_WITH_HEADER, has_gpc=False, core=1),  # Kentucky
+    27: GppSection(_STATE_WITH_HEADER, has_gpc=False, core=1),  # Rhode Island
 }
 """Section of GPP by its number."""
 
