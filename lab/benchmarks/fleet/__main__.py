@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from sqlalchemy import Engine
 
-from lab.benchmarks.console.fleet import BUCKET, Fleet, fill
+from lab.benchmarks.console.fleet import BUCKET, Fleet, fill, fill_entities
 from lab.benchmarks.figures import Figure
 from lab.benchmarks.fleet.commands import command_figures, measure_commands, publish_manifests
 from lab.benchmarks.fleet.parsing import Parser, parse_figures, shard_figures, task_figure
@@ -47,7 +47,7 @@ def run(
         tell("running the commands")
         figures += run_figures(engine, Path(name) / "stack", repeats=repeats)
         tell(f"writing {many:,} entities")
-        make_fleet(Path(name) / "many", entities=many, runs=FEW_RUNS).dispose()
+        make_fleet(Path(name) / "many", entities=many, runs=0).dispose()
         tell(f"reading their {parts} DAG files")
         figures += sharded_figures(Path(name) / "many", entities=many, parts=parts, repeats=repeats)
         engine.dispose()
@@ -56,11 +56,11 @@ def run(
 
 
 def make_fleet(folder: Path, *, entities: int, runs: int) -> Engine:
-    """Return a control plane with the fleet, in a SQLite file of the new folder."""
+    """Return a control plane with the fleet, or its entities alone without runs, in a SQLite file of the new folder."""
     folder.mkdir()
     engine = open_engine(f"sqlite:///{_database(folder)}")
     migrate(engine)
-    fill(engine, Fleet(entities, runs, days=1, now=NOW))
+    (fill if runs else fill_entities)(engine, Fleet(entities, runs, days=1, now=NOW))
     return engine
 
 
