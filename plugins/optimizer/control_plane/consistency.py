@@ -26,9 +26,11 @@ def list_completed(engine: Engine, *, limit: int) -> list[CompletedRun]:
     kept = select(*columns).where(is_completed, runs.c.outputs_removed_at.is_(None))
     newest = kept.order_by(runs.c.created_at.desc()).limit(limit)
     deployed = select(*columns).where(is_completed, runs.c.run_id.in_(select(deployments.c.run_id).where(_ACTIVE)))
-    found = {row["run_id"]: row for row in (*_read(engine, newest), *_read(engine, deployed))}
-    by_id = sorted(found.values(), key=lambda row: str(row["run_id"]))
-    return read_rows(CompletedRun, sorted(by_id, key=lambda row: row["created_at"], reverse=True))
+    with reading(engine) as connection:
+        rows = {*map(tuple, connection.execute(newest)), *map(tuple, connection.execute(deployed))}
+    by_id = sorted(rows, key=lambda row: str(row[0]))
+    newest_first = sorted(by_id, key=lambda row: row[2], reverse=True)
+    return [CompletedRun(run_id=run_id, s3_output_path=path) for run_id, path, _ in newest_first]
 
 
 def wrong_totals(engine: Engine) -> dict[str, int]:
