@@ -92,20 +92,20 @@ FORBIDDEN = {
 }
 
 
-@pytest.fixture(params=["mysql+pymysql", "mysql+mysqlconnector"])
-def engines(request, mariadb_server, mariadb_database):
+@pytest.fixture
+def engines(sql_server, sql_database, driver):
     """Return {account: engine}, and root's, over one database with the grants."""
-    root = open_engine(mariadb_server.url(mariadb_database, driver=request.param))
+    root = open_engine(sql_server.url(sql_database, driver=driver))
     migrate(root)
     fill_catalog(root)
-    mariadb_server.execute(*(f"CREATE USER '{name}'@'%' IDENTIFIED BY 'test only'" for name in ACCOUNTS))
-    mariadb_server.execute(*split_statements(GRANTS_SQL.read_text(encoding="utf-8")), database=mariadb_database)
-    login = {"password": "test only", "driver": request.param}
-    opened = {name: open_engine(mariadb_server.url(mariadb_database, user=name, **login)) for name in ACCOUNTS}
+    sql_server.execute(*(f"CREATE USER '{name}'@'%' IDENTIFIED BY 'test only'" for name in ACCOUNTS))
+    sql_server.execute(*split_statements(GRANTS_SQL.read_text(encoding="utf-8")), database=sql_database)
+    login = {"password": "test only", "driver": driver}
+    opened = {name: open_engine(sql_server.url(sql_database, user=name, **login)) for name in ACCOUNTS}
     yield {"root": root, **opened}
     for engine in (root, *opened.values()):
         engine.dispose()
-    mariadb_server.execute(*(f"DROP USER '{name}'@'%'" for name in ACCOUNTS))
+    sql_server.execute(*(f"DROP USER '{name}'@'%'" for name in ACCOUNTS))
 
 
 def test_each_account_runs_its_printed_statements(engines):

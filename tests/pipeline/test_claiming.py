@@ -8,7 +8,7 @@ from threading import Barrier
 import pymysql
 import pytest
 from pipeline.requests import RUN_ID, VERSION_ID, Execute, insert_printed, insert_row, prepare, set_value
-from servers.mariadb import MariadbServer, mariadb_server
+from servers.mariadb import SqlServer, mariadb_server
 from sqlalchemy import Engine, delete, event, update
 
 from optimizer.control_plane import claims, runs, tables
@@ -28,13 +28,13 @@ START = {"trigger_dag_id": DAG_ID, "trigger_run_id": f"ui__{RUN_ID}", "conf": {"
 
 
 @pytest.fixture(scope="module")
-def database(mariadb_server: MariadbServer) -> Iterator[str]:
+def database(mariadb_server: SqlServer) -> Iterator[str]:
     with mariadb_server.database() as name:
         yield name
 
 
 @pytest.fixture(scope="module")
-def prepared(mariadb_server: MariadbServer, database: str) -> Iterator[Engine]:
+def prepared(mariadb_server: SqlServer, database: str) -> Iterator[Engine]:
     engine = open_engine(mariadb_server.url(database))
     prepare(engine)
     yield engine
@@ -54,7 +54,7 @@ def engine(prepared: Engine) -> Engine:
 
 
 @pytest.fixture
-def execute(engine: Engine, mariadb_server: MariadbServer, database: str) -> Iterator[Execute]:
+def execute(engine: Engine, mariadb_server: SqlServer, database: str) -> Iterator[Execute]:
     """Return what sends a statement as a program does that knows nothing of us."""
     login = {"host": "127.0.0.1", "port": mariadb_server.port, "user": "root", "database": database}
     with pymysql.connect(**login, autocommit=True) as connection, connection.cursor() as cursor:
