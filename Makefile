@@ -104,5 +104,5 @@ $(STAMP): requirements.txt pyproject.toml lab/pyproject.toml setup.py
 	@scripts/install-openmp $(BIN)/python
 	@touch $(STAMP)
 
-servers:  ## MariaDB, memcached, Chromium and Node from the system's packages, for the tests
+servers:  ## MariaDB, MySQL, memcached, Chromium and Node, for the tests
 	@scripts/install-servers

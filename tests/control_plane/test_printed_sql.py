@@ -142,4 +142,6 @@ def test_the_older_run_flow_is_written_and_read(engine, execute):
     ],
 )
 def test_each_printed_query_has_an_index_to_use(engine, execute, statement, index):
-    assert any(index in str(row) for row in execute(f"EXPLAIN FORMAT=JSON {FLOW[statement]}"))
+    ((version,),) = execute("SELECT VERSION()")
+    as_table = "" if "MariaDB" in version else "FORMAT=TRADITIONAL"  # MySQL 9 draws a tree without the possible keys
+    assert any(index in str(row) for row in execute(f"EXPLAIN {as_table} {FLOW[statement]}"))
