@@ -116,6 +116,15 @@ def test_the_key_of_a_deleted_run_makes_one_run_for_all_who_repeat_it_at_once(sh
     assert shop.get("/runs", search=body["runName"]).json()["pagination"]["total"] == 1
 
 
+@pytest.mark.parametrize("given_with", ["creation", "end"])
+def test_a_run_whose_start_a_clock_that_is_ahead_gave_can_end(shop, given_with):
+    start = {"startTime": "2999-01-01T00:00:00Z"}
+    run = shop.create_run(**(start if given_with == "creation" else {}))
+    ended = shop.patch(f"/runs/{run['id']}", {"status": "completed", **(start if given_with == "end" else {})})
+    assert ended.status_code == 200, ended.text
+    assert (ended.json()["data"]["endTime"], ended.json()["data"]["durationMs"]) == (start["startTime"], 0)
+
+
 def test_a_write_that_failed_leaves_its_idempotency_key_unused(shop):
     run, key = shop.create_run(), {"Idempotency-Key": str(uuid.uuid4())}
     shop.add_iteration(run["id"], iteration=1)

@@ -13,7 +13,10 @@ SET
     {% if 'ends' in asked %}
     {% set end_time = '%(end_time)s' if 'end_time' in asked else 'end_time' %}
     {% if 'end_time' not in asked %}
-    end_time = CASE WHEN status IN ('pending', 'running') THEN coalesce(end_time, now()) ELSE end_time END,
+    {% set start_time = '%(start_time)s' if 'start_time' in asked else 'start_time' %}
+    end_time = CASE
+        WHEN status IN ('pending', 'running') THEN coalesce(end_time, greatest(now(), {{ start_time }})) ELSE end_time
+    END,
     {% endif %}
     {% if 'start_time' not in asked %}
     start_time = coalesce(start_time, least(created_at, {{ end_time }})),

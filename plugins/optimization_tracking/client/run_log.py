@@ -13,11 +13,12 @@ import asyncio
 import logging
 import sqlite3
 import threading
+import time
 import traceback
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
 from uuid import NAMESPACE_URL, uuid4, uuid5
@@ -103,11 +104,12 @@ def track_run(
     given = without_odd_numbers(plain({**given, "metadata": metadata}))
     body = calls.write(calls.given(CreateRun, given))
     token = uuid5(NAMESPACE_URL, f"{settings.base_url}#{client_id}").hex if client_id else uuid4().hex
-    run = QueuedRun(settings.base_url, settings.destination, token, client_id, None, is_guarded=False)
+    # A run that no other process can join ends with this one, whatever happens from here on.
+    run = QueuedRun(settings.base_url, settings.destination, token, client_id, None, is_guarded=client_id is None)
     queue = _open_queue(settings, run, body)
     client = TrackingClient(settings, attempts=1)
-    has_start = given.get("start_time") is not None
-    return RunLog(queue, client, client_id=client_id, has_start=has_start, metadata=metadata, flush_s=flush_s)
+    start = CreateRun.model_validate_json(body).start_time
+    return RunLog(queue, client, client_id=client_id, start=start, metadata=metadata, flush_s=flush_s)
 
 
 def _open_queue(settings: ClientSettings, run: QueuedRun, body: str) -> DiskQueue:
@@ -127,17 +129,17 @@ class RunLog:
         client: TrackingClient,
         *,
         client_id: str | None,
-        has_start: bool,
+        start: datetime | None,
         metadata: dict[str, Any],
         flush_s: float,
     ) -> None:
-        self._has_start = has_start
+        self._start, self._opened, self._opened_s = start, datetime.now(UTC), time.monotonic()
         self._client_id = client_id
         self._queue, self._metadata, self._flush_s = queue, metadata, flush_s
         self._mutex = threading.Lock()
         self._dropped: Counter[str] = Counter()
         self._invalid = DeliveryOutcome()
-        self._has_ended = self._is_closed = False
+        self._has_ended = self._is_closed = self._is_block = False
         self._final: LogReport | None = None
         self._sender = Sender(queue, client)
 
@@ -179,8 +181,9 @@ class RunLog:
             return
         if self._dropped:
             changes["metadata"] = _merged(self._metadata, changes.get("metadata", {}), {"dropped": dict(self._dropped)})
-        if self._has_start:  # else the service sets both times: it may learn of the run after this moment
-            changes["end_time"] = datetime.now(UTC)
+        if self._start is not None:  # else the service sets both times: it may learn of the run after this moment
+            passed = timedelta(seconds=time.monotonic() - self._opened_s)
+            changes["end_time"] = max(self._start, self._opened + passed)  # however the clock was set meanwhile
         self.update(status=status, **changes)
 
     def report(self) -> LogReport:
@@ -209,6 +212,8 @@ class RunLog:
         if self._is_closed:
             return self.report()
         self._is_closed = True
+        if not (self._has_ended or self._is_block):  # another process may go on with the run
+            self._guard(False)
         self.flush()
         self._final = report = self.report()
         self._sender.close()
@@ -217,6 +222,7 @@ class RunLog:
         return report
 
     def __enter__(self) -> Self:
+        self._is_block = True
         self._guard(True)
         return self
 

@@ -1,5 +1,6 @@
 """Processes that are killed and services that are away: what was logged arrives, once."""
 
+import signal
 import subprocess
 import sys
 import threading
@@ -63,6 +64,38 @@ def test_what_a_killed_process_logged_while_the_service_was_away_arrives_later(a
     assert samples[: last + 1] == list(range(last + 1))
     assert (run.status, run.error_message) == ("failed", "the process that logged this run ended before the run did")
     assert list(settings.queue_folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("options", ["", ", start_time=None"], ids=["own_start", "start_of_the_service"])
+def test_a_process_that_is_killed_at_once_after_its_start_leaves_what_ends_the_run(away, options):
+    settings, back = away
+    name = f"killed at once {uuid.uuid4()}"
+    code = f"""
+import os, signal, sys
+from pathlib import Path
+from optimization_tracking.client import ClientSettings, track_run
+settings = ClientSettings(sys.argv[1], sys.argv[2], queue_folder=Path(sys.argv[3]))
+run = track_run(sys.argv[4], optimizer_type="custom", settings=settings{options})
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    command = [sys.executable, "-c", code, settings.base_url, settings.key, str(settings.queue_folder), name]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    with back(), TrackingClient(settings) as client:
+        list(send_abandoned(client))
+        found = find_run(client, name)
+    assert (found.status, found.error_message) == (
+        "failed",
+        "the process that logged this run ended before the run did",
+    )
+    assert found.end_time is not None
+
+
+def test_a_run_that_its_program_closed_without_an_end_runs_on(settings, client):
+    run = track_run("handed on", optimizer_type="custom", settings=settings, flush_s=0)
+    run.close()
+    list(send_abandoned(client))
+    (found,) = client.list_runs(search="handed on").data
+    assert found.status == "running"
 
 
 def test_a_process_that_is_killed_while_it_sends_loses_and_doubles_nothing(settings, client):

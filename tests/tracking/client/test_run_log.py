@@ -7,6 +7,7 @@ import sys
 import threading
 import uuid
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,36 @@ def test_an_end_that_the_program_gave_is_kept(settings, client):
         run.update(status="cancelled", error_message="enough")
     found = client.read_run(run.report().run_id)
     assert (found.status, found.error_message, found.error_stack) == ("cancelled", "enough", None)
+
+
+@pytest.mark.parametrize("start", [None, datetime.now(UTC) + timedelta(hours=1)], ids=["own_start", "given_start"])
+def test_a_run_ends_although_the_clock_was_set_back(settings, client, monkeypatch, start):
+    given = {} if start is None else {"start_time": start}
+    with tracked(settings, **given) as run:
+        run.log_iteration(0, score=1)
+
+        class SetBack(datetime):
+            @classmethod
+            def now(cls, tz=None):
+                return datetime.now(tz) - timedelta(days=1)
+
+        monkeypatch.setattr("optimization_tracking.client.run_log.datetime", SetBack)
+    report = run.report()
+    assert report.is_complete and not report.warnings, str(report)
+    found = client.read_run(report.run_id)
+    assert found.status == "completed" and found.duration_ms < 60_000
+
+
+def test_a_run_ends_although_it_was_opened_by_a_clock_that_is_ahead(settings, client):
+    name = f"ahead {uuid.uuid4()}"
+    ahead = tracked(settings, name, client_id=name, start_time=datetime.now(UTC) + timedelta(hours=1))
+    assert ahead.close().is_complete
+    with tracked(settings, name, client_id=name, start_time=datetime.now(UTC)) as run:
+        run.log_iteration(0, score=1)
+    report = run.report()
+    assert report.is_complete, str(report)
+    found = client.read_run(report.run_id)
+    assert (found.status, found.duration_ms) == ("completed", 0)
 
 
 def test_asyncio_logs_without_waiting(settings, client):
