@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from optimization_tracking.client import calls
 from optimization_tracking.client.blocking import TrackingClient
 from optimization_tracking.client.delivery import Delivery, DeliveryOutcome
-from optimization_tracking.client.disk_queue import DiskQueue, queue_files
+from optimization_tracking.client.disk_queue import DiskQueue, living_client_ids, queue_files
 from optimization_tracking.models.runs import UpdateRun
 
 LEFT_OPEN = "the process that logged this run ended before the run did"
@@ -15,7 +15,8 @@ LEFT_OPEN = "the process that logged this run ended before the run did"
 def adopt_abandoned(client: TrackingClient, *, of_any_key: bool = False) -> Iterator[Delivery]:
     """Yield what sends each abandoned queue of the client's folder and destination; whoever takes one closes its queue.
 
-    A run that its process had in hand when it was killed is ended as failed.
+    A run that its process had in hand when it was killed is ended as failed, unless another process of this machine
+    logs to it.
 
     Args:
         of_any_key: also what was logged with another key for the same address, as after a rotation.
@@ -30,7 +31,10 @@ def adopt_abandoned(client: TrackingClient, *, of_any_key: bool = False) -> Iter
             queue.close()
             continue
         if run.is_guarded:
-            queue.put("update", calls.write(calls.given(UpdateRun, {"status": "failed", "error_message": LEFT_OPEN})))
+            if run.client_id is None or run.client_id not in living_client_ids(settings.queue_folder, run.base_url):
+                queue.put(
+                    "update", calls.write(calls.given(UpdateRun, {"status": "failed", "error_message": LEFT_OPEN}))
+                )
             queue.guard(False)
         yield Delivery(queue, client)
 

@@ -20,6 +20,7 @@ CLIENT_ID = "clientRunId"
 MAX_REASONS = 10
 MAX_NAMES = 10
 _DENIED = (401, 403)
+_OF_AN_END = frozenset({"status", "endTime", "errorMessage", "errorStack"})
 
 _log = logging.getLogger(__name__)
 
@@ -130,12 +131,20 @@ class Delivery:
             self._judge(refused, "update")
 
     def _change(self, run_id: str, body: str) -> None:
-        """Change the run; an end before the start that the service has, by another clock, is timed by the service."""
+        """Change the run, with what the service takes of it if that is not all.
+
+        An end before the start that the service has, by another clock, is timed by the service. Where the run has ended
+        otherwise already, the rest of the change is made all the same, and the end is refused.
+        """
         try:
             self._client.send(calls.update_run(run_id, body))
         except TrackingRefused as refused:
             change = json.loads(body)
-            if refused.status != 422 or "endTime" not in change or "status" not in change:
+            if refused.status == 409 and "status" in change:
+                if rest := {name: value for name, value in change.items() if name not in _OF_AN_END}:
+                    self._client.send(calls.update_run(run_id, json.dumps(rest)))
+                raise
+            if refused.status != 422 or not {"endTime", "status"} <= change.keys():
                 raise
             del change["endTime"]
             self._client.send(calls.update_run(run_id, json.dumps(change)))

@@ -14,7 +14,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
@@ -405,6 +405,22 @@ class DiskQueue:
 def queue_files(folder: Path) -> list[Path]:
     """Return the queues of the folder, those of living processes among them, by name."""
     return sorted(folder.glob("*.db")) if folder.is_dir() else []
+
+
+def living_client_ids(folder: Path, base_url: str) -> set[str]:
+    """Return the programs' own ids of the runs that living processes log to, at one address over this folder."""
+    found: set[str] = set()
+    for path in queue_files(folder):
+        if (lock_file := _lock(path)) is not None:
+            lock_file.close()
+            continue
+        try:
+            with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
+                query = "SELECT client_id FROM run WHERE base_url = ? AND client_id IS NOT NULL"
+                found |= {client_id for (client_id,) in database.execute(query, (base_url,))}
+        except sqlite3.Error:  # it was made, or deleted, just now
+            continue
+    return found
 
 
 def _is_of(entry: _Entry, batch: _Claim | QueuedBatch) -> bool:

@@ -23,10 +23,14 @@ from optimizer.errors import UnavailableError
 PROGRAM = Path(__file__).with_name("logging_program.py")
 
 
-def start(settings: ClientSettings, name: str, *, iterations: int) -> subprocess.Popen:
-    command = [sys.executable, str(PROGRAM), settings.base_url, settings.key, str(settings.queue_folder), name]
+def start(settings: ClientSettings, name: str, *, iterations: int, client_id: str | None = None) -> subprocess.Popen:
+    arguments = [settings.base_url, settings.key, str(settings.queue_folder), name, str(iterations)]
     return subprocess.Popen(
-        [*command, str(iterations)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        [sys.executable, str(PROGRAM), *arguments, *([client_id] if client_id else [])],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     )
 
 
@@ -88,6 +92,33 @@ os.kill(os.getpid(), signal.SIGKILL)
         "the process that logged this run ended before the run did",
     )
     assert found.end_time is not None
+
+
+def test_a_run_that_another_process_goes_on_with_is_not_ended_for_the_one_that_was_killed(settings, client):
+    name = f"resumed {uuid.uuid4()}"
+    kill_after(start(settings, name, iterations=10, client_id=name), "all logged")
+    with track_run(name, optimizer_type="custom", settings=settings, client_id=name, flush_s=30) as run:
+        run.log_iteration(10, score=10)
+        assert run.flush()
+        list(send_abandoned(client))
+        assert client.read_run(run.report().run_id).status == "running"
+        run.update(final_score=10)
+    report = run.report()
+    assert report.is_complete, str(report)
+    found = client.read_run(report.run_id)
+    assert (found.status, found.error_message, found.iterations, found.final_score) == ("completed", None, 11, 10)
+
+
+def test_an_end_that_comes_after_another_one_is_refused_and_its_figures_arrive(settings, client):
+    with track_run("ended by another", optimizer_type="custom", settings=settings, flush_s=30) as run:
+        run.log_iteration(0, score=1)
+        assert run.flush()
+        client.update_run(run.report().run_id, status="cancelled")
+        run.end("completed", final_score=0.5)
+    report = run.report()
+    assert report.refused == {"update": 1} and "is cancelled and cannot become completed" in report.reasons[0]
+    found = client.read_run(report.run_id)
+    assert (found.status, found.final_score) == ("cancelled", 0.5)
 
 
 def test_a_run_that_its_program_closed_without_an_end_runs_on(settings, client):
