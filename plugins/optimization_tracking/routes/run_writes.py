@@ -32,17 +32,13 @@ class RunWrite:
             Refusal: 404 where the caller sees no such run; 422 where the key was used for another request.
         """
         async with self.database.transaction(self.caller.projects) as connection:
-
-            async def is_gone(_: bytes) -> bool:
-                return not await runs.exists(connection, self.run_id)
-
             return await answer_once(
                 connection,
                 self.request,
                 key=self.idempotency_key,
                 project_id=await self._project_of_key(connection),
                 write=partial(write, connection),
-                is_gone=is_gone,
+                is_gone=partial(self._is_gone, connection),
             )
 
     async def _project_of_key(self, connection: Connection) -> str:
@@ -51,6 +47,9 @@ class RunWrite:
         if self.idempotency_key is None or len(projects) == 1:
             return projects[0] if projects else ""
         return await runs.read_project(connection, self.run_id)
+
+    async def _is_gone(self, connection: Connection, _: bytes) -> bool:
+        return not await runs.exists(connection, self.run_id)
 
 
 Writing = Annotated[RunWrite, Depends()]
