@@ -14,7 +14,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
@@ -136,6 +136,7 @@ class DiskQueue:
         # What the disk does not have yet: entries, all later than those on it; the run; first and last id by kind of
         # what was sent and is still there.
         self._unsaved: list[_Entry] = []
+        self._unsaved_bytes = 0
         self._has_unsaved_run = False
         self._sent: dict[Kind, tuple[int, int]] = {}
         self._retry_at = 0.0
@@ -206,10 +207,12 @@ class DiskQueue:
             entry = _Entry(self._last_id, kind, body)
             if self._unsaved or not self._try(lambda: self._insert([entry])):
                 self._unsaved.append(entry)
+                self._unsaved_bytes += len(body)
                 self._save()
             self._count(kind, body)
         if entry.id % LOOK_EVERY == 0 and self._log_is_long():
-            threading.Thread(target=self.checkpoint, name="optimization tracking checkpoint", daemon=True).start()
+            with suppress(RuntimeError):  # no thread starts while the interpreter ends
+                threading.Thread(target=self.checkpoint, name="optimization tracking log", daemon=True).start()
         return True
 
     def next_batch(self) -> QueuedBatch | None:
@@ -234,6 +237,7 @@ class DiskQueue:
             first_id, _ = self._sent.get(batch.kind, (batch.first_id, 0))
             self._sent[batch.kind] = (first_id, batch.last_id)
             self._unsaved = [entry for entry in self._unsaved if not _is_of(entry, batch)]
+            self._unsaved_bytes = sum(len(entry.body) for entry in self._unsaved)
             self._claimed = None
             self._waiting[batch.kind] -= len(batch.bodies)
             self._bytes -= sum(map(len, batch.bodies))
@@ -294,8 +298,8 @@ class DiskQueue:
         self._bytes += len(body)
 
     def _fits(self, body: str) -> bool:
-        in_memory = sum(len(entry.body) for entry in self._unsaved) if self._unsaved else 0
-        return self._bytes + len(body) <= self._max_bytes and in_memory + len(body) <= MAX_UNSAVED_BYTES
+        in_memory = self._unsaved_bytes + len(body)
+        return self._bytes + len(body) <= self._max_bytes and in_memory <= MAX_UNSAVED_BYTES
 
     def _insert(self, entries: list[_Entry]) -> None:
         self._database.executemany("INSERT INTO entries VALUES (?, ?, ?)", entries)
@@ -307,7 +311,7 @@ class DiskQueue:
     def _save(self) -> None:
         """Write what the disk lacks in one transaction, unless it has just refused that."""
         if self._try(self._write):
-            self._unsaved, self._sent, self._has_unsaved_run = [], {}, False
+            self._unsaved, self._unsaved_bytes, self._sent, self._has_unsaved_run = [], 0, {}, False
 
     def _write(self) -> None:
         with self._transaction() as database:
