@@ -29,19 +29,20 @@ class Sender:
         self.delivery = Delivery(queue, client)
         self.reason: str | None = None
         self._client = client
-        self._nudged, self._stopping = threading.Event(), threading.Event()
+        self._nudged, self._hurried, self._stopping = threading.Event(), threading.Event(), threading.Event()
         self._progress = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="optimization tracking", daemon=True)
         self._thread.start()
 
     def nudge(self) -> None:
-        """Let the thread look at once."""
+        """Let the thread look at once, unless it waits for a service that is away."""
         if not self._nudged.is_set():
             self._nudged.set()
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until nothing waits to be sent, at most so long, and return whether."""
         deadline = time.monotonic() + timeout_s
+        self._hurried.set()
         self.nudge()
         with self._progress:
             while self.delivery.queue.waiting():
@@ -54,6 +55,7 @@ class Sender:
     def close(self) -> None:
         """End the thread; what was not sent stays in the queue's file."""
         self._stopping.set()
+        self._hurried.set()
         self._nudged.set()
         self._thread.join(JOIN_S)
 
@@ -112,10 +114,10 @@ class Sender:
         return patiently(lambda: not self._stopping.is_set() and delivery.send_next())
 
     def _pause(self, seconds: float) -> None:
-        """Wait, but not where a user nudges meanwhile: to flush, or to close."""
-        self._nudged.clear()
+        """Wait, but not where a user flushes or closes meanwhile; entries that come do not hurry it."""
+        self._hurried.clear()
         if not self._stopping.is_set():
-            self._nudged.wait(seconds)
+            self._hurried.wait(seconds)
 
     def _note_silence(self, state: RetryCallState) -> None:
         if state.outcome is not None:

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 from servers.tracking import serving
 from starlette.applications import Starlette
+from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
@@ -157,6 +159,31 @@ def test_a_run_goes_on_while_the_service_is_away_and_is_complete_once_it_is_back
         assert report.is_complete and report.sent["iteration"] == 50
         assert client.read_run(report.run_id).status == "completed"
     assert "tracking has to wait, the run goes on: the tracking service at" in caplog.text
+
+
+def test_what_is_logged_while_the_service_is_busy_does_not_make_it_busier(away):
+    settings, back = away
+    asked: list[str] = []
+    has_asked = threading.Event()
+
+    def refuse(request: Request) -> Response:
+        asked.append(request.method)
+        has_asked.set()
+        problem = {"title": "Too Many Requests", "status": 429, "detail": "the key asks too often"}
+        return JSONResponse(problem, 429, {"Retry-After": "30"})
+
+    busy = Starlette(routes=[Route("/{path:path}", refuse, methods=["GET", "POST", "PATCH"])])
+    run = track_run("busy", optimizer_type="custom", settings=settings, flush_s=30)
+    with serving(busy, port=urlsplit(settings.base_url).port):
+        run.flush(0.1)
+        assert has_asked.wait(30)
+        before = len(asked)
+        for number in range(200):
+            run.log_iteration(number)
+            time.sleep(0.005)
+        assert len(asked) <= before + 1
+    with back():
+        assert run.close().sent == {"create": 1, "iteration": 200}
 
 
 def test_a_block_that_ends_while_the_service_is_away_leaves_all_of_it_for_the_next_process(away, caplog):
