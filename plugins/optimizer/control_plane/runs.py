@@ -15,6 +15,7 @@ from optimizer.control_plane.failures import is_duplicate
 from optimizer.control_plane.records import EntityDefinition, Run, read_rows, status_words
 from optimizer.control_plane.tables import entities, run_configs, runs
 from optimizer.control_plane.transitions import cancel_run, fail_run, find_run, note_error, require_running, start_run
+from optimizer.core.checks.outcome import outcome_text
 from optimizer.errors import ConfigError, RunStateError, UnavailableError
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "list_unclaimed",
     "note_error",
     "open_run",
+    "read_active_outcomes",
     "read_run",
     "read_run_by_dag_run",
     "read_run_values",
@@ -206,6 +208,15 @@ def list_runs(engine: Engine, *, entity_code: str | None = None, limit: int = 20
         statement = statement.join(entities, entities.c.entity_id == runs.c.entity_id)
         statement = statement.where(entities.c.entity_code == entity_code)
     return _select_runs(engine, statement)
+
+
+def read_active_outcomes(engine: Engine) -> dict[str, str | None]:
+    """Return {run_id: the outcome of its validation} of the entities' active runs, in one statement."""
+    columns = (runs.c.run_id, runs.c.validation_status, runs.c.validation_warnings)
+    statement = select(*columns).where(runs.c.run_id.in_(select(entities.c.active_run_id)))
+    with reading(engine) as connection:
+        rows = connection.execute(statement).all()
+    return {row.run_id: outcome_text(row.validation_status, row.validation_warnings) for row in rows}
 
 
 def list_unclaimed(engine: Engine, *, limit: int = 20) -> list[Run]:
