@@ -17,7 +17,17 @@ from optimizer.bidder.pricing import Price
 from optimizer.bidder.reasons import Reason
 from optimizer.errors import ConfigError
 
-WRONG_RATES = ("[]", '{"EUR": 0}', '{"EUR": -1}', '{"EUR": "x"}', '{"EUR": NaN}', '{"EUR": 1e999}', '{"EUR": null}')
+WRONG_RATES = (
+    "[]",
+    '{"EUR": 0}',
+    '{"EUR": -1}',
+    '{"EUR": "x"}',
+    '{"EUR": NaN}',
+    '{"EUR": 1e999}',
+    '{"EUR": null}',
+    '{"EUR": 1e-300}',
+    '{"EUR": 1e300}',
+)
 NOON = datetime(2026, 2, 3, 12, tzinfo=UTC)
 RATES = 'date = 2026-02-02\nbase = "USD"\n[rates]\nEUR = 0.8\ngbp = 0.75\nJPY = 150\n'
 
