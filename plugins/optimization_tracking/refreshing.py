@@ -22,7 +22,7 @@ async def refresh_forever(database: Database, *, interval_s: float = REFRESH_S) 
     seen = None
     while True:
         try:
-            async with database.connection() as connection:
+            async with database.connection("refresh") as connection:
                 changes = await _count_changes(connection)
                 if changes != seen and await refresh(connection):
                     seen = changes

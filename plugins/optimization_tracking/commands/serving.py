@@ -18,12 +18,11 @@ def serve(
     refresh_s: Annotated[float, typer.Option(min=1, help="Seconds between refreshes of the analytics.")] = REFRESH_S,
 ) -> None:
     """Serve the API as a standalone service, on the database of OPTIMIZER_TRACKING_URL; TLS is a proxy's work."""
-    import uvicorn
-
     from optimization_tracking.app import create_app
+    from optimization_tracking.listening import create_server
 
     app = create_app(database_url=require_url(), prefix=TRACKING_PREFIX, pool_size=pool_size, refresh_s=refresh_s)
-    uvicorn.run(app, host=host, port=port, access_log=False, timeout_graceful_shutdown=5)
+    create_server(app, host=host, port=port).run()
 
 
 def migrate() -> None:

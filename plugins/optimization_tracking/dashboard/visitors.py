@@ -26,7 +26,7 @@ async def admit(request: Request) -> Caller:
     """
     sessions: Sessions | None = request.app.state.sessions
     key = sessions.key_of(request) if sessions is not None else None
-    caller = await authenticate(request if key is None else with_key(request, key), None, None)
+    caller = await authenticate(request if key is None else with_key(request, key))
     if not caller.can_read:
         raise Refusal(403, f"{caller.name} may not read; use a key with the scope read")
     return caller

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
+from optimization_tracking.admission import KeyedRoute
 from optimization_tracking.auth import Reader, Writer
 from optimization_tracking.idempotency import IdempotencyKey, answer_once
 from optimization_tracking.models.answers import One, Page
@@ -15,7 +16,7 @@ from optimization_tracking.tables import iterations, run_lists, runs
 LISTED_ITERATIONS = 100
 """The first iterations of each run of a list with includeIterations."""
 
-router = APIRouter(prefix="/runs", tags=["runs"])
+router = APIRouter(prefix="/runs", tags=["runs"], route_class=KeyedRoute)
 
 
 @router.post("", status_code=201, response_model=One[Run], responses=refusals(400, 404, 409, 413))
