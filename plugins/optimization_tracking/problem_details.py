@@ -19,7 +19,7 @@ from optimization_tracking.server_errors import Faults, kind_of, log_fault
 from optimizer.names import TRACKING_URL_VARIABLE
 
 MEDIA_TYPE = "application/problem+json"
-RETRY_AFTER_S = 5
+RETRY_AFTER_S = 2
 
 _log = logging.getLogger(__name__)
 
