@@ -1,4 +1,4 @@
-"""A part of a name is found in the index of names."""
+"""A part of a name is found in the index of names; metadata are merged."""
 
 from optimization_tracking.migrations.statements import run_script
 
@@ -8,7 +8,9 @@ down_revision = "0006"
 
 def upgrade() -> None:
     run_script("0007_names")
+    run_script("0007_merging")
 
 
 def downgrade() -> None:
+    run_script("0007_merging.down")
     run_script("0007_names.down")
