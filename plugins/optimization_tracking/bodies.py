@@ -1,7 +1,6 @@
 """Request bodies: their size first, then their JSON, then their values. Each step ends at its first few errors."""
 
 import json
-from collections.abc import Iterable
 from typing import Any
 
 from fastapi import Request
@@ -11,13 +10,12 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect
 
 from optimization_tracking.lanes import Lanes
+from optimization_tracking.models.values import RepeatedName, parse_json
 from optimization_tracking.problem_details import Refusal, invalid
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 LONG_BODY_BYTES = 256 * 1024
 """A longer body is checked in a thread, so that other requests go on meanwhile."""
-
-_SHOWN_CHARACTERS = 100
 
 
 class CheckedRequest(Request):
@@ -92,7 +90,9 @@ def read_json(body: bytes) -> Any:
         Refusal: 400 where it is not JSON in UTF-8, 422 where an object has a key twice.
     """
     try:
-        return json.loads(body.decode(), object_pairs_hook=_as_object)
+        return parse_json(body.decode())
+    except RepeatedName as error:
+        raise invalid(error.name, "stands twice in one object") from None
     except UnicodeDecodeError as error:
         reason = f"is not UTF-8 at byte {error.start}; encode it as UTF-8"
     except json.JSONDecodeError as error:
@@ -102,19 +102,6 @@ def read_json(body: bytes) -> Any:
     except ValueError:
         reason = "holds an integer of more than 4,300 digits"
     raise Refusal(400, "the body is not JSON that can be read", errors=[("body", reason)])
-
-
-def _as_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        name = _first_repeated(name for name, _ in pairs)[:_SHOWN_CHARACTERS]
-        raise invalid(name.encode(errors="replace").decode(), "stands twice in one object")
-    return found
-
-
-def _first_repeated(names: Iterable[str]) -> str:
-    seen: set[str] = set()
-    return next(name for name in names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
 
 
 def _too_long(max_bytes: int) -> Refusal:

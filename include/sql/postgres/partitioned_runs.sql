@@ -61,7 +61,8 @@ CREATE INDEX idx_optimization_runs_project_id ON optimization_runs (project_id, 
 CREATE INDEX idx_optimization_runs_status ON optimization_runs (project_id, status, created_at DESC, id DESC);
 CREATE INDEX idx_optimization_runs_optimizer_type
     ON optimization_runs (project_id, optimizer_type, created_at DESC, id DESC);
-CREATE INDEX idx_optimization_runs_run_name ON optimization_runs (project_id, run_name) INCLUDE (id);
+CREATE INDEX idx_optimization_runs_run_name ON optimization_runs (project_id, run_name);
+CREATE INDEX idx_optimization_runs_search_name ON optimization_runs (project_id, search_name) INCLUDE (id);
 CREATE INDEX idx_optimization_runs_performance ON optimization_runs (project_id, direction, final_score, id)
     WHERE status = 'completed';
 CREATE INDEX idx_optimization_runs_final_score ON optimization_runs (project_id, final_score, id);

@@ -9,8 +9,9 @@ from optimization_tracking.auth import authenticate
 from optimization_tracking.bodies import read_limited
 from optimization_tracking.dashboard.rendering import render
 from optimization_tracking.dashboard.sessions import Sessions, with_key
+from optimization_tracking.database import Database
 from optimization_tracking.keys import KEY_PREFIX
-from optimization_tracking.problem_details import Refusal
+from optimization_tracking.problem_details import Refusal, missing_database
 
 MAX_FORM_BYTES = 16 * 1024
 
@@ -36,11 +37,14 @@ async def sign_in(request: Request) -> Response:
 
 @router.post("/sign-out")
 async def sign_out(request: Request) -> Response:
-    """End the session in this browser; the key itself is ended by `keys revoke`."""
+    """End the session; the key itself is ended by `keys revoke`."""
     _refuse_foreign_page(request)
     base = request.scope["root_path"]
     response = RedirectResponse(f"{base}/", status_code=303)
-    _sessions(request).end(response, path=base)
+    database: Database | None = request.app.state.database
+    if database is None:
+        raise missing_database()
+    await _sessions(request).end(request, response, database=database, path=base)
     return response
 
 

@@ -64,12 +64,42 @@ def check_json(value: Any) -> Any:
     raise ValueError(f"is nested deeper than {MAX_JSON_DEPTH} levels")
 
 
+class RepeatedName(ValueError):
+    """A name that stands twice in one object: readers of JSON differ in which value they take."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name[:100].encode(errors="replace").decode()
+        super().__init__(f"the name {self.name!r} stands twice in one object")
+
+
+def parse_json(text: str) -> Any:
+    """Return the value of a JSON text.
+
+    Raises:
+        RepeatedName, ValueError, RecursionError: it cannot be read, or not in one way only.
+    """
+    return json.loads(text, object_pairs_hook=_as_object)
+
+
+def _as_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise RepeatedName(name)
+            seen.add(name)
+    return found
+
+
 def parse_json_object(text: Any) -> Any:
     """Return the JSON object that a query parameter spells."""
     if not isinstance(text, str):
         return text
     try:
-        value = json.loads(text)
+        value = parse_json(text)
+    except RepeatedName:
+        raise
     except (ValueError, RecursionError):
         raise ValueError("is not JSON") from None
     if not isinstance(value, dict):
