@@ -15,6 +15,7 @@ from optimization_tracking.openapi import publish
 from optimization_tracking.problem_details import install
 from optimization_tracking.refreshing import REFRESH_S, refresh_forever
 from optimization_tracking.routes import analytics, health, iterations, runs, samples
+from optimization_tracking.safe_headers import SafeHeaders
 
 VERSION = "1.0.0"
 
@@ -61,6 +62,7 @@ def create_app(
     app.include_router(root)
     mount_dashboard(app, prefix=prefix, database=database, door=app.state.door, database_url=database_url)
     install(app)
+    app.add_middleware(SafeHeaders)
     publish(app)
     return app
 

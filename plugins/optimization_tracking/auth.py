@@ -53,9 +53,10 @@ Login = Callable[[Request], Awaitable[LoginUser]]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The caller: the projects it can read, and whether it may change them."""
+    """The caller: the projects it can read, and whether it may change them. `actor` is its name in the audit."""
 
     name: str
+    actor: str
     projects: tuple[str, ...]
     can_read: bool
     can_write: bool
@@ -140,7 +141,9 @@ async def authenticate(request: Request) -> Caller:
     visitor = await door.login(request)
     async with database.connection("login") as connection:
         rows = await (await connection.execute("SELECT optimization_list_projects()")).fetchall()
-    return Caller(visitor.name, tuple(row[0] for row in rows), can_read=True, can_write=visitor.can_write)
+    return Caller(
+        visitor.name, f"login {visitor.name}", tuple(row[0] for row in rows), can_read=True, can_write=visitor.can_write
+    )
 
 
 async def _admitted(
@@ -201,7 +204,9 @@ async def _key_caller(database: Database, door: Door, key: str, *, address: str)
         door.known.add(digest)
     key_id, project_id, scopes, rate_per_s = row
     door.limits.take(key_id, rate_per_s=rate_per_s, who=f"the key may ask {rate_per_s} times a second")
-    return Caller(f"key of {project_id}", (project_id,), can_read="read" in scopes, can_write="write" in scopes)
+    return Caller(
+        f"key of {project_id}", f"key {key_id}", (project_id,), can_read="read" in scopes, can_write="write" in scopes
+    )
 
 
 def _refuse_foreign_page(request: Request, origins: frozenset[str]) -> None:

@@ -9,6 +9,7 @@ from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool
 
+from optimization_tracking.queries import render_query
 from optimizer.errors import ConfigError, UnavailableError
 from optimizer.names import TRACKING_URL_VARIABLE
 
@@ -60,6 +61,25 @@ def connect(url: str, **options: Any) -> psycopg.Connection[Any]:
         # Without an SQL state the server did not answer; with one, it refused.
         kind = UnavailableError if error.sqlstate is None and "FATAL" not in str(error) else ConfigError
         raise kind(f"the tracking database: {error}") from error
+
+
+def check_login(url: str) -> None:
+    """Pass where the login sees a project only when the service names it, or where the server is away.
+
+    Raises:
+        ConfigError: it owns the tables, or can take the role that sees every project; or as `connect`.
+    """
+    try:
+        with connect(url) as connection:
+            row = connection.execute(render_query("login_rights")).fetchone()
+    except UnavailableError:
+        return  # every request is answered with 503 until it is back
+    login, sees_every_project = row or ("", False)
+    if sees_every_project:
+        raise ConfigError(
+            f"the login {login} owns the tracking tables or sees every project; serve with a login of its own: "
+            "CREATE ROLE tracking LOGIN PASSWORD '…'; GRANT optimization_app, optimization_gate TO tracking"
+        )
 
 
 def open_pool(url: str, *, size: int = DEFAULT_POOL_SIZE) -> AsyncConnectionPool[Any]:

@@ -25,8 +25,11 @@ class Database:
         self._lanes = Lanes(share, wait_s=POOL_TIMEOUT_S, refuse=lambda: PoolTimeout("the caller's share is in use"))
 
     @asynccontextmanager
-    async def transaction(self, projects: Sequence[str]) -> AsyncIterator[Connection]:
+    async def transaction(self, projects: Sequence[str], *, actor: str = "") -> AsyncIterator[Connection]:
         """Give a connection that sees these projects and no other; what it wrote is committed at the end of the block.
+
+        Args:
+            actor: who writes, for the audit.
 
         Raises:
             PoolTimeout: no connection became free, or the database does not answer.
@@ -34,7 +37,7 @@ class Database:
         async with self.connection(tuple(projects)) as connection:
             # Two statements in one message: the driver quotes the values. The pool ends the transaction.
             async with AsyncClientCursor(connection) as cursor:
-                await cursor.execute(render_query("begin_as"), {"projects": list(projects)})
+                await cursor.execute(render_query("begin_as"), {"projects": list(projects), "actor": actor})
             yield connection
 
     @asynccontextmanager

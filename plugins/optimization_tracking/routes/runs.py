@@ -26,7 +26,7 @@ async def create_run(
 ) -> Response:
     """Create a run."""
     project_id = caller.choose_project(run.project_id)
-    async with database.transaction([project_id]) as connection:
+    async with database.transaction([project_id], actor=caller.actor) as connection:
 
         async def write() -> One[Run]:
             return One[Run](data=await runs.create(connection, run, project_id=project_id))
@@ -65,7 +65,7 @@ async def update_run(
     run_id: RunId, change: UpdateRun, database: Tracking, caller: Writer, if_match: IfMatch = None
 ) -> Response:
     """Change a run; a status that ends it sets its end time. Metadata are merged by key, and null removes a key."""
-    async with database.transaction(caller.projects) as connection:
+    async with database.transaction(caller.projects, actor=caller.actor) as connection:
         changed = await runs.update(connection, run_id, change, seen=read_if_match(if_match))
     return answer_with(One[Run](data=changed), headers=etag_of(changed))
 
@@ -73,6 +73,6 @@ async def update_run(
 @router.delete("/{runId}", responses=refusals(404, 412))
 async def delete_run(run_id: RunId, database: Tracking, caller: Writer, if_match: IfMatch = None) -> One[DeletedRun]:
     """Delete a run with its iterations and samples."""
-    async with database.transaction(caller.projects) as connection:
+    async with database.transaction(caller.projects, actor=caller.actor) as connection:
         await runs.delete(connection, run_id, seen=read_if_match(if_match))
     return One[DeletedRun](data=DeletedRun(id=run_id))
