@@ -22,7 +22,7 @@ ifneq ($(shell LC_ALL=$(LC_ALL) $(BIN)/python -I -c '$(HERE)' 2>/dev/null),True)
 .PHONY: $(STAMP)
 endif
 
-.PHONY: demo test coverage truth bench bench-bidder bench-console bench-tracking up down docs lock lint types check install servers
+.PHONY: demo test coverage truth bench bench-bidder bench-console bench-fleet bench-tracking up down docs lock lint types check install servers
 .DEFAULT_GOAL := demo
 
 demo: install  ## replay three live weeks of one entity, then run it through Airflow
@@ -51,6 +51,9 @@ bench-bidder: install servers  ## bid latency and correctness under load, as rat
 
 bench-console: install servers  ## what the console's pages cost for 1,000 clients; BENCH="--entities 100" for fewer
 	@$(BIN)/python -m lab.benchmarks.console $(BENCH)
+
+bench-fleet: install  ## what thousands of entities cost: DAG files and commands; BENCH="--entities 100 --many 500" for fewer
+	@$(BIN)/python -m lab.benchmarks.fleet $(BENCH)
 
 bench-tracking: install  ## what tracking costs next to MLflow and Optuna; BENCH="--quick" leaves the million runs out
 	@scripts/install-uv $(PYTHON) $(UV_VERSION)
@@ -101,5 +104,5 @@ $(STAMP): requirements.txt pyproject.toml lab/pyproject.toml setup.py
 	@scripts/install-openmp $(BIN)/python
 	@touch $(STAMP)
 
-servers:  ## MariaDB, memcached, Chromium and Node from the system's packages, for the tests
+servers:  ## MariaDB, MySQL, memcached, Chromium and Node, for the tests
 	@scripts/install-servers

@@ -1,5 +1,6 @@
 """Which tests one of several processes runs together, which come first, and which are slow."""
 
+import gc
 import os
 
 import pytest
@@ -18,14 +19,17 @@ STACK_FILES = (
 The last two replace the event log and end the stack.
 """
 
+SHARED_FOLDERS = ("pipeline", "control_plane", "console", "tracking")
+"""The folders whose files share servers, or runs, that take long to make: a second process would make them again."""
+
 LONG_FILES = (
-    *("console", "evaluation/test_reached", "project/test_wheel", "pipeline/test_validating"),
-    *("history/test_replayed_days", "training/test_job", "pipeline/test_repeats"),
-    *("pipeline/test_what_if", "core/test_live_clicks", "orchestration/test_connections", "benchmarks/test_parts"),
+    *("pipeline", "control_plane", "console", "evaluation/test_reached", "project/test_wheel", "tracking"),
+    *("history/test_replayed_days", "training/test_job", "core/test_live_clicks", "benchmarks/test_parts"),
+    *("bidder/test_stopping", "bidder/test_silence", "bidder/test_memcached"),
     *("evaluation/test_auction_log", "stack/test_systems", "core/test_features", "project/test_preparation"),
-    *("tracking/test_openapi", "story/test_going_live_safely", "reporting/test_page"),
+    *("story/test_from_the_ui_to_the_bidder", "story/test_going_live_safely", "reporting/test_page"),
 )
-"""The other files, and the folder, that take longest, the longest first: begun last, one would run alone at the end."""
+"""The other files and folders that take longest, the longest first: begun last, one would run alone at the end."""
 
 FILES_BY_TURN = (*(f"orchestration/test_{name}" for name in STACK_FILES), *LONG_FILES)
 
@@ -48,11 +52,22 @@ def pytest_collection_modifyitems(config, items):
     items.sort(key=lambda item: turn_of(item.nodeid))
 
 
+def pytest_collection_finish():
+    """Keep modules and tests, which stay to the end, out of every later garbage collection."""
+    gc.freeze()
+
+
 def turn_of(nodeid: str) -> int:
     """Return when the test's file is begun: what shares Airflow first, then the long files, then the others."""
-    file = nodeid.partition("::")[0].removeprefix("tests/").removesuffix(".py")
-    name = "console" if file.startswith("console/") else file
+    name = place_of(nodeid)
     return FILES_BY_TURN.index(name) if name in FILES_BY_TURN else len(FILES_BY_TURN)
+
+
+def place_of(nodeid: str) -> str:
+    """Return the test's shared folder, or its file without suffix."""
+    file = nodeid.partition("::")[0].removeprefix("tests/").removesuffix(".py")
+    folder = file.partition("/")[0]
+    return folder if folder in SHARED_FOLDERS else file
 
 
 def needs_stack(nodeid: str) -> bool:
@@ -61,13 +76,10 @@ def needs_stack(nodeid: str) -> bool:
 
 
 class ByServers(LoadScopeScheduling):
-    """A file's tests stay in one process, and so do all that share Airflow's stack, or the console's runs."""
+    """A file's tests stay in one process, and so do all that share Airflow's stack, or what a folder shares."""
 
     def _split_scope(self, nodeid: str) -> str:
-        file = super()._split_scope(nodeid)
-        if file.startswith("tests/console/"):
-            return "console"
-        return "stack" if needs_stack(file) else file
+        return "stack" if needs_stack(nodeid) else place_of(nodeid)
 
 
 def pytest_xdist_make_scheduler(config, log):

@@ -9,6 +9,7 @@ from lab.reference.markdown import code, table
 from lab.stack import commands as demo
 from optimization_tracking.commands.main import app as tracking
 from optimizer.bidder.commands import app as bidder
+from optimizer.cli.lazy import LazyCommand
 from optimizer.cli.main import app as optimizer
 
 _INTRODUCTION = """\
@@ -68,7 +69,7 @@ def _commands(app: typer.Typer) -> Iterator[tuple[str, Any]]:
         if children := getattr(command, "commands", None):
             yield from ((f"{name} {child}", it) for child, it in children.items())
         else:
-            yield name, command
+            yield name, command.loaded if isinstance(command, LazyCommand) else command
 
 
 def _section(title: str, command: Any) -> str:

@@ -1,11 +1,7 @@
 """The page of the metrics: the bidder's for Prometheus, and the sections of opt_run_metrics."""
 
-from dataclasses import fields
-
-from prometheus_client import CollectorRegistry
-
 from lab.reference.markdown import code, table
-from optimizer.bidder.metrics import Metrics
+from optimizer.bidder.metrics import METRICS, PREFIX
 from optimizer.core.checks.catalogue import RULES
 from optimizer.core.checks.outcome import VERDICT_CODES
 from optimizer.runs import metrics
@@ -79,13 +75,9 @@ def _section_table() -> str:
 
 
 def _bidder_table() -> str:
-    metrics = Metrics.create()
     rows = []
-    for field in fields(metrics):
-        metric = getattr(metrics, field.name)
-        if not isinstance(metric, CollectorRegistry):
-            (described,) = metric.describe()
-            name = f"{described.name}_total" if described.type == "counter" else described.name
-            labels = ", ".join(map(code, metric._labelnames))  # noqa: SLF001  # nothing public has them
-            rows.append([code(name), described.type, labels, described.documentation])
+    for name, described in METRICS.items():
+        suffix = "_total" if described.kind == "counter" else ""
+        labels = ", ".join(map(code, described.labels))
+        rows.append([code(f"{PREFIX}{name}{suffix}"), described.kind, labels, described.text])
     return table(["Metric", "Type", "Labels", "Meaning"], rows)

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from lab.stack import approvals, event_log
+from lab.stack import approvals, event_log, own_log
 from lab.stack.catalogue import BUCKET, check_entity, ensure_entity, load_catalogue
 from lab.stack.stack import LocalStack
 from optimizer.artifacts.store import ObjectStore
@@ -74,19 +74,21 @@ def load_generated(stack: LocalStack, *, today: date, bids: Mapping[str, int] = 
         return event_log.load_generated_log(connection, end_day=today, bids=bids, marker=marker)
 
 
-def load_own(stack: LocalStack, engine: Engine, *, entity_code: str, files: Mapping[str, Path]) -> date:
-    """Load a team's own log for the entity, which is added where it is new; return the day after the log's last.
+def load_own(
+    stack: LocalStack, engine: Engine, *, entity_code: str, files: Mapping[str, Path], now: datetime
+) -> own_log.OwnLog:
+    """Load a team's own log for the entity, which is added where it is new, and return it.
 
     Raises:
         DataError: a file cannot be used; ConfigError: the entity is another client. Either way nothing was changed.
     """
-    log = event_log.read_own_log(files)
+    log = own_log.read_own_log(files, now=now)
     check_entity(engine, entity_code, object_id=log.object_id)
     with stack.connect_warehouse() as connection:
         event_log.create_tables(connection)
-        event_log.load_own_log(connection, log, marker=stack.home.state / LOG_MARKER)
+        own_log.load_own_log(connection, log, marker=stack.home.state / LOG_MARKER)
     ensure_entity(engine, entity_code, object_id=log.object_id)
-    return log.end_day
+    return log
 
 
 def trigger_run(stack: LocalStack, *, dag_id: str, conf: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from servers.embedded import systems
-from servers.mariadb import MariadbServer, mariadb_server
+from servers.mariadb import SqlServer, mariadb_server
 from sqlalchemy import Engine, event, func, select
 
 from lab.benchmarks.console.fleet import BUCKET, Fleet, fill
@@ -49,7 +49,7 @@ def store(systems: LocalStack) -> ObjectStore:
 
 
 @pytest.fixture(scope="module")
-def fleet_engine(mariadb_server: MariadbServer) -> Iterator[Engine]:
+def fleet_engine(mariadb_server: SqlServer) -> Iterator[Engine]:
     """Return a control plane on MariaDB with a hundred clients."""
     with mariadb_server.database() as database:
         engine = open_engine(mariadb_server.url(database))

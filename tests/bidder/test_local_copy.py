@@ -58,7 +58,7 @@ def test_a_bidder_that_starts_without_the_control_plane_serves_the_copy_and_says
     assert health["status"] != "ok" and health["local_copy"]["served"] == [ENTITY]
     assert health["entities"][ENTITY]["is_from_local_copy"]
     assert f"{ENTITY} is served from its local copy" in caplog.text
-    assert service.metrics.registry.get_sample_value("optimizer_bidder_served_from_copy", {"entity": ENTITY}) == 1
+    assert service.registry.get_sample_value("optimizer_bidder_served_from_copy", {"entity": ENTITY}) == 1
 
 
 def test_a_bidder_that_starts_without_the_object_store_serves_the_copy(market, folder, served):
@@ -68,6 +68,17 @@ def test_a_bidder_that_starts_without_the_object_store_serves_the_copy(market, f
     service = BidderService(refresher)
     assert service.price(ask(), entity_code=ENTITY).bid_cpm == BIDS["Ohio|android"]
     assert service.health()["entities"][ENTITY]["is_from_local_copy"]
+
+
+def test_bidders_that_share_a_folder_confirm_the_same_copy_whoever_saved_it(market, folder, served):
+    now = datetime(2026, 2, 3, 8, tzinfo=UTC)
+    first, second = (market.refresher(copies=CopyKeeper(folder), clock=lambda: now) for _ in range(2))
+    for refresher in (first, second, first):  # both save the copy, the second last; then the first confirms it
+        now += timedelta(hours=1)
+        refresher.refresh()
+    service = away(market, folder)
+    service.refresh()
+    assert service.refresher.confirmed[ENTITY] == now
 
 
 def test_the_copy_goes_on_being_served_when_the_systems_are_back_and_nothing_changed(market, folder, served):
@@ -136,7 +147,7 @@ def test_a_disk_that_takes_no_copy_costs_no_bid_and_is_tried_again(market, tmp_p
     assert service.refresh().outcome == "switched"
     assert service.price(ask(), entity_code=ENTITY).bid_cpm == BIDS["Ohio|android"]
     assert "cannot be written" in service.health()["local_copy"]["errors"][ENTITY]
-    assert service.metrics.registry.get_sample_value("optimizer_bidder_local_copy_errors") == 1
+    assert service.registry.get_sample_value("optimizer_bidder_local_copy_errors") == 1
     (tmp_path / "copies").unlink()
     assert service.refresh().outcome == "unchanged"
     assert service.health()["local_copy"]["errors"] == {}

@@ -186,7 +186,7 @@ def test_a_server_that_answers_again_is_used_again(service, ports):
             prices = await service.fetch_and_price(requests(), entity_code=ENTITY)
             assert Reason.TABLE_SILENT in {it.reason for it in prices}
             assert (
-                service.metrics.registry.get_sample_value(
+                service.registry.get_sample_value(
                     "optimizer_bidder_memcached_up", {"server": f"127.0.0.1:{ports[1][0]}"}
                 )
                 == 0

@@ -1,6 +1,7 @@
 """A team's own event files, as `optimizer demo --bids … --views … --clicks …` loads them."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 from servers.embedded import connect_schema, systems
+from snowflake.connector.errors import ProgrammingError
 from sqlalchemy import Engine
 
 from lab.market.events import generate_events
@@ -19,13 +21,15 @@ from lab.market.tables import Events
 from lab.market.world import World
 from lab.stack import LocalStack
 from lab.stack.catalogue import check_entity, ensure_entity
-from lab.stack.event_log import create_tables, load_own_log, read_events, read_own_log
+from lab.stack.event_log import create_tables
+from lab.stack.own_log import load_own_log, read_events, read_own_log
 from optimizer.control_plane.entities import read_definitions
 from optimizer.errors import ConfigError, DataError
 
 __all__ = ["systems"]
 
 NAMES = ("bids", "views", "clicks")
+NOW = datetime(2026, 1, 9, tzinfo=UTC)
 HEADER = "bid_id,bid_ts,object_id,internal_adspace_id,geo_region_name,os_code,npi,bid_cpm\n"
 
 
@@ -105,6 +109,136 @@ def test_a_parquet_file_that_is_none_is_refused_by_name(tmp_path: Path):
         read_events("bids", tmp_path / "bids.parquet")
 
 
+ROW = "b{n},2026-01-0{n} 10:00:00,1334,a,Ohio,ios,,2.5\n"
+GOOD = HEADER + "".join(ROW.format(n=number) for number in range(1, 5))
+
+
+def bids_of(tmp_path: Path, content: str) -> list[dict[str, Any]]:
+    (tmp_path / "bids.csv").write_text(content, encoding="utf-8")
+    return read_events("bids", tmp_path / "bids.csv").to_pylist()
+
+
+@pytest.mark.parametrize(
+    "epoch", ["1767607200", "1767607200.0", "1767607200000", "1767607200000000", "1767607200000000000", "1.7676072e9"]
+)
+def test_an_epoch_of_any_unit_is_its_time(tmp_path: Path, epoch: str):
+    (row,) = bids_of(tmp_path, HEADER + f"b,{epoch},1334,a,Ohio,ios,,2.5\n")
+    assert row["bid_ts"] == datetime(2026, 1, 5, 10)  # noqa: DTZ001 - as the warehouse keeps it
+    table = pa.table({**read_events("bids", tmp_path / "bids.csv").to_pydict(), "bid_ts": [int(float(epoch))]})
+    pq.write_table(table, tmp_path / "bids.parquet")
+    assert read_events("bids", tmp_path / "bids.parquet").to_pylist() == [row]
+
+
+@pytest.mark.parametrize(
+    "written", ["2026-01-05T12:00:00+02:00", "2026-01-05 10:00:00Z", "2026-01-05T10:00", "20260105T100000Z"]
+)
+def test_a_time_with_a_zone_is_in_utc(tmp_path: Path, written: str):
+    (row,) = bids_of(tmp_path, HEADER + f"b,{written},1334,a,Ohio,ios,,2.5\n")
+    assert row["bid_ts"] == datetime(2026, 1, 5, 10)  # noqa: DTZ001 - as above
+
+
+def test_a_quoted_cell_may_hold_line_breaks_commas_and_quotes(tmp_path: Path):
+    rows = bids_of(
+        tmp_path, HEADER + 'b,2026-01-05,1334,"a\n1, ""x""",Ohio,ios,,2.5\nc,2026-01-05,1334,a,Ohio,ios,,3\n'
+    )
+    assert [row["internal_adspace_id"] for row in rows] == ['a\n1, "x"', "a"]
+
+
+def test_an_empty_cell_is_no_value_in_any_column_and_words_are_words(tmp_path: Path):
+    first, second = bids_of(tmp_path, HEADER + 'b,2026-01-05,1334,,"",,,2.5\nc,2026-01-05,1334,NULL,NA,nan,,2\n')
+    assert [first[name] for name in ("internal_adspace_id", "geo_region_name", "os_code", "npi")] == [None] * 4
+    assert [second[name] for name in ("internal_adspace_id", "geo_region_name", "os_code")] == ["NULL", "NA", "nan"]
+
+
+REFUSED = {
+    "an id that was a float": (
+        "1.23e+19,2026-01-05,1334,a,Ohio,ios,,2.5",
+        "BIDS.bid_id in row 6: '1.23e+19' was a float",
+    ),
+    "an NPI that was a float": (
+        "b,2026-01-05,1334,a,Ohio,ios,1.234567893E9,2",
+        "BIDS.npi in row 6: a value was a float",
+    ),
+    "a word for a price": ("b,2026-01-05,1334,a,Ohio,ios,,dear", "BIDS.bid_cpm in row 6: 'dear' is not a number"),
+    "a comma for a point": ('b,2026-01-05,1334,a,Ohio,ios,,"2,5"', "BIDS.bid_cpm in row 6: '2,5' is not a number"),
+    "an infinite price": ("b,2026-01-05,1334,a,Ohio,ios,,inf", "BIDS.bid_cpm in row 6: 'inf' is infinite"),
+    "a word for a time": ("b,noon,1334,a,Ohio,ios,,2.5", "BIDS.bid_ts in row 6: 'noon' is no time"),
+    "half a client": ("b,2026-01-05,1334.5,a,Ohio,ios,,2.5", "BIDS.object_id in row 6: '1334.5' is not a whole number"),
+    "no client": ("b,2026-01-05,,a,Ohio,ios,,2.5", "BIDS.object_id in row 6 is empty"),
+    "no id": (",2026-01-05,1334,a,Ohio,ios,,2.5", "BIDS.bid_id in row 6 is empty"),
+    "another number of fields": ("b,2026", "Row #6: Expected 8 columns, got 2"),
+}
+
+
+@pytest.mark.parametrize(("row", "said"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_read_is_refused_with_file_row_and_column(tmp_path: Path, row: str, said: str):
+    with pytest.raises(DataError) as raised:
+        bids_of(tmp_path, GOOD + row + "\n" + ROW.format(n=6))
+    assert str(tmp_path / "bids.csv") in str(raised.value) and said in str(raised.value)
+
+
+def test_a_column_that_is_there_twice_is_named(tmp_path: Path):
+    header = HEADER.replace("npi", "BID_CPM")
+    with pytest.raises(DataError, match="the column bid_cpm of BIDS is there twice; keep one"):
+        bids_of(tmp_path, header + "b,2026-01-05,1334,a,Ohio,ios,1,2.5\n")
+
+
+def test_a_parquet_column_of_ids_that_became_floats_is_named(events: Events, tmp_path: Path):
+    floats = events.bids.set_column(0, "bid_id", pa.array([float(number) for number in range(600)]))
+    pq.write_table(floats, tmp_path / "bids.parquet")
+    with pytest.raises(DataError, match=r"BIDS\.bid_id is a column of floats, which lose the digits of an id"):
+        read_events("bids", tmp_path / "bids.parquet")
+
+
+def own_files(tmp_path: Path, bids: str) -> dict[str, Path]:
+    texts = {
+        "bids": bids,
+        "views": "bid_id,view_ts,cost_cpm,revenue\nb1,2026-01-01,2,0\n",
+        "clicks": "bid_id,click_ts,revenue\n",
+    }
+    for name, text in texts.items():
+        (tmp_path / f"{name}.csv").write_text(text)
+    return {name: tmp_path / f"{name}.csv" for name in texts}
+
+
+@pytest.mark.parametrize("moment", ["9999-12-31", "2026-01-10 00:00:00", "4102444800"])
+def test_a_row_of_a_time_that_is_still_to_come_is_set_aside_and_counted(tmp_path: Path, moment: str):
+    log = read_own_log(own_files(tmp_path, GOOD + f"x,{moment},1334,a,Ohio,ios,,2.5\n"), now=NOW)
+    assert log.end_day == date(2026, 1, 5) and log.tables["bids"].num_rows == 4
+    (note,) = log.notes
+    assert note == f"{tmp_path / 'bids.csv'}: 1 rows of BIDS in the future were set aside (bid_ts)"
+
+
+def test_rows_before_there_was_such_a_log_and_negative_prices_are_counted(tmp_path: Path):
+    bids = GOOD + "x,0,1334,a,Ohio,ios,,2.5\ny,2026-01-04,1334,a,Ohio,ios,,-1\n"
+    log = read_own_log(own_files(tmp_path, bids), now=NOW)
+    assert [note.partition(": ")[2] for note in log.notes] == [
+        "1 rows of BIDS before 2000 were set aside (bid_ts)",
+        "1 rows of BIDS have a negative bid_cpm",
+    ]
+    assert log.tables["bids"].num_rows == 5
+
+
+def test_a_log_that_is_set_aside_whole_is_refused(tmp_path: Path):
+    with pytest.raises(DataError, match="no row of BIDS has a bid_ts between 2000 and now"):
+        read_own_log(own_files(tmp_path, HEADER + "x,0,1334,a,Ohio,ios,,2.5\n"), now=NOW)
+
+
+def test_a_log_of_which_one_table_cannot_be_loaded_leaves_all_three(connection: Any, events: Events, tmp_path: Path):
+    marker = tmp_path / "marker"
+    log = read_own_log(write(events, tmp_path, kind="parquet"), now=NOW)
+    load_own_log(connection, log, marker=marker)
+    marker.write_text("this log")
+    with connection.cursor() as cursor:
+        cursor.execute("DROP TABLE CLICKS")
+    fewer = {**log.tables, "bids": log.tables["bids"].slice(0, 10)}
+    with pytest.raises(ProgrammingError, match="CLICKS"):
+        load_own_log(connection, replace(log, tables=fewer), marker=marker)
+    with connection.cursor() as cursor:
+        assert cursor.execute("SELECT COUNT(*) FROM BIDS").fetchone()[0] == 600
+    assert marker.read_text() == "this log"
+
+
 @pytest.fixture
 def connection(systems: LocalStack) -> Iterator[Any]:
     with connect_schema(systems, "own_log") as connection:
@@ -117,7 +251,7 @@ def test_loading_replaces_the_log_and_says_what_it_holds(connection: Any, events
     files, marker = write(events, tmp_path, kind=kind), tmp_path / "marker"
     marker.write_text("the generated log")
     for _ in range(2):
-        log = read_own_log(files)
+        log = read_own_log(files, now=NOW)
         load_own_log(connection, log, marker=marker)
     assert all(log.tables[name].num_rows == getattr(events, name).num_rows for name in NAMES)
     assert (log.object_id, log.end_day) == (1334, date(2026, 1, 8))
@@ -129,12 +263,12 @@ def test_loading_replaces_the_log_and_says_what_it_holds(connection: Any, events
 
 
 def test_bids_of_several_clients_are_refused_and_the_log_stays(connection: Any, events: Events, tmp_path: Path):
-    load_own_log(connection, read_own_log(write(events, tmp_path, kind="parquet")), marker=tmp_path / "marker")
+    load_own_log(connection, read_own_log(write(events, tmp_path, kind="parquet"), now=NOW), marker=tmp_path / "marker")
     other = pc.if_else(pc.equal(events.bids["os_code"], "ios"), 1335, 1334)
     mixed = events.bids.set_column(events.bids.schema.get_field_index("object_id"), "object_id", other)
     files = write(Events(mixed, events.views, events.clicks), tmp_path, kind="parquet")
     with pytest.raises(DataError, match=r"bids\.parquet: object_id holds \[1334, 1335\]; give the bids of exactly one"):
-        read_own_log(files)
+        read_own_log(files, now=NOW)
     with connection.cursor() as cursor:
         assert cursor.execute("SELECT COUNT(DISTINCT object_id) FROM BIDS").fetchone()[0] == 1
 

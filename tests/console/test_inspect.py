@@ -40,6 +40,14 @@ def test_the_price_is_the_published_bid_with_every_step(console, segment):
     assert one["steps"][-1]["bid_cpm"] == one["bid_cpm"]
 
 
+def test_macros_alone_ask_the_client_of_the_page_and_no_other(console, segment):
+    macros, bid = segment
+    (one,) = ask(console, {"macros": macros, "auction_id": "a"}, at=BEFORE_THE_SPLIT).json()["impressions"]
+    assert one["bid_cpm"] == pytest.approx(bid)
+    other = ask(console, {"entity_code": "drugs_com", "macros": macros, "auction_id": "a"})
+    assert other.status_code == 422 and "entity_code is 'drugs_com'; this is drugs_hcp" in other.json()["detail"]
+
+
 def test_a_floor_above_the_bid_is_why_there_is_no_bid(console, segment, browser):
     macros, bid = segment
     page = browser.open(console, PAGE)
@@ -75,7 +83,7 @@ def test_what_cannot_be_priced_says_why(console, request_text, at, said):
         answer = http.post(API, json={"request": request_text, "at": at})
         page = http.post(PAGE, data={"request": request_text, "at": at or ""})
     assert answer.status_code in (409, 422) and said in answer.json()["detail"]
-    assert page.status_code == 422 and said in page.text
+    assert page.status_code == answer.status_code and said in page.text
 
 
 def test_only_who_may_read_the_client_may_ask(console):

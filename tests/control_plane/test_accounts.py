@@ -13,7 +13,7 @@ from optimizer.control_plane.alerts import Incident, record_incidents
 from optimizer.control_plane.audit import Author, read_audit, system
 from optimizer.control_plane.bidder_counts import HourCount, read_counts, remove_counts, write_counts
 from optimizer.control_plane.canary_splits import start_canary
-from optimizer.control_plane.claims import claim_run
+from optimizer.control_plane.claims import claim_runs
 from optimizer.control_plane.deployment_history import read_active, read_history
 from optimizer.control_plane.deployments import deploy, promote, set_control
 from optimizer.control_plane.engine import open_engine, transaction
@@ -92,20 +92,20 @@ FORBIDDEN = {
 }
 
 
-@pytest.fixture(params=["mysql+pymysql", "mysql+mysqlconnector"])
-def engines(request, mariadb_server, mariadb_database):
+@pytest.fixture
+def engines(sql_server, sql_database, driver):
     """Return {account: engine}, and root's, over one database with the grants."""
-    root = open_engine(mariadb_server.url(mariadb_database, driver=request.param))
+    root = open_engine(sql_server.url(sql_database, driver=driver))
     migrate(root)
     fill_catalog(root)
-    mariadb_server.execute(*(f"CREATE USER '{name}'@'%' IDENTIFIED BY 'test only'" for name in ACCOUNTS))
-    mariadb_server.execute(*split_statements(GRANTS_SQL.read_text(encoding="utf-8")), database=mariadb_database)
-    login = {"password": "test only", "driver": request.param}
-    opened = {name: open_engine(mariadb_server.url(mariadb_database, user=name, **login)) for name in ACCOUNTS}
+    sql_server.execute(*(f"CREATE USER '{name}'@'%' IDENTIFIED BY 'test only'" for name in ACCOUNTS))
+    sql_server.execute(*split_statements(GRANTS_SQL.read_text(encoding="utf-8")), database=sql_database)
+    login = {"password": "test only", "driver": driver}
+    opened = {name: open_engine(sql_server.url(sql_database, user=name, **login)) for name in ACCOUNTS}
     yield {"root": root, **opened}
     for engine in (root, *opened.values()):
         engine.dispose()
-    mariadb_server.execute(*(f"DROP USER '{name}'@'%'" for name in ACCOUNTS))
+    sql_server.execute(*(f"DROP USER '{name}'@'%'" for name in ACCOUNTS))
 
 
 def test_each_account_runs_its_printed_statements(engines):
@@ -176,7 +176,7 @@ def test_the_optimizer_takes_a_run_of_the_ui_with_its_rights(engines):
         with transaction(engines["optimizer_ui"]) as connection:
             connection.exec_driver_sql(FLOW[name])
     (run,) = list_unclaimed(app)
-    assert claim_run(app, run.run_id, dag_id="optimize__drugs_hcp", now=NOW)
+    assert claim_runs(app, {run.run_id: "optimize__drugs_hcp"}, now=NOW) == [run.run_id]
     adopt_run(app, run.run_id, entity_id=1, dag_id="optimize__drugs_hcp", dag_run_id=f"ui__{run.run_id}")
     assert read_run_values(app, run.run_id)["target_win_rate"] == "0.65"
     start_sample(app, run.run_id)

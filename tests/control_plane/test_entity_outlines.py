@@ -11,7 +11,7 @@ from optimizer.control_plane.alerts import Incident, record_incidents
 from optimizer.control_plane.audit import Author
 from optimizer.control_plane.deployments import deploy
 from optimizer.control_plane.engine import transaction
-from optimizer.control_plane.entity_outlines import read_outlines
+from optimizer.control_plane.entity_outlines import KeptOutlines, read_outlines
 from optimizer.control_plane.live_records import replace_verdicts
 from optimizer.control_plane.live_rows import LiveVerdict
 from optimizer.control_plane.registry import register_dry_run, register_results
@@ -126,14 +126,36 @@ def test_a_control_that_the_sql_of_a_ui_deployed_alone_is_the_main_run(engine):
     assert words(engine)["drugs_hcp"] == "off target"
 
 
-def test_two_statements_read_the_outlines_with_the_kinds_of_open_alerts(engine):
+def statements_of(engine, read) -> int:
+    """Return how many statements of the control plane a call sends."""
+    sent = []
+
+    def note(*arguments) -> None:
+        sent.append(arguments[2])
+
+    event.listen(engine, "before_cursor_execute", note)
+    read()
+    event.remove(engine, "before_cursor_execute", note)
+    return sum(one.startswith("SELECT") and "FROM opt_" in one for one in sent)
+
+
+def test_the_outlines_have_the_kinds_of_open_alerts(engine):
     complete(engine, "only")
     kinds = {"below_forecast", "overspend"}
     incidents = [Incident(kind, "see the live figures") for kind in sorted(kinds)]
     record_incidents(engine, 1, [*incidents, Incident("stale", "data are old")], kinds=["stale"], now=NOW)
     record_incidents(engine, 1, incidents, kinds=["stale"], now=NOW)
-    statements = []
-    event.listen(engine, "before_cursor_execute", lambda *arguments: statements.append(arguments[2]))
     other, one = read_outlines(engine)
     assert (other.alert_kinds, one.alert_kinds) == (frozenset(), kinds)
-    assert sum(sent.startswith("SELECT") and "FROM opt_" in sent for sent in statements) == 2
+
+
+def test_runs_that_were_read_before_are_not_read_again(engine):
+    kept = KeptOutlines()
+    complete(engine, "first", days_old=4)
+    assert statements_of(engine, lambda: read_outlines(engine, kept)) == 3
+    assert statements_of(engine, lambda: read_outlines(engine, kept)) == 2
+    assert read_outlines(engine, kept) == read_outlines(engine)
+    second = complete(engine, "second", now=NOW + DAY / 24, is_learning=1.0)
+    assert statements_of(engine, lambda: read_outlines(engine, kept)) == 3
+    assert read_outlines(engine, kept) == read_outlines(engine)
+    assert read_outlines(engine, kept)[1].good.run_id == second

@@ -6,8 +6,9 @@ import pytest
 from control_plane.catalog import NOW, complete_sample, open_sample, sample_results, start_sample
 from sqlalchemy import event
 
+from optimizer.control_plane import control_choices
 from optimizer.control_plane.audit import Author
-from optimizer.control_plane.deployments import deploy
+from optimizer.control_plane.deployments import deploy, set_control
 from optimizer.control_plane.entity_states import read_entity_states
 from optimizer.control_plane.live_records import replace_verdicts
 from optimizer.control_plane.live_rows import LiveVerdict
@@ -60,3 +61,15 @@ def test_two_entities_take_as_many_statements_as_one(engine, run_id):
     assert len(read_entity_states(engine)) == 2
     assert len(statements) == 2 * of_one
     assert of_one <= 10
+
+
+def test_a_control_is_declined_while_the_last_choice_is_none(engine, run_id):
+    def is_declined() -> bool:
+        (state,) = read_entity_states(engine, ["drugs_hcp"])
+        assert control_choices.is_declined(engine, state.entity_id) == state.is_control_declined
+        return state.is_control_declined
+
+    assert not is_declined()
+    for hour, (chosen, expected) in enumerate(((None, True), (run_id, False), (None, True))):
+        set_control(engine, entity_code="drugs_hcp", run_id=chosen, author=Author("anna"), now=NOW + (4 + hour) * HOUR)
+        assert is_declined() == expected

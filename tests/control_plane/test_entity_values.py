@@ -8,7 +8,7 @@ from control_plane.catalog import NOW
 from optimizer.control_plane.audit import Author, read_audit
 from optimizer.control_plane.entities import read_definition
 from optimizer.control_plane.entity_values import change_values, read_values
-from optimizer.control_plane.runs import list_unclaimed, read_run_values, request_run
+from optimizer.control_plane.runs import cancel_run, list_unclaimed, read_run_values, request_run
 from optimizer.core.config.merge import parse_value
 from optimizer.errors import ConfigChanged, ConfigError
 
@@ -74,7 +74,8 @@ def test_a_change_to_what_is_there_writes_nothing(engine):
 def test_a_requested_run_is_pending_with_its_values_as_the_uis(engine):
     definition = read_definition(engine, ENTITY)
     first, second = (
-        request_run(engine, definition, values={"target_win_rate": "0.35"}, author=ANNA, now=NOW) for _ in range(2)
+        request_run(engine, definition, values={"target_win_rate": value}, author=ANNA, now=NOW)
+        for value in ("0.35", "0.36")
     )
     assert first.run_id != second.run_id
     assert [run.run_id for run in list_unclaimed(engine)] == sorted([first.run_id, second.run_id])
@@ -84,5 +85,21 @@ def test_a_requested_run_is_pending_with_its_values_as_the_uis(engine):
     assert (newest.action, newest.run_id, newest.after_value) == (
         "request_run",
         second.run_id,
-        {"target_win_rate": "0.35"},
+        {"target_win_rate": "0.36"},
     )
+
+
+def test_the_same_request_while_the_first_one_waits_is_the_same_run(engine):
+    definition = read_definition(engine, ENTITY)
+
+    def ask(author=ANNA, seconds=0, **values: str) -> str:
+        now = NOW + timedelta(seconds=seconds)
+        return request_run(engine, definition, values=values, author=author, now=now).run_id
+
+    first, plain = ask(target_win_rate="0.35"), ask()
+    assert first != plain
+    assert (ask(seconds=1, target_win_rate="0.35"), ask(seconds=1)) == (first, plain)
+    assert len({first, ask(BEN, target_win_rate="0.35"), ask(target_win_rate="0.36")}) == 3
+    assert len(read_audit(engine, ENTITY)) == 4
+    assert cancel_run(engine, first, author=ANNA, now=NOW)
+    assert ask(target_win_rate="0.35", seconds=3) != first

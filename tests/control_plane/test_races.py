@@ -13,7 +13,7 @@ from threading import Barrier
 import numpy as np
 import pytest
 from control_plane.catalog import NOW, complete_sample, fill_catalog
-from servers.mariadb import MariadbServer
+from control_plane.databases import DRIVERS
 from sqlalchemy import Engine, select
 
 from optimizer.control_plane import canaries
@@ -28,7 +28,6 @@ from optimizer.control_plane.records import Canary
 from optimizer.control_plane.rollbacks import rollback
 from optimizer.control_plane.splits import group_splits, percents_of
 from optimizer.control_plane.tables import canaries as canary_rows
-from optimizer.control_plane.tables import metadata
 from optimizer.core.live.canary_plan import read_plan
 from optimizer.errors import DeploymentError, PromotionRefused, SplitChanged
 
@@ -106,11 +105,10 @@ class Race:
             return Canary.model_validate(dict(found.one()))
 
 
-@pytest.fixture
-def engine(mariadb_server: MariadbServer, migrated_database: str) -> Iterator[Engine]:
-    """Return an engine on MariaDB: SQLite lets one writer in at a time, so there is no race."""
-    mariadb_server.empty(migrated_database, tables=metadata.tables)
-    engine = open_engine(mariadb_server.url(migrated_database))
+@pytest.fixture(params=DRIVERS)
+def engine(url_of: Callable[[str], str], request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """Return an engine on MariaDB, and MySQL: SQLite lets one writer in at a time, so there is no race."""
+    engine = open_engine(url_of(request.param))
     fill_catalog(engine)
     yield engine
     engine.dispose()

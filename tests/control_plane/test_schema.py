@@ -27,8 +27,9 @@ FACTS = {
                        FROM information_schema.key_column_usage k JOIN information_schema.referential_constraints r
                        ON r.constraint_schema = k.constraint_schema AND r.constraint_name = k.constraint_name
                        WHERE k.table_schema = DATABASE()""",
-    "checks": """SELECT table_name, constraint_name, check_clause FROM information_schema.check_constraints
-                 WHERE constraint_schema = DATABASE()""",
+    "checks": """SELECT t.table_name, c.constraint_name, c.check_clause FROM information_schema.check_constraints c
+                 JOIN information_schema.table_constraints t ON t.constraint_schema = c.constraint_schema
+                 AND t.constraint_name = c.constraint_name WHERE c.constraint_schema = DATABASE()""",
     "tables": """SELECT table_name, engine, table_collation FROM information_schema.tables
                  WHERE table_schema = DATABASE()""",
 }
@@ -90,10 +91,10 @@ def test_the_declared_tables_work_without_migrations_too(empty_engine):
         assert connection.scalar(text("SELECT run_code FROM opt_runs")) == "by hand"
 
 
-def test_the_schema_file_makes_what_the_migrations_make(mariadb_server):
-    with mariadb_server.database() as by_file, mariadb_server.database() as by_migrations:
-        mariadb_server.execute(*split_statements(SCHEMA_SQL.read_text(encoding="utf-8")), database=by_file)
-        engines = [open_engine(mariadb_server.url(name)) for name in (by_file, by_migrations)]
+def test_the_schema_file_makes_what_the_migrations_make(sql_server):
+    with sql_server.database() as by_file, sql_server.database() as by_migrations:
+        sql_server.execute(*split_statements(SCHEMA_SQL.read_text(encoding="utf-8")), database=by_file)
+        engines = [open_engine(sql_server.url(name)) for name in (by_file, by_migrations)]
         migrate(engines[1])
         facts = [read_facts(engine) for engine in engines]
         for name in FACTS:

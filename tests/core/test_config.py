@@ -70,6 +70,14 @@ def test_a_number_with_a_comma_is_refused_with_what_to_write(raw: str, hint: str
         merge(CAP, run={"max_bid_cpm": raw})
 
 
+@pytest.mark.parametrize("raw", ["1_5", "٣٥"])
+def test_a_number_that_only_python_reads_is_refused(raw: str):
+    with pytest.raises(ConfigError, match=f"max_bid_cpm='{raw}' is not a number"):
+        merge(CAP, run={"max_bid_cpm": raw})
+    with pytest.raises(ConfigError, match=f"days='{raw}' is not an int"):
+        merge(key("days", "int", default_value="1"), run={"days": raw})
+
+
 def test_supported_configs_and_version_configs_must_agree():
     with pytest.raises(ConfigError, match="max_bid_cpm is in supported_configs but has no row") as caught:
         merge(RATE, FLOORS, supported_keys=["target_win_rate", "max_bid_cpm"])

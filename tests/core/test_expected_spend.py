@@ -2,7 +2,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from optimizer.core.pricing.expected_spend import DailySpend, expected_spend_by, seen_spend_by, total_spend
+from optimizer.core.pricing.expected_spend import (
+    DailySpend,
+    expected_spend_by,
+    largest_spend_by,
+    seen_spend_by,
+    total_spend,
+)
 
 
 def test_expected_spend_is_summed_by_value_with_the_rates_of_the_sums():
@@ -49,3 +55,17 @@ def test_what_was_seen_is_the_log_a_day():
     assert (first, second) == ("a.example", "b.example")
     assert spend == DailySpend(requests=500, wins=100, spend=2.0, value=4.0)
     assert (spend.cpm, spend.margin, unpaid.margin) == (20.0, 0.5, None)
+
+
+@pytest.mark.parametrize("most", [1, 3, 10])
+def test_the_largest_values_and_the_rest_are_the_parts_of_the_whole(most: int):
+    names = ["a", "b", None, "c", "a", "d"]
+    random = np.random.default_rng(1)
+    bids = pd.DataFrame(
+        {name: random.uniform(1, 9, len(names)) for name in ("requests", "expected_cost_cpm", "value_cpm")}
+    ).assign(expected_win_rate=0.5)
+    parts = expected_spend_by(bids, names, scale=3.0)
+    largest, rest, rest_values = largest_spend_by(bids, names, most=most, scale=3.0)
+    assert largest == parts[:most] and rest_values == len(parts[most:])
+    for name in ("requests", "wins", "spend", "value"):
+        assert getattr(rest, name) == pytest.approx(getattr(total_spend(parts[most:]), name))

@@ -7,8 +7,9 @@ import pytest
 from orchestration.driving import dag_of, finish, trigger
 from orchestration.trial_dags import make_project
 from pipeline.requests import prepare
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 from servers.browser import chromium, press_enter
+from servers.embedded import systems
 from sqlalchemy import Engine, insert, select
 
 from lab.stack import SYSTEMS, LocalStack, demo
@@ -16,7 +17,7 @@ from optimizer.clients.airflow_api import AirflowApi
 from optimizer.control_plane import tables
 from optimizer.control_plane.engine import open_engine, transaction
 
-__all__ = ["chromium"]
+__all__ = ["chromium", "systems"]
 
 LOG_BIDS = {"drugs_hcp": 60_000, "drugs_com": 45_000, "nativo_consumer": 45_000}
 
@@ -87,20 +88,30 @@ def airflow(stack: LocalStack) -> Iterator[AirflowApi]:
         yield airflow
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def address(stack: LocalStack) -> str:
     return f"http://127.0.0.1:{stack.settings.airflow_port}"
 
 
-@pytest.fixture
-def page(stack: LocalStack, address: str, chromium: Browser) -> Iterator[Page]:
-    """A page of Airflow's UI, signed in."""
+@pytest.fixture(scope="module")
+def signed_in(stack: LocalStack, chromium: Browser) -> Iterator[BrowserContext]:
+    """A browser whose user signed in to Airflow's UI; it loads the UI's many megabytes of script once."""
     with chromium.new_context(viewport={"width": 1440, "height": 900}) as context:
+        context.set_default_timeout(60_000)
         page = context.new_page()
-        page.set_default_timeout(60_000)
-        page.goto(address)
+        page.goto(f"http://127.0.0.1:{stack.settings.airflow_port}")
         page.locator("input[name=username]").fill(stack.settings.airflow_user)
         page.locator("input[name=password]").fill(stack.settings.airflow_password)
         press_enter(page)
+        expect(page.get_by_role("link", name="Optimizer")).to_be_visible(timeout=60_000)
+        page.close()
+        yield context
+
+
+@pytest.fixture
+def page(address: str, signed_in: BrowserContext) -> Iterator[Page]:
+    """A page of Airflow's UI, signed in."""
+    with signed_in.new_page() as page:
+        page.goto(address)
         expect(page.get_by_role("link", name="Optimizer")).to_be_visible(timeout=60_000)
         yield page

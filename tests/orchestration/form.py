@@ -3,13 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import httpx
-from playwright.sync_api import Browser, Locator, Page
-
-from lab.stack import LocalStack
-
-TIMEOUT_MS = 40_000
-"""The page brings many megabytes of script, and other tests may share the machine."""
+from playwright.sync_api import BrowserContext, Locator, Page
 
 
 class TriggerForm:
@@ -48,21 +42,12 @@ class TriggerForm:
 
 
 @contextmanager
-def open_form(chromium: Browser, stack: LocalStack, *, dag_id: str) -> Iterator[TriggerForm]:
-    """Give the DAG's trigger form, opened by an administrator."""
-    settings = stack.settings
-    url = f"http://127.0.0.1:{settings.airflow_port}"
-    login = {"username": settings.airflow_user, "password": settings.airflow_password}
-    answer = httpx.post(f"{url}/auth/token", json=login, timeout=60, trust_env=False).raise_for_status()
-    context = chromium.new_context(viewport={"width": 1280, "height": 1400})
-    try:
-        context.set_default_timeout(TIMEOUT_MS)
-        context.add_cookies([{"name": "_token", "value": answer.json()["access_token"], "url": url}])
-        page = context.new_page()
-        page.goto(f"{url}/dags/{dag_id}")
+def open_form(signed_in: BrowserContext, address: str, *, dag_id: str) -> Iterator[TriggerForm]:
+    """Give the DAG's trigger form, opened by the user who signed in."""
+    with signed_in.new_page() as page:
+        page.set_viewport_size({"width": 1280, "height": 1400})
+        page.goto(f"{address}/dags/{dag_id}")
         page.get_by_test_id("trigger-dag-button").first.click()
         form = TriggerForm(page)
         form.dialog.get_by_role("button", name="Window", exact=True).wait_for()
         yield form
-    finally:
-        context.close()

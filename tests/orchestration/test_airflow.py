@@ -9,7 +9,7 @@ import pytest
 from lab.stack import AIRFLOW, SYSTEMS, LocalStack
 from lab.stack.programs import PROGRAMS
 from lab.stack.supervision import is_living
-from optimizer.clients.airflow_api import AirflowApi
+from optimizer.clients.airflow_api import AirflowApi, RegisteredDag
 from optimizer.errors import ConfigError, RunStateError, UnavailableError
 from optimizer.names import TRAINING_POOL
 
@@ -61,6 +61,18 @@ def test_a_file_that_cannot_be_imported_is_reported_with_its_reason(airflow: Air
     assert "broken on purpose" in error.stack_trace
     with pytest.raises(UnavailableError, match=r"(?s)DAG missing is not registered.*broken on purpose"):
         airflow.wait_for_dag("missing", timeout_s=0)
+
+
+def test_the_dags_of_entities_are_listed_a_page_at_a_time(airflow: AirflowApi):
+    dag_ids = [f"optimize__{code}" for code in ("drugs_com", "drugs_hcp", "nativo_consumer")]
+    for dag_id in dag_ids:
+        airflow.wait_for_dag(dag_id, timeout_s=120)
+    assert [dag.dag_id for dag in airflow.list_dags(prefix="optimize__")] == dag_ids
+    assert airflow.list_dags(prefix="optimize__", page_rows=2) == [
+        RegisteredDag(dag_id, is_paused=False, is_stale=False, has_import_errors=False) for dag_id in dag_ids
+    ]
+    assert airflow.list_dags(prefix="optimize__drugs_h") == airflow.list_dags(prefix="optimize__")[1:2]
+    assert airflow.list_dags(prefix="no_such_dag") == []
 
 
 def test_a_pool_that_a_user_resized_keeps_its_slots(airflow: AirflowApi):

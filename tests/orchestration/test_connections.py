@@ -1,10 +1,8 @@
-"""The control plane through Airflow's own hook; in processes of their own, as Airflow is configured once a process."""
+"""Control plane and objects through Airflow's hooks; in processes of their own, as Airflow is configured once each."""
 
 import json
-import os
 import socket
 import subprocess
-import sys
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,16 +10,17 @@ import pymysql
 import pytest
 from control_plane.catalog import fill_catalog
 from control_plane.statements import split_statements
+from orchestration.airflow_process import PROJECT, run_script
 from orchestration.definitions import define
 from servers.late import late_port
 from servers.mariadb import run_mariadb
 
+from lab.stack.environment import objects_connection
 from optimizer.control_plane.engine import open_engine
 from optimizer.control_plane.runs import list_runs
 from optimizer.control_plane.schema import migrate
 from optimizer.orchestration.definitions import load_definitions
 
-PROJECT = Path(__file__).parents[2]
 GRANTS_SQL = PROJECT / "include/sql/mysql/grants.sql"
 CLIENT = {"client": "mysql-connector-python"}
 PASSWORD = "test only"
@@ -44,6 +43,17 @@ fail_run(engine, run.run_id, message="stopped \\u2713", now=NOW)
 print("RESULT" + json.dumps([[d.entity.entity_code for d in definitions], states, run.run_id]))
 """
 )
+
+KEEP_AND_READ = """
+import json
+
+from optimizer.orchestration.connections import connect_objects
+
+store = connect_objects()
+store.put_bytes("s3://hooked/a/b.csv", b"kept")
+kept = [store.get_bytes("s3://hooked/a/b.csv").decode(), store.list_keys("s3://hooked/a/")]
+print("RESULT" + json.dumps(kept))
+"""
 
 LOAD = (
     CONNECT
@@ -74,14 +84,11 @@ print("RESULT" + json.dumps([dag_ids, problem]))
 """
 
 
-def run_script(script: str, state: Path, connection: dict | None) -> subprocess.CompletedProcess:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_CONN_")}
-    paths = os.pathsep.join(filter(None, [str(PROJECT / "tests"), os.environ.get("PYTHONPATH")]))
-    environment |= {"AIRFLOW_HOME": str(state), "OPTIMIZER_STATE_DIR": str(state), "PYTHONPATH": paths}
+def run_as_airflow(script: str, state: Path, connection: dict | None) -> subprocess.CompletedProcess[str]:
+    environment = {"AIRFLOW_HOME": str(state), "OPTIMIZER_STATE_DIR": str(state)}
     if connection is not None:
         environment["AIRFLOW_CONN_OPTIMIZER_CONTROL_PLANE"] = json.dumps(connection)
-    command = [sys.executable, "-c", script]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=PROJECT)
+    return run_script(script, environment=environment)
 
 
 def answer_of(done: subprocess.CompletedProcess) -> list:
@@ -134,15 +141,22 @@ def locked_entities(server, database: str):
 
 def test_the_optimizers_account_reads_entities_and_runs_one_through_airflows_hook(control_plane, tmp_path):
     engine, connection = control_plane
-    entities, states, run_id = answer_of(run_script(READ_AND_RUN, tmp_path, connection))
+    entities, states, run_id = answer_of(run_as_airflow(READ_AND_RUN, tmp_path, connection))
     assert (entities, states) == (["drugs_com", "drugs_hcp"], ["pending", "running"])
     (run,) = list_runs(engine)
     assert (run.run_id, run.status, run.error_message) == (run_id, "failed", "stopped \u2713")
 
 
+def test_objects_are_kept_and_read_with_the_endpoint_and_the_login_of_airflows_connection(systems):
+    systems.ensure_bucket("hooked")
+    environment = {"AIRFLOW_CONN_OPTIMIZER_OBJECTS": json.dumps(objects_connection(systems.settings))}
+    done = run_script(KEEP_AND_READ, environment=environment)
+    assert answer_of(done) == ["kept", ["a/b.csv"]]
+
+
 def test_a_server_that_accepts_and_stays_silent_leaves_every_entity_in_time(state):
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        done = run_script(LOAD, state, mysql_at(silent.getsockname()[1]))
+        done = run_as_airflow(LOAD, state, mysql_at(silent.getsockname()[1]))
     entities, waited_s = answer_of(done)
     assert entities == ["drugs_com", "drugs_hcp"] and waited_s < 15
     assert "last good snapshot" in done.stdout and "does not answer" in done.stdout
@@ -152,7 +166,7 @@ def test_a_server_that_accepts_and_stays_silent_leaves_every_entity_in_time(stat
 def test_a_server_that_falls_silent_after_the_login_leaves_every_entity_in_time(server, control_plane, state):
     _, connection = control_plane
     with locked_entities(server, connection["schema"]):
-        done = run_script(LOAD, state, connection)
+        done = run_as_airflow(LOAD, state, connection)
     entities, waited_s = answer_of(done)
     assert entities == ["drugs_com", "drugs_hcp"] and waited_s < 15
     assert "last good snapshot" in done.stdout and "does not answer" in done.stdout
@@ -164,7 +178,7 @@ def test_a_server_whose_every_answer_is_late_leaves_every_entity_once_the_deadli
 ):
     _, connection = control_plane
     with late_port(server.port, by_s=0.2) as port:
-        done = run_script(BUILD.replace("DEADLINE_S)", f"{deadline_s})"), state, {**connection, "port": port})
+        done = run_as_airflow(BUILD.replace("DEADLINE_S)", f"{deadline_s})"), state, {**connection, "port": port})
     dag_ids, problem = answer_of(done)
     assert dag_ids == ["optimize__drugs_com", "optimize__drugs_hcp"]
     said = "entities are those of the last good snapshot"
@@ -173,7 +187,7 @@ def test_a_server_whose_every_answer_is_late_leaves_every_entity_once_the_deadli
 
 
 def test_a_connection_that_airflow_does_not_know_leaves_every_entity(state):
-    done = run_script(LOAD, state, None)
+    done = run_as_airflow(LOAD, state, None)
     assert answer_of(done)[0] == ["drugs_com", "drugs_hcp"]
     assert "AirflowNotFoundException" in done.stdout and "optimizer_control_plane" in done.stdout
 
@@ -187,7 +201,7 @@ def test_a_connection_that_airflow_does_not_know_leaves_every_entity(state):
     ],
 )
 def test_a_connection_of_another_kind_is_refused_with_what_to_set(tmp_path, fields, reason):
-    done = run_script(CONNECT + "connect_control_plane()", tmp_path, mysql_at(3306, **fields))
+    done = run_as_airflow(CONNECT + "connect_control_plane()", tmp_path, mysql_at(3306, **fields))
     last_line = done.stderr.strip().splitlines()[-1]
     assert last_line.startswith("optimizer.errors.ConfigError:") and reason in last_line
     assert PASSWORD not in done.stderr

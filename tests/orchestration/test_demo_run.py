@@ -22,7 +22,7 @@ from lab.market.events import generate_events
 from lab.market.presets import PRESETS
 from lab.market.world import World
 from lab.stack import LocalStack
-from lab.stack.commands import BID_COLUMNS, RUN_NUMBERS
+from lab.stack.demo_run import BID_COLUMNS, RUN_NUMBERS
 from optimizer.artifacts.manifest import Manifest
 from optimizer.control_plane import deployment_history, registry, runs
 from optimizer.control_plane.engine import open_engine

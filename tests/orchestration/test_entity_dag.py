@@ -2,17 +2,13 @@
 
 import itertools
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from orchestration.airflow_process import run_script
 from orchestration.definitions import TASKS, define
 
 from optimizer.orchestration.definitions import SNAPSHOT_NAME, write_snapshot
-
-PROJECT = Path(__file__).parents[2]
 
 SCRIPT = """
 import json, sys
@@ -54,21 +50,9 @@ def build(tmp_path: Path, definitions, *, only: str = "") -> dict:
     """Build the DAGs from a last-good snapshot while the control plane is silent."""
     state = tmp_path / "state"
     write_snapshot(state / SNAPSHOT_NAME, definitions)
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, only],
-        env={
-            **os.environ,
-            "AIRFLOW_HOME": str(tmp_path),
-            "OPTIMIZER_STATE_DIR": str(state),
-            "AIRFLOW_CONN_OPTIMIZER_CONTROL_PLANE": json.dumps(
-                {"conn_type": "sqlite", "host": str(tmp_path / "no" / "db")}
-            ),
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=PROJECT,
-    )
+    silent = {"conn_type": "sqlite", "host": str(tmp_path / "no" / "db")}
+    environment = {"OPTIMIZER_STATE_DIR": str(state), "AIRFLOW_CONN_OPTIMIZER_CONTROL_PLANE": json.dumps(silent)}
+    done = run_script(SCRIPT, only, environment=environment)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.rsplit("RESULT", 1)[1])
 
@@ -122,7 +106,7 @@ def test_only_what_can_pass_is_retried():
         "errors = [UnavailableError(), AirflowTaskTimeout(), ConnectionResetError(), ConfigError(), KeyError()]\n"
         "print([policy.evaluate(error, 1, 4).action.value for error in errors])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = run_script(code)
     assert done.stdout.splitlines()[-1] == "['retry', 'retry', 'retry', 'fail', 'fail']"
 
 
@@ -210,7 +194,7 @@ def test_a_request_that_is_rejected_or_not_answered_skips_the_task_and_says_who_
         "    except AirflowSkipException as skipped:\n"
         "        print(skipped)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = run_script(code)
     rest = "what was live stays. `optimizer deploy drugs_hcp R=100` gives it the traffic by hand"
     assert done.stdout.splitlines()[-7:] == [
         "['Reject'] 1:00:00",

@@ -1,10 +1,7 @@
 """Messages over real connections: a webhook, Slack's API and a mail server, each a server of the test's own."""
 
 import json
-import os
 import socketserver
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from email import message_from_string
@@ -15,6 +12,7 @@ from typing import Any
 
 import pytest
 from control_plane.catalog import NOW, fill_catalog
+from orchestration.airflow_process import run_script
 
 from optimizer.control_plane.alerts import Incident, record_incidents
 from optimizer.control_plane.engine import open_engine
@@ -96,10 +94,8 @@ def control_plane(tmp_path: Path) -> str:
 def send(control_plane: str, notifiers: str, connection: dict[str, Any], *, looks: int = 1) -> str:
     """Look for messages that are due, in a process of its own, and return what it printed."""
     connections = {"OPTIMIZER_CONTROL_PLANE": {"conn_type": "sqlite", "host": control_plane}, "OPS": connection}
-    environment = {**os.environ, "AIRFLOW_HOME": str(Path(control_plane).parent), "OPTIMIZER_NOTIFIERS": notifiers}
-    environment |= {f"AIRFLOW_CONN_{name}": json.dumps(value) for name, value in connections.items()}
-    command = [sys.executable, "-c", SEND, str(looks)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    environment = {f"AIRFLOW_CONN_{name}": json.dumps(value) for name, value in connections.items()}
+    done = run_script(SEND, str(looks), environment={**environment, "OPTIMIZER_NOTIFIERS": notifiers})
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout + done.stderr
 

@@ -11,7 +11,7 @@ import pytest
 from orchestration.driving import dag_of, finish, row_of, run_dag, tasks_of
 from orchestration.form import TriggerForm, open_form
 from pipeline.requests import RUN_ID, insert_printed, set_value
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import BrowserContext, expect
 from sqlalchemy import Engine
 
 from lab.stack import LocalStack
@@ -112,10 +112,10 @@ def test_due_schedules_run_only_on_a_stack_that_is_started_with_schedules(
 
 
 @pytest.fixture(scope="module")
-def form(stack: LocalStack, chromium: Browser) -> Iterator[TriggerForm]:
+def form(stack: LocalStack, signed_in: BrowserContext, address: str) -> Iterator[TriggerForm]:
     with stack.connect_airflow() as airflow:
         airflow.wait_for_dag(dag_of(FORM_ENTITY), timeout_s=90)
-    with open_form(chromium, stack, dag_id=dag_of(FORM_ENTITY)) as form:
+    with open_form(signed_in, address, dag_id=dag_of(FORM_ENTITY)) as form:
         yield form
 
 
@@ -160,9 +160,9 @@ def choices_of(form: TriggerForm, key: str) -> list[str]:
 
 
 def test_a_value_that_is_not_a_number_or_out_of_bounds_fails_its_run_with_key_value_bound_and_what_to_write(
-    airflow: AirflowApi, chromium: Browser, engine: Engine, form: TriggerForm, stack: LocalStack
+    airflow: AirflowApi, address: str, engine: Engine, form: TriggerForm, signed_in: BrowserContext
 ):
-    with open_form(chromium, stack, dag_id=dag_of(FORM_ENTITY)) as wrong:
+    with open_form(signed_in, address, dag_id=dag_of(FORM_ENTITY)) as wrong:
         wrong.open_section("Business")
         for key, text in (("target_win_rate", "0,4"), ("target_margin", "1.4")):
             field = wrong.field(key)

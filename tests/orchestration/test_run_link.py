@@ -1,12 +1,9 @@
 """The link from a task to the run, as Airflow asks for it; in a process of its own, where Airflow has its settings."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from orchestration.airflow_process import run_script
 
 SCRIPT = """
 import json, sys
@@ -35,15 +32,8 @@ print("RESULT" + json.dumps({"links": found, "tabs": [view["url_route"] for view
 @pytest.mark.parametrize(
     ("base_url", "below"), [("https://airflow.example.com/team", "/team"), ("http://localhost:8080/", "")]
 )
-def test_tasks_of_entities_lead_to_the_tab_of_their_dag_run_and_others_nowhere(tmp_path: Path, base_url, below):
-    environment = {**os.environ, "AIRFLOW_HOME": str(tmp_path), "AIRFLOW__API__BASE_URL": base_url}
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT],
-        env=environment | {"AIRFLOW__CORE__LOAD_EXAMPLES": "False"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+def test_tasks_of_entities_lead_to_the_tab_of_their_dag_run_and_others_nowhere(base_url, below):
+    done = run_script(SCRIPT, environment={"AIRFLOW__API__BASE_URL": base_url})
     assert "RESULT" in done.stdout, done.stderr[-3000:]
     found = json.loads(done.stdout.partition("RESULT")[2])
     tab = f"{below}/dags/optimize__drugs_hcp/runs/scheduled__2026-02-04T06%3A00%3A00%2B00%3A00/plugin/optimizer_run"

@@ -167,3 +167,22 @@ def test_a_split_with_a_run_whose_files_are_gone_or_changed_is_refused(
     register_results(systems.engine, third.run_id, results=lost, now=LATER)
     with pytest.raises(DeploymentError, match=f"the files of run {third.run_id} cannot be served: .*nowhere"):
         require_files([run.run_id, third.run_id], **given)
+
+
+def test_a_config_that_was_changed_after_the_run_took_it_is_noted_when_the_run_goes_live(
+    after_first_run: Pipeline, first_run: FinishedRun
+):
+    run = finish(after_first_run, first_run, promotion="approval")
+    used = after_first_run.row(run).config_snapshot["business"]["target_win_rate"]
+    after_first_run.set_value("target_win_rate", "0.41")
+    result = after_first_run.promote(run, now=LATER, approved_by="anna")
+    assert result["is_promoted"]
+    assert result["notice"] == (
+        f"entity {ENTITY}: the config was changed after run {run.run_id} took it: target_win_rate is now 0.41, and the "
+        f"run used {used}. The next run takes the present values"
+    )
+
+
+def test_values_of_the_run_alone_are_no_change_of_the_config(after_first_run: Pipeline, first_run: FinishedRun):
+    run = finish(after_first_run, first_run, promotion="approval")
+    assert "notice" not in after_first_run.promote(run, now=LATER, approved_by="anna")

@@ -8,8 +8,8 @@ from threading import Barrier
 import pymysql
 import pytest
 from pipeline.requests import RUN_ID, VERSION_ID, Execute, insert_printed, insert_row, prepare, set_value
-from servers.mariadb import MariadbServer, mariadb_server
-from sqlalchemy import Engine, delete, update
+from servers.mariadb import SqlServer, mariadb_server
+from sqlalchemy import Engine, delete, event, update
 
 from optimizer.control_plane import claims, runs, tables
 from optimizer.control_plane.engine import open_engine, transaction
@@ -28,13 +28,13 @@ START = {"trigger_dag_id": DAG_ID, "trigger_run_id": f"ui__{RUN_ID}", "conf": {"
 
 
 @pytest.fixture(scope="module")
-def database(mariadb_server: MariadbServer) -> Iterator[str]:
+def database(mariadb_server: SqlServer) -> Iterator[str]:
     with mariadb_server.database() as name:
         yield name
 
 
 @pytest.fixture(scope="module")
-def prepared(mariadb_server: MariadbServer, database: str) -> Iterator[Engine]:
+def prepared(mariadb_server: SqlServer, database: str) -> Iterator[Engine]:
     engine = open_engine(mariadb_server.url(database))
     prepare(engine)
     yield engine
@@ -54,7 +54,7 @@ def engine(prepared: Engine) -> Engine:
 
 
 @pytest.fixture
-def execute(engine: Engine, mariadb_server: MariadbServer, database: str) -> Iterator[Execute]:
+def execute(engine: Engine, mariadb_server: SqlServer, database: str) -> Iterator[Execute]:
     """Return what sends a statement as a program does that knows nothing of us."""
     login = {"host": "127.0.0.1", "port": mariadb_server.port, "user": "root", "database": database}
     with pymysql.connect(**login, autocommit=True) as connection, connection.cursor() as cursor:
@@ -117,7 +117,11 @@ def test_several_claimers_at_once_claim_each_row_exactly_once(
         own = open_engine(mariadb_server.url(database))
         order = run_ids[worker:] + run_ids[:worker]
         together.wait()
-        done = [run for run in order if claims.claim_run(own, run, dag_id=DAG_ID, now=datetime.now(UTC))]
+        done = [
+            run
+            for first in range(0, ROWS, 5)
+            for run in claims.claim_runs(own, dict.fromkeys(order[first : first + 5], DAG_ID), now=datetime.now(UTC))
+        ]
         own.dispose()
         return done
 
@@ -138,10 +142,39 @@ def test_claimers_that_look_at_the_same_moment_start_the_same_dag_runs(engine: E
 
 def test_a_locked_row_is_skipped_and_not_waited_for(engine: Engine, execute: Execute):
     insert_printed(execute)
+    free = insert_printed(execute, run_id="free")
     with engine.connect() as holder:
         holder.exec_driver_sql(f"SELECT run_id FROM opt_runs WHERE run_id = '{RUN_ID}' FOR UPDATE")
-        assert not claims.claim_run(engine, RUN_ID, dag_id=DAG_ID, now=datetime.now(UTC))
-    assert claims.claim_run(engine, RUN_ID, dag_id=DAG_ID, now=datetime.now(UTC))
+        wanted = {RUN_ID: DAG_ID, free: DAG_ID}
+        assert claims.claim_runs(engine, wanted, now=datetime.now(UTC)) == [free]
+        assert claims.refuse_runs(engine, {RUN_ID: "wrong"}, now=datetime.now(UTC)) == []
+    assert claims.claim_runs(engine, wanted, now=datetime.now(UTC)) == [RUN_ID]
+
+
+def count_statements(engine: Engine, *, rows: int, execute: Execute) -> int:
+    """Return the statements of one claim of that many good rows and as many wrong ones, all of which it settles."""
+    for number in range(rows):
+        insert_printed(execute, run_id=f"good_{rows}_{number:03}")
+        set_value(execute, "target_margin", "7", run_id=insert_printed(execute, run_id=f"wrong_{rows}_{number:03}"))
+    statements: list[str] = []
+    note = lambda *call: statements.append(call[2])  # noqa: E731
+    event.listen(engine, "before_cursor_execute", note)
+    starts = claim(engine, known=dict.fromkeys([f"ui__good_1_{number:03}" for number in range(rows)], "queued"))
+    event.remove(engine, "before_cursor_execute", note)
+    assert [start["conf"]["run_id"] for start in starts] == [f"good_{rows}_{number:03}" for number in range(rows)]
+    assert all("target_margin=7.0" in row(engine, f"wrong_{rows}_{n:03}").error_message for n in range(rows))
+    return len(statements)
+
+
+def test_two_hundred_rows_are_claimed_at_once_with_as_many_statements_as_one(engine: Engine, execute: Execute):
+    one = count_statements(engine, rows=1, execute=execute)
+    assert count_statements(engine, rows=200, execute=execute) == one
+
+
+def test_airflow_is_not_asked_for_the_dag_run_of_a_row_that_was_just_claimed(engine: Engine, execute: Execute):
+    insert_printed(execute)
+    never = lambda *ids: pytest.fail("asked")  # noqa: E731
+    assert claim_pending(engine, dag_run_state=never, wait=lambda seconds: None, now=datetime.now(UTC)) == [START]
 
 
 NEVER = {
@@ -214,6 +247,7 @@ def test_where_airflow_is_silent_the_claim_stands_and_the_next_pass_starts_it(en
     def silent(dag_id: str, dag_run_id: str) -> None:
         raise UnavailableError("Airflow does not answer")
 
+    assert claim(engine) == [START]
     with pytest.raises(UnavailableError):
         claim_pending(engine, dag_run_state=silent, wait=lambda seconds: None, now=datetime.now(UTC))
     assert claim(engine) == [START]

@@ -1,6 +1,6 @@
 """What does not fit together is found, each thing with what to do, and what fits is not."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -14,11 +14,13 @@ from sqlalchemy import Engine, text
 from lab.stack import LocalStack
 from lab.stack.clients import connect_objects
 from optimizer.artifacts.store import ObjectStore
+from optimizer.clients.airflow_api import RegisteredDag
 from optimizer.control_plane import deployments
 from optimizer.control_plane.audit import Author
-from optimizer.control_plane.engine import open_engine, transaction
+from optimizer.control_plane.engine import open_engine, reading, transaction
 from optimizer.errors import AccessDenied, ConfigError, UnavailableError
-from optimizer.lifecycle.doctor import DoctorFinding, examine
+from optimizer.lifecycle.doctor import examine
+from optimizer.lifecycle.findings import DoctorFinding
 from optimizer.lifecycle.zombie_runs import GRACE
 
 BUCKET = "doctor"
@@ -63,8 +65,29 @@ def change(engine: Engine, *statements: str) -> None:
             connection.execute(text(statement))
 
 
-def look(engine: Engine, store: ObjectStore, *, state: str | None = "running", now=LATER) -> list[DoctorFinding]:
-    return examine(engine, store=store, dag_run_state=lambda dag_id, dag_run_id: state, now=now)
+def look(
+    engine: Engine,
+    store: ObjectStore,
+    *,
+    state: str | None = "running",
+    dags: Sequence[RegisteredDag] | None = None,
+    now=LATER,
+) -> list[DoctorFinding]:
+    """Return what is found where every DAG run has the state, and Airflow the DAGs: of all active entities if None."""
+    known = fitting_dags(engine) if dags is None else dags
+    states = {"dag_run_state": lambda dag_id, dag_run_id: state, "list_dags": lambda prefix: known}
+    return examine(engine, store=store, **states, now=now)
+
+
+def fitting_dags(engine: Engine) -> list[RegisteredDag]:
+    """Return a DAG of each active entity, unpaused, as the dag-processor registers them."""
+    with reading(engine) as connection:
+        codes = connection.scalars(text("SELECT entity_code FROM opt_entities WHERE status = 'A' ORDER BY entity_code"))
+        return [dag_of(code) for code in codes]
+
+
+def dag_of(code: str, *, is_paused=False, is_stale=False, has_import_errors=False) -> RegisteredDag:
+    return RegisteredDag(f"optimize__{code}", is_paused, is_stale, has_import_errors)
 
 
 def only(found: list[DoctorFinding]) -> tuple[str, str, str]:
@@ -72,9 +95,41 @@ def only(found: list[DoctorFinding]) -> tuple[str, str, str]:
     return finding.subject, finding.problem, finding.todo
 
 
-def test_where_all_is_well_nothing_is_found_and_airflow_is_not_even_asked(engine: Engine, store: ObjectStore):
-    never = lambda *ids: pytest.fail("asked")  # noqa: E731
-    assert examine(engine, store=store, dag_run_state=never, now=LATER) == []
+def test_where_all_is_well_nothing_is_found_and_airflow_is_asked_for_its_dags_once(engine: Engine, store: ObjectStore):
+    asked, dags = [], fitting_dags(engine)
+    never = lambda *ids: pytest.fail("asked for a DAG run")  # noqa: E731
+    list_dags = lambda prefix: asked.append(prefix) or dags  # noqa: E731
+    assert examine(engine, store=store, dag_run_state=never, list_dags=list_dags, now=LATER) == []
+    assert asked == ["optimize__"]
+
+
+def test_an_active_entity_without_a_dag_that_runs_is_found_and_a_dag_without_an_active_entity(
+    engine: Engine, store: ObjectStore
+):
+    dags = [
+        dag_of("drugs_hcp", is_stale=True, has_import_errors=True),
+        dag_of("nativo_consumer", is_paused=True, has_import_errors=True),
+        dag_of("left_last_week"),
+        dag_of("left_last_year", is_stale=True),
+    ]
+    found = look(engine, store, dags=dags)
+    assert [(finding.subject, finding.problem.partition(":")[0]) for finding in found] == [
+        ("entity drugs_com", "Airflow has no DAG optimize__drugs_com"),
+        ("entity drugs_hcp", "its DAG optimize__drugs_hcp is stale"),
+        ("entity nativo_consumer", "the file of its DAG optimize__nativo_consumer has an import error"),
+        ("entity nativo_consumer", "its DAG optimize__nativo_consumer is paused"),
+        ("DAG optimize__left_last_week", "opt_entities has no active entity of it"),
+    ]
+    assert "import errors on Airflow's first page" in found[0].todo
+    assert "unpause optimize__nativo_consumer" in found[3].todo
+    assert "`optimizer confirm-entities`" in found[4].todo
+
+
+def test_an_invalid_entity_is_found_once_whether_or_not_it_kept_its_dag(engine: Engine, store: ObjectStore):
+    change(engine, "UPDATE opt_entities SET s3_base_path = 'nowhere' WHERE entity_code = 'drugs_com'")
+    for dags in (fitting_dags(engine), [dag for dag in fitting_dags(engine) if "drugs_com" not in dag.dag_id]):
+        subject, problem, _ = only(look(engine, store, dags=dags))
+        assert subject == "entity drugs_com" and problem.startswith("it is invalid")
 
 
 def test_a_running_row_whose_dag_run_is_gone_is_found_at_once(engine: Engine, store: ObjectStore):
@@ -157,11 +212,13 @@ def test_an_airflow_that_cannot_be_asked_is_a_finding_of_its_own(engine: Engine,
         start_sample(engine, open_sample(engine, dag_run_id).run_id)
     change(engine, INSERT_RUNNING)
 
-    def silent(dag_id: str, dag_run_id: str) -> None:
+    def silent(*_: str) -> None:
         raise error
 
-    found = examine(engine, store=store, dag_run_state=silent, now=LATER)
-    assert sorted(finding.problem for finding in found) == [str(error), "running without a DAG run"]
+    dags = fitting_dags(engine)
+    for list_dags in (silent, lambda prefix: dags):
+        found = examine(engine, store=store, dag_run_state=silent, list_dags=list_dags, now=LATER)
+        assert sorted(finding.problem for finding in found) == [str(error), "running without a DAG run"]
 
 
 def test_an_object_store_that_is_away_is_a_finding_of_its_own(engine: Engine, systems: LocalStack):

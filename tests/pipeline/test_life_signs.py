@@ -217,7 +217,7 @@ def test_a_claimed_run_that_waits_in_airflows_queue_lives_and_one_that_was_never
     for run_id in ("waiting", "lost"):
         with transaction(engine) as connection:
             connection.execute(insert(tables.runs).values(run_id=run_id, entity_id=1, version_id=5, created_at=NOW))
-        assert claims.claim_run(engine, run_id, dag_id=DAG_ID, now=NOW)
+        assert claims.claim_runs(engine, {run_id: DAG_ID}, now=NOW) == [run_id]
     states = {"ui__waiting": "queued"}
     zombies = fail_zombie_runs(
         engine, dag_run_state=lambda dag_id, run_id: states.get(run_id), now=NOW + timedelta(days=9)

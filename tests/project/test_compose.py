@@ -218,8 +218,19 @@ def test_services_wait_for_what_they_need():
             assert wait["condition"] == ("service_completed_successfully" if once else "service_healthy"), name
 
 
+def own_image() -> str:
+    (image,) = {service["image"] for service in SERVICES.values() if "build" in service}
+    return image
+
+
+def test_one_service_builds_the_image_and_no_other_asks_a_registry_for_it():
+    own = {name: service for name, service in SERVICES.items() if service["image"] == own_image()}
+    assert [name for name, service in own.items() if "build" in service] == ["airflow-init"]
+    assert len(own) > 8 and {service["pull_policy"] for service in own.values()} == {"never"}
+
+
 def test_images_are_pinned_to_a_release():
-    images = {service["image"] for service in SERVICES.values() if "build" not in service}
+    images = {service["image"] for service in SERVICES.values()} - {own_image()}
     images |= set(re.findall(r"^FROM (\S+)$", DOCKERFILE.read_text(), re.MULTILINE))
     assert len(images) == 6
     assert all(re.search(r":\D*\d+\.\d+", image) for image in images), images

@@ -46,9 +46,14 @@ def test_the_glossary_explains_each_term_once():
     assert len({term.casefold() for term in terms}) == len(terms)
 
 
+def test_the_list_of_commands_says_of_each_what_its_docstring_says():
+    commands = typer.main.get_command(app).commands.values()
+    assert [(it.name, it.help) for it in commands] == [(it.name, " ".join(it.loaded.help.split())) for it in commands]
+
+
 def test_every_command_but_migrate_and_the_demos_prints_json():
     commands = typer.main.get_command(app).commands
-    without = {name for name, it in commands.items() if all("--json" not in option.opts for option in it.params)}
+    without = {name for name, it in commands.items() if all("--json" not in option.opts for option in it.loaded.params)}
     assert without == {"demo", "down", "env", "migrate", "up"}
 
 

@@ -215,13 +215,38 @@ def test_the_core_and_the_control_plane_load_without_airflow_lightgbm_and_driver
     assert output_of(code) == "[]"
 
 
-def test_the_command_line_loads_what_single_commands_need_only_when_they_run():
+SLOW_TO_LOAD = (
+    "airflow",
+    "alembic",
+    "boto3",
+    "httpx",
+    "lightgbm",
+    "matplotlib",
+    "numpy",
+    "pandas",
+    "scipy",
+    "sqlalchemy",
+)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "needed"),
+    [
+        ([], set()),
+        (["--help"], set()),
+        (["entities", "--help"], {"sqlalchemy"}),
+        (["runs", "--help"], {"sqlalchemy"}),
+        (["doctor", "--help"], {"alembic", "httpx", "sqlalchemy"}),
+        (["deploy", "--help"], {"numpy", "pandas", "sqlalchemy"}),
+    ],
+)
+def test_the_command_line_loads_what_a_command_needs_only_when_it_runs(arguments, needed):
     code = (
-        "import sys, optimizer.cli.main;"
-        "heavy = {'boto3', 'fakesnow', 'lightgbm', 'matplotlib', 'scipy.stats', 'sklearn', 'snowflake.connector'};"
-        "print(sorted(heavy & set(sys.modules)))"
+        "import contextlib, io, sys; from optimizer.cli.main import app\n"
+        f"with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit): app({arguments})\n"
+        f"print(sorted(set({SLOW_TO_LOAD}) & set(sys.modules)))"
     )
-    assert output_of(code) == "[]"
+    assert output_of(code) == str(sorted(needed))
 
 
 def test_the_bidder_loads_with_what_it_needs_alone():

@@ -16,7 +16,7 @@ import pytest
 from control_plane.catalog import NOW, complete_sample
 from project.compose import PROJECT, SERVICES, VALUES, WORKER, documented
 from servers.embedded import systems
-from servers.mariadb import MariadbServer, mariadb_server
+from servers.mariadb import SqlServer, mariadb_server
 from servers.tracking import ProjectClient, open_client, serving
 from sqlalchemy import text
 from typer.testing import CliRunner
@@ -47,7 +47,7 @@ __all__ = ["mariadb_server", "systems"]
 class Prepared:
     """What docker/prepare.py prepared: servers, the control plane's database, and the environment it had."""
 
-    server: MariadbServer
+    server: SqlServer
     stack: LocalStack
     database: str
     environment: dict[str, str]

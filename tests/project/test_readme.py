@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from lab.stack.commands import BID_COLUMNS, RUN_NUMBERS
+from lab.stack.demo_run import BID_COLUMNS, RUN_NUMBERS
 from optimizer.cli.main import app
 
 PROJECT = Path(__file__).parents[2]

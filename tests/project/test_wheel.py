@@ -37,6 +37,7 @@ DATA = {".toml", ".j2", ".js", ".css", ".svg", ".txt"}
 COMES_WITH = {
     "airflow": "apache-airflow",
     "annotated_types": "pydantic",
+    "attrs": "apache-airflow",
     "botocore": "boto3",
     "markupsafe": "jinja2",
     "psycopg_pool": "psycopg",
@@ -290,7 +291,8 @@ print(sorted(bag.dag_ids), bag.import_errors)
 
 
 def airflow_reads_the_documented_dag_file_and_finds_the_plugin_once(run: Run, folder: Path) -> None:
-    (text,) = re.findall(r"```python\n(.*?)```", (PROJECT / "docs" / "production.md").read_text(), flags=re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", (PROJECT / "docs" / "production.md").read_text(), flags=re.DOTALL)
+    (text,) = [block for block in blocks if "build_dags" in block]
     (folder / "dags").mkdir()
     (folder / "dags" / "optimizer_dags.py").write_text(textwrap.dedent(text))
     database = folder / "control_plane.db"

@@ -7,7 +7,7 @@ import pytest
 from control_plane.statements import split_statements
 from pymemcache.client.base import Client
 from servers.embedded import connect_schema, load_events, systems
-from servers.mariadb import MariadbServer, mariadb_server
+from servers.mariadb import SqlServer, mariadb_server
 from servers.memcached import memcached
 from sqlalchemy import Engine, insert, update
 from story.market import SimulatedMarket
@@ -41,7 +41,7 @@ def entity_values(request: pytest.FixtureRequest) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def engines(mariadb_server: MariadbServer, place: str, entity_values: dict[str, str]) -> Iterator[dict[str, Engine]]:
+def engines(mariadb_server: SqlServer, place: str, entity_values: dict[str, str]) -> Iterator[dict[str, Engine]]:
     """Return the engine of each account, over a control plane whose ids are those of the documents."""
     with mariadb_server.database() as database:
         root = open_engine(mariadb_server.url(database))

@@ -1,4 +1,4 @@
-{#- Shared by the cell queries: one row an auction of the entity's window, with its view and its click.
+{#- Shared by the cell queries: one row an auction of the entities' windows, with its view and its click.
 
     Bids of tests are left out. Duplicated rows count once (the earliest), zero bids not at all, and a click needs a view. Views and clicks may be
     later than the window's end: what counts is when the bid was made. -#}
@@ -15,14 +15,16 @@ auctions AS (
     FROM (
         SELECT *
         FROM BIDS
-        WHERE object_id = %(object_id)s
-            AND bid_ts >= %(data_start_dt)s
+        WHERE object_id IN (%(object_ids)s)
+            AND bid_ts >= %(data_start_dt)s{%- if starts %}
+            AND bid_ts >= {% include "_own_start.sql" %}
+            {%- endif %}
             AND bid_ts < %(data_end_dt)s
             AND bid_cpm > 0
             {%- if "is_test" in bids_columns %}
             AND NOT COALESCE(is_test, FALSE)
             {%- endif %}
-        QUALIFY ROW_NUMBER() OVER (PARTITION BY bid_id ORDER BY bid_ts) = 1
+        QUALIFY ROW_NUMBER() OVER (PARTITION BY object_id, bid_id ORDER BY bid_ts) = 1
     ) AS bids
     LEFT JOIN (
         SELECT bid_id, view_ts, cost_cpm, revenue

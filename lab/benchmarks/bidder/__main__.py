@@ -27,7 +27,7 @@ ROUNDS = 250
 SWITCHES = 3
 IDS = 1_000_000
 MEMORY_MB = 1_024
-HTTP_REQUESTS, HTTP_ROUNDS = 2_000, 15
+HTTP_REQUESTS, HTTP_ROUNDS = 6_000, 9
 OBJECTS = "objects"
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

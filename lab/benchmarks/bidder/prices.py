@@ -23,7 +23,7 @@ from lab.benchmarks.bidder.market import (
 from lab.benchmarks.figures import Figure
 from optimizer.bidder.generation import Generation, ServedRun
 from optimizer.bidder.memcached import Memcached
-from optimizer.bidder.pricing import Price, places_of, price
+from optimizer.bidder.pricing import Price, find_segment, places_of, price, price_segment
 from optimizer.bidder.requests import PriceRequest
 from optimizer.bidder.tables import BidTable, InProcessTable, MemcachedTable
 from optimizer.core.serving.traffic import TrafficSplit
@@ -55,11 +55,11 @@ def measure_prices(server: Memcached, *, keys: int, calls: int, rounds: int) -> 
         table.write(of_run, now=datetime.now(UTC).timestamp())
     remote, local = make_generation(tables), make_generation([InProcessTable(of_run) for of_run in bids])
     requests = make_requests(values, size=calls * rounds, seed=1)
-    places = [places_of([it], generation=remote) for it in requests]
+    places = [places_of([find_segment(it, generation=remote)]) for it in requests]
 
     async def fetch_and_price(request: PriceRequest) -> Price:
-        fetched = await server.fetch(places_of([request], generation=remote))
-        return price(request, generation=remote, fetched=fetched)
+        segment = find_segment(request, generation=remote)
+        return price_segment(segment, remote, await server.fetch(places_of([segment])))
 
     async def price_in_process(request: PriceRequest) -> Price:
         return price(request, generation=local)

@@ -56,7 +56,7 @@ class Fleet:
 
 def fill(engine: Engine, fleet: Fleet) -> None:
     """Write the fleet into a migrated control plane: client n is in the state STATES[n % 10]."""
-    _insert(engine, tables.entities, _entities(engine, fleet))
+    fill_entities(engine, fleet)
     filled = []
     for model in _models(engine, fleet):
         for table, rows in model.rows():
@@ -68,6 +68,11 @@ def fill(engine: Engine, fleet: Fleet) -> None:
     with transaction(engine) as connection:
         first_run = tables.entities.c.entity_code + f"_{0:05}"
         connection.execute(update(tables.entities).values(control_run_id=first_run, active_run_id=_live_run()))
+
+
+def fill_entities(engine: Engine, fleet: Fleet) -> None:
+    """Write the clients alone, into a migrated control plane."""
+    _insert(engine, tables.entities, _entities(engine, fleet))
 
 
 def _insert(engine: Engine, table: Table, rows: Iterator[Row]) -> None:

@@ -140,7 +140,10 @@ class ObjectStore:
     def exists(self, uri: str) -> bool:
         """Return whether there is an object at the address."""
         bucket, key = split_uri(uri)
-        return key in self.list_keys(f"s3://{bucket}/{key}")
+        with self._errors(f"listing {uri}"):
+            # Of the keys that begin with this one, it is the first.
+            page = self.client.list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1)
+        return any(item["Key"] == key for item in page.get("Contents", ()))
 
     def describe(self, uri: str) -> StoredObject:
         """Return where the object is, its length and its checksum.

@@ -16,8 +16,13 @@ copy_keeper  keeps the copies in step with what is served
 waiting      what the bidder waits for at this moment
 refreshing   loads the new generation next to the old one, then switches; any failure keeps the old one
 service      prices counted and timed, refreshed in the background
+tally        what a process counts and times, as plain numbers
+metrics      these numbers for Prometheus
+health       what is served, how old it is and what went wrong last
 web          the HTTP endpoint
 listening    the HTTP server: requests that have to arrive in time, and a stop within a bound
+workers      several processes on one port; worker_reports is what they tell each other
+serving      the bidder as a server, alone or with workers
 vectors      requests with their right prices, for bidders in other languages; vector_entities makes what they need
 commands     the command line
 settings     the environment's variables; environment reads them

@@ -3,7 +3,6 @@
 import json
 import logging
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -11,14 +10,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from optimizer.bidder.listening import create_server
 from optimizer.bidder.macro_requests import read_price_body
-from optimizer.bidder.openrtb.settings import open_openrtb
 from optimizer.bidder.refreshing import Refresher, RefreshReport, require_success
 from optimizer.bidder.service import BidderService
-from optimizer.bidder.settings import connect, count_writer, read_settings
+from optimizer.bidder.serving import MOST_WORKERS, serve_alone, serve_with_workers
+from optimizer.bidder.settings import connect, read_settings
 from optimizer.bidder.vectors import OBJECTS, VECTORS, write_vectors
-from optimizer.bidder.web import create_app
 from optimizer.presentation.commands import reporting_errors
 
 app = typer.Typer(
@@ -34,25 +31,18 @@ app = typer.Typer(
 def serve(
     host: Annotated[str, typer.Option(envvar="OPTIMIZER_BIDDER_HOST", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(envvar="OPTIMIZER_BIDDER_PORT", help="Port to listen on.")] = 8100,
+    workers: Annotated[
+        int, typer.Option(envvar="OPTIMIZER_BIDDER_WORKERS", min=1, max=MOST_WORKERS, help="Processes on the port.")
+    ] = 1,
 ) -> None:
     """Answer bid requests over HTTP and refresh in the background."""
     settings = read_settings()
-    openrtb = open_openrtb(settings)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    service = BidderService(
-        connect(settings),
-        interval_s=settings.interval_s,
-        write_counts=count_writer(settings, started_at=datetime.now(UTC)),
-        max_age_s=settings.max_age_s,
-    )
-    create_server(
-        create_app(service, openrtb=openrtb),
-        host=host,
-        port=port,
-        drain_s=settings.drain_s,
-        on_stop=service.stop_soon,
-        on_timeout=lambda: service.count_refused("408"),
-    ).run()
+    process = "%(process)d " if workers > 1 else ""
+    logging.basicConfig(level=logging.INFO, format=f"%(asctime)s %(levelname)s {process}%(name)s %(message)s")
+    if workers == 1:
+        serve_alone(settings, host=host, port=port)
+    else:
+        serve_with_workers(settings, host=host, port=port, workers=workers)
 
 
 @app.command()

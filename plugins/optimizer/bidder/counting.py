@@ -11,11 +11,8 @@ from optimizer.control_plane.bidder_counts import HourCount
 KEPT = timedelta(days=2)
 """Counts that could not be written are kept this long."""
 
-NO_RUN = ""
-"""The run_id of impressions that no run priced."""
-
 Totals = Mapping[tuple[str, str, str], int]
-"""{(entity_code, run_id or NO_RUN, outcome): impressions since the process began}."""
+"""{(entity_code, run_id or tally.NO_RUN, outcome): impressions since the process began}."""
 
 Write = Callable[[list[HourCount]], None]
 

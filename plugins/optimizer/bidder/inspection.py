@@ -1,5 +1,6 @@
 """Price one request as the bidder would, now or at a past time, and keep what the price is made of."""
 
+import json
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -26,7 +27,7 @@ from optimizer.bidder.pricing import Price, price
 from optimizer.bidder.reasons import Reason
 from optimizer.bidder.tables import InProcessTable
 from optimizer.control_plane.serving import ServedEntity, check_served, read_served_at, with_traffic
-from optimizer.errors import DeploymentError
+from optimizer.errors import DeploymentError, RequestError
 
 KEPT_GENERATIONS = 4
 """The number of splits, past and present, whose files are kept in memory."""
@@ -75,14 +76,15 @@ class Inspector:
         """Return a row an impression of an OpenRTB bid request, or of a request as macros (POST /price).
 
         Args:
+            entity_code: the entity that is asked; a request as macros need not name it.
             at: the split that was live at this time prices.
 
         Raises:
-            RequestError: the request cannot be read; says where.
+            RequestError: the request cannot be read, or names another entity; says where.
             DeploymentError: nothing was live then, or it cannot be served.
             ArtifactError, UnavailableError: a run's files are damaged or gone, or a system is silent.
         """
-        questions = self._read(body)
+        questions = self._read(body, entity_code)
         served = read_served_at(self._engine, entity_code, at=at)
         if not served.runs:
             raise DeploymentError(
@@ -92,10 +94,13 @@ class Inspector:
         generation = self._generation(served, at=at)
         return [_inspect(question, generation) for question in questions]
 
-    def _read(self, body: bytes) -> list[Question]:
+    def _read(self, body: bytes, entity_code: str) -> list[Question]:
         raw = parse_leniently(body, [])
         if isinstance(raw, dict) and "macros" in raw:
-            return [Question(ONE_IMPRESSION, read_price_body(body).request())]
+            asked = read_price_body(json.dumps({"entity_code": entity_code} | raw).encode())
+            if asked.entity_code != entity_code:
+                raise RequestError(f"entity_code is {asked.entity_code[:100]!r}; this is {entity_code}: ask it there")
+            return [Question(ONE_IMPRESSION, asked.request())]
         return self._openrtb.read(body).questions
 
     def _generation(self, served: ServedEntity, *, at: datetime) -> Generation:

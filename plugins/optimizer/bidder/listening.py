@@ -23,6 +23,9 @@ GRACE_S = 3
 
 DEFAULT_DRAIN_S = 2.0
 
+STOP_S = 7.0
+"""A process ends so long after it has drained: `GRACE_S`, what `BidderService.running` waits, and a second."""
+
 REQUEST_TIMEOUT = (
     b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"  # no application has seen it yet
 )
@@ -77,6 +80,10 @@ def create_server(
         port=port,
         http=_timed_protocol(on_timeout),
         timeout_graceful_shutdown=GRACE_S,
+        # Nothing here asks who the client behind a proxy is, or speaks WebSocket.
+        proxy_headers=False,
+        server_header=False,
+        ws="none",
         # A line for each request would cost more than its price, and hold ids of people.
         access_log=False,
         log_config=None,

@@ -2,7 +2,8 @@
 
 One file an entity, `<entity_code>.copy`: the SHA-256 of the rest in hexadecimal, a newline, and JSON with the entity's
 rows of the control plane and the content of its runs' objects. Next to it `<entity_code>.confirmed` says when a refresh
-last found that this is what is deployed. Both are replaced in one step, so a reader never sees half of one.
+last found that this is what is deployed. Both are replaced in one step, so a reader never sees half of one, however
+many bidders write.
 """
 
 import os
@@ -30,9 +31,17 @@ class ServedCopy(BaseModel):
     entity: ServedEntity
     objects: Mapping[str, str]
 
+    def content_sha256(self) -> str:
+        """Return the SHA-256 of the entity and the objects, which is the same whoever saved them, and when."""
+        digest = sha256(self.entity.model_dump_json().encode())
+        for uri in sorted(self.objects):
+            digest.update(f"\n{uri}\n".encode())
+            digest.update(self.objects[uri].encode())
+        return digest.hexdigest()
+
 
 class Confirmed(BaseModel):
-    """When the copy with this checksum was last found to be what is deployed."""
+    """When a copy with this `content_sha256` was last found to be what is deployed."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -45,7 +54,7 @@ class LocalCopy:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._checksums: dict[str, str] = {}
+        self._contents: dict[str, str] = {}
 
     def save(self, copy: ServedCopy) -> None:
         """Write the copy, replacing the entity's older one, and confirm it.
@@ -56,7 +65,7 @@ class LocalCopy:
         payload = copy.model_dump_json().encode()
         code, checksum = copy.entity.entity_code, sha256(payload).hexdigest()
         self._replace(code, COPY_SUFFIX, f"{checksum}\n".encode() + payload)
-        self._checksums[code] = checksum
+        self._contents[code] = copy.content_sha256()
         self.confirm(code, at=copy.saved_at)
 
     def confirm(self, entity_code: str, *, at: datetime) -> None:
@@ -65,9 +74,9 @@ class LocalCopy:
         Raises:
             CopyError: it cannot be written.
         """
-        checksum = self._checksums.get(entity_code)
-        if checksum is not None:
-            content = Confirmed(sha256=checksum, confirmed_at=at).model_dump_json()
+        found = self._contents.get(entity_code)
+        if found is not None:
+            content = Confirmed(sha256=found, confirmed_at=at).model_dump_json()
             self._replace(entity_code, CONFIRMED_SUFFIX, content.encode())
 
     def read(self, entity_code: str) -> tuple[ServedCopy, datetime]:
@@ -89,7 +98,7 @@ class LocalCopy:
             raise CopyError(f"the local copy {path} is of another release: it is not served") from error
         if copy.entity.entity_code != entity_code:
             raise CopyError(f"the local copy {path} is of entity {copy.entity.entity_code}: it is not served")
-        self._checksums[entity_code] = checksum.decode()
+        self._contents[entity_code] = copy.content_sha256()
         return copy, self._confirmed_at(entity_code, copy)
 
     def entity_codes(self) -> set[str]:
@@ -107,7 +116,7 @@ class LocalCopy:
                 self._path(entity_code, suffix).unlink(missing_ok=True)
         except OSError as error:
             raise CopyError(f"the local copy of {entity_code} cannot be removed: {error}") from error
-        self._checksums.pop(entity_code, None)
+        self._contents.pop(entity_code, None)
 
     def _confirmed_at(self, entity_code: str, copy: ServedCopy) -> datetime:
         """The later of two times is only believed for the very copy that it was noted for, and never a future one."""
@@ -115,7 +124,7 @@ class LocalCopy:
             noted = Confirmed.model_validate_json(self._path(entity_code, CONFIRMED_SUFFIX).read_bytes())
         except (OSError, ValidationError):
             return copy.saved_at
-        if noted.sha256 != self._checksums[entity_code]:
+        if noted.sha256 != self._contents[entity_code]:
             return copy.saved_at
         return min(noted.confirmed_at, datetime.now(UTC))
 

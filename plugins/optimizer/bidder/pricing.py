@@ -5,11 +5,10 @@ it is not a bid. All amounts are CPM in the account's currency: 1.00 is one unit
 """
 
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 from optimizer.bidder.fetching import Fetched
-from optimizer.bidder.generation import Generation
+from optimizer.bidder.generation import Generation, ServedRun
 from optimizer.bidder.reasons import Reason
 from optimizer.bidder.requests import PriceRequest
 from optimizer.bidder.tables import MemcachedTable
@@ -47,39 +46,56 @@ class Price(NamedTuple):
         """
         if not self.is_bid:
             raise ValueError(f"entity {self.entity_code}: {self.reason} is not a bid; only bids are rows of BIDS")
-        names = ("run_id", "bid_cpm", "base_bid_cpm", "domain_multiplier", "npi_multiplier", "floor_cpm")
-        return {name: getattr(self, name) for name in names}
+        return {
+            "run_id": self.run_id,
+            "bid_cpm": self.bid_cpm,
+            "base_bid_cpm": self.base_bid_cpm,
+            "domain_multiplier": self.domain_multiplier,
+            "npi_multiplier": self.npi_multiplier,
+            "floor_cpm": self.floor_cpm,
+        }
 
 
-def places_of(requests: Iterable[PriceRequest], *, generation: Generation) -> set[str]:
-    """Return the keys of memcached under which the requests' bids stand; a request without its macros has none."""
-    places = set()
-    for request in requests:
-        run = generation.runs[generation.split.run_of(request.identity)]
-        if isinstance(run.bids, MemcachedTable):
-            with suppress(KeyError):  # a macro that is not named
-                places.add(run.bids.place_of(segment_key(map(request.macros.__getitem__, run.macros))))
-    return places
+Segment = tuple[PriceRequest, ServedRun, str | None]
+"""A request with the run that prices it and the key of its segment there; None where it does not name a macro."""
 
 
-def price(request: PriceRequest, *, generation: Generation, fetched: Fetched | None = None) -> Price:
-    """Return the price of the request; everything it is made of is of this one generation.
+def find_segment(request: PriceRequest, *, generation: Generation) -> Segment:
+    """Return the segment of the request."""
+    run = generation.runs[generation.split.run_of(request.user_id or request.auction_id or "")]
+    try:
+        return request, run, segment_key(map(request.macros.__getitem__, run.macros))
+    except KeyError:  # an unnamed macro is not an absent value, which has segments of its own
+        return request, run, None
+
+
+def places_of(found: Iterable[Segment | Reason]) -> set[str]:
+    """Return the keys of memcached under which the segments' bids stand."""
+    segments = (it for it in found if not isinstance(it, Reason))
+    return {
+        run.bids.place_of(key) for _, run, key in segments if key is not None and isinstance(run.bids, MemcachedTable)
+    }
+
+
+def price(request: PriceRequest, *, generation: Generation) -> Price:
+    """Return the price of the request; everything it is made of is of this one generation."""
+    return price_segment(find_segment(request, generation=generation), generation)
+
+
+def price_segment(segment: Segment, generation: Generation, fetched: Fetched | None = None) -> Price:
+    """Return the price of a request whose segment was found in this generation.
 
     Args:
-        fetched: what memcached has under `places_of` the request; without it the bids themselves are asked.
+        fetched: what memcached has under `places_of` the segment; without it the bids themselves are asked.
 
     One function on purpose: after the wait for memcached each call that it makes costs a microsecond.
     """
-    run = generation.runs[generation.split.run_of(request.identity)]
+    request, run, key = segment
     macros, floor_cpm = request.macros, request.floor_cpm
     if (
         request.is_first_price and run.is_second_price
     ):  # its bids are worth of impressions: paying them leaves no margin
         return Price(generation.entity_code, Reason.AUCTION_TYPE, None, run.run_id, floor_cpm=floor_cpm)
-    try:
-        key = segment_key(map(macros.__getitem__, run.macros))
-    except KeyError:  # an unnamed macro is not an absent value, which has segments of its own
-        key = None
     try:
         if key is None:
             found = None

@@ -9,6 +9,8 @@ UNREADABLE = "unreadable"
 class Reason(StrEnum):
     """Why the bid is what it is; the first four bid, the others do not."""
 
+    __hash__ = str.__hash__  # an enum's own is a call, and every price is counted by its reason
+
     SEGMENT = "segment"  # the run serves the segment
     FALLBACK = "fallback"  # it does not: its bid for unknown segments
     NO_MACRO = "no_macro"  # the request does not name a macro of the run's key: again that bid

@@ -1,30 +1,28 @@
 """The bidder as it runs: prices that are counted and timed, and refreshed in the background."""
 
+import asyncio
 import logging
-import math
 import random
 import threading
 import time
-from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
-from datetime import UTC, datetime, timedelta
-from functools import partial
+from datetime import UTC, datetime
 from typing import Any, Self
 
-from prometheus_client import Counter
 from sqlalchemy.exc import SQLAlchemyError
 
-from optimizer.bidder import pricing
-from optimizer.bidder.counting import NO_RUN, HourlyCounts, Write
-from optimizer.bidder.fetching import Fetched, ServerReader
+from optimizer.bidder.counting import HourlyCounts, Write
+from optimizer.bidder.fetching import Fetched
 from optimizer.bidder.generation import Generation
-from optimizer.bidder.metrics import Metrics
+from optimizer.bidder.health import describe_served, measure_served, status_of
+from optimizer.bidder.metrics import Measures, make_registry
 from optimizer.bidder.openrtb.questions import BidRequest
-from optimizer.bidder.pricing import Price
+from optimizer.bidder.pricing import Price, Segment, find_segment, places_of, price_segment
 from optimizer.bidder.reasons import UNREADABLE, Reason
 from optimizer.bidder.refreshing import CONTROL_PLANE, Refresher, RefreshReport
 from optimizer.bidder.requests import PriceRequest
+from optimizer.bidder.tally import NO_ENTITY, NO_RUN, Tally
 from optimizer.bidder.unmapped_values import UnmappedValues
 from optimizer.errors import OptimizerError
 
@@ -37,19 +35,19 @@ JITTER = 0.1
 LEAST_PAUSE_S = 5.0
 """However much memcached loses, so long passes between two refreshes."""
 
-STALE_INTERVALS = 10
-"""Without a refresh that succeeded for that many intervals, health says stale."""
+FIRST_REFRESH_TICK_S = 0.02
 
 LAST_REFRESH_S, LAST_COUNTS_S = 1.0, 2.0
 """When the service ends, a refresh and the last counts are waited for no longer."""
-
-UNKNOWN = "unknown"
 
 log = logging.getLogger(__name__)
 
 
 class BidderService:
-    """Prices requests with what its refresher holds."""
+    """Prices requests with what its refresher holds.
+
+    registry: its metrics, for Prometheus.
+    """
 
     def __init__(
         self,
@@ -65,17 +63,14 @@ class BidderService:
             write_counts: takes the counts of impressions by hour and outcome, after every refresh; None: nothing does.
             max_age_s: no bid once no refresh of the entity succeeded for that long; None: it bids however old they are.
         """
+        self.refresher, self.registry = refresher, make_registry(self.measure)
         self._counts = None if write_counts is None else HourlyCounts(write_counts)
-        self.refresher, self.metrics = refresher, Metrics.create()
         self._interval_s, self._stopping, self._waking = interval_s, threading.Event(), threading.Event()
+        self._tally, self._unmapped = Tally(), UnmappedValues()
+        self._last_refresh_at, self._refresh_s = 0.0, 0.0
         self._last_success: datetime | None = None
-        self._unmapped = UnmappedValues()
-        self._outcomes = defaultdict[tuple[str, str, str], int](int)
-        self._counters: dict[tuple[str, str], Counter] = {}
-        for server in self._memcached_servers():
-            self.metrics.memcached_up.labels(server.name).set_function(partial(_is_up, server))
         self._is_stopping, self._counts_lock = False, threading.Lock()
-        self._max_age_s = math.inf if max_age_s is None else max_age_s
+        self._max_age_s = max_age_s
 
     def price(self, request: PriceRequest, *, entity_code: str) -> Price:
         """Return the price of one impression."""
@@ -87,20 +82,67 @@ class BidderService:
         Args:
             asked: for each impression what is asked, or why it is not to be priced.
         """
-        generation = self.refresher.generations.get(entity_code)
-        asked = self._within_age(asked, entity_code=entity_code)
-        return [self._price(it, entity_code=entity_code, generation=generation) for it in asked]
+        started, generation = time.perf_counter(), self.refresher.generations.get(entity_code)
+        if generation is not None:
+            return self._price(self._find(asked, generation), generation, since=started)
+        prices = [_price_unserved(it, entity_code) for it in asked]
+        self._count(prices, entity_code=NO_ENTITY)
+        return prices
+
+    async def fetch_and_price(self, asked: Iterable[PriceRequest | Reason], *, entity_code: str) -> list[Price]:
+        """Return `price_all`; where the bids are in memcached, all of them are fetched at once before."""
+        generation, memcached = self.refresher.generations.get(entity_code), self.refresher.memcached
+        if generation is None or memcached is None:
+            return self.price_all(asked, entity_code=entity_code)
+        found = self._find(asked, generation)
+        started = time.perf_counter()
+        fetched = await memcached.fetch(places_of(found))
+        answered = time.perf_counter()
+        self._tally.fetch_seconds.add(answered - started)
+        return self._price(found, generation, since=answered, fetched=fetched)
+
+    def _find(self, asked: Iterable[PriceRequest | Reason], generation: Generation) -> list[Segment | Reason]:
+        """The segment of each impression, or why it is not priced."""
+        if self._max_age_s is not None and self._is_too_old(generation.entity_code):
+            return [it if isinstance(it, Reason) else Reason.TOO_OLD for it in asked]
+        return [it if isinstance(it, Reason) else find_segment(it, generation=generation) for it in asked]
+
+    def _price(
+        self, found: list[Segment | Reason], generation: Generation, *, since: float, fetched: Fetched | None = None
+    ) -> list[Price]:
+        entity_code = generation.entity_code
+        prices = [
+            Price(entity_code, it) if isinstance(it, Reason) else price_segment(it, generation, fetched) for it in found
+        ]
+        self._tally.price_seconds.add(time.perf_counter() - since)
+        self._count(prices, entity_code=entity_code)
+        return prices
+
+    def _count(self, prices: list[Price], *, entity_code: str) -> None:
+        outcomes = self._tally.outcomes
+        for price in prices:
+            outcomes[entity_code, price.run_id or NO_RUN, price.reason] += 1
+            if price.reason is Reason.TABLE_LOST:
+                self.refresher.report_lost()
+                self._waking.set()
+
+    def _is_too_old(self, entity_code: str) -> bool:
+        if self._max_age_s is None:
+            return False
+        confirmed_at = self.refresher.confirmed.get(entity_code)
+        return confirmed_at is not None and time.time() - confirmed_at.timestamp() > self._max_age_s
 
     def count_reading(self, request: BidRequest) -> None:
         """Count what was odd in a bid request, its privacy signals, and its values that the mapping does not know."""
+        counts = self._tally.counts
         for oddity in request.oddities:
-            self.metrics.oddities.labels(oddity).inc()
+            counts["request_oddities", oddity] += 1
         for signal in request.signals:
-            self.metrics.privacy_signals.labels(signal).inc()
+            counts["privacy_signals", signal] += 1
         if request.unmapped:
             self._unmapped.add(request.unmapped)
             for macro, _ in request.unmapped:
-                self.metrics.unmapped.labels(macro).inc()
+                counts["unmapped_values", macro] += 1
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[None]:
@@ -108,35 +150,10 @@ class BidderService:
         async with nullcontext() if self.refresher.memcached is None else self.refresher.memcached.reading():
             yield
 
-    async def fetch_and_price(self, asked: Iterable[PriceRequest | Reason], *, entity_code: str) -> list[Price]:
-        """Return `price_all`; where the bids are in memcached, all of them are fetched at once before."""
-        generation, memcached = self.refresher.generations.get(entity_code), self.refresher.memcached
-        if generation is None or memcached is None:
-            return self.price_all(asked, entity_code=entity_code)
-        asked = list(self._within_age(asked, entity_code=entity_code))
-        requests = [it for it in asked if not isinstance(it, Reason)]
-        started = time.perf_counter()
-        fetched = await memcached.fetch(pricing.places_of(requests, generation=generation))
-        self.metrics.fetch_seconds.observe(time.perf_counter() - started)
-        return [self._price(it, entity_code=entity_code, generation=generation, fetched=fetched) for it in asked]
-
-    def _within_age(
-        self, asked: Iterable[PriceRequest | Reason], *, entity_code: str
-    ) -> Iterable[PriceRequest | Reason]:
-        """What is asked; where what is served is too old, that is the reason not to price it."""
-        if self._is_too_old(entity_code):
-            return [it if isinstance(it, Reason) else Reason.TOO_OLD for it in asked]
-        return asked
-
-    def _is_too_old(self, entity_code: str) -> bool:
-        confirmed_at = self.refresher.confirmed.get(entity_code)
-        return confirmed_at is not None and time.time() - confirmed_at.timestamp() > self._max_age_s
-
     def count_unreadable(self, entity_code: str) -> None:
         """Count a request that could not be read; an entity that is not served gets no label of its own."""
         if entity_code in self.refresher.generations:
-            self.metrics.unreadable.labels(entity_code).inc()
-            self._outcomes[entity_code, NO_RUN, UNREADABLE] += 1
+            self._tally.outcomes[entity_code, NO_RUN, UNREADABLE] += 1
 
     def write_counts(self) -> None:
         """Write how many impressions had which outcome in this hour; what cannot be written now is written later."""
@@ -145,9 +162,9 @@ class BidderService:
             return  # it is away: the counts are kept, and nobody waits for it twice
         try:
             with self._counts_lock, self.refresher.waits.on("control plane, for the hourly counts"):
-                self._counts.record(dict(self._outcomes), now=datetime.now(UTC))
+                self._counts.record(self._tally.served_outcomes(), now=datetime.now(UTC))
         except (OptimizerError, SQLAlchemyError) as error:  # no count is worth the refreshes of this thread
-            self.metrics.count_failures.inc()
+            self._tally.counts["count_write_failures",] += 1
             log.warning("the hourly counts were not written, and are kept: %s", error)
 
     @property
@@ -155,64 +172,15 @@ class BidderService:
         """Whether the next refresh comes at once, because a key was lost or the service ends."""
         return self._waking.is_set()
 
-    def _price(
-        self,
-        asked: PriceRequest | Reason,
-        *,
-        entity_code: str,
-        generation: Generation | None,
-        fetched: Fetched | None = None,
-    ) -> Price:
-        started = time.perf_counter()
-        if isinstance(asked, Reason):
-            price = Price(entity_code, asked)
-        elif generation is None:
-            price = Price(entity_code, Reason.NOT_SERVED, floor_cpm=asked.floor_cpm)
-        else:
-            price = pricing.price(asked, generation=generation, fetched=fetched)
-        if price.reason is Reason.TABLE_LOST:
-            self.refresher.report_lost()
-            self._waking.set()
-        self.metrics.seconds.observe(time.perf_counter() - started)
-        # An unknown entity gets no label: a caller could make up any number of them.
-        if generation is None:
-            self.metrics.prices.labels(UNKNOWN, price.reason).inc()
-        else:
-            self._count(entity_code, price.run_id, price.reason)
-        return price
-
-    def _count(self, entity_code: str, run_id: str | None, reason: Reason) -> None:
-        self._outcomes[entity_code, run_id or NO_RUN, reason] += 1
-        counter = self._counters.get((entity_code, reason))
-        if counter is None:  # finding a labelled counter costs more than counting
-            counter = self._counters[entity_code, reason] = self.metrics.prices.labels(entity_code, reason)
-        counter.inc()
-
     def refresh(self) -> RefreshReport:
         """Refresh now, and count and time it."""
         started = time.perf_counter()
         report = self.refresher.refresh()
-        metrics = self.metrics
-        metrics.refreshes.labels(report.outcome).inc()
-        metrics.refresh_seconds.set(time.perf_counter() - started)
-        metrics.last_refresh.set_to_current_time()
+        self._tally.counts["refreshes", report.outcome] += 1
+        self._refresh_s, self._last_refresh_at = time.perf_counter() - started, time.time()
         if not report.errors:
             self._last_success = datetime.now(UTC)
-            metrics.last_success.set_to_current_time()
-        self._show_served()
         return report
-
-    def _show_served(self) -> None:
-        metrics, copies = self.metrics, self.refresher.copies
-        metrics.copy_errors.set(len(copies.errors))
-        for gauge in (metrics.keys, metrics.loaded, metrics.confirmed, metrics.from_copy):
-            gauge.clear()
-        for code, generation in self.refresher.generations.items():
-            metrics.confirmed.labels(code).set(self.refresher.confirmed[code].timestamp())
-            metrics.from_copy.labels(code).set(code in copies.served)
-            metrics.loaded.labels(code).set(generation.loaded_at.timestamp())
-            for run_id, run in generation.runs.items():
-                metrics.keys.labels(code, run_id).set(len(run.bids))
 
     def stop_soon(self) -> None:
         """Say that this process is about to stop: it still bids, and is not ready anymore."""
@@ -220,7 +188,7 @@ class BidderService:
 
     def count_refused(self, status: str) -> None:
         """Count a request that was refused before any application saw it."""
-        self.metrics.refused.labels(status).inc()
+        self._tally.counts["refused_requests", status] += 1
 
     @contextmanager
     def running(self) -> Iterator[Self]:
@@ -249,6 +217,11 @@ class BidderService:
             if not thread.is_alive():
                 self.refresher.close()
 
+    async def first_refresh(self) -> None:
+        """Wait until the first refresh has ended, well or not, or the process is about to stop."""
+        while self.refresher.last_report is None and not self._is_stopping:
+            await asyncio.sleep(FIRST_REFRESH_TICK_S)
+
     def is_ready(self) -> bool:
         """Return whether every entity that should be served is.
 
@@ -263,72 +236,35 @@ class BidderService:
 
     def health(self, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> dict[str, Any]:
         """Return what is served, how old it is and what went wrong last, as JSON's types."""
-        report, generations, moment = self.refresher.last_report, self.refresher.generations, now()
+        moment, last_success = now(), self._last_success
+        status = status_of(
+            self.refresher,
+            is_too_old=self._is_too_old,
+            last_success=last_success,
+            interval_s=self._interval_s,
+            now=moment,
+        )
         return {
-            "status": self._status(moment),
-            "last_refresh": None if report is None else {"at": report.at.isoformat(), "outcome": report.outcome},
-            "last_success_at": self._last_success.isoformat() if self._last_success else None,
-            "errors": dict(report.errors) if report else {},
-            "not_deployed": list(report.not_deployed) if report else [],
+            "status": "stopping" if self._is_stopping else status,
+            "last_success_at": last_success.isoformat() if last_success else None,
             "unmapped_values": self._unmapped.most_common(),
-            "waiting_for": self._waiting_for(moment),
-            "local_copy": self._local_copy(),
-            "memcached": {
-                server.name: {"away_since": server.away_since.isoformat() if server.away_since else None}
-                for server in self._memcached_servers()
-            },
-            "entities": {code: self._describe(code, generation, moment) for code, generation in generations.items()},
+            **describe_served(self.refresher, is_too_old=self._is_too_old, now=moment),
         }
 
-    def _memcached_servers(self) -> Collection[ServerReader]:
-        memcached = self.refresher.memcached
-        return () if memcached is None else memcached.reader.servers.values()
+    def measure(self) -> Measures:
+        """Return the metrics at this moment."""
+        return Measures.of(self._tally, {**self._measure_refresh(), **measure_served(self.refresher)})
 
-    def _waiting_for(self, moment: datetime) -> dict[str, Any] | None:
-        wait = self.refresher.waits.current
-        if wait is None:
-            return None
-        waited_s = round((moment - wait.since).total_seconds(), 1)
-        return {"what": wait.what, "since": wait.since.isoformat(), "waited_s": waited_s}
-
-    def _local_copy(self) -> dict[str, Any] | None:
-        copies = self.refresher.copies
-        if copies.folder is None:
-            return None
-        return {"folder": str(copies.folder), "served": sorted(copies.served), "errors": dict(copies.errors)}
-
-    def _describe(self, entity_code: str, generation: Generation, moment: datetime) -> dict[str, Any]:
-        confirmed_at = self.refresher.confirmed.get(entity_code)
+    def _measure_refresh(self) -> dict[tuple[str, ...], float]:
+        """The gauges of the last refresh; none before the first: a new worker is not a broken one."""
+        if not self._last_refresh_at:
+            return {}
+        last_success = self._last_success
         return {
-            "generation": generation.fingerprint,
-            "loaded_at": generation.loaded_at.isoformat(),
-            "age_s": round((moment - generation.loaded_at).total_seconds(), 1),
-            "confirmed_at": confirmed_at.isoformat() if confirmed_at else None,
-            "is_from_local_copy": entity_code in self.refresher.copies.served,
-            "is_too_old": self._is_too_old(entity_code),
-            "runs": {
-                run_id: {
-                    "traffic_pct": generation.percents[run_id],
-                    "keys": len(run.bids),
-                    "is_manifest_checked": run.is_manifest_checked,
-                }
-                for run_id, run in generation.runs.items()
-            },
+            ("last_refresh_timestamp_seconds",): self._last_refresh_at,
+            ("refresh_seconds",): self._refresh_s,
+            ("last_success_timestamp_seconds",): last_success.timestamp() if last_success else 0.0,
         }
-
-    def _status(self, moment: datetime) -> str:
-        report = self.refresher.last_report
-        if self._is_stopping:
-            return "stopping"
-        if report is None:
-            return "starting"
-        if any(map(self._is_too_old, self.refresher.generations)):
-            return "too_old"
-        if not report.errors:
-            return "ok"
-        stale_after = timedelta(seconds=STALE_INTERVALS * self._interval_s)
-        is_stale = self._last_success is None or moment - self._last_success > stale_after
-        return "stale" if is_stale else "failing"
 
     def _refresh_forever(self) -> None:
         while not self._stopping.is_set():
@@ -340,5 +276,7 @@ class BidderService:
             self._waking.wait(max(0.0, self._interval_s * jitter - LEAST_PAUSE_S))
 
 
-def _is_up(server: ServerReader) -> float:
-    return float(server.away_since is None)
+def _price_unserved(asked: PriceRequest | Reason, entity_code: str) -> Price:
+    if isinstance(asked, Reason):
+        return Price(entity_code, asked)
+    return Price(entity_code, Reason.NOT_SERVED, floor_cpm=asked.floor_cpm)

@@ -31,9 +31,11 @@ class UnmappedValues:
 
     def most_common(self) -> dict[str, list[dict[str, Any]]]:
         """Return the most common values of each macro with the number of requests, as JSON's types."""
+        # Copies: another thread may add meanwhile.
+        found = {macro: Counter(dict(counts)) for macro, counts in dict(self._counts).items()}
         return {
             macro: [{"value": value, "requests": number} for value, number in counts.most_common(SHOWN_VALUES)]
-            for macro, counts in self._counts.items()
+            for macro, counts in found.items()
         }
 
 

@@ -8,7 +8,7 @@ GET  /metrics            Prometheus
 """
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
@@ -21,18 +21,30 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from optimizer.bidder.bid_endpoint import PATH, BidEndpoint
 from optimizer.bidder.bodies import read_body
 from optimizer.bidder.macro_requests import read_price_body
+from optimizer.bidder.metrics import make_registry
 from optimizer.bidder.openrtb import OpenRtb
 from optimizer.bidder.service import BidderService
+from optimizer.bidder.worker_reports import WorkerReports
 from optimizer.errors import RequestError
 
 
-def create_app(service: BidderService, *, openrtb: OpenRtb) -> "BidderApp":
-    """Return the application; its service is refreshed while it runs."""
+def create_app(
+    service: BidderService, *, openrtb: OpenRtb, reports: WorkerReports | None = None, is_replacement: bool = False
+) -> "BidderApp":
+    """Return the application; its service is refreshed while it runs.
+
+    Args:
+        reports: of the workers that answer on the same port, this one among them; None: there are no others.
+        is_replacement: take no connection before the first refresh has ended, because other workers can.
+    """
+    registry = service.registry if reports is None else make_registry(reports.measure_all)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        with service.running():
+        with service.running(), nullcontext() if reports is None else reports.publishing():
             async with service.connected():
+                if is_replacement:
+                    await service.first_refresh()
                 yield
 
     bid = BidEndpoint(service, openrtb)
@@ -43,7 +55,8 @@ def create_app(service: BidderService, *, openrtb: OpenRtb) -> "BidderApp":
         return JSONResponse(priced._asdict())
 
     async def health(_: Request) -> Response:
-        return JSONResponse({**service.health(), "exchange_rates": openrtb.exchange.status()})
+        workers = {} if reports is None else reports.describe_all()
+        return JSONResponse({**service.health(), "exchange_rates": openrtb.exchange.status(), **workers})
 
     async def ready(_: Request) -> Response:
         is_ready = service.is_ready()
@@ -51,7 +64,7 @@ def create_app(service: BidderService, *, openrtb: OpenRtb) -> "BidderApp":
         return JSONResponse(answer, status_code=200 if is_ready else 503)
 
     async def metrics(_: Request) -> Response:
-        return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     async def refuse(_: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else getattr(error, "status", 400)

@@ -7,8 +7,7 @@ import typer
 from rich.text import Text
 
 from optimizer.cli.control_plane import connect
-from optimizer.cli.deploy import By, author_of
-from optimizer.cli.inspect import AsJson, EntityCode
+from optimizer.cli.options import AsJson, By, EntityCode, author_of
 from optimizer.control_plane.entity_values import read_values
 from optimizer.errors import ConfigError
 from optimizer.presentation.terminal import console, print_json, print_table

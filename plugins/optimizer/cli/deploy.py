@@ -1,6 +1,5 @@
 """The commands that split an entity's traffic between its runs, take a split back, and show what was live when."""
 
-import getpass
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -14,8 +13,8 @@ from sqlalchemy import Engine
 
 from optimizer.artifacts.store import ObjectStore
 from optimizer.cli.control_plane import connect
-from optimizer.cli.inspect import AsJson, EntityCode
 from optimizer.cli.objects import open_store
+from optimizer.cli.options import AsJson, By, Comment, EntityCode, author_of
 from optimizer.control_plane import (
     canaries,
     canary_splits,
@@ -26,7 +25,7 @@ from optimizer.control_plane import (
     rollbacks,
 )
 from optimizer.control_plane.alerts import read_open
-from optimizer.control_plane.audit import Author, read_audit
+from optimizer.control_plane.audit import read_audit
 from optimizer.control_plane.deployments import SplitTerms
 from optimizer.control_plane.promotions import scheduled_from
 from optimizer.control_plane.records import Deployment
@@ -40,8 +39,6 @@ from optimizer.errors import ConfigError, DeploymentError, OptimizerError, Unava
 from optimizer.presentation.terminal import console, print_json, print_table
 
 Shares = Annotated[list[str], typer.Argument(metavar="RUN=PERCENT...", help="Runs and their shares, 100 together.")]
-By = Annotated[str | None, typer.Option(help="The name to record; default: the account that is logged in.")]
-Comment = Annotated[str, typer.Option(help="Why, for the history and the audit.")]
 Limit = Annotated[int, typer.Option(min=1, max=1000, help="How many.")]
 Unchecked = Annotated[
     bool, typer.Option("--unchecked", help="Do not look whether the runs' files can be served; needs no S3.")
@@ -196,17 +193,6 @@ def show_audit(entity: EntityCode, limit: Limit = 20, as_json: AsJson = False) -
             for row in rows
         ),
     )
-
-
-def author_of(by: str | None, comment: str) -> Author:
-    """Return the author of a change: the name given with --by, else the account that is logged in.
-
-    Raises:
-        ConfigError: the name is empty, too long, or that of a part of the system; the comment is too long.
-    """
-    if by is not None and not by.strip():
-        raise ConfigError("--by is empty; give the name to record, or leave --by out to record the logged-in account")
-    return Author((by or getpass.getuser()).strip(), comment=comment.strip())
 
 
 @contextmanager

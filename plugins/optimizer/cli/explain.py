@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from optimizer.cli.control_plane import connect
-from optimizer.cli.inspect import AsJson, RunId
 from optimizer.cli.objects import open_store
+from optimizer.cli.options import AsJson, RunId
 from optimizer.core.pricing.bid_steps import BidStep
 from optimizer.core.pricing.explanation import Explanation, explain_bid, find_segment
 from optimizer.core.pricing.run_comparison import (

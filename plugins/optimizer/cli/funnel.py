@@ -9,7 +9,7 @@ from rich.text import Text
 
 from optimizer.bidder.funnel import MOST_DAYS, Funnel, Stage, read_funnel
 from optimizer.cli.control_plane import connect
-from optimizer.cli.inspect import AsJson, EntityCode
+from optimizer.cli.options import AsJson, EntityCode
 from optimizer.control_plane import entities
 from optimizer.presentation.formats import count, count_days, percent
 from optimizer.presentation.terminal import console, print_json, print_table

@@ -3,20 +3,14 @@
 from typing import Annotated, Any
 
 import typer
-from rich.text import Text
 
 from optimizer.cli.control_plane import connect
-from optimizer.cli.run_columns import RUN_FACTS
-from optimizer.cli.validation import print_validation, validation_document
+from optimizer.cli.options import AsJson, EntityCode, RunId
 from optimizer.control_plane import deployment_history, registry
 from optimizer.control_plane import entities as entity_rows
 from optimizer.control_plane import runs as run_rows
 from optimizer.errors import ConfigError
-from optimizer.presentation.terminal import console, print_json, print_table
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run_id, as `optimizer runs` shows it.")]
-EntityCode = Annotated[str, typer.Argument(metavar="ENTITY", help="The entity_code.")]
+from optimizer.presentation.terminal import print_json, print_table
 
 
 def runs(
@@ -63,36 +57,6 @@ def runs(
     )
 
 
-def show(run: RunId, as_json: AsJson = False) -> None:
-    """Show one run: its numbers, features and metrics."""
-    document = run_document(connect(), run)
-    if as_json:
-        return print_json(document)
-    print_validation(document["validation"])
-    name = f"Dry run {run}" if document["run"]["is_dry_run"] else f"Run {run}"
-    print_table(name, ["fact", "value"], ((key, document["run"][key]) for key in RUN_FACTS))
-    columns = ("feature_order", "feature_name", "is_anchor", "signal_score", "macro_id")
-    print_table("Features", columns, ([feature[column] for column in columns] for feature in document["features"]))
-    if document["macro_combination"]:
-        console.print(Text.assemble("Key: ", document["macro_combination"]))
-    facts = ("metric_section", "metric_key", "metric_value")
-    print_table("Metrics", facts, ([metric[fact] for fact in facts] for metric in document["metrics"]))
-
-
-def run_document(engine: Any, run_id: str) -> dict[str, Any]:
-    """Return all that the control plane knows of a run, and what its validation found."""
-    row = run_rows.read_run(engine, run_id)
-    macro, metrics = registry.read_macro(engine, run_id), registry.read_metrics(engine, run_id)
-    return {
-        "run": row.model_dump(),
-        "validation": validation_document(row, metrics),
-        "macro_combination": macro.macro_combination if macro else None,
-        "features": [feature.model_dump() for feature in registry.read_features(engine, run_id)],
-        "metrics": [metric.model_dump() for metric in metrics],
-        "outputs": [output.model_dump() for output in registry.read_outputs(engine, run_id)],
-    }
-
-
 def outputs(run: RunId, as_json: AsJson = False) -> None:
     """List the objects of a run and where they are."""
     engine = connect()
@@ -114,6 +78,7 @@ def entities(as_json: AsJson = False) -> None:
     """List the entities, with what is live and what is wrong."""
     engine = connect()
     good, broken = entity_rows.read_definitions(engine)
+    active, outcomes = deployment_history.list_active(engine), run_rows.read_active_outcomes(engine)
     rows: list[dict[str, Any]] = [
         {
             "entity_code": d.entity.entity_code,
@@ -121,8 +86,8 @@ def entities(as_json: AsJson = False) -> None:
             "status": "active" if d.entity.status == "A" else "inactive",
             "version": d.version_code,
             "active_run_id": d.entity.active_run_id,
-            "traffic": {x.run_id: x.traffic_pct for x in deployment_history.read_active(engine, d.entity.entity_code)},
-            "validation": _active_outcome(engine, d.entity.active_run_id),
+            "traffic": {x.run_id: x.traffic_pct for x in active.get(d.entity.entity_code, ())},
+            "validation": outcomes.get(d.entity.active_run_id or ""),
             "s3_base_path": d.entity.s3_base_path,
         }
         for d in good
@@ -148,10 +113,6 @@ def entities(as_json: AsJson = False) -> None:
     )
     if wrong:
         print_table("invalid", ["entity", "problem"], (list(row.values()) for row in wrong))
-
-
-def _active_outcome(engine: Any, run_id: str | None) -> str | None:
-    return None if run_id is None else run_rows.read_run(engine, run_id).outcome
 
 
 def config(entity: EntityCode, as_json: AsJson = False) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from rich.text import Text
 
 from optimizer.cli.control_plane import connect
-from optimizer.cli.inspect import AsJson, EntityCode
+from optimizer.cli.options import AsJson, EntityCode
 from optimizer.control_plane import alerts, canaries, deployment_history, entities, live_records, runs
 from optimizer.control_plane.live_rows import LiveDay, LiveVerdict
 from optimizer.control_plane.records import Deployment

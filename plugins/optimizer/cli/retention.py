@@ -7,9 +7,8 @@ import typer
 from rich.text import Text
 
 from optimizer.cli.control_plane import connect
-from optimizer.cli.deploy import By, author_of
-from optimizer.cli.inspect import AsJson
 from optimizer.cli.objects import open_store
+from optimizer.cli.options import AsJson, By, author_of
 from optimizer.lifecycle.retention import RetentionPolicy, plan_removals, removal_document, remove
 from optimizer.presentation.terminal import console, print_json, print_table
 

@@ -8,7 +8,7 @@ import typer
 from rich.text import Text
 
 from optimizer.cli.control_plane import connect
-from optimizer.cli.inspect import AsJson
+from optimizer.cli.options import AsJson
 from optimizer.core.live.readiness import Readiness
 from optimizer.deployment.readiness import EntityStatus, read_statuses
 from optimizer.presentation.formats import percent

@@ -10,8 +10,8 @@ from rich.text import Text
 from sqlalchemy import Engine
 
 from optimizer.cli.control_plane import connect
-from optimizer.cli.inspect import AsJson, EntityCode
 from optimizer.cli.objects import open_store
+from optimizer.cli.options import AsJson, EntityCode
 from optimizer.control_plane import entities, runs
 from optimizer.core.records.estimate import Estimate
 from optimizer.errors import ConfigError, RunStateError

@@ -35,6 +35,16 @@ class DagImportError:
     stack_trace: str
 
 
+@dataclass(frozen=True, slots=True)
+class RegisteredDag:
+    """A DAG that Airflow has; it is stale where the last parse of its file did not build it."""
+
+    dag_id: str
+    is_paused: bool
+    is_stale: bool
+    has_import_errors: bool
+
+
 class AirflowApi:
     """Airflow's REST API as one user, who is logged in on the first request and again when the token ends.
 
@@ -86,6 +96,24 @@ class AirflowApi:
                 reason = f"import errors: {errors}" if errors else "no file failed to import; is its entity active?"
                 raise UnavailableError(f"DAG {dag_id} is not registered after {timeout_s:.0f} s; {reason}")
             time.sleep(_POLL_S)
+
+    def list_dags(self, *, prefix: str, page_rows: int = 100) -> list[RegisteredDag]:
+        """Return the DAGs whose dag_id begins so, stale ones included, sorted by dag_id; a request for each page.
+
+        Args:
+            page_rows: at most 100, unless Airflow's `maximum_page_limit` says otherwise.
+        """
+        found: dict[str, RegisteredDag] = {}
+        wanted = {"dag_id_prefix_pattern": prefix, "exclude_stale": False, "order_by": "dag_id", "limit": page_rows}
+        offset, total = 0, 1
+        while offset < total:
+            page = self.request("GET", "/dags", params={**wanted, "offset": offset})
+            for row in page["dags"]:
+                flags = (row["is_paused"], row["is_stale"], row["has_import_errors"])
+                found[row["dag_id"]] = RegisteredDag(row["dag_id"], *flags)
+            # A site may give fewer rows a page than were asked for; one that gives none would be asked forever.
+            offset, total = offset + len(page["dags"]), page["total_entries"] if page["dags"] else 0
+        return sorted((dag for dag in found.values() if dag.dag_id.startswith(prefix)), key=lambda dag: dag.dag_id)
 
     def unpause(self, dag_id: str) -> None:
         """Let the DAG's runs be scheduled."""

@@ -11,6 +11,7 @@ from optimizer.bidder.inspection import Inspector
 from optimizer.bidder.openrtb.settings import openrtb_from
 from optimizer.console import failures
 from optimizer.console.access import Login
+from optimizer.console.bounded_bodies import BoundedBodies
 from optimizer.console.context import Connected, Scheduler
 from optimizer.console.rendering import STATIC
 from optimizer.console.routes import (
@@ -25,6 +26,7 @@ from optimizer.console.routes import (
     split_api,
     what_if,
 )
+from optimizer.control_plane.entity_outlines import KeptOutlines
 from optimizer.names import CONSOLE_API_PATH
 from optimizer.presentation.web.assets import Assets
 from optimizer.runs.kept_what_ifs import KeptWhatIfs
@@ -39,7 +41,8 @@ def _utc_now() -> datetime:
 
 
 def _connected(systems: Systems) -> Connected:
-    return Connected(systems, Inspector(systems.engine, systems.store, openrtb=openrtb_from(os.environ)), KeptWhatIfs())
+    inspector = Inspector(systems.engine, systems.store, openrtb=openrtb_from(os.environ))
+    return Connected(systems, inspector, KeptWhatIfs(), KeptOutlines())
 
 
 def create_app(
@@ -79,5 +82,6 @@ def create_app(
     for module in (clients, client, settings, what_if, inspect, funnel, compare, runs, split, split_api):
         app.include_router(module.router)
     app.mount("/static", Assets(STATIC))
+    app.add_middleware(BoundedBodies)
     failures.install(app)
     return app

@@ -59,7 +59,9 @@ def frontier_chart(found: WhatIfAnswer) -> Chart:
          "line": False}
         for (label, (win_rate, cpm)), color in zip(marked.items(), ("s5", "s1"), strict=True)
     ]  # fmt: skip
-    return {"kind": "curve", "unit": "", "xUnit": "%", "xLabel": "Win rate", "x": x, "series": [line, *own]}
+    marks = [{"x": win_rate, "text": label} for label, (win_rate, _) in marked.items() if win_rate is not None]
+    axes = {"kind": "curve", "unit": "", "xUnit": "%", "xLabel": "Win rate"}
+    return {**axes, "x": x, "series": [line, *own], "marks": marks}
 
 
 def _day_chart(

@@ -10,6 +10,7 @@ from fastapi import Depends, HTTPException, Request
 from optimizer.bidder.inspection import Inspector
 from optimizer.console.access import Reader, Visitor
 from optimizer.control_plane.audit import Author
+from optimizer.control_plane.entity_outlines import KeptOutlines
 from optimizer.runs.kept_what_ifs import KeptWhatIfs
 from optimizer.runs.published_runs import PublishedRuns
 from optimizer.runs.systems import Systems
@@ -55,6 +56,7 @@ class Connected(NamedTuple):
     systems: Systems
     inspector: Inspector
     what_ifs: KeptWhatIfs
+    outlines: KeptOutlines
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class Context:
     systems: Systems
     inspector: Inspector
     what_ifs: KeptWhatIfs
+    outlines: KeptOutlines
     scheduler: Scheduler
     visitor: Visitor
     now: datetime
@@ -85,9 +88,8 @@ class Context:
 
 def _context(request: Request, visitor: Reader) -> Context:
     connect: Callable[[], Connected] = request.app.state.connect
-    systems, inspector, what_ifs = connect()
     state = request.app.state
-    return Context(systems, inspector, what_ifs, state.scheduler, visitor, state.clock(), state.published)
+    return Context(*connect(), state.scheduler, visitor, state.clock(), state.published)
 
 
 Asked = Annotated[Context, Depends(_context)]

@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
-from optimizer.console.rendering import render
+from optimizer.console.rendering import render, retry_headers
 from optimizer.errors import (
     ArtifactError,
     ConfigChanged,
@@ -25,7 +25,6 @@ from optimizer.errors import (
 from optimizer.names import CONSOLE_API_PATH
 
 MEDIA_TYPE = "application/problem+json"
-RETRY_AFTER_S = 10
 
 STATUSES: tuple[tuple[type[OptimizerError], int], ...] = (
     (UnavailableError, 503),
@@ -50,6 +49,7 @@ def install(app: FastAPI) -> None:
     app.exception_handler(OptimizerError)(_on_error)
     app.exception_handler(HTTPException)(_on_http_error)
     app.exception_handler(RequestValidationError)(_on_invalid)
+    app.exception_handler(UnicodeEncodeError)(_on_half_character)
     app.exception_handler(Exception)(_on_fault)
 
 
@@ -62,10 +62,9 @@ def status_of(error: OptimizerError | HTTPException) -> int:
 
 async def _on_error(request: Request, error: OptimizerError) -> Response:
     status = status_of(error)
-    headers = {"Retry-After": str(RETRY_AFTER_S)} if status == 503 else {}
     # The error's own text names the other clients, which the visitor may not be allowed to see.
     detail = NO_CLIENT if isinstance(error, UnknownEntity) else str(error)
-    return _answer(request, status, detail, headers=headers)
+    return _answer(request, status, detail)
 
 
 async def _on_http_error(request: Request, error: HTTPException) -> Response:
@@ -82,6 +81,11 @@ async def _on_invalid(request: Request, error: RequestValidationError) -> Respon
     return _answer(request, 422, "; ".join(parts))
 
 
+async def _on_half_character(request: Request, error: UnicodeEncodeError) -> Response:
+    # JSON can name half of a pair, as \ud800 alone; neither a database nor an answer can hold it.
+    return _answer(request, 422, "A text holds half of a surrogate pair, which is not a character; send whole ones.")
+
+
 async def _on_fault(request: Request, error: Exception) -> Response:
     # Without the error's text, which may hold the values of a row.
     frames = "".join(traceback.format_tb(error.__traceback__))
@@ -93,7 +97,8 @@ def _answer(request: Request, status: int, detail: str, *, headers: dict[str, st
     title, path = HTTPStatus(status).phrase, request.url.path
     if path.removeprefix(request.scope["root_path"]).startswith(f"{CONSOLE_API_PATH}/"):
         problem = {"title": title, "status": status, "detail": detail, "instance": path}
-        return JSONResponse(problem, status_code=status, headers=headers, media_type=MEDIA_TYPE)
+        own = (headers or {}) | retry_headers(status)
+        return JSONResponse(problem, status_code=status, headers=own, media_type=MEDIA_TYPE)
     page = render(request, "failure", status=status, title=title, detail=detail)
     page.headers.update(headers or {})
     return page

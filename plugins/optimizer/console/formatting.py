@@ -6,7 +6,9 @@ from typing import Any
 
 from markupsafe import Markup
 
+from optimizer.core.pricing.segment_search import key_text
 from optimizer.presentation.formats import (
+    MINUS,
     MISSING,
     NO_BREAK,
     amount,
@@ -22,6 +24,8 @@ from optimizer.reporting.tables import REASONS
 
 _AGES = ((timedelta(minutes=1), "s", 1), (timedelta(hours=1), "min", 60), (timedelta(days=2), "h", 3600))
 _DAY_S = 86_400
+
+_CODE, _NOTHING = Markup("<code>{}</code>"), Markup()
 
 SPARK_WIDTH, SPARK_HEIGHT = 120, 28
 
@@ -126,6 +130,29 @@ def period_name(name: str) -> str:
     return PERIOD_NAMES.get(name, name.replace("_", " "))
 
 
+def small_points(value: float | None) -> str:
+    """Return a difference of two small shares in percentage points with three digits that matter: +0.0264 pp."""
+    if value is None:
+        return MISSING
+    digits = significant(100 * abs(value))
+    return f"{'+' if value > 0 else MINUS if value < 0 else ''}{digits}{NO_BREAK}pp"
+
+
+def as_sentence(text: str) -> str:
+    """Return a remark with a capital and a full stop; the name of a setting keeps its letters."""
+    first = text.split(maxsplit=1)[0] if text.strip() else ""
+    start = text if "_" in first or "=" in first else text[:1].upper() + text[1:]
+    return start if start.endswith(".") else f"{start}."
+
+
+def coded(text: str | None) -> str:
+    """Return a text in which what stands between backticks is marked as code."""
+    parts = (text or "").split("`")
+    if len(parts) % 2 == 0:
+        return text or ""
+    return _NOTHING.join(_CODE.format(part) if place % 2 else part for place, part in enumerate(parts))
+
+
 def reason(name: str) -> str:
     """Return the reason of a bid in words."""
     return REASONS.get(name, name.replace("_", " "))
@@ -134,7 +161,9 @@ def reason(name: str) -> str:
 FILTERS: dict[str, Callable[..., Any]] = {
     "age": age,
     "amount": amount,
+    "as_sentence": as_sentence,
     "change": change,
+    "coded": coded,
     "count": count,
     "day": day,
     "expected_change": expected_change,
@@ -142,6 +171,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "expected_name": expected_name,
     "figure": figure,
     "figure_name": figure_name,
+    "key_text": key_text,
     "measure": measure,
     "moment": moment,
     "moment_text": moment_text,
@@ -152,5 +182,6 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "reason": reason,
     "signed_amount": signed_amount,
     "small_percent": small_percent,
+    "small_points": small_points,
     "spark_points": spark_points,
 }

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
@@ -12,8 +13,14 @@ from optimizer.presentation.web.pages import PageSet, page_headers
 
 FOLDER = Path(__file__).parent
 STATIC = FOLDER / "static"
+RETRY_AFTER_S = 10
 
 _PAGES = PageSet(templates=FOLDER / "templates", static=STATIC, filters=FILTERS)
+
+
+def client_address(request: Request, entity_code: str) -> str:
+    """Return the address of a client's overview on this server."""
+    return f"{request.scope['root_path']}/clients/{quote(entity_code, safe='')}"
 
 
 def render(request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
@@ -32,4 +39,10 @@ def render(request: Request, template: str, *, status: int = 200, **values: Any)
         "now": request.app.state.clock(),
     }
     page = _PAGES.render(template, base=base, **shown | values)
-    return HTMLResponse(page, status_code=status, headers=page_headers(framed=True, has_requests=True))
+    headers = page_headers(framed=True, has_requests=True) | retry_headers(status)
+    return HTMLResponse(page, status_code=status, headers=headers)
+
+
+def retry_headers(status: int) -> dict[str, str]:
+    """Return the header that says when to ask again, of an answer that a system is away."""
+    return {"Retry-After": str(RETRY_AFTER_S)} if status == 503 else {}

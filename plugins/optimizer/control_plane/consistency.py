@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Engine, Select, func, select
 
 from optimizer.control_plane.engine import reading
-from optimizer.control_plane.records import Run, read_rows, status_words
+from optimizer.control_plane.records import CompletedRun, Run, read_rows, status_words
 from optimizer.control_plane.tables import deployments, entities, runs, version_configs, versions
 
 _ACTIVE = deployments.c.is_active.is_(True)
@@ -19,15 +19,18 @@ def list_open(engine: Engine, *, limit: int) -> list[Run]:
     return read_rows(Run, rows)
 
 
-def list_completed(engine: Engine, *, limit: int) -> list[Run]:
+def list_completed(engine: Engine, *, limit: int) -> list[CompletedRun]:
     """Return every deployed run and the newest completed ones whose files are kept, the newest first."""
-    is_kept = (runs.c.status.in_(status_words("completed")), runs.c.outputs_removed_at.is_(None))
-    newest = select(runs.c.run_id).where(*is_kept)
-    deployed = select(deployments.c.run_id).where(_ACTIVE)
-    ids = {row["run_id"] for row in _read(engine, newest.order_by(runs.c.created_at.desc()).limit(limit))}
-    ids |= {row["run_id"] for row in _read(engine, deployed)}
-    statement = select(runs).where(runs.c.run_id.in_(ids), runs.c.status.in_(status_words("completed")))
-    return read_rows(Run, _read(engine, statement.order_by(runs.c.created_at.desc(), runs.c.run_id)))
+    is_completed = runs.c.status.in_(status_words("completed"))
+    columns = (runs.c.run_id, runs.c.s3_output_path, runs.c.created_at)
+    kept = select(*columns).where(is_completed, runs.c.outputs_removed_at.is_(None))
+    newest = kept.order_by(runs.c.created_at.desc()).limit(limit)
+    deployed = select(*columns).where(is_completed, runs.c.run_id.in_(select(deployments.c.run_id).where(_ACTIVE)))
+    with reading(engine) as connection:
+        rows = {*map(tuple, connection.execute(newest)), *map(tuple, connection.execute(deployed))}
+    by_id = sorted(rows, key=lambda row: str(row[0]))
+    newest_first = sorted(by_id, key=lambda row: row[2], reverse=True)
+    return [CompletedRun(run_id=run_id, s3_output_path=path) for run_id, path, _ in newest_first]
 
 
 def wrong_totals(engine: Engine) -> dict[str, int]:

@@ -25,6 +25,20 @@ def select_active(connection: Connection, entity_id: int | None) -> list[Deploym
     return read_rows(Deployment, rows)
 
 
+def list_active(engine: Engine) -> dict[str, list[Deployment]]:
+    """Return {entity_code: its active deployments, the largest share first}, in one statement."""
+    by_share = (deployments.c.entity_id, deployments.c.traffic_pct.desc(), deployments.c.run_id)
+    statement = select(deployments, entities.c.entity_code).join(
+        entities, entities.c.entity_id == deployments.c.entity_id
+    )
+    found: dict[str, list[Deployment]] = {}
+    with reading(engine) as connection:
+        rows = connection.execute(statement.where(deployments.c.is_active.is_(True)).order_by(*by_share)).mappings()
+        for row in rows:
+            found.setdefault(row["entity_code"], []).append(Deployment.model_validate(dict(row)))
+    return found
+
+
 def list_live(engine: Engine) -> frozenset[str]:
     """Return the codes of the entities with an active deployment."""
     statement = select(entities.c.entity_code).join(deployments, deployments.c.entity_id == entities.c.entity_id)

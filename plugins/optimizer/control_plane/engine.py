@@ -45,6 +45,9 @@ def open_engine(
     parsed = _parse_url(url)
     options = driver_options(parsed.drivername, connect_timeout_s=connect_timeout_s, answer_timeout_s=answer_timeout_s)
     connect_args = {key: value for key, value in options.items() if key not in parsed.query}
+    if parsed.drivername == "mysql+pymysql" and parsed.password is not None:
+        # As a text it would have to be Latin-1, and would be sent as that.
+        connect_args["password"] = parsed.password.encode()
     try:
         engine = create_engine(parsed, connect_args=connect_args, **_pool_options(parsed.drivername))
     except ModuleNotFoundError as error:
@@ -116,9 +119,10 @@ def database_name(engine: Engine) -> str:
 
 @contextmanager
 def _answering(engine: Engine) -> Iterator[None]:
+    driver = engine.dialect.loaded_dbapi.Error
     try:
         yield
-    except DBAPIError as error:
+    except (DBAPIError, driver) as error:
         explained = explain(error, database=database_name(engine))
         if explained is None:
             raise

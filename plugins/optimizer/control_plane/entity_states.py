@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, Select, Table, select, true, union
 
-from optimizer.control_plane.control_choices import select_declined
+from optimizer.control_plane.control_choices import is_none_chosen
 from optimizer.control_plane.engine import reading
 from optimizer.control_plane.newest import latest_measurement, newest_good_id, newest_id
 from optimizer.control_plane.records import (
@@ -76,11 +76,11 @@ class EntityState:
 
 def read_entity_states(engine: Engine, entity_codes: Collection[str] | None = None) -> list[EntityState]:
     """Return the states of the active entities, or of these entities whatever their status, by entity_code."""
-    columns = (entities.c.entity_id, entities.c.entity_code, entities.c.control_run_id)
+    own = [entities.c[name] for name in ("entity_id", "entity_code", "control_run_id")]
+    is_declined = is_none_chosen().label("is_control_declined")
     is_wanted = entities.c.status == "A" if entity_codes is None else entities.c.entity_code.in_(list(entity_codes))
     with reading(engine) as connection:
-        found = connection.execute(select(*columns).where(is_wanted).order_by(entities.c.entity_code)).all()
-        declined = select_declined(connection, [row.entity_id for row in found])
+        found = connection.execute(select(*own, is_declined).where(is_wanted).order_by(entities.c.entity_code)).all()
 
         def read(model: type[AnyRecord], table: Table, *wanted: ColumnElement[bool]) -> dict[int, list[AnyRecord]]:
             return _by_entity(connection, model, table, is_wanted, *wanted)
@@ -96,7 +96,7 @@ def read_entity_states(engine: Engine, entity_codes: Collection[str] | None = No
             entity_id=row.entity_id,
             entity_code=row.entity_code,
             control_run_id=row.control_run_id,
-            is_control_declined=row.entity_id in declined,
+            is_control_declined=bool(row.is_control_declined),
             newest=max(ended[row.entity_id], key=lambda run: (run.created_at, run.run_id), default=None),
             good=next((run for run in ended[row.entity_id] if _is_good(run)), None),
             active=tuple(sorted(active[row.entity_id], key=lambda live: (-live.traffic_pct, live.run_id))),

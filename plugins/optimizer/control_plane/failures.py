@@ -8,27 +8,38 @@ from optimizer.errors import ConfigError, OptimizerError, UnavailableError
 
 MIGRATE_HINT = "run `optimizer migrate` with an account that may create tables"
 
+_COLUMN_HINT = (
+    f"{MIGRATE_HINT}; if it says that the tables are at this code's revision, the statement is wrong: report it"
+)
+
 # MySQL and MariaDB number the errors of the server from 1000, those of the client library from 2000.
 _SILENT = {1040, 1042, 1053, 1077, 1129, 1152, 1158, 1159, 1160, 1161, 1203, 1205, 1213, 1290, 1317, 1836, 1927, 3024}
 _CLIENT_ERRORS = range(2000, 3000)
 _REFUSED_LOGIN = {1044, 1045, 1049, 1251, 1698, 2049, 2059, 3118}
 _REFUSED_STATEMENT = {1142, 1143, 1227, 1370}
-_MISSING_SCHEMA = {1054, 1146}
+_NO_TABLE, _NO_COLUMN = 1146, 1054
 _DUPLICATE = {1062, 1586}
+
+# What mysql-connector says, without a number, of a connection that broke earlier.
+_LOST = "MySQL Connection not available"
 
 _SQLITE_SILENT = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR", "SQLITE_FULL", "SQLITE_PROTOCOL")
 _SQLITE_REFUSED = ("SQLITE_CANTOPEN", "SQLITE_NOTADB", "SQLITE_READONLY", "SQLITE_PERM", "SQLITE_AUTH")
 _SQLITE_DUPLICATE = ("SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY")
 
 
-def explain(error: DBAPIError, *, database: str) -> OptimizerError | None:
+def explain(error: Exception, *, database: str) -> OptimizerError | None:
     """Return the error of ours that `error` stands for, or None where it is a fault of the statement.
 
-    `database` names the database in the message; it holds no password.
+    Args:
+        error: SQLAlchemy's, or the driver's own: those of a session's first and last steps reach us unwrapped.
+        database: names the database in the message; it holds no password.
     """
-    if isinstance(error.orig, sqlite3.Error):
-        return _explain_sqlite(error.orig, database=database)
-    return _explain_mysql(error, database=database)
+    orig = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(orig, sqlite3.Error):
+        return _explain_sqlite(orig, database=database)
+    is_lost = isinstance(error, DBAPIError) and error.connection_invalidated
+    return _explain_mysql(orig, is_lost=is_lost, database=database)
 
 
 def is_duplicate(error: IntegrityError) -> bool:
@@ -44,16 +55,18 @@ def is_timeout(orig: BaseException | None) -> bool:
     return type(orig).__name__ in ("ReadTimeoutError", "WriteTimeoutError", "ConnectionTimeoutError")
 
 
-def _explain_mysql(error: DBAPIError, *, database: str) -> OptimizerError | None:
-    code = _code(error.orig)
+def _explain_mysql(orig: BaseException | None, *, is_lost: bool, database: str) -> OptimizerError | None:
+    code = _code(orig)
     if code in _REFUSED_LOGIN:
-        return ConfigError(f"{database} refuses the login: {error.orig}; correct the connection or the account")
+        return ConfigError(f"{database} refuses the login: {orig}; correct the connection or the account")
     if code in _REFUSED_STATEMENT:
-        return ConfigError(f"{database} forbids the statement: {error.orig}; apply include/sql/mysql/grants.sql")
-    if code in _MISSING_SCHEMA:
-        return ConfigError(f"{database} lacks a table or column: {error.orig}; {MIGRATE_HINT}")
-    if code in _SILENT or code in _CLIENT_ERRORS or error.connection_invalidated or is_timeout(error.orig):
-        return UnavailableError(f"{database} does not answer: {error.orig}; try again when it is up")
+        return ConfigError(f"{database} forbids the statement: {orig}; apply include/sql/mysql/grants.sql")
+    if code == _NO_TABLE:
+        return ConfigError(f"{database} lacks a table: {orig}; {MIGRATE_HINT}")
+    if code == _NO_COLUMN:
+        return ConfigError(f"{database} knows no such column: {orig}; {_COLUMN_HINT}")
+    if is_lost or code in _SILENT or code in _CLIENT_ERRORS or is_timeout(orig) or _LOST in str(orig):
+        return UnavailableError(f"{database} does not answer: {orig}; try again when it is up")
     return None
 
 
@@ -64,7 +77,7 @@ def _explain_sqlite(orig: sqlite3.Error, *, database: str) -> OptimizerError | N
     if name.startswith(_SQLITE_REFUSED):
         return ConfigError(f"{database} cannot be used: {orig}; correct the path or its permissions")
     if str(orig).startswith(("no such table", "no such column")):
-        return ConfigError(f"{database} lacks a table or column: {orig}; {MIGRATE_HINT}")
+        return ConfigError(f"{database}: {orig}; {MIGRATE_HINT if 'table' in str(orig) else _COLUMN_HINT}")
     return None
 
 

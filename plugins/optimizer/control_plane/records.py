@@ -130,6 +130,13 @@ class EndedRunRow(Record):
     readiness_figures: ReadinessFigures | None
 
 
+class CompletedRun(Record):
+    """A completed run and where its outputs are."""
+
+    run_id: str
+    s3_output_path: str | None
+
+
 class Run(Record):
     """A row of opt_runs; the window is [data_start_dt, data_end_dt), bids are CPM.
 

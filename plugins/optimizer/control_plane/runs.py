@@ -1,5 +1,6 @@
 """Open, find and read runs: one row of opt_runs a DAG run, made once whatever is retried or done at the same time."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ from optimizer.control_plane.failures import is_duplicate
 from optimizer.control_plane.records import EntityDefinition, Run, read_rows, status_words
 from optimizer.control_plane.tables import entities, run_configs, runs
 from optimizer.control_plane.transitions import cancel_run, fail_run, find_run, note_error, require_running, start_run
+from optimizer.core.checks.outcome import outcome_text
 from optimizer.errors import ConfigError, RunStateError, UnavailableError
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "list_unclaimed",
     "note_error",
     "open_run",
+    "read_active_outcomes",
     "read_run",
     "read_run_by_dag_run",
     "read_run_values",
@@ -79,7 +82,8 @@ def request_run(
 ) -> Run:
     """Insert a pending run with values of its own, as the UI does, and return it; the DAG `pending_runs` starts it.
 
-    Run, values and audit row are written in one transaction.
+    Run, values and audit row are written in one transaction. While a run that the same author asked for with the same
+    values waits, that run is returned: a form that is sent twice starts one run.
 
     Args:
         values: {config_key: text of the value} of this run alone.
@@ -98,6 +102,8 @@ def request_run(
     }
 
     def add_values(connection: Connection, run_id: str) -> None:
+        if (waiting := _find_waiting(connection, fields, values=values, but=run_id)) is not None:
+            raise _Waiting(waiting)
         rows = [
             {"run_id": run_id, "config_key": key, "config_value": value, "config_section": sections[key]}
             for key, value in values.items()
@@ -112,12 +118,42 @@ def request_run(
         )
 
     for _ in range(_ATTEMPTS):
-        run_id = _insert_run(engine, fields=fields, entity_code=entity.entity_code, now=now, then=add_values)
+        try:
+            run_id = _insert_run(engine, fields=fields, entity_code=entity.entity_code, now=now, then=add_values)
+        except _Waiting as same:
+            run_id = same.run_id
         if run_id is not None:
             return read_run(engine, run_id)
     raise UnavailableError(
         f"entity {entity.entity_code}: other runs took every run_id near {now:%Y%m%d_%H%M%S}; try again"
     )
+
+
+class _Waiting(Exception):
+    """The same run waits already, so the one that was just inserted is rolled back."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(run_id)
+        self.run_id = run_id
+
+
+def _find_waiting(
+    connection: Connection, fields: Mapping[str, Any], *, values: Mapping[str, str], but: str
+) -> str | None:
+    """The pending run with these fields and values; one request of the entity looks at a time."""
+    connection.execute(
+        select(entities.c.entity_id).where(entities.c.entity_id == fields["entity_id"]).with_for_update()
+    )
+    is_same = [runs.c[name] == fields[name] for name in ("entity_id", "status", "triggered_by", "trigger_type")]
+    statement = (
+        select(runs.c.run_id, run_configs.c.config_key, run_configs.c.config_value)
+        .outerjoin(run_configs, run_configs.c.run_id == runs.c.run_id)
+        .where(*is_same, runs.c.run_id != but)
+    )
+    found: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    for run_id, key, value in connection.execute(statement):
+        found[run_id] |= {} if key is None else {key: value}
+    return next((run_id for run_id, own in found.items() if own == dict(values)), None)
 
 
 def adopt_run(
@@ -172,6 +208,15 @@ def list_runs(engine: Engine, *, entity_code: str | None = None, limit: int = 20
         statement = statement.join(entities, entities.c.entity_id == runs.c.entity_id)
         statement = statement.where(entities.c.entity_code == entity_code)
     return _select_runs(engine, statement)
+
+
+def read_active_outcomes(engine: Engine) -> dict[str, str | None]:
+    """Return {run_id: the outcome of its validation} of the entities' active runs, in one statement."""
+    columns = (runs.c.run_id, runs.c.validation_status, runs.c.validation_warnings)
+    statement = select(*columns).where(runs.c.run_id.in_(select(entities.c.active_run_id)))
+    with reading(engine) as connection:
+        rows = connection.execute(statement).all()
+    return {row.run_id: outcome_text(row.validation_status, row.validation_warnings) for row in rows}
 
 
 def list_unclaimed(engine: Engine, *, limit: int = 20) -> list[Run]:

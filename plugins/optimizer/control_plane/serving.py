@@ -3,14 +3,14 @@
 The statements are those of the documents' stage 4, and touch only the tables that `optimizer_bidder` may read.
 """
 
-from collections.abc import Collection, Iterable
+from collections import defaultdict
+from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, select
+from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, Select, select
 
 from optimizer.control_plane.engine import reading
-from optimizer.control_plane.records import ColumnName, Record, RunStatus, ValidationStatus, read_rows
+from optimizer.control_plane.records import ColumnName, Record, RunStatus, ValidationStatus
 from optimizer.control_plane.tables import deployments, entities, feature_macros, run_features, runs
 from optimizer.errors import DeploymentError, UnknownEntity
 
@@ -55,7 +55,7 @@ def read_served(engine: Engine, entity_codes: Collection[str] = ()) -> list[Serv
         wanted = wanted.where(entities.c.entity_code.in_(entity_codes))
     with reading(engine) as connection:
         rows = connection.execute(wanted.order_by(entities.c.entity_code)).mappings().all()
-        return [read_entity(connection, row) for row in rows]
+        return read_entities(connection, rows)
 
 
 def read_served_at(engine: Engine, entity_code: str, *, at: datetime) -> ServedEntity:
@@ -104,13 +104,24 @@ def read_entity(
         entity: entity_id, opt_id and entity_code.
         was_live: which of its deployments count; None: the active ones.
     """
-    macros = select(feature_macros.c.feature_name, feature_macros.c.macro_template)
-    active = macros.where(feature_macros.c.opt_id == entity["opt_id"], feature_macros.c.status == "A")
-    return ServedEntity(
-        entity_code=entity["entity_code"],
-        runs=tuple(_read_runs(connection, entity["entity_id"], was_live=was_live)),
-        macros={row.feature_name.lower(): row.macro_template for row in connection.execute(active)},
-    )
+    return read_entities(connection, [entity], was_live=was_live)[0]
+
+
+def read_entities(
+    connection: Connection, wanted: Sequence[RowMapping], *, was_live: ColumnElement[bool] | None = None
+) -> list[ServedEntity]:
+    """Return what is live of each entity, in three statements however many there are; arguments as of `read_entity`."""
+    is_live = deployments.c.is_active.is_(True) if was_live is None else was_live
+    of_wanted = deployments.c.entity_id.in_([entity["entity_id"] for entity in wanted]) & is_live
+    macros, live = _read_macros(connection), _read_runs(connection, of_wanted)
+    return [
+        ServedEntity(
+            entity_code=entity["entity_code"],
+            runs=tuple(live.get(entity["entity_id"], ())),
+            macros=macros.get(entity["opt_id"], {}),
+        )
+        for entity in wanted
+    ]
 
 
 def _run_problems(run: DeployedRun) -> list[str]:
@@ -121,20 +132,37 @@ def _run_problems(run: DeployedRun) -> list[str]:
     return []
 
 
-def _read_runs(
-    connection: Connection, entity_id: int, *, was_live: ColumnElement[bool] | None
-) -> Iterable[DeployedRun]:
-    of_deployment = (deployments.c.run_id, deployments.c.traffic_pct)
+def _read_macros(connection: Connection) -> dict[int, dict[str, str]]:
+    """{opt_id: {feature: macro}} of the active macros."""
+    columns = (feature_macros.c.opt_id, feature_macros.c.feature_name, feature_macros.c.macro_template)
+    found: dict[int, dict[str, str]] = defaultdict(dict)
+    for row in connection.execute(select(*columns).where(feature_macros.c.status == "A")):
+        found[row.opt_id][row.feature_name.lower()] = row.macro_template
+    return found
+
+
+def _read_runs(connection: Connection, wanted: ColumnElement[bool]) -> dict[int, list[DeployedRun]]:
+    """{entity_id: its runs, sorted by run_id} of the wanted deployments."""
+    of_deployment = (deployments.c.entity_id, deployments.c.run_id, deployments.c.traffic_pct)
     of_run = (runs.c.status, runs.c.validation_status, runs.c.s3_output_path, runs.c.manifest_sha256)
-    deployed = select(*of_deployment, *of_run).join(runs, runs.c.run_id == deployments.c.run_id)
-    is_live = deployments.c.is_active.is_(True) if was_live is None else was_live
-    active = deployed.where(deployments.c.entity_id == entity_id, is_live)
-    for row in connection.execute(active.order_by(deployments.c.run_id)).mappings().all():
-        yield DeployedRun.model_validate({**row, "key_parts": _read_key_parts(connection, row["run_id"])})
+    deployed = select(*of_deployment, *of_run).join(runs, runs.c.run_id == deployments.c.run_id).where(wanted)
+    rows = connection.execute(deployed.order_by(deployments.c.run_id)).mappings().all()
+    key_parts = _read_key_parts(connection, select(deployments.c.run_id).where(wanted)) if rows else {}
+    found: dict[int, list[DeployedRun]] = defaultdict(list)
+    for row in rows:
+        run = DeployedRun.model_validate({**row, "key_parts": key_parts.get(row["run_id"], ())})
+        found[row["entity_id"]].append(run)
+    return found
 
 
-def _read_key_parts(connection: Connection, run_id: str) -> list[dict[str, Any]]:
-    columns = (run_features.c.feature_name, run_features.c.feature_order, feature_macros.c.macro_template)
-    joined = select(*columns).join(feature_macros, feature_macros.c.macro_id == run_features.c.macro_id)
-    in_order = joined.where(run_features.c.run_id == run_id).order_by(run_features.c.feature_order)
-    return [part.model_dump() for part in read_rows(KeyPart, connection.execute(in_order).mappings())]
+def _read_key_parts(connection: Connection, run_ids: Select[tuple[str]]) -> dict[str, list[KeyPart]]:
+    """{run_id: its key parts in order}."""
+    columns = (run_features.c.run_id, run_features.c.feature_name, run_features.c.feature_order)
+    joined = select(*columns, feature_macros.c.macro_template).join(
+        feature_macros, feature_macros.c.macro_id == run_features.c.macro_id
+    )
+    in_order = joined.where(run_features.c.run_id.in_(run_ids)).order_by(run_features.c.feature_order)
+    found: dict[str, list[KeyPart]] = defaultdict(list)
+    for row in connection.execute(in_order).mappings():
+        found[row["run_id"]].append(KeyPart.model_validate(dict(row)))
+    return found

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, RowMapping, insert, select, update
 
 from optimizer.control_plane.engine import reading, transaction
-from optimizer.control_plane.serving import ServedEntity, check_served, read_entity
+from optimizer.control_plane.serving import ServedEntity, check_served, read_entities, read_entity
 from optimizer.control_plane.tables import deployments, entities, serving_snapshots
 from optimizer.errors import UnknownEntity
 
@@ -44,6 +44,8 @@ class WrittenSnapshot:
 def list_behind(engine: Engine) -> list[str]:
     """Return the codes of the entities, sorted, whose snapshot is missing, not confirmed, or not what is live.
 
+    The number of statements does not depend on how many entities there are.
+
     An entity without deployments keeps the snapshot that it has, as the bidder keeps what it serves; an inactive one
     gets a last snapshot that stops the bidding.
     """
@@ -52,7 +54,12 @@ def list_behind(engine: Engine) -> list[str]:
         written = {row["entity_id"]: row for row in connection.execute(select(serving_snapshots)).mappings()}
         ids = sorted({*written, *connection.scalars(live)})
         rows = _select(connection, ids)
-        return sorted(row["entity_code"] for row in rows if _is_behind(connection, row, written.get(row["entity_id"])))
+        served = read_entities(connection, rows)
+    return sorted(
+        row["entity_code"]
+        for row, one in zip(rows, served, strict=True)
+        if _is_behind(row, one, written.get(row["entity_id"]))
+    )
 
 
 def list_late(engine: Engine) -> list[str]:
@@ -120,8 +127,7 @@ def _select(connection: Connection, ids: list[int]) -> list[RowMapping]:
     return list(connection.execute(select(*_COLUMNS).where(entities.c.entity_id.in_(ids))).mappings())
 
 
-def _is_behind(connection: Connection, row: RowMapping, last: RowMapping | None) -> bool:
-    served = read_entity(connection, row)
+def _is_behind(row: RowMapping, served: ServedEntity, last: RowMapping | None) -> bool:
     return _has_content(row, served, last) and _needs_writing(row, served, last)
 
 

@@ -6,9 +6,11 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from sqlalchemy import Engine
 
 from optimizer.control_plane import deployment_history, live_records
 from optimizer.control_plane.alerts import Incident
@@ -42,11 +44,11 @@ from optimizer.deployment.split_watch import judge_split, mismatch, split_window
 from optimizer.errors import ArtifactError, RunStateError
 from optimizer.runs.published_run import read_published
 from optimizer.runs.systems import Systems
-from optimizer.warehouse.click_delays import DELAY_DAYS, read_click_maturity
-from optimizer.warehouse.extraction import Window
-from optimizer.warehouse.live_totals import COLUMNS, read_live_totals
+from optimizer.warehouse.click_delays import read_many_click_maturities
+from optimizer.warehouse.extraction import Window, Windows
+from optimizer.warehouse.live_totals import COLUMNS, read_many_live_totals
 from optimizer.warehouse.session import open_session
-from optimizer.warehouse.split_counts import SplitCounts, read_split_counts
+from optimizer.warehouse.split_counts import SplitCounts, read_many_split_counts
 
 PART_OF_A_DAY = 1 / 24
 """The spend guard looks at a run that was live for this share of a day: its spend is judged by bids, not by hours."""
@@ -91,7 +93,7 @@ class _Forecasts:
 
 
 @dataclass(frozen=True, slots=True)
-class _Log:
+class LiveLog:
     """What the warehouse says: the totals by day and run, and the counts by which the split is checked.
 
     totals: COLUMNS, and click_maturity: the share of the day's clicks that has arrived, NaN where it is not known.
@@ -101,42 +103,67 @@ class _Log:
     split_counts: SplitCounts | None = field(default=None, repr=False)
 
 
-def look_at(
-    definition: EntityDefinition,
-    active: Sequence[Deployment],
-    *,
-    settings: RunSettings,
-    systems: Systems,
-    now: datetime,
-) -> Measured:
-    """Return what is found of each active run.
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What is to be looked at of an entity: its runs, and what of the warehouse's log is needed for that.
 
-    Raises:
-        WarehouseError, UnavailableError: the warehouse cannot be read.
+    Attributes:
+        active: its active deployments, the largest share first.
+        history: its deployments of all times.
+        days: the days of each active run.
+        first_day: from when on the totals are needed; None where they are not.
+        of_split: the time of the counts by which the split is checked; None where it is too young.
     """
+
+    definition: EntityDefinition
+    settings: RunSettings
+    active: Sequence[Deployment]
+    history: Sequence[Deployment]
+    days: Mapping[str, _RunDays]
+    first_day: date | None
+    of_split: Window | None
+
+    @property
+    def object_id(self) -> int:
+        return self.definition.entity.object_id
+
+    @property
+    def place(self) -> str:
+        """The column of BIDS by which the split is counted too."""
+        return self.settings.anchor_feature.lower()
+
+
+def prepare_look(
+    definition: EntityDefinition, active: Sequence[Deployment], *, settings: RunSettings, engine: Engine, now: datetime
+) -> Look:
+    """Return what is to be looked at; asks the control plane alone."""
     if not active:
-        return Measured()
+        return Look(definition, settings, (), (), {}, None, None)
     code, end_day = definition.entity.entity_code, first_unsettled_day(now)
-    history = deployment_history.read_history(systems.engine, code, limit=1000)
+    history = deployment_history.read_history(engine, code, limit=1000)
     days = {row.run_id: _run_days(history, row.run_id, end_day=end_day) for row in active}
     every = set().union(*(run.most | run.last for run in days.values())) | _days_to_reread(history, end_day=end_day)
     of_split = split_window(
         active, object_id=definition.entity.object_id, end_day=end_day, longest=timedelta(days=LONGEST_LOOK_DAYS)
     )
-    log = _read_log(
-        definition,
-        first_day=min(every, default=None),
-        of_split=of_split,
-        place=settings.anchor_feature.lower(),
-        systems=systems,
-        now=now,
-    )
+    return Look(definition, settings, active, history, days, min(every, default=None), of_split)
+
+
+def look_at(look: Look, log: LiveLog, *, systems: Systems, now: datetime) -> Measured:
+    """Return what is found of each active run in the entity's log, as `read_logs` returns it.
+
+    Raises:
+        UnavailableError: the control plane or the object store is silent.
+    """
+    if not look.active:
+        return Measured()
+    code, active, history = look.definition.entity.entity_code, look.active, look.history
     split_problem = None
     if log.split_counts is not None:
         split_problem = mismatch(code, judge_split(log.split_counts, history=history, active=active))
     bidding = {row.run_id for row in history} & set(log.totals["run_id"])
     forecasts = _read_forecasts(code, active, bidding=bidding, systems=systems)
-    by_log = _Judge(log, days, forecasts, active, settings=settings, split_problem=split_problem, now=now)
+    by_log = _Judge(log, look.days, forecasts, active, settings=look.settings, split_problem=split_problem, now=now)
     found = tuple(by_log.judge(row) for row in active)
     return Measured(found, tuple(_daily_records(log.totals, history, forecasts=forecasts.known)), split_problem)
 
@@ -145,7 +172,7 @@ def look_at(
 class _Judge:
     """Judges each active run by the same log."""
 
-    log: _Log
+    log: LiveLog
     days: Mapping[str, _RunDays]
     forecasts: _Forecasts
     active: Sequence[Deployment]
@@ -228,35 +255,44 @@ def _has_span(row: Deployment) -> bool:
     return row.is_active or row.deactivated_at is not None
 
 
-def _read_log(
-    definition: EntityDefinition,
-    *,
-    first_day: date | None,
-    of_split: Window | None,
-    place: str,
-    systems: Systems,
-    now: datetime,
-) -> _Log:
-    """The totals from the first day on, and the split's counts; nothing is asked where both are None.
+def read_logs(looks: Sequence[Look], *, systems: Systems, now: datetime) -> list[LiveLog]:
+    """Return the log of each look, in their order.
 
-    Args:
-        of_split: the time of the split's counts.
-        place: the column of BIDS by which the split is counted too.
+    Asks one query each for the totals and the delays of clicks of all entities, and one for the counts of the split for
+    each column of places; none where nothing is needed.
+
+    Raises:
+        WarehouseError, UnavailableError: the warehouse cannot be read.
     """
-    totals, counts = pd.DataFrame(columns=[*COLUMNS, "click_maturity"]), None
-    if first_day is None and of_split is None:
-        return _Log(totals)
-    object_id, end_day = definition.entity.object_id, first_unsettled_day(now)
-    with closing(open_session(systems.connect_warehouse)) as connection:
-        if first_day is not None:
-            window = _window(object_id, first_day, end_day)
-            totals = without_unloaded_day(read_live_totals(connection, window=window))
-            latest = _window(object_id, end_day - timedelta(days=DELAY_DAYS), end_day)
-            maturity = read_click_maturity(connection, window=latest, now=now)
-            totals = totals.assign(click_maturity=_maturity_of(totals["day"], maturity))
-        if of_split is not None:
-            counts = read_split_counts(connection, window=of_split, place=place)
-    return _Log(totals, counts)
+    end_at = datetime.combine(first_unsettled_day(now), time(), UTC)
+    starts = {look.object_id: datetime.combine(look.first_day, time(), UTC) for look in looks if look.first_day}
+    splits: dict[str, dict[int, datetime]] = {}
+    for look in looks:
+        if look.of_split is not None:
+            splits.setdefault(look.place, {})[look.object_id] = look.of_split.data_start_at
+    totals: dict[int, pd.DataFrame] = {}
+    counts: dict[int, SplitCounts] = {}
+    if starts or splits:
+        with closing(open_session(systems.connect_warehouse)) as connection:
+            if starts:
+                totals = _read_totals(connection, Windows(starts, end_at), now=now)
+            for place, of_place in splits.items():
+                counts |= read_many_split_counts(connection, windows=Windows(of_place, end_at), place=place)
+    nothing = pd.DataFrame(columns=[*COLUMNS, "click_maturity"])
+    return [LiveLog(totals.get(look.object_id, nothing), counts.get(look.object_id)) for look in looks]
+
+
+def _read_totals(connection: Any, windows: Windows, *, now: datetime) -> dict[int, pd.DataFrame]:
+    """{object_id: the totals of its settled days, with the share of the clicks that has arrived}."""
+    found = read_many_live_totals(connection, windows=windows)
+    maturities = read_many_click_maturities(
+        connection, object_ids=windows.starts.keys(), end_at=windows.data_end_at, now=now
+    )
+    totals = {object_id: without_unloaded_day(table) for object_id, table in found.items()}
+    return {
+        object_id: table.assign(click_maturity=_maturity_of(table["day"], maturities[object_id]))
+        for object_id, table in totals.items()
+    }
 
 
 def _maturity_of(days: pd.Series, maturity: ClickMaturity | None) -> pd.Series:
@@ -267,11 +303,6 @@ def _maturity_of(days: pd.Series, maturity: ClickMaturity | None) -> pd.Series:
     if maturity is None or not maturity.is_whole:
         return pd.Series(np.nan, days.index)
     return days.map(lambda day: maturity.by_day.get(day, 1.0)).astype(float)
-
-
-def _window(object_id: int, first_day: date, end_day: date) -> Window:
-    start, end = (datetime.combine(day, time(), UTC) for day in (first_day, end_day))
-    return Window(object_id=object_id, data_start_at=start, data_end_at=end)
 
 
 def without_unloaded_day(totals: pd.DataFrame) -> pd.DataFrame:

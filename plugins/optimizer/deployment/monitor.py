@@ -1,9 +1,11 @@
 """How an entity's live runs do: measured in the warehouse, written to the control plane, and what follows from it."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from sqlalchemy import Engine
 
@@ -11,26 +13,31 @@ from optimizer.control_plane import canaries, deployment_history, entities, live
 from optimizer.control_plane.alerts import Incident, list_alerted, record_incidents
 from optimizer.control_plane.control_choices import is_declined
 from optimizer.control_plane.live_rows import LiveSavings, LiveVerdict
-from optimizer.control_plane.records import Deployment, EntityDefinition, Run
+from optimizer.control_plane.records import Canary, Deployment, EntityDefinition, Run
 from optimizer.core.config.settings import RunSettings
 from optimizer.core.live.click_views import arrival_sentence
 from optimizer.core.live.live_window import first_unsettled_day
 from optimizer.deployment.control_notice import control_notice
 from optimizer.deployment.live_actions import ALERT_KINDS, LiveRun, LiveSituation, act
 from optimizer.deployment.live_policy import POLICY_DAYS, policy_verdicts, savings_line, savings_of
-from optimizer.deployment.measurement import Measured, look_at
+from optimizer.deployment.measurement import LiveLog, Look, Measured, look_at, prepare_look, read_logs
 from optimizer.deployment.serving_snapshots import repair_object
 from optimizer.deployment.verdict_records import verdict_records
-from optimizer.errors import OptimizerError
+from optimizer.errors import OptimizerError, UnavailableError, WarehouseError
 from optimizer.runs.systems import Systems
 
 log = logging.getLogger(__name__)
+
+Outcome = TypeVar("Outcome")
 
 CONTROL_MISSING = "control_missing"
 """The incident of a live entity without the control that its config asks for. It makes no task red."""
 
 KINDS = (*ALERT_KINDS, CONTROL_MISSING)
 """The kinds of incidents that a look at an entity opens and closes."""
+
+_MAY_PASS = (UnavailableError, ConnectionError, TimeoutError)
+"""A system was silent: the same call may succeed later."""
 
 
 def list_watched(engine: Engine) -> list[str]:
@@ -50,10 +57,32 @@ def monitor_entity(entity_code: str, *, systems: Systems, now: datetime) -> dict
     Raises:
         ConfigError, WarehouseError, UnavailableError: the entity could not be looked at; nothing was changed.
     """
-    engine, definition = systems.engine, entities.read_definition(systems.engine, entity_code)
+    started = _start(entity_code, engine=systems.engine, now=now)
+    (found,) = read_logs([started.look], systems=systems, now=now)
+    return _finish(started, found, systems=systems, now=now)
+
+
+@dataclass(frozen=True, slots=True)
+class _Started:
+    """An entity whose live runs are being looked at, as the control plane had it at the start."""
+
+    look: Look
+    canary: Canary | None
+
+
+def _start(entity_code: str, *, engine: Engine, now: datetime) -> _Started:
+    definition = entities.read_definition(engine, entity_code)
     settings = entity_settings(definition)
     active, canary = deployment_history.read_active(engine, entity_code), canaries.read_open(engine, entity_code)
-    measured = look_at(definition, active, settings=settings, systems=systems, now=now)
+    return _Started(prepare_look(definition, active, settings=settings, engine=engine, now=now), canary)
+
+
+def _finish(started: _Started, found: LiveLog, *, systems: Systems, now: datetime) -> dict[str, Any]:
+    """Judge, write and act by what the warehouse has; return the report."""
+    engine, look, canary = systems.engine, started.look, started.canary
+    definition, settings, active = look.definition, look.settings, look.active
+    entity_code = definition.entity.entity_code
+    measured = look_at(look, found, systems=systems, now=now)
     savings = _write(definition, measured, settings=settings, engine=engine, now=now)
     control = _read_control(definition, systems)
     situation = LiveSituation(measured.runs, canary, measured.split_problem, control)
@@ -75,6 +104,66 @@ def monitor_entity(entity_code: str, *, systems: Systems, now: datetime) -> dict
         "opened": [alert.message for alert in changes.opened],
         "closed": [alert.message for alert in changes.closed],
     }
+
+
+def monitor_entities(
+    entity_codes: Sequence[str],
+    *,
+    systems: Systems,
+    now: datetime,
+    after_each: Callable[[dict[str, Any]], object] = lambda report: None,
+) -> list[dict[str, Any]]:
+    """Look at each entity as `monitor_entity` does and return the reports; one that fails holds no other up.
+
+    The warehouse is asked a few queries for all of them, which read its events once; where it refuses one, each entity
+    is looked at by itself. An entity for which a system was silent is looked at once more after the others. The report
+    of one that could not be looked at has an alert that says why, and nothing else.
+
+    Args:
+        after_each: called with each report.
+
+    Raises:
+        UnavailableError: the warehouse was silent, or another system for every one of the entities.
+    """
+    started = {code: _outcome(partial(_start, code, engine=systems.engine, now=now)) for code in entity_codes}
+    ready = {code: one for code, one in started.items() if isinstance(one, _Started)}
+    found: dict[str, dict[str, Any] | Exception] = {
+        code: one for code, one in started.items() if isinstance(one, Exception)
+    }
+    try:
+        logs = read_logs([one.look for one in ready.values()], systems=systems, now=now)
+    except WarehouseError as error:
+        log.warning("the warehouse is asked for each entity by itself: %s", error)
+        found |= {code: _outcome(partial(monitor_entity, code, systems=systems, now=now)) for code in ready}
+    else:
+        for (code, one), own in zip(ready.items(), logs, strict=True):
+            found[code] = _outcome(partial(_finish, one, own, systems=systems, now=now))
+    for code in [code for code, one in found.items() if isinstance(one, _MAY_PASS)]:
+        found[code] = _outcome(partial(monitor_entity, code, systems=systems, now=now))
+    silent = [one for one in found.values() if isinstance(one, _MAY_PASS)]
+    if silent and len(silent) == len(found):
+        raise UnavailableError(f"none of {len(found)} entities could be looked at, first: {silent[0]}") from silent[0]
+    reports = [
+        one if isinstance(one, dict) else _failed_report(code, one)
+        for code, one in ((code, found[code]) for code in entity_codes)
+    ]
+    for report in reports:
+        after_each(report)
+    return reports
+
+
+def _outcome(ask: Callable[[], Outcome]) -> Outcome | Exception:
+    """Return what `ask` returns or raises: even a mistake of our own must not hide what other entities showed."""
+    try:
+        return ask()
+    except Exception as error:
+        log.exception("an entity could not be looked at")
+        return error
+
+
+def _failed_report(entity_code: str, error: Exception) -> dict[str, Any]:
+    alert = f"entity {entity_code}: its live runs could not be looked at: {type(error).__name__}: {error}"
+    return {"entity_code": entity_code, "runs": [], "actions": [], "alerts": [alert], "opened": [], "closed": []}
 
 
 def _write(

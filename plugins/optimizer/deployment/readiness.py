@@ -79,12 +79,12 @@ def read_statuses(engine: Engine, *, now: datetime, entity_code: str | None = No
 
 def word_of(outline: EntityOutline, *, now: datetime) -> Word:
     """Return the word that `status_of` gives the same entity, from the few columns that decide it."""
-    good, failed = outline.good, outline.failed
+    good, failed_run_id = outline.good, outline.failed_run_id
     main = _main_run(outline.active, outline.control_run_id)
     is_below = main is not None and main.is_below_forecast
     ended = None if good is None else EndedRun(good.run_id, good.ended_at, good.data_end_dt)
     facts = _facts(
-        ended if failed is None else EndedRun(failed.run_id, failed.ended_at, problem="see its status"),
+        ended if failed_run_id is None else EndedRun(failed_run_id, now, problem="see its status"),
         ended,
         figures=None if good is None else good.readiness_figures,
         settings=_settings_with(None if good is None else good.max_data_age_days),

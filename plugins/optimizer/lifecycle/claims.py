@@ -8,13 +8,13 @@ later still counts, up to the moment when the run starts and reads its values fo
 
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Engine
 
-from optimizer.control_plane import claims, entities, runs
+from optimizer.control_plane import claims, entities
 from optimizer.control_plane.records import EntityDefinition, Run
 from optimizer.control_plane.schema import check_schema
 from optimizer.errors import ConfigError, PermanentError
@@ -24,7 +24,7 @@ from optimizer.runs.config_checks import check_run
 log = logging.getLogger(__name__)
 
 SETTLE_S = 5.0
-MAX_RUNS_A_PASS = 50
+MAX_RUNS_A_PASS = 1_000
 
 MAX_WAITING = 1_000
 """This many claimed runs may wait, most of them for an earlier run of their entity."""
@@ -44,49 +44,60 @@ def claim_pending(
     Rows that were claimed before and have no DAG run yet are among them: their claimer may have died before
     the start. To start a DAG run twice is to start it once, for its id is the run's.
 
-    A row that can never run is failed at once with the reason on it.
+    A row that can never run is failed at once with the reason on it. The number of statements grows by a few for
+    each 200 rows, and Airflow is asked for runs of earlier claims alone.
     """
     check_schema(engine)
-    for run, values in _settled(engine, wait=wait):
-        _claim(run, values, engine=engine, now=now)
-    waiting = claims.list_claimed(engine, limit=MAX_WAITING)
-    return [_start_of(run) for run in waiting if dag_run_state(run.dag_id or "", run.dag_run_id or "") is None]
+    accepted, refused = _checked(_settled(engine, wait=wait), engine=engine, now=now)
+    for run_id in claims.refuse_runs(engine, refused, now=now):
+        log.warning("run %s is refused: %s", run_id, refused[run_id])
+    claimed = frozenset(claims.claim_runs(engine, accepted, now=now))
+    for run_id in sorted(claimed):
+        log.info("run %s is claimed for %s", run_id, accepted[run_id])
+    return [
+        _start_of(run)
+        for run in claims.list_claimed(engine, limit=MAX_WAITING)
+        if run.run_id in claimed or dag_run_state(run.dag_id or "", run.dag_run_id or "") is None
+    ]
 
 
 def _settled(engine: Engine, *, wait: Callable[[float], object]) -> list[tuple[Run, Mapping[str, str]]]:
     """The unclaimed rows that did not change for SETTLE_S seconds, with the values of each."""
-    before = _look(engine)
+    before = claims.read_requests(engine, limit=MAX_RUNS_A_PASS)
     if not before:
         return []
     wait(SETTLE_S)
-    after = _look(engine)
+    after = claims.read_requests(engine, limit=MAX_RUNS_A_PASS)
     return [(run, values) for run_id, (run, values) in after.items() if before.get(run_id) == (run, values)]
 
 
-def _look(engine: Engine) -> dict[str, tuple[Run, dict[str, str]]]:
-    found = runs.list_unclaimed(engine, limit=MAX_RUNS_A_PASS)
-    return {run.run_id: (run, runs.read_run_values(engine, run.run_id)) for run in found}
+def _checked(
+    requests: Sequence[tuple[Run, Mapping[str, str]]], *, engine: Engine, now: datetime
+) -> tuple[dict[str, str], dict[str, str]]:
+    """{run_id: dag_id} of the rows that can run, and {run_id: why not} of the others."""
+    if not requests:
+        return {}, {}
+    found = entities.read_runnable(engine, {run.entity_id for run, _ in requests})
+    accepted, refused = {}, {}
+    for run, values in requests:
+        try:
+            definition = _entity_of(run, found)
+            _check_row(run, definition)
+            check_run(definition, run, values=values, as_of=now)
+        except PermanentError as error:
+            refused[run.run_id] = str(error)
+        else:
+            accepted[run.run_id] = DAG_PREFIX + definition.entity.entity_code
+    return accepted, refused
 
 
-def _claim(run: Run, values: Mapping[str, str], *, engine: Engine, now: datetime) -> None:
-    try:
-        definition = _read_entity(run, engine)
-        _check_row(run, definition)
-        check_run(definition, run, values=values, as_of=now)
-    except PermanentError as error:
-        if claims.refuse_run(engine, run.run_id, message=str(error), now=now):
-            log.warning("run %s is refused: %s", run.run_id, error)
-        return
-    dag_id = DAG_PREFIX + definition.entity.entity_code
-    if claims.claim_run(engine, run.run_id, dag_id=dag_id, now=now):
-        log.info("run %s is claimed for %s", run.run_id, dag_id)
-
-
-def _read_entity(run: Run, engine: Engine) -> EntityDefinition:
-    code = claims.find_entity_code(engine, run.entity_id)
-    if code is None:
+def _entity_of(run: Run, found: Mapping[int, EntityDefinition | ConfigError]) -> EntityDefinition:
+    entity = found.get(run.entity_id)
+    if entity is None:
         raise ConfigError(f"entity_id {run.entity_id} is not in opt_entities; insert the run of an entity that is")
-    return entities.read_definition(engine, code)
+    if isinstance(entity, ConfigError):
+        raise entity
+    return entity
 
 
 def _check_row(run: Run, definition: EntityDefinition) -> None:

@@ -1,7 +1,7 @@
 """What does not fit together in control plane, Airflow and object store, and what to do about each."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 from sqlalchemy import Engine
@@ -9,59 +9,68 @@ from sqlalchemy import Engine
 from optimizer.artifacts.manifest import MANIFEST_NAME
 from optimizer.artifacts.store import ObjectStore
 from optimizer.control_plane import consistency, entities, serving_snapshots
-from optimizer.control_plane.records import EntityDefinition, Run
+from optimizer.control_plane.records import BrokenEntity, CompletedRun, EntityDefinition, Run
 from optimizer.control_plane.schema import check_schema
-from optimizer.errors import AccessDenied, ArtifactError, ConfigError, UnavailableError
+from optimizer.errors import AccessDenied, ArtifactError, ConfigError, RunStateError, UnavailableError
 from optimizer.lifecycle.claims import DagRunState
+from optimizer.lifecycle.dag_checks import ListDags, compare_dags
+from optimizer.lifecycle.findings import DoctorFinding
 from optimizer.lifecycle.zombie_runs import GRACE, last_sign, reason_of_death
-from optimizer.names import PENDING_RUNS_DAG
+from optimizer.names import DAG_PREFIX, PENDING_RUNS_DAG
 from optimizer.runs.config_checks import check_settings
 
 MAX_OPEN = 1_000
 MAX_COMPLETED = 200
 """Of the completed runs that many are looked up in the object store, the newest first, and all that are deployed."""
 
-
-@dataclass(frozen=True, slots=True)
-class DoctorFinding:
-    """One thing that does not fit, to whom it belongs, and what to do."""
-
-    subject: str
-    problem: str
-    todo: str
+LOOKUPS_AT_ONCE = 10
+"""As many connections as the object store's client keeps."""
 
 
-def examine(engine: Engine, *, store: ObjectStore, dag_run_state: DagRunState, now: datetime) -> list[DoctorFinding]:
+def examine(
+    engine: Engine, *, store: ObjectStore, dag_run_state: DagRunState, list_dags: ListDags, now: datetime
+) -> list[DoctorFinding]:
     """Return everything that does not fit together; none where all is well. Changes nothing.
 
-    A system that cannot be asked is a finding too, where there was something to ask it.
+    A system that cannot be asked is a finding too. The number of statements, and of requests for the entities' DAGs,
+    does not grow with each entity.
 
     Raises:
         ConfigError: the control plane cannot be read at all; UnavailableError: it is silent.
     """
     check_schema(engine)
+    good, broken = entities.read_definitions(engine)
+    try:
+        of_dags = list(compare_dags(good, broken, list_dags(DAG_PREFIX)))
+        is_answering = True
+    except (ConfigError, UnavailableError, RunStateError) as error:
+        of_dags, is_answering = [_silent_airflow(error, "the entities' DAGs and the open runs' DAG runs")], False
     return [
-        *_open_runs(engine, dag_run_state=dag_run_state, now=now),
+        *of_dags,
+        *_open_runs(engine, dag_run_state=dag_run_state if is_answering else None, now=now),
         *_completed_runs(engine, store=store),
         *_splits(engine),
         *_snapshots(engine),
         *_versions(engine),
-        *_entities(engine),
+        *_entities(good, broken),
     ]
 
 
-def _open_runs(engine: Engine, *, dag_run_state: DagRunState, now: datetime) -> Iterator[DoctorFinding]:
-    is_answering = True
+def _silent_airflow(error: Exception, what: str) -> DoctorFinding:
+    return DoctorFinding("Airflow", str(error), f"make it answer, and ask again: {what} were not looked up")
+
+
+def _open_runs(engine: Engine, *, dag_run_state: DagRunState | None, now: datetime) -> Iterator[DoctorFinding]:
+    """Args: dag_run_state: None where Airflow is silent."""
     for run in consistency.list_open(engine, limit=MAX_OPEN):
         if run.dag_run_id is None:
             yield from _without_dag_run(run, now=now)
-        elif is_answering:
+        elif dag_run_state is not None:
             try:
                 state = dag_run_state(run.dag_id or "", run.dag_run_id)
             except (ConfigError, UnavailableError) as error:
-                is_answering = False
-                todo = "make it answer, and ask again: the DAG runs of the open runs were not looked up"
-                yield DoctorFinding("Airflow", str(error), todo)
+                dag_run_state = None
+                yield _silent_airflow(error, "the DAG runs of the open runs")
             else:
                 yield from _with_dag_run(run, state, now=now)
 
@@ -87,27 +96,30 @@ def _without_dag_run(run: Run, *, now: datetime) -> Iterator[DoctorFinding]:
 
 def _completed_runs(engine: Engine, *, store: ObjectStore) -> Iterator[DoctorFinding]:
     denied: list[AccessDenied] = []
-    for run in consistency.list_completed(engine, limit=MAX_COMPLETED):
-        try:
-            problem = _problem_of_outputs(run, store)
-        except AccessDenied as error:
-            denied.append(error)
-            continue
-        except UnavailableError as error:
-            todo = "make it answer, and ask again: the manifests of the completed runs were not looked up"
-            yield DoctorFinding("object store", str(error), todo)
-            break
-        if problem:
-            yield DoctorFinding(
-                _name(run), problem, "do not deploy it: the bidder refuses it. Start a new run of the entity"
-            )
+    found = consistency.list_completed(engine, limit=MAX_COMPLETED)
+    with ThreadPoolExecutor(LOOKUPS_AT_ONCE) as pool:
+        looked_up = [(run, pool.submit(_problem_of_outputs, run, store)) for run in found]
+        for run, lookup in looked_up:
+            try:
+                problem = lookup.result()
+            except AccessDenied as error:
+                denied.append(error)
+                continue
+            except UnavailableError as error:
+                pool.shutdown(wait=False, cancel_futures=True)
+                todo = "make it answer, and ask again: the manifests of the completed runs were not looked up"
+                yield DoctorFinding("object store", str(error), todo)
+                break
+            if problem:
+                todo = "do not deploy it: the bidder refuses it. Start a new run of the entity"
+                yield DoctorFinding(f"run {run.run_id}", problem, todo)
     if denied:
         whose = f"{len(denied)} completed run{'s' if len(denied) > 1 else ''}"
         todo = "let this login read the objects, and ask again: their manifests were not looked up"
         yield DoctorFinding("object store", f"access was denied for {whose}, first: {denied[0]}", todo)
 
 
-def _problem_of_outputs(run: Run, store: ObjectStore) -> str | None:
+def _problem_of_outputs(run: CompletedRun, store: ObjectStore) -> str | None:
     if not run.s3_output_path:
         return "completed without s3_output_path"
     try:
@@ -146,8 +158,7 @@ def _versions(engine: Engine) -> Iterator[DoctorFinding]:
         )
 
 
-def _entities(engine: Engine) -> Iterator[DoctorFinding]:
-    good, broken = entities.read_definitions(engine)
+def _entities(good: Iterable[EntityDefinition], broken: Iterable[BrokenEntity]) -> Iterator[DoctorFinding]:
     for row in broken:
         yield DoctorFinding(f"entity {row.entity_code}", f"it is invalid: {row.reason}", "correct the row")
     for definition in good:

@@ -1,6 +1,7 @@
 """The DAG `monitor`: every day, each entity's live runs, and an alert where one is below target."""
 
 import logging
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,6 +16,9 @@ MONITOR_DAG = "monitor"
 SCHEDULE = "30 2 * * *"
 """Yesterday is complete by then, and most of its late events have arrived."""
 
+PARTS = 32
+"""So many tasks look at the entities: each is a process, and Airflow maps no more than `max_map_length` of them."""
+
 _DOC = """\
 ### Watch what the live runs really bring
 
@@ -27,8 +31,8 @@ split, and writes them to opt_live_daily, opt_live_verdicts and opt_live_savings
 - While the bidder does not split the traffic as deployed, nothing is changed that a comparison of runs would decide.
 
 **Owner** the optimizer team. **Red** `raise_alerts` is red where something was alerted, such as a run below target,
-after everything is written and done; its log has the alerts. A red `watch` is an entity that could not be looked at;
-the others were.
+or an entity could not be looked at, after everything is written and done; its log has the alerts. A red `watch` is a
+part of the entities that could not be looked at, because a system was silent; the others were.
 
 `report_readiness` sets the gauges `optimizer.readiness.<entity>`, `win_rate`, `cpm` and `saved` for every active entity
 (`optimizer status`).
@@ -58,31 +62,29 @@ def build_monitor_dag() -> DAG:
     ) as dag:
 
         @task(execution_timeout=timedelta(minutes=5))
-        def list_entities() -> list[str]:
-            """Return the entities that have a live run, or an open alert of an earlier one."""
-            return _list_entities(get_current_context()["params"]["entity"])
+        def list_entities() -> list[list[str]]:
+            """Return the entities that have a live run, or an open alert of an earlier one, in PARTS parts at most."""
+            return parts_of(_list_entities(get_current_context()["params"]["entity"]))
 
-        @task(
-            execution_timeout=timedelta(minutes=30), map_index_template="{{ entity_code }}", max_active_tis_per_dagrun=4
-        )
-        def watch(entity_code: str) -> dict[str, Any]:
-            """Measure one entity's live runs and do what follows."""
-            return _watch(entity_code)
+        @task(execution_timeout=timedelta(hours=2), map_index_template="{{ entities }}", max_active_tis_per_dagrun=4)
+        def watch(entity_codes: list[str]) -> list[dict[str, Any]]:
+            """Measure the live runs of each of the entities and do what follows."""
+            return _watch(entity_codes)
 
         @task(execution_timeout=timedelta(minutes=5), trigger_rule=TriggerRule.ALL_DONE)
-        def raise_alerts(found: Any, entity_codes: list[str] | None) -> None:
+        def raise_alerts(found: Any, parts: list[list[str]] | None) -> None:
             """Fail with all alerts, so that Airflow's usual notification of failures reports them."""
-            _raise_alerts(found, entity_codes)
+            _raise_alerts(found, parts)
 
         @task(execution_timeout=timedelta(minutes=5), trigger_rule=TriggerRule.ALL_DONE)
         def report_readiness() -> dict[str, str]:
             """Set the gauges of every active entity, and return its readiness."""
             return _report_readiness()
 
-        entity_codes = list_entities()
+        parts = list_entities()
         # Airflow gives the task the values; its types know only those.
-        found = watch.expand(entity_code=entity_codes)
-        raise_alerts(found, entity_codes)  # type: ignore[arg-type]
+        found = watch.expand(entity_codes=parts)
+        raise_alerts(found, parts)  # type: ignore[arg-type]
         found >> report_readiness()
     return dag
 
@@ -98,21 +100,28 @@ def _list_entities(only: str | None) -> list[str]:
     return list_watched(engine)
 
 
-def _watch(entity_code: str) -> dict[str, Any]:
-    from optimizer.deployment.monitor import monitor_entity
+def parts_of(entity_codes: Sequence[str]) -> list[list[str]]:
+    """Return the entities in PARTS parts at most, none of them empty and all about as large."""
+    return [list(entity_codes[first::PARTS]) for first in range(min(PARTS, len(entity_codes)))]
+
+
+def _watch(entity_codes: list[str]) -> list[dict[str, Any]]:
+    from optimizer.deployment.monitor import monitor_entities
     from optimizer.orchestration import notifiers
     from optimizer.orchestration.connections import connect_control_plane, connect_systems
 
     context: Any = get_current_context()
-    context["entity_code"] = entity_code
-    systems = connect_systems({"entity": entity_code, "task": "monitor"})
-    found = monitor_entity(entity_code, systems=systems, now=datetime.now(UTC))
-    for line in (*found["runs"], *found["actions"]):
-        log.info("%s", line)
-    for line in found["alerts"]:
-        log.warning("%s", line)
-    notifiers.send_due(entity_code, connect=connect_control_plane)
-    return found
+    context["entities"] = ", ".join(entity_codes[:3]) + (", …" if len(entity_codes) > 3 else "")
+
+    def tell(report: dict[str, Any]) -> None:
+        for line in (*report["runs"], *report["actions"]):
+            log.info("%s", line)
+        for line in report["alerts"]:
+            log.warning("%s", line)
+        notifiers.send_due(report["entity_code"], connect=connect_control_plane)
+
+    systems = connect_systems({"entities": context["entities"], "task": "monitor"})
+    return monitor_entities(entity_codes, systems=systems, now=datetime.now(UTC), after_each=tell)
 
 
 def _report_readiness() -> dict[str, str]:
@@ -129,11 +138,11 @@ def _report_readiness() -> dict[str, str]:
     return {status.entity_code: status.readiness.word for status in statuses}
 
 
-def _raise_alerts(found: Any, entity_codes: list[str] | None) -> None:
-    if entity_codes is None:
+def _raise_alerts(found: Any, parts: list[list[str]] | None) -> None:
+    if parts is None:
         raise AirflowFailException("no entity was looked at; see the log of `list_entities`")
-    reports = list(found or ())
-    missing = sorted(set(entity_codes) - {report["entity_code"] for report in reports})
+    reports = [report for part in found or () for report in part]
+    missing = sorted({code for part in parts for code in part} - {report["entity_code"] for report in reports})
     alerts = [alert for report in reports for alert in report["alerts"]]
     alerts += [
         f"entity {code}: its live runs could not be looked at; see the log of its `watch` task" for code in missing

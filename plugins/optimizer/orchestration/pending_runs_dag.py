@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import DAG, DeltaTriggerTimetable, TriggerRule, get_current_context, task
 
 from optimizer.names import PENDING_RUNS_DAG
@@ -16,12 +15,14 @@ from optimizer.names import PENDING_RUNS_DAG
 EVERY = timedelta(seconds=30)
 """With the settling of a request and the start of the tasks, a row is claimed within a minute."""
 
+STARTS_A_TASK = 250
+
 _DOC = """\
 ### Start what the UI asks for, and find what died
 
-**claim** takes the rows of opt_runs with status `pending` that the UI inserted, each exactly once, and **start**
-triggers the entity's DAG for that very row. A request that can never run (wrong config, unknown or inactive entity, no
-version) becomes `failed`, with the reason in its error_message.
+**claim** takes the rows of opt_runs with status `pending` that the UI inserted, each exactly once and 1,000 at a time,
+and **start** triggers each entity's DAG for that very row. A request that can never run (wrong config, unknown or
+inactive entity, no version) becomes `failed`, with the reason in its error_message.
 
 **fail_zombie_runs** sets failed every open run that gives no sign of life and whose DAG run is gone or has ended.
 
@@ -55,9 +56,17 @@ def build_pending_runs_dag() -> DAG:
     ) as dag:
 
         @task
-        def claim() -> list[dict[str, Any]]:
-            """Return what to start, for TriggerDagRunOperator: one dict a claimed run."""
-            return _claim(partial(_dag_run_state, get_current_context()["ti"]))
+        def claim() -> list[list[dict[str, Any]]]:
+            """Return what to start, for `start_dag_runs`: a dict for each claimed run, in batches."""
+            starts = _claim(partial(_dag_run_state, get_current_context()["ti"]))
+            return [starts[first : first + STARTS_A_TASK] for first in range(0, len(starts), STARTS_A_TASK)]
+
+        # Mapped, so that no process starts where there is nothing to start. The dag_run_id is the claim's own: a start
+        # that is tried again finds what it started.
+        @task
+        def start(starts: list[dict[str, Any]]) -> list[str]:
+            """Start the DAG runs, and return the ids of those that are new."""
+            return _start(starts)
 
         # After the start: a run that was claimed long ago and never started is started, and not found dead.
         @task(trigger_rule=TriggerRule.ALL_DONE)
@@ -65,11 +74,7 @@ def build_pending_runs_dag() -> DAG:
             """Return run_id and reason of each run that died."""
             return _fail_zombie_runs(partial(_dag_run_state, get_current_context()["ti"]))
 
-        # The dag_run_id is the claim's own: a start that is tried again finds what it started.
-        started = TriggerDagRunOperator.partial(
-            task_id="start", logical_date=None, skip_when_already_exists=True, openlineage_inject_parent_info=False
-        ).expand_kwargs(claim())
-        started >> fail_zombie_runs()
+        start.expand(starts=claim()) >> fail_zombie_runs()
 
         @task
         def write_snapshots() -> list[str]:
@@ -87,6 +92,12 @@ def _claim(dag_run_state: Any) -> list[dict[str, Any]]:
 
     engine = connect_control_plane(answer_timeout_s=ANSWER_TIMEOUT_S)
     return claim_pending(engine, dag_run_state=dag_run_state, wait=time.sleep, now=datetime.now(UTC))
+
+
+def _start(starts: list[dict[str, Any]]) -> list[str]:
+    from optimizer.orchestration.dag_run_starts import start_dag_runs
+
+    return start_dag_runs(starts)
 
 
 def _fail_zombie_runs(dag_run_state: Any) -> list[dict[str, str]]:

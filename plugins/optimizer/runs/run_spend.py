@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from optimizer.core.pricing.expected_spend import DailySpend, ValueSpend, expected_spend_by, total_spend
-from optimizer.core.serving.keys import split_key
+from optimizer.core.pricing.expected_spend import DailySpend, ValueSpend, largest_spend_by, total_spend
+from optimizer.core.serving.keys import SEPARATOR, split_key
 from optimizer.reporting.forecast import forecast_of
 from optimizer.runs.published_run import PublishedRun
 from optimizer.runs.report_inputs import spend_scale
@@ -27,13 +27,15 @@ class FeatureSpend:
 def spend_of_run(run: PublishedRun) -> tuple[FeatureSpend, ...]:
     """Return the spend a day by feature, in the order of the key; it sums to the run's forecast where it has one."""
     scale = spend_scale(run.bids, forecast_of(run.metrics).get(EXPECTED_SPEND))
-    keys = [split_key(key) for key in run.bids["segment_key"].tolist()]
+    # The parts of a key stand for its values one to one, so only the values that are shown are read from them.
+    keys = [key.split(SEPARATOR) for key in run.bids["segment_key"].tolist()]
     return tuple(
-        _feature_spend(feature, expected_spend_by(run.bids, [key[place] for key in keys], scale=scale))
+        _feature_spend(run, feature, [key[place] for key in keys], scale=scale)
         for place, feature in enumerate(run.features)
     )
 
 
-def _feature_spend(feature: str, parts: list[ValueSpend]) -> FeatureSpend:
-    rest = parts[MOST_VALUES:]
-    return FeatureSpend(feature, tuple(parts[:MOST_VALUES]), total_spend(rest), len(rest), total_spend(parts))
+def _feature_spend(run: PublishedRun, feature: str, parts: list[str], *, scale: float) -> FeatureSpend:
+    found, rest, rest_values = largest_spend_by(run.bids, parts, most=MOST_VALUES, scale=scale)
+    largest = tuple((split_key(part or "")[0], spend) for part, spend in found)
+    return FeatureSpend(feature, largest, rest, rest_values, total_spend([*largest, (None, rest)]))

@@ -9,6 +9,7 @@ from optimizer.control_plane.audit import Author
 from optimizer.control_plane.promotions import Promotion
 from optimizer.control_plane.splits import percents_of
 from optimizer.core.live.canary_plan import plan_of
+from optimizer.deployment.config_changes import read_config_notice
 from optimizer.deployment.control import ensure_control
 from optimizer.deployment.control_notice import read_control_notice
 from optimizer.deployment.holds import by_hand, needs_person, reason_of_warnings, reason_to_hold
@@ -62,8 +63,14 @@ def promote(
     except PromotionRefused as refused:
         return {"is_promoted": False, "reason": str(refused)}
     late = update_after_change(code, engine=systems.engine, store=systems.store, now=now)
-    for notice in (late, read_control_notice(systems.engine, code)):
+    changed = read_config_notice(systems.engine, row, entity_code=code)
+    for notice in (late, read_control_notice(systems.engine, code), changed):
         if notice is not None:
             log.warning("%s", notice)
     said = "" if approved_by is None else f", approved by {approved_by}"
-    return {"is_promoted": True, "reason": f"promotion={settings.promotion}{said}", "split": percents_of(active)}
+    return {
+        "is_promoted": True,
+        "reason": f"promotion={settings.promotion}{said}",
+        "split": percents_of(active),
+        **({} if changed is None else {"notice": changed}),
+    }

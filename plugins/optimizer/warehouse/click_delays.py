@@ -1,5 +1,6 @@
 """How long after its view a click came, and how old the views were when the log ended."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -8,8 +9,9 @@ import pandas as pd
 
 from optimizer.core.landscape.click_delay import LONGEST_HOURS, ClickMaturity, learn_click_maturity
 from optimizer.warehouse.contract import render_for
-from optimizer.warehouse.extraction import Window
+from optimizer.warehouse.extraction import Window, Windows
 from optimizer.warehouse.failures import warehouse_errors
+from optimizer.warehouse.queries import warehouse_time
 
 COLUMNS = ("day", "age_hours", "delay_hours", "views")
 
@@ -38,10 +40,26 @@ def read_click_delays(connection: Any, *, window: Window, now: datetime) -> pd.D
         WarehouseError: the warehouse breaks its contract.
         UnavailableError: it does not answer.
     """
+    return _read_many_delays(connection, windows=window.alone(), now=now)[window.object_id]
+
+
+def read_many_click_maturities(
+    connection: Any, *, object_ids: Collection[int], end_at: datetime, now: datetime
+) -> dict[int, ClickMaturity | None]:
+    """Return {object_id: what `read_click_maturity` returns for the DELAY_DAYS before `end_at`} by one query."""
+    windows = Windows(dict.fromkeys(object_ids, end_at - timedelta(days=DELAY_DAYS)), end_at)
+    delays = _read_many_delays(connection, windows=windows, now=now)
+    return {object_id: learn_click_maturity(counts) for object_id, counts in delays.items()}
+
+
+def _read_many_delays(connection: Any, *, windows: Windows, now: datetime) -> dict[int, pd.DataFrame]:
+    query = render_for(connection, "click_delays", starts=windows.own_starts())
     with warehouse_errors("reading the delays of clicks"), connection.cursor() as cursor:
-        read_at = now.replace(tzinfo=None).isoformat(sep=" ")
-        binds = {**window.binds(), "now_dt": read_at, "longest_hours": LONGEST_HOURS}
-        rows = cursor.execute(render_for(connection, "click_delays"), binds).fetchall()
+        binds = {**windows.binds(), "now_dt": warehouse_time(now), "longest_hours": LONGEST_HOURS}
+        rows = cursor.execute(query, binds).fetchall()
         names = [column.name.lower() for column in cursor.description]
-    table = pd.DataFrame([tuple(row) for row in rows], columns=names)[list(COLUMNS)]
-    return table.astype(dict.fromkeys(COLUMNS[1:], float))
+    table = pd.DataFrame([tuple(row) for row in rows], columns=names).astype(dict.fromkeys(COLUMNS[1:], float))
+    return {
+        object_id: table.loc[table["object_id"] == object_id, list(COLUMNS)].reset_index(drop=True)
+        for object_id in windows.starts
+    }

@@ -19,6 +19,7 @@ from optimizer.core.records.window_totals import WindowTotals
 from optimizer.errors import EmptyWindowError, WarehouseError
 from optimizer.warehouse.contract import render_for
 from optimizer.warehouse.failures import warehouse_errors
+from optimizer.warehouse.queries import warehouse_time
 
 _SUM_COLUMNS = {
     "bids": pa.int64(),
@@ -51,11 +52,34 @@ class Window:
 
     def binds(self) -> dict[str, Any]:
         """Return the bind parameters of the queries; the warehouse's timestamps are UTC without a zone."""
+        return {"object_id": self.object_id, **self.alone().binds()}
+
+    def alone(self) -> "Windows":
+        """Return it as the only one of several."""
+        return Windows({self.object_id: self.data_start_at}, self.data_end_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """What to read of several entities at once: the bids of each from its own start on, before data_end_at, UTC.
+
+    starts: {object_id: start}; not empty.
+    """
+
+    starts: Mapping[int, datetime]
+    data_end_at: datetime
+
+    def binds(self) -> dict[str, Any]:
+        """Return the bind parameters; data_start_dt is the earliest start."""
         return {
-            "object_id": self.object_id,
-            "data_start_dt": self.data_start_at.replace(tzinfo=None).isoformat(sep=" "),
-            "data_end_dt": self.data_end_at.replace(tzinfo=None).isoformat(sep=" "),
+            "object_ids": sorted(self.starts),
+            "data_start_dt": warehouse_time(min(self.starts.values())),
+            "data_end_dt": warehouse_time(self.data_end_at),
         }
+
+    def own_starts(self) -> Mapping[int, datetime] | None:
+        """Return the starts where they differ: what `render_for` needs then."""
+        return self.starts if len(set(self.starts.values())) > 1 else None
 
 
 def read_totals(connection: Any, *, window: Window) -> WindowTotals:

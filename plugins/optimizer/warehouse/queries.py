@@ -1,7 +1,8 @@
 """The statements of include/sql/snowflake, by name."""
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -23,11 +24,13 @@ def render_query(
     shadow_percents: Sequence[int] = (),
     block_hours: int | None = None,
     bids_columns: Collection[str] = (),
+    starts: Mapping[int, datetime] | None = None,
 ) -> str:
     """Return include/sql/snowflake/<name>.sql with the feature columns in place; values stay bind parameters.
 
     Args:
         bids_columns: the optional columns that BIDS has (`contract.render_for` finds out).
+        starts: {object_id: when its window begins, UTC}, where those of several objects differ.
 
     Raises:
         WarehouseError: a feature is not a plain column name.
@@ -40,4 +43,10 @@ def render_query(
         shadow_percents=[int(percent) for percent in shadow_percents],
         block_hours=None if block_hours is None else int(block_hours),
         bids_columns=frozenset(bids_columns),
+        starts={int(object_id): warehouse_time(start) for object_id, start in (starts or {}).items()},
     )
+
+
+def warehouse_time(moment: datetime) -> str:
+    """Return a UTC moment as the warehouse's timestamps are: UTC, without a zone."""
+    return moment.replace(tzinfo=None).isoformat(sep=" ")

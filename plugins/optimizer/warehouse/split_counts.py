@@ -8,7 +8,7 @@ import pandas as pd
 
 from optimizer.core.frames import rows_of
 from optimizer.warehouse.contract import render_for
-from optimizer.warehouse.extraction import Window
+from optimizer.warehouse.extraction import Window, Windows
 from optimizer.warehouse.failures import warehouse_errors
 
 
@@ -41,14 +41,21 @@ def read_split_counts(connection: Any, *, window: Window, place: str) -> SplitCo
         WarehouseError: the warehouse breaks its contract, or lacks the column.
         UnavailableError: it does not answer.
     """
+    return read_many_split_counts(connection, windows=window.alone(), place=place)[window.object_id]
+
+
+def read_many_split_counts(connection: Any, *, windows: Windows, place: str) -> dict[int, SplitCounts]:
+    """Return {object_id: its counts, as of `read_split_counts`} by one query; raises as that."""
+    query = render_for(connection, "split_counts", features=[place], starts=windows.own_starts())
     with warehouse_errors("counting the bids by run"), connection.cursor() as cursor:
-        rows = cursor.execute(
-            render_for(connection, "split_counts", features=[place]),
-            window.binds(),
-        ).fetchall()
+        rows = cursor.execute(query, windows.binds()).fetchall()
         names = [column.name.lower() for column in cursor.description]
     table = pd.DataFrame([tuple(row) for row in rows], columns=names).rename(columns={"number": "bids"})
     table = table.astype({"bids": float})
+    return {object_id: _counts_of(table[table["object_id"] == object_id], place) for object_id in windows.starts}
+
+
+def _counts_of(table: pd.DataFrame, place: str) -> SplitCounts:
     of = {measure: table[table["measure"] == measure] for measure in ("bids", "place_bids", "named_bids", "ids")}
     places = of["place_bids"].rename(columns={"place": "value"}).assign(dimension=place)
     return SplitCounts(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from optimizer.bidder.openrtb import OpenRtb
 from optimizer.bidder.openrtb.privacy.gpp import read_sections
 from optimizer.bidder.openrtb.privacy.policy import DEFAULT_FILE, PrivacyPolicy, Signal, read_policy
-from optimizer.bidder.openrtb.privacy.us import SECTIONS
+from optimizer.bidder.openrtb.privacy.us import SECTIONS, WITHOUT_OPT_OUT
 from optimizer.errors import ConfigError
 
 CONSENT, NO_CONSENT = tcf([1, 2, 3, 4]), tcf([1, 2, 4])
@@ -119,6 +119,15 @@ def test_without_a_signal_the_price_depends_on_both(request_: dict[str, Any]):
     asked, found = ask(request_), read(request_)
     assert (asked.npi, asked.user_id, asked.withholds_npi) == (NPI, "user-1", False)
     assert (found.privacy, found.signals) == (None, ())
+
+
+@pytest.mark.parametrize("us_privacy", sorted(WITHOUT_OPT_OUT))
+def test_a_us_privacy_string_without_an_opt_out_restricts_nothing_and_hides_no_other_signal(us_privacy: str):
+    assert read(with_regs({"us_privacy": us_privacy, "coppa": 0, "ext": {"gpc": 0}})).signals == ()
+    for name, value in (("coppa", 1), ("gdpr", 1), ("gpp", "x"), ("gpc", "1"), ("gpp", us_privacy)):
+        assert read(with_regs({"us_privacy": us_privacy, name: value})).signals == (name,)
+        assert read(with_regs({"us_privacy": us_privacy, "ext": {name: value}})).signals == (name,)
+    assert read(bid_request(regs={"us_privacy": us_privacy}, device=SITUATION | {"lmt": 1})).signals == ("lmt",)
 
 
 @pytest.mark.parametrize("section_id", SECTIONS)

@@ -45,7 +45,9 @@ def make_answer(
 
 def _bid(request: BidRequest, question: Question, price: Price) -> dict[str, Any]:
     bid_cpm, deal, factor = price.bid_cpm or 0.0, question.deal, request.answered.factor
-    row = {**price.bids_row(), "privacy": request.privacy, "is_test": request.is_test}
+    row = price.bids_row()
+    row["privacy"], row["is_test"] = request.privacy, request.is_test
+    row["segment_key"], row["reason"] = price.segment_key, price.reason.value
     bid = {
         "id": f"{request.request_id}-{question.impression_id}",
         "impid": question.impression_id,
@@ -55,5 +57,4 @@ def _bid(request: BidRequest, question: Question, price: Price) -> dict[str, Any
     if deal is not None and bid_cpm >= deal.floor_cpm:
         bid["dealid"] = deal.deal_id
         row["floor_cpm"] = deal.floor_cpm or None
-    row |= {"segment_key": price.segment_key, "reason": price.reason}
     return bid

@@ -23,6 +23,9 @@ ANY_DEAL = "*"
 
 DEFAULT_LEAST_ANSWER_MS = 5.0
 
+_USUAL_TIME_MS = 1_000_000
+"""A whole number below this one is a time without a look at anything else."""
+
 
 @dataclass(frozen=True, slots=True)
 class Terms:
@@ -48,11 +51,8 @@ class Deal(NamedTuple):
     floor_cpm: float
 
 
-class Offer(NamedTuple):
-    """The least floor at which an impression is sold to us, CPM in our currency, and our deal on it."""
-
-    floor_cpm: float
-    deal: Deal | None = None
+Offer = tuple[float, Deal | None]
+"""The least floor at which an impression is sold to us, CPM in our currency, and our deal on it."""
 
 
 class AuctionReader:
@@ -76,6 +76,8 @@ class AuctionReader:
     def read_time(self, request: Object, oddities: Oddities) -> float | None:
         """Return how long the exchange waits, milliseconds, or None where it does not say."""
         value = request.get("tmax")
+        if type(value) is int and 0 < value < _USUAL_TIME_MS:
+            return float(value)
         if value is None or value == "":
             return None
         found = read_number(value, oddities)
@@ -88,15 +90,15 @@ class AuctionReader:
         """Return the floor of the impression and our deal on it, or why no bid would be taken."""
         if "pmp" not in impression:
             floor = self._read_floor(impression, oddities)
-            return floor if isinstance(floor, Reason) else Offer(floor)
+            return floor if isinstance(floor, Reason) else (floor, None)
         pmp = read_object(impression, "pmp", oddities)
         deal = self._find_deal(pmp, oddities)
         if read_flag(pmp, "private_auction", oddities):
-            return Reason.PRIVATE if deal is None else Offer(deal.floor_cpm, deal)
+            return Reason.PRIVATE if deal is None else (deal.floor_cpm, deal)
         floor = self._read_floor(impression, oddities)
         if deal is None:
-            return floor if isinstance(floor, Reason) else Offer(floor)
-        return Offer(deal.floor_cpm if isinstance(floor, Reason) else min(floor, deal.floor_cpm), deal)
+            return floor if isinstance(floor, Reason) else (floor, None)
+        return deal.floor_cpm if isinstance(floor, Reason) else min(floor, deal.floor_cpm), deal
 
     def _read_floor(self, priced: Object, oddities: Oddities) -> float | Reason:
         """The floor of an impression or a deal in our currency."""
@@ -107,6 +109,8 @@ class AuctionReader:
         if floor == 0:
             return 0.0
         currency = priced.get("bidfloorcur", DEFAULT_CURRENCY)
+        if currency == self._exchange.currency:
+            return floor
         if currency is None or currency == "":
             oddities.append(Oddity.NULL if currency is None else Oddity.EMPTY)
             currency = DEFAULT_CURRENCY

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from optimizer.bidder.openrtb.mapping import Identity
 from optimizer.bidder.openrtb.oddities import Oddities, Oddity
-from optimizer.bidder.openrtb.paths import Roots, split_paths
+from optimizer.bidder.openrtb.paths import REQUEST, Roots, split_paths
 from optimizer.bidder.openrtb.privacy.policy import Withheld
 from optimizer.bidder.openrtb.scalars import Object, as_text, oddity_of
 from optimizer.bidder.openrtb.spelling import fold
@@ -67,6 +67,9 @@ class IdentityReader:
 
     def read(self, roots: Roots, user: Object, withheld: Collection[Withheld], oddities: Oddities) -> Identified:
         """Return the ids; what is withheld is not read at all."""
+        if not withheld:
+            user_id, npi = self.read_user_id(roots, oddities), self.read_npi(roots, user, oddities)
+            return Identified(user_id, self._read_auction_id(roots), npi, False)
         withholds_npi = Withheld.NPI in withheld
         return Identified(
             user_id=None if Withheld.USER_ID in withheld else self.read_user_id(roots, oddities),
@@ -77,8 +80,8 @@ class IdentityReader:
 
     def read_user_id(self, roots: Roots, oddities: Oddities) -> str | None:
         """Return the first id that is one user's, or None."""
-        for path in self._user_paths:
-            value = path.find(roots)
+        for root, follow in self._user_paths:
+            value = follow(roots[root])
             if value is None:
                 continue
             text = as_text(value)
@@ -89,7 +92,7 @@ class IdentityReader:
 
     def read_npi(self, roots: Roots, user: Object, oddities: Oddities) -> str | None:
         """Return the first NPI that is one; what is not one is counted and ignored."""
-        values = [path.find(roots) for path in self._npi_paths]
+        values = [follow(roots[root]) for root, follow in self._npi_paths]
         extended = user.get("ext")
         for parent in (user, extended) if type(extended) is dict else (user,):
             if "eids" in parent:
@@ -112,16 +115,16 @@ class IdentityReader:
             return True
         letters = folded.strip(_PUNCTUATION).removeprefix("0x")
         first = letters[:1]
-        if not letters.strip(_PUNCTUATION + first):  # nothing but one letter or digit, and punctuation
+        if first == letters[-1:] and not letters.strip(_PUNCTUATION + first):  # one letter or digit, and punctuation
             return first in ("", "0", "f") or letters.count(first) >= _LEAST_REPEATED
         return folded.startswith(_BEGINNINGS) and _is_placeholder(folded)
 
     def _read_auction_id(self, roots: Roots) -> str | None:
-        for path in self._auction_paths:
-            text = as_text(path.find(roots))
+        for root, follow in self._auction_paths:
+            text = as_text(follow(roots[root]))
             if text is not None:
                 return text
-        return as_text(roots.request.get("id"))
+        return as_text(roots[REQUEST].get("id"))
 
     def _from_eids(self, eids: Any) -> list[Any]:
         return [

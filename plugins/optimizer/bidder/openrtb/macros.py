@@ -1,5 +1,9 @@
-"""The values of the macros in a bid request, spelled as BIDS has them."""
+"""The values of the macros in a bid request, spelled as BIDS has them.
 
+Each macro is a function of the request, made once when the mapping is loaded.
+"""
+
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from optimizer.bidder.openrtb.client_hints import brand_of
@@ -8,6 +12,9 @@ from optimizer.bidder.openrtb.oddities import Notes, Unmapped
 from optimizer.bidder.openrtb.paths import IMPRESSION, Path, Roots, split_paths
 from optimizer.bidder.openrtb.scalars import as_text, oddity_of
 from optimizer.bidder.openrtb.spelling import Countries, Spelling
+
+Read = Callable[[Roots, Notes], str | None]
+"""Returns a macro's value in one impression."""
 
 
 class Macro(NamedTuple):
@@ -29,22 +36,36 @@ class MacroReader:
     """Reads all macros of a mapping; those of the request once, those of the impression for each."""
 
     def __init__(self, mapped: Mapped, *, countries: Countries) -> None:
-        self._countries = countries
-        macros = [_compile(name, mapped, countries) for name in mapped.macros]
-        self._of_request = [macro for macro in macros if not macro.is_of_impression]
-        self._of_impression = [macro for macro in macros if macro.is_of_impression]
+        macros = [_describe(name, mapped, countries) for name in mapped.macros]
+        self._of_request = [(it.name, _compile(it, countries)) for it in macros if not it.is_of_impression]
+        self._of_impression = [(it.name, _compile(it, countries)) for it in macros if it.is_of_impression]
 
     def read_request(self, roots: Roots, notes: Notes) -> dict[str, str | None]:
         """Return the macros that all impressions share."""
-        return {macro.name: self._value(macro, roots, notes) for macro in self._of_request}
+        return {name: read(roots, notes) for name, read in self._of_request}
 
-    def read_impression(self, roots: Roots, notes: Notes) -> dict[str, str | None]:
-        """Return the macros of one impression alone."""
-        return {macro.name: self._value(macro, roots, notes) for macro in self._of_impression}
+    def read_impression(self, roots: Roots, notes: Notes, *, shared: Mapping[str, str | None]) -> dict[str, str | None]:
+        """Return all macros of one impression, of which `shared` are those that all impressions share."""
+        macros = {**shared}
+        for name, read in self._of_impression:
+            macros[name] = read(roots, notes)
+        return macros
 
-    def _value(self, macro: Macro, roots: Roots, notes: Notes) -> str | None:
-        first, spelling = None, macro.spelling
-        for root, follow in macro.paths:
+
+def _compile(macro: Macro, countries: Countries) -> Read:
+    paths, spelling, conditions = macro.paths, macro.spelling, macro.conditions
+    found = {} if spelling is None else spelling.found
+
+    def holds(roots: Roots) -> bool:
+        for path, allowed in conditions:
+            text = as_text(path.find(roots))
+            if text is not None and countries.name(text) not in allowed:
+                return False
+        return True
+
+    def read(roots: Roots, notes: Notes) -> str | None:
+        first = None
+        for root, follow in paths:
             value = follow(roots[root])
             if value is None:
                 continue
@@ -54,23 +75,18 @@ class MacroReader:
                 continue
             if spelling is None:
                 return text
-            spelled = spelling.find(text)
+            spelled = found.get(text) or spelling.find(text)
             if spelled is not None:
-                return spelled if not macro.conditions or self._holds(macro, roots) else text
+                return spelled if not conditions or holds(roots) else text
             first = first or text
-        if first is not None and self._holds(macro, roots):
+        if first is not None and holds(roots):
             notes.unmapped.append(Unmapped(macro.name, first))
         return first
 
-    def _holds(self, macro: Macro, roots: Roots) -> bool:
-        for path, allowed in macro.conditions:
-            text = as_text(path.find(roots))
-            if text is not None and self._countries.name(text) not in allowed:
-                return False
-        return True
+    return read
 
 
-def _compile(name: str, mapped: Mapped, countries: Countries) -> Macro:
+def _describe(name: str, mapped: Mapped, countries: Countries) -> Macro:
     values = mapped.values.get(name)
     return Macro(
         name=name,

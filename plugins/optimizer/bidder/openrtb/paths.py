@@ -5,14 +5,8 @@ from typing import Any, NamedTuple
 
 from optimizer.bidder.openrtb.scalars import Object
 
-
-class Roots(NamedTuple):
-    """What the paths of one impression begin at."""
-
-    request: Object
-    place: Object
-    impression: Object
-
+Roots = tuple[Object, Object, Object]
+"""What the paths of one impression begin at: the request, the place of the impression, and the impression."""
 
 REQUEST, PLACE, IMPRESSION = range(3)
 """Places in `Roots`."""
@@ -46,9 +40,11 @@ def split_paths(texts: Iterable[str]) -> tuple[Path, ...]:
 
 
 def _follower(first: str, *rest: str) -> Callable[[Object], Any]:
-    """What follows these steps. One step costs one call, whether the field is there or not."""
+    """What follows these steps; the two of most paths are one call."""
     if not rest:
         return lambda root: root.get(first)
+    if len(rest) == 1 and not rest[0].isdecimal():
+        return _pair_follower(first, *rest)
     behind, is_in_list = _follower(*rest), rest[0].isdecimal()
 
     def follow(root: Object) -> Any:
@@ -56,6 +52,14 @@ def _follower(first: str, *rest: str) -> Callable[[Object], Any]:
         if type(value) is dict:
             return behind(value)
         return _follow_list(value, rest) if is_in_list else None
+
+    return follow
+
+
+def _pair_follower(first: str, second: str) -> Callable[[Object], Any]:
+    def follow(root: Object) -> Any:
+        value = root.get(first)
+        return value.get(second) if type(value) is dict else None
 
     return follow
 

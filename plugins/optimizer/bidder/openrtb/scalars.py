@@ -10,6 +10,9 @@ from optimizer.bidder.openrtb.parsing import is_writable
 
 Object = Mapping[str, Any]
 
+_USUAL_AMOUNT = 1e300
+"""An amount below this one is a float without a look at anything else."""
+
 NOTHING: Object = MappingProxyType({})
 """An object that is not there."""
 
@@ -38,6 +41,8 @@ def read_list(parent: Object, name: str, oddities: Oddities) -> list[Any]:
 def read_amount(parent: Object, name: str, oddities: Oddities) -> float | None:
     """Return the number, at least 0; 0 where the field is absent, null or empty, None where it cannot be read."""
     value = parent.get(name, 0)
+    if type(value) in (int, float) and 0 <= value < _USUAL_AMOUNT:
+        return float(value)
     if value is None or value == "":
         oddities.append(Oddity.NULL if value is None else Oddity.EMPTY)
         return 0.0
@@ -87,7 +92,7 @@ def as_flag(value: object, oddities: Oddities) -> bool | None:
 def read_id(value: object, oddities: Oddities) -> str | None:
     """Return an id that an answer can repeat, or None; OpenRTB wants text, and a whole number will do."""
     if type(value) is str:
-        return value if value.strip() and is_writable(value) else None
+        return value if value.strip() and (value.isascii() or is_writable(value)) else None
     if type(value) is int:
         oddities.append(Oddity.ID_AS_NUMBER)
         return str(value)

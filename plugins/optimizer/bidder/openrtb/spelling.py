@@ -5,14 +5,14 @@ from collections.abc import Iterable, Mapping
 KEPT_VALUES = 10_000
 """Spellings that were looked up are kept up to this number, so that the next request finds them at once."""
 
-_UNKNOWN = object()
-
 
 class Spelling:
     """How the values of one macro are spelled in BIDS.
 
     Case, outer spaces and repeated spaces make no difference, nor does a version at the end: `Windows 7` and `iOS 17.2`
     are looked up as `windows` and `ios` where they are not listed themselves.
+
+    found: what was looked up before and is known.
     """
 
     def __init__(self, values: Mapping[str, str], *, prefixes: Iterable[str] = ()) -> None:
@@ -20,16 +20,21 @@ class Spelling:
         self._values = {fold(value): value for value in values.values()}
         self._values |= {fold(spelled): value for spelled, value in values.items()}
         self._prefixes = tuple(map(fold, prefixes))
-        self._kept: dict[str, str | object] = {}
+        self.found: dict[str, str] = {}
+        self._unknown: set[str] = set()
 
     def find(self, text: str) -> str | None:
         """Return the value's spelling in BIDS, or None where it is not known."""
-        found = self._kept.get(text)
-        if found is None:
-            found = self._look_up(fold(text)) or _UNKNOWN
-            if len(self._kept) < KEPT_VALUES:
-                self._kept[text] = found
-        return None if found is _UNKNOWN else found  # type: ignore[return-value]
+        value = self.found.get(text)
+        if value is not None or text in self._unknown:
+            return value
+        value = self._look_up(fold(text)) or None
+        if len(self.found) + len(self._unknown) < KEPT_VALUES:
+            if value is None:
+                self._unknown.add(text)
+            else:
+                self.found[text] = value
+        return value
 
     def _look_up(self, folded: str) -> str | None:
         for prefix in ("", *self._prefixes):

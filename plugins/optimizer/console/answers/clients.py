@@ -10,7 +10,7 @@ from optimizer.console.context import Context, Schedule
 from optimizer.control_plane.entity_outlines import EntityOutline, read_outlines
 from optimizer.control_plane.entity_states import EntityState, read_entity_states
 from optimizer.control_plane.live_rows import LiveDaySums
-from optimizer.control_plane.live_series import read_day_sums, read_unfinished
+from optimizer.control_plane.live_series import read_sums_of, read_unfinished, read_win_rates
 from optimizer.core.live.readiness import READINESS_CODES, Word
 from optimizer.deployment.readiness import EntityStatus, status_of, word_of
 from optimizer.deployment.run_incidents import APPROVAL_WAITING
@@ -82,17 +82,19 @@ def read_clients(asked: Context, *, state: Word | None = None, search: str = "",
         state: only clients in this state. search: only codes with this text, whatever the case.
         page: counts from 1.
     """
-    every = read_outlines(asked.systems.engine)
+    every = read_outlines(asked.systems.engine, asked.outlines)
     allowed = asked.visitor.readable([one.entity_code for one in every])
-    seen = [(one, word_of(one, now=asked.now)) for one in every if one.entity_code in allowed]
-    counts = Counter(word for _, word in seen)
+    words = {one.entity_code: word_of(one, now=asked.now) for one in every if one.entity_code in allowed}
+    counts = Counter(words.values())
     wanted = [
-        (one, word)
-        for one, word in seen
-        if (state is None or word == state) and search.lower() in one.entity_code.lower()
+        one
+        for one in every
+        if (word := words.get(one.entity_code)) is not None
+        and (state is None or word == state)
+        and search.lower() in one.entity_code.lower()
     ]
-    wanted.sort(key=lambda pair: _urgency(*pair))
-    shown = [one.entity_code for one, _ in wanted[(page - 1) * PAGE_ROWS : page * PAGE_ROWS]]
+    wanted.sort(key=lambda one: _urgency(one, words[one.entity_code]))
+    shown = [one.entity_code for one in wanted[(page - 1) * PAGE_ROWS : page * PAGE_ROWS]]
     return Clients(
         rows=_rows(asked, shown),
         total=len(wanted),
@@ -101,10 +103,10 @@ def read_clients(asked: Context, *, state: Word | None = None, search: str = "",
     )
 
 
-def _urgency(one: EntityOutline, word: Word) -> tuple[int, int, str]:
-    """What needs attention first: an approval that waits, then alerts, then the state."""
+def _urgency(one: EntityOutline, word: Word) -> int:
+    """What needs attention first: an approval that waits, then alerts, then the state; outlines are by code already."""
     waits = APPROVAL_WAITING in one.alert_kinds
-    return (-2 * waits - bool(one.alert_kinds), -READINESS_CODES[word], one.entity_code)
+    return -len(READINESS_CODES) * (2 * waits + bool(one.alert_kinds)) - READINESS_CODES[word]
 
 
 def _rows(asked: Context, entity_codes: Sequence[str]) -> list[ClientRow]:
@@ -116,17 +118,19 @@ def _rows(asked: Context, entity_codes: Sequence[str]) -> list[ClientRow]:
 def client_rows(asked: Context, shown: Sequence[EntityState]) -> list[ClientRow]:
     """Return a row a client, in this order."""
     ids = [one.entity_id for one in shown]
-    days = read_day_sums(asked.systems.engine, ids, since=asked.now.date() - timedelta(days=SPARK_DAYS))
-    unfinished = read_unfinished(asked.systems.engine, ids)
+    engine, until = asked.systems.engine, asked.now.date()
+    win_rates = read_win_rates(engine, ids, since=until - timedelta(days=SPARK_DAYS))
+    latest = read_sums_of(engine, {entity_id: max(days) for entity_id, days in win_rates.items()})
+    unfinished = read_unfinished(engine, ids)
     schedules = asked.scheduler.schedules([one.entity_code for one in shown])
     return [
         _row(
             one,
             status_of(one, now=asked.now),
-            days=days.get(one.entity_id, []),
+            latest=latest.get(one.entity_id),
+            win_rates=_by_day(win_rates.get(one.entity_id, {}), until=until),
             unfinished=unfinished.get(one.entity_id),
             schedule=schedules.get(one.entity_code, Schedule()),
-            until=asked.now.date(),
         )
         for one in shown
     ]
@@ -136,10 +140,10 @@ def _row(
     one: EntityState,
     status: EntityStatus,
     *,
-    days: list[LiveDaySums],
+    latest: LiveDaySums | None,
+    win_rates: list[float | None],
     unfinished: str | None,
     schedule: Schedule,
-    until: date,
 ) -> ClientRow:
     main = next((share.run_id for share in status.live if share.role == "main"), None)
     return ClientRow(
@@ -150,10 +154,10 @@ def _row(
         split=[SplitShare(run_id=row.run_id, traffic_pct=row.traffic_pct, role=row.role) for row in status.live],
         is_pinned=status.is_pinned,
         live_since=next((row.deployed_at for row in one.active if row.run_id == main), None),
-        yesterday=figures_of(days[-1]) if days else None,
+        yesterday=None if latest is None else figures_of(latest),
         target_win_rate=status.target_win_rate,
         target_margin=None if one.good is None else settings_of(one.good).target_margin,
-        win_rates=_by_day({day.day: day.win_rate for day in days}, until=until),
+        win_rates=win_rates,
         saved=status.saved,
         canary_step=status.canary_step,
         warnings=[alert.message for alert in one.alerts if alert.kind != APPROVAL_WAITING],

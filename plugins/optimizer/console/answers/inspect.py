@@ -1,6 +1,6 @@
 """One request, priced as the bidder would: which run, which key, and every step from base bid to answer."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 from pydantic import BaseModel
 
@@ -66,13 +66,13 @@ def inspect_request(asked: Context, entity_code: str, body: str, *, at: datetime
     """Return how each impression of the request is priced.
 
     Args:
-        at: the split of this time prices; a time without a zone is in UTC; None: now.
+        at: the split of this time, in UTC, prices; None: now.
 
     Raises:
         RequestError: the request cannot be read; says where.
         DeploymentError, ArtifactError, UnavailableError: as `Inspector.inspect`.
     """
-    moment = asked.now if at is None else at if at.tzinfo else at.replace(tzinfo=UTC)
+    moment = at or asked.now
     found = asked.inspector.inspect(body.encode(), entity_code=entity_code, at=moment)
     return InspectedRequest(at=moment, impressions=[_impression(one) for one in found])
 

@@ -8,7 +8,7 @@ from optimizer.console.answers.client import Client, read_client
 from optimizer.console.answers.client_spend import ClientSpend, read_spend
 from optimizer.console.charts import day_charts
 from optimizer.console.context import Asked
-from optimizer.console.rendering import render
+from optimizer.console.rendering import client_address, render
 from optimizer.names import CONSOLE_API_PATH, DAG_PREFIX
 
 router = APIRouter()
@@ -55,4 +55,4 @@ def show_dag(request: Request, asked: Asked, dag_id: str) -> RedirectResponse:
     if not dag_id.startswith(DAG_PREFIX):
         raise HTTPException(404, f"DAG {dag_id} belongs to no client; the clients' DAGs begin with {DAG_PREFIX}")
     entity_code = require_readable(asked.visitor, dag_id.removeprefix(DAG_PREFIX))
-    return RedirectResponse(f"{request.scope['root_path']}/clients/{entity_code}", 303)
+    return RedirectResponse(client_address(request, entity_code), 303)

@@ -10,7 +10,9 @@ from pydantic import BaseModel, Field
 from optimizer.console.access import require_readable
 from optimizer.console.answers.inspect import InspectedRequest, inspect_request
 from optimizer.console.context import Asked
+from optimizer.console.failures import status_of
 from optimizer.console.forms import Form
+from optimizer.console.moments import in_utc, read_moment
 from optimizer.console.rendering import render
 from optimizer.errors import OptimizerError
 from optimizer.names import CONSOLE_API_PATH
@@ -35,7 +37,9 @@ class InspectRequest(BaseModel):
 @router.post(f"{CONSOLE_API_PATH}{_PAGE}")
 def inspect(asked: Asked, entity_code: str, wanted: InspectRequest) -> InspectedRequest:
     """Return how each impression of a bid request is priced: run, key, every step and why. Nothing is bid."""
-    return inspect_request(asked, require_readable(asked.visitor, entity_code), wanted.request, at=wanted.at)
+    require_readable(asked.visitor, entity_code)
+    at = None if wanted.at is None else in_utc(wanted.at)
+    return inspect_request(asked, entity_code, wanted.request, at=at)
 
 
 @router.get(_PAGE, include_in_schema=False)
@@ -51,17 +55,11 @@ def show_inspected(request: Request, asked: Asked, entity_code: str, form: Form)
     require_readable(asked.visitor, entity_code)
     text, at = form.get("request", "").strip(), form.get("at", "").strip()
     try:
-        found = inspect_request(asked, entity_code, text, at=_moment(at))
-    except OptimizerError as error:
-        return _render(request, entity_code, text=text, at=at, problem=str(error), status=422)
+        found = inspect_request(asked, entity_code, text, at=read_moment(at) if at else None)
+    except (OptimizerError, HTTPException) as error:
+        problem = str(error.detail) if isinstance(error, HTTPException) else str(error)
+        return _render(request, entity_code, text=text, at=at, problem=problem, status=status_of(error))
     return _render(request, entity_code, text=text, at=at, found=found)
-
-
-def _moment(text: str) -> datetime | None:
-    try:
-        return datetime.fromisoformat(text) if text else None
-    except ValueError:
-        raise HTTPException(422, f"the time {text[:40]!r} cannot be read; write it as 2026-01-31T15:00") from None
 
 
 def _render(

@@ -10,7 +10,7 @@ from optimizer.console.access import require_readable, require_writable
 from optimizer.console.answers.settings import SettingChange, Settings, changes_of, read_settings, values_of
 from optimizer.console.context import Asked
 from optimizer.console.forms import Form
-from optimizer.console.rendering import render
+from optimizer.console.rendering import client_address, render
 from optimizer.control_plane.audit import MAX_COMMENT
 from optimizer.control_plane.entity_values import Values
 from optimizer.control_plane.records import EntityValue
@@ -23,6 +23,11 @@ _API = f"{CONSOLE_API_PATH}/clients/{{entity_code}}/settings"
 _PAGE = "/clients/{entity_code}/settings"
 
 
+Key = Annotated[str, Field(max_length=100)]
+Value = Annotated[str, Field(max_length=1000)]
+"""As long as their columns; a text with a bound is also checked to be whole Unicode."""
+
+
 class SettingsChange(BaseModel):
     """A change of settings.
 
@@ -30,8 +35,8 @@ class SettingsChange(BaseModel):
     seen: what these keys had when the change was decided; a key that has another value since then is refused with 412.
     """
 
-    set: dict[str, str | None] = Field(min_length=1, examples=[{"target_win_rate": "0.35"}])
-    seen: dict[str, str | None] = Field(default_factory=dict, examples=[{"target_win_rate": "0.3"}])
+    set: dict[Key, Value | None] = Field(min_length=1, examples=[{"target_win_rate": "0.35"}])
+    seen: dict[Key, Value | None] = Field(default_factory=dict, examples=[{"target_win_rate": "0.3"}])
     comment: Annotated[str, Field(max_length=MAX_COMMENT, examples=["more reach for the launch"])]
 
 
@@ -42,7 +47,7 @@ def get_settings(asked: Asked, entity_code: str) -> Settings:
 
 
 @router.post(f"{_API}/preview")
-def preview_settings(asked: Asked, entity_code: str, wanted: dict[str, str | None]) -> list[SettingChange]:
+def preview_settings(asked: Asked, entity_code: str, wanted: dict[Key, Value | None]) -> list[SettingChange]:
     """Return what these values would change, and what is wrong with them; nothing is written."""
     return changes_of(asked, require_readable(asked.visitor, entity_code), wanted)
 
@@ -94,7 +99,7 @@ def save_settings(request: Request, asked: Asked, entity_code: str, form: Form) 
     wanted = values_of(form)
     changes_of(asked, entity_code, wanted)
     _save(asked, entity_code, wanted, seen=values_of(form, "seen."), comment=form.get("comment", ""))
-    return RedirectResponse(f"{request.scope['root_path']}/clients/{entity_code}/settings?saved=yes", 303)
+    return RedirectResponse(f"{client_address(request, entity_code)}/settings?saved=yes", 303)
 
 
 def _save(asked: Asked, entity_code: str, wanted: Values, *, seen: Values, comment: str) -> dict[str, EntityValue]:

@@ -1,7 +1,6 @@
 """The page of a client's split: shown, previewed and changed."""
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, HTTPException, Query, Request
@@ -14,7 +13,8 @@ from optimizer.console.answers.split_preview import SplitPreview, preview_deploy
 from optimizer.console.context import Asked, Context
 from optimizer.console.failures import status_of
 from optimizer.console.forms import Form
-from optimizer.console.rendering import render
+from optimizer.console.moments import read_moment
+from optimizer.console.rendering import client_address, render
 from optimizer.console.routes.split_api import MAX_HISTORY, past_moment, tried_run
 from optimizer.console.split_changes import (
     Decision,
@@ -231,7 +231,7 @@ def _attempt(
 
 
 def _back(request: Request, entity_code: str, done: str) -> RedirectResponse:
-    return RedirectResponse(f"{request.scope['root_path']}/clients/{entity_code}/split?done={done}", 303)
+    return RedirectResponse(f"{client_address(request, entity_code)}/split?done={done}", 303)
 
 
 def _decision(form: Mapping[str, str]) -> Decision:
@@ -251,9 +251,7 @@ def _then(asked: Context, entity_code: str, at: str) -> tuple[Then | None, str]:
     if not at:
         return None, ""
     try:
-        moment = past_moment(asked, datetime.fromisoformat(at))
-    except ValueError:
-        return None, f"{at[:40]!r} is not a time; write for example 2026-02-03T15:00"
+        moment = past_moment(asked, read_moment(at))
     except HTTPException as error:
         return None, str(error.detail)
     return read_then(asked, entity_code, moment), ""

@@ -1,6 +1,6 @@
 """What is live of a client and everything that changes it, as JSON."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, HTTPException, Query
@@ -11,6 +11,7 @@ from optimizer.console.answers.split import SplitState, read_split_state
 from optimizer.console.answers.split_history import SplitHistory, read_history
 from optimizer.console.answers.split_preview import SplitPreview, preview_deploy, preview_return
 from optimizer.console.context import Asked, Context
+from optimizer.console.moments import in_utc
 from optimizer.console.split_changes import (
     Decision,
     change_canary,
@@ -203,9 +204,9 @@ def past_moment(asked: Context, at: datetime) -> datetime:
     """Return the moment in UTC.
 
     Raises:
-        HTTPException: 422, it lies in the future.
+        HTTPException: 422, it lies in the future, or out of range.
     """
-    moment = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    moment = in_utc(at)
     if moment > asked.now:
         raise HTTPException(422, f"{moment:%Y-%m-%d %H:%M} UTC is in the future; choose a past time")
     return moment

@@ -1,6 +1,7 @@
 """The what-if of a client: other settings tried, run once or saved."""
 
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -10,9 +11,11 @@ from optimizer.console.access import require_readable, require_writable
 from optimizer.console.answers.what_if import WhatIfAnswer, ask_what_if, wish_of
 from optimizer.console.charts import frontier_chart
 from optimizer.console.context import Asked
+from optimizer.console.failures import status_of
 from optimizer.console.forms import Form
-from optimizer.console.rendering import render
-from optimizer.errors import ArtifactError, ConfigError, RunStateError
+from optimizer.console.rendering import client_address, render
+from optimizer.console.routes.settings import Key, Value
+from optimizer.errors import OptimizerError, UnknownEntity
 from optimizer.names import CONSOLE_API_PATH
 from optimizer.runs.requests import request_run
 
@@ -29,7 +32,7 @@ class Wish(BaseModel):
     set: {config_key: the value as text}. run_id: a completed run or dry run; null: the live run.
     """
 
-    set: dict[str, str] = Field(default_factory=dict, examples=[{"target_win_rate": "0.35"}])
+    set: dict[Key, Value] = Field(default_factory=dict, examples=[{"target_win_rate": "0.35"}])
     run_id: Annotated[str, Field(max_length=64)] | None = None
 
 
@@ -53,8 +56,12 @@ def show_what_if(request: Request, asked: Asked, entity_code: str, run_id: RunId
     }
     try:
         found = ask_what_if(asked, entity_code, wish, run_id=run_id)
-    except (ArtifactError, ConfigError, RunStateError) as error:
-        return render(request, "what_if", status=409, found=None, problem=str(error), chart_data=None, **shown)
+    except UnknownEntity:
+        raise
+    except OptimizerError as error:
+        return render(
+            request, "what_if", status=status_of(error), found=None, problem=str(error), chart_data=None, **shown
+        )
     return render(request, "what_if", found=found, problem="", chart_data=frontier_chart(found), **shown)
 
 
@@ -65,5 +72,5 @@ def run_once(request: Request, asked: Asked, entity_code: str, form: Form) -> Re
     values = {key: value for key, value in wish_of(form).items() if value is not None}
     author = asked.author(form.get("comment", ""))
     run = request_run(asked.systems.engine, entity_code, values, author=author, now=asked.now)
-    page = f"{request.scope['root_path']}/clients/{entity_code}/what-if"
-    return RedirectResponse(f"{page}?requested={run.run_id}", 303)
+    page = f"{client_address(request, entity_code)}/what-if"
+    return RedirectResponse(f"{page}?requested={quote(run.run_id, safe='')}", 303)

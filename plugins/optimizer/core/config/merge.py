@@ -145,7 +145,7 @@ def _parse_bool(spec: ConfigKey, raw: Any) -> bool:
 
 def _parse_int(spec: ConfigKey, raw: Any) -> int:
     try:
-        if isinstance(raw, bool) or (isinstance(raw, float) and not raw.is_integer()):
+        if isinstance(raw, bool) or (isinstance(raw, float) and not raw.is_integer()) or _is_misread(raw):
             raise ValueError
         return int(raw)
     except (TypeError, ValueError):
@@ -154,12 +154,17 @@ def _parse_int(spec: ConfigKey, raw: Any) -> int:
 
 def _parse_float(spec: ConfigKey, raw: Any) -> float:
     try:
-        value = float("nan") if isinstance(raw, bool) else float(raw)
+        value = float("nan") if isinstance(raw, bool) or _is_misread(raw) else float(raw)
     except (TypeError, ValueError):
         value = float("nan")
     if value != value or value in (float("inf"), float("-inf")):
         raise ConfigError(f"{spec.config_key}={raw!r} is not a number; {_rewritten(raw)}{_allowed_text(spec)}")
     return value
+
+
+def _is_misread(raw: Any) -> bool:
+    """Whether Python reads a number that a person did not write: 1_5 as 15, and digits of other scripts."""
+    return isinstance(raw, str) and ("_" in raw or not raw.isascii())
 
 
 def _parse_str(spec: ConfigKey, raw: Any) -> str:

@@ -35,6 +35,8 @@ class DailySpend:
         return 1 - self.spend / self.value if self.value > 0 else None
 
 
+_SUMMED = ("requests", "wins", "spend", "value")
+
 ValueSpend = tuple[str | None, DailySpend]
 """A value of a feature, None where it is missing, and what it brings."""
 
@@ -47,10 +49,16 @@ def expected_spend_by(bids: pd.DataFrame, values: Iterable[str | None], *, scale
         values: of each segment.
         scale: factor on all volumes, such that the spend sums to the run's forecast.
     """
-    requests = scale * bids["requests"].to_numpy(float)
-    wins = requests * bids["expected_win_rate"].to_numpy(float)
-    cost, value = (np.nan_to_num(bids[name].to_numpy(float)) for name in ("expected_cost_cpm", "value_cpm"))
-    return _sums_by(values, requests=requests, wins=wins, spend=wins * cost / 1000, value=wins * value / 1000)
+    return _parts_of(_expected_sums_by(bids, values, scale=scale))
+
+
+def largest_spend_by(
+    bids: pd.DataFrame, values: Iterable[str | None], *, most: int, scale: float = 1.0
+) -> tuple[list[ValueSpend], DailySpend, int]:
+    """Return the first `most` of `expected_spend_by`, the sum of the others, and how many those are."""
+    sums = _expected_sums_by(bids, values, scale=scale)
+    rest = sums.iloc[most:]
+    return _parts_of(sums.iloc[:most]), DailySpend(*map(float, rest[list(_SUMMED)].sum())), len(rest)
 
 
 def seen_spend_by(cells: pd.DataFrame, feature: str, *, days: float) -> list[ValueSpend]:
@@ -61,27 +69,38 @@ def seen_spend_by(cells: pd.DataFrame, feature: str, *, days: float) -> list[Val
         days: number of days that the cells count.
     """
     revenue = cells["view_revenue"] + cells["click_revenue"]
-    return _sums_by(
-        cells[feature],
-        requests=cells["bids"].to_numpy(float) / days,
-        wins=cells["wins"].to_numpy(float) / days,
-        spend=cells["cost_cpm_sum"].to_numpy(float) / 1000 / days,
-        value=revenue.to_numpy(float) / days,
+    return _parts_of(
+        _sums_by(
+            cells[feature],
+            requests=cells["bids"].to_numpy(float) / days,
+            wins=cells["wins"].to_numpy(float) / days,
+            spend=cells["cost_cpm_sum"].to_numpy(float) / 1000 / days,
+            value=revenue.to_numpy(float) / days,
+        )
     )
 
 
 def total_spend(parts: Iterable[ValueSpend]) -> DailySpend:
     """Return the sum of the parts."""
     known = [spend for _, spend in parts]
-    return DailySpend(
-        *(sum(getattr(spend, name) for spend in known) for name in ("requests", "wins", "spend", "value"))
-    )
+    return DailySpend(*(sum(getattr(spend, name) for spend in known) for name in _SUMMED))
 
 
-def _sums_by(values: Iterable[str | None], **columns: np.ndarray) -> list[ValueSpend]:
+def _expected_sums_by(bids: pd.DataFrame, values: Iterable[str | None], *, scale: float) -> pd.DataFrame:
+    requests = scale * bids["requests"].to_numpy(float)
+    wins = requests * bids["expected_win_rate"].to_numpy(float)
+    cost, value = (np.nan_to_num(bids[name].to_numpy(float)) for name in ("expected_cost_cpm", "value_cpm"))
+    return _sums_by(values, requests=requests, wins=wins, spend=wins * cost / 1000, value=wins * value / 1000)
+
+
+def _sums_by(values: Iterable[str | None], **columns: np.ndarray) -> pd.DataFrame:
+    """The sums of the columns by value, the largest spend first."""
     table = pd.DataFrame(columns).groupby(pd.Series(list(values), dtype=object), dropna=False, sort=True).sum()
-    largest = table.sort_values("spend", ascending=False, kind="stable")
+    return table.sort_values("spend", ascending=False, kind="stable")
+
+
+def _parts_of(sums: pd.DataFrame) -> list[ValueSpend]:
     return [
         (None if pd.isna(row.Index) else str(row.Index), DailySpend(row.requests, row.wins, row.spend, row.value))
-        for row in rows_of(largest)
+        for row in rows_of(sums)
     ]

@@ -1,6 +1,6 @@
 """The privacy signals of a bid request, and what they withhold."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from optimizer.bidder.openrtb.oddities import Oddities, Oddity
@@ -13,7 +13,12 @@ NO_SECTION, UNDETERMINED = -1, 0
 """Values of gpp_sid that name no section: none applies, or it is not known which do."""
 
 _MOST_DIGITS = 5
-_REGS_FIELDS = frozenset({"coppa", "gdpr", "gpp", "gpp_sid", "us_privacy", "gpc"})
+_FIELDS: Mapping[str, frozenset[Any]] = {
+    **dict.fromkeys(("coppa", "gdpr", "gpc"), frozenset({0})),
+    **dict.fromkeys(("gpp", "gpp_sid"), frozenset()),
+    "us_privacy": us.WITHOUT_OPT_OUT,
+}
+"""The fields of regs, each with the values of its own type that restrict nothing."""
 
 
 class Restrictions(NamedTuple):
@@ -129,19 +134,35 @@ class _Regs(NamedTuple):
 
 
 def _is_silent(regs: Any, device: Object, user: Object) -> bool:
-    """Whether no field of privacy says more than 0: so it is in most requests, and found out soon."""
-    if device.get("lmt", 0) != 0 or device.get("dnt", 0) != 0 or "consent" in user:
+    """Whether no field of privacy restricts anything: so it is in most requests, and found out soon."""
+    lmt, dnt = device.get("lmt", 0), device.get("dnt", 0)
+    if lmt != 0 or dnt != 0 or "consent" in user:
         return False
     extended = user.get("ext")
     if type(extended) is dict and "consent" in extended:
         return False
-    return regs is NOTHING or (type(regs) is dict and _has_zeros(regs) and _has_zeros(regs.get("ext")))
+    if regs is NOTHING:
+        return True
+    if type(regs) is not dict:
+        return False
+    extended = regs.get("ext")
+    if type(lmt) is type(dnt) is int and _is_quiet(regs) and _is_quiet(extended):
+        return True
+    return _has_zeros(regs) and _has_zeros(extended)
+
+
+def _is_quiet(place: Any) -> bool:
+    if type(place) is dict:
+        for name, value in place.items():
+            if name in _FIELDS and (type(value) not in (int, str) or value not in _FIELDS[name]):
+                return False
+    return True
 
 
 def _has_zeros(place: Any) -> bool:
     if type(place) is dict:
         for name, value in place.items():
-            if name in _REGS_FIELDS and value != 0:
+            if name in _FIELDS and value != 0:
                 return False
     return True
 

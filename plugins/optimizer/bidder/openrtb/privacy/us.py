@@ -11,6 +11,9 @@ from optimizer.bidder.openrtb.privacy.bits import Bits, UndecodableError
 _OPTED_OUT = 1
 _INVALID = 3
 
+WITHOUT_OPT_OUT = frozenset(f"1{notice}{sale}{agreement}" for notice in "YN-" for sale in "N-" for agreement in "YN-")
+"""The strings us_privacy of users who did not opt out of the sale of data."""
+
 
 def is_opted_out(us_privacy: str) -> bool:
     """Return whether a string such as `1YNN` says that the user opted out of the sale of data: its third character.

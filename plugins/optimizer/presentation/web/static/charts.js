@@ -116,6 +116,7 @@ function options(chart, width, readout, idle) {
         }),
         ...(!chart.categories && { values: (plot, values) => values.map((value) => sayX(chart, value)) }),
         ...(chart.kind === "days" && { incrs: [1, 2, 7, 14, 28, 91].map((days) => days * 86400) }),
+        ...(chart.kind === "hours" && { incrs: [1, 2, 3, 6, 12, 24, 48, 168].map((hours) => hours * 3600), space: 110 }),
       },
       { ...axis, grid, size: 62, values: (plot, values) => values.map((value) => say(value, chart.unit)) },
     ],

@@ -1,0 +1,2 @@
+{#- When the window of each object begins, where they differ: data_start_dt is the earliest of them. -#}
+CASE object_id {% for object_id, start in starts.items() %}WHEN {{ object_id }} THEN '{{ start }}'::TIMESTAMP_NTZ {% endfor %}END

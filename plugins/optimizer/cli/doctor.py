@@ -1,0 +1,36 @@
+"""The command that checks what does not fit together."""
+
+import sys
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+from rich.text import Text
+
+from optimizer.cli.airflow import open_airflow
+from optimizer.cli.control_plane import connect
+from optimizer.cli.objects import open_store
+from optimizer.cli.options import AsJson
+from optimizer.lifecycle.doctor import examine
+from optimizer.presentation.terminal import console, print_json, print_table
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Check the consistency of control plane, Airflow and object store; exit status 1 on findings."""
+    engine = connect()
+    with open_store() as store, open_airflow() as airflow:
+        findings = examine(
+            engine,
+            store=store,
+            dag_run_state=airflow.dag_run_state,
+            list_dags=airflow.list_dags,
+            now=datetime.now(UTC),
+        )
+    if as_json:
+        print_json([asdict(finding) for finding in findings])
+    elif findings:
+        rows = ([finding.subject, finding.problem, finding.todo] for finding in findings)
+        print_table(f"{len(findings)} findings", ["what", "problem", "what to do"], rows)
+    else:
+        console.print(Text("No findings: control plane, Airflow and object store are consistent."))
+    if findings:
+        sys.exit(1)
