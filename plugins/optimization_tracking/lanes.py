@@ -20,11 +20,14 @@ class Lanes:
         lane = self._lanes.get(name)
         if lane is None:
             lane = self._lanes[name] = asyncio.Semaphore(self._width)
-        try:
-            async with asyncio.timeout(self._wait_s):
-                await lane.acquire()
-        except TimeoutError:
-            raise self._refuse() from None
+        if not lane.locked():
+            await lane.acquire()  # at once, and without a timer
+        else:
+            try:
+                async with asyncio.timeout(self._wait_s):
+                    await lane.acquire()
+            except TimeoutError:
+                raise self._refuse() from None
         try:
             yield
         finally:
