@@ -35,7 +35,8 @@ NULLABLE_COLUMNS = OPTIONAL_COLUMNS | {"internal_adspace_id", "geo_region_name",
 EARLIEST = datetime(2000, 1, 1)  # noqa: DTZ001 - the log's times are UTC without a zone
 """Rows of earlier times, such as an epoch of 0, are set aside."""
 
-_SPOILED = re.compile(r"[0-9]+(\.[0-9]*)?[eE]\+?[0-9]+")
+# With a point or a plus sign: without both it may be an id in hexadecimal.
+_SPOILED = re.compile(r"[0-9]+\.[0-9]+[eE]\+?[0-9]+|[0-9]+[eE]\+[0-9]+")
 _BOOLEANS = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
 
 

@@ -177,6 +177,12 @@ def test_what_cannot_be_read_is_refused_with_file_row_and_column(tmp_path: Path,
     assert str(tmp_path / "bids.csv") in str(raised.value) and said in str(raised.value)
 
 
+@pytest.mark.parametrize("bid_id", ["7599e43339245719", "12e4", "1e19", "0x1e+5a", "1.2.3", "e+19"])
+def test_an_id_that_only_looks_like_a_float_is_an_id(tmp_path: Path, bid_id: str):
+    (row,) = bids_of(tmp_path, HEADER + f"{bid_id},2026-01-05,1334,a,Ohio,ios,,2.5\n")
+    assert row["bid_id"] == bid_id
+
+
 def test_a_column_that_is_there_twice_is_named(tmp_path: Path):
     header = HEADER.replace("npi", "BID_CPM")
     with pytest.raises(DataError, match="the column bid_cpm of BIDS is there twice; keep one"):

@@ -212,9 +212,9 @@ def _learn(story: Story, run_id: str, *, now: datetime) -> Any:
 
 
 def _deploy(story: Story, split: dict[str, int], *, now: datetime) -> None:
-    control_pct = int(ENTITY_VALUES["control_pct"])
-    at = {"entity_code": ENTITY, "author": ANNA, "now": now, "control_pct": control_pct}
-    deployments.deploy(story.systems.engines[APP], split=split, **at)
+    terms = deployments.SplitTerms(control_pct=int(ENTITY_VALUES["control_pct"]))
+    at = {"entity_code": ENTITY, "author": ANNA, "now": now}
+    deployments.deploy(story.systems.engines[APP], split=split, terms=terms, **at)
 
 
 def _answering(service: BidderService, *, loop: asyncio.Runner) -> Bidder:
