@@ -165,8 +165,10 @@ async function loadFile(folder, manifest, [name, keyColumn, valueColumn], readOb
   const [header, ...rows] = parseCsv(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(content));
   const [atKey, atValue] = [header.indexOf(keyColumn), header.indexOf(valueColumn)];
   const values = new Map(rows.map((row) => [row[atKey], amount(row[atValue], valueColumn, where)]));
-  if (atKey < 0 || atValue < 0 || values.size !== rows.length || rows.length !== listed.row_count)
-    throw new Error(`${where} lacks a column or a row, or has a key twice`);
+  const isTwice = header.lastIndexOf(keyColumn) !== atKey || header.lastIndexOf(valueColumn) !== atValue;
+  if (atKey < 0 || atValue < 0 || isTwice || values.size !== rows.length || rows.length !== listed.row_count)
+    throw new Error(`${where} lacks a column or a row, or has a column or a key twice`);
+  if (values.has("")) throw new Error(`${where} has an empty key`);
   return values;
 }
 

@@ -17,7 +17,7 @@ from lab.history import LiveClient
 from lab.market.tables import Events, concat_events
 from lab.stack.catalogue import ensure_values
 from lab.stack.demo import LOG_MARKER
-from lab.stack.event_log import SCHEMAS, create_tables, write_generated_log
+from lab.stack.event_log import TABLES, create_tables, write_generated_log
 from lab.stack.stack import LocalStack
 from lab.stack.warehouse_loading import load_parquet
 from optimizer.artifacts.store import ObjectStore
@@ -94,7 +94,7 @@ def load_log(stack: LocalStack, engine: Engine, *, span: LiveSpan, end_day: date
             logs.append(
                 write_generated_log(code, end_day=end_day, days=LOG_DAYS, bids=bids, folder=Path(folder) / code)
             )
-        for name in SCHEMAS:
+        for name in TABLES:
             load_parquet(connection, table=name.upper(), files=[files[name] for files in logs], replace=True)
 
 

@@ -7,16 +7,15 @@ from contextlib import asynccontextmanager, suppress
 from fastapi import APIRouter, FastAPI
 from starlette.types import Lifespan
 
-from optimization_tracking.auth import Door, Login
-from optimization_tracking.body_limit import BodyLimit
+from optimization_tracking.auth import WRONG_KEYS_BURST, Door, Login
 from optimization_tracking.connections import DEFAULT_POOL_SIZE, open_pool
 from optimization_tracking.dashboard.app import mount_dashboard
 from optimization_tracking.database import Database
 from optimization_tracking.openapi import publish
 from optimization_tracking.problem_details import install
-from optimization_tracking.rate_limits import RateLimits
 from optimization_tracking.refreshing import REFRESH_S, refresh_forever
-from optimization_tracking.routes import analytics, iterations, runs, samples
+from optimization_tracking.routes import analytics, health, iterations, runs, samples
+from optimization_tracking.safe_headers import SafeHeaders
 
 VERSION = "1.0.0"
 
@@ -29,6 +28,7 @@ def create_app(
     origins: Iterable[str] = (),
     pool_size: int = DEFAULT_POOL_SIZE,
     refresh_s: float | None = REFRESH_S,
+    wrong_keys_burst: int = WRONG_KEYS_BURST,
 ) -> FastAPI:
     """Return the ASGI app. Its lifespan opens the connections; a database that is away makes it answer 503, not fail.
 
@@ -38,6 +38,7 @@ def create_app(
         prefix: the path before every route, where the app is not mounted below it.
         origins: other origins than this server's whose pages may write with a cookie, e.g. https://airflow.example.com.
         refresh_s: how often the analytics are refreshed; None leaves it to others.
+        wrong_keys_burst: the wrong keys that an address may send at once before it has to wait.
 
     Raises:
         ConfigError: the URL cannot be read.
@@ -54,14 +55,14 @@ def create_app(
         redoc_url=None,
     )
     app.state.database = database
-    app.state.door = Door(login=login, limits=RateLimits(), origins=frozenset(origins))
+    app.state.door = Door(login=login, origins=frozenset(origins), wrong_keys_burst=wrong_keys_burst)
     root = APIRouter(prefix=prefix)
-    for module in (runs, iterations, samples, analytics):
+    for module in (runs, iterations, samples, analytics, health):
         root.include_router(module.router)
     app.include_router(root)
     mount_dashboard(app, prefix=prefix, database=database, door=app.state.door, database_url=database_url)
-    app.add_middleware(BodyLimit)
     install(app)
+    app.add_middleware(SafeHeaders)
     publish(app)
     return app
 

@@ -9,6 +9,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from optimization_tracking.models.values import MAX_COUNT, MAX_SCORE
 from optimization_tracking.problem_details import Refusal, invalid
 
 
@@ -31,14 +32,23 @@ def read_cursor(cursor: str, *, order: str, kinds: Sequence[type | tuple[type, .
     try:
         text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
         found, *place = json.loads(text)
-    except (binascii.Error, ValueError, TypeError):
+    except (binascii.Error, ValueError, TypeError, RecursionError):
         raise _wrong() from None
     if found != order:
         raise invalid("cursor", "belongs to another order; keep orderBy and orderDirection from page to page")
-    fits = len(place) == len(kinds) and all(isinstance(value, kind) for value, kind in zip(place, kinds, strict=True))
+    fits = len(place) == len(kinds) and all(_is(value, kind) for value, kind in zip(place, kinds, strict=True))
     if not fits:
         raise _wrong()
     return list(place)
+
+
+def _is(value: Any, kind: type | tuple[type, ...]) -> bool:
+    """Return whether a value is of its type, and a number in the range of its column; true and false are no numbers."""
+    if isinstance(value, bool):
+        return False
+    if isinstance(value, int | float):
+        return isinstance(value, kind) and abs(value) <= (MAX_COUNT if isinstance(value, int) else MAX_SCORE * 2)
+    return isinstance(value, kind)
 
 
 def _wrong() -> Refusal:

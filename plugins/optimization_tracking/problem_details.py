@@ -12,14 +12,14 @@ from fastapi.responses import Response
 from psycopg import errors as pg
 from psycopg_pool import PoolTimeout
 from starlette.exceptions import HTTPException
-from starlette.routing import Match
+from starlette.routing import Match, Route
 
 from optimization_tracking.models.answers import FieldError, Problem
 from optimization_tracking.server_errors import Faults, kind_of, log_fault
 from optimizer.names import TRACKING_URL_VARIABLE
 
 MEDIA_TYPE = "application/problem+json"
-RETRY_AFTER_S = 5
+RETRY_AFTER_S = 2
 
 _log = logging.getLogger(__name__)
 
@@ -141,9 +141,9 @@ async def _on_http_error(request: Request, error: HTTPException) -> Response:
     headers = dict(error.headers or {})
     if error.status_code == 405:
         # Starlette names the methods of the first route of the path only.
-        routes = request.app.routes
-        path = next(route.path for route in routes if route.matches(request.scope)[0] is not Match.NONE)
-        methods = {method for route in routes if route.path == path for method in route.methods}
+        routes = [route for route in request.app.routes if isinstance(route, Route)]
+        path = next((route.path for route in routes if route.matches(request.scope)[0] is not Match.NONE), None)
+        methods = {method for route in routes if route.path == path for method in route.methods or ()}
         headers["Allow"] = ", ".join(sorted(methods))
     return answer(Refusal(error.status_code, str(error.detail), headers=headers), path=request.url.path)
 

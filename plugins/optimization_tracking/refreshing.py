@@ -1,7 +1,8 @@
-"""What the service does on a schedule: refresh the analytics, forget old idempotency keys."""
+"""What the service does on a schedule: refresh the analytics, forget old idempotency keys and audit rows."""
 
 import asyncio
 import logging
+from datetime import timedelta
 
 import psycopg
 from psycopg_pool import PoolTimeout
@@ -10,6 +11,7 @@ from optimization_tracking.database import Connection, Database
 from optimization_tracking.idempotency import KEPT
 
 REFRESH_S = 60.0
+AUDIT_KEPT = timedelta(days=90)
 
 _log = logging.getLogger(__name__)
 
@@ -22,11 +24,12 @@ async def refresh_forever(database: Database, *, interval_s: float = REFRESH_S) 
     seen = None
     while True:
         try:
-            async with database.connection() as connection:
+            async with database.connection("refresh") as connection:
                 changes = await _count_changes(connection)
                 if changes != seen and await refresh(connection):
                     seen = changes
                 await connection.execute("SELECT optimization_forget_idempotency_keys(%s)", [KEPT])
+                await connection.execute("SELECT optimization_forget_audit(%s)", [AUDIT_KEPT])
         except (psycopg.Error, PoolTimeout) as error:
             _log.warning("the analytics are not refreshed: %s", type(error).__name__)
         await asyncio.sleep(interval_s)

@@ -1,12 +1,61 @@
 """Damaged files: whatever byte of whatever file is wrong, the bidder prices as before or not at all."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 from bidder.market import BIDS, DOMAINS, ENTITY, NPIS, ask
 
 from optimizer.bidder.pricing import price
 
 FILES = ("manifest.json", "memcache.csv", "domain_multipliers.csv", "npi_multipliers.csv")
+TABLES = FILES[1:]
 FORGET_CHECKSUM = "UPDATE opt_runs SET manifest_sha256 = NULL"
+
+Rewrite = Callable[[list[list[str]]], str]
+"""Returns a file's text, made of its rows; the header is the first, and the value's column the last."""
+
+
+def plain(rows: list[list[str]]) -> str:
+    return "".join(",".join(row) + "\n" for row in rows)
+
+
+def with_value(value: str) -> Rewrite:
+    """Put the value into the first row."""
+    return lambda rows: plain([rows[0], [*rows[1][:-1], value], *rows[2:]])
+
+
+ANOTHER_FORM: dict[str, Rewrite] = {
+    "no end of the last line": lambda rows: plain(rows)[:-1],
+    "CRLF": lambda rows: plain(rows).replace("\n", "\r\n"),
+    "columns the other way round": lambda rows: plain([row[::-1] for row in rows]),
+    "a column more": lambda rows: plain([["more", *rows[0]], *(["1", *row] for row in rows[1:])]),
+    "quotes": lambda rows: plain([[f'"{field}"' for field in row] for row in rows]),
+    "spaces around a value": lambda rows: plain([rows[0], *([*row[:-1], f" {row[-1]} "] for row in rows[1:])]),
+}
+DAMAGES: dict[str, Rewrite] = {
+    "semicolons": lambda rows: plain(rows).replace(",", ";"),
+    "tabs": lambda rows: plain(rows).replace(",", "\t"),
+    "a byte order mark": lambda rows: "\ufeff" + plain(rows),
+    "a column name in capitals": lambda rows: plain([[*rows[0][:-1], rows[0][-1].upper()], *rows[1:]]),
+    "no header": lambda rows: plain(rows[1:]),
+    "the column of values twice": lambda rows: plain(
+        [[*row, "1.0"] if at else [*row, row[-1]] for at, row in enumerate(rows)]
+    ),
+    "the column of keys twice": lambda rows: plain([[row[0], *row] for row in rows]),
+    "a key twice": lambda rows: plain([*rows, [*rows[1][:-1], "9.0"]]),
+    "an empty key": lambda rows: plain([*rows[:-1], ["", *rows[-1][1:]]]),
+    "a field that is missing": lambda rows: plain([rows[0], rows[1][:-1], *rows[2:]]),
+    "a field too many": lambda rows: plain([rows[0], [*rows[1], "1"], *rows[2:]]),
+    "an empty line": lambda rows: plain(rows) + "\n",
+    "a quote that is not closed": lambda rows: plain([rows[0], [f'"{rows[1][0]}', *rows[1][1:]], *rows[2:]]),
+    "a letter behind a quote": lambda rows: plain([rows[0], [f'"{rows[1][0]}"x', *rows[1][1:]], *rows[2:]]),
+    "half of it": lambda rows: plain(rows)[: len(plain(rows)) // 2],
+    **{
+        f"the value {value or 'of nothing'}": with_value(value)
+        for value in ("", "NaN", "-1.0", "1e309", "-inf", "x", "1_0", "\u0661", "0x10", "1.0.0", "1 0", "None")
+    },
+}
 
 
 @pytest.fixture
@@ -30,6 +79,36 @@ def test_no_single_wrong_byte_of_a_file_is_served(market, run_id, name):
         assert ENTITY not in refresher.generations, f"byte {at}"
     market.store.put_bytes(uri, content)
     assert market.refresher().refresh().switched == (ENTITY,)
+
+
+def republished(market, name: str, rewrite: Rewrite) -> str:
+    """Return a run whose file was written wrongly, so that its checksum is the one of the wrong file."""
+
+    def change(files: dict[str, Path]) -> None:
+        rows = [line.split(",") for line in files[name].read_text(encoding="utf-8").splitlines()]
+        files[name].write_bytes(rewrite(rows).encode())
+
+    return market.publish(domains=DOMAINS, npis=NPIS, change=change)
+
+
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_file_that_its_run_wrote_wrongly_is_refused(market, name, damage):
+    market.deploy({republished(market, name, DAMAGES[damage]): 100})
+    refresher = market.refresher()
+    assert name in refresher.refresh().errors[ENTITY]
+    assert ENTITY not in refresher.generations
+
+
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("form", ANOTHER_FORM)
+def test_a_file_in_another_form_has_the_same_prices(market, name, form):
+    market.deploy({republished(market, name, ANOTHER_FORM[form]): 100})
+    refresher = market.refresher()
+    refresher.refresh()
+    (run,) = refresher.generations[ENTITY].runs.values()
+    assert {key: run.bids.find(key) for key in BIDS} == BIDS
+    assert (run.domain_multipliers, run.npi_multipliers) == (DOMAINS, NPIS)
 
 
 def test_a_run_without_the_checksum_of_its_manifest_is_served_and_said(market, run_id, caplog):

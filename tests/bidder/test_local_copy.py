@@ -2,6 +2,7 @@
 
 import time
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 
 import boto3
@@ -138,6 +139,54 @@ def test_a_copy_that_is_cut_is_refused_and_said(market, folder, served, content)
     assert "is damaged" in report.errors[ENTITY] and not service.is_ready()
     assert service.price(ask(), entity_code=ENTITY).reason is Reason.NOT_SERVED
     assert "is damaged" in service.health()["local_copy"]["errors"][ENTITY]
+
+
+def sealed(content: bytes) -> bytes:
+    """Return the content as a copy with the right checksum."""
+    return sha256(content).hexdigest().encode() + b"\n" + content
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"format":1', '"format":2', "of another release"),
+        ('"entity_code":"drugs_hcp"', '"entity_code":"drugs_com"', "is of entity drugs_com"),
+        (f"Ohio|android,{BIDS['Ohio|android']}", "Ohio|android,9.0", "size or sha256 differ"),
+        (r"\"max_bid_cpm\": 30.0", r"\"max_bid_cpm\": 90.0", "its sha256 differs"),
+        ('"traffic_pct":100', '"traffic_pct":80', "sum to 80 instead of 100"),
+        ('Z","entity', '","entity', "of another release"),  # a time without its zone
+    ],
+)
+def test_a_copy_that_does_not_fit_itself_is_refused_whatever_its_checksum_says(
+    market, folder, served, old, new, message
+):
+    path = folder / f"{ENTITY}.copy"
+    payload = path.read_text(encoding="utf-8").partition("\n")[2]
+    assert payload.count(old) >= 1
+    path.write_bytes(sealed(payload.replace(old, new, 1).encode()))
+    service = away(market, folder)
+    assert message in service.refresh().errors[ENTITY]
+    assert service.price(ask(), entity_code=ENTITY).reason is Reason.NOT_SERVED
+
+
+def test_a_copy_of_a_bidder_whose_clock_is_ahead_is_not_younger_than_now(market, folder):
+    ahead = datetime.now(UTC) + timedelta(days=1)
+    market.deploy({market.publish(): 100})
+    market.refresher(copies=CopyKeeper(folder), clock=lambda: ahead).refresh()
+    (folder / f"{ENTITY}.confirmed").unlink()
+    service = away(market, folder)
+    service.refresh()
+    assert service.refresher.confirmed[ENTITY] <= datetime.now(UTC)
+
+
+def test_a_folder_that_cannot_be_read_costs_no_refresh_and_is_said(market, tmp_path):
+    market.deploy({market.publish(): 100})
+    keeper = CopyKeeper(tmp_path / ("x" * 300))  # no file system takes such a name
+    service = BidderService(market.refresher(copies=keeper))
+    assert (service.refresh().outcome, service.refresh().outcome) == ("switched", "unchanged")
+    assert service.price(ask(), entity_code=ENTITY).bid_cpm == BIDS["Ohio|android"]
+    assert all("too long" in error for error in service.health()["local_copy"]["errors"].values())
+    assert set(keeper.errors) == {"copy folder", ENTITY}
 
 
 def test_a_disk_that_takes_no_copy_costs_no_bid_and_is_tried_again(market, tmp_path):

@@ -4,12 +4,13 @@ import asyncio
 import os
 import signal
 import socket
+import socketserver
 import subprocess
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from hashlib import md5
 
 import pytest
@@ -283,6 +284,44 @@ def test_what_is_no_answer_is_never_a_bid(answer):
 
         for found in run(servers, fetch()):
             assert not isinstance(found.get("key"), bytes)
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_a_server_that_writes_what_is_no_answer_costs_its_share_only(market, ports, answer):
+    with _always_saying(ANSWERS[answer]) as port:
+        servers = Memcached([("127.0.0.1", port), ("127.0.0.1", ports[0][0])], timeout_s=TIMEOUT_S)
+        market.deploy({market.publish(bids=BIDS): 100})
+        service = BidderService(market.refresher(memcached=servers))
+        assert service.refresh().outcome == "switched"
+        assert {it.reason for it in price(service)} == {Reason.SEGMENT, Reason.TABLE_SILENT}
+
+
+@pytest.mark.parametrize("moment", [b"x", b"nan", b"1_0"])
+def test_a_table_whose_marker_is_damaged_is_written_again(market, service, ports, moment):
+    (table,) = (run.bids for run in service.refresher.generations[ENTITY].runs.values())
+    with closing(Client(("127.0.0.1", ports[0][0]))) as client:
+        client.flush_all()
+        client.set(f"{table.prefix},written", moment)
+    again = BidderService(market.refresher(memcached=service.refresher.memcached))
+    assert (service.refresh().outcome, again.refresh().outcome) == ("unchanged", "switched")
+    assert [it.bid_cpm for it in price(again)] == list(BIDS.values())
+
+
+@contextmanager
+def _always_saying(answer: bytes) -> Iterator[int]:
+    """Give the port of a server that says the same to every question on every connection."""
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with suppress(OSError):
+                while self.request.recv(65_536):
+                    self.request.sendall(answer)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
 
 
 @contextmanager

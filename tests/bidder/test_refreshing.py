@@ -165,7 +165,7 @@ def test_a_bid_that_cannot_be_bid_is_refused_by_its_row(market, bid):
     assert "row 2 has no bid that can be bid" in market.refresher().refresh().errors[ENTITY]
 
 
-@pytest.mark.parametrize("key", ["Ohio", "Ohio|android|", "New York|ios", "Österreich|ios", "Ohio|\x00", ""])
+@pytest.mark.parametrize("key", ["Ohio", "Ohio|android|", "New York|ios", "Österreich|ios", "Ohio|\x00"])
 def test_a_key_that_no_request_can_make_is_refused(market, key):
     market.deploy({market.publish(bids={"Ohio|android": 1.0, key: 2.0}): 100})
     assert "has 1 keys that no request of 2 macros makes" in market.refresher().refresh().errors[ENTITY]
@@ -215,7 +215,7 @@ def test_one_lost_key_is_written_again_once_it_was_missed(market, server, memcac
     assert service.price(ask(), entity_code=ENTITY).bid_cpm == 12.0
 
 
-@pytest.mark.parametrize("value", ["", "x", "nan", "inf", "-1"])
+@pytest.mark.parametrize("value", ["", "x", "nan", "inf", "-1", "1_0"])
 def test_a_value_in_memcached_that_is_not_a_bid_is_never_bid(market, server, memcached, value):
     refresher = market.refresher(memcached=server)
     market.deploy({market.publish(): 100})

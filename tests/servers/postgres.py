@@ -7,11 +7,12 @@ import itertools
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,18 +46,24 @@ class PostgresServer:
     def database(self) -> Iterator[str]:
         """Create an empty database, yield its owner's URL and drop it."""
         name = f"tracking_{os.getpid()}_{next(_database_numbers)}"
+        url = self.create_database(name)
+        try:
+            yield url
+        finally:
+            with psycopg.connect(self.url(ADMIN), autocommit=True) as admin:
+                admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    def create_database(self, name: str) -> str:
+        """Create an empty database, and return its owner's URL."""
         with psycopg.connect(self.url(ADMIN), autocommit=True) as admin:
             admin.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(name), sql.Identifier(OWNER)))
-            try:
-                yield self.url(name, user=OWNER)
-            finally:
-                admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+        return self.url(name, user=OWNER)
 
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """Start the Postgres from PyPI."""
-    with _run_in_short_folder("embedded") as server:
+    with short_folder() as folder, run_postgres(folder, programs=embedded_programs()) as server:
         yield server
 
 
@@ -66,38 +73,51 @@ def each_postgres_server(request: pytest.FixtureRequest) -> Iterator[PostgresSer
     if request.param == "embedded":
         yield request.getfixturevalue("postgres_server")
         return
-    with _run_in_short_folder(request.param) as server:
+    with short_folder() as folder, run_postgres(folder, programs=PROGRAMS[request.param]()) as server:
         yield server
 
 
 @contextmanager
-def _run_in_short_folder(name: str) -> Iterator[PostgresServer]:
-    # A socket's path is short, pytest's folders are not.
+def short_folder() -> Iterator[Path]:
+    """Give a folder with a short path, as a socket's must be; pytest's are longer."""
     folder = Path(tempfile.mkdtemp(prefix="optimizer-pg-"))
     try:
-        with run_postgres(folder, programs=PROGRAMS[name]()) as server:
-            yield server
+        yield folder
     finally:
         shutil.rmtree(folder)
 
 
 @contextmanager
 def run_postgres(folder: Path, *, programs: Path) -> Iterator[PostgresServer]:
-    """Run a server whose data and socket are in `folder` until the block ends."""
+    """Run a new server whose data and socket are in `folder` until the block ends."""
+    server = initialize_server(folder, programs=programs)
+    with running(server, programs=programs):
+        yield server
+
+
+def initialize_server(folder: Path, *, programs: Path) -> PostgresServer:
+    """Return a new server, which does not run yet."""
     server = PostgresServer(folder, password=secrets.token_hex(16))
     initialize(folder / "data", password=server.password, programs=programs)
     give_away(folder)
+    return server
+
+
+@contextmanager
+def running(server: PostgresServer, *, programs: Path) -> Iterator[None]:
+    """Run a server whose data is there until the block ends."""
+    folder = server.socket_folder
     command = server_command(folder / "data", socket_folder=folder, programs=programs, lossy=True)
-    with (folder / "server.log").open("wb") as log:
+    with (folder / "server.log").open("ab") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd="/")
     try:
         _wait_until_it_answers(process, server)
-        with psycopg.connect(server.url(ADMIN), autocommit=True) as admin:
+        with psycopg.connect(server.url(ADMIN), autocommit=True) as admin, suppress(psycopg.errors.DuplicateObject):
             owner = sql.SQL("CREATE ROLE {} LOGIN CREATEROLE PASSWORD {}")
             admin.execute(owner.format(sql.Identifier(OWNER), sql.Literal(server.password)))
-        yield server
+        yield
     finally:
-        process.terminate()
+        process.send_signal(signal.SIGINT)  # ends sessions too
         process.wait(timeout=START_TIMEOUT_S)
 
 

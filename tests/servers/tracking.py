@@ -19,7 +19,6 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
-import uvicorn
 from servers.postgres import PostgresServer
 
 from lab.stack.ports import PortClaims
@@ -27,11 +26,14 @@ from optimization_tracking.app import create_app
 from optimization_tracking.client import ClientSettings, TrackingClient
 from optimization_tracking.connections import connect
 from optimization_tracking.keys import create_key, ensure_project
+from optimization_tracking.listening import create_server
 from optimization_tracking.schema import migrate
 from optimizer.names import TRACKING_PREFIX
 
 START_TIMEOUT_S = 30
 PROJECTS = ("shop", "search")
+WRONG_KEYS = 1_000_000
+"""All tests send theirs from one address."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ def run_tracking(server: PostgresServer) -> Iterator[Tracking]:
             for project in PROJECTS:
                 ensure_project(connection, project)
             keys = {project: create_key(connection, project, name="tests")[0] for project in PROJECTS}
-        app = create_app(database_url=url, prefix=TRACKING_PREFIX, refresh_s=None)
+        app = create_app(database_url=url, prefix=TRACKING_PREFIX, refresh_s=None, wrong_keys_burst=WRONG_KEYS)
         with serving(app) as address, open_client(address + TRACKING_PREFIX) as http:
             yield Tracking(url, address + TRACKING_PREFIX, keys, http)
 
@@ -133,12 +135,15 @@ def open_client(base_url: str) -> httpx.Client:
 
 
 @contextmanager
-def serving(app: Any, *, port: int | None = None) -> Iterator[str]:
-    """Serve an ASGI app in a thread until the block ends, and yield its address."""
+def serving(app: Any, *, port: int | None = None, **limits: Any) -> Iterator[str]:
+    """Serve an ASGI app in a thread until the block ends, and yield its address.
+
+    Args:
+        limits: of optimization_tracking.listening.create_server.
+    """
     with PortClaims() as claims:
         port = port or claims.claim()
-        config = uvicorn.Config(app, port=port, log_level="warning", access_log=False, timeout_graceful_shutdown=5)
-        server = uvicorn.Server(config)
+        server = create_server(app, port=port, log_level="warning", **limits)
         thread = threading.Thread(target=server.run)
         thread.start()
         try:

@@ -116,7 +116,8 @@ def test_the_leaderboard_has_completed_runs_of_its_direction_best_first(shop, ma
     assert [run["finalScore"] for run in top] == [5, 5, 4]
     lowest = shop.get("/runs", tags=low, top=True, direction="minimize").json()["data"]
     assert [run["finalScore"] for run in lowest] == [-8, -7]
-    assert shop.get("/runs", tags=low, top=True).json()["data"] == []
+    assert shop.get("/runs", tags=low, top=True, direction="maximize").json()["data"] == []
+    assert shop.get("/runs", tags=low, top=True).json()["data"] == lowest  # no run that matches maximizes
 
 
 def test_a_list_includes_the_iterations_if_requested(shop):
@@ -187,12 +188,38 @@ def test_a_leaderboard_a_cursor_page_and_a_search_read_their_indexes(tracking):
         assert len(connection.execute(find).fetchall()) == 1
         named = "SELECT optimization_find_named_runs(%s, %s, 10)"
         # Every new run is called so: the list's own order finds them at once.
-        assert connection.execute(named, ["shop", "%BULK%"]).fetchall() == [(None,)]
+        assert connection.execute(named, ["shop", "BULK"]).fetchall() == [(None,)]
         # One run is called so; the names themselves are in the index.
         connection.execute("RESET ROLE")
         connection.execute("SET LOCAL ROLE optimization_service")
         connection.execute("UPDATE optimization_runs SET run_name = 'Rare_Name' WHERE config @> '{\"bulk\": 777}'")
         connection.execute("SET LOCAL ROLE optimization_app")
-        assert len(connection.execute(named, ["shop", "%rare\\_n%"]).fetchall()) == 1
-        assert connection.execute(named, ["search", "%rare%"]).fetchall() == []
+        assert len(connection.execute(named, ["shop", "rare_n"]).fetchall()) == 1
+        assert connection.execute(named, ["search", "rare"]).fetchall() == []
         connection.rollback()
+
+
+@pytest.mark.parametrize(
+    "searched", ["\u00e9t\u00e9", "\u00c9T\u00c9", "e\u0301te\u0301", "\u00e9\u200bt", "\uff25\u0301t"]
+)
+def test_a_name_is_found_in_any_case_and_any_form_of_its_letters(shop, searched):
+    names = ["\u00c9t\u00e9 2026", "E\u0301te\u0301 2026", "\u00e9\u200bt\u00e9 2026"]
+    mark = str(uuid.uuid4())
+    for name in names:
+        shop.create_run(runName=name, tags=[mark])
+    found = shop.get("/runs", tags=mark, search=searched).json()["data"]
+    assert len(found) == len(names)
+
+
+def test_a_sign_that_looks_like_a_wildcard_is_none(shop):
+    mark = str(uuid.uuid4())
+    shop.create_run(runName="100 percent", tags=[mark])
+    assert shop.get("/runs", tags=mark, search="1\uff05p").json()["data"] == []
+
+
+def test_a_run_is_found_by_exactly_its_name(shop):
+    name = f"exact {uuid.uuid4()}"
+    runs = [shop.create_run(runName=name) for _ in range(2)]
+    shop.create_run(runName=f"{name}!")
+    assert [run["id"] for run in shop.get("/runs", runName=name).json()["data"]] == [runs[1]["id"], runs[0]["id"]]
+    assert shop.get("/runs", runName=name.upper()).json()["data"] == []

@@ -42,7 +42,7 @@ def test_the_policies_obey_for_the_owner_of_the_tables_too(each_tracking: Tracki
         forced = connection.execute(
             "SELECT relname FROM pg_class WHERE relforcerowsecurity AND relowner = current_user::regrole ORDER BY 1"
         ).fetchall()
-    assert {row[0] for row in forced} == {*TABLES, "optimization_api_keys", "project_config"}
+    assert {row[0] for row in forced} == {*TABLES, "optimization_api_keys", "optimization_audit", "project_config"}
 
 
 @pytest.mark.parametrize(
@@ -58,6 +58,11 @@ def test_the_policies_obey_for_the_owner_of_the_tables_too(each_tracking: Tracki
         "REFRESH MATERIALIZED VIEW optimization_run_analytics",
         "ALTER TABLE optimization_runs DISABLE ROW LEVEL SECURITY",
         "SELECT optimization_list_projects()",
+        "SELECT optimization_forget_idempotency_keys(interval '0')",
+        "SELECT optimization_forget_audit(interval '0')",
+        "SELECT * FROM optimization_audit",
+        "DELETE FROM optimization_audit",
+        "SELECT * FROM optimization_ended_sessions",
     ],
 )
 def test_a_callers_role_can_neither_write_for_another_project_nor_read_what_is_secret(
@@ -80,3 +85,11 @@ def test_an_iteration_cannot_be_hung_on_another_projects_run(each_tracking: Trac
                 "INSERT INTO optimization_iterations (project_id, run_id, iteration) VALUES ('search', %s, 77)",
                 [run["id"]],
             )
+
+
+@pytest.mark.parametrize("table", [*TABLES, "optimization_api_keys", "optimization_audit", "project_config"])
+def test_the_owner_sees_nothing_until_it_takes_a_role_though_it_is_a_member_of_one(each_tracking: Tracking, run, table):
+    with each_tracking.connect() as connection:
+        assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
+        connection.execute("SET LOCAL ROLE optimization_service")
+        assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() != (0,)

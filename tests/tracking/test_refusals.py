@@ -5,6 +5,8 @@ import uuid
 
 import pytest
 
+from optimization_tracking.cursors import write_cursor
+
 RUN = {"runName": "r", "optimizerType": "rtb"}
 
 
@@ -115,6 +117,55 @@ def test_a_cursor_of_another_order_has_no_place_in_this_one(shop):
     cursor = shop.get("/runs", limit=1).json()["pagination"]["nextCursor"]
     answer = shop.get("/runs", limit=1, cursor=cursor, orderBy="final_score")
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "cursor")
+
+
+@pytest.mark.parametrize(
+    ("path", "order", "place"),
+    [
+        ("iterations", "iteration.asc", [True]),
+        ("iterations", "iteration.asc", [10**400]),
+        ("iterations", "iteration.asc", [-(2**60)]),
+        ("samples", "sample.asc", [1, True, 0]),
+        ("samples", "sample.asc", [1, 2**63, 0]),
+    ],
+)
+def test_a_forged_cursor_is_refused_as_a_cursor(shop, path, order, place):
+    run = shop.create_run()
+    answer = shop.get(f"/runs/{run['id']}/{path}", cursor=write_cursor(order, place))
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "cursor")
+
+
+@pytest.mark.parametrize("value", [True, 10**400, 1e999, "1", [1]], ids=str)
+def test_a_forged_cursor_of_a_list_is_refused_as_a_cursor(shop, value):
+    cursor = write_cursor("final_score.desc", [value, str(uuid.uuid4()), None])
+    answer = shop.get("/runs", orderBy="final_score", cursor=cursor)
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "cursor")
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ('{"runName": "r", "optimizerType": "rtb", "runName": "s"}', "runName"),
+        ('{"runName": "r", "optimizerType": "rtb", "config": {"a": {"depth": 1, "depth": 2}}}', "depth"),
+    ],
+)
+def test_a_name_that_stands_twice_in_an_object_is_refused(shop, text, field):
+    answer = shop.request("POST", "/runs", content=text.encode(), headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["errors"]) == (
+        422,
+        [{"field": field, "reason": "stands twice in one object"}],
+    )
+    answer = shop.get("/runs", config='{"depth": 1, "depth": 2}')
+    assert answer.status_code == 422 and "stands twice" in answer.text
+
+
+def test_a_body_in_another_encoding_is_refused_with_the_place(shop):
+    body = '{"runName": "caf\u00e9", "optimizerType": "rtb"}'.encode("cp1252")
+    answer = shop.request("POST", "/runs", content=body, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["errors"][0]["reason"]) == (
+        400,
+        "is not UTF-8 at byte 16; encode it as UTF-8",
+    )
 
 
 def test_a_duplicate_iteration_or_sample_is_a_conflict_and_its_whole_batch_is_not_written(shop):

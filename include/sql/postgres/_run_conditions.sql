@@ -27,7 +27,10 @@ project_id = %(project_id)s
     AND created_at < %(end_date)s
     {% endif %}
     {% if 'search' in asked %}
-    AND run_name ILIKE %(search)s
+    AND strpos(search_name, (SELECT optimization_fold(%(search)s::text))) > 0
+    {% endif %}
+    {% if 'run_name' in asked %}
+    AND run_name = %(run_name)s
     {% endif %}
     {% if 'ids' in asked %}
     AND id = ANY (%(ids)s)

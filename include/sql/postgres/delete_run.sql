@@ -1,3 +1,9 @@
 -- The id of a deleted run; its iterations and samples went with it.
--- Grain: one row, or none where the caller may not see it. Parameters: run_id.
-DELETE FROM optimization_runs WHERE id = %(run_id)s RETURNING id
+-- Grain: one row; none where the caller may not see it or, where `seen` is asked, its updated_at is not one of seen.
+-- Parameters: run_id, seen.
+DELETE FROM optimization_runs
+WHERE id = %(run_id)s
+    {% if 'seen' in asked %}
+    AND updated_at = ANY (%(seen)s)
+    {% endif %}
+RETURNING id

@@ -61,7 +61,8 @@ CREATE INDEX idx_optimization_runs_project_id ON optimization_runs (project_id, 
 CREATE INDEX idx_optimization_runs_status ON optimization_runs (project_id, status, created_at DESC, id DESC);
 CREATE INDEX idx_optimization_runs_optimizer_type
     ON optimization_runs (project_id, optimizer_type, created_at DESC, id DESC);
-CREATE INDEX idx_optimization_runs_run_name ON optimization_runs (project_id, run_name) INCLUDE (id);
+CREATE INDEX idx_optimization_runs_run_name ON optimization_runs (project_id, run_name);
+CREATE INDEX idx_optimization_runs_search_name ON optimization_runs (project_id, search_name) INCLUDE (id);
 CREATE INDEX idx_optimization_runs_performance ON optimization_runs (project_id, direction, final_score, id)
     WHERE status = 'completed';
 CREATE INDEX idx_optimization_runs_final_score ON optimization_runs (project_id, final_score, id);
@@ -80,10 +81,20 @@ ALTER TABLE optimization_samples ADD FOREIGN KEY (project_id, run_id)
 CREATE TRIGGER update_optimization_runs_updated_at
     BEFORE UPDATE ON optimization_runs
     FOR EACH ROW EXECUTE FUNCTION update_optimization_runs_updated_at();
+CREATE TRIGGER note_created_run AFTER INSERT ON optimization_runs
+    REFERENCING NEW TABLE AS written
+    FOR EACH STATEMENT EXECUTE FUNCTION optimization_note_write('create run');
+CREATE TRIGGER note_updated_run AFTER UPDATE ON optimization_runs
+    REFERENCING NEW TABLE AS written
+    FOR EACH STATEMENT WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION optimization_note_write('update run');
+CREATE TRIGGER note_deleted_run AFTER DELETE ON optimization_runs
+    REFERENCING OLD TABLE AS written
+    FOR EACH STATEMENT EXECUTE FUNCTION optimization_note_write('delete run');
 
 ALTER TABLE optimization_runs ENABLE ROW LEVEL SECURITY;
 ALTER TABLE optimization_runs FORCE ROW LEVEL SECURITY;
-CREATE POLICY "Service role has full access" ON optimization_runs TO optimization_service USING (true) WITH CHECK (true);
+CREATE POLICY "Service role has full access" ON optimization_runs TO optimization_service
+    USING (current_user = 'optimization_service') WITH CHECK (current_user = 'optimization_service');
 CREATE POLICY "Callers manage their own projects" ON optimization_runs TO optimization_app
     USING (project_id = ANY ((SELECT optimization_current_projects())::text[]))
     WITH CHECK (project_id = ANY ((SELECT optimization_current_projects())::text[]));

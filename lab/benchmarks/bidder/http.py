@@ -55,7 +55,10 @@ def measure_http(
     bodies = [make_body(*values[number % keys][:2], number=number) for number in range(2_000)]
     environment = {**os.environ, **bidder_environment(market, stack)}
     bare = "lab.benchmarks.bidder.bare_server"
-    memcached = {"OPTIMIZER_BIDDER_MEMCACHED": ",".join(server.names)}
+    memcached = {
+        "OPTIMIZER_BIDDER_MEMCACHED": ",".join(server.names),
+        "OPTIMIZER_BIDDER_MEMCACHED_TIMEOUT_MS": "2000",
+    }
     with ExitStack() as running:
         started = {
             ROUTE: running.enter_context(running_server(bare, environment, "route")),
@@ -91,7 +94,7 @@ def make_body(place: str, state: str, *, number: int) -> bytes:
     request = {
         "id": f"auction-{number}",
         "at": 1,
-        "tmax": 120,
+        "tmax": 10_000,  # a late answer is to be measured, and not to be left out
         "cur": ["USD"],
         "imp": [
             {

@@ -23,6 +23,7 @@ from optimizer.errors import UnavailableError
 from optimizer.names import TRACKING_PREFIX, TRACKING_PROJECT, TRACKING_URL_VARIABLE
 
 START_TIMEOUT_S = 300
+LOGIN = "tracking_service"
 UNLIMITED_PER_S = 1_000_000
 MAX_IDLE_S = 2
 """Servers close an unused connection, usually after 5 s."""
@@ -106,11 +107,21 @@ def run_service() -> Iterator[Service]:
             with connect(url) as connection:
                 key, _ = create_key(connection, TRACKING_PROJECT, name="bench", rate_limit_per_s=UNLIMITED_PER_S)
             command = (sys.executable, "-m", "optimization_tracking", "serve", "--refresh-s", "3600", "--port")
-            health, variables = TRACKING_PREFIX + "/health", stack.environment()
+            variables = {**stack.environment(), TRACKING_URL_VARIABLE: _create_login(stack)}
+            health = TRACKING_PREFIX + "/health"
             with serving(command, health=health, variables=variables) as address, ExitStack() as clients:
                 yield Service(address, key, url, stack, Path(name), clients)
         finally:
             stack.stop()
+
+
+def _create_login(stack: LocalStack) -> str:
+    """Return the URL of a login for the service alone: it does not serve as the tables' owner."""
+    url = urlsplit(stack.environment()[TRACKING_URL_VARIABLE])
+    with connect(admin_url(stack.settings), autocommit=True) as admin:
+        admin.execute(f"CREATE ROLE {LOGIN} LOGIN PASSWORD '{url.password}'")
+        admin.execute(f"GRANT optimization_app, optimization_gate TO {LOGIN}")
+    return url._replace(netloc=url.netloc.replace(url.username or "", LOGIN, 1)).geturl()
 
 
 @contextmanager

@@ -36,6 +36,9 @@ _TYPES = {
 _OPTIONS = {"optimizer_type": "--type", "tags": "--tag"}
 """Filters whose option has another name."""
 
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+"""What a text begins with that a spreadsheet takes for a formula."""
+
 _AS_JSON = {b"content": b"application/json"}
 
 Writer: TypeAlias = parquet.ParquetWriter | arrow_csv.CSVWriter
@@ -51,8 +54,14 @@ def export(
     search: list_options.Search = None,
     config: list_options.Config = None,
     metadata: list_options.Metadata = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Leave CSV texts that a spreadsheet would run as a formula as they are.")
+    ] = False,
 ) -> None:
-    """Export to a file; JSON values become text, and nothing of the file is there before all of it is."""
+    """Export to a file; JSON values become text, and nothing of the file is there before all of it is.
+
+    In CSV, a text that begins with = + - @ or a tab gets a ' in front, so that no spreadsheet runs it as a formula.
+    """
     chosen = list_options.filters(
         status=status, optimizer_type=optimizer_type, tags=tag, search=search, config=config, metadata=metadata
     )
@@ -63,7 +72,8 @@ def export(
     with list_options.connect() as client, open_writer(file, schema) as writer:
         runs = [list_options.find_run(client, run)] if run is not None else client.iterate_runs(**chosen)
         rows = 0
-        for table in _tables(_rows(client, runs, what), schema):
+        is_guarded = file.suffix == ".csv" and not raw
+        for table in _tables(_rows(client, runs, what), schema, is_guarded=is_guarded):
             writer.write_table(table)
             rows += table.num_rows
     typer.echo(f"{rows:,} {what} in {file}")
@@ -107,14 +117,20 @@ def _rows(client: TrackingClient, runs: Iterable[Run], what: str) -> Iterator[Ba
             yield from client.iterate_iterations(run.id) if what == "iterations" else client.iterate_samples(run.id)
 
 
-def _tables(rows: Iterator[BaseModel], schema: pa.Schema) -> Iterator[pa.Table]:
-    while chunk := [_plain(row, schema) for row in islice(rows, ROWS_A_BATCH)]:
+def _tables(rows: Iterator[BaseModel], schema: pa.Schema, *, is_guarded: bool) -> Iterator[pa.Table]:
+    while chunk := [_plain(row, schema, is_guarded=is_guarded) for row in islice(rows, ROWS_A_BATCH)]:
         yield pa.Table.from_pylist(chunk, schema=schema)
 
 
-def _plain(row: BaseModel, schema: pa.Schema) -> dict[str, Any]:
+def _plain(row: BaseModel, schema: pa.Schema, *, is_guarded: bool) -> dict[str, Any]:
     values = {info.alias or name: getattr(row, name) for name, info in type(row).model_fields.items()}
-    return {field.name: _value(values[field.name], is_json=field.metadata == _AS_JSON) for field in schema}
+    plain = {field.name: _value(values[field.name], is_json=field.metadata == _AS_JSON) for field in schema}
+    return {name: _guarded(value) for name, value in plain.items()} if is_guarded else plain
+
+
+def _guarded(value: Any) -> Any:
+    """Return a text that spreadsheets show and never run."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULAS) else value
 
 
 def _value(value: Any, *, is_json: bool) -> Any:

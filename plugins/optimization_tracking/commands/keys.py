@@ -6,9 +6,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from optimization_tracking import keys
 from optimization_tracking.connections import connect, require_url
+from optimizer.presentation.formats import visible
 
 Prefix = Annotated[str, typer.Argument(help="The beginning of the key, as `keys list` shows it.")]
 ExpiresInDays = Annotated[int | None, typer.Option(min=1, max=36_500, help="Days until the key expires.")]
@@ -45,7 +47,8 @@ def show(project: Annotated[str | None, typer.Argument(help="Only keys of this p
     for key in found:
         moments = _moment(key.created_at), _moment(key.last_used_at)
         scopes, rate = " ".join(key.scopes), str(key.rate_limit_per_s)
-        table.add_row(key.project_id, key.name, f"{key.prefix}…", scopes, rate, *moments, _state(key))
+        cells = (key.project_id, key.name, f"{key.prefix}…", scopes, rate, *moments, _state(key))
+        table.add_row(*(Text(visible(cell)) for cell in cells))
     Console().print(table)
 
 

@@ -40,7 +40,6 @@ def find_run(client: TrackingClient, name: str, *, iterations: int = 0) -> RunWi
         return client.read_run(UUID(name), **detail)
     except ValueError:
         pass
-    for run in client.iterate_runs(search=name):
-        if run.run_name == name:
-            return client.read_run(run.id, **detail)
+    if name and (found := client.list_runs(run_name=name, limit=1, include_total=False).data):
+        return client.read_run(found[0].id, **detail)
     raise ConfigError(f"no run is called {name!r}; `list --search` finds runs by a part of their name")

@@ -1,5 +1,6 @@
 """Commands that print runs: list, show, top, compare."""
 
+import json
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
@@ -45,18 +46,21 @@ def list_runs(
 def top(
     optimizer_type: list_options.Types = None,
     tag: list_options.Tags = None,
-    direction: Annotated[Direction, typer.Option(help="Whether high or low scores are good.")] = "maximize",
+    direction: Annotated[
+        Direction | None, typer.Option(help="Whether high or low scores are good; default: as in the runs.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, max=100, help="How many runs.")] = 10,
     as_json: list_options.AsJson = False,
 ) -> None:
     """List the best completed runs, the best first."""
     with list_options.connect() as client:
         best = client.top_runs(
-            limit=limit, direction=direction, **list_options.filters(optimizer_type=optimizer_type, tags=tag)
+            limit=limit, **list_options.filters(direction=direction, optimizer_type=optimizer_type, tags=tag)
         )
     if as_json:
         return print_json([run.model_dump(mode="json", exclude={"iteration_list"}) for run in best])
-    print_table(f"Best by final score ({direction})", COLUMNS, map(_row, best))
+    shown = direction or (best[0].direction if best else "maximize")
+    print_table(f"Best by final score ({shown})", COLUMNS, map(_row, best))
 
 
 def show(run: list_options.RunName, as_json: list_options.AsJson = False) -> None:
@@ -157,7 +161,8 @@ def _pairs(values: dict[str, Any]) -> str:
 def _flat(prefix: str, values: dict[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in values.items():
-        label = f"{prefix}.{name}"
+        # A name that holds a dot itself is quoted: {"a.b": 1} is not {"a": {"b": 1}}.
+        label = f"{prefix}.{json.dumps(name, ensure_ascii=False) if '.' in name or chr(34) in name else name}"
         flat |= _flat(label, value) if isinstance(value, dict) else {label: value}
     return flat
 

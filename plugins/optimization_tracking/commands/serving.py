@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from optimization_tracking.connections import DEFAULT_POOL_SIZE, connect, require_url
+from optimization_tracking.connections import DEFAULT_POOL_SIZE, check_login, connect, require_url
 from optimization_tracking.refreshing import REFRESH_S
 from optimizer.names import TRACKING_PREFIX
 
@@ -17,13 +17,17 @@ def serve(
     pool_size: Annotated[int, typer.Option(min=1, help="Connections to the database.")] = DEFAULT_POOL_SIZE,
     refresh_s: Annotated[float, typer.Option(min=1, help="Seconds between refreshes of the analytics.")] = REFRESH_S,
 ) -> None:
-    """Serve the API as a standalone service, on the database of OPTIMIZER_TRACKING_URL; TLS is a proxy's work."""
-    import uvicorn
+    """Serve the API as a standalone service, on the database of OPTIMIZER_TRACKING_URL; TLS is a proxy's work.
 
+    The URL's login must not be the tables' owner or a member of optimization_service: it would see every project.
+    """
     from optimization_tracking.app import create_app
+    from optimization_tracking.listening import create_server
 
-    app = create_app(database_url=require_url(), prefix=TRACKING_PREFIX, pool_size=pool_size, refresh_s=refresh_s)
-    uvicorn.run(app, host=host, port=port, access_log=False, timeout_graceful_shutdown=5)
+    url = require_url()
+    check_login(url)
+    app = create_app(database_url=url, prefix=TRACKING_PREFIX, pool_size=pool_size, refresh_s=refresh_s)
+    create_server(app, host=host, port=port).run()
 
 
 def migrate() -> None:

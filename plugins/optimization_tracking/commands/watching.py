@@ -6,12 +6,14 @@ from typing import Annotated
 import typer
 from rich.console import Group
 from rich.live import Live
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from optimization_tracking.client import TrackingClient
 from optimization_tracking.commands import list_options
 from optimization_tracking.models.runs import TRANSITIONS, Run
+from optimizer.presentation.formats import visible
 from optimizer.presentation.terminal import console, format_value
 
 PLANNED = "plannedIterations"
@@ -48,7 +50,7 @@ def _print(client: TrackingClient, run: Run, *, every_s: float, as_json: bool) -
 def _draw(client: TrackingClient, run: Run, *, every_s: float) -> Run:
     """Draw a bar that moves with the run, until it has ended."""
     progress = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    bar = progress.add_task(run.run_name, total=run.metadata.get(PLANNED))
+    bar = progress.add_task(escape(visible(run.run_name)), total=run.metadata.get(PLANNED))
     with Live(console=console, refresh_per_second=4) as live:
         while True:
             _move(progress, bar, run)
@@ -68,4 +70,4 @@ def _line(run: Run) -> str:
     of = f" of {planned:,}" if isinstance(planned, int) else ""
     error = f": {run.error_message}" if run.error_message else ""
     best = format_value(run.best_score)
-    return f"{run.run_name}: {run.status}, {run.iterations:,}{of} iterations, best score {best}{error}"
+    return visible(f"{run.run_name}: {run.status}, {run.iterations:,}{of} iterations, best score {best}{error}")

@@ -8,7 +8,7 @@ from optimization_tracking.dashboard.formatting import json_text, shortened
 from optimization_tracking.models.runs import Run
 from optimization_tracking.models.samples import Sample
 from optimization_tracking.tables.history import HistoryPoint
-from optimizer.presentation.formats import count, measure
+from optimizer.presentation.formats import count, measure, visible
 
 MAX_PARAMETERS = 12
 MAX_CATEGORIES = 12
@@ -37,7 +37,7 @@ def overlaid_chart(runs: Sequence[Run], histories: Sequence[Sequence[HistoryPoin
     numbers = sorted({point.iteration for history in histories for point in history})
     series = []
     for run, history in zip(runs, histories, strict=True):
-        series.append({"label": run.run_name, "values": _held(history, numbers)})
+        series.append({"label": visible(run.run_name), "values": _held(history, numbers)})
     if not any(value is not None for one in series for value in one["values"]):
         return None
     return {"kind": "overlay", "x": numbers, "xLabel": "iteration", "series": series}

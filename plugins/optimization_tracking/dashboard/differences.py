@@ -1,5 +1,6 @@
 """Several runs' configs, row by row."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,9 +20,13 @@ class ConfigRow:
 
 
 def flatten(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested objects as one, its keys joined by dots; lists stay whole."""
+    """Return nested objects as one, its keys joined by dots; lists stay whole.
+
+    A key that holds a dot or a quote itself is quoted: {"a.b": 1} is not {"a": {"b": 1}}.
+    """
     flat: dict[str, Any] = {}
-    for key, inner in value.items():
+    for name, inner in value.items():
+        key = json.dumps(name, ensure_ascii=False) if "." in name or '"' in name else name
         if isinstance(inner, dict) and inner:
             flat |= flatten(inner, f"{prefix}{key}.")
         else:

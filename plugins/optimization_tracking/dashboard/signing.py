@@ -1,15 +1,19 @@
 """Sign in with an API key, once; sign out."""
 
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
 from optimization_tracking.auth import authenticate
+from optimization_tracking.bodies import read_limited
 from optimization_tracking.dashboard.rendering import render
 from optimization_tracking.dashboard.sessions import Sessions, with_key
+from optimization_tracking.database import Database
 from optimization_tracking.keys import KEY_PREFIX
-from optimization_tracking.problem_details import Refusal
+from optimization_tracking.problem_details import Refusal, missing_database
+
+MAX_FORM_BYTES = 16 * 1024
 
 router = APIRouter()
 
@@ -19,8 +23,8 @@ async def sign_in(request: Request) -> Response:
     """Begin a session, and lead to the page that was asked for."""
     _refuse_foreign_page(request)
     sessions = _sessions(request)
-    form = await request.form()
-    key, wanted = str(form.get("key", "")).strip(), str(form.get("next", ""))
+    form = dict(parse_qsl((await read_limited(request, max_bytes=MAX_FORM_BYTES)).decode(errors="replace")))
+    key, wanted = form.get("key", "").strip(), form.get("next", "")
     base = request.scope["root_path"]
     next_page = wanted if _is_ours(wanted, base) else f"{base}/"
     reason = await _why_not(request, key)
@@ -33,11 +37,14 @@ async def sign_in(request: Request) -> Response:
 
 @router.post("/sign-out")
 async def sign_out(request: Request) -> Response:
-    """End the session in this browser; the key itself is ended by `keys revoke`."""
+    """End the session; the key itself is ended by `keys revoke`."""
     _refuse_foreign_page(request)
     base = request.scope["root_path"]
     response = RedirectResponse(f"{base}/", status_code=303)
-    _sessions(request).end(response, path=base)
+    database: Database | None = request.app.state.database
+    if database is None:
+        raise missing_database()
+    await _sessions(request).end(request, response, database=database, path=base)
     return response
 
 
@@ -46,7 +53,7 @@ async def _why_not(request: Request, key: str) -> str | None:
     if not key.startswith(KEY_PREFIX) or not key.isascii() or not key.isprintable():
         return f"An API key begins with {KEY_PREFIX} and has no spaces or other signs around it."
     try:
-        caller = await authenticate(with_key(request, key), None, None)
+        caller = await authenticate(with_key(request, key))
     except Refusal as refusal:
         if refusal.status != 401:
             raise

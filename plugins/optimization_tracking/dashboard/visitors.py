@@ -6,7 +6,8 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from optimization_tracking.auth import Caller, authenticate
-from optimization_tracking.dashboard.sessions import Sessions, with_key
+from optimization_tracking.dashboard.sessions import Sessions, is_over, with_key
+from optimization_tracking.database import Database
 from optimization_tracking.problem_details import Refusal
 
 
@@ -26,7 +27,10 @@ async def admit(request: Request) -> Caller:
     """
     sessions: Sessions | None = request.app.state.sessions
     key = sessions.key_of(request) if sessions is not None else None
-    caller = await authenticate(request if key is None else with_key(request, key), None, None)
+    database: Database | None = request.app.state.database
+    if key is not None and database is not None and await is_over(request, database=database):
+        key = None
+    caller = await authenticate(request if key is None else with_key(request, key))
     if not caller.can_read:
         raise Refusal(403, f"{caller.name} may not read; use a key with the scope read")
     return caller

@@ -1,13 +1,25 @@
 """The bases of every model, and the one place where snake_case becomes camelCase."""
 
-from pydantic import BaseModel, ConfigDict
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic.alias_generators import to_camel
+
+MAX_FIELDS = 50
+"""No request has that many."""
 
 
 class Given(BaseModel):
     """Base of what callers send: an unknown name is an error, and so is the name in snake_case."""
 
     model_config = ConfigDict(alias_generator=to_camel, frozen=True, extra="forbid", serialize_by_alias=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _count_fields(cls, given: Any) -> Any:
+        if isinstance(given, dict) and len(given) > MAX_FIELDS:  # or each unknown one would be an error of its own
+            raise ValueError(f"has {len(given):,} fields; the request has {len(cls.model_fields)}")
+        return given
 
 
 class Answer(BaseModel):

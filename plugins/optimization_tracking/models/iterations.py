@@ -43,7 +43,7 @@ class CreateIteration(Given):
 class CreateIterations(Given):
     """Up to 1,000 steps of one run, all of them or none."""
 
-    iterations: Annotated[list[CreateIteration], Field(min_length=1, max_length=MAX_BATCH)]
+    iterations: Annotated[list[CreateIteration], Field(min_length=1, max_length=MAX_BATCH, fail_fast=True)]
 
 
 class Iteration(Answer):

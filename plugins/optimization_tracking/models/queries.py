@@ -34,8 +34,10 @@ class RunFilters(Given):
     """Filters, order and page of a list of runs.
 
     Several statuses or optimizerTypes mean any of them, several tags all of them. `config` and `metadata` match runs
-    that contain the given object, `search` those with the text anywhere in their name. Scores are final scores. The
-    time range [startDate, endDate) is of createdAt. `top`: the best completed runs of one direction, best first.
+    that contain the given object, `search` those with the text anywhere in their name, upper and lower case alike, and
+    `runName` those of exactly this name. Scores are final scores. The
+    time range [startDate, endDate) is of createdAt. `top`: the best completed runs of one direction, best first;
+    without `direction` those that maximize, or where there are none, those that minimize.
     """
 
     project_id: ProjectId | None = None
@@ -46,6 +48,7 @@ class RunFilters(Given):
     config: JsonObjectText | None = None
     metadata: JsonObjectText | None = None
     search: Search | None = None
+    run_name: Search | None = None
     min_score: ScoreBound | None = None
     max_score: ScoreBound | None = None
     start_date: Moment | None = None

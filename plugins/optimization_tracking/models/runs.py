@@ -82,7 +82,7 @@ class CreateRun(RunOutcome):
 
 
 class UpdateRun(RunOutcome):
-    """Only what is sent changes."""
+    """Only what is sent changes; `metadata` is a JSON merge patch (RFC 7396): other keys stay, null removes one."""
 
     run_name: Name = Field(default_factory=absent)
     optimizer_type: OptimizerType = Field(default_factory=absent)

@@ -33,7 +33,7 @@ class CreateSample(Given):
 class CreateSamples(Given):
     """Up to 1,000 samples of one run, of any of its iterations; all of them or none."""
 
-    samples: Annotated[list[CreateSample], Field(min_length=1, max_length=MAX_BATCH)]
+    samples: Annotated[list[CreateSample], Field(min_length=1, max_length=MAX_BATCH, fail_fast=True)]
 
 
 class Sample(Answer):

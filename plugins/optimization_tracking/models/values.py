@@ -3,6 +3,7 @@
 import json
 import re
 from datetime import UTC, datetime
+from math import isfinite
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, WithJsonSchema
@@ -16,6 +17,7 @@ MAX_JSON_VALUES = 10_000
 MAX_TAGS = 50
 NO_NUL = r"^[^\x00]*$"
 
+_MAX_JSON_INT = 10**1000
 _ISO_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d")
 
 
@@ -40,10 +42,14 @@ def check_json(value: Any) -> Any:
     Raises:
         ValueError: too deep, too many values, a number that is not finite, or a text that cannot be stored.
     """
-    seen, level = 0, [value]
+    seen, level = 1, [value]
     for _ in range(MAX_JSON_DEPTH + 1):
         below: list[Any] = []
         for item in level:
+            if isinstance(item, dict | list):
+                seen += len(item)
+                if seen > MAX_JSON_VALUES:  # counted before they are looked at
+                    raise ValueError(f"holds more than {MAX_JSON_VALUES:,} values")
             if isinstance(item, dict):
                 for key in item:
                     check_text(key)
@@ -52,13 +58,38 @@ def check_json(value: Any) -> Any:
                 below.extend(item)
             else:
                 _check_scalar(item)
-        seen += len(level)
-        if seen > MAX_JSON_VALUES:
-            raise ValueError(f"holds more than {MAX_JSON_VALUES:,} values")
         if not below:
             return value
         level = below
     raise ValueError(f"is nested deeper than {MAX_JSON_DEPTH} levels")
+
+
+class RepeatedName(ValueError):
+    """A name that stands twice in one object: readers of JSON differ in which value they take."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name[:100].encode(errors="replace").decode()
+        super().__init__(f"the name {self.name!r} stands twice in one object")
+
+
+def parse_json(text: str) -> Any:
+    """Return the value of a JSON text.
+
+    Raises:
+        RepeatedName, ValueError, RecursionError: it cannot be read, or not in one way only.
+    """
+    return json.loads(text, object_pairs_hook=_as_object)
+
+
+def _as_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise RepeatedName(name)
+            seen.add(name)
+    return found
 
 
 def parse_json_object(text: Any) -> Any:
@@ -66,7 +97,9 @@ def parse_json_object(text: Any) -> Any:
     if not isinstance(text, str):
         return text
     try:
-        value = json.loads(text)
+        value = parse_json(text)
+    except RepeatedName:
+        raise
     except (ValueError, RecursionError):
         raise ValueError("is not JSON") from None
     if not isinstance(value, dict):
@@ -77,9 +110,9 @@ def parse_json_object(text: Any) -> Any:
 def _check_scalar(value: Any) -> None:
     if isinstance(value, str):
         check_text(value)
-    elif isinstance(value, float) and not abs(value) < float("inf"):
+    elif isinstance(value, float) and not isfinite(value):
         raise ValueError("NaN and infinity are not JSON numbers")
-    elif isinstance(value, int) and abs(value) > 10**1000:
+    elif isinstance(value, int) and abs(value) > _MAX_JSON_INT:
         raise ValueError("holds an integer of more than 1,000 digits")
 
 
@@ -109,13 +142,13 @@ Flag = Annotated[bool, Field(strict=True)]
 Text = Annotated[str, Field(strict=True, max_length=100_000, pattern=NO_NUL), AfterValidator(check_text)]
 Name = Annotated[str, Field(strict=True, min_length=1, max_length=255, pattern=NO_NUL), AfterValidator(check_text)]
 Tag = Annotated[str, Field(strict=True, min_length=1, max_length=100, pattern=NO_NUL), AfterValidator(check_text)]
-Tags = Annotated[list[Tag], Field(max_length=MAX_TAGS)]
+Tags = Annotated[list[Tag], Field(max_length=MAX_TAGS, fail_fast=True)]
 OptimizerType = Annotated[str, Field(strict=True, pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 """miprov2, bootstrap, copro, knn, random, custom, rtb, or any other name of this form."""
 ProjectId = Annotated[str, Field(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
 
 JsonValue = Annotated[Any, AfterValidator(check_json)]
-JsonObject = Annotated[dict[str, Any], AfterValidator(check_json)]
+JsonObject = Annotated[dict[str, Any], BeforeValidator(check_json)]
 JsonObjectText = Annotated[
     JsonObject,
     BeforeValidator(parse_json_object),

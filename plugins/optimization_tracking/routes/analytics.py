@@ -1,19 +1,18 @@
-"""/analytics, /projects, /health."""
+"""/analytics, /projects."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from optimization_tracking.admission import KeyedRoute
 from optimization_tracking.auth import Reader
 from optimization_tracking.models.analytics import Analytics, Project
-from optimization_tracking.models.answers import Health, Many
+from optimization_tracking.models.answers import Many
 from optimization_tracking.models.queries import AnalyticsFilters
-from optimization_tracking.problem_details import unavailable
 from optimization_tracking.routes.dependencies import Tracking, refusals
-from optimization_tracking.schema import head_revision
 from optimization_tracking.tables.analytics import list_projects, read_analytics
 
-router = APIRouter()
+router = APIRouter(route_class=KeyedRoute)
 
 
 @router.get("/analytics", tags=["analytics"], responses=refusals(404))
@@ -31,13 +30,3 @@ async def projects(database: Tracking, caller: Reader) -> Many[Project]:
     """The caller's projects."""
     async with database.transaction(caller.projects) as connection:
         return Many[Project](data=await list_projects(connection))
-
-
-@router.get("/health", tags=["health"], responses={503: refusals()[503]})
-async def health(database: Tracking) -> Health:
-    """Whether the database answers with the tables that this service needs; asks for no key."""
-    async with database.transaction([]) as connection:
-        row = await (await connection.execute("SELECT version_num FROM optimization_schema_version")).fetchone()
-    if row is None or row[0] != head_revision():
-        raise unavailable("the tables are of another revision; run `python -m optimization_tracking migrate`")
-    return Health(status="ok", revision=row[0])

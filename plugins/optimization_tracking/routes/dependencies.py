@@ -32,6 +32,7 @@ _REFUSALS = {
     403: "The key lacks the scope.",
     404: "There is none among the caller's projects.",
     409: "It is there already, or its status cannot change so.",
+    412: "The run is in another version than those of If-Match.",
     413: "The body is too long.",
     422: "A value does not match the API.",
     429: "The key asked too often.",
@@ -46,9 +47,9 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"description": _REFUSALS[status], "content": content} for status in wanted}
 
 
-def answer_with(model: BaseModel) -> Response:
+def answer_with(model: BaseModel, *, headers: dict[str, str] | None = None) -> Response:
     """Return 200 with a model that is valid already; FastAPI would check it once more and copy it first."""
-    return Response(model.model_dump_json(), media_type="application/json")
+    return Response(model.model_dump_json(), media_type="application/json", headers=headers)
 
 
 def wants_rows(prefer: str | None) -> bool:

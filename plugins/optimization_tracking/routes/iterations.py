@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
+from optimization_tracking.admission import KeyedRoute
 from optimization_tracking.auth import Reader
 from optimization_tracking.database import Connection
 from optimization_tracking.models.answers import Batch, One, Page
@@ -21,7 +22,7 @@ from optimization_tracking.routes.dependencies import (
 from optimization_tracking.routes.run_writes import Writing
 from optimization_tracking.tables import iterations
 
-router = APIRouter(prefix="/runs/{runId}/iterations", tags=["iterations"])
+router = APIRouter(prefix="/runs/{runId}/iterations", tags=["iterations"], route_class=KeyedRoute)
 
 
 @router.post("", status_code=201, response_model=One[Iteration], responses=refusals(400, 404, 409, 413))

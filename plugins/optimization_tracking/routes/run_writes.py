@@ -31,7 +31,7 @@ class RunWrite:
         Raises:
             Refusal: 404 where the caller sees no such run; 422 where the key was used for another request.
         """
-        async with self.database.transaction(self.caller.projects) as connection:
+        async with self.database.transaction(self.caller.projects, actor=self.caller.actor) as connection:
             return await answer_once(
                 connection,
                 self.request,

@@ -6,6 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import ValidationError
 
+from optimization_tracking.admission import KeyedRoute
 from optimization_tracking.auth import Reader, Writer
 from optimization_tracking.idempotency import IdempotencyKey, answer_once
 from optimization_tracking.models.answers import One, Page
@@ -13,11 +14,12 @@ from optimization_tracking.models.queries import RunDetail, RunFilters
 from optimization_tracking.models.runs import CreateRun, DeletedRun, Run, RunWithIterations, UpdateRun
 from optimization_tracking.routes.dependencies import RunId, Tracking, answer_with, refusals
 from optimization_tracking.tables import iterations, run_lists, runs
+from optimization_tracking.versions import IfMatch, etag_of, read_if_match
 
 LISTED_ITERATIONS = 100
 """The first iterations of each run of a list with includeIterations."""
 
-router = APIRouter(prefix="/runs", tags=["runs"])
+router = APIRouter(prefix="/runs", tags=["runs"], route_class=KeyedRoute)
 
 
 @router.post("", status_code=201, response_model=One[Run], responses=refusals(400, 404, 409, 413))
@@ -26,7 +28,7 @@ async def create_run(
 ) -> Response:
     """Create a run."""
     project_id = caller.choose_project(run.project_id)
-    async with database.transaction([project_id]) as connection:
+    async with database.transaction([project_id], actor=caller.actor) as connection:
 
         async def write() -> One[Run]:
             return One[Run](data=await runs.create(connection, run, project_id=project_id))
@@ -63,22 +65,24 @@ async def read_run(
         if detail.include_iterations:
             found = await iterations.list_first(connection, [run_id], limit=detail.iteration_limit)
             run = run.model_copy(update={"iteration_list": found[run_id]})
-    return answer_with(One[RunWithIterations](data=run))
+    return answer_with(One[RunWithIterations](data=run), headers=etag_of(run))
 
 
-@router.patch("/{runId}", response_model=One[Run], responses=refusals(400, 404, 409, 413))
-async def update_run(run_id: RunId, change: UpdateRun, database: Tracking, caller: Writer) -> Response:
-    """Change a run; a status that ends it sets its end time."""
-    async with database.transaction(caller.projects) as connection:
-        changed = await runs.update(connection, run_id, change)
-    return answer_with(One[Run](data=changed))
+@router.patch("/{runId}", response_model=One[Run], responses=refusals(400, 404, 409, 412, 413))
+async def update_run(
+    run_id: RunId, change: UpdateRun, database: Tracking, caller: Writer, if_match: IfMatch = None
+) -> Response:
+    """Change a run; a status that ends it sets its end time. Metadata are merged by key, and null removes a key."""
+    async with database.transaction(caller.projects, actor=caller.actor) as connection:
+        changed = await runs.update(connection, run_id, change, seen=read_if_match(if_match))
+    return answer_with(One[Run](data=changed), headers=etag_of(changed))
 
 
-@router.delete("/{runId}", responses=refusals(404))
-async def delete_run(run_id: RunId, database: Tracking, caller: Writer) -> One[DeletedRun]:
+@router.delete("/{runId}", responses=refusals(404, 412))
+async def delete_run(run_id: RunId, database: Tracking, caller: Writer, if_match: IfMatch = None) -> One[DeletedRun]:
     """Delete a run with its iterations and samples."""
-    async with database.transaction(caller.projects) as connection:
-        await runs.delete(connection, run_id)
+    async with database.transaction(caller.projects, actor=caller.actor) as connection:
+        await runs.delete(connection, run_id, seen=read_if_match(if_match))
     return One[DeletedRun](data=DeletedRun(id=run_id))
 
 

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
+from optimization_tracking.admission import KeyedRoute
 from optimization_tracking.auth import Reader
 from optimization_tracking.database import Connection
 from optimization_tracking.models.answers import Batch, Page
@@ -13,7 +14,7 @@ from optimization_tracking.routes.dependencies import Prefer, RunId, Tracking, a
 from optimization_tracking.routes.run_writes import Writing
 from optimization_tracking.tables import samples
 
-router = APIRouter(prefix="/runs/{runId}/samples", tags=["samples"])
+router = APIRouter(prefix="/runs/{runId}/samples", tags=["samples"], route_class=KeyedRoute)
 
 
 @router.post("", status_code=201, response_model=Batch[Sample], responses=refusals(400, 404, 409, 413))

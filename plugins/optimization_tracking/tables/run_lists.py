@@ -46,11 +46,16 @@ async def list_page(
 async def list_top(
     connection: Connection, filters: RunFilters, *, project_id: str
 ) -> tuple[list[RunWithIterations], Pagination]:
-    """Return the best completed runs of one direction, maximize if none is asked for, best first."""
+    """Return the best completed runs of one direction, best first.
+
+    Where no direction is asked for, it is maximize, or minimize where no run that matches maximizes.
+    """
     asked, values = await _conditions(connection, filters, project_id=project_id)
-    way = "ASC" if filters.direction == "minimize" else "DESC"
-    query = render_query("top_runs", asked=frozenset(asked), way=way)
-    rows = await fetch_all(connection, query, values | {"row_limit": filters.limit})
+    rows: list[Row] = []
+    for direction in (filters.direction,) if filters.direction else ("maximize", "minimize"):
+        way = "ASC" if direction == "minimize" else "DESC"
+        query = render_query("top_runs", asked=frozenset(asked), way=way)
+        rows = rows or await fetch_all(connection, query, values | {"row_limit": filters.limit})
     pagination = Pagination(total=len(rows), limit=filters.limit, offset=0, has_more=False, next_cursor=None)
     return [RunWithIterations.model_validate(row) for row in rows], pagination
 
@@ -65,7 +70,8 @@ async def _conditions(
         "max_score": filters.max_score,
         "start_date": filters.start_date,
         "end_date": filters.end_date,
-        "search": _pattern(filters.search) if filters.search else None,
+        "search": filters.search,
+        "run_name": filters.run_name,
     }
     # One value keeps the order of an index that begins with it; several do not.
     chosen = (("one_status", "statuses", filters.status), ("one_type", "types", filters.optimizer_type))
@@ -87,8 +93,8 @@ async def _contained(connection: Connection, wanted: dict[str, Any], *, project_
     return values if ids is None else {"ids": ids}
 
 
-async def _named(connection: Connection, pattern: str, *, project_id: str) -> dict[str, Any]:
-    ids = await _find(connection, "find_named_run_ids", {"search": pattern}, project_id=project_id)
+async def _named(connection: Connection, part: str, *, project_id: str) -> dict[str, Any]:
+    ids = await _find(connection, "find_named_run_ids", {"search": part}, project_id=project_id)
     return {} if ids is None else {"ids": ids, "search": None}
 
 
@@ -127,9 +133,3 @@ def _following(place: dict[str, Any]) -> set[str]:
 def _place_of(row: Row, column: str, total: int | None) -> list[Any]:
     value = row[column]
     return [value.isoformat() if isinstance(value, datetime) else value, str(row["id"]), total]
-
-
-def _pattern(search: str) -> str:
-    """Return the LIKE pattern of a text anywhere, its own % and _ taken as they are."""
-    escaped = search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return f"%{escaped}%"

@@ -1,6 +1,7 @@
 """Runs: written, read one by one, deleted. `run_lists` reads many."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -9,7 +10,8 @@ from pydantic_core import to_json
 
 from optimization_tracking.database import Connection, fetch_one
 from optimization_tracking.models.runs import TRANSITIONS, CreateRun, Run, UpdateRun
-from optimization_tracking.problem_details import Refusal, not_found
+from optimization_tracking.models.values import check_json
+from optimization_tracking.problem_details import Refusal, invalid, not_found
 from optimization_tracking.queries import render_query
 
 JSON_COLUMNS = ("config", "metadata", "best_program", "final_program", "evaluation_results")
@@ -52,28 +54,39 @@ async def read_project(connection: Connection, run_id: UUID) -> str:
     return str(row["project_id"])
 
 
-async def update(connection: Connection, run_id: UUID, change: UpdateRun) -> Run:
+async def update(
+    connection: Connection, run_id: UUID, change: UpdateRun, *, seen: Sequence[datetime] | None = None
+) -> Run:
     """Return the run as it stands after the change.
 
+    Args:
+        seen: the run changes only if its updated_at is one of these.
+
     Raises:
-        Refusal: 404 as `read`; 409 where its status cannot become the new one.
+        Refusal: 404 as `read`; 409 where its status cannot become the new one; 412 where `seen` has no such time; 422
+            where the merged metadata are too large.
     """
     changed = change.model_fields_set
-    asked = set(changed)
+    asked = set(changed) | ({"seen"} if seen is not None else set())
     if "status" in changed:
         asked |= {"begins"} if change.status == "running" else set()
         asked |= {"ends"} if not TRANSITIONS[change.status] else set()
-    values = _columns(change, changed) | {"run_id": run_id, "from_statuses": _may_become(change)}
+    values = _columns(change, changed) | {"run_id": run_id, "from_statuses": _may_become(change), "seen": seen}
     row = await fetch_one(connection, render_query("update_run", asked=frozenset(asked)), values)
     if row is None:
-        await _explain_unchanged(connection, run_id, change)
-    return Run.model_validate(row)
+        await _explain_unchanged(connection, run_id, change, seen=seen)
+    run = Run.model_validate(row)
+    if "metadata" in changed:
+        _check_size(run.metadata)
+    return run
 
 
-async def delete(connection: Connection, run_id: UUID) -> None:
-    """Delete a run with its iterations and samples; 404 as `read`."""
-    if await fetch_one(connection, render_query("delete_run"), {"run_id": run_id}) is None:
-        raise not_found("run")
+async def delete(connection: Connection, run_id: UUID, *, seen: Sequence[datetime] | None = None) -> None:
+    """Delete a run with its iterations and samples; `seen`, 404 and 412 as `update`."""
+    query = render_query("delete_run", asked=frozenset({"seen"} if seen is not None else ()))
+    if await fetch_one(connection, query, {"run_id": run_id, "seen": seen}) is None:
+        await read(connection, run_id)
+        raise _stale()
 
 
 def _columns(given: CreateRun | UpdateRun, names: Iterable[str]) -> dict[str, Any]:
@@ -87,10 +100,24 @@ def _may_become(change: UpdateRun) -> list[str]:
     return [old for old, later in TRANSITIONS.items() if change.status in (old, *later)]
 
 
-async def _explain_unchanged(connection: Connection, run_id: UUID, change: UpdateRun) -> None:
-    row = await fetch_one(connection, render_query("run_status"), {"run_id": run_id})
-    if row is None:
-        raise not_found("run")
-    allowed = ", ".join(TRANSITIONS[row["status"]]) or "nothing else, it has ended"
-    reason = f"the run is {row['status']} and cannot become {change.status}; it may become {allowed}"
+def _check_size(metadata: dict[str, Any]) -> None:
+    """Each change is within the bounds; what many of them add up to has to be, too."""
+    try:
+        check_json(metadata)
+    except ValueError as error:
+        raise invalid("metadata", f"together with what is there, {error}") from None
+
+
+def _stale() -> Refusal:
+    return Refusal(412, "the run has changed since the version that If-Match names; read it again")
+
+
+async def _explain_unchanged(
+    connection: Connection, run_id: UUID, change: UpdateRun, *, seen: Sequence[datetime] | None
+) -> None:
+    run = await read(connection, run_id)
+    if seen is not None and run.updated_at not in seen:
+        raise _stale()
+    allowed = ", ".join(TRANSITIONS[run.status]) or "nothing else, it has ended"
+    reason = f"the run is {run.status} and cannot become {change.status}; it may become {allowed}"
     raise Refusal(409, reason, errors=[("status", reason)])

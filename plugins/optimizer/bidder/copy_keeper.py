@@ -11,13 +11,16 @@ from optimizer.bidder.run_objects import CopiedObjects
 from optimizer.control_plane.serving import ServedEntity
 from optimizer.errors import CopyError
 
+FOLDER = "copy folder"
+"""Stands for all entities where a failure concerns them all; no entity code has a space."""
+
 log = logging.getLogger(__name__)
 
 
 class CopyKeeper:
     """The copies below a folder, or none at all. Used by the one thread that refreshes.
 
-    errors: what went wrong last with the copy of each entity; an entity without trouble is not in it.
+    errors: what went wrong last with the copy of each entity, or with `FOLDER`; what has no trouble is not in it.
     served: the entities that are served from their copy, because nothing newer could be loaded.
     """
 
@@ -65,8 +68,13 @@ class CopyKeeper:
         return copy, CopiedObjects(copy.objects), confirmed_at
 
     def entity_codes(self, *, wanted: Collection[str]) -> set[str]:
-        """Return the entities with a copy, of the wanted ones, or of all where none is named."""
-        found = set() if self._copy is None else self._copy.entity_codes()
+        """Return the entities with a copy, of the wanted ones, or of all where none is named.
+
+        None where the folder cannot be read.
+        """
+        found: set[str] = set()
+        with self._noting(FOLDER):
+            found = set() if self._copy is None else self._copy.entity_codes()
         return found & set(wanted) if wanted else found
 
     def forget_all_but(self, entity_codes: Iterable[str], *, wanted: Collection[str]) -> None:

@@ -133,16 +133,20 @@ def _check_manifest(manifest: Manifest, *, run: DeployedRun, entity_code: str) -
 def _read_column(content: bytes, *, key: str, value: str, least: float, where: str) -> dict[str, float]:
     """The value of each key. Messages name rows, never keys: a key may be an NPI."""
     try:
-        header, *rows = csv.reader(io.StringIO(content.decode("utf-8"), newline=""))
+        header, *rows = csv.reader(io.StringIO(content.decode("utf-8"), newline=""), strict=True)
         at_key, at_value = header.index(key), header.index(value)
     except (UnicodeDecodeError, csv.Error, ValueError):
         raise ArtifactError(f"{where} is not a CSV in UTF-8 with the columns {key} and {value}; run it again") from None
+    if header.count(key) + header.count(value) != 2:
+        raise ArtifactError(f"{where} has the column {key} or {value} twice; run the entity again")
     column: dict[str, float] = {}
     for number, row in enumerate(rows, start=1):
         amount = _parse(row[at_value]) if len(row) == len(header) else math.nan
         if not least <= amount < math.inf:
             raise ArtifactError(f"{where}: row {number} has no {value} that can be bid; run the entity again")
         column[row[at_key]] = amount
+    if "" in column:
+        raise ArtifactError(f"{where} has a row without {key}; run the entity again")
     if len(column) != len(rows):
         raise ArtifactError(f"{where} has {len(rows) - len(column)} keys twice; run the entity again")
     return column
@@ -157,6 +161,8 @@ def _check_keys(keys: Iterable[str], *, parts: int, where: str) -> None:
 
 
 def _parse(text: str) -> float:
+    if "_" in text or not text.isascii():  # Python reads 1_0 as ten; no other language does
+        return math.nan
     try:
         return float(text)
     except ValueError:

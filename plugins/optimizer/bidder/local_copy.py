@@ -12,9 +12,10 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import Literal
 from urllib.parse import quote, unquote
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from optimizer.control_plane.serving import ServedEntity
 from optimizer.errors import CopyError
@@ -23,11 +24,15 @@ COPY_SUFFIX, CONFIRMED_SUFFIX = ".copy", ".confirmed"
 
 
 class ServedCopy(BaseModel):
-    """What an entity was served from: its rows, and the objects of its runs as text by address."""
+    """What an entity was served from: its rows, and the objects of its runs as text by address.
+
+    format: rises where a reader of the old one would price wrongly.
+    """
 
     model_config = ConfigDict(frozen=True)
 
-    saved_at: datetime
+    format: Literal[1] = 1
+    saved_at: AwareDatetime
     entity: ServedEntity
     objects: Mapping[str, str]
 
@@ -46,7 +51,7 @@ class Confirmed(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     sha256: str
-    confirmed_at: datetime
+    confirmed_at: AwareDatetime
 
 
 class LocalCopy:
@@ -102,8 +107,15 @@ class LocalCopy:
         return copy, self._confirmed_at(entity_code, copy)
 
     def entity_codes(self) -> set[str]:
-        """Return the entities that have a copy, damaged or not."""
-        return {unquote(path.name.removesuffix(COPY_SUFFIX)) for path in self.folder.glob(f"*{COPY_SUFFIX}")}
+        """Return the entities that have a copy, damaged or not.
+
+        Raises:
+            CopyError: the folder cannot be read.
+        """
+        try:
+            return {unquote(path.name.removesuffix(COPY_SUFFIX)) for path in self.folder.glob(f"*{COPY_SUFFIX}")}
+        except OSError as error:
+            raise CopyError(f"the folder of local copies {self.folder} cannot be read: {error.strerror}") from error
 
     def remove(self, entity_code: str) -> None:
         """Remove the entity's copy, so that no later start serves it.
@@ -123,10 +135,9 @@ class LocalCopy:
         try:
             noted = Confirmed.model_validate_json(self._path(entity_code, CONFIRMED_SUFFIX).read_bytes())
         except (OSError, ValidationError):
-            return copy.saved_at
-        if noted.sha256 != self._contents[entity_code]:
-            return copy.saved_at
-        return min(noted.confirmed_at, datetime.now(UTC))
+            noted = None
+        is_noted = noted is not None and noted.sha256 == self._contents[entity_code]
+        return min(noted.confirmed_at if noted and is_noted else copy.saved_at, datetime.now(UTC))
 
     def _path(self, entity_code: str, suffix: str) -> Path:
         return self.folder / (quote(entity_code, safe="") + suffix)

@@ -77,7 +77,7 @@ class Memcached:
         )
         try:
             yield client
-        except (MemcacheError, OSError) as error:
+        except (MemcacheError, OSError, ValueError, LookupError) as error:  # the latter two: an answer that is none
             said = f"memcached {name} does not answer: {error!r}; see that it runs"
             self._left_alone[name] = (time.monotonic() + LEFT_ALONE_S, said)
             raise ServerAway(said) from error

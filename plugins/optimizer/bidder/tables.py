@@ -84,10 +84,7 @@ class MemcachedTable:
                 raise KeysLost(f"memcached lost keys of table {self.prefix}; load it again")
             return None
         # Any host on its network may write to memcached.
-        try:
-            bid_cpm = float(found)
-        except ValueError:
-            bid_cpm = math.nan
+        bid_cpm = _parse(found)
         if 0 <= bid_cpm < math.inf:
             return bid_cpm
         raise KeysLost(f"memcached: table {self.prefix} holds what is not a bid; load it again")
@@ -104,13 +101,14 @@ class MemcachedTable:
         return [name for name, at in written.items() if at is None or now - at > lasts_s]
 
     def written_at(self) -> dict[str, float | None]:
-        """Return when each server that answers got its share, in seconds since 1970, or None where it has none.
+        """Return when each server that answers got its share, in seconds since 1970, or None where none says so.
 
         Raises:
             ServerAway: none of them answers.
         """
         written = self._each(self.servers.names, lambda name, client: client.get(self._marker))
-        return {name: None if found is None else float(found) for name, found in written.items()}
+        moments = {name: math.nan if found is None else _parse(found) for name, found in written.items()}
+        return {name: at if math.isfinite(at) else None for name, at in moments.items()}
 
     def write(self, bids: Mapping[str, float], *, now: float, names: Iterable[str] | None = None) -> None:
         """Write to each of the servers, all by default, every key of its share, then the marker that it is complete.
@@ -174,6 +172,14 @@ class MemcachedTable:
         mark = _mark(key)
         at = bisect_left(self.known, mark)
         return at < len(self.known) and self.known[at] == mark
+
+
+def _parse(found: bytes) -> float:
+    """The number that a value of memcached is, NaN where it is not one."""
+    try:
+        return math.nan if b"_" in found else float(found)  # Python reads 1_0 as ten
+    except ValueError:
+        return math.nan
 
 
 def _mark(key: str) -> int:

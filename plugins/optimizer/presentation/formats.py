@@ -1,11 +1,22 @@
 """Numbers as the page writes them; what is missing is an en dash."""
 
 import math
+import re
 from typing import Any
 
 MISSING = "\N{EN DASH}"
 NO_BREAK = "\N{NO-BREAK SPACE}"
 MINUS = "\N{MINUS SIGN}"
+
+# Control characters but tab and the ends of lines, zero-width spaces, and marks that change the direction of a text.
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069\ufeff]"
+)
+
+
+def visible(text: str) -> str:
+    """Return a text with its unseen characters as escapes, so that a terminal or a page shows what it holds."""
+    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def amount(value: Any) -> str:

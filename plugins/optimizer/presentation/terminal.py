@@ -7,6 +7,9 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from optimizer.presentation.formats import visible
 
 PIPE_WIDTH = 120
 console = Console()
@@ -21,17 +24,22 @@ def print_json(content: Any) -> None:
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Print rows under their columns; numbers to the right and never broken."""
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    table = Table(title=_text(title), title_justify="left", title_style="bold", header_style="bold")
     body = [list(row) for row in rows]
     for index, column in enumerate(columns):
         values = [row[index] for row in body if row[index] is not None]
         is_number = bool(values) and all(isinstance(value, int | float) for value in values)
         table.add_column(
-            column, justify="right" if is_number else "left", overflow="fold", no_wrap=index == 0 or is_number
+            _text(column), justify="right" if is_number else "left", overflow="fold", no_wrap=index == 0 or is_number
         )
     for row in body:
-        table.add_row(*(format_value(value) for value in row))
+        table.add_row(*(_text(format_value(value)) for value in row))
     console.print(table)
+
+
+def _text(text: str) -> Text:
+    """Return a text as it is: square brackets are no markup, and escape codes do nothing."""
+    return Text(visible(text))
 
 
 def format_value(value: Any) -> str:

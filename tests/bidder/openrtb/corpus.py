@@ -69,6 +69,9 @@ TYPES = {
     "currency in lower case": one("letter_case", bidfloorcur="usd"),
     "currency with spaces": one(bidfloorcur=" USD "),
     "empty currency of the floor": one("empty", bidfloorcur=""),
+    "currency of the floor of spaces": one("empty", bidfloorcur="  "),
+    "currency of the floor as empty list": one("empty", bidfloorcur=[]),
+    "currency of the floor as empty object": one("empty", bidfloorcur={}),
     "currency of another type without a floor": one(bidfloor=0, bidfloorcur=5),
     "pmp as list": one("empty", pmp=[]),
     "pmp as text": one("empty", pmp=""),
@@ -92,6 +95,11 @@ TYPES = {
     "cur as empty object": of(bid_request(cur={}), None, "empty"),
     "cur as empty text": of(bid_request(cur=""), None, "empty"),
     "cur as object": of(bid_request(cur={"a": "USD"}), {"1": "currency"}, "wrong_type"),
+    "cur as list of lists": of(bid_request(cur=[["EUR"]]), {"1": "currency"}, "wrong_type"),
+    "cur as list of objects": of(bid_request(cur=[{"code": "EUR"}]), {"1": "currency"}, "wrong_type"),
+    "cur as list of true": of(bid_request(cur=[True]), {"1": "currency"}, "wrong_type"),
+    "cur as list of nothing": of(bid_request(cur=[None, " ", {}]), None, "wrong_type"),
+    "cur of spaces": of(bid_request(cur="  "), None, "empty"),
     "device as text": of(bid_request(device="phone"), None, "wrong_type"),
     "device as list": of(bid_request(device=[]), None, "empty"),
     "user as number": of(bid_request(user=4), None, "wrong_type"),
@@ -102,6 +110,8 @@ TYPES = {
     "app as text": of(bid_request(app="x"), None, "wrong_type"),
     "os as list": of(bid_request(device={"os": ["ios"]}), None, "wrong_type"),
     "os as object": of(bid_request(device={"os": {"name": "ios"}}), None, "wrong_type"),
+    "os of many versions": of(bid_request(device={"os": "1 " * 50_000})),
+    "os of a few versions": of(bid_request(device={"os": "Mac OS X 10 15 7"})),
     "os of nothing": of(bid_request(device={"os": " "}), None, "empty"),
     "region as number": of(bid_request(device={"geo": {"region": 4.5}}), None, "wrong_type"),
     "tagid as true": one("wrong_type", tagid=True),
@@ -215,6 +225,7 @@ IMPRESSIONS = {
 
 BODIES = {
     "byte order mark": Odd(b"\xef\xbb\xbf" + json.dumps(bid_request()).encode(), ASKED, ("byte_order_mark",)),
+    "byte order marks": Odd(b"\xef\xbb\xbf" * 5_000 + json.dumps(bid_request()).encode(), ASKED, ("byte_order_mark",)),
     "white space around": Odd(b" \r\n\t" + json.dumps(bid_request()).encode() + b"\n\n"),
     "UTF-16": Odd(json.dumps(bid_request()).encode("utf-16"), ASKED, ("loose_json",)),
     "NaN in ext": body('"at": 1', '"ext": {"score": NaN}', "loose_json"),
@@ -235,6 +246,7 @@ CORPUS: dict[str, Odd] = NULLS | TYPES | IDS | IMPRESSIONS | BODIES
 
 REFUSED = {
     "nothing": b"",
+    "byte order marks alone": b"\xef\xbb\xbf" * 80_000,
     "half of an object": b"{",
     "not JSON": b"id=1&imp=2",
     "an object and more": b'{"id": "a", "imp": [{"id": "1"}]} x',

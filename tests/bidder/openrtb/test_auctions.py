@@ -17,7 +17,17 @@ from optimizer.bidder.pricing import Price
 from optimizer.bidder.reasons import Reason
 from optimizer.errors import ConfigError
 
-WRONG_RATES = ("[]", '{"EUR": 0}', '{"EUR": -1}', '{"EUR": "x"}', '{"EUR": NaN}', '{"EUR": 1e999}', '{"EUR": null}')
+WRONG_RATES = (
+    "[]",
+    '{"EUR": 0}',
+    '{"EUR": -1}',
+    '{"EUR": "x"}',
+    '{"EUR": NaN}',
+    '{"EUR": 1e999}',
+    '{"EUR": null}',
+    '{"EUR": 1e-300}',
+    '{"EUR": 1e300}',
+)
 NOON = datetime(2026, 2, 3, 12, tzinfo=UTC)
 RATES = 'date = 2026-02-02\nbase = "USD"\n[rates]\nEUR = 0.8\ngbp = 0.75\nJPY = 150\n'
 
@@ -87,6 +97,18 @@ def test_a_currency_without_a_rate_gets_no_bid(exchanging, cur):
 def test_a_floor_in_another_currency_is_compared_in_ours(exchanging, currency, floor_cpm):
     request = bid_request(imp=[impression(bidfloorcur=currency)], cur=["EUR", "USD"])
     assert ask(request, exchanging).floor_cpm == pytest.approx(floor_cpm, rel=1e-12)
+
+
+@pytest.mark.parametrize("bid_cpm", [0.57, 2.88, 3.09, 12.0, 29.99])
+@pytest.mark.parametrize("rate", [0.51, 0.79, 0.92, 1.37, 151.3])
+def test_a_bid_at_a_floor_in_another_currency_is_answered_at_that_floor(file: Path, rate: float, bid_cpm: float):
+    _rewrite(file, RATES.replace("0.8", str(rate)))
+    floor = round(bid_cpm * rate, 6)
+    request = bid_request(imp=[impression(bidfloor=floor, bidfloorcur="EUR")], cur=["EUR"])
+    openrtb = OpenRtb(MAPPING, rates=RateFile(file, clock=lambda: NOON))
+    floor_cpm = ask(request, openrtb).floor_cpm
+    assert floor_cpm == pytest.approx(bid_cpm, rel=1e-12)
+    assert bid_of(openrtb, request, max(bid_cpm, floor_cpm))["price"] == floor
 
 
 def test_the_default_currency_of_a_floor_is_openrtbs_and_not_ours(file: Path):

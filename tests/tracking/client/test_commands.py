@@ -153,3 +153,31 @@ def test_what_an_ended_program_left_is_sent_by_a_command(command, away):
         sent = CliRunner().invoke(app, ["resume"], env=environment)
     assert "sent 1 create, 1 iteration" in sent.output
     assert sent.output.splitlines()[-1] == f"1 queues of ended programs in {settings.queue_folder}"
+
+
+def test_a_name_is_printed_as_it_is_without_markup_and_escape_codes(command, client):
+    tag = f"odd-{uuid.uuid4()}"
+    name = f"[/] [red]x[/red] \x1b[31m \u202egnp {tag}"
+    run = client.create_run(name, optimizer_type="custom", tags=[tag], config={"[/bold]": "[/]"})
+    client.update_run(run.id, status="completed", error_message="\x1b]0;title\x07")
+    for words in (["list", "--tag", tag], ["show", name], ["compare", run.id, run.id], ["watch", run.id]):
+        done = command(*words)
+        assert done.exit_code == 0, done.output
+        assert "\x1b" not in done.output and "\u202e" not in done.output
+    assert "[/] [red]x[/red] \\u001b[31m \\u202egnp" in command("show", name).output.replace("\n", " ")
+
+
+def test_texts_that_a_spreadsheet_would_run_are_quoted_in_csv_unless_raw(command, client, tmp_path):
+    tag = f"formula-{uuid.uuid4()}"
+    names = ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "plain"]
+    for name in names:
+        client.create_run(name, optimizer_type="custom", tags=[tag], initial_score=-1.5)
+    exported = {}
+    for option in ((), ("--raw",)):
+        file = tmp_path / "runs.csv"
+        assert command("export", file, "--tag", tag, *option).exit_code == 0
+        with file.open(newline="") as rows:
+            exported[option] = list(csv.DictReader(rows))
+    assert {row["runName"] for row in exported[()]} == {f"'{name}" for name in names[:-1]} | {"plain"}
+    assert {row["runName"] for row in exported["--raw",]} == set(names)
+    assert {row["initialScore"] for row in exported[()]} == {"-1.5"}

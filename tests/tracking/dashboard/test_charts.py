@@ -128,7 +128,7 @@ def test_money_and_differences_keep_what_matters_of_small_numbers():
 
 def read_history(tracking: Tracking, run, *, project: str, max_points: int) -> list[tuple]:
     with tracking.connect() as connection:
-        ClientCursor(connection).execute(render_query("begin_as"), {"projects": [project]})
+        ClientCursor(connection).execute(render_query("begin_as"), {"projects": [project], "actor": ""})
         values = {"run_id": run["id"], "max_points": max_points}
         return connection.execute(render_query("run_history"), values).fetchall()
 

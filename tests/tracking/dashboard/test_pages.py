@@ -108,6 +108,47 @@ def test_signing_in_leads_to_the_dashboards_own_pages_only(visitor, tracking, wa
     assert sign_in(visitor, tracking.keys["shop"], next=f"{base}/compare").headers["location"] == f"{base}/compare"
 
 
+def test_a_cookie_is_worth_nothing_after_its_sign_out(visitor, tracking):
+    sign_in(visitor, tracking.keys["shop"])
+    stolen = {"Cookie": f"{COOKIE}={visitor.cookies[COOKIE]}"}
+    visitor.cookies.clear()
+    assert visitor.get("/", headers=stolen).status_code == 200
+    assert visitor.post("/sign-out", headers=stolen).status_code == 303
+    visitor.cookies.clear()
+    assert visitor.get("/", headers=stolen).status_code == 401
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+@pytest.mark.parametrize("path", ["", "/", "/leaderboard", "/compare", "/static/icon.svg"])
+def test_a_method_that_a_page_has_not_is_refused_as_such(tracking, method, path):
+    answer = tracking.http.request(method, f"/dashboard{path}")
+    assert answer.status_code == 405 and "GET" in answer.headers["Allow"]
+
+
+def test_a_name_cannot_turn_the_text_of_a_page_around(visitor, tracking, shop):
+    name = f"a\u202egnp.exe {uuid.uuid4()}"
+    shop.create_run(runName=name)
+    sign_in(visitor, tracking.keys["shop"])
+    page = visitor.get("/").text
+    assert "\u202e" not in page and "a\\u202egnp.exe" in page
+
+
+def test_the_leaderboard_shows_runs_that_minimize_where_no_others_are(visitor, tracking, shop):
+    tag = f"low {uuid.uuid4()}"
+    for score in (2, 1):
+        shop.create_run(runName=f"loss {score}", tags=[tag], status="completed", direction="minimize", finalScore=score)
+    sign_in(visitor, tracking.keys["shop"])
+    page = visitor.get("/leaderboard", params={"tags": tag}).text
+    assert "the lowest first" in page and page.index("loss 1") < page.index("loss 2")
+
+
+def test_compared_configs_tell_a_dotted_key_from_a_nested_one(visitor, tracking, shop):
+    runs = [shop.create_run(config=config)["id"] for config in ({"a.b": 1}, {"a": {"b": 1}})]
+    sign_in(visitor, tracking.keys["shop"])
+    page = visitor.get("/compare", params={"run": runs}).text
+    assert "&#34;a.b&#34;" in page and ">a.b<" in page
+
+
 @pytest.mark.parametrize("path", ["/sign-in", "/sign-out"])
 def test_another_sites_page_cannot_sign_in_or_out(visitor, tracking, path):
     for origin in ("https://elsewhere.example", "null"):

@@ -1,3 +1,4 @@
 DROP FUNCTION optimization_find_named_runs(text, text, integer);
-DROP INDEX idx_optimization_runs_run_name;
-CREATE INDEX idx_optimization_runs_run_name ON optimization_runs (project_id, run_name);
+DROP INDEX idx_optimization_runs_search_name;
+ALTER TABLE optimization_runs DROP COLUMN search_name;
+DROP FUNCTION optimization_fold(text);

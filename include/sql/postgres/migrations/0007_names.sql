@@ -1,12 +1,42 @@
--- Finding a part of a name without reading the runs themselves: every name is in the index, with its run's id.
+-- Finding a part of a name without reading the runs themselves: every folded name is in the index, with its run's id.
+--
+-- Folded: compatibility characters as their plain ones (NFKC), without zero-width and direction marks, in lower case. The
+-- collation knows the letters beyond ASCII whatever the database's own is; it is the first of these that the server has.
 
-DROP INDEX idx_optimization_runs_run_name;
-CREATE INDEX idx_optimization_runs_run_name ON optimization_runs (project_id, run_name) INCLUDE (id);
+DO $$
+DECLARE
+    letters text := (
+        SELECT quote_ident(collname) FROM pg_collation
+        WHERE collnamespace = 'pg_catalog'::regnamespace AND collname IN ('pg_c_utf8', 'und-x-icu', 'C.utf8', 'default')
+        ORDER BY array_position(ARRAY['pg_c_utf8', 'und-x-icu', 'C.utf8', 'default'], collname::text) LIMIT 1
+    );
+BEGIN
+    EXECUTE format(
+        $function$
+        CREATE FUNCTION optimization_fold(given text) RETURNS text
+        LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT AS $body$
+            SELECT lower(
+                translate(
+                    normalize(given, NFKC),
+                    U&'\00AD\061C\180E\200B\200C\200D\200E\200F\202A\202B\202C\202D\202E\2060\2066\2067\2068\2069\FEFF',
+                    ''
+                ) COLLATE pg_catalog.%s
+            )
+        $body$
+        $function$,
+        letters
+    );
+END
+$$;
 
--- Returns the ids of the caller's runs whose name is like the pattern, upper and lower case alike, at most `cap`. Where
--- the newest 20,000 runs fill the longest page (100), a list in its own order is sooner at its end: one NULL says so.
+ALTER TABLE optimization_runs
+    ADD COLUMN search_name text GENERATED ALWAYS AS (optimization_fold(run_name)) STORED;
+CREATE INDEX idx_optimization_runs_search_name ON optimization_runs (project_id, search_name) INCLUDE (id);
+
+-- Returns the ids of the caller's runs that have the text in their name, at most `cap`. Where the newest 20,000 runs fill
+-- the longest page (100), a list in its own order is sooner at its end: one NULL says so.
 GRANT CREATE ON SCHEMA public TO optimization_service;
-CREATE FUNCTION optimization_find_named_runs(of_project text, pattern text, cap integer)
+CREATE FUNCTION optimization_find_named_runs(of_project text, part text, cap integer)
 RETURNS SETOF uuid
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
@@ -16,10 +46,10 @@ BEGIN
     IF (
         SELECT count(*) >= 100
         FROM (
-            SELECT run.run_name FROM optimization_runs AS run WHERE run.project_id = of_project
+            SELECT run.search_name FROM optimization_runs AS run WHERE run.project_id = of_project
             ORDER BY run.created_at DESC, run.id DESC LIMIT 20000
         ) AS newest
-        WHERE lower(newest.run_name) LIKE lower(pattern)
+        WHERE strpos(newest.search_name, optimization_fold(part)) > 0
     ) THEN
         RETURN NEXT NULL;
         RETURN;
@@ -27,8 +57,8 @@ BEGIN
     -- By itself, so that it is planned for this project.
     RETURN QUERY EXECUTE
         'SELECT run.id FROM optimization_runs AS run'
-        || ' WHERE run.project_id = $1 AND lower(run.run_name) LIKE lower($2) LIMIT $3'
-        USING of_project, pattern, cap;
+        || ' WHERE run.project_id = $1 AND strpos(run.search_name, $2) > 0 LIMIT $3'
+        USING of_project, optimization_fold(part), cap;
 END
 $$;
 ALTER FUNCTION optimization_find_named_runs(text, text, integer) OWNER TO optimization_service;

@@ -1,4 +1,5 @@
-"""A part of a name is found in the index of names."""
+"""A part of a name is found in the index of names; metadata are merged; ended sessions are over; writes have
+an audit row."""
 
 from optimization_tracking.migrations.statements import run_script
 
@@ -8,7 +9,13 @@ down_revision = "0006"
 
 def upgrade() -> None:
     run_script("0007_names")
+    run_script("0007_merging")
+    run_script("0007_sessions")
+    run_script("0007_accounts")
 
 
 def downgrade() -> None:
+    run_script("0007_accounts.down")
+    run_script("0007_sessions.down")
+    run_script("0007_merging.down")
     run_script("0007_names.down")

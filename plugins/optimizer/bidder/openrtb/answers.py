@@ -10,6 +10,9 @@ from optimizer.bidder.reasons import Reason
 UNKNOWN_ERROR, TECHNICAL_ERROR, INVALID_REQUEST, NO_TIME = 0, 1, 2, 15
 """OpenRTB's codes of reasons without a bid that are used here (list "No-Bid Reason Codes")."""
 
+CONVERTED_DIGITS = 12
+"""Of a price in another currency, so that a bid exactly at the floor is not a rounding error below it."""
+
 NO_BID_CODES: Mapping[Reason, int] = {
     Reason.BAD_IMPRESSION: INVALID_REQUEST,
     Reason.NOT_SERVED: TECHNICAL_ERROR,
@@ -51,7 +54,7 @@ def _bid(request: BidRequest, question: Question, price: Price) -> dict[str, Any
     bid = {
         "id": f"{request.request_id}-{question.impression_id}",
         "impid": question.impression_id,
-        "price": bid_cpm if factor == 1.0 else bid_cpm * factor,
+        "price": bid_cpm if factor == 1.0 else float(f"{bid_cpm * factor:.{CONVERTED_DIGITS}g}"),
         "ext": row,
     }
     if deal is not None and bid_cpm >= deal.floor_cpm:

@@ -8,6 +8,8 @@ from optimizer.bidder.openrtb.oddities import Oddities, Oddity
 from optimizer.bidder.openrtb.scalars import (
     Object,
     as_text,
+    is_empty,
+    oddity_of,
     read_amount,
     read_flag,
     read_id,
@@ -111,8 +113,8 @@ class AuctionReader:
         currency = priced.get("bidfloorcur", DEFAULT_CURRENCY)
         if currency == self._exchange.currency:
             return floor
-        if currency is None or currency == "":
-            oddities.append(Oddity.NULL if currency is None else Oddity.EMPTY)
+        if is_empty(currency):
+            oddities.append(oddity_of(currency))
             currency = DEFAULT_CURRENCY
         if not isinstance(currency, str):
             oddities.append(Oddity.WRONG_TYPE)

@@ -22,6 +22,9 @@ CURRENCY_VARIABLE = "OPTIMIZER_BIDDER_CURRENCY"
 RATES_VARIABLE = "OPTIMIZER_BIDDER_RATES"
 """Environment variables: our currency, and a file of exchange rates."""
 
+LEAST_RATE, LARGEST_RATE = 1e-12, 1e12
+"""No currency is so far from another; such a rate would make prices of zero or without end."""
+
 DEFAULT_MAX_AGE_DAYS = 3
 _TOMORROW = timedelta(days=1)
 
@@ -35,7 +38,7 @@ class Rates(BaseModel):
 
     date: date
     base: str = DEFAULT_CURRENCY
-    rates: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]]
+    rates: dict[str, Annotated[float, Field(ge=LEAST_RATE, le=LARGEST_RATE)]]
 
     @field_validator("base", mode="after")
     @classmethod

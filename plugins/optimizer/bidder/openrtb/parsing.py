@@ -38,7 +38,7 @@ def parse_leniently(body: bytes, oddities: Oddities) -> Any:
         first_error = error
     if body.startswith(_BYTE_ORDER_MARK):
         oddities.append(Oddity.BYTE_ORDER_MARK)
-        return parse_leniently(body[len(_BYTE_ORDER_MARK) :], oddities)
+        return parse_leniently(body.lstrip(_BYTE_ORDER_MARK), oddities)  # JSON begins with none of its bytes
     try:
         text = body.decode(json.detect_encoding(body), "surrogateescape")
         found = json.loads(text, parse_int=_parse_int, strict=False)

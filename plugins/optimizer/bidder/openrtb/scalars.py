@@ -100,13 +100,13 @@ def read_id(value: object, oddities: Oddities) -> str | None:
 
 
 def read_texts(parent: Object, name: str, oddities: Oddities) -> list[str] | None:
-    """Return the texts of a list, without outer spaces, or of one text; None where the field cannot be read."""
+    """Return the texts of a list, without outer spaces, or of one text; None where none of what it has can be read."""
     value = parent.get(name, NOTHING)
     if value is NOTHING:
         return []
     if type(value) is not list:
-        if value is None or value in ("", {}):
-            oddities.append(Oddity.NULL if value is None else Oddity.EMPTY)
+        if is_empty(value):
+            oddities.append(oddity_of(value))
             return []
         if type(value) not in (str, int):
             oddities.append(Oddity.WRONG_TYPE)
@@ -116,7 +116,7 @@ def read_texts(parent: Object, name: str, oddities: Oddities) -> list[str] | Non
     texts = [text for text in map(as_text, value) if text]
     if len(texts) < len(value):
         oddities.append(Oddity.WRONG_TYPE)
-    return texts
+    return texts if texts or all(map(is_empty, value)) else None
 
 
 def as_text(value: object) -> str | None:
@@ -131,9 +131,13 @@ def as_text(value: object) -> str | None:
     return None
 
 
+def is_empty(value: object) -> bool:
+    """Return whether the value says nothing: null, text of spaces at most, or an empty list or object."""
+    return value is None or value in ([], {}) or (isinstance(value, str) and not value.strip())
+
+
 def oddity_of(value: object) -> Oddity:
     """Return what is odd about a value in the place of another type."""
     if value is None:
         return Oddity.NULL
-    is_empty = value in ([], {}) or (isinstance(value, str) and not value.strip())
-    return Oddity.EMPTY if is_empty else Oddity.WRONG_TYPE
+    return Oddity.EMPTY if is_empty(value) else Oddity.WRONG_TYPE

@@ -5,6 +5,9 @@ from collections.abc import Iterable, Mapping
 KEPT_VALUES = 10_000
 """Spellings that were looked up are kept up to this number, so that the next request finds them at once."""
 
+LONGEST_SPELLING = 250
+"""A longer value is not looked up, and not kept."""
+
 
 class Spelling:
     """How the values of one macro are spelled in BIDS.
@@ -26,7 +29,7 @@ class Spelling:
     def find(self, text: str) -> str | None:
         """Return the value's spelling in BIDS, or None where it is not known."""
         value = self.found.get(text)
-        if value is not None or text in self._unknown:
+        if value is not None or text in self._unknown or len(text) > LONGEST_SPELLING:
             return value
         value = self._look_up(fold(text)) or None
         if len(self.found) + len(self._unknown) < KEPT_VALUES:
@@ -42,7 +45,7 @@ class Spelling:
             if value is not None:
                 return value
         head, _, version = folded.rpartition(" ")
-        return self._look_up(head) if version[:1].isdecimal() else None
+        return self._look_up(head) if head and version[:1].isdecimal() else None
 
 
 class Countries:
@@ -60,7 +63,7 @@ class Countries:
         if found is None:
             folded = fold(text)
             found = self._countries.get(folded, folded)
-            if len(self._kept) < KEPT_VALUES:
+            if len(self._kept) < KEPT_VALUES and len(text) <= LONGEST_SPELLING:
                 self._kept[text] = found
         return found
 

@@ -8,6 +8,9 @@ from functools import lru_cache
 
 DIGITS = 10
 
+_MOST_LETTERS = 100
+"""A longer text is not an NPI, however many spaces are in it."""
+
 _PREFIX_SUM = 24
 """What the prefix 80840 adds to the sum of Luhn's formula."""
 
@@ -33,7 +36,8 @@ def parse_npi(value: object) -> str | None:
         return None
     if isinstance(value, int) and not 0 <= value < 10**DIGITS:
         return None
-    return _parse(str(value))
+    text = str(value)
+    return _parse(text) if len(text) <= _MOST_LETTERS else None
 
 
 @lru_cache(maxsize=65_536)  # the bidder meets the same professionals again and again

@@ -9,6 +9,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from optimizer.presentation.formats import visible
+
 STATIC = Path(__file__).parent / "static"
 VENDOR = STATIC / "vendor"
 
@@ -28,6 +30,7 @@ class PageSet:
             loader=FileSystemLoader(templates),
             autoescape=True,
             undefined=StrictUndefined,
+            finalize=_shown,
             trim_blocks=True,
             lstrip_blocks=True,
         )
@@ -50,6 +53,10 @@ class PageSet:
 
     def _file(self, name: str) -> Path:
         return next(folder / name for folder in self._folders if (folder / name).is_file())
+
+
+def _shown(value: Any) -> Any:
+    return visible(value) if type(value) is str else value  # Markup is HTML of ours
 
 
 def page_headers(*, framed: bool, has_requests: bool = False) -> dict[str, str]:

@@ -7,7 +7,7 @@ from optimizer.bidder.openrtb.oddities import Oddities, Oddity
 from optimizer.bidder.openrtb.privacy import gpp, tcf, us
 from optimizer.bidder.openrtb.privacy.bits import UndecodableError
 from optimizer.bidder.openrtb.privacy.policy import PrivacyPolicy, Signal, Withheld
-from optimizer.bidder.openrtb.scalars import NOTHING, Object, as_text, read_flag
+from optimizer.bidder.openrtb.scalars import NOTHING, Object, as_text, is_empty, read_flag
 
 NO_SECTION, UNDETERMINED = -1, 0
 """Values of gpp_sid that name no section: none applies, or it is not known which do."""
@@ -44,16 +44,21 @@ class PrivacyReader:
     def read(self, request: Object, device: Object, user: Object, oddities: Oddities) -> Restrictions:
         """Return the signals and what they withhold."""
         regs = request.get("regs", NOTHING)
-        if _is_silent(regs, device, user):
+        is_device_unreadable = device is NOTHING and not is_empty(request.get("device"))
+        if _is_silent(regs, device, user) and not is_device_unreadable:
             return UNRESTRICTED
-        signals = tuple(self._signals(_Regs.read(regs), device, user, oddities))
+        signals = tuple(
+            self._signals(_Regs.read(regs), device, user, oddities, is_device_unreadable=is_device_unreadable)
+        )
         if not signals:
             return UNRESTRICTED
         effects = {signal: self.policy.withheld_for(signal) for signal in signals}
         restricting = ",".join(signal for signal, effect in effects.items() if effect)
         return Restrictions(signals, frozenset().union(*effects.values()), restricting or None)
 
-    def _signals(self, regs: "_Regs", device: Object, user: Object, oddities: Oddities) -> Iterator[Signal]:
+    def _signals(
+        self, regs: "_Regs", device: Object, user: Object, oddities: Oddities, *, is_device_unreadable: bool
+    ) -> Iterator[Signal]:
         if regs.has_flag("coppa", oddities):
             yield Signal.COPPA
         if self._lacks_consent(regs, user, oddities):
@@ -64,7 +69,9 @@ class PrivacyReader:
             yield Signal.US_PRIVACY
         if regs.has_flag("gpc", oddities):
             yield Signal.GPC
-        if _is_set(device, "lmt", oddities):
+        if is_device_unreadable or _is_set(
+            device, "lmt", oddities
+        ):  # nobody knows what a device says that is not an object
             yield Signal.LMT
         if _is_set(device, "dnt", oddities):
             yield Signal.DNT
@@ -92,6 +99,8 @@ class PrivacyReader:
 
     def _is_gpp_restricted(self, regs: "_Regs") -> bool:
         sections = _section_ids(regs.values("gpp_sid"))
+        if sections is None:
+            return True
         if sections == {NO_SECTION}:
             return False
         applying = sorted(sections - {NO_SECTION, UNDETERMINED})
@@ -117,11 +126,11 @@ class _Regs(NamedTuple):
     @classmethod
     def read(cls, regs: Any) -> "_Regs":
         if type(regs) is not dict:
-            return cls((), regs is NOTHING or regs is None or regs in ("", []))
+            return cls((), regs is NOTHING or is_empty(regs))
         extended = regs.get("ext")
         if type(extended) is dict:
             return cls((regs, extended), True)
-        return cls((regs,), True)
+        return cls((regs,), is_empty(extended))
 
     def values(self, name: str) -> list[Any]:
         """The values of the field that say something."""
@@ -143,27 +152,15 @@ def _is_silent(regs: Any, device: Object, user: Object) -> bool:
         return False
     if regs is NOTHING:
         return True
-    if type(regs) is not dict:
-        return False
-    extended = regs.get("ext")
-    if type(lmt) is type(dnt) is int and _is_quiet(regs) and _is_quiet(extended):
-        return True
-    return _has_zeros(regs) and _has_zeros(extended)
+    return type(regs) is dict and _is_quiet(regs) and _is_quiet(regs.get("ext"))
 
 
 def _is_quiet(place: Any) -> bool:
-    if type(place) is dict:
-        for name, value in place.items():
-            if name in _FIELDS and (type(value) not in (int, str) or value not in _FIELDS[name]):
-                return False
-    return True
-
-
-def _has_zeros(place: Any) -> bool:
-    if type(place) is dict:
-        for name, value in place.items():
-            if name in _FIELDS and value != 0:
-                return False
+    if type(place) is not dict:
+        return is_empty(place)
+    for name, value in place.items():
+        if name in _FIELDS and (type(value) not in (int, str) or value not in _FIELDS[name]):
+            return False
     return True
 
 
@@ -178,8 +175,8 @@ def _is_opted_out(value: Any) -> bool:
         return True
 
 
-def _section_ids(values: list[Any]) -> set[int]:
-    """The numbers in gpp_sid: a list, one number, or text such as "7" or "7,8"; what is not a number is left out."""
+def _section_ids(values: list[Any]) -> set[int] | None:
+    """The numbers in gpp_sid: a list, one number, or text such as "7" or "7,8"; None where one cannot be read."""
     found = set()
     for value in values:
         named = value.replace("_", ",").split(",") if isinstance(value, str) else value
@@ -187,4 +184,6 @@ def _section_ids(values: list[Any]) -> set[int]:
             text = as_text(one) or ""
             if text.removeprefix("-").isdecimal() and len(text) <= _MOST_DIGITS:
                 found.add(int(text))
+            elif not is_empty(one):
+                return None
     return found

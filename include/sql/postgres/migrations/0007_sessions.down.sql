@@ -1,0 +1,1 @@
+DROP TABLE optimization_ended_sessions;

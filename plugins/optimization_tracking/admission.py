@@ -1,0 +1,34 @@
+"""The order in which a request is looked at: who asks, what it may do, how much of it is going on, its body."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any, cast
+
+from fastapi import Request
+from fastapi.responses import Response
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+
+from optimization_tracking.auth import SAFE_METHODS, Door, authenticate, require_write
+from optimization_tracking.bodies import CheckedRequest, check_body
+
+
+class KeyedRoute(APIRoute):
+    """A route for callers with a key or a login; FastAPI alone would read and check the body first."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return FastAPI's handler behind the checks."""
+        handle = super().get_route_handler()
+        model = cast(type[BaseModel], self.body_field.field_info.annotation) if self.body_field else None
+
+        async def handle_admitted(request: Request) -> Response:
+            checked = CheckedRequest(request.scope, request.receive)
+            caller = checked.state.caller = await authenticate(checked)
+            if checked.method not in SAFE_METHODS:
+                require_write(caller)
+            door: Door = checked.app.state.door
+            async with door.in_flight.take(caller.lane):
+                if model is not None:
+                    await check_body(checked, model, checking=door.checking, lane=caller.lane)
+                return await handle(checked)
+
+        return handle_admitted

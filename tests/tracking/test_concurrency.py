@@ -1,0 +1,81 @@
+"""Several callers that change the same run."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+WRITERS = 80
+
+
+def test_concurrent_changes_of_metadata_keep_every_key(shop):
+    run = shop.create_run(metadata={"by": "me"})
+    path = f"/runs/{run['id']}"
+    with ThreadPoolExecutor(16) as threads:
+        changes = [{"metadata": {f"key{number}": number}} for number in range(WRITERS)]
+        statuses = {answer.status_code for answer in threads.map(lambda change: shop.patch(path, change), changes)}
+    assert statuses == {200}
+    assert shop.get(path).json()["data"]["metadata"] == {"by": "me"} | {f"key{n}": n for n in range(WRITERS)}
+
+
+@pytest.mark.parametrize(
+    ("before", "patch", "after"),
+    [
+        ({"a": "b"}, {"a": "c"}, {"a": "c"}),
+        ({"a": "b"}, {"b": "c"}, {"a": "b", "b": "c"}),
+        ({"a": "b"}, {"a": None}, {}),
+        ({"a": "b", "b": "c"}, {"a": None}, {"b": "c"}),
+        ({"a": ["b"]}, {"a": "c"}, {"a": "c"}),
+        ({"a": "c"}, {"a": ["b"]}, {"a": ["b"]}),
+        ({"a": {"b": "c"}}, {"a": {"b": "d", "c": None}}, {"a": {"b": "d"}}),
+        ({"a": [{"b": "c"}]}, {"a": [1, None]}, {"a": [1, None]}),
+        ({"e": None}, {"a": 1}, {"e": None, "a": 1}),
+        ({}, {"a": {"bb": {"ccc": None}}}, {"a": {"bb": {}}}),
+        ({"a": 1}, {}, {"a": 1}),
+    ],
+    ids=str,
+)
+def test_metadata_are_changed_by_the_rules_of_rfc_7396(shop, before, patch, after):
+    run = shop.create_run(metadata=before)
+    assert shop.patch(f"/runs/{run['id']}", {"metadata": patch}).json()["data"]["metadata"] == after
+
+
+def test_metadata_cannot_grow_beyond_their_bound_by_many_changes(shop):
+    run = shop.create_run(metadata={f"a{number}": 0 for number in range(6000)})
+    answer = shop.patch(f"/runs/{run['id']}", {"metadata": {f"b{number}": 0 for number in range(6000)}})
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "metadata")
+    assert len(shop.get(f"/runs/{run['id']}").json()["data"]["metadata"]) == 6000
+
+
+def test_a_change_of_a_stale_version_is_refused_and_of_the_current_one_taken(shop):
+    path = f"/runs/{shop.create_run()['id']}"
+    seen = shop.get(path).headers["ETag"]
+    changed = shop.request("PATCH", path, json={"runName": "first"}, headers={"If-Match": seen})
+    assert changed.status_code == 200
+    refused = shop.request("PATCH", path, json={"runName": "second"}, headers={"If-Match": seen})
+    assert (refused.status_code, refused.headers["Content-Type"]) == (412, "application/problem+json")
+    assert shop.get(path).json()["data"]["runName"] == "first"
+    assert shop.get(path).headers["ETag"] == changed.headers["ETag"] != seen
+    either = f'"odd", {seen}, W/{changed.headers["ETag"]}'
+    assert shop.request("PATCH", path, json={"runName": "third"}, headers={"If-Match": either}).status_code == 200
+    assert shop.request("PATCH", path, json={"runName": "last"}, headers={"If-Match": "*"}).status_code == 200
+
+
+def test_iterations_make_the_version_that_was_read_before_them_stale(shop):
+    run = shop.create_run()
+    path = f"/runs/{run['id']}"
+    seen = shop.get(path).headers["ETag"]
+    shop.add_iteration(run["id"], iteration=0, score=1)
+    assert shop.request("DELETE", path, headers={"If-Match": seen}).status_code == 412
+    assert shop.request("DELETE", path, headers={"If-Match": shop.get(path).headers["ETag"]}).status_code == 200
+    assert shop.request("DELETE", path, headers={"If-Match": seen}).status_code == 404
+
+
+def test_of_many_changes_of_one_version_exactly_one_is_taken(shop):
+    path = f"/runs/{shop.create_run()['id']}"
+    headers = {"If-Match": shop.get(path).headers["ETag"]}
+    with ThreadPoolExecutor(16) as threads:
+        answers = threads.map(
+            lambda n: shop.request("PATCH", path, json={"runName": f"r{n}"}, headers=headers), range(16)
+        )
+        statuses = sorted(answer.status_code for answer in answers)
+    assert statuses == [200] + [412] * 15
