@@ -153,7 +153,8 @@ def test_what_cannot_be_logged_is_counted_with_its_reason_and_spoils_nothing(set
 
 
 def test_values_of_numpy_and_numbers_that_are_not_finite_are_logged(settings, client):
-    with tracked(settings, config={"depth": np.int64(6), "rate": np.nan}, initial_score=np.float32(0.5)) as run:
+    config = {"depth": np.int64(6), "rate": np.nan}
+    with tracked(settings, config=config, metadata={"by": "me"}, initial_score=np.float32(0.5)) as run:
         params = {
             "rate": np.float32(0.25),
             "depth": np.int16(6),
@@ -174,6 +175,7 @@ def test_values_of_numpy_and_numbers_that_are_not_finite_are_logged(settings, cl
     assert found.config == {"depth": 6, "rate": None} and (found.initial_score, found.final_score) == (0.5, 0.75)
     assert (found.status, found.evaluation_results) == ("completed", {"loss": None})
     assert [(step.iteration, step.score, step.tokens_used) for step in iterations] == [(0, 0.5, 7), (1, None, None)]
+    assert found.metadata["by"] == "me" and "evaluation_results.loss" in found.metadata["notFinite"]
     assert iterations[0].params == {
         "rate": 0.25,
         "depth": 6,
