@@ -6,6 +6,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 
+import boto3
 import httpx
 import pytest
 from bidder.market import ENTITY, OS, STATE
@@ -61,6 +62,12 @@ def test_refresh_shows_what_is_served(market, environment):
     assert done.exit_code == 0
     (row,) = (line for line in done.stdout.splitlines() if market.run_id in line)
     assert [cell.strip() for cell in row.strip("│").split("│")][2:] == ["100 %", "3", "0", "1", "5.00", "30.00"]
+
+
+def test_credentials_are_those_of_the_environment_and_not_of_a_session_that_was_opened_before(environment, monkeypatch):
+    earlier = boto3.Session(aws_access_key_id="other", aws_secret_access_key="test only", region_name="us-east-1")
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", earlier)
+    assert run("refresh").exit_code == 0
 
 
 def test_refresh_fills_the_memcached_that_is_named(market, environment, server, memcached, monkeypatch):

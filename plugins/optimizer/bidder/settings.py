@@ -131,7 +131,8 @@ def _open_control_plane(settings: BidderSettings) -> Engine:
 def _connect_objects() -> object:
     """S3 as boto3 finds it (AWS_PROFILE, AWS_ENDPOINT_URL, …); servers that are not Amazon's have one host for all."""
     has_endpoint = any(os.environ.get(name) for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"))
-    return boto3.client(
+    # A new session: boto3's default one keeps the credentials of the environment in which it was first used.
+    return boto3.Session().client(
         "s3",
         config=Config(
             connect_timeout=OBJECTS_TIMEOUT_S,
