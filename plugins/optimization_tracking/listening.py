@@ -23,7 +23,7 @@ MAX_DISCARDED_BYTES = 16 * 1024 * 1024
 MAX_CONNECTIONS = 512
 """Beyond them, the connection that has waited longest for its client makes room for a new one."""
 BACKLOG = 128
-"""Connections that the system accepts ahead; asyncio takes so many at once, each with a file descriptor."""
+"""Size of the listen backlog; asyncio accepts this many connections at once, each with a file descriptor."""
 GRACE_S = 5
 """Requests in flight are waited for this long at a stop."""
 

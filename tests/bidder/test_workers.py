@@ -30,7 +30,7 @@ SPARE_S = 2.0
 PATIENCE_S = 60
 BODY = {"entity_code": ENTITY, "macros": {STATE: "Ohio", OS: "android"}, "user_id": "user-1"}
 MOST_CONNECTIONS = 200
-"""The kernel spreads connections by a hash of their ports: so many reach every worker."""
+"""Enough connections to reach every worker: the kernel spreads them by a hash of their ports."""
 
 
 class Bidder:

@@ -8,7 +8,7 @@ import mysql.connector
 import pymysql
 import pytest
 from control_plane.catalog import NOW, complete_sample, fill_catalog
-from servers.cutting import cutting_port
+from servers.network import line_to
 from sqlalchemy import insert, make_url, text
 
 from optimizer.control_plane import engine as engine_module
@@ -72,7 +72,7 @@ def test_a_connection_that_breaks_anywhere_is_unavailable_and_no_error_of_a_driv
     migrate(engine)
     fill_catalog(engine)
     engine.dispose()
-    with cutting_port(sql_server.port) as (port, cuts):
+    with line_to(sql_server.port) as (port, line):
         url = make_url(sql_server.url(sql_database, driver=driver)).set(port=port)
 
         def read_and_lock() -> int:
@@ -81,13 +81,13 @@ def test_a_connection_that_breaks_anywhere_is_unavailable_and_no_error_of_a_driv
                 read_definitions(engine)
                 with transaction(engine) as connection:
                     connection.execute(text("SELECT entity_id FROM opt_entities FOR UPDATE"))
-                return cuts.said
+                return line.said
             finally:
                 engine.dispose()
 
         whole, given_up = read_and_lock(), 0
         for number in range(CUT_POINTS):
-            cuts.after = whole * number // CUT_POINTS
+            line.after = whole * number // CUT_POINTS
             try:
                 read_and_lock()  # a connection that breaks between two uses is replaced unseen
             except UnavailableError as error:

@@ -12,8 +12,8 @@ from control_plane.catalog import fill_catalog
 from control_plane.statements import split_statements
 from orchestration.airflow_process import PROJECT, run_script
 from orchestration.definitions import define
-from servers.late import late_port
 from servers.mariadb import run_mariadb
+from servers.network import line_to
 
 from lab.stack.environment import objects_connection
 from optimizer.control_plane.engine import open_engine
@@ -177,7 +177,8 @@ def test_a_server_whose_every_answer_is_late_leaves_every_entity_once_the_deadli
     server, control_plane, state, deadline_s, is_late
 ):
     _, connection = control_plane
-    with late_port(server.port, by_s=0.2) as port:
+    with line_to(server.port) as (port, line):
+        line.late_s = 0.2
         done = run_as_airflow(BUILD.replace("DEADLINE_S)", f"{deadline_s})"), state, {**connection, "port": port})
     dag_ids, problem = answer_of(done)
     assert dag_ids == ["optimize__drugs_com", "optimize__drugs_hcp"]

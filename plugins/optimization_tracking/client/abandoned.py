@@ -13,7 +13,7 @@ LEFT_OPEN = "the process that logged this run ended before the run did"
 
 
 def adopt_abandoned(client: TrackingClient, *, of_any_key: bool = False) -> Iterator[Delivery]:
-    """Yield what sends each abandoned queue of the client's folder and destination; whoever takes one closes its queue.
+    """Yield what sends each abandoned queue of the client's folder and destination; the caller closes its queue.
 
     A run that its process had in hand when it was killed is ended as failed, unless another process of this machine
     logs to it.

@@ -101,7 +101,7 @@ class Delivery:
             except TrackingRefused as refused:
                 self._pass_if_let_in(refused)
                 found = self._find(client_id)
-                if found is None:  # the key's run bears the id no more, or the words are wrong, which is told again
+                if found is None:  # the key's run no longer has the id, or the request is invalid and is refused again
                     return self._client.send(calls.create_run(given, key=own_key)).data
             else:
                 return created

@@ -34,7 +34,7 @@ def plain(value: Any) -> Any:
 def without_odd_numbers(fields: dict[str, Any]) -> dict[str, Any]:
     """Return plain fields in which a number that JSON does not have is none, named in the metadata instead.
 
-    A field of its own (a score of NaN) is left out; within a field (in params) None stands in its place.
+    A field of its own (a score of NaN) is left out; within a field (in params) it becomes None.
     """
     odd: dict[str, str] = {}
     rest = {}

@@ -37,7 +37,7 @@ class ServedCopy(BaseModel):
     objects: Mapping[str, str]
 
     def content_sha256(self) -> str:
-        """Return the SHA-256 of the entity and the objects, which is the same whoever saved them, and when."""
+        """Return the SHA-256 of the entity and the objects, which does not depend on who saved them or when."""
         digest = sha256(self.entity.model_dump_json().encode())
         for uri in sorted(self.objects):
             digest.update(f"\n{uri}\n".encode())

@@ -46,7 +46,7 @@ class Workers:
         """Run `work` in that many processes.
 
         Args:
-            stop_s: after the signal to stop, a worker that still runs is killed after so many seconds.
+            stop_s: seconds after the signal to stop at which a worker that still runs is killed.
         """
         self._work, self._number, self._stop_s = work, number, stop_s
         self._started: dict[int, Started] = {}

@@ -1,4 +1,4 @@
-"""Alerts: opened once, closed once, whoever looks at the same time."""
+"""Alerts: opened once and closed once, also by two monitors at the same time."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""A server on the network's other side whose connections break in the middle of what it says."""
+"""A network between client and server: what the server says arrives late, or breaks off in the middle."""
 
 import socket
 import threading
@@ -10,25 +10,30 @@ _PART = 65_536
 
 
 @dataclass
-class Cuts:
-    """Each connection breaks after this many bytes of the server; None: it does not. `said` counts the last one's."""
+class Line:
+    """How the network behaves now.
+
+    after: bytes of the server after which each connection breaks; None: it does not. `said` counts the last one's.
+    late_s: seconds by which each answer is late.
+    """
 
     after: int | None = None
+    late_s: float = 0.0
     said: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 @contextmanager
-def cutting_port(port: int) -> Iterator[tuple[int, Cuts]]:
-    """Give a port of the loopback that passes on what comes to the other one, and what breaks its connections."""
-    ending, cuts = threading.Event(), Cuts()
+def line_to(port: int) -> Iterator[tuple[int, Line]]:
+    """Give a port of the loopback that passes on what comes to the other one, and how it does so."""
+    ending, line = threading.Event(), Line()
     threads: list[threading.Thread] = []
 
     def accept(server: socket.socket) -> None:
         while not ending.is_set():
             with suppress(TimeoutError):
                 client = server.accept()[0]
-                threads.append(threading.Thread(target=_connect, args=(client, port, cuts, ending)))
+                threads.append(threading.Thread(target=_connect, args=(client, port, line, ending)))
                 threads[-1].start()
 
     with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
@@ -36,20 +41,20 @@ def cutting_port(port: int) -> Iterator[tuple[int, Cuts]]:
         threads.append(threading.Thread(target=accept, args=(server,)))
         threads[0].start()
         try:
-            yield server.getsockname()[1], cuts
+            yield server.getsockname()[1], line
         finally:
             ending.set()
             for thread in threads:
                 thread.join()
 
 
-def _connect(client: socket.socket, port: int, cuts: Cuts, ending: threading.Event) -> None:
-    with cuts.lock:
-        cuts.said = 0
+def _connect(client: socket.socket, port: int, line: Line, ending: threading.Event) -> None:
+    with line.lock:
+        line.said = 0
     with client, socket.create_connection(("127.0.0.1", port)) as server:
         asking = threading.Thread(target=_ask, args=(client, server, ending))
         asking.start()
-        _answer(server, client, cuts, ending)
+        _answer(server, client, line, ending)
         for end in (client, server):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
@@ -62,11 +67,12 @@ def _ask(client: socket.socket, server: socket.socket, ending: threading.Event) 
             server.sendall(part)
 
 
-def _answer(server: socket.socket, client: socket.socket, cuts: Cuts, ending: threading.Event) -> None:
+def _answer(server: socket.socket, client: socket.socket, line: Line, ending: threading.Event) -> None:
     for part in _parts(server, ending):
-        with cuts.lock:
-            left = len(part) if cuts.after is None else max(cuts.after - cuts.said, 0)
-            cuts.said += len(part)
+        with line.lock:
+            left = len(part) if line.after is None else max(line.after - line.said, 0)
+            line.said += len(part)
+        ending.wait(line.late_s)
         with suppress(OSError):
             client.sendall(part[:left])
         if left < len(part):
