@@ -81,6 +81,20 @@ class ByServers(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         return "stack" if needs_stack(nodeid) else place_of(nodeid)
 
+    def remove_node(self, node):
+        """Give another process what a crashed one left, but neither the test that crashed it nor what it had finished.
+
+        The base class gives both out again: the test crashes the next process, and one that is sent no test never ends.
+        """
+        groups = self.assigned_work[node]
+        left = {group: [test for test, is_done in tests.items() if not is_done] for group, tests in groups.items()}
+        crashed = next((test for tests in left.values() for test in tests), None)
+        if crashed is not None:
+            left = {group: [test for test in tests if test != crashed] for group, tests in left.items()}
+        self.assigned_work[node] = {group: dict.fromkeys(tests, False) for group, tests in left.items() if tests}
+        super().remove_node(node)
+        return crashed
+
 
 def pytest_xdist_make_scheduler(config, log):
     return ByServers(config, log)
