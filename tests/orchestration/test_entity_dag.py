@@ -29,6 +29,7 @@ def describe(dag):
                 "retries": task.retries,
                 "timeout_s": task.execution_timeout.total_seconds(),
                 "pool": task.pool,
+                "pool_slots": task.pool_slots,
                 "rule": str(task.trigger_rule.value),
                 "teardown": [task.is_teardown, task.on_failure_fail_dagrun],
                 "policy": task.retry_policy.serialize(),
@@ -112,6 +113,14 @@ def test_only_what_can_pass_is_retried():
 
 def test_training_alone_waits_for_the_training_pool(dag):
     assert {name for name, task in dag["tasks"].items() if task["pool"] == "optimizer_training"} == {"train_models"}
+
+
+def test_training_takes_as_many_slots_as_the_entity_says(tmp_path, dag):
+    assert {task["pool_slots"] for task in dag["tasks"].values()} == {1}
+    (wide,) = build(tmp_path, [define("drugs_hcp", training_slots="4")])["dags"]
+    assert {name: task["pool_slots"] for name, task in wide["tasks"].items() if task["pool_slots"] > 1} == {
+        "train_models": 4
+    }
 
 
 def test_one_run_of_an_entity_at_a_time_and_a_page_that_explains_it(dag):

@@ -104,7 +104,7 @@ def build_entity_dag(definition: EntityDefinition) -> DAG:
         ),
         default_args=task_defaults(),
     ) as dag:
-        _wire(entity.entity_code, longest_wait=longest_wait)
+        _wire(entity.entity_code, longest_wait=longest_wait, training_slots=_whole_number("training_slots", definition))
     # Given to the DAG at once, each task would copy all fields of the form: 6 times the DAG's size. Validated here, the
     # schemas of the same fields would be checked again for each DAG; `build_params` has checked the values.
     with attrs.validators.disabled():
@@ -114,13 +114,17 @@ def build_entity_dag(definition: EntityDefinition) -> DAG:
 
 def _longest_wait(definition: EntityDefinition) -> timedelta:
     """How long a run may wait for approval, on top of its other tasks."""
-    own = (key for key in definition.config_keys if key.config_key == "approval_timeout_hours")
-    key = next(own, None)
-    hours = effective_value(key, definition) if key else None
-    return timedelta(hours=int(RunSettings().approval_timeout_hours if hours is None else hours))
+    return timedelta(hours=_whole_number("approval_timeout_hours", definition))
 
 
-def _wire(entity_code: str, *, longest_wait: timedelta) -> None:
+def _whole_number(name: str, definition: EntityDefinition) -> int:
+    """The entity's value of a key, as a part of its DAG."""
+    key = next((key for key in definition.config_keys if key.config_key == name), None)
+    value = effective_value(key, definition) if key else None
+    return int(getattr(RunSettings(), name) if value is None else value)
+
+
+def _wire(entity_code: str, *, longest_wait: timedelta, training_slots: int) -> None:
     # Always present, since a DAG has the same tasks at every parse; it asks only if the run's config says so.
     approve = PromotionApproval(
         task_id="approve", longest_wait=longest_wait, params=answer_form(), execution_timeout=timedelta(minutes=5)
@@ -130,7 +134,7 @@ def _wire(entity_code: str, *, longest_wait: timedelta) -> None:
         entity_tasks.snapshot_config(entity_code),
         entity_tasks.extract(),
         entity_tasks.select_features(),
-        entity_tasks.train_models(),
+        entity_tasks.train_models.override(pool_slots=training_slots)(),
         entity_tasks.compute_bids(),
         entity_tasks.validate(),
         entity_tasks.upload(),

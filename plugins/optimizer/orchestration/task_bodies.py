@@ -60,7 +60,8 @@ def run_step(name: str) -> dict[str, Any]:
     from optimizer.runs.handle import RunHandle
     from optimizer.steps import compute_bids, extract, register, select_features, train_models, upload, validate
 
-    now, threads = datetime.now(UTC), int(os.environ.get("OPTIMIZER_TRAINING_THREADS", "1"))
+    context, now = get_current_context(), datetime.now(UTC)
+    threads = context["task"].pool_slots * int(os.environ.get("OPTIMIZER_TRAINING_THREADS", "1"))
     steps: dict[str, Callable[..., dict[str, Any]]] = {
         "extract": extract.extract,
         "select_features": select_features.select_features,
@@ -70,7 +71,7 @@ def run_step(name: str) -> dict[str, Any]:
         "upload": partial(upload.upload, now=now),
         "register": partial(register.register, now=now),
     }
-    handle = RunHandle.model_validate(run_of(get_current_context()))
+    handle = RunHandle.model_validate(run_of(context))
     systems = connect_systems({"entity": handle.entity_code, "run": handle.run_id, "task": name})
     return guarded(handle, partial(steps[name], handle, systems=systems), name=name, systems=systems, now=now)
 

@@ -125,6 +125,16 @@ class RunSettings(BaseModel):
     tuning_minutes: int = _key(
         "technical", 30, "Tuning minutes", "No tuning trial starts after this time.", ge=1, le=90, is_ui_visible=False
     )
+    training_slots: int = _key(
+        "technical",
+        1,
+        "Training slots",
+        "Slots of Airflow's pool optimizer_training that training takes, each OPTIMIZER_TRAINING_THREADS threads. The "
+        "pool must have as many, or training never starts.",
+        ge=1,
+        le=256,
+        is_ui_visible=False,
+    )
     anchor_feature: str = _key(
         "technical", "internal_adspace_id", "Anchor feature", "The feature that every segment key starts with."
     )
