@@ -12,6 +12,11 @@ from optimizer.core.landscape.features import FeatureScore, Selection
 from optimizer.core.landscape.grain import FINEST, LADDER, NEARLY_FINEST, Grain, finest_within
 from optimizer.errors import DataError
 
+KEY_SHARE = 2 / 3
+"""Training holds the cells by the key: about two thirds of those by all candidates. Where the others are left out
+already, there may be that many, so that a run needs as much memory.
+"""
+
 CountCells = Callable[[Sequence[tuple[Sequence[str], Grain]]], Sequence[int]]
 """Features and grains -> how many cells the log has by each of them."""
 
@@ -68,7 +73,8 @@ def plan_cells(
     elif number >= NEARLY_FINEST:
         features = search.choose_together(number)
     if features != tuple(candidates):
-        number = search.finest_of(features)
+        number = search.finest_of(features, share=KEY_SHARE)
+        number = search.finest_of(features) if number is None else number
     if number is None:
         raise DataError(
             f"the log has more than max_cells={max_cells} cells by {', '.join(features)} alone, however coarse; raise "
@@ -94,9 +100,9 @@ class _Search:
     scores: dict[str, FeatureScore] = field(default_factory=dict)
     coarsest_judged: Grain | None = None
 
-    def finest_of(self, features: Sequence[str]) -> int | None:
-        """Return the number of the finest grain of `LADDER` on which the cells by these features are few enough."""
-        return finest_within(self.count([(features, grain) for grain in LADDER]), self.max_cells)
+    def finest_of(self, features: Sequence[str], *, share: float = 1.0) -> int | None:
+        """Return the number of the finest grain of `LADDER` with at most this share of `max_cells` by these features."""
+        return finest_within(self.count([(features, grain) for grain in LADDER]), int(share * self.max_cells))
 
     def choose_together(self, number: int) -> tuple[str, ...]:
         """Return the candidates that are needed or chosen on cells by all of them."""
