@@ -84,6 +84,18 @@ def test_the_same_seed_gives_the_same_models_and_figures(new_job, jittered: pd.D
     assert pd.read_parquet(again / run_files.SEGMENTS).equals(pd.read_parquet(folder / run_files.SEGMENTS))
 
 
+def test_several_threads_give_the_same_curves_as_one(new_job, jittered: pd.DataFrame, trained):
+    folder, report = trained
+    wide = new_job(jittered)
+    job = TrainingJob.model_validate_json((wide / JOB_FILE).read_text()).model_copy(update={"threads": 4})
+    (wide / JOB_FILE).write_text(job.model_dump_json())
+    found = run_training(wide)
+    assert found.slope == pytest.approx(report.slope, rel=1e-9)
+    assert found.wr_model_logloss == pytest.approx(report.wr_model_logloss, rel=1e-9)
+    tables = (pd.read_parquet(one / run_files.SEGMENTS) for one in (wide, folder))
+    pd.testing.assert_frame_equal(*tables, rtol=1e-9)
+
+
 def test_the_saved_model_never_falls_as_the_bid_rises(trained, jittered: pd.DataFrame):
     folder, report = trained
     cells = prepare_cells(jittered, FEATURES)

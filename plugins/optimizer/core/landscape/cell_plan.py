@@ -101,7 +101,7 @@ class _Search:
     coarsest_judged: Grain | None = None
 
     def finest_of(self, features: Sequence[str], *, share: float = 1.0) -> int | None:
-        """Return the number of the finest grain of `LADDER` with at most this share of `max_cells` by these features."""
+        """Return the number of the finest grain with at most this share of `max_cells` cells by these features."""
         return finest_within(self.count([(features, grain) for grain in LADDER]), int(share * self.max_cells))
 
     def choose_together(self, number: int) -> tuple[str, ...]:
