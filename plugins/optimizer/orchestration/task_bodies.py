@@ -72,7 +72,7 @@ def run_step(name: str) -> dict[str, Any]:
     }
     handle = RunHandle.model_validate(run_of(get_current_context()))
     systems = connect_systems({"entity": handle.entity_code, "run": handle.run_id, "task": name})
-    return guarded(handle, partial(steps[name], handle, systems=systems), name=name, systems=systems, now=now)
+    return guarded(handle, lambda own: steps[name](handle, systems=own), name=name, systems=systems, now=now)
 
 
 def run_of(context: Mapping[str, Any]) -> dict[str, str]:

@@ -35,8 +35,8 @@ from optimizer.warehouse.session import open_session
 def extract(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
     """Leave the window's totals and cells in the staging prefix; return how much was read.
 
-    A run reads the log once: the totals are written last, and a later or parallel try leaves them as they are, so that
-    all steps of the run see the same log.
+    A run reads the log once: the totals are written last, and a later try leaves them as they are, so that all steps of
+    the run see the same log.
 
     Raises:
         WarehouseError: login, table or column; EmptyWindowError: no bids in the window.
@@ -44,8 +44,7 @@ def extract(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
     stage = run.staging(systems)
     if not stage.has(run_files.TOTALS):
         found = _read_log(read_snapshot(run, systems), systems, stage)
-        if not stage.has(run_files.TOTALS):
-            artifacts.TOTALS.write(stage, found)
+        artifacts.TOTALS.write(stage, found)
     log = artifacts.TOTALS.read(stage)
     return {"usable_bids": log.usable_bids, "rows": log.rows}
 
