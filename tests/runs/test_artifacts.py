@@ -96,6 +96,16 @@ def test_a_run_that_staged_nothing_of_tracking_has_no_figures_of_it(stage: Stagi
     assert run.tracking.figures() == {}
 
 
+def test_what_reading_the_log_cost_is_a_section_of_the_runs_metrics(stage: Staging):
+    costs = {"statements": 7, "bytes_scanned": 48_000_000, "execution_s": 2.5, "cloud_services_credits": 0.0004}
+    for artifact in STAGED:
+        stage.put_json(artifact.name, written_before(artifact.name))
+    stage.put_json("totals.json", written_before("totals.json") | {"query_costs": costs})
+    stage.put_json("validation.json", written_before("validation.json") | {"checksums": {}})
+    run = StagedRun.of(RUN, snapshot=ConfigSnapshot.model_validate(written_before("config.json")), stage=stage)
+    assert metrics_document(run)["warehouse"] == costs
+
+
 def test_a_snapshot_is_written_as_it_was_read():
     before = written_before("config.json")
     snapshot = ConfigSnapshot.model_validate(before)

@@ -30,6 +30,7 @@ from optimizer.warehouse.extraction import (
     read_totals,
 )
 from optimizer.warehouse.session import open_session
+from optimizer.warehouse.session_costs import read_session_costs
 
 
 def extract(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
@@ -78,6 +79,7 @@ def _read_log(snapshot: ConfigSnapshot, systems: Systems, stage: staging.Staging
             name: _stage(stage, files[name], partial(extract_to, connection, window=window))
             for name, extract_to in extractions.items()
         }
+        costs = read_session_costs(connection)
     cells = stage.get_frame(files[run_files.SEGMENT_CELLS], columns=["day", "run_id", "bids", "wins"])
     earlier_runs, earlier_forecasts = stage_planned_bids(_runs_that_bid(cells), stage=stage, systems=systems)
     return StagedLog(
@@ -89,6 +91,7 @@ def _read_log(snapshot: ConfigSnapshot, systems: Systems, stage: staging.Staging
         earlier_runs=earlier_runs,
         earlier_forecasts=earlier_forecasts,
         click_maturity={} if maturity is None else maturity.by_day,
+        query_costs=costs,
     )
 
 
