@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from optimizer.core.checks.outcome import CheckRecord, failed_checks, held_by
+from optimizer.core.checks.outcome import CheckRecord, checks_of, failed_checks, held_by
 from optimizer.core.records.bid_figures import LinkRecord
 from optimizer.core.records.config_snapshot import ConfigSnapshot
 from optimizer.core.records.variation import SlopeRecord
@@ -18,7 +18,6 @@ from optimizer.runs import artifacts
 from optimizer.runs.artifacts import VERSION_KEY, JsonArtifact
 from optimizer.runs.handle import RunHandle
 from optimizer.runs.metrics import metrics_document
-from optimizer.runs.published_run import checks_of
 from optimizer.runs.staged_run import StagedRun
 from optimizer.runs.staging import Staging
 

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from optimizer.artifacts.store import ObjectStore, StoredObject
 from optimizer.errors import ArtifactError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +60,15 @@ class Staging:
             self._check(name, hashlib.sha256(content).hexdigest())
         return json.loads(content)
 
-    def put_frame(self, name: str, frame: pd.DataFrame) -> StoredObject:
+    def put_frame(self, name: str, frame: "pd.DataFrame") -> StoredObject:
         with TemporaryDirectory(prefix="optimizer-") as folder:
             path = Path(folder) / Path(name).name
             frame.to_parquet(path, index=False)
             return self.put_file(name, path)
 
-    def get_frame(self, name: str, *, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    def get_frame(self, name: str, *, columns: Sequence[str] | None = None) -> "pd.DataFrame":
+        import pandas as pd  # not every task has tables
+
         with TemporaryDirectory(prefix="optimizer-") as folder:
             path = self.get_file(name, Path(folder) / Path(name).name)
             return pd.read_parquet(path, columns=None if columns is None else list(columns))
