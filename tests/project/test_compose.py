@@ -22,13 +22,13 @@ from optimizer.bidder.settings import read_settings
 from optimizer.cli.control_plane import URL_VARIABLE as CONTROL_PLANE_VARIABLE
 from optimizer.cli.objects import open_store
 from optimizer.names import (
+    MONITOR_DAG,
     PENDING_RUNS_DAG,
     TRACKING_API_URL_VARIABLE,
     TRACKING_KEY_VARIABLE,
     TRACKING_QUEUE_VARIABLE,
     TRACKING_URL_VARIABLE,
 )
-from optimizer.orchestration.monitor_dag import MONITOR_DAG
 
 ENV_EXAMPLE = PROJECT / ".env.example"
 DOCKERFILE = PROJECT / "docker" / "Dockerfile"
