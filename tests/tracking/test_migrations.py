@@ -4,9 +4,12 @@ from pathlib import Path
 
 from servers.postgres import PostgresServer
 from servers.tracking import Tracking
+from typer.testing import CliRunner
 
+from optimization_tracking.commands.main import app
 from optimization_tracking.connections import connect
 from optimization_tracking.schema import current_revision, head_revision, migrate, revert
+from optimizer.names import TRACKING_URL_VARIABLE
 
 PARTITIONED = Path(__file__).parents[2] / "include" / "sql" / "postgres" / "partitioned_runs.sql"
 INDEXES = {
@@ -37,6 +40,25 @@ def test_the_schema_is_made_taken_back_and_made_again(each_postgres_server: Post
             left = {row[0] for row in connection.execute(query).fetchall()}
         assert left == {"optimization_schema_version", "optimization_schema_version_pkc"}
         assert migrate(url) == head_revision()
+
+
+def test_the_tables_go_back_to_an_earlier_revision_and_to_no_other(each_postgres_server: PostgresServer):
+    def command(*arguments: str) -> str:
+        return (
+            CliRunner().invoke(app, ["migrate", *arguments], env={TRACKING_URL_VARIABLE: url, "COLUMNS": "300"}).output
+        )
+
+    with each_postgres_server.database() as url:
+        command()
+        assert "back to revision 0006, and lose" in command("--to", "0006")  # not confirmed
+        assert current_revision(url) == head_revision()
+        assert "is at revision 0006; install the release" in command("--to", "0006", "--yes")
+        assert current_revision(url) == "0006"
+        for revision in ("0007", "0006", "nothing"):
+            assert "choose one of base, 0001, 0002, 0003, 0004, 0005, and" in command("--to", revision, "--yes")
+        assert "nothing would be left" in command("--to", "base", "--yes")
+        command()
+        assert current_revision(url) == head_revision()
 
 
 def test_the_indexes_triggers_and_functions_have_the_names_of_the_document(each_tracking: Tracking):

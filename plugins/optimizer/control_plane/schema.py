@@ -35,7 +35,20 @@ def migrate(engine: Engine) -> str:
 
 
 def revert(engine: Engine, *, revision: str) -> None:
-    """Take the tables back to an older revision; "base" drops them all, with what is in them."""
+    """Take the tables back to an older revision; "base" drops them all, with what is in them.
+
+    What later revisions added is lost.
+
+    Raises:
+        ConfigError: this code does not know the revision, or the tables are not at a later one.
+    """
+    found = current_revision(engine)
+    earlier = ["base"] if found is None else _earlier_revisions(found)
+    if revision not in earlier:
+        raise ConfigError(
+            f"{database_name(engine)} is at revision {found}, which cannot go back to {revision}; choose one of "
+            f"{', '.join(earlier)}, and use the release that migrated it"
+        )
     with _migrating(engine) as connection:
         command.downgrade(_config(connection), revision)
 
@@ -65,6 +78,12 @@ def check_schema(engine: Engine) -> None:
         raise ConfigError(f"{database_name(engine)} is at revision {found}, newer than this code; update the package")
     if found != needed:
         raise ConfigError(f"{database_name(engine)} is at revision {found}, {needed} is needed; {MIGRATE_HINT}")
+
+
+def _earlier_revisions(revision: str) -> list[str]:
+    """Return "base" and the revisions before this one, the oldest first; "base" alone where it is not known."""
+    names = ["base", *reversed([script.revision for script in ScriptDirectory(MIGRATIONS).walk_revisions()])]
+    return names[: names.index(revision)] if revision in names else ["base"]
 
 
 @cache
