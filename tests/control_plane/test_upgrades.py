@@ -8,9 +8,10 @@ from sqlalchemy import Engine, inspect
 
 from optimizer.control_plane.audit import Author
 from optimizer.control_plane.deployments import deploy
-from optimizer.control_plane.engine import reading
-from optimizer.control_plane.schema import head_revision, migrate, revert
+from optimizer.control_plane.engine import reading, transaction
+from optimizer.control_plane.schema import current_revision, head_revision, migrate, revert
 from optimizer.control_plane.tables import VERSION_TABLE
+from optimizer.errors import ConfigError
 
 EARLIER = ("0001", "0002", "0003", "0004")
 
@@ -32,6 +33,29 @@ def test_the_newest_tables_have_all_that_an_earlier_release_reads_and_ask_nothin
         assert {name: newest[table].get(name) for name in columns} == columns, table
         added = [column for name, column in newest[table].items() if name not in columns]
         assert [column for column in added if not (column["nullable"] or column["default"])] == [], table
+
+
+def test_a_migration_that_was_interrupted_says_to_restore_the_backup(empty_engine: Engine):
+    migrate(empty_engine)
+    revert(empty_engine, revision="0004")
+    half = "ALTER TABLE opt_deployments ADD COLUMN source VARCHAR(20) DEFAULT 'manual'"
+    with transaction(empty_engine) as connection:
+        connection.exec_driver_sql(half)
+    with pytest.raises(ConfigError, match=r"(?i)from revision 0004: .*duplicate column.*; .* restore the backup"):
+        migrate(empty_engine)
+    with transaction(empty_engine) as connection:
+        connection.exec_driver_sql("ALTER TABLE opt_deployments DROP COLUMN source")
+    assert migrate(empty_engine) == head_revision()
+
+
+def test_tables_of_a_newer_release_are_left_alone(empty_engine: Engine):
+    migrate(empty_engine)
+    with transaction(empty_engine) as connection:
+        connection.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
+    for change in (migrate, lambda engine: revert(engine, revision="0004")):
+        with pytest.raises(ConfigError, match="revision 9999"):
+            change(empty_engine)
+    assert current_revision(empty_engine) == "9999"
 
 
 def test_a_live_split_survives_the_way_back_and_forth(empty_engine: Engine):
