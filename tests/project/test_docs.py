@@ -1,4 +1,5 @@
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -6,12 +7,17 @@ import typer
 import yaml
 
 from lab.reference.pages import FOLDER as REFERENCE
+from optimizer.bidder.metrics import METRICS, PREFIX
 from optimizer.cli.main import app
+from optimizer.core.live.readiness import READINESS_CODES
 from optimizer.deployment.monitor import KINDS
 from optimizer.deployment.run_incidents import APPROVAL_WAITING, RUN_FAILED
 
 PROJECT = Path(__file__).parents[2]
 DOCS = PROJECT / "docs"
+VERSION = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["version"]
+ALERTS = (DOCS / "alerts.md").read_text()
+BIDDER_RULES = yaml.safe_load((PROJECT / "examples/prometheus/bidder.yml").read_text())["groups"][0]["rules"]
 
 
 def test_every_page_is_in_the_sites_navigation():
@@ -57,17 +63,65 @@ def test_every_command_but_migrate_and_the_demos_prints_json():
     assert without == {"demo", "down", "env", "migrate", "up"}
 
 
-@pytest.mark.parametrize("kind", [*KINDS, APPROVAL_WAITING, RUN_FAILED])
-def test_the_operations_page_says_what_to_do_about_every_kind_of_alert(kind):
-    assert f"`{kind}`" in (DOCS / "operations.md").read_text()
+def test_the_list_of_alerts_has_every_kind_with_a_severity_and_a_runbook():
+    listed = section_of("List")
+    for kind in (*KINDS, APPROVAL_WAITING, RUN_FAILED):
+        (line,) = [line for line in listed.splitlines() if f"[`{kind}`]" in line]
+        assert line.split(" | ")[1].startswith(("page", "ticket"))
 
 
-def test_the_operations_page_has_a_section_with_a_message_for_every_alert_of_the_monitor():
-    _, _, alerts = (DOCS / "operations.md").read_text().partition("\n## Alerts\n")
-    sections = re.split(r"^### ", alerts.partition("\n## ")[0], flags=re.MULTILINE)[1:]
-    named = [kind for section in sections for kind in re.findall(r"^`(\w+)`|and `(\w+)`:$", section, re.MULTILINE)]
-    assert sorted(filter(None, (name for pair in named for name in pair))) == sorted(KINDS)
-    assert [section[:30] for section in sections if "```\nentity drugs_hcp: " not in section] == []
+def test_the_alerts_page_has_a_section_with_a_message_for_every_kind():
+    named = []
+    for section in runbooks("The monitor") + runbooks("Runs"):
+        kinds = re.findall(r"^`(\w+)`(?: and `(\w+)`)?:$", section, re.MULTILINE)
+        assert len(kinds) == 1 and re.search(r"```\n(entity )?drugs_hcp: ", section), section[:30]
+        named += filter(None, kinds[0])
+    assert sorted(named) == sorted((*KINDS, APPROVAL_WAITING, RUN_FAILED))
+
+
+def test_every_dag_has_a_runbook_for_when_it_is_red():
+    names = {section.partition("\n")[0] for section in runbooks("Airflow")}
+    assert {file.stem for file in (PROJECT / "dags").glob("*.py")} - {"entities", "entity_problems"} <= names
+    assert {"An entity's DAG", "Entities without a DAG"} <= names
+
+
+def test_every_state_of_an_entity_that_alerts_is_explained():
+    bad = {code for word, code in READINESS_CODES.items() if code >= 6}
+    assert {int(code) for code in re.findall(r"^\| (\d) \|", section_of("Gauges"), re.MULTILINE)} == bad
+
+
+def test_every_rule_on_the_bidders_metrics_has_a_runbook_of_its_severity():
+    written = {section.partition("\n")[0]: section.partition("**")[2].lower() for section in runbooks("Bidders")}
+    severities = {rule["alert"]: rule["labels"]["severity"] for rule in BIDDER_RULES}
+    assert {name: text.partition(".")[0] for name, text in written.items()} == severities
+
+
+def test_every_metric_of_the_bidder_is_in_a_rule_or_said_to_need_none():
+    used = set(re.findall(rf"{PREFIX}(\w+)", " ".join(rule["expr"] for rule in BIDDER_RULES)))
+    exported = {
+        name: name + {"counter": "_total", "histogram": "_bucket"}.get(it.kind, "") for name, it in METRICS.items()
+    }
+    assert used <= set(exported.values())
+    needless = section_of("Bidders").partition("### ")[0]
+    assert [name for name in exported.values() if name not in used and name not in needless] == []
+
+
+def section_of(title: str) -> str:
+    return ALERTS.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+def runbooks(title: str) -> list[str]:
+    return re.split(r"^### ", section_of(title), flags=re.MULTILINE)[1:]
+
+
+@pytest.mark.parametrize("file", sorted((PROJECT / "examples/kubernetes").glob("*.yaml")), ids=lambda file: file.name)
+def test_the_values_for_kubernetes_are_yaml_with_variables_that_are_documented_and_are_said_to_be_untried(file):
+    text = file.read_text()
+    assert list(yaml.safe_load_all(text)) and "Untried: " in text
+    pages = "".join((DOCS / name).read_text() for name in ("production.md", "bidder.md"))
+    for name in re.findall(r"\b(?:OPTIMIZER|AIRFLOW_CONN|OMP|OPENBLAS)_\w+", text):
+        assert f"`{name}`" in pages, name
+    assert re.findall(r"(?:tag: |rtb-optimizer:)(\S+)", text) == [VERSION]
 
 
 def test_pages_are_not_loaded_from_other_hosts():
