@@ -7,6 +7,7 @@ import typer
 import yaml
 
 from lab.reference.pages import FOLDER as REFERENCE
+from optimization_tracking.commands.main import app as tracking_app
 from optimizer.bidder.metrics import METRICS, PREFIX
 from optimizer.cli.main import app
 from optimizer.core.live.readiness import READINESS_CODES
@@ -44,6 +45,29 @@ def test_parts_of_packages_on_the_architecture_page_exist():
     paths = re.findall(rf"`((?:{'|'.join(packages)})/[\w./]+)`", text)
     assert paths
     assert [path for path in paths if not (PROJECT / "plugins/optimizer" / path).exists()] == []
+
+
+def test_commands_that_the_pages_name_exist_with_their_options():
+    optimizer = {name: command.loaded for name, command in typer.main.get_command(app).commands.items()}
+    tracking = typer.main.get_command(tracking_app).commands
+    for page in [*DOCS.glob("*.md"), PROJECT / "README.md"]:
+        code = in_code(page.read_text())
+        for program, commands in (("optimizer", optimizer), ("python -m optimization_tracking", tracking)):
+            for line in re.findall(rf"^(?:\$ )?{program} ([a-z][^`\n#]*)", code, re.MULTILINE):
+                name, *arguments = line.split()
+                assert set(name.split("|")) <= set(commands), f"{page.name}: {line}"
+                command = commands.get(name)
+                if command is not None and not hasattr(command, "commands"):
+                    options = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+                    given = {argument.partition("=")[0] for argument in arguments if argument.startswith("--")}
+                    assert given <= options, f"{page.name}: {line}"
+
+
+def in_code(text: str) -> str:
+    """Return the code of a page, each block and each span on lines of their own."""
+    blocks = re.findall(r"^ *```\w*\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
+    spans = re.findall(r"`([^`\n]+)`", re.sub(r"^ *```.*?^ *```", "", text, flags=re.MULTILINE | re.DOTALL))
+    return "\n".join([*(line.strip() for block in blocks for line in block.splitlines()), *spans])
 
 
 def test_the_glossary_explains_each_term_once():
