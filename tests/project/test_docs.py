@@ -8,11 +8,17 @@ import yaml
 
 from lab.reference.pages import FOLDER as REFERENCE
 from optimization_tracking.commands.main import app as tracking_app
+from optimizer.bidder.bodies import MAX_BODY_BYTES
 from optimizer.bidder.metrics import METRICS, PREFIX
+from optimizer.bidder.openrtb.reading import MAX_IMPRESSIONS
 from optimizer.cli.main import app
 from optimizer.core.live.readiness import READINESS_CODES
 from optimizer.deployment.monitor import KINDS
 from optimizer.deployment.run_incidents import APPROVAL_WAITING, RUN_FAILED
+from optimizer.lifecycle.claims import MAX_RUNS_A_PASS
+from optimizer.orchestration.monitor_dag import PARTS
+from optimizer.orchestration.pending_runs_dag import STARTS_A_TASK
+from optimizer.runs.limits import LONGEST_RUN
 
 PROJECT = Path(__file__).parents[2]
 DOCS = PROJECT / "docs"
@@ -68,6 +74,29 @@ def in_code(text: str) -> str:
     blocks = re.findall(r"^ *```\w*\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
     spans = re.findall(r"`([^`\n]+)`", re.sub(r"^ *```.*?^ *```", "", text, flags=re.MULTILINE | re.DOTALL))
     return "\n".join([*(line.strip() for block in blocks for line in block.splitlines()), *spans])
+
+
+def test_the_sizes_that_were_measured_are_those_of_the_benchmarks():
+    sources = "".join((DOCS / name).read_text() for name in ("benchmarks.md", "tracking.md"))
+    table = (DOCS / "sizing.md").read_text().split("\n## Measured\n")[1].split("\n## ")[0]
+    measured = [line.split("|")[3] for line in table.splitlines()[3:] if line.startswith("|")]
+    figures = re.findall(r"\d[\d,.]*", re.sub(r"p95|p99", "", " ".join(measured)))
+    assert len(figures) > 20
+    wrong = [figure for figure in figures if not re.search(rf"(?<![\d.,]){re.escape(figure)}(?![\d.,]*\d)", sources)]
+    assert wrong == [], "docs/sizing.md quotes the benchmarks' results; bring it up to date with them"
+
+
+def test_the_limits_on_the_page_of_sizes_are_those_of_the_code():
+    limits = (DOCS / "sizing.md").read_text().split("\n## Limits in the code\n")[1].split("\n## ")[0]
+    for limit in (
+        f"claims in one pass | {MAX_RUNS_A_PASS:,} |",
+        f"one task starts | {STARTS_A_TASK} |",
+        f"from start to end | {LONGEST_RUN.total_seconds() / 3600:.0f} hours |",
+        f"`monitor` | {PARTS} tasks",
+        f"body of a bid request | {MAX_BODY_BYTES // 1024} KiB |",
+        f"impressions of a bid request | {MAX_IMPRESSIONS:,} |",
+    ):
+        assert limit in limits
 
 
 def test_the_glossary_explains_each_term_once():
