@@ -124,3 +124,38 @@ def test_runs_split_by_project_keep_rows_policies_triggers_views_and_cascades(ea
             assert "proj_001" in plan and "proj_002" not in plan
             connection.execute("DELETE FROM optimization_runs")
             assert connection.execute("SELECT count(*) FROM optimization_iterations").fetchone() == (0,)
+
+
+def test_a_service_of_an_earlier_revision_finds_its_tables_and_functions_in_the_newest(postgres_server: PostgresServer):
+    revisions = [f"{number:04}" for number in range(1, int(head_revision()))]
+    with postgres_server.database() as url:
+        migrate(url)
+        columns, functions = read_columns(url), read_functions(url)
+        for revision in reversed(revisions):
+            revert(url, revision=revision)
+            earlier = read_columns(url)
+            assert earlier.items() <= columns.items(), revision
+            assert read_functions(url) <= functions, revision
+            added = {
+                key: columns[key] for key in columns.keys() - earlier.keys() if key[0] in {key[0] for key in earlier}
+            }
+            assert [
+                key for key, (_, is_nullable, default) in added.items() if is_nullable == "NO" and default is None
+            ] == []
+
+
+def read_columns(url: str) -> dict[tuple[str, str], tuple[str, str, str | None]]:
+    """Return {(table, column): (type, whether it may be NULL, default)} of tables, without views."""
+    query = """SELECT table_name, column_name, data_type, is_nullable, column_default FROM information_schema.columns
+        JOIN information_schema.tables USING (table_schema, table_name)
+        WHERE table_schema = 'public' AND table_type = 'BASE TABLE'"""
+    with connect(url) as connection:
+        return {(row[0], row[1]): (row[2], row[3], row[4]) for row in connection.execute(query).fetchall()}
+
+
+def read_functions(url: str) -> set[tuple[str, str]]:
+    """Return name and arguments of the functions."""
+    query = """SELECT proname, pg_get_function_identity_arguments(oid) FROM pg_proc
+        WHERE pronamespace = 'public'::regnamespace"""
+    with connect(url) as connection:
+        return set(connection.execute(query).fetchall())
