@@ -136,21 +136,20 @@ def test_a_service_of_an_earlier_revision_finds_its_tables_and_functions_in_the_
             earlier = read_columns(url)
             assert earlier.items() <= columns.items(), revision
             assert read_functions(url) <= functions, revision
-            added = {
-                key: columns[key] for key in columns.keys() - earlier.keys() if key[0] in {key[0] for key in earlier}
-            }
+            known = {table for table, _ in earlier}
+            added = {key: columns[key] for key in columns.keys() - earlier.keys() if key[0] in known}
             assert [
-                key for key, (_, is_nullable, default) in added.items() if is_nullable == "NO" and default is None
+                key for key, (_, may_be_null, default) in added.items() if not may_be_null and default is None
             ] == []
 
 
-def read_columns(url: str) -> dict[tuple[str, str], tuple[str, str, str | None]]:
+def read_columns(url: str) -> dict[tuple[str, str], tuple[str, bool, str | None]]:
     """Return {(table, column): (type, whether it may be NULL, default)} of tables, without views."""
     query = """SELECT table_name, column_name, data_type, is_nullable, column_default FROM information_schema.columns
         JOIN information_schema.tables USING (table_schema, table_name)
         WHERE table_schema = 'public' AND table_type = 'BASE TABLE'"""
     with connect(url) as connection:
-        return {(row[0], row[1]): (row[2], row[3], row[4]) for row in connection.execute(query).fetchall()}
+        return {(row[0], row[1]): (row[2], row[3] == "YES", row[4]) for row in connection.execute(query).fetchall()}
 
 
 def read_functions(url: str) -> set[tuple[str, str]]:
