@@ -16,7 +16,15 @@ from optimization_tracking.models.analytics import Analytics, Project
 from optimization_tracking.models.answers import Batch, Health, Many, One, Page, Problem
 from optimization_tracking.models.iterations import CreateIteration, Iteration
 from optimization_tracking.models.queries import AnalyticsFilters, IterationPage, RunDetail, RunFilters, SamplePage
-from optimization_tracking.models.runs import CreateRun, DeletedRun, Run, RunWithIterations
+from optimization_tracking.models.runs import (
+    CreateRun,
+    DeletedRun,
+    HoldRun,
+    Lease,
+    ReleasedLease,
+    Run,
+    RunWithIterations,
+)
 from optimization_tracking.models.samples import CreateSample, Sample
 from optimizer.errors import TrackingRefused, UnavailableError
 from optimizer.names import TRACKING_API_URL_VARIABLE
@@ -63,6 +71,14 @@ def update_run(run_id: RunId, changes: str) -> Call[One[Run]]:
 
 def delete_run(run_id: RunId) -> Call[One[DeletedRun]]:
     return Call("DELETE", f"/runs/{_segment(run_id)}", One[DeletedRun], is_repeatable=False)
+
+
+def hold_run(run_id: RunId, owner: str, *, seconds: int) -> Call[One[Lease]]:
+    return Call("PUT", _lease(run_id, owner), One[Lease], body=write(HoldRun(seconds=seconds)))
+
+
+def release_run(run_id: RunId, owner: str) -> Call[One[ReleasedLease]]:
+    return Call("DELETE", _lease(run_id, owner), One[ReleasedLease])
 
 
 def add_iterations(run_id: RunId, bodies: Iterable[str], *, key: str | None = None) -> Call[Batch[Iteration]]:
@@ -189,6 +205,10 @@ def _problem(response: httpx.Response) -> Problem | None:
 
 def _reasons(problem: Problem) -> str:
     return "; ".join([problem.detail, *(f"{error.field}: {error.reason}" for error in problem.errors[:5])])
+
+
+def _lease(run_id: RunId, owner: str) -> str:
+    return f"/runs/{_segment(run_id)}/leases/{_segment(owner)}"
 
 
 def _segment(run_id: RunId) -> str:

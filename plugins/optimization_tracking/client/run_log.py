@@ -173,6 +173,7 @@ class RunLog:
         self._metadata = changes.get("metadata", self._metadata)
         if changes.get("status") in ("completed", "failed", "cancelled"):
             self._has_ended = True
+            self._sender.holds_run = False
             self._guard(False)
 
     def end(self, status: str, **changes: Any) -> None:
