@@ -137,7 +137,9 @@ def test_the_second_request_of_a_kept_connection_has_to_arrive_too(environment):
         connection.sendall(b"GET /ready HTTP/1.1\r\nhost: b\r\n\r\n")
         answer = b""
         while not answer.endswith(b"}"):
-            answer += connection.recv(65_536)
+            part = connection.recv(65_536)
+            assert part, f"the bidder closed the connection after {answer!r}"
+            answer += part
         assert answer.startswith(b"HTTP/1.1 200")
         _trickle(connection, b"GET /rea")
 
