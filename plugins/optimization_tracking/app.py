@@ -14,7 +14,7 @@ from optimization_tracking.database import Database
 from optimization_tracking.openapi import publish
 from optimization_tracking.problem_details import install
 from optimization_tracking.refreshing import REFRESH_S, refresh_forever
-from optimization_tracking.routes import analytics, health, iterations, leases, runs, samples
+from optimization_tracking.routes import analytics, comparing, health, iterations, leases, runs, samples
 from optimization_tracking.safe_headers import SafeHeaders
 
 VERSION = "1.0.0"
@@ -57,7 +57,7 @@ def create_app(
     app.state.database = database
     app.state.door = Door(login=login, origins=frozenset(origins), wrong_keys_burst=wrong_keys_burst)
     root = APIRouter(prefix=prefix)
-    for module in (runs, leases, iterations, samples, analytics, health):
+    for module in (runs, leases, iterations, samples, comparing, analytics, health):
         root.include_router(module.router)
     app.include_router(root)
     mount_dashboard(app, prefix=prefix, database=database, door=app.state.door, database_url=database_url)

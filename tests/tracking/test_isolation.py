@@ -22,10 +22,12 @@ ROUTES = {
     ("post", "/runs/{runId}/samples"): {"samples": [{"iteration": 1, "sampleIndex": 9}]},
     ("put", "/runs/{runId}/leases/{owner}"): {},
     ("delete", "/runs/{runId}/leases/{owner}"): None,
+    ("get", "/groups"): None,
+    ("get", "/trend"): None,
     ("get", "/analytics"): None,
     ("get", "/projects"): None,
 }
-LISTS = [("get", "/runs"), ("get", "/analytics"), ("get", "/projects")]
+LISTS = [("get", "/runs"), ("get", "/groups"), ("get", "/trend"), ("get", "/analytics"), ("get", "/projects")]
 
 
 def address(path: str, run_id: str) -> str:

@@ -16,6 +16,7 @@ from optimization_tracking.models.values import (
     Index,
     JsonObject,
     JsonValue,
+    MetricName,
     Moment,
     Name,
     OptimizerType,
@@ -74,6 +75,7 @@ class CreateRun(RunOutcome):
     config: JsonObject = Field(default_factory=dict)
     metadata: JsonObject = Field(default_factory=dict)
     tags: Tags = Field(default_factory=list)
+    metric: MetricName | None = None
 
 
 class UpdateRun(RunOutcome):
@@ -88,11 +90,12 @@ class UpdateRun(RunOutcome):
     config: JsonObject = Field(default_factory=absent)
     metadata: JsonObject = Field(default_factory=absent)
     tags: Tags = Field(default_factory=absent)
+    metric: MetricName | None = None
     if_unowned: Flag = Field(default_factory=absent)
 
 
 class Run(Answer):
-    """A run. Scores have the caller's unit; `direction` says whether high or low is good.
+    """A run. Scores have the caller's unit; `metric` says what they measure, `direction` whether high or low is good.
 
     `end_time` is by the service's clock where the stated one, `stated_end_time`, is before the start.
     `improvement` is positive where the final score is better than the initial one, `improvement_pct` in percent of the
@@ -131,6 +134,7 @@ class Run(Answer):
     created_at: datetime
     updated_at: datetime
     stated_end_time: datetime | None = None
+    metric: str | None = None
 
 
 class RunWithIterations(Run):
