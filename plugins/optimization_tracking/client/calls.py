@@ -14,6 +14,7 @@ from optimization_tracking.client.plain_values import plain
 from optimization_tracking.client.settings import ClientSettings
 from optimization_tracking.models.analytics import Analytics, Project
 from optimization_tracking.models.answers import Batch, Health, Many, One, Page, Problem
+from optimization_tracking.models.comparing import GroupFilters, RunGroups, Trend, TrendFilters
 from optimization_tracking.models.iterations import CreateIteration, Iteration
 from optimization_tracking.models.queries import AnalyticsFilters, IterationPage, RunDetail, RunFilters, SamplePage
 from optimization_tracking.models.runs import (
@@ -101,6 +102,14 @@ def list_samples(run_id: RunId, page: Fields) -> Call[Page[Sample]]:
 
 def analytics(filters: Fields) -> Call[Many[Analytics]]:
     return Call("GET", "/analytics", Many[Analytics], query(AnalyticsFilters, filters))
+
+
+def groups(filters: Fields) -> Call[One[RunGroups]]:
+    return Call("GET", "/groups", One[RunGroups], query(GroupFilters, filters))
+
+
+def trend(filters: Fields) -> Call[One[Trend]]:
+    return Call("GET", "/trend", One[Trend], query(TrendFilters, filters))
 
 
 def list_projects() -> Call[Many[Project]]:
