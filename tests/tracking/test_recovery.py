@@ -2,7 +2,8 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from servers.postgres import initialize_server, running, short_folder
+from servers.memory import memory_folder
+from servers.postgres import initialize_server, running
 from servers.tracking import ProjectClient, open_client, serving
 from servers.waiting import wait_until
 
@@ -19,7 +20,7 @@ ATTEMPTS = 12
 
 def test_a_request_that_waits_when_postgres_comes_back_is_answered(caplog):
     programs = embedded_programs()
-    with short_folder() as folder:
+    with memory_folder("pg") as folder:
         server = initialize_server(folder, programs=programs)
         with running(server, programs=programs):
             url = server.create_database("tracking")
