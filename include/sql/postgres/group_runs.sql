@@ -13,6 +13,9 @@ WITH runs AS MATERIALIZED (
         {% set kind = group %}{% set column = group_column %}{% set prefix = 'group' %}
         {% include '_group_key.sql' %} AS key,
         {% endif %}
+        {% if group == 'json' %}
+        {{ group_column }} #> %(group_path)s::text[] AS json_key,
+        {% endif %}
         {% set kind = pair %}{% set column = pair_column %}{% set prefix = 'pair' %}
         {% include '_group_key.sql' %} AS pair,
         {% if completed == 'yes' %}
@@ -47,6 +50,9 @@ sums AS (
         max(value)         AS highest,
         min(created_at)    AS first_run_at,
         max(created_at)    AS last_run_at,
+        {% if group == 'json' %}
+        (array_agg(json_key ORDER BY created_at DESC))[1] AS json_key,
+        {% endif %}
         jsonb_build_object(
             'pending', count(*) FILTER (WHERE status = 'pending'),
             'running', count(*) FILTER (WHERE status = 'running'),

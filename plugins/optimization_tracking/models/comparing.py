@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
@@ -143,9 +143,13 @@ class PairedTest(Answer):
 
 
 class RunGroup(Answer):
-    """Runs with the same key. `low`, `high`: the 95 % interval of the mean, by Student's t; None below three runs."""
+    """Runs with the same key, whose JSON is `value`.
+
+    `low`, `high`: the 95 % interval of the mean, by Student's t; None below three runs.
+    """
 
     key: str
+    value: Any
     runs: int
     states: dict[str, int]
     n: int

@@ -149,6 +149,7 @@ def _group(row: Row, *, is_paired: bool, direction: Direction) -> RunGroup:
     test = _test(row, direction=direction) if is_paired and not is_baseline else None
     return RunGroup(
         **{name: row[name] for name in ("key", "runs", "n", "mean", "sd", "first_run_at", "last_run_at")},
+        value=row.get("json_key", row["key"]),
         states={state: number for state, number in row["states"].items() if number},
         low=bounds[0],
         high=bounds[1],

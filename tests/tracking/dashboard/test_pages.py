@@ -13,7 +13,15 @@ from optimization_tracking.dashboard.sessions import COOKIE
 from optimization_tracking.keys import create_key, revoke_key
 from optimizer.names import TRACKING_PREFIX
 
-PAGES = ("/", "/leaderboard", "/compare?run={run}&run={run}", "/runs/{run}", "/runs/{run}/samples")
+PAGES = (
+    "/",
+    "/leaderboard",
+    "/groups?by=config.secret",
+    "/trend",
+    "/compare?run={run}&run={run}",
+    "/runs/{run}",
+    "/runs/{run}/samples",
+)
 POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'"
 
 
@@ -191,7 +199,12 @@ def test_files_are_kept_by_browsers_until_they_change(visitor):
         ("/runs/00000000-0000-0000-0000-000000000000", 404, "no such run"),
         ("/nowhere", 404, "This page does not exist"),
         ("/compare?run=1", 422, "must be the ids of runs"),
-        ("/compare?" + "&".join(f"run={uuid.UUID(int=n)}" for n in range(7)), 422, "7 runs are too many"),
+        ("/compare?" + "&".join(f"run={uuid.UUID(int=n)}" for n in range(201)), 422, "201 runs are too many"),
+        ("/compare?minScore=x", 422, "minScore"),
+        ("/groups?by=depth", 422, "is neither a place in the run"),
+        ("/groups", 200, "Choose what to group by"),
+        ("/trend?figure=no", 422, "is neither a place in the run"),
+        ("/trend?entity=nobody", 200, "No run has this figure"),
         ("/compare", 200, "No run is chosen"),
         ("/?unknown=1&search=", 200, "Runs"),
     ],
