@@ -11,11 +11,9 @@ from optimization_tracking.client import calls
 from optimization_tracking.client.blocking import TrackingClient
 from optimization_tracking.client.calls import Call
 from optimization_tracking.client.disk_queue import DiskQueue, QueuedBatch
+from optimization_tracking.models.base import CLIENT_ID
 from optimization_tracking.models.runs import CreateRun, Run
 from optimizer.errors import TrackingRefused, UnavailableError
-
-CLIENT_ID = "clientRunId"
-"""The key in a run's metadata under which a program's own id of it stands."""
 
 MAX_REASONS = 10
 MAX_NAMES = 10

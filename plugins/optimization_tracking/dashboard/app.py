@@ -22,6 +22,7 @@ def mount_dashboard(
     dashboard.state.sessions = Sessions(database_url) if database_url and door.login is None else None
     for module in (lists, judging, detail, comparing, signing):
         dashboard.include_router(module.router)
+    dashboard.include_router(detail.named)
     dashboard.mount("/static", Assets(STATIC))
     failures.install(dashboard)
     app.include_router(_entrance(prefix))

@@ -5,6 +5,7 @@ from typing import Any
 
 from optimization_tracking.dashboard.differences import ConfigRow, flatten
 from optimization_tracking.dashboard.formatting import json_text, shortened
+from optimization_tracking.dashboard.words import words_of
 from optimization_tracking.models.comparing import Trend
 from optimization_tracking.models.runs import Run
 from optimization_tracking.models.samples import Sample
@@ -177,14 +178,15 @@ def _is_number(value: Any) -> bool:
 
 def describe_history(run: Run, points: Sequence[HistoryPoint]) -> str:
     """Return the history in one sentence, for those who do not see the chart."""
+    words = words_of(run)
     scored = [point for point in points if point.score is not None]
     if not scored:
-        return "No iteration has a score yet."
+        return f"No {words.step} has a score yet."
     first, last = scored[0], scored[-1]
     reached = next(
-        (f", reached at iteration {point.iteration}" for point in scored if point.score == last.best_score), ""
+        (f", reached at {words.step} {point.iteration}" for point in scored if point.score == last.best_score), ""
     )
     if run.iterations == 1 or len(scored) == 1:
-        return f"One iteration has a score: {measure(last.score)}, at iteration {last.iteration}."
+        return f"One {words.step} has a score: {measure(last.score)}, at {words.step} {last.iteration}."
     change = f"from {measure(first.score)} to {measure(last.score)}"
-    return f"Score over {count(run.iterations)} iterations: {change}; best {measure(last.best_score)}{reached}."
+    return f"Score over {count(run.iterations)} {words.steps}: {change}; best {measure(last.best_score)}{reached}."
