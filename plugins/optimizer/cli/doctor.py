@@ -29,7 +29,8 @@ def doctor(as_json: AsJson = False) -> None:
         print_json([asdict(finding) for finding in findings])
     elif findings:
         rows = ([finding.subject, finding.problem, finding.todo] for finding in findings)
-        print_table(f"{len(findings)} findings", ["what", "problem", "what to do"], rows)
+        title = "1 finding" if len(findings) == 1 else f"{len(findings)} findings"
+        print_table(title, ["what", "problem", "what to do"], rows)
     else:
         console.print(Text("No findings: control plane, Airflow and object store are consistent."))
     if findings:
