@@ -28,7 +28,7 @@ def containers(tmp_path_factory: pytest.TempPathFactory, request: pytest.Fixture
         if request.session.testsfailed:
             log.error("what the containers say:\n%s", found.report())
     finally:
-        # A second Ctrl-C, or the terminal's own signal to docker, would leave half of it behind.
+        # A second one would leave half of it behind.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         log.info("removing the deployment %s", found.project)

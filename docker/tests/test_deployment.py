@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import pytest
 from control_plane.statements import read_printed
-from project.compose import ONE_SHOT, PROJECT, SERVICES
+from project.compose import ONE_SHOT, PRODUCTION, PROJECT, SERVICES
 from servers.containers import Answer, Container, Containers, docker, wait_until
 
 from optimization_tracking.keys import KEY_PREFIX
@@ -27,12 +27,12 @@ UI_SQL = read_printed("example_flow.sql")
 RUN, EARLIER = "20260203_150000", "20260201_120000"
 """The statements of the UI's team, character for character, and the runs that they are about."""
 
-OF_A_VOLUME = {
-    "POSTGRES_PASSWORD": "ALTER ROLE airflow PASSWORD '{}';",
-    "TRACKING_PASSWORD": "ALTER ROLE tracking PASSWORD '{}';",
-    "MYSQL_ROOT_PASSWORD": "ALTER USER root@'%' IDENTIFIED BY '{0}', root@localhost IDENTIFIED BY '{0}';",
-}
-"""Passwords that a database keeps in its volume, and the statement of docs/production.md that changes each."""
+OF_A_VOLUME = re.findall(
+    r"^ *\| `(\w+_PASSWORD)` \| `docker compose exec (\w+) (\w+) --user(?:name)?=(\w+).*?` \| `(.+?)` \|$",
+    PRODUCTION.read_text(),
+    re.MULTILINE,
+)
+"""Passwords that a database keeps in its volume, as documented: variable, service, program, account, statement."""
 
 SLOW_S, RUN_S = 900, 1500
 """Bounds for what takes a minute and for a whole run, on a machine that does other things."""
@@ -90,8 +90,13 @@ def test_an_entitys_first_run_learns_on_the_worker_and_goes_live_once_it_is_appr
 def test_every_secret_can_be_rotated(containers: Containers):
     old, new = dict(containers.secrets), containers.new_secrets()
     # A database learns its own password first; Airflow reads with the old Fernet key until all is encrypted anew.
-    for name, statement in OF_A_VOLUME.items():
-        change_password(containers, name, statement.format(new[name]))
+    assert len(OF_A_VOLUME) == 3
+    for name, service, program, account, statement in OF_A_VOLUME:
+        changed = statement.replace("…", new[name])
+        if program == "mysql":
+            containers.sql(changed, user=account, password=old[name])
+        else:
+            containers.compose("exec", "--no-TTY", service, program, f"--username={account}", stdin=changed)
     containers.write_secrets({**new, "AIRFLOW_FERNET_KEY": f"{new['AIRFLOW_FERNET_KEY']},{old['AIRFLOW_FERNET_KEY']}"})
     containers.up()
     containers.compose("exec", "--no-TTY", "airflow-scheduler", "airflow", "rotate-fernet-key", timeout_s=SLOW_S)
@@ -276,14 +281,6 @@ def tracking_has(containers: Containers, run_id: str) -> None:
 
 def ask_tracking(containers: Containers, path: str, *, key: str) -> Answer:
     return containers.ask(f"{API}{TRACKING_PREFIX}{path}", service=SERVER, token=KEY_PREFIX + key)
-
-
-def change_password(containers: Containers, name: str, statement: str) -> None:
-    if name == "MYSQL_ROOT_PASSWORD":
-        containers.sql(statement, user="root", password=containers.secrets[name])
-    else:
-        service, user = ("postgres", "airflow") if name == "POSTGRES_PASSWORD" else ("tracking", "tracking")
-        containers.compose("exec", "--no-TTY", service, "psql", "--quiet", f"--username={user}", stdin=statement)
 
 
 def are_healthy(containers: Containers, names: set[str]) -> bool:

@@ -121,6 +121,8 @@ class Containers:
             text=True,
             timeout=timeout_s,
             check=False,
+            # A Ctrl-C ends this process only, which then removes everything; a second one does not end that.
+            start_new_session=True,
         )
         command = f"docker compose {' '.join(arguments)}"
         assert done.returncode == 0, f"{command} returned {done.returncode}: {(done.stderr or '')[-3000:]}"
