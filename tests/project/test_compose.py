@@ -33,13 +33,11 @@ from optimizer.bidder.settings import read_settings
 from optimizer.cli.control_plane import URL_VARIABLE as CONTROL_PLANE_VARIABLE
 from optimizer.cli.objects import open_store
 from optimizer.names import (
-    PENDING_RUNS_DAG,
     TRACKING_API_URL_VARIABLE,
     TRACKING_KEY_VARIABLE,
     TRACKING_QUEUE_VARIABLE,
     TRACKING_URL_VARIABLE,
 )
-from optimizer.orchestration.monitor_dag import MONITOR_DAG
 
 DOCKERFILE = PROJECT / "docker" / "Dockerfile"
 
@@ -276,11 +274,7 @@ def test_the_connections_of_the_documentation_are_json_of_the_types_that_the_fil
     assert types == used
 
 
-def test_the_documentation_has_every_file_of_dags_installed_and_the_scheduled_ones_watched():
-    text = PRODUCTION.read_text()
-    needed, watched = (
-        text.split(f"\n## {title}\n")[1].split("\n## ")[0] for title in ("What Airflow needs", "Monitor")
-    )
+def test_the_documentation_has_every_file_of_dags_installed():
+    needed = PRODUCTION.read_text().split("\n## What Airflow needs\n")[1].split("\n## ")[0]
     rows = re.findall(r"^\| `(dags/\w+\.py)` \|", needed, re.MULTILINE)
     assert sorted(rows) == sorted(f"dags/{file.name}" for file in (PROJECT / "dags").glob("*.py"))
-    assert f"`{PENDING_RUNS_DAG}`" in watched and f"`{MONITOR_DAG}`" in watched
