@@ -46,8 +46,9 @@ def test_a_service_of_an_earlier_revision_finds_its_tables_and_functions_in_the_
 
 
 def read_columns(url: str) -> dict[tuple[str, str], tuple[str, bool, str | None]]:
-    """Return {(table, column): (type, whether it may be NULL, default)} of tables, without views."""
-    query = """SELECT table_name, column_name, data_type, is_nullable, column_default FROM information_schema.columns
+    """Return {(table, column): (type, whether it may be NULL, default or formula)} of tables, without views."""
+    query = """SELECT table_name, column_name, data_type, is_nullable, coalesce(column_default, generation_expression)
+        FROM information_schema.columns
         JOIN information_schema.tables USING (table_schema, table_name)
         WHERE table_schema = 'public' AND table_type = 'BASE TABLE'"""
     with connect(url) as connection:
