@@ -3,7 +3,6 @@
 import logging
 import signal
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 from control_plane.catalog import NOW, fill_catalog, open_sample, start_sample
 from pipeline.requests import copy_control_plane
+from servers.waiting import wait_until
 from sqlalchemy import Engine, insert, update
 
 from optimizer.control_plane import claims, runs, tables, transitions
@@ -75,18 +75,11 @@ def close(engine: Engine) -> dict:
     return close_run(dag_id=DAG_ID, dag_run_id="first", failed_tasks=[], systems=nothing, now=NOW)
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.01)
-
-
 def test_a_working_step_moves_its_runs_heartbeat(engine: Engine, run: Run):
     def step() -> dict:
         for _ in range(2):
             last = row(engine, run).heartbeat_at
-            wait_until(lambda last=last: row(engine, run).heartbeat_at > last)
+            wait_until(lambda last=last: row(engine, run).heartbeat_at > last, "no heartbeat")
         return {"done": True}
 
     assert work(engine, run, step) == {"done": True}
@@ -175,7 +168,7 @@ def test_closing_a_run_that_the_ui_cancelled_gives_it_its_end_and_a_message(engi
 def test_a_heartbeat_that_fails_is_logged_and_ends_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     nowhere = open_engine(f"sqlite:///{tmp_path}/no/such/folder/control_plane.db")
     with caplog.at_level(logging.WARNING), beating(nowhere, "r", every_s=BEAT_S):
-        wait_until(lambda: len(caplog.records) > 1)
+        wait_until(lambda: len(caplog.records) > 1, "no second warning")
     assert "the heartbeat of run r failed: ConfigError" in caplog.text
 
 

@@ -13,8 +13,6 @@ import pyarrow as pa
 
 from lab.benchmarks.figures import Figure
 from lab.evaluation.log import CANDIDATES
-from optimizer.core.landscape.cells import PRICE_BUCKET_WIDTH
-from optimizer.warehouse.contract import render_for
 from optimizer.warehouse.extraction import Window, extract_segment_cells
 
 MAX_TIMES_OF_FETCH = 1.2
@@ -30,13 +28,12 @@ def measure_fetch(connect: Callable[[], Any], folder: Path, *, window: Window, r
     """
     best: dict[str, float] = {}
     with closing(connect()) as connection:
-        query = render_for(connection, "segment_cells", features=CANDIDATES)
-        binds = {**window.binds(), "bucket_width": PRICE_BUCKET_WIDTH}
+        heard = _Listening(connection)
+        options = {"window": window, "features": CANDIDATES, "path": folder / "cells.parquet"}
+        extract_segment_cells(heard, **options)
         actions: dict[str, Callable[[], int]] = {
-            "fetch": lambda: _fetch(connection, query, binds),
-            "extract": lambda: extract_segment_cells(
-                connection, window=window, features=CANDIDATES, path=folder / "cells.parquet"
-            ),
+            "fetch": lambda: _fetch(connection, *heard.last),
+            "extract": lambda: extract_segment_cells(connection, **options),
         }
         for _ in range(repeats):
             for name, action in actions.items():
@@ -54,9 +51,28 @@ def measure_memory(folder: Path) -> list[Figure]:
     return [Figure(what, many, few, f"that of {FEW_BATCHES} batches", "MiB", MAX_MEMORY_GROWTH)]
 
 
-def _fetch(connection: Any, query: str, binds: dict[str, Any]) -> int:
+@dataclass(slots=True)
+class _Listening:
+    """A connection that knows the last statement of its cursors, with what was bound."""
+
+    connection: Any
+    last: tuple[Any, ...] = ()
+
+    def cursor(self) -> Any:
+        cursor = self.connection.cursor()
+        execute = cursor.execute
+
+        def listen(*statement: Any) -> Any:
+            self.last = statement
+            return execute(*statement)
+
+        cursor.execute = listen
+        return cursor
+
+
+def _fetch(connection: Any, *statement: Any) -> int:
     with connection.cursor() as cursor:
-        cursor.execute(query, binds)
+        cursor.execute(*statement)
         return sum(batch.num_rows for batch in cursor.fetch_arrow_batches())
 
 

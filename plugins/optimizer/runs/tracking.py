@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from optimizer.training.job import TrainingReport, Trial
 
 OPTIMIZER_TYPE = "rtb"
+METRIC = "log loss of the win-rate model on held-out segments"
 PLANNED = "plannedIterations"
 """What `python -m optimization_tracking watch` draws its bar by."""
 
@@ -131,6 +132,7 @@ def _open(row: Run, systems: Systems) -> Any | None:
             client_id=row.run_id,
             start_time=row.started_at or row.created_at,
             direction="minimize",
+            metric=METRIC,
             config={
                 section: snapshot[section] for section in ("business", "technical", "static") if section in snapshot
             },
@@ -145,7 +147,9 @@ def _open(row: Run, systems: Systems) -> Any | None:
 def _metadata(row: Run) -> dict[str, Any]:
     snapshot = row.config_snapshot or {}
     trials = settings_of(row).tuning_trials if snapshot else 0
-    return {"entity": _entity_code(row), PLANNED: max(1, trials)}
+    places = {"runId": row.run_id, "dagId": row.dag_id, "dagRunId": row.dag_run_id}
+    known = {name: value for name, value in places.items() if value is not None}
+    return {"entity": _entity_code(row), PLANNED: max(1, trials), **known}
 
 
 def _entity_code(row: Run) -> str:

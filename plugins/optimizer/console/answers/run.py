@@ -46,7 +46,8 @@ class RunAnswer(BaseModel):
     checks: those that did not pass first.
     traffic_pct: of the traffic now; 0 where it is not live.
     is_in_airflow: whether Airflow has its DAG run, or does not answer; it has none of a replayed run.
-    tracking_name: its name in the tracking service; is_tracked: whether it was sent there.
+    tracking_name: its name in the tracking service, whose client_id of it is the run_id; is_tracked: whether it was
+        sent there.
     """
 
     run_id: str
