@@ -53,7 +53,7 @@ class Suggestions:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class IntervalMark:
     """Where a group's mean and its interval stand in the drawing, in pixels."""
 
     mean: float
@@ -113,7 +113,7 @@ async def trend(request: Request, database: Tracking, visit: Visiting) -> HTMLRe
     )
 
 
-def forest(found: Sequence[RunGroup]) -> dict[str, Mark]:
+def forest(found: Sequence[RunGroup]) -> dict[str, IntervalMark]:
     """Return where each group's mean and interval stand on one scale."""
     ends = [end for group in found for end in (group.low, group.high, group.mean) if end is not None]
     if not ends:
@@ -131,7 +131,9 @@ def forest(found: Sequence[RunGroup]) -> dict[str, Mark]:
         has_interval = group.low is not None and group.high is not None
         low = place(group.low) if has_interval and group.low is not None else None
         high = place(group.high) if has_interval and group.high is not None else None
-        marks[group.key] = Mark(place(group.mean), low, high - low if high is not None and low is not None else None)
+        marks[group.key] = IntervalMark(
+            place(group.mean), low, high - low if high is not None and low is not None else None
+        )
     return marks
 
 

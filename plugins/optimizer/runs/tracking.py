@@ -8,7 +8,7 @@ found by its run_id: training opens it and logs, `close_run` ends it.
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from optimizer.control_plane import runs
 from optimizer.control_plane.records import Run
@@ -16,7 +16,9 @@ from optimizer.core.records.tracking import TrackingFigures
 from optimizer.errors import OptimizerError
 from optimizer.runs.handle import RunHandle, settings_of
 from optimizer.runs.systems import Systems
-from optimizer.training.job import TrainingReport, Trial
+
+if TYPE_CHECKING:
+    from optimizer.training.job import TrainingReport, Trial
 
 OPTIMIZER_TYPE = "rtb"
 METRIC = "log loss of the win-rate model on held-out segments"
@@ -39,7 +41,7 @@ class TrackedTraining:
         self._trials = 0
         self.figures = TrackingFigures()
 
-    def log_trial(self, trial: Trial) -> None:
+    def log_trial(self, trial: "Trial") -> None:
         """Log a trial of the tuning: its parameters, its loss over the folds, its held-out segments."""
         self._trials += 1
         if self._log is not None:
@@ -54,7 +56,7 @@ class TrackedTraining:
                 metadata=metadata,
             )
 
-    def log_fit(self, report: TrainingReport) -> None:
+    def log_fit(self, report: "TrainingReport") -> None:
         """Log what the run was fitted with; as an iteration where no trial was logged before it."""
         if self._log is None:
             return

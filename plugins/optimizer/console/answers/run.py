@@ -20,9 +20,9 @@ from optimizer.console.context import Context
 from optimizer.control_plane.live_rows import LiveVerdict
 from optimizer.control_plane.records import Run
 from optimizer.control_plane.run_views import find_owner, read_view
-from optimizer.core.checks.outcome import CheckRecord, going_live, held_by
+from optimizer.core.checks.outcome import CheckRecord, checks_of, going_live, held_by
 from optimizer.errors import OptimizerError
-from optimizer.runs.published_run import PublishedFigures, checks_of
+from optimizer.runs.published_run import PublishedFigures
 
 DRY_RUN_NOTE = "A dry run can never be deployed; start a run with these values to get one that can."
 
