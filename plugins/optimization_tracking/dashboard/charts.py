@@ -20,14 +20,14 @@ MAX_OUTPUTS = 4
 Chart = dict[str, Any]
 
 
-def history_chart(points: Sequence[HistoryPoint]) -> Chart | None:
+def history_chart(run: Run, points: Sequence[HistoryPoint]) -> Chart | None:
     """Return the score of each iteration and the best so far; None without a score."""
     if not any(point.score is not None for point in points):
         return None
     return {
         "kind": "history",
         "x": [point.iteration for point in points],
-        "xLabel": "iteration",
+        "xLabel": words_of(run).step,
         "series": [
             {"label": "score", "values": [point.score for point in points], "dots": True},
             {"label": "best so far", "values": [point.best_score for point in points]},

@@ -62,7 +62,7 @@ async def run(request: Request, run_id: RunId, database: Tracking, caller: Admit
         run=found,
         words=words_of(found),
         links=_links(request, found),
-        history=charts.history_chart(history),
+        history=charts.history_chart(found, history),
         history_text=charts.describe_history(found, history),
         is_thinned=len(history) < (pagination.total or 0),
         parameters=parameters,
