@@ -42,7 +42,13 @@ def test_the_policies_obey_for_the_owner_of_the_tables_too(each_tracking: Tracki
         forced = connection.execute(
             "SELECT relname FROM pg_class WHERE relforcerowsecurity AND relowner = current_user::regrole ORDER BY 1"
         ).fetchall()
-    assert {row[0] for row in forced} == {*TABLES, "optimization_api_keys", "optimization_audit", "project_config"}
+    assert {row[0] for row in forced} == {
+        *TABLES,
+        "optimization_api_keys",
+        "optimization_audit",
+        "optimization_run_leases",
+        "project_config",
+    }
 
 
 @pytest.mark.parametrize(

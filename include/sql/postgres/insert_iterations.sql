@@ -10,7 +10,8 @@ SELECT
     given.successful_samples, given.avg_score, given.std_dev, given.iteration_start_time, given.iteration_end_time,
     coalesce(
         given.duration_ms,
-        round(extract(epoch FROM given.iteration_end_time - given.iteration_start_time) * 1000)::bigint
+        CASE WHEN given.iteration_end_time >= given.iteration_start_time -- else its clock was set back
+            THEN round(extract(epoch FROM given.iteration_end_time - given.iteration_start_time) * 1000)::bigint END
     ),
     given.tokens_used, given.cost_usd, given.metadata
 FROM optimization_runs AS run

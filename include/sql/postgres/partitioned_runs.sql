@@ -6,6 +6,7 @@
 -- the default one. A project is archived by DETACH PARTITION.
 ALTER TABLE optimization_iterations DROP CONSTRAINT optimization_iterations_project_id_run_id_fkey;
 ALTER TABLE optimization_samples DROP CONSTRAINT optimization_samples_project_id_run_id_fkey;
+ALTER TABLE optimization_run_leases DROP CONSTRAINT optimization_run_leases_project_id_run_id_fkey;
 ALTER TABLE optimization_runs RENAME TO optimization_runs_old;
 ALTER TABLE optimization_runs_old NO FORCE ROW LEVEL SECURITY; -- the copy below sees every project
 
@@ -76,6 +77,8 @@ CREATE INDEX idx_optimization_runs_tags_gin ON optimization_runs USING gin (tags
 ALTER TABLE optimization_iterations ADD FOREIGN KEY (project_id, run_id)
     REFERENCES optimization_runs (project_id, id) ON DELETE CASCADE;
 ALTER TABLE optimization_samples ADD FOREIGN KEY (project_id, run_id)
+    REFERENCES optimization_runs (project_id, id) ON DELETE CASCADE;
+ALTER TABLE optimization_run_leases ADD FOREIGN KEY (project_id, run_id)
     REFERENCES optimization_runs (project_id, id) ON DELETE CASCADE;
 
 CREATE TRIGGER update_optimization_runs_updated_at

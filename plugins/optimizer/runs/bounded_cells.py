@@ -16,7 +16,6 @@ from optimizer.core.landscape.click_delay import count_click_views
 from optimizer.core.landscape.features import Selection
 from optimizer.core.landscape.grain import FINEST, Grain, finest_within
 from optimizer.core.records.window_totals import WindowTotals
-from optimizer.runs.cell_run import judge_features
 from optimizer.warehouse.extraction import Window, count_multiplier_cells, count_segment_cells, extract_segment_cells
 
 MULTIPLIER_SHARE = 4
@@ -80,6 +79,8 @@ def plan_segment_cells(
         return CellPlan(tuple(candidates), FINEST, log.totals.usable_bids)
 
     def judge(features: Sequence[str], grain: Grain) -> tuple[Selection, Collection[str]]:
+        from optimizer.runs.cell_run import judge_features  # most logs need none of what it loads
+
         with TemporaryDirectory(prefix="optimizer-") as folder:
             path = Path(folder) / "cells.parquet"
             log.write(path, features=features, grain=grain)

@@ -35,6 +35,7 @@ from optimizer.warehouse.extraction import (
     read_totals,
 )
 from optimizer.warehouse.session import open_session
+from optimizer.warehouse.session_costs import read_session_costs
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +43,8 @@ log = logging.getLogger(__name__)
 def extract(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
     """Leave the window's totals and cells in the staging prefix; return how much was read.
 
-    A run reads the log once: the totals are written last, and a later or parallel try leaves them as they are, so that
-    all steps of the run see the same log.
+    A run reads the log once: the totals are written last, and a later try leaves them as they are, so that all steps of
+    the run see the same log.
 
     Raises:
         WarehouseError: login, table or column; EmptyWindowError: no bids in the window.
@@ -51,8 +52,7 @@ def extract(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
     stage = run.staging(systems)
     if not stage.has(run_files.TOTALS):
         found = _read_log(read_snapshot(run, systems), systems, stage)
-        if not stage.has(run_files.TOTALS):
-            artifacts.TOTALS.write(stage, found)
+        artifacts.TOTALS.write(stage, found)
     found = artifacts.TOTALS.read(stage)
     if found.coarse is not None:
         log.warning("run %s of %s: %s", run.run_id, run.entity_code, coarse_sentence(found.coarse))
@@ -94,6 +94,7 @@ def _read_log(snapshot: ConfigSnapshot, systems: Systems, stage: staging.Staging
         attempt = uuid4().hex[:12]
         files = {name: f"cells/{attempt}/{name}" for name in extractions}
         rows = {name: _stage(stage, files[name], extract_to) for name, extract_to in extractions.items()}
+        costs = read_session_costs(connection)
     span = [DAY_SPAN] if plan.grain.older_days > 1 else []
     cells = stage.get_frame(files[run_files.SEGMENT_CELLS], columns=["day", "run_id", "bids", "wins", *span])
     earlier_runs, earlier_forecasts = stage_planned_bids(_runs_that_bid(cells), stage=stage, systems=systems)
@@ -107,6 +108,7 @@ def _read_log(snapshot: ConfigSnapshot, systems: Systems, stage: staging.Staging
         merged_days=count_days(cells) - len(days),
         earlier_runs=earlier_runs,
         earlier_forecasts=earlier_forecasts,
+        query_costs=costs,
         click_maturity=maturity,
         coarse=CoarseCells.of(
             plan,
