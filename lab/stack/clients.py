@@ -9,6 +9,9 @@ from lab.stack.settings import StackSettings
 from optimizer.clients.airflow_api import AirflowApi
 from optimizer.errors import UnavailableError, WarehouseError
 
+LONGEST_STATEMENT_S = 3_600
+"""fakesnow answers only when a statement has ended, and refuses the same one when the connector asks again."""
+
 _LOGIN_DENIED = "Incorrect username or password"
 
 
@@ -36,6 +39,7 @@ def connect_warehouse(settings: StackSettings, *, home: StackHome, timeout_s: in
             disable_ocsp_checks=True,
             no_proxy="localhost",
             login_timeout=timeout_s,
+            socket_timeout=LONGEST_STATEMENT_S,
             **options,
         )
     except Error as error:
