@@ -209,6 +209,15 @@ def test_keys_and_names_are_taken_as_they_stand(shop, key):
         assert [group["key"] for group in found["groups"]] == ["7"]
 
 
+def test_a_long_value_is_a_key_by_its_beginning(shop):
+    tag = f"long-{uuid.uuid4().hex[:8]}"
+    complete(shop, 1, tags=[tag], config={"text": "x" * 5000, "object": {"a": [1]}})
+    (group,) = groups(shop, tags=tag, by="config.text")["groups"]
+    assert (group["key"], group["value"]) == ("x" * 300, None)
+    (group,) = groups(shop, tags=tag, by="config.object")["groups"]
+    assert (json.loads(group["key"]), group["value"]) == ({"a": [1]}, {"a": [1]})
+
+
 def test_a_trend_has_the_band_that_the_runs_before_led_one_to_expect(shop):
     entity, begin = f"client-{uuid.uuid4().hex[:8]}", datetime(2026, 1, 1, tzinfo=UTC)
     values = [*np.random.default_rng(3).normal(0.5, 0.01, 40), 0.9, 0.5]

@@ -194,7 +194,7 @@ class PairedTest(Answer):
 
 
 class RunGroup(Answer):
-    """Runs with the same key, whose JSON is `value`.
+    """Runs with the same key, whose JSON is `value`; of a key longer than 300 characters that is None.
 
     `low`, `high`: the 95 % interval of the mean, by Student's t; None below three runs.
     """

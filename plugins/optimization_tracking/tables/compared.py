@@ -13,7 +13,7 @@ from optimization_tracking.queries import render_query
 from optimization_tracking.tables.run_lists import conditions_of
 
 MAX_CONFIG_BYTES = 20_000
-"""As stored, compressed; a longer config is not compared."""
+"""Of JSON; a longer config is not compared."""
 
 
 class ComparedRow(ComparedRun):
