@@ -64,18 +64,6 @@ def test_a_patch_changes_what_it_names_and_null_clears(shop):
     assert changed.json()["data"]["updatedAt"] > run["updatedAt"]
 
 
-def test_a_deleted_run_takes_iterations_and_samples_with_it(shop, tracking):
-    run = shop.create_run()
-    shop.add_iteration(run["id"], iteration=1, score=1)
-    shop.post(f"/runs/{run['id']}/samples", {"samples": [{"iteration": 1, "sampleIndex": 0}]})
-    assert shop.delete(f"/runs/{run['id']}").json() == {"success": True, "data": {"id": run["id"], "deleted": True}}
-    assert shop.delete(f"/runs/{run['id']}").status_code == 404
-    with tracking.connect() as connection:
-        connection.execute("SET ROLE optimization_service")
-        for table in ("optimization_iterations", "optimization_samples"):
-            assert connection.execute(f"SELECT count(*) FROM {table} WHERE run_id = %s", [run["id"]]).fetchone() == (0,)
-
-
 def test_a_repeated_key_gets_the_first_answer_and_writes_once(shop):
     body, key = {"runName": f"once {uuid.uuid4()}", "optimizerType": "rtb"}, {"Idempotency-Key": str(uuid.uuid4())}
     first, second = (shop.post("/runs", body, **key) for _ in range(2))

@@ -82,7 +82,7 @@ async def update(
 
 
 async def delete(connection: Connection, run_id: UUID, *, seen: Sequence[datetime] | None = None) -> None:
-    """Delete a run with its iterations and samples; `seen`, 404 and 412 as `update`."""
+    """Delete a run with its iterations and samples: `removing` removes the rows later; `seen`, 404, 412 as `update`."""
     query = render_query("delete_run", asked=frozenset({"seen"} if seen is not None else ()))
     if await fetch_one(connection, query, {"run_id": run_id, "seen": seen}) is None:
         await read(connection, run_id)
