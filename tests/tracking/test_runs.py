@@ -15,7 +15,7 @@ def test_a_run_comes_back_as_it_was_sent_with_what_the_database_adds(shop):
     assert (run["projectId"], run["status"], run["iterations"], run["totalCostUsd"]) == ("shop", "pending", 0, 0)
     read = shop.get(f"/runs/{run['id']}")
     assert read.status_code == 200, read.text
-    assert read.json()["data"] == run | {"iterationList": []}
+    assert read.json()["data"] == run | {"iterationList": [], "iterationCursor": None}
 
 
 def test_zero_and_false_are_values_and_null_stays_null(shop):

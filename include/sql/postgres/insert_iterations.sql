@@ -1,6 +1,10 @@
 -- Iterations added to a run.
 -- Grain: one row an iteration, none where the caller may not see the run. Parameters: run_id; rows, a JSON array of objects
--- with the columns' names.
+-- with the columns' names; max_bytes, which the rows fit into that come back (asked: returning).
+{% from '_pages.sql' import fitting %}
+{% if 'returning' in asked %}
+WITH added AS (
+{% endif %}
 INSERT INTO optimization_iterations (
     project_id, run_id, iteration, score, params, program, samples_in_iteration, successful_samples, avg_score, std_dev,
     iteration_start_time, iteration_end_time, duration_ms, tokens_used, cost_usd, metadata
@@ -23,5 +27,9 @@ WHERE run.id = %(run_id)s
 {% if 'returning' in asked %}
 RETURNING
     id, run_id, iteration, score, false AS is_best, params, program, samples_in_iteration, successful_samples, avg_score,
-    std_dev, iteration_start_time, iteration_end_time, duration_ms, tokens_used, cost_usd, metadata, created_at
+    std_dev, iteration_start_time, iteration_end_time, duration_ms, tokens_used, cost_usd, metadata, created_at, bytes
+)
+{% call fitting('iteration') %}
+SELECT * FROM added
+{% endcall %}
 {% endif %}

@@ -1,6 +1,10 @@
 -- Samples added to iterations of a run.
 -- Grain: one row a sample whose iteration is there. Parameters: run_id; rows, a JSON array of objects with the columns'
--- names.
+-- names; max_bytes, which the rows fit into that come back (asked: returning).
+{% from '_pages.sql' import fitting %}
+{% if 'returning' in asked %}
+WITH added AS (
+{% endif %}
 INSERT INTO optimization_samples (
     project_id, run_id, iteration_id, iteration, sample_index, input, predicted_output, expected_output, score, is_correct,
     program_hash, latency_ms, tokens_used, cost_usd, error_message, metadata
@@ -20,5 +24,9 @@ JOIN optimization_iterations AS it
 {% if 'returning' in asked %}
 RETURNING
     id, run_id, iteration_id, iteration, sample_index, input, predicted_output, expected_output, score, is_correct,
-    program_hash, latency_ms, tokens_used, cost_usd, error_message, metadata, created_at
+    program_hash, latency_ms, tokens_used, cost_usd, error_message, metadata, created_at, bytes
+)
+{% call fitting('iteration, sample_index') %}
+SELECT * FROM added
+{% endcall %}
 {% endif %}

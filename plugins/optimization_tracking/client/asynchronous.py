@@ -66,7 +66,13 @@ class AsyncTrackingClient:
 
     async def top_runs(self, *, limit: int = 10, **filters: Any) -> list[RunWithIterations]:
         """Return the best completed runs of one direction, best first."""
-        return (await self.list_runs(top=True, limit=limit, **filters)).data
+        start = {"top": True, "limit": limit, **filters}
+        best: list[RunWithIterations] = []
+        async for run in self._pages(lambda cursor: calls.list_runs({**start, **cursor})):
+            best.append(run)
+            if len(best) == limit:
+                break
+        return best
 
     async def update_run(self, run_id: RunId, **changes: Any) -> Run:
         """Return the run after the change; None clears a value."""
@@ -83,6 +89,10 @@ class AsyncTrackingClient:
     async def add_samples(self, run_id: RunId, samples: Iterable[Fields | CreateSample]) -> int:
         """Add up to 1,000 samples, all or none, and return their number."""
         return (await self._send(calls.add_samples(run_id, calls.batch_of(CreateSample, samples)))).created
+
+    async def read_iteration(self, run_id: RunId, iteration: int) -> Iteration:
+        """Return one iteration of a run."""
+        return (await self._send(calls.read_iteration(run_id, iteration))).data
 
     def iterate_iterations(self, run_id: RunId) -> AsyncIterator[Iteration]:
         """Yield the run's iterations by their number."""

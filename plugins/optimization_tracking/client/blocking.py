@@ -1,6 +1,7 @@
 """The client for ordinary code: each method is one request and returns what the service answered."""
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any, Self, TypeVar
 
 import httpx
@@ -70,7 +71,8 @@ class TrackingClient:
 
     def top_runs(self, *, limit: int = 10, **filters: Any) -> list[RunWithIterations]:
         """Return the best completed runs of one direction, best first."""
-        return self.list_runs(top=True, limit=limit, **filters).data
+        start = {"top": True, "limit": limit, **filters}
+        return list(islice(self._pages(lambda cursor: calls.list_runs({**start, **cursor})), limit))
 
     def update_run(self, run_id: RunId, **changes: Any) -> Run:
         """Return the run after the change; None clears a value."""
@@ -87,6 +89,10 @@ class TrackingClient:
     def add_samples(self, run_id: RunId, samples: Iterable[Fields | CreateSample]) -> int:
         """Add up to 1,000 samples, all or none, and return their number."""
         return self._send(calls.add_samples(run_id, calls.batch_of(CreateSample, samples))).created
+
+    def read_iteration(self, run_id: RunId, iteration: int) -> Iteration:
+        """Return one iteration of a run."""
+        return self._send(calls.read_iteration(run_id, iteration)).data
 
     def iterate_iterations(self, run_id: RunId) -> Iterator[Iteration]:
         """Yield the run's iterations by their number."""

@@ -79,6 +79,10 @@ def list_iterations(run_id: RunId, page: Fields) -> Call[Page[Iteration]]:
     return Call("GET", f"/runs/{_segment(run_id)}/iterations", Page[Iteration], query(IterationPage, page))
 
 
+def read_iteration(run_id: RunId, iteration: int) -> Call[One[Iteration]]:
+    return Call("GET", f"/runs/{_segment(run_id)}/iterations/{iteration}", One[Iteration])
+
+
 def list_samples(run_id: RunId, page: Fields) -> Call[Page[Sample]]:
     return Call("GET", f"/runs/{_segment(run_id)}/samples", Page[Sample], query(SamplePage, page))
 

@@ -18,7 +18,7 @@ from optimization_tracking.tables.run_lists import list_page, list_top
 PAGE_ROWS = 25
 _NARROWING = ("status", "optimizerType", "direction", "tags", "search", "minScore", "maxScore", "startDate", "endDate")
 RUN_FIELDS = (*_NARROWING, "config", "orderBy", "orderDirection", "cursor", "projectId")
-TOP_FIELDS = ("optimizerType", "direction", "tags", "startDate", "endDate", "limit", "projectId")
+TOP_FIELDS = ("optimizerType", "direction", "tags", "startDate", "endDate", "limit", "cursor", "projectId")
 
 router = APIRouter()
 
@@ -58,9 +58,15 @@ async def leaderboard(request: Request, database: Tracking, visit: Visiting) -> 
     """The best completed runs of one direction."""
     query = read_query(request.query_params, TOP_FIELDS)
     filters, errors = read_model(RunFilters, _with_limit(query), top=True)
+    found: list[RunWithIterations] = []
+    pagination: Pagination | None = None
     async with database.transaction([visit.project_id]) as connection:
         types = await _known_types(connection, visit.project_id)
-        found = [] if errors else (await list_top(connection, filters, project_id=visit.project_id))[0]
+        if not errors:
+            try:
+                found, pagination = await list_top(connection, filters, project_id=visit.project_id)
+            except Refusal as refusal:  # a cursor that is none
+                errors = {error.field: error.reason for error in refusal.errors}
     return render(
         request,
         "leaderboard",
@@ -71,6 +77,7 @@ async def leaderboard(request: Request, database: Tracking, visit: Visiting) -> 
         errors=errors,
         filters=filters,
         runs=found,
+        pagination=pagination,
         types=types,
     )
 

@@ -14,6 +14,8 @@ MAX_INT = 2**31 - 1
 MAX_SCORE = 1e100
 MAX_JSON_DEPTH = 32
 MAX_JSON_VALUES = 10_000
+MAX_JSON_BYTES = 4 * 1024 * 1024
+"""Of one JSON value; a request can hardly bring a longer one, many of them together can."""
 MAX_TAGS = 50
 NO_NUL = r"^[^\x00]*$"
 

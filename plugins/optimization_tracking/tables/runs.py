@@ -10,7 +10,7 @@ from pydantic_core import to_json
 
 from optimization_tracking.database import Connection, fetch_one
 from optimization_tracking.models.runs import TRANSITIONS, CreateRun, Run, UpdateRun
-from optimization_tracking.models.values import check_json
+from optimization_tracking.models.values import MAX_JSON_BYTES, check_json
 from optimization_tracking.problem_details import Refusal, invalid, not_found
 from optimization_tracking.queries import render_query
 
@@ -106,6 +106,8 @@ def _check_size(metadata: dict[str, Any]) -> None:
         check_json(metadata)
     except ValueError as error:
         raise invalid("metadata", f"together with what is there, {error}") from None
+    if len(to_json(metadata)) > MAX_JSON_BYTES:
+        raise invalid("metadata", f"together with what is there, is longer than {MAX_JSON_BYTES:,} bytes")
 
 
 def _stale() -> Refusal:

@@ -18,4 +18,22 @@ BEGIN
     END LOOP;
 END
 $$;
+GRANT CREATE ON SCHEMA public TO optimization_service;
+DO $$
+DECLARE
+    figures   text := rtrim(pg_get_viewdef('optimization_run_analytics'::regclass), ';');
+    analytics text := pg_get_viewdef('optimization_analytics'::regclass);
+BEGIN
+    DROP VIEW optimization_analytics;
+    DROP MATERIALIZED VIEW optimization_run_analytics;
+    EXECUTE 'CREATE MATERIALIZED VIEW optimization_run_analytics AS ' || regexp_replace(figures, 'WHERE .?NOT .*GROUP BY', 'GROUP BY') || ' WITH NO DATA';
+    EXECUTE 'CREATE VIEW optimization_analytics WITH (security_barrier = true) AS ' || analytics;
+END
+$$;
+CREATE UNIQUE INDEX idx_optimization_run_analytics ON optimization_run_analytics (project_id, optimizer_type, status);
+ALTER MATERIALIZED VIEW optimization_run_analytics OWNER TO optimization_service;
+ALTER VIEW optimization_analytics OWNER TO optimization_service;
+GRANT SELECT ON optimization_analytics TO optimization_app;
+REFRESH MATERIALIZED VIEW optimization_run_analytics; -- as its owner, who sees every project
+REVOKE CREATE ON SCHEMA public FROM optimization_service;
 DROP TABLE optimization_deleted_runs;

@@ -34,9 +34,29 @@ ALTER POLICY "Callers manage their own projects" ON optimization_samples USING (
 );
 REVOKE DELETE ON optimization_runs FROM optimization_app;
 
+-- The analytics leave deleted runs out.
+GRANT CREATE ON SCHEMA public TO optimization_service; -- to own what follows; taken back at the end
+DO $$
+DECLARE
+    figures   text := rtrim(pg_get_viewdef('optimization_run_analytics'::regclass), ';');
+    analytics text := pg_get_viewdef('optimization_analytics'::regclass);
+BEGIN
+    DROP VIEW optimization_analytics;
+    DROP MATERIALIZED VIEW optimization_run_analytics;
+    EXECUTE 'CREATE MATERIALIZED VIEW optimization_run_analytics AS ' || replace(
+        figures, 'GROUP BY', 'WHERE id NOT IN (SELECT gone.run_id FROM optimization_deleted_runs AS gone) GROUP BY'
+    ) || ' WITH NO DATA';
+    EXECUTE 'CREATE VIEW optimization_analytics WITH (security_barrier = true) AS ' || analytics;
+END
+$$;
+CREATE UNIQUE INDEX idx_optimization_run_analytics ON optimization_run_analytics (project_id, optimizer_type, status);
+ALTER MATERIALIZED VIEW optimization_run_analytics OWNER TO optimization_service;
+ALTER VIEW optimization_analytics OWNER TO optimization_service;
+GRANT SELECT ON optimization_analytics TO optimization_app;
+REFRESH MATERIALIZED VIEW optimization_run_analytics; -- as its owner, who sees every project
+
 -- Removes up to `portion` rows of a deleted run, the run itself at the end, and returns how many rows that were; 0 where
 -- nothing is left, or where other processes are at work on all of it.
-GRANT CREATE ON SCHEMA public TO optimization_service; -- to own what follows; taken back at the end
 CREATE FUNCTION optimization_remove_deleted(portion integer) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE

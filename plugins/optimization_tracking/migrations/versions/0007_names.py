@@ -1,5 +1,5 @@
-"""A part of a name is found in the index of names; metadata are merged; ended sessions are over; pages, counts, charts and
-deletions of long runs take no longer; writes have an audit row."""
+"""A part of a name is found in the index of names; metadata are merged; ended sessions are over; long runs cost their
+readers no more than short ones; deletions do not wait for their rows; writes have an audit row."""
 
 from optimization_tracking.migrations.statements import run_script
 
