@@ -29,7 +29,9 @@ async def compare(request: Request, database: Tracking, visit: Visiting) -> HTML
         return render(request, "compare_none", here="compare", visit=visit, run_ids=run_ids, max_runs=MAX_RUNS)
     async with database.transaction(visit.caller.projects) as connection:
         found = [await runs.read(connection, run_id) for run_id in run_ids]
-        histories = [await read_history(connection, run_id, max_points=MAX_POINTS // 2) for run_id in run_ids]
+        histories = [
+            await read_history(connection, run_id, max_points=MAX_POINTS // 2, has_params=False) for run_id in run_ids
+        ]
     rows = compare_configs([run.config for run in found])
     return render(
         request,
