@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from pydantic import TypeAdapter
-
 from optimization_tracking.cursors import read_cursor, write_cursor
 from optimization_tracking.database import Connection, fetch_all, fetch_one
 from optimization_tracking.models.answers import Pagination
-from optimization_tracking.models.iterations import CreateIteration, Iteration
+from optimization_tracking.models.iterations import Iteration
 from optimization_tracking.models.queries import IterationPage
 from optimization_tracking.models.runs import Run, RunWithIterations
 from optimization_tracking.problem_details import not_found
@@ -17,21 +15,19 @@ from optimization_tracking.queries import render_query
 from optimization_tracking.tables.pages import MAX_ANSWER_BYTES, cut
 
 _ORDER = "iteration.asc"
-_batch = TypeAdapter(list[CreateIteration])
 
 
-async def add(
-    connection: Connection, given: Sequence[CreateIteration], *, run_id: UUID, returning: bool = True
-) -> list[Iteration]:
+async def add(connection: Connection, rows_text: str, *, run_id: UUID, returning: bool = True) -> list[Iteration]:
     """Write iterations of a run, and return them by their number, as many as fit into an answer.
 
     Args:
+        rows_text: a JSON array with the API's names, checked.
         returning: False returns none.
 
     Raises:
         Refusal: 404 where the caller sees no such run.
     """
-    values = {"run_id": run_id, "rows": _batch.dump_json(list(given)).decode(), "max_bytes": MAX_ANSWER_BYTES}
+    values = {"run_id": run_id, "rows": rows_text, "max_bytes": MAX_ANSWER_BYTES}
     query = render_query("insert_iterations", asked=frozenset({"returning"} if returning else ()))
     if not returning:
         done = await connection.execute(query, values)

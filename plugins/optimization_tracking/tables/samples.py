@@ -1,16 +1,13 @@
 """Samples: added in batches, and read by iteration and index."""
 
-from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
-
-from pydantic import TypeAdapter
 
 from optimization_tracking.cursors import read_cursor, write_cursor
 from optimization_tracking.database import Connection, Row, fetch_all, fetch_one
 from optimization_tracking.models.answers import Pagination
 from optimization_tracking.models.queries import SamplePage
-from optimization_tracking.models.samples import CreateSample, Sample
+from optimization_tracking.models.samples import CreateSamples, Sample
 from optimization_tracking.problem_details import Refusal, not_found
 from optimization_tracking.queries import render_query
 from optimization_tracking.tables.pages import MAX_ANSWER_BYTES, cut
@@ -19,12 +16,9 @@ MAX_COUNTED = 100_000
 """Samples of one iteration; more are not counted."""
 
 _ORDER = "sample.asc"
-_batch = TypeAdapter(list[CreateSample])
 
 
-async def add(
-    connection: Connection, given: Sequence[CreateSample], *, run_id: UUID, returning: bool = True
-) -> list[Sample]:
+async def add(connection: Connection, given: CreateSamples, *, run_id: UUID, returning: bool = True) -> list[Sample]:
     """Write samples of a run's iterations, and return them in order, as many as fit into an answer.
 
     Args:
@@ -33,7 +27,7 @@ async def add(
     Raises:
         Refusal: 404 where the caller sees no such run; 422 where the run lacks an iteration.
     """
-    values = {"run_id": run_id, "rows": _batch.dump_json(list(given)).decode(), "max_bytes": MAX_ANSWER_BYTES}
+    values = {"run_id": run_id, "rows": given.text, "max_bytes": MAX_ANSWER_BYTES}
     if not returning:
         done = await connection.execute(render_query("insert_samples"), values)
         if done.rowcount != len(given):
@@ -83,14 +77,15 @@ async def _count(connection: Connection, page: SamplePage, values: dict[str, Any
     return row["count"] if row and row["count"] <= MAX_COUNTED else None
 
 
-async def _explain_missing(connection: Connection, given: Sequence[CreateSample], *, run_id: UUID) -> None:
+async def _explain_missing(connection: Connection, given: CreateSamples, *, run_id: UUID) -> None:
     if await fetch_one(connection, render_query("run_status"), {"run_id": run_id}) is None:
         raise not_found("run")
-    numbers = sorted({sample.iteration for sample in given})
+    samples = given.rows
+    numbers = sorted({sample.iteration for sample in samples})
     rows = await fetch_all(connection, render_query("known_iterations"), {"run_id": run_id, "numbers": numbers})
     known = {row["iteration"]: row["id"] for row in rows}
     errors = []
-    for index, sample in enumerate(given):
+    for index, sample in enumerate(samples):
         if sample.iteration not in known:
             errors.append((f"samples.{index}.iteration", f"the run has no iteration {sample.iteration}; send it first"))
         elif sample.iteration_id not in (None, known[sample.iteration]):
