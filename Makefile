@@ -22,7 +22,7 @@ ifneq ($(shell LC_ALL=$(LC_ALL) $(BIN)/python -I -c '$(HERE)' 2>/dev/null),True)
 .PHONY: $(STAMP)
 endif
 
-.PHONY: demo test coverage truth bench bench-bidder bench-console bench-fleet bench-tracking up down docs lock lint types check install servers
+.PHONY: demo test test-compose coverage truth bench bench-bidder bench-console bench-fleet bench-tracking up down docs lock lint types check install servers
 .DEFAULT_GOAL := demo
 
 demo: install  ## replay three live weeks of one entity, then run it through Airflow
@@ -31,6 +31,9 @@ demo: install  ## replay three live weeks of one entity, then run it through Air
 # A file's tests stay together: its servers are started once. Two processes compute while others wait for Airflow and for servers.
 test: install servers  ## every test, against real servers, in four processes
 	@$(BIN)/python -m pytest --numprocesses=4 --dist=loadscope --no-loadscope-reorder $(TESTS)
+
+test-compose: install  ## build, start, use and remove the containers, on the Docker engine that `docker` reaches
+	@$(BIN)/python -m pytest docker/tests
 
 coverage: install servers  ## the tests, and which lines and branches of the product they run: a table and htmlcov/
 	@$(BIN)/coverage erase

@@ -2,7 +2,8 @@
 
 from airflow.sdk import get_parsing_context
 
-from optimizer.orchestration.monitor_dag import MONITOR_DAG, build_monitor_dag
+from optimizer.names import MONITOR_DAG
+from optimizer.orchestration.monitor_dag import build_monitor_dag
 
 if get_parsing_context().dag_id in (None, MONITOR_DAG):
     dag = build_monitor_dag()

@@ -29,6 +29,6 @@ install_with_apt() {
 
 install_with_brew() {
     # Homebrew's Python has venv in it.
-    names=$(echo "$*" | sed 's/mariadb-server-core/mariadb/; s/libgomp1/libomp/; s/python[0-9.]*-venv//')
+    names=$(echo "$*" | sed 's/mariadb-server-core/mariadb/; s/mariadb-client/mariadb/; s/libgomp1/libomp/; s/python[0-9.]*-venv//')
     [ -z "$(echo $names)" ] || brew install $names
 }

@@ -115,8 +115,8 @@ def run_step(
         options: of the step itself.
     """
     timed = {"now": now} if name in TIMED_STEPS else {}
-    work = partial(STEPS[name], handle, systems=systems, **timed, **options)
-    return guarded(handle, work, name=name, systems=systems, now=now, beat_s=beat_s)
+    step = partial(STEPS[name], handle, **timed, **options)
+    return guarded(handle, lambda own: step(systems=own), name=name, systems=systems, now=now, beat_s=beat_s)
 
 
 def _run_steps(handle: RunHandle, *, now: datetime, systems: Systems) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from lab.reference.markdown import code, table
 from optimizer.bidder.metrics import METRICS, PREFIX
 from optimizer.core.checks.catalogue import RULES
 from optimizer.core.checks.outcome import VERDICT_CODES
+from optimizer.core.records.window_totals import QueryCosts
 from optimizer.runs import metrics
 from optimizer.runs.identification import IDENTIFICATION
 from optimizer.training.job import TuningReport
@@ -32,6 +33,7 @@ SECTIONS = {
     "bid_landscape": "The slope of the win rate with its standard error, and the trust band.",
     "global_stats": "Totals of the window: win rate, value of a click, value of a thousand views.",
     "data": "Rows of the log, and how many of them cannot be used.",
+    "warehouse": "What the statements that read the log scanned and cost, where the warehouse tells.",
     "bidding": "λ (`shadow_price_cpm`), the fallback bid, what the bids are expected to bring, and the jitter.",
     "forecast": "Win rate, CPM, spend and margin of the next days, each with 80 % and 95 % intervals.",
     IDENTIFICATION: "Whether the run is learning, which bids varied at random, and when learning ends.",
@@ -49,6 +51,7 @@ SECTIONS = {
 _CHECKS = f"one per check, {len(RULES)} in all; see [validation](../validation.md)"
 KEYS = {
     "tuning": ", ".join(code(name) for name in TuningReport.model_fields if name not in ("reason", "parameters")),
+    "warehouse": ", ".join(code(name) for name in QueryCosts.model_fields),
     IDENTIFICATION: "`is_learning`, `learning_since`, `learning_days_left`, the slope, and each randomness test",
     "backtest": "`<quantity>_<active, new or difference>`, the last two with `_low` and `_high`; support",
     "validation": _CHECKS,

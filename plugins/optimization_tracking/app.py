@@ -15,8 +15,9 @@ from optimization_tracking.openapi import publish
 from optimization_tracking.problem_details import install
 from optimization_tracking.refreshing import REFRESH_S, refresh_forever
 from optimization_tracking.removing import REMOVE_S, remove_forever
-from optimization_tracking.routes import analytics, health, iterations, runs, samples
+from optimization_tracking.routes import analytics, comparing, health, iterations, leases, runs, samples
 from optimization_tracking.safe_headers import SafeHeaders
+from optimizer.presentation.web.api_docs import add_api_docs
 
 VERSION = "1.0.0"
 
@@ -52,16 +53,17 @@ def create_app(
         description="Runs, iterations and samples of any optimizer.",
         lifespan=_lifespan(database, refresh_s=refresh_s),
         openapi_url=f"{prefix}/openapi.json",
-        docs_url=None,  # both pages load scripts from elsewhere
+        docs_url=None,  # both pages load scripts from elsewhere; ours does not
         redoc_url=None,
     )
     app.state.database = database
     app.state.door = Door(login=login, origins=frozenset(origins), wrong_keys_burst=wrong_keys_burst)
     root = APIRouter(prefix=prefix)
-    for module in (runs, iterations, samples, analytics, health):
+    for module in (runs, leases, iterations, samples, comparing, analytics, health):
         root.include_router(module.router)
     app.include_router(root)
     mount_dashboard(app, prefix=prefix, database=database, door=app.state.door, database_url=database_url)
+    add_api_docs(app, title=app.title, path=f"{prefix}/docs", description=f"{prefix}/openapi.json")
     install(app)
     app.add_middleware(SafeHeaders)
     publish(app)

@@ -26,7 +26,6 @@ _log = logging.getLogger(__name__)
 # A constraint of the tables, the field that breaks it, and what is wrong with it.
 _CONSTRAINTS = {
     "optimization_runs_end_time": ("endTime", "is before startTime"),
-    "optimization_iterations_end_time": ("iterationEndTime", "is before iterationStartTime"),
     "idx_optimization_iterations_run_id": ("iteration", "this run has an iteration of that number already"),
     "idx_optimization_samples_run_id": ("sampleIndex", "this iteration has a sample of that index already"),
     "optimization_runs_totals": ("iterations", "a total would become negative"),

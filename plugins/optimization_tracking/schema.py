@@ -39,7 +39,18 @@ def migrate(url: str) -> str:
 
 
 def revert(url: str, *, revision: str) -> None:
-    """Take the tables back to an older revision; "base" drops them all, with what is in them."""
+    """Take the tables back to an older revision; "base" drops them all, with what is in them.
+
+    Raises:
+        ConfigError: this code does not know the revision, or the tables are not at a later one.
+    """
+    found = current_revision(url)
+    earlier = ["base"] if found is None else _earlier_revisions(found)
+    if revision not in earlier:
+        raise ConfigError(
+            f"the tracking database is at revision {found}, which cannot go back to {revision}; choose one of "
+            f"{', '.join(earlier)}, and use the release that migrated it"
+        )
     with _migrating(url) as connection:
         command.downgrade(_config(connection), revision)
 
@@ -54,6 +65,13 @@ def current_revision(url: str) -> str | None:
 def head_revision() -> str:
     """Return the revision that this code needs."""
     return ScriptDirectory(MIGRATIONS).get_current_head() or ""
+
+
+def _earlier_revisions(revision: str) -> list[str]:
+    """Return "base" and the revisions before this one, the oldest first; "base" alone where it is not known."""
+    scripts = list(ScriptDirectory(MIGRATIONS).walk_revisions())
+    names = ["base", *reversed([script.revision for script in scripts])]
+    return names[: names.index(revision)] if revision in names else ["base"]
 
 
 def _config(connection: Connection) -> Config:

@@ -9,7 +9,9 @@ OptimizerError
 │   ├── ArtifactError         an object is missing, changed or incomplete
 │   │   └── AccessDenied      the object store denies access: the object may be good
 │   ├── RunStateError         the run is not in the state that the step needs
-│   │   └── RunCancelled      a user cancelled the run: nothing failed, and nothing goes on
+│   │   ├── RunCancelled      a user cancelled the run: nothing failed, and nothing goes on
+│   │   ├── RunCompleted      it is completed: its results stand
+│   │   └── RunTaken          another copy of the task works on the run: this copy lost
 │   ├── RequestError          a bid request that cannot be read
 │   │   └── BodyError         its body is too long, cut off, or in an encoding that is not known
 │   ├── TrackingRefused       the tracking service refuses a request: key, field, status
@@ -72,6 +74,14 @@ class RunStateError(PermanentError):
 
 class RunCancelled(RunStateError):
     """A user cancelled the run: nothing failed, and nothing goes on."""
+
+
+class RunCompleted(RunStateError):
+    """The run is completed: its results stand."""
+
+
+class RunTaken(RunStateError):
+    """Another copy of the task works on the run: this copy lost, and what it has made counts for nothing."""
 
 
 class RequestError(PermanentError):

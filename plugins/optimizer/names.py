@@ -12,6 +12,9 @@ WAREHOUSE_CONNECTION = "optimizer_warehouse"
 OBJECTS_CONNECTION = "optimizer_objects"
 """Airflow's connections to the three systems."""
 
+MONITOR_DAG = "monitor"
+"""The DAG that compares live runs with their forecasts every morning."""
+
 PENDING_RUNS_DAG = "pending_runs"
 """The DAG that claims the runs that the UI inserts."""
 

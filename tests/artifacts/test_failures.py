@@ -1,6 +1,5 @@
 """What the object store's errors become: what can pass is tried again, the rest says what to do."""
 
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -176,7 +175,6 @@ def test_a_local_disk_that_cannot_take_the_file_is_not_a_silent_store(tmp_path: 
             capture_output=True,
             text=True,
             check=False,
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, 1_000)),
         )
     assert done.returncode == 0, done.stderr
     assert f"reading {URI}: the local disk cannot take it: File too large ({tmp_path}" in done.stdout
@@ -184,6 +182,7 @@ def test_a_local_disk_that_cannot_take_the_file_is_not_a_silent_store(tmp_path: 
 
 
 _DOWNLOAD = """
+import resource
 import sys
 from pathlib import Path
 
@@ -194,6 +193,7 @@ from optimizer.errors import UnavailableError
 
 keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test only", "region_name": "us-east-1"}
 store = ObjectStore(boto3.client("s3", endpoint_url=sys.argv[1], **keys))
+resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, 1_000))
 try:
     store.get_file(sys.argv[2], Path(sys.argv[3]))
 except UnavailableError as error:

@@ -28,7 +28,8 @@ from optimizer.bidder.service import BidderService
 from optimizer.errors import ServerAway
 
 TIMEOUT_S = 0.1
-SPARE_S = 0.15
+LONG_TIMEOUT_S = 2.0
+"""Longer than what a busy machine adds to a question that waits for nobody."""
 """For a busy machine."""
 
 STATES = [f"State{number}" for number in range(300)]
@@ -168,12 +169,12 @@ def test_a_dead_server_costs_its_share_only_and_one_time_out(service, ports, fau
             started = time.monotonic()
             first = await asyncio.gather(*(service.fetch_and_price(requests(), entity_code=ENTITY) for _ in range(50)))
             took = time.monotonic() - started
-            started = time.monotonic()
             second = await service.fetch_and_price(requests(), entity_code=ENTITY)
-            return [took, time.monotonic() - started, [*first, second]]
+            assert service.health()["memcached"][f"127.0.0.1:{port}"]["away_since"]  # the second did not ask it
+            return [took, [*first, second]]
 
-    took, then, answers = run(service.refresher.memcached, ask_before_and_after())
-    assert took < 2 * TIMEOUT_S + 50 * SPARE_S / 5 and then < TIMEOUT_S
+    took, answers = run(service.refresher.memcached, ask_before_and_after())
+    assert took < 50 * TIMEOUT_S / 2  # one after the other would wait 50 times
     for prices in answers:
         for state, priced in zip(STATES, prices, strict=True):
             expected = Reason.TABLE_SILENT if state in lost else Reason.SEGMENT
@@ -247,7 +248,7 @@ def test_without_any_server_nothing_is_served_and_the_refresh_says_so(market):
 
 def test_a_server_that_takes_connections_and_says_nothing_costs_one_time_out():
     with silent_port() as port:
-        servers = Memcached([("127.0.0.1", port)], timeout_s=TIMEOUT_S)
+        servers = Memcached([("127.0.0.1", port)], timeout_s=LONG_TIMEOUT_S)
 
         async def ask_twice() -> list[float]:
             took = []
@@ -259,7 +260,8 @@ def test_a_server_that_takes_connections_and_says_nothing_costs_one_time_out():
             return took
 
         first, second = run(servers, ask_twice())
-        assert TIMEOUT_S * 0.9 < first < TIMEOUT_S + SPARE_S and second < TIMEOUT_S / 2
+        assert 0.9 * LONG_TIMEOUT_S < first < 10 * LONG_TIMEOUT_S  # one after the other would wait 20 times
+        assert second < LONG_TIMEOUT_S  # nobody waits again
 
 
 ANSWERS = {

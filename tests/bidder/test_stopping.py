@@ -15,6 +15,7 @@ import pytest
 from bidder.market import ENTITY, OS, STATE
 from bidder.processes import environment_of, wait_until_ready
 from servers.silent import silent_port
+from servers.waiting import PATIENCE_S
 
 from lab.stack.ports import PortClaims
 from optimizer.bidder.listening import GRACE_S, REQUEST_TIMEOUT_S
@@ -22,7 +23,7 @@ from optimizer.bidder.service import LAST_COUNTS_S, LAST_REFRESH_S
 
 DRAIN_S = 1.0
 BOUND_S = DRAIN_S + GRACE_S + LAST_REFRESH_S + LAST_COUNTS_S
-SPARE_S = 2.0
+SPARE_S = 8.0
 """For the interpreter's own end on a busy machine."""
 
 BODY = {"entity_code": ENTITY, "macros": {STATE: "Ohio", OS: "android"}, "user_id": "user-1"}
@@ -41,12 +42,10 @@ class Bidder:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
 
-    def stop(self) -> float:
-        """Send SIGTERM and return how long the process took to end."""
-        started = time.monotonic()
+    def stop(self) -> None:
+        """Send SIGTERM, and wait until the process ends: sooner than the systems that it may wait for give up."""
         self.process.send_signal(signal.SIGTERM)
-        self.process.wait(60)
-        return time.monotonic() - started
+        self.process.wait(BOUND_S + SPARE_S)
 
 
 @contextmanager
@@ -82,8 +81,8 @@ def test_a_stopping_bidder_is_not_ready_answers_and_closes_the_connections_it_ke
         assert bidder.client.get("/health").json()["status"] == "stopping"
         answer = bidder.client.post("/price", json=BODY)
         assert (answer.json()["bid_cpm"], answer.headers["connection"]) == (12.0, "close")
-        bidder.process.wait(60)
-        assert DRAIN_S <= time.monotonic() - started < BOUND_S + SPARE_S
+        bidder.process.wait(PATIENCE_S)
+        assert time.monotonic() - started >= DRAIN_S
 
 
 def test_a_request_in_flight_is_answered_after_the_signal(environment):
@@ -103,7 +102,7 @@ def test_an_unfinished_body_does_not_keep_the_process(environment):
     with serving(environment) as bidder, bidder.connect() as connection:
         connection.sendall(HALF)
         time.sleep(0.1)
-        assert bidder.stop() < BOUND_S + SPARE_S
+        bidder.stop()
 
 
 def test_a_silent_object_store_does_not_keep_the_process(environment):
@@ -112,14 +111,14 @@ def test_a_silent_object_store_does_not_keep_the_process(environment):
         with serving(silent, is_ready=False) as bidder:
             assert bidder.client.get("/ready").status_code == 503
             assert bidder.client.get("/health").json()["waiting_for"]["what"].startswith("object store, s3://")
-            assert bidder.stop() < BOUND_S + SPARE_S
+            bidder.stop()
 
 
 def test_a_silent_control_plane_does_not_keep_the_process(environment):
     with silent_port() as port:
         silent = {**environment, "OPTIMIZER_CONTROL_PLANE_URL": f"mysql+pymysql://a@127.0.0.1:{port}/optimizer"}
         with serving(silent, is_ready=False) as bidder:
-            assert bidder.stop() < BOUND_S + SPARE_S
+            bidder.stop()
 
 
 @pytest.mark.parametrize(
@@ -137,7 +136,9 @@ def test_the_second_request_of_a_kept_connection_has_to_arrive_too(environment):
         connection.sendall(b"GET /ready HTTP/1.1\r\nhost: b\r\n\r\n")
         answer = b""
         while not answer.endswith(b"}"):
-            answer += connection.recv(65_536)
+            part = connection.recv(65_536)
+            assert part, f"the bidder closed the connection after {answer!r}"
+            answer += part
         assert answer.startswith(b"HTTP/1.1 200")
         _trickle(connection, b"GET /rea")
 
@@ -153,15 +154,14 @@ def _trickle(connection: socket.socket, sent: bytes) -> None:
             break
         except TimeoutError:
             connection.sendall(b"x")
-            assert time.monotonic() - started < REQUEST_TIMEOUT_S + SPARE_S
+            assert time.monotonic() - started < REQUEST_TIMEOUT_S + PATIENCE_S
     assert answer.startswith(b"HTTP/1.1 408") and time.monotonic() - started >= REQUEST_TIMEOUT_S - 0.1
 
 
 def test_a_connection_that_never_says_a_word_is_closed(environment):
     with serving(environment) as bidder, bidder.connect() as connection:
-        started = time.monotonic()
+        connection.settimeout(REQUEST_TIMEOUT_S + PATIENCE_S)
         assert connection.recv(1) == b""
-        assert time.monotonic() - started < REQUEST_TIMEOUT_S + SPARE_S
 
 
 def test_a_client_that_leaves_in_the_middle_of_its_body_leaves_no_traceback(environment, tmp_path):

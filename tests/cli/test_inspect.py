@@ -210,6 +210,20 @@ def test_migrate_makes_a_control_plane_that_every_command_reads(url: str):
     assert run("runs", "--json", url=url).stdout.strip() == "[]"
 
 
+def test_migrate_takes_the_tables_back_to_an_earlier_revision_once_the_loss_is_confirmed(url: str):
+    run("migrate", url=url)
+    refused = run("migrate", "--to", "0004", url=url)
+    assert refused.exit_code == 1 and "from revision 0005 back to 0004" in refused.stderr
+    assert run("runs", url=url).exit_code == 0
+    done = run("migrate", "--to", "0004", "--yes", url=url)
+    assert done.stdout == "the control plane is at revision 0004; install the release that has this revision\n"
+    assert_one_line(run("runs", url=url), "run `optimizer migrate`")
+    for revision in ("0004", "0005", "nothing"):
+        assert_one_line(run("migrate", "--to", revision, "--yes", url=url), "choose one of base, 0001, 0002, 0003,")
+    assert_one_line(run("migrate", "--to", "base", "--yes", url=url), "nothing would be left")
+    assert "is at revision 0005" in run("migrate", url=url).stdout
+
+
 def assert_one_line(result: Any, message: str) -> None:
     assert result.exit_code == 1
     assert result.stdout == ""

@@ -69,6 +69,7 @@ def test_doctor_prints_each_finding_with_what_to_do_and_ends_with_status_1(
     assert "the object store did not answer" in found["object store"]["problem"]
     assert "its version v5 is not v3, which this code implements" in found["entity drugs_com"]["problem"]
     assert all(finding["todo"] for finding in found.values())
+    assert "runs without a row and snapshots were not looked up" in optimizer("doctor", "--objects", "--json").stdout
     text = optimizer("doctor").stdout
     assert f"{len(found)} findings" in text and all(subject in text for subject in found)
 

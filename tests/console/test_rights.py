@@ -1,6 +1,8 @@
 """Every route of the console, found from the app itself: who may not come in, who may not read, who may not write."""
 
+import re
 from typing import NamedTuple
+from urllib.parse import urljoin
 
 import pytest
 from console.conftest import Console
@@ -8,6 +10,7 @@ from fastapi.routing import APIRoute
 from pipeline.driver import ENTITY
 
 from optimizer.console.app import create_app
+from optimizer.names import CONSOLE_API_PATH
 
 WITHOUT_CLIENT = {"/", "/api/clients"}
 """Routes of all clients: they show those that the user may read."""
@@ -68,3 +71,13 @@ def test_no_write_comes_from_another_sites_page(console, every):
     writes = [asked for asked in every if asked.method != "GET"]
     found = {asked.path: ask(console, asked, "anna", Origin="https://elsewhere.example") for asked in writes}
     assert found == {asked.path: 403 for asked in writes}
+
+
+def test_the_api_is_documented_by_files_of_this_server_alone(console):
+    with console.http(None) as http:
+        page = http.get(f"{CONSOLE_API_PATH}/docs")
+        assert page.status_code == 200 and "unsafe" not in page.headers["content-security-policy"]
+        described = re.search(r'data-description="([^"]+)"', page.text)[1]
+        links = [described, *re.findall(r'(?:src|href)="([^"]+)"', page.text)]
+        assert len(links) == 8 and all(link.startswith("/") for link in links)
+        assert {http.get(urljoin(str(page.url), link)).status_code for link in links} == {200}

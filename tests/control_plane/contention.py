@@ -13,13 +13,14 @@ from sqlalchemy import Engine
 
 from optimizer.control_plane.audit import Author
 from optimizer.control_plane.deployment_history import read_active, read_history
-from optimizer.control_plane.deployments import deploy
+from optimizer.control_plane.deployments import deploy, promote
 from optimizer.control_plane.engine import open_engine
+from optimizer.control_plane.promotions import Promotion
 from optimizer.control_plane.rollbacks import rollback
 from optimizer.control_plane.runs import list_runs
-from optimizer.errors import SplitChanged
+from optimizer.errors import PromotionRefused, SplitChanged
 
-ROUNDS = 10
+ROUNDS, WORKERS = 10, 4
 
 
 def open_distinct(engine: Engine, worker: int) -> list[str]:
@@ -73,6 +74,21 @@ def roll_back_seen(engine: Engine, worker: int) -> list[bool]:
     except SplitChanged:
         return [False]
     return [True]
+
+
+def promote_days(engine: Engine, worker: int) -> list[str]:
+    """Promote this worker's part of the backfilled days, the newest first, and return those that went live."""
+    days = [
+        run.run_id for run in sorted(list_runs(engine, limit=1000), key=lambda run: str(run.data_end_dt), reverse=True)
+    ]
+    promoted = []
+    for run_id in days[worker::WORKERS]:
+        try:
+            promote(engine, Promotion(run_id), entity_code="drugs_hcp", author=Author("backfill"), now=NOW)
+        except PromotionRefused:
+            continue
+        promoted.append(run_id)
+    return promoted
 
 
 def act(action: str, url: str, worker: int) -> None:

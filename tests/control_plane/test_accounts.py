@@ -1,12 +1,15 @@
 """Each account can do its part of the flow, and nothing that the access table does not give it."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from control_plane.catalog import NOW, complete_sample, fill_catalog, open_sample, sample_results, start_sample
+from control_plane.databases import DRIVERS
 from control_plane.statements import read_printed, split_statements
-from sqlalchemy import text
+from servers.mariadb import SqlServer
+from sqlalchemy import Engine, text
 
 from optimizer.control_plane import live_records
 from optimizer.control_plane.alerts import Incident, record_incidents
@@ -34,6 +37,7 @@ from optimizer.control_plane.schema import check_schema, migrate
 from optimizer.control_plane.serving import read_served
 from optimizer.control_plane.serving_snapshots import confirm_snapshot, list_behind, plan_snapshot
 from optimizer.control_plane.splits import percents_of
+from optimizer.control_plane.tables import metadata
 from optimizer.core.live.canary_plan import read_plan
 from optimizer.errors import ConfigError, PromotionRefused
 
@@ -92,20 +96,32 @@ FORBIDDEN = {
 }
 
 
+@pytest.fixture(scope="module", params=DRIVERS)
+def granted(request: pytest.FixtureRequest) -> Iterator[tuple[SqlServer, str, str]]:
+    """Return a server, a migrated database of it with the accounts and their grants, and the driver that reaches it."""
+    server: SqlServer = request.getfixturevalue(f"{request.param}_server")
+    with server.database() as database:
+        root = open_engine(server.url(database))
+        migrate(root)
+        root.dispose()
+        server.execute(*(f"CREATE USER '{name}'@'%' IDENTIFIED BY 'test only'" for name in ACCOUNTS))
+        server.execute(*split_statements(GRANTS_SQL.read_text(encoding="utf-8")), database=database)
+        yield server, database, DRIVERS[request.param]
+        server.execute(*(f"DROP USER '{name}'@'%'" for name in ACCOUNTS))
+
+
 @pytest.fixture
-def engines(sql_server, sql_database, driver):
-    """Return {account: engine}, and root's, over one database with the grants."""
-    root = open_engine(sql_server.url(sql_database, driver=driver))
-    migrate(root)
+def engines(granted: tuple[SqlServer, str, str]) -> Iterator[dict[str, Engine]]:
+    """Return {account: engine}, and root's, of the database with the catalog in it."""
+    server, database, driver = granted
+    server.empty(database, tables=metadata.tables)
+    root = open_engine(server.url(database, driver=driver))
     fill_catalog(root)
-    sql_server.execute(*(f"CREATE USER '{name}'@'%' IDENTIFIED BY 'test only'" for name in ACCOUNTS))
-    sql_server.execute(*split_statements(GRANTS_SQL.read_text(encoding="utf-8")), database=sql_database)
     login = {"password": "test only", "driver": driver}
-    opened = {name: open_engine(sql_server.url(sql_database, user=name, **login)) for name in ACCOUNTS}
-    yield {"root": root, **opened}
-    for engine in (root, *opened.values()):
+    opened = {"root": root, **{name: open_engine(server.url(database, user=name, **login)) for name in ACCOUNTS}}
+    yield opened
+    for engine in opened.values():
         engine.dispose()
-    sql_server.execute(*(f"DROP USER '{name}'@'%'" for name in ACCOUNTS))
 
 
 def test_each_account_runs_its_printed_statements(engines):

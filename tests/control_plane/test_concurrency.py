@@ -7,12 +7,13 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
 from pathlib import Path
 from select import select as wait_readable
 
 import pytest
-from control_plane.catalog import NOW, complete_sample
-from control_plane.contention import ROUNDS
+from control_plane.catalog import NOW, complete_sample, open_sample, sample_results, start_sample
+from control_plane.contention import ROUNDS, WORKERS
 from sqlalchemy import insert, select
 
 from optimizer.control_plane.audit import Author
@@ -20,11 +21,12 @@ from optimizer.control_plane.deployment_history import read_active, read_history
 from optimizer.control_plane.deployments import deploy
 from optimizer.control_plane.engine import transaction
 from optimizer.control_plane.entities import read_definition
+from optimizer.control_plane.registry import register_results
 from optimizer.control_plane.runs import list_runs
 from optimizer.control_plane.splits import group_splits
 from optimizer.control_plane.tables import deployments, entities
 
-WORKERS, TIMEOUT_S = 4, 120
+BACKFILLED_DAYS, TIMEOUT_S = 30, 120
 SCRIPT = Path(__file__).with_name("contention.py")
 
 
@@ -118,6 +120,26 @@ def test_of_several_who_roll_back_the_split_they_see_one_does(engine, contend):
         deploy(engine, entity_code="drugs_hcp", split=split, author=Author(deployed_by), now=NOW)
     assert sorted(did for (did,) in contend("roll_back_seen")) == [False] * (WORKERS - 1) + [True]
     assert [(row.run_id, row.traffic_pct) for row in read_active(engine, "drugs_hcp")] == [(first, 100)]
+
+
+def test_of_thirty_backfilled_days_in_parallel_and_in_reverse_order_no_older_one_replaces_a_newer_one(engine, contend):
+    ends = dict(complete_day(engine, days_ago) for days_ago in range(BACKFILLED_DAYS))
+    promoted = [run_id for made in contend("promote_days") for run_id in made]
+    live = [
+        row.run_id for row in sorted(read_history(engine, "drugs_hcp", limit=1000), key=lambda row: row.deployment_id)
+    ]
+    assert sorted(live) == sorted(promoted)
+    assert [ends[run_id] for run_id in live] == sorted(ends[run_id] for run_id in promoted)
+    assert [row.run_id for row in read_active(engine, "drugs_hcp")] == [max(ends, key=ends.__getitem__)]
+
+
+def complete_day(engine, days_ago: int) -> tuple[str, datetime]:
+    """Complete the backfilled run of a day and return its run_id and the end of its data; the newest began first."""
+    run = open_sample(engine, f"backfill {days_ago}", now=NOW + timedelta(minutes=days_ago))
+    end = NOW - timedelta(days=days_ago)
+    start_sample(engine, run.run_id, data_start_at=end - timedelta(days=30), data_end_at=end)
+    register_results(engine, run.run_id, results=sample_results(), now=NOW)
+    return run.run_id, end
 
 
 def test_a_deploy_waits_for_the_lock_on_the_entity_and_replaces_the_split_it_finds(engine):

@@ -1,6 +1,8 @@
 """The SQL that the documents print is the contract with the UI and the bidder: it runs as it stands."""
 
+import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pymysql
 import pytest
@@ -9,9 +11,11 @@ from control_plane.statements import read_printed
 from sqlalchemy import insert
 
 from optimizer.control_plane import tables
+from optimizer.control_plane.alerts import Incident, record_incidents
 from optimizer.control_plane.deployment_history import read_active
 from optimizer.control_plane.engine import open_engine, transaction
 from optimizer.control_plane.entities import read_definition
+from optimizer.control_plane.notifications import Message, claim_messages, mark_sent
 from optimizer.control_plane.registry import read_features, read_macro, read_metrics, read_outputs
 from optimizer.control_plane.runs import list_runs, list_unclaimed, read_run, read_run_values
 from optimizer.control_plane.schema import migrate
@@ -19,6 +23,7 @@ from optimizer.control_plane.schema import migrate
 FLOW = read_printed("example_flow.sql")
 RUN_FLOW = read_printed("run_flow.sql")
 RUN_ID, OLDER_RUN_ID = "20260203_150000", "20260201_120000"
+ALERTS_PAGE = Path(__file__).parents[2] / "docs/alerts.md"
 OUTPUT_PATH = "s3://tn-optimizer-data/optimizer/drugs_hcp/runs/20260203_150000/"
 
 
@@ -129,6 +134,20 @@ def test_the_older_run_flow_is_written_and_read(engine, execute):
     assert [output.row_count for output in read_outputs(engine, "47")] == [93]
     assert read_macro(engine, "47").macro_format == "adx"
     assert read_definition(engine, "drugs_com").entity.active_run_id == "47"
+
+
+def test_the_runbooks_find_clients_without_runs_and_messages_that_did_not_arrive(engine, execute):
+    without_runs, not_sent = re.findall(r"^```sql\n(.*?)^```", ALERTS_PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    insert_older_run(engine)
+    for completed_at, found in (("'2026-02-01 12:00:00'", ["drugs_com", "drugs_hcp"]), ("NOW()", ["drugs_com"])):
+        execute(f"UPDATE opt_runs SET completed_at = {completed_at} WHERE run_id = '{OLDER_RUN_ID}'")
+        assert sorted(row[0] for row in execute(without_runs)) == found
+    record_incidents(engine, 1, [Incident("no_bids", "none")], kinds=["no_bids"], now=NOW)
+    choose = lambda alerts, sent: [Message(alert, "opened", "slack") for alert in alerts]  # noqa: E731
+    (message,) = claim_messages(engine, "drugs_hcp", choose=choose, now=NOW)
+    assert [row[:5] for row in execute(not_sent)] == [("drugs_hcp", "no_bids", "opened", "slack", 1)]
+    mark_sent(engine, message, now=NOW)
+    assert execute(not_sent) == []
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from pipeline.requests import prepare
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 from servers.browser import chromium, press_enter
 from servers.embedded import systems
+from servers.memory import memory_folder
 from sqlalchemy import Engine, insert, select
 
 from lab.stack import SYSTEMS, LocalStack, demo
@@ -24,10 +25,10 @@ LOG_BIDS = {"drugs_hcp": 60_000, "drugs_com": 45_000, "nativo_consumer": 45_000}
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    with pytest.MonkeyPatch.context() as environment:
+    with memory_folder("airflow") as home, pytest.MonkeyPatch.context() as environment:
         environment.setenv("OPTIMIZER_RETRY_DELAY_S", "2")
         project = make_project(tmp_path_factory.mktemp("project"))
-        stack = LocalStack.open(tmp_path_factory.mktemp("airflow"), project=project)
+        stack = LocalStack.open(home, project=project)
         try:
             stack.start(*SYSTEMS)
             stack.wait_ready(60)

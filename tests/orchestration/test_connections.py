@@ -13,6 +13,7 @@ from control_plane.statements import split_statements
 from orchestration.airflow_process import PROJECT, run_script
 from orchestration.definitions import define
 from servers.mariadb import run_mariadb
+from servers.memory import memory_folder
 from servers.network import line_to
 
 from lab.stack.environment import objects_connection
@@ -110,8 +111,8 @@ def state(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with run_mariadb(tmp_path_factory.mktemp("mariadb")) as server:
+def server():
+    with memory_folder("mariadb") as folder, run_mariadb(folder) as server:
         yield server
 
 

@@ -2,8 +2,7 @@
 
 import re
 import sqlite3
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 
@@ -12,6 +11,7 @@ from orchestration.driving import dag_of, finish, row_of, run_dag, tasks_of
 from orchestration.form import TriggerForm, open_form
 from pipeline.requests import RUN_ID, insert_printed, set_value
 from playwright.sync_api import BrowserContext, expect
+from servers.waiting import wait_until
 from sqlalchemy import Engine
 
 from lab.stack import LocalStack
@@ -28,13 +28,6 @@ from optimizer.orchestration.trigger_form import effective_value
 ENTITY, FORM_ENTITY = "drugs_hcp", "drugs_com"
 WRONG = "20260203_140000"
 TIMEOUT_S = 300
-
-
-def wait_until(condition: Callable[[], bool], *, what: str) -> None:
-    deadline = time.monotonic() + TIMEOUT_S
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.2)
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +91,9 @@ def with_own_values(ui: sqlite3.Connection) -> None:
 
 
 def test_a_request_that_can_never_run_is_failed_with_the_reason_on_its_row(engine: Engine, requested: str):
-    wait_until(lambda: runs.read_run(engine, WRONG).status != "pending", what="the request was not refused")
+    wait_until(
+        lambda: runs.read_run(engine, WRONG).status != "pending", "the request was not refused", timeout_s=TIMEOUT_S
+    )
     row = runs.read_run(engine, WRONG)
     assert (row.status, row.dag_run_id) == ("failed", None)
     assert "target_margin=7.0 is above its maximum 0.95; set it between 0.0 and 0.95" in row.error_message
@@ -108,7 +103,9 @@ def test_due_schedules_run_only_on_a_stack_that_is_started_with_schedules(
     airflow: AirflowApi, due_before: list[str], requested: str
 ):
     assert due_before == []
-    wait_until(lambda: scheduled_runs(airflow) == ["scheduled"], what="the run that is due did not start")
+    wait_until(
+        lambda: scheduled_runs(airflow) == ["scheduled"], "the run that is due did not start", timeout_s=TIMEOUT_S
+    )
 
 
 @pytest.fixture(scope="module")
@@ -196,8 +193,12 @@ def test_a_good_value_starts_a_run_that_can_be_cancelled(airflow: AirflowApi, en
         form.trigger()
     dag_run_id = answer.value.json()["dag_run_id"]
     form.page.get_by_text("Dag Run Triggered").first.wait_for()
-    wait_until(lambda: row_of(engine, FORM_ENTITY, dag_run_id) is not None, what="the run has no row")
-    wait_until(lambda: row_of(engine, FORM_ENTITY, dag_run_id).status == "running", what="the run does not start")
+    wait_until(lambda: row_of(engine, FORM_ENTITY, dag_run_id) is not None, "the run has no row", timeout_s=TIMEOUT_S)
+    wait_until(
+        lambda: row_of(engine, FORM_ENTITY, dag_run_id).status == "running",
+        "the run does not start",
+        timeout_s=TIMEOUT_S,
+    )
     row = row_of(engine, FORM_ENTITY, dag_run_id)
     assert row.trigger_type == "manual" and row.triggered_by == "admin"
     own = {key for key, source in row.config_snapshot["sources"].items() if source == "run"}
@@ -214,7 +215,9 @@ def test_a_good_value_starts_a_run_that_can_be_cancelled(airflow: AirflowApi, en
 def test_a_request_of_the_ui_is_claimed_and_its_dry_run_goes_to_its_end_and_is_not_red(
     airflow: AirflowApi, engine: Engine, stack: LocalStack, live_before: list[Deployment], requested: str
 ):
-    wait_until(lambda: runs.read_run(engine, RUN_ID).status != "pending", what="the request was not started")
+    wait_until(
+        lambda: runs.read_run(engine, RUN_ID).status != "pending", "the request was not started", timeout_s=TIMEOUT_S
+    )
     assert finish(airflow, ENTITY, requested) == "success"
     row = runs.read_run(engine, RUN_ID)
     assert (row.status, row.validation_status, row.triggered_by) == ("cancelled", "passed", "gaurav@company.com")

@@ -14,6 +14,7 @@ from optimizer.control_plane.engine import transaction
 from optimizer.core.records import run_files
 from optimizer.errors import ConfigError, RunStateError, UnavailableError
 from optimizer.lifecycle.guard import guarded
+from optimizer.runs.systems import Systems
 
 LATER = NOW + timedelta(minutes=10)
 
@@ -68,13 +69,13 @@ def test_a_run_reads_the_log_once(pipeline: Pipeline):
 def test_an_error_leaves_the_row_when_a_later_try_succeeds(pipeline: Pipeline):
     run = pipeline.open()
 
-    def silent() -> dict:
+    def silent(own: Systems) -> dict:
         raise UnavailableError("the warehouse did not answer")
 
     with pytest.raises(UnavailableError):
         guarded(run, silent, name="extract", systems=pipeline.systems, now=NOW)
     assert pipeline.row(run).error_message == "extract: the warehouse did not answer"
-    guarded(run, dict, name="extract", systems=pipeline.systems, now=NOW)
+    guarded(run, lambda own: {}, name="extract", systems=pipeline.systems, now=NOW)
     assert pipeline.row(run).error_message is None
     with pytest.raises(RunStateError, match="train_models ended without an answer"):
         pipeline.close(failed_tasks=("train_models",))
@@ -84,7 +85,7 @@ def test_a_time_out_is_noted_though_it_is_not_an_exception(pipeline: Pipeline):
     class TaskTimeout(BaseException):
         pass
 
-    def slow() -> dict:
+    def slow(own: Systems) -> dict:
         raise TaskTimeout("Timeout, 7200 s")
 
     run = pipeline.open()

@@ -3,7 +3,6 @@
 import logging
 import signal
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 from control_plane.catalog import NOW, fill_catalog, open_sample, start_sample
 from pipeline.requests import copy_control_plane
+from servers.waiting import wait_until
 from sqlalchemy import Engine, insert, update
 
 from optimizer.control_plane import claims, runs, tables, transitions
@@ -19,7 +19,7 @@ from optimizer.control_plane.audit import Author
 from optimizer.control_plane.engine import open_engine, transaction
 from optimizer.control_plane.records import Run
 from optimizer.control_plane.schema import migrate
-from optimizer.errors import RunCancelled, UnavailableError
+from optimizer.errors import RunCancelled, RunStateError, RunTaken, UnavailableError
 from optimizer.lifecycle.guard import guarded
 from optimizer.lifecycle.heartbeat import beating
 from optimizer.lifecycle.zombie_runs import GRACE, fail_zombie_runs
@@ -67,7 +67,7 @@ def work(engine: Engine, run: Run, step: Callable[[], dict], *, beat_s: float = 
     where = {"entity_code": "drugs_hcp", "staging_uri": "s3://b/staging/", "output_uri": "s3://b/runs/"}
     handle = RunHandle(run_id=run.run_id, run_code=run.run_code, **where)
     nothing = Systems(engine, store=None, connect_warehouse=lambda: None)
-    return guarded(handle, step, name="extract", systems=nothing, now=NOW, beat_s=beat_s)
+    return guarded(handle, lambda own: step(), name="extract", systems=nothing, now=NOW, beat_s=beat_s)
 
 
 def close(engine: Engine) -> dict:
@@ -75,18 +75,11 @@ def close(engine: Engine) -> dict:
     return close_run(dag_id=DAG_ID, dag_run_id="first", failed_tasks=[], systems=nothing, now=NOW)
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.01)
-
-
 def test_a_working_step_moves_its_runs_heartbeat(engine: Engine, run: Run):
     def step() -> dict:
         for _ in range(2):
             last = row(engine, run).heartbeat_at
-            wait_until(lambda last=last: row(engine, run).heartbeat_at > last)
+            wait_until(lambda last=last: row(engine, run).heartbeat_at > last, "no heartbeat")
         return {"done": True}
 
     assert work(engine, run, step) == {"done": True}
@@ -104,6 +97,36 @@ def test_a_step_is_interrupted_if_a_user_cancels_its_run(engine: Engine, run: Ru
     with pytest.raises(RunCancelled, match=f"run {run.run_id} is cancelled, not running"):
         work(engine, run, step)
     assert reached == [] and signal.getsignal(signal.SIGUSR1) == before
+
+
+@pytest.mark.parametrize("lose", ["failed", "taken over"])
+def test_a_step_is_interrupted_if_its_run_fails_or_another_copy_takes_it_over(engine: Engine, run: Run, lose: str):
+    reached = []
+
+    def step() -> dict:
+        if lose == "failed":
+            transitions.fail_run(engine, run.run_id, message="its DAG run timed out", now=NOW)
+        else:
+            transitions.take_run(engine, run.run_id, holder="a newer copy", now=NOW)
+        threading.Event().wait(DEADLINE_S)
+        reached.append("the end")
+        return {}
+
+    error, reason = (RunStateError, "is failed") if lose == "failed" else (RunTaken, "a newer copy took the run over")
+    with pytest.raises(error, match=f"run {run.run_id}.*{reason}"):
+        work(engine, run, step)
+    assert reached == []
+    assert row(engine, run).error_message == ("its DAG run timed out" if lose == "failed" else None)
+
+
+def test_the_run_stays_with_the_newer_copy_of_a_task_whose_older_one_fails_later(engine: Engine, run: Run):
+    def step() -> dict:
+        transitions.take_run(engine, run.run_id, holder="a newer copy", now=NOW)
+        raise OSError("the connection to the warehouse broke")
+
+    with pytest.raises(RunTaken, match="lost: a newer copy took the run over"):
+        work(engine, run, step, beat_s=60)
+    assert (row(engine, run).held_by, row(engine, run).error_message) == ("a newer copy", None)
 
 
 def test_where_no_signal_reaches_a_step_it_goes_on_to_its_end_and_counts_for_nothing(engine: Engine, run: Run):
@@ -145,14 +168,19 @@ def test_closing_a_run_that_the_ui_cancelled_gives_it_its_end_and_a_message(engi
 def test_a_heartbeat_that_fails_is_logged_and_ends_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     nowhere = open_engine(f"sqlite:///{tmp_path}/no/such/folder/control_plane.db")
     with caplog.at_level(logging.WARNING), beating(nowhere, "r", every_s=BEAT_S):
-        wait_until(lambda: len(caplog.records) > 1)
+        wait_until(lambda: len(caplog.records) > 1, "no second warning")
     assert "the heartbeat of run r failed: ConfigError" in caplog.text
 
 
 def test_a_heartbeat_never_revives_a_finished_run(engine: Engine, run: Run, caplog: pytest.LogCaptureFixture):
     transitions.fail_run(engine, run.run_id, message="lost", now=NOW)
-    with caplog.at_level(logging.INFO), beating(engine, run.run_id, every_s=BEAT_S):
-        wait_until(lambda: "no more heartbeats" in caplog.text)
+    with (
+        caplog.at_level(logging.INFO),
+        pytest.raises(RunStateError, match="is failed, not running"),
+        beating(engine, run.run_id, every_s=BEAT_S),
+    ):
+        threading.Event().wait(DEADLINE_S)
+    assert "no more heartbeats" in caplog.text
     assert (row(engine, run).status, row(engine, run).heartbeat_at) == ("failed", NOW)
 
 

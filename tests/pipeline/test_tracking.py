@@ -49,6 +49,13 @@ def test_a_tuned_run_is_one_tracking_run_with_its_trials_and_held_out_segments(p
     found, trials, samples = find(client, run)
     assert (found.run_name, found.optimizer_type, found.tags) == (f"drugs_hcp {run.run_code}", "rtb", ["drugs_hcp"])
     assert (found.status, found.direction, found.config["technical"]["tuning_trials"]) == ("completed", "minimize", 2)
+    assert found.metric == "log loss of the win-rate model on held-out segments"
+    row = pipeline.row(run)
+    assert [found.metadata.get(name) for name in ("runId", "dagId", "dagRunId")] == [
+        row.run_id,
+        row.dag_id,
+        row.dag_run_id,
+    ]
     assert found.metadata["validationStatus"] == pipeline.row(run).validation_status == "passed"
     assert [trial.iteration for trial in trials] == [0, 1] and found.best_score == min(trial.score for trial in trials)
     assert trials[0].params["num_leaves"] == 31 != trials[1].params["num_leaves"]

@@ -249,6 +249,31 @@ def test_the_command_line_loads_what_a_command_needs_only_when_it_runs(arguments
     assert output_of(code) == str(sorted(needed))
 
 
+TABLE_LIBRARIES = ("lightgbm", "matplotlib", "numpy", "pandas", "pyarrow", "scipy", "snowflake.connector")
+
+
+@pytest.mark.parametrize(
+    ("steps", "needed"),
+    [
+        (["snapshot_config", "approve", "promote", "close_run"], set()),
+        (
+            ["select_features", "train_models", "compute_bids", "validate", "upload", "register"],
+            {"numpy", "pandas", "pyarrow", "scipy"},
+        ),
+        (["extract"], {"numpy", "pandas", "pyarrow", "scipy", "snowflake.connector"}),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_a_task_loads_the_libraries_of_its_own_step_alone(steps, needed):
+    code = (
+        "import sys, importlib, optimizer.lifecycle.guard, optimizer.orchestration.task_bodies;"
+        "import optimizer.orchestration.connections;"
+        f"[importlib.import_module('optimizer.steps.' + name) for name in {steps}];"
+        f"print(sorted(set({TABLE_LIBRARIES}) & set(sys.modules)))"
+    )
+    assert output_of(code) == str(sorted(needed))
+
+
 def test_the_bidder_loads_with_what_it_needs_alone():
     files = (file.relative_to(PRODUCT).with_suffix("") for file in files_of("optimizer/bidder"))
     modules = [".".join(file.parts) for file in files]

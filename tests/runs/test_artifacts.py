@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from optimizer.core.checks.outcome import CheckRecord, failed_checks, held_by
+from optimizer.core.checks.outcome import CheckRecord, checks_of, failed_checks, held_by
 from optimizer.core.records.bid_figures import LinkRecord
 from optimizer.core.records.config_snapshot import ConfigSnapshot
 from optimizer.core.records.variation import SlopeRecord
@@ -18,7 +18,6 @@ from optimizer.runs import artifacts
 from optimizer.runs.artifacts import VERSION_KEY, JsonArtifact
 from optimizer.runs.handle import RunHandle
 from optimizer.runs.metrics import metrics_document
-from optimizer.runs.published_run import checks_of
 from optimizer.runs.staged_run import StagedRun
 from optimizer.runs.staging import Staging
 
@@ -94,6 +93,16 @@ def test_a_run_that_staged_nothing_of_tracking_has_no_figures_of_it(stage: Stagi
     stage.put_json("validation.json", written_before("validation.json") | {"checksums": {}})
     run = StagedRun.of(RUN, snapshot=ConfigSnapshot.model_validate(written_before("config.json")), stage=stage)
     assert run.tracking.figures() == {}
+
+
+def test_what_reading_the_log_cost_is_a_section_of_the_runs_metrics(stage: Staging):
+    costs = {"statements": 7, "bytes_scanned": 48_000_000, "execution_s": 2.5, "cloud_services_credits": 0.0004}
+    for artifact in STAGED:
+        stage.put_json(artifact.name, written_before(artifact.name))
+    stage.put_json("totals.json", written_before("totals.json") | {"query_costs": costs})
+    stage.put_json("validation.json", written_before("validation.json") | {"checksums": {}})
+    run = StagedRun.of(RUN, snapshot=ConfigSnapshot.model_validate(written_before("config.json")), stage=stage)
+    assert metrics_document(run)["warehouse"] == costs
 
 
 def test_a_snapshot_is_written_as_it_was_read():

@@ -1,11 +1,13 @@
 """One running pair of embedded systems, warehouse and objects, for the whole test session."""
 
 import socket
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from servers.memory import memory_folder
 
 from lab.market.tables import Events
 from lab.stack import SYSTEMS, LocalStack
@@ -17,20 +19,22 @@ _STACK = pytest.StashKey[LocalStack]()
 
 
 @pytest.fixture(scope="session")
-def systems(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> LocalStack:
+def systems(request: pytest.FixtureRequest) -> LocalStack:
     """Return the session's stack; it is started for the first test that asks and stopped when the session ends.
 
     Pytest makes one fixture of every conftest that imports this one; the stack is kept where they all find it.
     """
-    return start_systems(request.config, tmp_path_factory)
+    return start_systems(request.config)
 
 
-def start_systems(config: pytest.Config, folders: pytest.TempPathFactory) -> LocalStack:
+def start_systems(config: pytest.Config) -> LocalStack:
     """Return the session's stack, which is started where it is not yet."""
     stash = config.stash
     if _STACK not in stash:
-        stack = LocalStack.open(folders.mktemp("systems"))
-        config.add_cleanup(stack.stop)
+        folders = ExitStack()
+        config.add_cleanup(folders.close)
+        stack = LocalStack.open(folders.enter_context(memory_folder("systems")))
+        folders.callback(stack.stop)
         stack.start(*SYSTEMS)
         stack.wait_ready(READY_TIMEOUT_S)
         stash[_STACK] = stack

@@ -52,42 +52,34 @@ def _connect(client: socket.socket, port: int, line: Line, ending: threading.Eve
     with line.lock:
         line.said = 0
     with client, socket.create_connection(("127.0.0.1", port)) as server:
-        asking = threading.Thread(target=_ask, args=(client, server, ending))
+        asking = threading.Thread(target=_ask, args=(client, server))
         asking.start()
-        _answer(server, client, line, ending)
+        answering = threading.Thread(target=_answer, args=(server, client, line, ending))
+        answering.start()
+        while answering.is_alive() and not ending.wait(0.02):
+            pass
         for end in (client, server):
             with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
+                end.shutdown(socket.SHUT_RDWR)  # what the threads wait for ends
         asking.join()
+        answering.join()
 
 
-def _ask(client: socket.socket, server: socket.socket, ending: threading.Event) -> None:
-    for part in _parts(client, ending):
-        with suppress(OSError):
+def _ask(client: socket.socket, server: socket.socket) -> None:
+    with suppress(OSError):
+        while part := client.recv(_PART):
             server.sendall(part)
+    with suppress(OSError):
+        server.shutdown(socket.SHUT_WR)  # the client is gone: the server hears it, and frees what it held for it
 
 
 def _answer(server: socket.socket, client: socket.socket, line: Line, ending: threading.Event) -> None:
-    for part in _parts(server, ending):
-        with line.lock:
-            left = len(part) if line.after is None else max(line.after - line.said, 0)
-            line.said += len(part)
-        ending.wait(line.late_s)
-        with suppress(OSError):
+    with suppress(OSError):
+        while part := server.recv(_PART):
+            with line.lock:
+                left = len(part) if line.after is None else max(line.after - line.said, 0)
+                line.said += len(part)
+            ending.wait(line.late_s)
             client.sendall(part[:left])
-        if left < len(part):
-            return
-
-
-def _parts(source: socket.socket, ending: threading.Event) -> Iterator[bytes]:
-    source.settimeout(0.05)
-    while not ending.is_set():
-        try:
-            part = source.recv(_PART)
-        except TimeoutError:
-            continue
-        except OSError:
-            return
-        if not part:
-            return
-        yield part
+            if left < len(part):
+                return

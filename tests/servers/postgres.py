@@ -6,10 +6,8 @@
 import itertools
 import os
 import secrets
-import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,6 +17,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from psycopg import sql
+from servers.memory import memory_folder
 
 from lab.stack.postgres import ADMIN, embedded_programs, give_away, initialize, server_command, socket_url
 
@@ -63,7 +62,7 @@ class PostgresServer:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """Start the Postgres from PyPI."""
-    with short_folder() as folder, run_postgres(folder, programs=embedded_programs()) as server:
+    with memory_folder("pg") as folder, run_postgres(folder, programs=embedded_programs()) as server:
         yield server
 
 
@@ -73,18 +72,8 @@ def each_postgres_server(request: pytest.FixtureRequest) -> Iterator[PostgresSer
     if request.param == "embedded":
         yield request.getfixturevalue("postgres_server")
         return
-    with short_folder() as folder, run_postgres(folder, programs=PROGRAMS[request.param]()) as server:
+    with memory_folder("pg") as folder, run_postgres(folder, programs=PROGRAMS[request.param]()) as server:
         yield server
-
-
-@contextmanager
-def short_folder() -> Iterator[Path]:
-    """Give a folder with a short path, as a socket's must be; pytest's are longer."""
-    folder = Path(tempfile.mkdtemp(prefix="optimizer-pg-"))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
 
 
 @contextmanager

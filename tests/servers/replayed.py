@@ -50,7 +50,7 @@ def replayed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 def _replay(config: pytest.Config, folders: pytest.TempPathFactory) -> Replayed:
-    stack = start_systems(config, folders)
+    stack = start_systems(config)
     stack.ensure_bucket(_BUCKET)
     engine = open_engine(f"sqlite:///{folders.mktemp('replayed') / 'control_plane.db'}")
     migrate(engine)

@@ -7,6 +7,7 @@ import pytest
 from psycopg import sql
 from servers.postgres import ADMIN, PostgresServer
 from servers.tracking import ProjectClient, Tracking, open_client, serving
+from servers.waiting import wait_until
 from typer.testing import CliRunner
 
 from optimization_tracking.app import create_app
@@ -69,8 +70,7 @@ def test_the_services_own_login_serves_everything(tracking: Tracking, service_ur
         run = shop.create_run()
         shop.add_iteration(run["id"], iteration=0, score=1)
         assert shop.get("/runs", search="run").status_code == 200
-        while not shop.get("/analytics").json()["data"]:  # the refresh works with this login too
-            pass
+        wait_until(lambda: shop.get("/analytics").json()["data"], "this login does not refresh the analytics")
         assert http.get("/health").status_code == 200
         assert http.post("/dashboard/sign-in", data={"key": shop.key}).status_code == 303
         assert http.get("/dashboard/").status_code == 200

@@ -20,10 +20,18 @@ ROUTES = {
     ("get", "/runs/{runId}/iterations/{iteration}"): None,
     ("get", "/runs/{runId}/samples"): None,
     ("post", "/runs/{runId}/samples"): {"samples": [{"iteration": 1, "sampleIndex": 9}]},
+    ("put", "/runs/{runId}/leases/{owner}"): {},
+    ("delete", "/runs/{runId}/leases/{owner}"): None,
+    ("get", "/groups"): None,
+    ("get", "/trend"): None,
     ("get", "/analytics"): None,
     ("get", "/projects"): None,
 }
-LISTS = [("get", "/runs"), ("get", "/analytics"), ("get", "/projects")]
+LISTS = [("get", "/runs"), ("get", "/groups"), ("get", "/trend"), ("get", "/analytics"), ("get", "/projects")]
+
+
+def address(path: str, run_id: str) -> str:
+    return path.replace("{runId}", run_id).replace("{iteration}", "1").replace("{owner}", "me")
 
 
 @pytest.fixture
@@ -44,7 +52,9 @@ def test_the_routes_tried_here_are_all_there_are():
 def test_anothers_run_is_answered_as_one_that_does_not_exist(shop, search, run, method, path):
     answers = [
         search.request(
-            method.upper(), path.replace("{runId}", run_id).replace("{iteration}", "1"), json=ROUTES[method, path]
+            method.upper(),
+            address(path, run_id),
+            json=ROUTES[method, path],
         )
         for run_id in (run["id"], str(uuid.uuid4()))
     ]
@@ -56,7 +66,7 @@ def test_anothers_run_is_answered_as_one_that_does_not_exist(shop, search, run, 
 
 @pytest.mark.parametrize(("method", "path"), [*ROUTES, ("get", "/openapi-is-no-list")], ids=str)
 def test_no_route_works_without_a_key_or_with_a_wrong_one(tracking: Tracking, run, method, path):
-    url = path.replace("{runId}", run["id"]).replace("{iteration}", "1")
+    url = address(path, run["id"])
     body = ROUTES.get((method, path))
     for headers in ({}, {"Authorization": "Bearer sk_live_wrong"}, {"X-API-Key": "x"}):
         answer = tracking.http.request(method.upper(), url, json=body, headers=headers)

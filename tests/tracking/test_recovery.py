@@ -1,10 +1,11 @@
 """The service while its Postgres is away, and after it is back."""
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 
-from servers.postgres import initialize_server, running, short_folder
+from servers.memory import memory_folder
+from servers.postgres import initialize_server, running
 from servers.tracking import ProjectClient, open_client, serving
+from servers.waiting import wait_until
 
 from lab.stack.postgres import embedded_programs
 from optimization_tracking.app import create_app
@@ -19,7 +20,7 @@ ATTEMPTS = 12
 
 def test_a_request_that_waits_when_postgres_comes_back_is_answered(caplog):
     programs = embedded_programs()
-    with short_folder() as folder:
+    with memory_folder("pg") as folder:
         server = initialize_server(folder, programs=programs)
         with running(server, programs=programs):
             url = server.create_database("tracking")
@@ -30,8 +31,10 @@ def test_a_request_that_waits_when_postgres_comes_back_is_answered(caplog):
         app = create_app(database_url=url, prefix=TRACKING_PREFIX, refresh_s=None)
         with serving(app) as address, open_client(address + TRACKING_PREFIX) as http, ThreadPoolExecutor(8) as threads:
             shop = ProjectClient(http, key)
-            while sum("error connecting" in line for line in caplog.messages) < ATTEMPTS:
-                time.sleep(0.1)
+            wait_until(
+                lambda: sum("error connecting" in line for line in caplog.messages) >= ATTEMPTS,
+                "Postgres was not asked often enough while it was away",
+            )
             waiting = [threads.submit(shop.get, "/projects") for _ in range(8)]
             with running(server, programs=programs):
                 assert [answer.result().status_code for answer in waiting] == [200] * 8

@@ -2,6 +2,7 @@
 
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -111,6 +112,38 @@ def test_a_run_whose_start_a_clock_that_is_ahead_gave_can_end(shop, given_with):
     ended = shop.patch(f"/runs/{run['id']}", {"status": "completed", **(start if given_with == "end" else {})})
     assert ended.status_code == 200, ended.text
     assert (ended.json()["data"]["endTime"], ended.json()["data"]["durationMs"]) == (start["startTime"], 0)
+
+
+@pytest.mark.parametrize("given_with", ["creation", "end", "both"])
+def test_an_end_before_the_start_ends_the_run_by_the_services_clock_and_is_kept_as_stated(shop, given_with):
+    start, end = "2026-01-02T00:00:00Z", "2026-01-01T00:00:00Z"
+    given = {"status": "completed", "endTime": end}
+    if given_with == "creation":
+        found = shop.create_run(startTime=start, **given)
+    else:
+        run = shop.create_run(**({"startTime": start} if given_with == "end" else {}))
+        answer = shop.patch(f"/runs/{run['id']}", given | ({"startTime": start} if given_with == "both" else {}))
+        assert answer.status_code == 200, answer.text
+        found = answer.json()["data"]
+    now = datetime.now(UTC)
+    assert abs(datetime.fromisoformat(found["endTime"]) - now) < timedelta(minutes=5)
+    assert (found["startTime"], found["statedEndTime"], found["status"]) == (start, end, "completed")
+    passed = now - datetime.fromisoformat(start)
+    assert found["durationMs"] == pytest.approx(1000 * passed.total_seconds(), abs=300_000)
+
+
+def test_a_corrected_end_is_no_longer_only_stated(shop):
+    run = shop.create_run(startTime="2026-01-02T00:00:00Z", endTime="2026-01-01T00:00:00Z")
+    found = shop.patch(f"/runs/{run['id']}", {"endTime": "2026-01-02T00:00:01Z"}).json()["data"]
+    assert (found["statedEndTime"], found["durationMs"]) == (None, 1000)
+
+
+def test_an_iteration_by_a_clock_that_was_set_back_is_kept_without_a_duration(shop):
+    times = {"iterationStartTime": "2026-01-02T00:00:00Z", "iterationEndTime": "2026-01-01T00:00:00Z"}
+    run = shop.create_run()
+    added = shop.add_iteration(run["id"], iteration=1, **times)
+    assert {name: added[name] for name in times} == times and added["durationMs"] is None
+    assert shop.add_iteration(run["id"], iteration=2, durationMs=7, **times)["durationMs"] == 7
 
 
 def test_a_write_that_failed_leaves_its_idempotency_key_unused(shop):

@@ -156,6 +156,7 @@ CREATE TABLE opt_runs (
     readiness_figures    JSON           NULL,               -- the metrics that its entity's readiness is made of
     outputs_removed_at   DATETIME(6)    NULL,               -- since when its files are gone: it cannot be deployed any more
     manifest_sha256      CHAR(64)       NULL,               -- of manifest.json; NULL: written by other means, not checked
+    held_by              VARCHAR(200)   NULL,               -- the copy of a task that works on it, or did last
     PRIMARY KEY (run_id),
     CONSTRAINT uq_opt_runs_entity_id_run_id UNIQUE (entity_id, run_id), -- what an entity's own runs are referred by
     CONSTRAINT uq_opt_runs_entity_id_run_code UNIQUE (entity_id, run_code),

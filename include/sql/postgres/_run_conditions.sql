@@ -14,6 +14,9 @@ project_id = %(project_id)s
     {% if 'direction' in asked %}
     AND direction = %(direction)s
     {% endif %}
+    {% if 'metric' in asked %}
+    AND metric = %(metric)s
+    {% endif %}
     {% if 'min_score' in asked %}
     AND final_score >= %(min_score)s
     {% endif %}

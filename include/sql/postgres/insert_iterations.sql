@@ -15,7 +15,8 @@ SELECT
     given."iterationEndTime",
     coalesce(
         given."durationMs",
-        round(extract(epoch FROM given."iterationEndTime" - given."iterationStartTime") * 1000)::bigint
+        CASE WHEN given."iterationEndTime" >= given."iterationStartTime" -- else its clock was set back
+            THEN round(extract(epoch FROM given."iterationEndTime" - given."iterationStartTime") * 1000)::bigint END
     ),
     given."tokensUsed", given."costUsd", coalesce(given.metadata, '{}')
 FROM optimization_runs AS run

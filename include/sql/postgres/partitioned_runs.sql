@@ -7,6 +7,7 @@
 ALTER TABLE optimization_iterations DROP CONSTRAINT optimization_iterations_project_id_run_id_fkey;
 ALTER TABLE optimization_samples DROP CONSTRAINT optimization_samples_project_id_run_id_fkey;
 ALTER TABLE optimization_score_ranges DROP CONSTRAINT optimization_score_ranges_project_id_run_id_fkey;
+ALTER TABLE optimization_run_leases DROP CONSTRAINT optimization_run_leases_project_id_run_id_fkey;
 ALTER TABLE optimization_runs RENAME TO optimization_runs_old;
 ALTER TABLE optimization_runs_old NO FORCE ROW LEVEL SECURITY; -- the copy below sees every project
 
@@ -80,6 +81,8 @@ ALTER TABLE optimization_samples ADD FOREIGN KEY (project_id, run_id)
     REFERENCES optimization_runs (project_id, id) ON DELETE CASCADE;
 ALTER TABLE optimization_score_ranges ADD FOREIGN KEY (project_id, run_id)
     REFERENCES optimization_runs (project_id, id) ON DELETE CASCADE;
+ALTER TABLE optimization_run_leases ADD FOREIGN KEY (project_id, run_id)
+    REFERENCES optimization_runs (project_id, id) ON DELETE CASCADE;
 
 CREATE TRIGGER measure_optimization_run
     BEFORE INSERT OR UPDATE OF
@@ -109,6 +112,5 @@ CREATE POLICY "Callers manage their own projects" ON optimization_runs TO optimi
         AND id NOT IN (SELECT gone.run_id FROM optimization_deleted_runs AS gone)
     )
     WITH CHECK (project_id = ANY ((SELECT optimization_current_projects())::text[]));
-GRANT SELECT, INSERT, UPDATE ON optimization_runs TO optimization_app;
-GRANT SELECT, INSERT, UPDATE, DELETE ON optimization_runs TO optimization_service;
+GRANT SELECT, INSERT, UPDATE, DELETE ON optimization_runs TO optimization_app, optimization_service;
 REFRESH MATERIALIZED VIEW optimization_run_analytics; -- as its owner, who sees every project

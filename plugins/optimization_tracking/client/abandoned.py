@@ -11,12 +11,14 @@ from optimization_tracking.models.runs import UpdateRun
 
 LEFT_OPEN = "the process that logged this run ended before the run did"
 
+_END = {"status": "failed", "error_message": LEFT_OPEN, "if_unowned": True}
+
 
 def adopt_abandoned(client: TrackingClient, *, of_any_key: bool = False) -> Iterator[Delivery]:
     """Yield what sends each abandoned queue of the client's folder and destination; the caller closes its queue.
 
-    A run that its process had in hand when it was killed is ended as failed, unless another process of this machine
-    logs to it.
+    A run that its process had in hand when it was killed is ended as failed, unless another process logs to
+    it: of this machine, or with a lease.
 
     Args:
         of_any_key: also what was logged with another key for the same address, as after a rotation.
@@ -31,10 +33,8 @@ def adopt_abandoned(client: TrackingClient, *, of_any_key: bool = False) -> Iter
             queue.close()
             continue
         if run.is_guarded:
-            if run.client_id is None or run.client_id not in living_client_ids(settings.queue_folder, run.base_url):
-                queue.put(
-                    "update", calls.write(calls.given(UpdateRun, {"status": "failed", "error_message": LEFT_OPEN}))
-                )
+            if run.client_id is None or run.client_id not in living_client_ids(path, run.base_url):
+                queue.put("update", calls.write(calls.given(UpdateRun, _END)))
             queue.guard(False)
         yield Delivery(queue, client)
 

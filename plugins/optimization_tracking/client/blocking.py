@@ -14,6 +14,7 @@ from optimization_tracking.client.retrying import ATTEMPTS, policy
 from optimization_tracking.client.settings import ClientSettings
 from optimization_tracking.models.analytics import Analytics, Project
 from optimization_tracking.models.answers import Health, Page
+from optimization_tracking.models.comparing import RunGroups, Trend
 from optimization_tracking.models.iterations import CreateIteration, Iteration
 from optimization_tracking.models.queries import MAX_LONG_PAGE, MAX_PAGE
 from optimization_tracking.models.runs import CreateRun, Run, RunWithIterations, UpdateRun
@@ -106,6 +107,14 @@ class TrackingClient:
     def analytics(self, **filters: Any) -> list[Analytics]:
         """Return the project's figures by optimizer type and status, as of the service's last refresh."""
         return self._send(calls.analytics(filters)).data
+
+    def group_runs(self, *, by: str, **filters: Any) -> RunGroups:
+        """Return runs in groups, with a paired test where `pair_by` says what pairs them; as GET /groups."""
+        return self._send(calls.groups({"by": by, **filters})).data
+
+    def read_trend(self, **filters: Any) -> Trend:
+        """Return one figure from run to run, with the band that was expected of each; as GET /trend."""
+        return self._send(calls.trend(filters)).data
 
     def list_projects(self) -> list[Project]:
         """Return the projects that the key sees."""

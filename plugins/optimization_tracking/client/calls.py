@@ -14,9 +14,18 @@ from optimization_tracking.client.plain_values import plain
 from optimization_tracking.client.settings import ClientSettings
 from optimization_tracking.models.analytics import Analytics, Project
 from optimization_tracking.models.answers import Batch, Health, Many, One, Page, Problem
+from optimization_tracking.models.comparing import GroupFilters, RunGroups, Trend, TrendFilters
 from optimization_tracking.models.iterations import CreateIteration, Iteration
 from optimization_tracking.models.queries import AnalyticsFilters, IterationPage, RunDetail, RunFilters, SamplePage
-from optimization_tracking.models.runs import CreateRun, DeletedRun, Run, RunWithIterations
+from optimization_tracking.models.runs import (
+    CreateRun,
+    DeletedRun,
+    HoldRun,
+    Lease,
+    ReleasedLease,
+    Run,
+    RunWithIterations,
+)
 from optimization_tracking.models.samples import CreateSample, Sample
 from optimizer.errors import TrackingRefused, UnavailableError
 from optimizer.names import TRACKING_API_URL_VARIABLE
@@ -65,6 +74,14 @@ def delete_run(run_id: RunId) -> Call[One[DeletedRun]]:
     return Call("DELETE", f"/runs/{_segment(run_id)}", One[DeletedRun], is_repeatable=False)
 
 
+def hold_run(run_id: RunId, owner: str, *, seconds: int) -> Call[One[Lease]]:
+    return Call("PUT", _lease(run_id, owner), One[Lease], body=write(HoldRun(seconds=seconds)))
+
+
+def release_run(run_id: RunId, owner: str) -> Call[One[ReleasedLease]]:
+    return Call("DELETE", _lease(run_id, owner), One[ReleasedLease])
+
+
 def add_iterations(run_id: RunId, bodies: Iterable[str], *, key: str | None = None) -> Call[Batch[Iteration]]:
     body = f'{{"iterations":[{",".join(bodies)}]}}'
     return post(f"/runs/{_segment(run_id)}/iterations/batch", body, Batch[Iteration], key=key, is_minimal=True)
@@ -89,6 +106,14 @@ def list_samples(run_id: RunId, page: Fields) -> Call[Page[Sample]]:
 
 def analytics(filters: Fields) -> Call[Many[Analytics]]:
     return Call("GET", "/analytics", Many[Analytics], query(AnalyticsFilters, filters))
+
+
+def groups(filters: Fields) -> Call[One[RunGroups]]:
+    return Call("GET", "/groups", One[RunGroups], query(GroupFilters, filters))
+
+
+def trend(filters: Fields) -> Call[One[Trend]]:
+    return Call("GET", "/trend", One[Trend], query(TrendFilters, filters))
 
 
 def list_projects() -> Call[Many[Project]]:
@@ -193,6 +218,10 @@ def _problem(response: httpx.Response) -> Problem | None:
 
 def _reasons(problem: Problem) -> str:
     return "; ".join([problem.detail, *(f"{error.field}: {error.reason}" for error in problem.errors[:5])])
+
+
+def _lease(run_id: RunId, owner: str) -> str:
+    return f"/runs/{_segment(run_id)}/leases/{_segment(owner)}"
 
 
 def _segment(run_id: RunId) -> str:

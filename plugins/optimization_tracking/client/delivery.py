@@ -11,11 +11,9 @@ from optimization_tracking.client import calls
 from optimization_tracking.client.blocking import TrackingClient
 from optimization_tracking.client.calls import Call
 from optimization_tracking.client.disk_queue import DiskQueue, QueuedBatch
+from optimization_tracking.models.base import CLIENT_ID
 from optimization_tracking.models.runs import CreateRun, Run
 from optimizer.errors import TrackingRefused, UnavailableError
-
-CLIENT_ID = "clientRunId"
-"""The key in a run's metadata under which a program's own id of it stands."""
 
 MAX_REASONS = 10
 MAX_NAMES = 10
@@ -133,21 +131,25 @@ class Delivery:
     def _change(self, run_id: str, body: str) -> None:
         """Change the run, with what the service takes of it if that is not all.
 
-        An end before the start that the service has, by another clock, is timed by the service. Where the run has ended
-        otherwise already, the rest of the change is made all the same, and the end is refused.
+        Where the run has ended otherwise already, the rest of the change is made all the same, and the end is refused.
+        An end for a process that died gives up its lease first; a run that another process works on stays as it is.
         """
+        change = json.loads(body)
+        is_for_dead = change.get("ifUnowned", False)
+        if is_for_dead:
+            self._client.send(calls.release_run(run_id, self.queue.owner))
         try:
-            self._client.send(calls.update_run(run_id, body))
+            changed = self._client.send(calls.update_run(run_id, body)).data
         except TrackingRefused as refused:
-            change = json.loads(body)
-            if refused.status == 409 and "status" in change:
-                if rest := {name: value for name, value in change.items() if name not in _OF_AN_END}:
-                    self._client.send(calls.update_run(run_id, json.dumps(rest)))
+            if refused.status != 409 or "status" not in change:
                 raise
-            if refused.status != 422 or not {"endTime", "status"} <= change.keys():
-                raise
-            del change["endTime"]
-            self._client.send(calls.update_run(run_id, json.dumps(change)))
+            if is_for_dead:
+                _log.info("tracking leaves run %s as it is: %s", run_id, refused)
+                return
+            if rest := {name: value for name, value in change.items() if name not in _OF_AN_END}:
+                self._client.send(calls.update_run(run_id, json.dumps(rest)))
+            raise
+        if changed.stated_end_time is not None and "endTime" in change:
             warning = "the run's end is before its start, by the clock of this machine; the service set the end"
             self.outcome.warnings.append(warning)
             _log.warning("tracking of run %s: %s", run_id, warning)

@@ -116,10 +116,14 @@ class _Claim(NamedTuple):
 
 
 class DiskQueue:
-    """The entries of one run in the order in which they came; threads may share it."""
+    """The entries of one run in the order in which they came; threads may share it.
+
+    `owner`: who holds the run's lease, this queue and no other.
+    """
 
     def __init__(self, path: Path | None, lock_file: IO[str] | None, *, max_bytes: int) -> None:
         self.path = path
+        self.owner = uuid4().hex if path is None else path.stem
         self._lock_file, self._max_bytes = lock_file, max_bytes
         self._mutex, self._folding = threading.Lock(), threading.Lock()
         is_new = path is None or not path.exists()
@@ -411,10 +415,16 @@ def queue_files(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.db")) if folder.is_dir() else []
 
 
-def living_client_ids(folder: Path, base_url: str) -> set[str]:
-    """Return the programs' own ids of the runs that living processes log to, at one address over this folder."""
+def living_client_ids(own: Path, base_url: str) -> set[str]:
+    """Return the programs' own ids of the runs that living processes log to, at one address over one folder.
+
+    Args:
+        own: a queue of the folder that this process holds; it is left out.
+    """
     found: set[str] = set()
-    for path in queue_files(folder):
+    for path in queue_files(own.parent):
+        if path == own:
+            continue
         if (lock_file := _lock(path)) is not None:
             lock_file.close()
             continue

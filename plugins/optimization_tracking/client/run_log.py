@@ -27,11 +27,12 @@ from pydantic import BaseModel
 
 from optimization_tracking.client import calls
 from optimization_tracking.client.blocking import TrackingClient
-from optimization_tracking.client.delivery import CLIENT_ID, DeliveryOutcome
+from optimization_tracking.client.delivery import DeliveryOutcome
 from optimization_tracking.client.disk_queue import DiskQueue, Kind, QueuedRun
 from optimization_tracking.client.plain_values import plain, without_odd_numbers
 from optimization_tracking.client.sender import Sender
 from optimization_tracking.client.settings import ClientSettings
+from optimization_tracking.models.base import CLIENT_ID
 from optimization_tracking.models.iterations import CreateIteration
 from optimization_tracking.models.runs import CreateRun, UpdateRun
 from optimization_tracking.models.samples import CreateSample
@@ -173,6 +174,7 @@ class RunLog:
         self._metadata = changes.get("metadata", self._metadata)
         if changes.get("status") in ("completed", "failed", "cancelled"):
             self._has_ended = True
+            self._sender.holds_run = False
             self._guard(False)
 
     def end(self, status: str, **changes: Any) -> None:

@@ -4,17 +4,24 @@ import logging
 import sqlite3
 import threading
 import time
+from contextlib import suppress
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type
 
+from optimization_tracking.client import calls
 from optimization_tracking.client.abandoned import adopt_abandoned
 from optimization_tracking.client.blocking import TrackingClient
 from optimization_tracking.client.delivery import Delivery
 from optimization_tracking.client.disk_queue import DiskQueue
 from optimization_tracking.client.retrying import wait_s
-from optimizer.errors import UnavailableError
+from optimizer.errors import TrackingRefused, UnavailableError
 
 FAULT_PAUSE_S = 1.0
+
+LEASE_S = 60
+"""The process that logs a run may be silent for that long before others take it for dead."""
+
+BEAT_S = LEASE_S / 3
 
 JOIN_S = 1.0
 """The longest wait for a thread that still waits for an answer; it ends soon after."""
@@ -28,6 +35,8 @@ class Sender:
     def __init__(self, queue: DiskQueue, client: TrackingClient) -> None:
         self.delivery = Delivery(queue, client)
         self.reason: str | None = None
+        self.holds_run = True  # until the run has ended
+        self._beat_at = 0.0
         self._client = client
         self._nudged, self._hurried, self._stopping = threading.Event(), threading.Event(), threading.Event()
         self._progress = threading.Condition()
@@ -85,11 +94,33 @@ class Sender:
                 self._pause(FAULT_PAUSE_S)
             else:
                 if not self._stopping.is_set():
-                    self._nudged.wait()
+                    self._nudged.wait(BEAT_S if self.holds_run else None)
+        self._release()
+
+    def _hold(self) -> None:
+        """Renew the lease of the run where it is time; it is not worth waiting for."""
+        run_id = self.delivery.queue.run().run_id
+        if run_id is None or not self.holds_run or time.monotonic() < self._beat_at:
+            return
+        self._beat_at = time.monotonic() + BEAT_S
+        try:
+            self._client.send(calls.hold_run(run_id, self.delivery.queue.owner, seconds=LEASE_S))
+        except (TrackingRefused, UnavailableError) as error:  # an older service has no leases
+            _log.debug("tracking: no lease of run %s: %s", run_id, error)
+
+    def _release(self) -> None:
+        """Let another process end the run, where this one goes without ending it."""
+        run_id = self.delivery.queue.run().run_id
+        if run_id is None or not self.holds_run or not self._beat_at:
+            return
+        with suppress(TrackingRefused, UnavailableError):
+            self._client.send(calls.release_run(run_id, self.delivery.queue.owner))
 
     def _empty(self) -> None:
+        self._hold()
         while self._send_patiently(self.delivery):
             self.reason = None
+            self._hold()
             with self._progress:
                 self._progress.notify_all()
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import typer
 
-from optimization_tracking.commands import exporting, keys, reading, resuming, serving, watching
+from optimization_tracking.commands import comparing, exporting, keys, reading, resuming, serving, watching
 from optimizer.presentation.commands import reporting_errors
 
 app = typer.Typer(
@@ -26,7 +26,7 @@ def add_group(name: str, help_text: str, **commands: Callable[..., Any]) -> None
 
 _SERVICE: tuple[Callable[..., Any], ...] = (serving.serve, serving.migrate, serving.refresh)
 _RUNS: tuple[Callable[..., Any], ...] = (
-    *(reading.show, reading.top, reading.compare),
+    *(reading.show, reading.top, reading.compare, comparing.groups, comparing.trend),
     *(watching.watch, exporting.export, resuming.resume),
 )
 

@@ -1,6 +1,7 @@
 """Commands that print runs: list, show, top, compare."""
 
 import json
+from itertools import islice
 from typing import Annotated, Any, Literal
 
 import typer
@@ -10,11 +11,16 @@ from optimization_tracking.commands import list_options
 from optimization_tracking.models.iterations import Iteration
 from optimization_tracking.models.runs import Run, RunWithIterations
 from optimization_tracking.models.values import Direction
+from optimizer.errors import ConfigError
 from optimizer.presentation.terminal import format_value, print_json, print_table
 
 COLUMNS = ("id", "name", "status", "steps", "best", "final", "better by", "created UTC")
 SHOWN_ITERATIONS = 20
 SHOWN_SAMPLES = 10
+CLOSE_RUNS = 6
+"""That many runs stand side by side, with the parameters of their best iteration; more stand below each other."""
+WIDE_FACTS = ("status", "best score", "final score")
+"""What is shown of many runs, beside their config."""
 
 OrderBy = Literal["created_at", "final_score", "improvement", "duration_ms"]
 
@@ -79,14 +85,32 @@ def show(run: list_options.RunName, as_json: list_options.AsJson = False) -> Non
 
 
 def compare(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN RUN…", help="Ids or names.")],
+    runs: Annotated[
+        list[str] | None, typer.Argument(metavar="[RUN RUN…]", help="Ids or names; without them, runs by the filters.")
+    ] = None,
+    status: list_options.Statuses = None,
+    optimizer_type: list_options.Types = None,
+    tag: list_options.Tags = None,
+    search: list_options.Search = None,
+    config: list_options.Config = None,
+    metadata: list_options.Metadata = None,
+    limit: Annotated[int, typer.Option(min=2, max=1000, help="How many runs of the filters, the newest.")] = 200,
     samples: Annotated[bool, typer.Option("--samples", help="Also show which samples of two runs got worse.")] = False,
     as_json: list_options.AsJson = False,
 ) -> None:
-    """Compare runs: their figures, and what is different in their config."""
+    """Compare runs, also hundreds of them: what is different in their figures and config."""
+    chosen = list_options.filters(
+        status=status, optimizer_type=optimizer_type, tags=tag, search=search, config=config, metadata=metadata
+    )
+    if runs and chosen:
+        raise ConfigError("name runs, or choose them by filters; not both")
     with list_options.connect() as client:
-        found = [list_options.find_run(client, name) for name in runs]
-        best = [_best(client, run) for run in found]
+        if runs:
+            found = [list_options.find_run(client, name) for name in runs]
+        else:
+            found = list(islice(client.iterate_runs(**chosen), limit))
+        is_close = len(found) <= CLOSE_RUNS
+        best = [_best(client, run) if is_close else None for run in found]
         worse = _worse(client, found, best) if samples and len(found) == 2 else []
     columns = [
         facts(run) | _flat("config", run.config) | _flat("best params", step.params if step else {})
@@ -98,10 +122,17 @@ def compare(
     if as_json:
         ids = [str(run.id) for run in found]
         return print_json({"runs": ids, "different": different, "worseSamples": worse})
-    print_table("What is different", ("", *(run.run_name for run in found)), ([n, *v] for n, v in different.items()))
+    if is_close:
+        print_table(
+            "What is different", ("", *(run.run_name for run in found)), ([n, *v] for n, v in different.items())
+        )
+    else:
+        shown = [name for name in different if name in WIDE_FACTS or name.startswith("config.")]
+        rows = ([run.run_name, *(different[name][place] for name in shown)] for place, run in enumerate(found))
+        print_table(f"What is different in {len(found):,} runs", ("run", *shown), rows)
     if samples:
-        rows = (row.values() for row in worse[:SHOWN_SAMPLES])
-        print_table(f"Samples got worse: {len(worse):,}", ("sample", "before", "after", "input"), map(list, rows))
+        lines = (row.values() for row in worse[:SHOWN_SAMPLES])
+        print_table(f"Samples got worse: {len(worse):,}", ("sample", "before", "after", "input"), map(list, lines))
 
 
 def facts(run: Run) -> dict[str, Any]:
@@ -112,6 +143,7 @@ def facts(run: Run) -> dict[str, Any]:
         "type": run.optimizer_type,
         "status": run.status,
         "error": run.error_message,
+        "metric": run.metric,
         "direction": run.direction,
         "initial score": run.initial_score,
         "best score": run.best_score,

@@ -6,6 +6,7 @@ import typer
 
 from optimization_tracking.connections import DEFAULT_POOL_SIZE, check_login, connect, require_url
 from optimization_tracking.refreshing import REFRESH_S
+from optimizer.errors import ConfigError
 from optimizer.names import TRACKING_PREFIX
 
 DEFAULT_PORT = 8400
@@ -30,11 +31,25 @@ def serve(
     create_server(app, host=host, port=port).run()
 
 
-def migrate() -> None:
+def migrate(
+    to: Annotated[
+        str | None,
+        typer.Option("--to", help="Take the tables back to this earlier revision. What later ones added is lost."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before the tables are taken back.")] = False,
+) -> None:
     """Bring the tables of OPTIMIZER_TRACKING_URL to this code's revision."""
     from optimization_tracking import schema
 
-    typer.echo(f"the tracking database is at revision {schema.migrate(require_url())}")
+    if to is None:
+        typer.echo(f"the tracking database is at revision {schema.migrate(require_url())}")
+        return
+    if to == "base":
+        raise ConfigError("base is before the first revision: nothing would be left; drop the database if you mean it")
+    if not yes:
+        typer.confirm(f"Take the tables back to revision {to}, and lose what later ones added?", abort=True, err=True)
+    schema.revert(require_url(), revision=to)
+    typer.echo(f"the tracking database is at revision {to}; install the release that has this revision")
 
 
 def refresh() -> None:

@@ -4,7 +4,7 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import RedirectResponse
 
 from optimization_tracking.auth import Door
-from optimization_tracking.dashboard import comparing, detail, failures, lists, signing
+from optimization_tracking.dashboard import comparing, detail, failures, judging, lists, signing
 from optimization_tracking.dashboard.rendering import STATIC
 from optimization_tracking.dashboard.sessions import Sessions
 from optimization_tracking.database import Database
@@ -20,8 +20,9 @@ def mount_dashboard(
     dashboard.state.database = database
     dashboard.state.door = door
     dashboard.state.sessions = Sessions(database_url) if database_url and door.login is None else None
-    for module in (lists, detail, comparing, signing):
+    for module in (lists, judging, detail, comparing, signing):
         dashboard.include_router(module.router)
+    dashboard.include_router(detail.named)
     dashboard.mount("/static", Assets(STATIC))
     failures.install(dashboard)
     app.include_router(_entrance(prefix))

@@ -3,10 +3,13 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from optimization_tracking.dashboard.differences import flatten
+from optimization_tracking.dashboard.differences import ConfigRow, flatten
 from optimization_tracking.dashboard.formatting import json_text, shortened
+from optimization_tracking.dashboard.words import words_of
+from optimization_tracking.models.comparing import Trend
 from optimization_tracking.models.runs import Run
 from optimization_tracking.models.samples import Sample
+from optimization_tracking.tables.compared import ComparedRun
 from optimization_tracking.tables.history import HistoryPoint
 from optimizer.presentation.formats import count, measure, visible
 
@@ -32,7 +35,7 @@ def history_chart(points: Sequence[HistoryPoint]) -> Chart | None:
     }
 
 
-def overlaid_chart(runs: Sequence[Run], histories: Sequence[Sequence[HistoryPoint]]) -> Chart | None:
+def overlaid_chart(runs: Sequence[ComparedRun], histories: Sequence[Sequence[HistoryPoint]]) -> Chart | None:
     """Return the best so far of several runs over the same axis; None where none has a score."""
     numbers = sorted({point.iteration for history in histories for point in history})
     series = []
@@ -41,6 +44,49 @@ def overlaid_chart(runs: Sequence[Run], histories: Sequence[Sequence[HistoryPoin
     if not any(value is not None for one in series for value in one["values"]):
         return None
     return {"kind": "overlay", "x": numbers, "xLabel": "iteration", "series": series}
+
+
+def trend_chart(trend: Trend) -> Chart | None:
+    """Return a figure by the start of each run, with the expected band; None without a run."""
+    points = trend.points
+    if not points:
+        return None
+    days = (points[-1].at - points[0].at).total_seconds() / 86_400
+    is_odd = [point.verdict in ("better", "worse") for point in points]
+    values = [point.value for point in points]
+    return {
+        "kind": "days" if days > 3 else "hours",
+        "unit": "",
+        "xLabel": "started (UTC)",
+        "x": [point.at.timestamp() for point in points],
+        "series": [
+            {"label": trend.figure.name, "values": values, "color": "s0", "dots": 6},
+            {"label": "expected up to", "values": [point.high for point in points], "edge": True},
+            {"label": "from", "values": [point.low for point in points], "edge": True},
+            {
+                "label": "outside",
+                "values": [value if odd else None for value, odd in zip(values, is_odd, strict=True)],
+                "color": "s1",
+                "dots": 11,
+                "line": False,
+            },
+        ],
+        "bands": [[2, 3]],
+        "notes": [visible(point.run_name) for point in points],
+    }
+
+
+def key_charts(runs: Sequence[ComparedRun], rows: Sequence[ConfigRow]) -> list[Chart]:
+    """Return a chart for each key of the configs that differs, of the final score over its value."""
+    scored = [(place, run) for place, run in enumerate(runs) if run.final_score is not None]
+    drawn = []
+    for row in rows:
+        flat = [(flatten(run.config or {}).get(row.key), run) for place, run in scored if row.values[place] is not None]
+        pairs = [(value, run.final_score, visible(run.run_name)) for value, run in flat]
+        is_varied = len({json_text(value) for value, _, _ in pairs}) > 1
+        if is_varied and (chart := _value_chart(row.key, pairs, "final score")) is not None:
+            drawn.append(chart)
+    return drawn[:MAX_PARAMETERS]
 
 
 def parameter_charts(points: Sequence[HistoryPoint]) -> tuple[list[Chart], list[tuple[str, str]]]:
@@ -54,7 +100,7 @@ def parameter_charts(points: Sequence[HistoryPoint]) -> tuple[list[Chart], list[
         pairs = [(params[name], point) for point, params in scored if name in params]
         if len({json_text(value) for value, _ in pairs}) == 1:
             constant.append((name, json_text(pairs[0][0])))
-        elif (chart := _parameter_chart(name, pairs)) is not None:
+        elif (chart := _value_chart(name, _notes(pairs), "score")) is not None:
             charts.append(chart)
     return charts[:MAX_PARAMETERS], constant
 
@@ -81,16 +127,24 @@ def _held(history: Sequence[HistoryPoint], numbers: Sequence[int]) -> list[float
     return values
 
 
-def _parameter_chart(name: str, pairs: Sequence[tuple[Any, HistoryPoint]]) -> Chart | None:
+def _notes(pairs: Sequence[tuple[Any, HistoryPoint]]) -> list[tuple[Any, Any, str]]:
+    return [(value, point.score, f"iteration {point.iteration}") for value, point in pairs]
+
+
+def _value_chart(name: str, pairs: Sequence[tuple[Any, Any, str]], y_label: str) -> Chart | None:
+    """Return a chart of numbers over values, which are numbers or a dozen words; None over other values.
+
+    Args:
+        pairs: value, number and what the point is.
+    """
     categories = None
-    if not all(_is_number(value) for value, _ in pairs):
-        categories = list(dict.fromkeys(json_text(value) for value, _ in pairs))
-        if len(categories) > MAX_CATEGORIES or any(isinstance(value, list) for value, _ in pairs):
+    if not all(_is_number(value) for value, _, _ in pairs):
+        categories = list(dict.fromkeys(json_text(value) for value, _, _ in pairs))
+        if len(categories) > MAX_CATEGORIES or any(isinstance(value, list) for value, _, _ in pairs):
             return None
         places = {category: place for place, category in enumerate(categories)}
-        pairs = [(places[json_text(value)], point) for value, point in pairs]
-    points = [(value, point.score, f"iteration {point.iteration}") for value, point in pairs]
-    chart = _scatter(name, name, points, "score", kind="scatter")
+        pairs = [(places[json_text(value)], number, note) for value, number, note in pairs]
+    chart = _scatter(name, name, pairs, y_label, kind="scatter")
     if categories is not None:
         chart["categories"] = [shortened(category, 18) for category in categories]
     return chart
@@ -124,12 +178,15 @@ def _is_number(value: Any) -> bool:
 
 def describe_history(run: Run, points: Sequence[HistoryPoint]) -> str:
     """Return the history in one sentence, for those who do not see the chart."""
+    words = words_of(run)
     scored = [point for point in points if point.score is not None]
     if not scored:
-        return "No iteration has a score yet."
+        return f"No {words.step} has a score yet."
     first, last = scored[0], scored[-1]
     reached = next(
-        (f", reached at iteration {point.iteration}" for point in scored if point.score == last.best_score), ""
+        (f", reached at {words.step} {point.iteration}" for point in scored if point.score == last.best_score), ""
     )
+    if run.iterations == 1 or len(scored) == 1:
+        return f"One {words.step} has a score: {measure(last.score)}, at {words.step} {last.iteration}."
     change = f"from {measure(first.score)} to {measure(last.score)}"
-    return f"Score over {count(run.iterations)} iterations: {change}; best {measure(last.best_score)}{reached}."
+    return f"Score over {count(run.iterations)} {words.steps}: {change}; best {measure(last.best_score)}{reached}."

@@ -1,22 +1,44 @@
 """One run: its history, its parameters, its iterations; and its samples on a page of their own."""
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, RedirectResponse
 
 from optimization_tracking.dashboard import charts
 from optimization_tracking.dashboard.differences import flatten
 from optimization_tracking.dashboard.filters import read_model, read_query
 from optimization_tracking.dashboard.rendering import render
 from optimization_tracking.dashboard.visitors import Admitted, Visit
-from optimization_tracking.models.queries import MAX_LONG_PAGE, IterationPage, SamplePage
-from optimization_tracking.problem_details import invalid
+from optimization_tracking.dashboard.words import Link, links_of, words_of
+from optimization_tracking.models.base import CLIENT_ID
+from optimization_tracking.models.queries import MAX_LONG_PAGE, IterationPage, RunFilters, SamplePage
+from optimization_tracking.models.runs import Run
+from optimization_tracking.problem_details import invalid, not_found
 from optimization_tracking.routes.dependencies import RunId, Tracking
 from optimization_tracking.tables import iterations, runs, samples
 from optimization_tracking.tables.history import read_history
+from optimization_tracking.tables.run_lists import list_page
 
 PAGE_ROWS = 50
 
 router = APIRouter(prefix="/runs/{runId}")
+named = APIRouter()
+
+
+@named.get("/named/{client_id}")
+async def named_run(request: Request, client_id: str, database: Tracking, caller: Admitted) -> RedirectResponse:
+    """Lead to the run that a program calls so, in whatever project."""
+    wanted = RunFilters(metadata={CLIENT_ID: client_id}, limit=1, includeTotal=False)
+    for project_id in caller.projects:
+        async with database.transaction([project_id]) as connection:
+            found, _ = await list_page(connection, wanted, project_id=project_id)
+        if found:
+            return RedirectResponse(f"{request.scope['root_path']}/runs/{found[0].id}", status_code=307)
+    raise not_found("run")
+
+
+def _links(request: Request, run: Run) -> list[Link]:
+    is_in_airflow = request.app.state.sessions is None
+    return links_of(run, base=request.scope["root_path"]) if is_in_airflow else []
 
 
 @router.get("")
@@ -38,6 +60,8 @@ async def run(request: Request, run_id: RunId, database: Tracking, caller: Admit
         visit=Visit(caller, found.project_id),
         query=query,
         run=found,
+        words=words_of(found),
+        links=_links(request, found),
         history=charts.history_chart(history),
         history_text=charts.describe_history(found, history),
         is_thinned=len(history) < (pagination.total or 0),
@@ -68,6 +92,8 @@ async def run_samples(request: Request, run_id: RunId, database: Tracking, calle
         query=query,
         errors=errors,
         run=found,
+        words=words_of(found),
+        links=_links(request, found),
         charts=charts.sample_charts(drawn),
         drawn=len(drawn),
         samples=[] if errors else listed,

@@ -1,7 +1,7 @@
 """From a page's query string to the API's own filters; both have the same names."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import urlencode
@@ -47,13 +47,19 @@ def read_query(params: QueryParams, names: Iterable[str]) -> Query:
     return Query(tuple((key, text) for key, value in params.multi_items() if key in wanted and (text := value.strip())))
 
 
-def read_model(model: type[Model], query: Query, **fixed: Any) -> tuple[Model, dict[str, str]]:
+def read_model(
+    model: type[Model], query: Query, *, required: Mapping[str, Any] | None = None, **fixed: Any
+) -> tuple[Model, dict[str, str]]:
     """Return the API's filters of a page, and what is wrong with them: {field: reason}.
 
     Where something is wrong, the filters are those of an empty query.
+
+    Args:
+        required: what an empty query has where the API asks for something.
+        fixed: what every query of the page has.
     """
     known = {to_camel(name) for name in model.model_fields}
-    given: dict[str, Any] = {}
+    given: dict[str, Any] = dict(required or {})
     for name in {key for key, _ in query.pairs} & known:
         given[name] = query.all(name) if name in _LISTS else query.get(name)
         if name in _MOMENTS and _LOCAL_MOMENT.fullmatch(given[name]):
@@ -65,4 +71,4 @@ def read_model(model: type[Model], query: Query, **fixed: Any) -> tuple[Model, d
         for problem in error.errors(include_url=False, include_context=False):
             field = str(problem["loc"][0]) if problem["loc"] else "filters"
             reasons.setdefault(field, problem["msg"].removeprefix("Value error, "))
-        return model.model_validate(fixed), reasons
+        return model.model_validate({**(required or {}), **fixed}), reasons

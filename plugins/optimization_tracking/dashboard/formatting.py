@@ -73,6 +73,11 @@ def signed(value: float | None) -> str:
     return text if value is None or value <= 0 or text.startswith(MINUS) else f"+{text}"
 
 
+def p_value(value: float) -> str:
+    """Return a p-value with two digits that matter, and a very small one as a bound: 0.031, <0.0001."""
+    return "<0.0001" if value < 0.0001 else f"{value:.2g}"
+
+
 def json_text(value: Any) -> str:
     """Return any JSON value exactly, as one line; a text without its quotes."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
@@ -115,4 +120,5 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "json_text": json_text,
     "shortened": shortened,
     "pretty_json": pretty_json,
+    "p_value": p_value,
 }

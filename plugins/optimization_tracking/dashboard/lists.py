@@ -16,8 +16,24 @@ from optimization_tracking.tables.analytics import read_analytics
 from optimization_tracking.tables.run_lists import list_page, list_top
 
 PAGE_ROWS = 25
-_NARROWING = ("status", "optimizerType", "direction", "tags", "search", "minScore", "maxScore", "startDate", "endDate")
-RUN_FIELDS = (*_NARROWING, "config", "orderBy", "orderDirection", "cursor", "projectId")
+NARROWING = (
+    *(
+        "status",
+        "optimizerType",
+        "direction",
+        "metric",
+        "tags",
+        "search",
+        "minScore",
+        "maxScore",
+        "startDate",
+        "endDate",
+    ),
+    *("config", "metadata"),
+)
+"""The filters of a list, which groups, trends and comparisons take over."""
+
+RUN_FIELDS = (*NARROWING, "orderBy", "orderDirection", "cursor", "projectId")
 TOP_FIELDS = ("optimizerType", "direction", "tags", "startDate", "endDate", "limit", "cursor", "projectId")
 
 router = APIRouter()
@@ -49,7 +65,7 @@ async def runs(request: Request, database: Tracking, visit: Visiting) -> HTMLRes
         runs=found,
         pagination=pagination,
         types=types,
-        is_narrowed=any(query.get(name) for name in (*_NARROWING, "config")),
+        is_narrowed=any(query.get(name) for name in NARROWING),
     )
 
 

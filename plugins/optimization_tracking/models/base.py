@@ -5,6 +5,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic.alias_generators import to_camel
 
+CLIENT_ID = "clientRunId"
+"""The key in a run's metadata under which a program's own id of it stands."""
+
 MAX_FIELDS = 50
 """No request has that many."""
 

@@ -13,7 +13,7 @@ from optimization_tracking.models.values import Amount, Count, Index, JsonObject
 
 
 class CreateIteration(Given):
-    """A step of a run; durationMs follows from the two times where it is left out."""
+    """A step of a run; durationMs follows from the two times where it is left out and they are in order."""
 
     iteration: Index
     score: Score | None = None
@@ -32,9 +32,6 @@ class CreateIteration(Given):
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:
-        begun, ended = self.iteration_start_time, self.iteration_end_time
-        if begun and ended and ended < begun:
-            raise ValueError("iterationEndTime is before iterationStartTime")
         if (self.successful_samples or 0) > (self.samples_in_iteration or 0):
             raise ValueError("successfulSamples is more than samplesInIteration")
         return self

@@ -11,6 +11,7 @@ from optimization_tracking.models.values import (
     NO_NUL,
     Direction,
     JsonObjectText,
+    MetricName,
     Moment,
     OptimizerType,
     ProjectId,
@@ -39,20 +40,20 @@ ScoreBound = Annotated[float, Field(ge=-MAX_SCORE, le=MAX_SCORE, allow_inf_nan=F
 OrderBy = Literal["created_at", "final_score", "improvement", "duration_ms"]
 
 
-class RunFilters(Given):
-    """Filters, order and page of a list of runs.
+class RunConditions(Given):
+    """Which of a project's runs.
 
     Several statuses or optimizerTypes mean any of them, several tags all of them. `config` and `metadata` match runs
     that contain the given object, `search` those with the text anywhere in their name, upper and lower case alike, and
     `runName` those of exactly this name. Scores are final scores. The
-    time range [startDate, endDate) is of createdAt. `top`: the best completed runs of one direction, best first;
-    without `direction` those that maximize, or where there are none, those that minimize.
+    time range [startDate, endDate) is of createdAt.
     """
 
     project_id: ProjectId | None = None
     status: Annotated[list[Status], Field(max_length=5)] = Field(default_factory=list)
     optimizer_type: Annotated[list[OptimizerType], Field(max_length=20)] = Field(default_factory=list)
     direction: Direction | None = None
+    metric: MetricName | None = None
     tags: Annotated[list[Tag], Field(max_length=MAX_TAGS)] = Field(default_factory=list)
     config: JsonObjectText | None = None
     metadata: JsonObjectText | None = None
@@ -62,6 +63,15 @@ class RunFilters(Given):
     max_score: ScoreBound | None = None
     start_date: Moment | None = None
     end_date: Moment | None = None
+
+
+class RunFilters(RunConditions):
+    """Filters, order and page of a list of runs.
+
+    `top`: the best completed runs of one direction, best first;
+    without `direction` those that maximize, or where there are none, those that minimize.
+    """
+
     top: bool = False
     order_by: OrderBy = "created_at"
     order_direction: Literal["asc", "desc"] = "desc"

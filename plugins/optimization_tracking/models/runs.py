@@ -1,10 +1,10 @@
 """Runs: one optimization from its start to its end."""
 
 from datetime import datetime
-from typing import Any, Self
+from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from optimization_tracking.models.base import Answer, Given
 from optimization_tracking.models.iterations import Iteration
@@ -12,9 +12,11 @@ from optimization_tracking.models.values import (
     Amount,
     Count,
     Direction,
+    Flag,
     Index,
     JsonObject,
     JsonValue,
+    MetricName,
     Moment,
     Name,
     OptimizerType,
@@ -61,12 +63,6 @@ class RunOutcome(Given):
     error_message: Text | None = None
     error_stack: Text | None = None
 
-    @model_validator(mode="after")
-    def _end_follows_start(self) -> Self:
-        if self.start_time and self.end_time and self.end_time < self.start_time:
-            raise ValueError("endTime is before startTime")
-        return self
-
 
 class CreateRun(RunOutcome):
     """A new run; projectId may be left out where the caller has one project only."""
@@ -79,10 +75,14 @@ class CreateRun(RunOutcome):
     config: JsonObject = Field(default_factory=dict)
     metadata: JsonObject = Field(default_factory=dict)
     tags: Tags = Field(default_factory=list)
+    metric: MetricName | None = None
 
 
 class UpdateRun(RunOutcome):
-    """Only what is sent changes; `metadata` is a JSON merge patch (RFC 7396): other keys stay, null removes one."""
+    """Only what is sent changes; `metadata` is a JSON merge patch (RFC 7396): other keys stay, null removes one.
+
+    `if_unowned`: the run changes only where no process holds a lease of it, else 409.
+    """
 
     run_name: Name = Field(default_factory=absent)
     optimizer_type: OptimizerType = Field(default_factory=absent)
@@ -90,11 +90,14 @@ class UpdateRun(RunOutcome):
     config: JsonObject = Field(default_factory=absent)
     metadata: JsonObject = Field(default_factory=absent)
     tags: Tags = Field(default_factory=absent)
+    metric: MetricName | None = None
+    if_unowned: Flag = Field(default_factory=absent)
 
 
 class Run(Answer):
-    """A run. Scores have the caller's unit; `direction` says whether high or low is good.
+    """A run. Scores have the caller's unit; `metric` says what they measure, `direction` whether high or low is good.
 
+    `end_time` is by the service's clock where the stated one, `stated_end_time`, is before the start.
     `improvement` is positive where the final score is better than the initial one, `improvement_pct` in percent of the
     initial score's size and None where that is 0. `best_score` and the totals follow the run's iterations.
     `iterations_stored` and `samples_stored` are how many of them can be read.
@@ -131,6 +134,8 @@ class Run(Answer):
     tags: list[str]
     created_at: datetime
     updated_at: datetime
+    stated_end_time: datetime | None = None
+    metric: str | None = None
     best_iteration: int | None = None
     iterations_stored: int = 0
     samples_stored: int = 0
@@ -144,6 +149,27 @@ class RunWithIterations(Run):
 
     iteration_list: list[Iteration] | None = None
     iteration_cursor: str | None = None
+
+
+class HoldRun(Given):
+    """How long a process may be silent before others take it for dead."""
+
+    seconds: Annotated[int, Field(strict=True, ge=1, le=3600)] = 60
+
+
+class Lease(Answer):
+    """A process works on the run, at least until then."""
+
+    run_id: UUID
+    owner: str
+    expires_at: datetime
+
+
+class ReleasedLease(Answer):
+    """A lease that is no more."""
+
+    run_id: UUID
+    owner: str
 
 
 class DeletedRun(Answer):

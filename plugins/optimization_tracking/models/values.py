@@ -144,6 +144,10 @@ Flag = Annotated[bool, Field(strict=True)]
 Text = Annotated[str, Field(strict=True, max_length=100_000, pattern=NO_NUL), AfterValidator(check_text)]
 Name = Annotated[str, Field(strict=True, min_length=1, max_length=255, pattern=NO_NUL), AfterValidator(check_text)]
 Tag = Annotated[str, Field(strict=True, min_length=1, max_length=100, pattern=NO_NUL), AfterValidator(check_text)]
+MetricName = Annotated[
+    str, Field(strict=True, min_length=1, max_length=200, pattern=NO_NUL), AfterValidator(check_text)
+]
+"""What a score measures, in the words of its readers: log loss on held-out segments."""
 Tags = Annotated[list[Tag], Field(max_length=MAX_TAGS, fail_fast=True)]
 OptimizerType = Annotated[str, Field(strict=True, pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 """miprov2, bootstrap, copro, knn, random, custom, rtb, or any other name of this form."""

@@ -7,7 +7,7 @@ from uuid import UUID
 from optimization_tracking.cursors import read_cursor, write_cursor, wrong_cursor
 from optimization_tracking.database import Connection, Row, fetch_all, fetch_one
 from optimization_tracking.models.answers import Pagination
-from optimization_tracking.models.queries import RunFilters
+from optimization_tracking.models.queries import RunConditions, RunFilters
 from optimization_tracking.models.runs import RunWithIterations
 from optimization_tracking.problem_details import invalid
 from optimization_tracking.queries import render_query
@@ -26,7 +26,7 @@ async def list_page(
     connection: Connection, filters: RunFilters, *, project_id: str
 ) -> tuple[list[RunWithIterations], Pagination]:
     """Return a page of the project's runs, and where it stands."""
-    asked, values = await _conditions(connection, filters, project_id=project_id)
+    asked, values = await conditions_of(connection, filters, project_id=project_id)
     order = f"{filters.order_by}.{filters.order_direction}"
     place, known_total = _place(filters, order)
     values |= place | {"row_limit": filters.limit + 1, "row_offset": filters.offset, "max_bytes": MAX_ANSWER_BYTES}
@@ -51,7 +51,7 @@ async def list_top(
 
     Where no direction is asked for, it is maximize, or minimize where no run that matches maximizes.
     """
-    asked, values = await _conditions(connection, filters, project_id=project_id)
+    asked, values = await conditions_of(connection, filters, project_id=project_id)
     values |= {"row_limit": filters.limit + 1, "max_bytes": MAX_ANSWER_BYTES}
     directions = (filters.direction,) if filters.direction else ("maximize", "minimize")
     if filters.cursor is not None:
@@ -77,12 +77,13 @@ async def list_top(
     return [RunWithIterations.model_validate(row) for row in page], pagination
 
 
-async def _conditions(
-    connection: Connection, filters: RunFilters, *, project_id: str
+async def conditions_of(
+    connection: Connection, filters: RunConditions, *, project_id: str
 ) -> tuple[set[str], dict[str, Any]]:
     """Return which conditions a list has, by their names in _run_conditions.sql, and their values."""
     conditions: dict[str, Any] = {
         "direction": filters.direction,
+        "metric": filters.metric,
         "min_score": filters.min_score,
         "max_score": filters.max_score,
         "start_date": filters.start_date,

@@ -63,14 +63,16 @@ async def update(
         seen: the run changes only if its updated_at is one of these.
 
     Raises:
-        Refusal: 404 as `read`; 409 where its status cannot become the new one; 412 where `seen` has no such time; 422
-            where the merged metadata are too large.
+        Refusal: 404 as `read`; 409 where its status cannot become the new one, or it must have no owner and has one;
+            412 where `seen` has no such time; 422 where the merged metadata are too large.
     """
     changed = change.model_fields_set
     asked = set(changed) | ({"seen"} if seen is not None else set())
     if "status" in changed:
         asked |= {"begins"} if change.status == "running" else set()
         asked |= {"ends"} if not TRANSITIONS[change.status] else set()
+    if not change.if_unowned:
+        asked.discard("if_unowned")
     values = _columns(change, changed) | {"run_id": run_id, "from_statuses": _may_become(change), "seen": seen}
     row = await fetch_one(connection, render_query("update_run", asked=frozenset(asked)), values)
     if row is None:
@@ -120,6 +122,8 @@ async def _explain_unchanged(
     run = await read(connection, run_id)
     if seen is not None and run.updated_at not in seen:
         raise _stale()
+    if change.if_unowned and change.status in (run.status, *TRANSITIONS[run.status]):
+        raise Refusal(409, "a process holds the run and works on it", errors=[("ifUnowned", "the run has an owner")])
     allowed = ", ".join(TRANSITIONS[run.status]) or "nothing else, it has ended"
     reason = f"the run is {run.status} and cannot become {change.status}; it may become {allowed}"
     raise Refusal(409, reason, errors=[("status", reason)])

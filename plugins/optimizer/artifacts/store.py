@@ -179,6 +179,14 @@ class ObjectStore:
             pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
             return sorted(item["Key"] for page in pages for item in page.get("Contents", ()))
 
+    def list_folders(self, prefix_uri: str) -> list[str]:
+        """Return the names of the folders directly below the address, which ends with a slash, sorted."""
+        bucket, prefix = split_uri(prefix_uri)
+        with self._errors(f"listing {prefix_uri}"):
+            pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
+            found = [item["Prefix"] for page in pages for item in page.get("CommonPrefixes", ())]
+        return sorted(folder.removeprefix(prefix).rstrip("/") for folder in found)
+
     def delete(self, uri: str) -> None:
         """Remove the object; no error where there is none."""
         bucket, key = split_uri(uri)

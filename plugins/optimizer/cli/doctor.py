@@ -3,7 +3,9 @@
 import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import Annotated
 
+import typer
 from rich.text import Text
 
 from optimizer.cli.airflow import open_airflow
@@ -13,8 +15,12 @@ from optimizer.cli.options import AsJson
 from optimizer.lifecycle.doctor import examine
 from optimizer.presentation.terminal import console, print_json, print_table
 
+Objects = Annotated[
+    bool, typer.Option("--objects", help="Also look for runs and snapshots in S3 that are unknown, as after a restore.")
+]
 
-def doctor(as_json: AsJson = False) -> None:
+
+def doctor(objects: Objects = False, as_json: AsJson = False) -> None:
     """Check the consistency of control plane, Airflow and object store; exit status 1 on findings."""
     engine = connect()
     with open_store() as store, open_airflow() as airflow:
@@ -25,11 +31,17 @@ def doctor(as_json: AsJson = False) -> None:
             list_dags=airflow.list_dags,
             now=datetime.now(UTC),
         )
+        if objects:
+            # It loads pandas, which takes longer than all other checks.
+            from optimizer.lifecycle.object_checks import compare_objects
+
+            findings += compare_objects(engine, store=store)
     if as_json:
         print_json([asdict(finding) for finding in findings])
     elif findings:
         rows = ([finding.subject, finding.problem, finding.todo] for finding in findings)
-        print_table(f"{len(findings)} findings", ["what", "problem", "what to do"], rows)
+        title = "1 finding" if len(findings) == 1 else f"{len(findings)} findings"
+        print_table(title, ["what", "problem", "what to do"], rows)
     else:
         console.print(Text("No findings: control plane, Airflow and object store are consistent."))
     if findings:

@@ -28,6 +28,7 @@ from optimizer.console.routes import (
 )
 from optimizer.control_plane.entity_outlines import KeptOutlines
 from optimizer.names import CONSOLE_API_PATH
+from optimizer.presentation.web.api_docs import add_api_docs
 from optimizer.presentation.web.assets import Assets
 from optimizer.runs.kept_what_ifs import KeptWhatIfs
 from optimizer.runs.published_runs import PublishedRuns
@@ -69,7 +70,7 @@ def create_app(
         version=VERSION,
         description="Clients, runs, forecasts and traffic splits: what the console's pages show and do, as JSON.",
         openapi_url=f"{CONSOLE_API_PATH}/openapi.json",
-        docs_url=None,  # both pages load scripts from elsewhere
+        docs_url=None,  # both pages load scripts from elsewhere; ours does not
         redoc_url=None,
     )
     app.state.connect = cache(lambda: _connected(connect()))
@@ -81,6 +82,8 @@ def create_app(
     app.state.published = PublishedRuns()
     for module in (clients, client, settings, what_if, inspect, funnel, compare, runs, split, split_api):
         app.include_router(module.router)
+    description = f"{CONSOLE_API_PATH}/openapi.json"
+    add_api_docs(app, title=app.title, path=f"{CONSOLE_API_PATH}/docs", description=description)
     app.mount("/static", Assets(STATIC))
     app.add_middleware(BoundedBodies)
     failures.install(app)

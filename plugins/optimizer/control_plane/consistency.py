@@ -9,6 +9,7 @@ from optimizer.control_plane.engine import reading
 from optimizer.control_plane.records import CompletedRun, Run, read_rows, status_words
 from optimizer.control_plane.tables import deployments, entities, runs, version_configs, versions
 
+_OF_ENTITY = runs.c.entity_id == entities.c.entity_id
 _ACTIVE = deployments.c.is_active.is_(True)
 
 
@@ -31,6 +32,17 @@ def list_completed(engine: Engine, *, limit: int) -> list[CompletedRun]:
     by_id = sorted(rows, key=lambda row: str(row[0]))
     newest_first = sorted(by_id, key=lambda row: row[2], reverse=True)
     return [CompletedRun(run_id=run_id, s3_output_path=path) for run_id, path, _ in newest_first]
+
+
+def list_run_codes(engine: Engine) -> dict[str, set[str]]:
+    """Return {entity_code: the run_codes of its runs of any status}, of every entity."""
+    rows = _read(engine, select(entities.c.entity_code, runs.c.run_code).outerjoin_from(entities, runs, _OF_ENTITY))
+    found: dict[str, set[str]] = {}
+    for row in rows:
+        of_entity = found.setdefault(row["entity_code"], set())
+        if row["run_code"] is not None:
+            of_entity.add(row["run_code"])
+    return found
 
 
 def wrong_totals(engine: Engine) -> dict[str, int]:

@@ -184,6 +184,7 @@ class Run(Record):
     readiness_figures: ReadinessFigures | None = None
     outputs_removed_at: UtcMoment | None = None
     manifest_sha256: str | None = None
+    held_by: str | None = None
 
     @property
     def is_finished_dry_run(self) -> bool:

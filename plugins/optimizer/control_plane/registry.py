@@ -150,7 +150,7 @@ def _copy_run(connection: Connection, source_run_id: str, *, own: Mapping[str, A
     """Add a run with the window, features and key of another and columns of its own; no DAG run made it."""
     copied = select(runs).where(runs.c.run_id == source_run_id)
     row = dict(connection.execute(copied).mappings().one())
-    without = {"dag_id": None, "dag_run_id": None, "error_message": None, "validation_warnings": 0}
+    without = {**dict.fromkeys(("dag_id", "dag_run_id", "error_message", "held_by")), "validation_warnings": 0}
     names = {"run_code": own["run_id"], "trigger_type": CONTROL_TRIGGER}
     connection.execute(insert(runs).values(**{**row, **without, **names, **own}))
     for table in (run_features, run_feature_macros):

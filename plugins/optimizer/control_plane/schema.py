@@ -10,9 +10,10 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from optimizer.control_plane.engine import ANSWER_TIMEOUT_S, database_name, reading, transaction
-from optimizer.control_plane.failures import MIGRATE_HINT
+from optimizer.control_plane.failures import MIGRATE_HINT, explain
 from optimizer.control_plane.tables import VERSION_TABLE
 from optimizer.errors import ConfigError, UnavailableError
 
@@ -28,14 +29,42 @@ def migrate(engine: Engine) -> str:
     """Bring the tables to this code's revision, from nothing or from an older one, and return that revision.
 
     May be called by several processes at once and any number of times.
+
+    Raises:
+        ConfigError: the tables are newer than this code, or not those of their revision, as after an interruption.
+        UnavailableError: the database is silent.
     """
     with _migrating(engine) as connection:
-        command.upgrade(_config(connection), "head")
+        found = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_revision()
+        if found is not None and found not in _known_revisions():
+            raise ConfigError(_newer_sentence(engine, found))
+        try:
+            command.upgrade(_config(connection), "head")
+        except (OperationalError, ProgrammingError) as error:
+            if explain(error, database=database_name(engine)) is not None:
+                raise
+            raise ConfigError(
+                f"{database_name(engine)} cannot be migrated from revision {found}: {error.orig}; if an earlier "
+                "migration was interrupted, restore the backup from before it and migrate again"
+            ) from error
     return head_revision()
 
 
 def revert(engine: Engine, *, revision: str) -> None:
-    """Take the tables back to an older revision; "base" drops them all, with what is in them."""
+    """Take the tables back to an older revision; "base" drops them all, with what is in them.
+
+    What later revisions added is lost.
+
+    Raises:
+        ConfigError: this code does not know the revision, or the tables are not at a later one.
+    """
+    found = current_revision(engine)
+    earlier = ["base"] if found is None else _earlier_revisions(found)
+    if revision not in earlier:
+        raise ConfigError(
+            f"{database_name(engine)} is at revision {found}, which cannot go back to {revision}; choose one of "
+            f"{', '.join(earlier)}, and use the release that migrated it"
+        )
     with _migrating(engine) as connection:
         command.downgrade(_config(connection), revision)
 
@@ -62,9 +91,19 @@ def check_schema(engine: Engine) -> None:
     if found is None:
         raise ConfigError(f"{database_name(engine)} has no tables yet, revision {needed} is needed; {MIGRATE_HINT}")
     if found not in _known_revisions():
-        raise ConfigError(f"{database_name(engine)} is at revision {found}, newer than this code; update the package")
+        raise ConfigError(_newer_sentence(engine, found))
     if found != needed:
         raise ConfigError(f"{database_name(engine)} is at revision {found}, {needed} is needed; {MIGRATE_HINT}")
+
+
+def _newer_sentence(engine: Engine, found: str) -> str:
+    return f"{database_name(engine)} is at revision {found}, newer than this code; update the package"
+
+
+def _earlier_revisions(revision: str) -> list[str]:
+    """Return "base" and the revisions before this one, the oldest first; "base" alone where it is not known."""
+    names = ["base", *reversed([script.revision for script in ScriptDirectory(MIGRATIONS).walk_revisions()])]
+    return names[: names.index(revision)] if revision in names else ["base"]
 
 
 @cache

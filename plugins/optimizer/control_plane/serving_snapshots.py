@@ -69,6 +69,13 @@ def list_late(engine: Engine) -> list[str]:
         return sorted(set(connection.scalars(numbered)) & set(list_behind(engine)))
 
 
+def list_written(engine: Engine) -> dict[str, int]:
+    """Return {entity_code: the last number that was taken for its snapshot}; entities without one are left out."""
+    numbers = select(entities.c.entity_code, serving_snapshots.c.sequence).join_from(serving_snapshots, entities)
+    with reading(engine) as connection:
+        return {row.entity_code: row.sequence for row in connection.execute(numbers)}
+
+
 def plan_snapshot(engine: Engine, entity_code: str, *, again: bool = False, after: int = 0) -> PlannedSnapshot | None:
     """Take a number for a snapshot of what is live and return what to write, or None where nothing is to be written.
 

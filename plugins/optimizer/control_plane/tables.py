@@ -206,6 +206,7 @@ runs = _table(
     Column("outputs_removed_at", UtcDateTime),
     # Repeated from opt_run_outputs, which the bidder may not read.
     Column("manifest_sha256", sa.CHAR(64)),
+    _text("held_by", 200, nullable=True),
     sa.CheckConstraint(
         "status IN ('pending', 'running', 'completed', 'failed', 'cancelled', 'queued', 'success')", name="status"
     ),

@@ -10,10 +10,10 @@ from typing import Any
 from sqlalchemy import Connection, Engine, func, select, update
 
 from optimizer.control_plane.audit import AuditedChange, Author, write_audit
-from optimizer.control_plane.engine import transaction
+from optimizer.control_plane.engine import reading, transaction
 from optimizer.control_plane.records import Run, status_words
 from optimizer.control_plane.tables import runs
-from optimizer.errors import RunCancelled, RunStateError
+from optimizer.errors import RunCancelled, RunCompleted, RunStateError, RunTaken
 
 MAX_MESSAGE_LENGTH = 10_000  # characters; four bytes each still fit MySQL's TEXT
 
@@ -51,28 +51,54 @@ def start_run(
         return _expect_running(connection, run_id)
 
 
-def require_running(engine: Engine, run_id: str, *, now: datetime) -> Run:
-    """Note a sign of life and return the running run; every task calls it before it writes.
+def take_run(engine: Engine, run_id: str, *, holder: str, now: datetime) -> Run:
+    """Give the running run to a copy of a task and return it; the copy that held it before loses it.
+
+    Args:
+        holder: a name that no other copy has.
 
     Raises:
         RunCancelled: a user cancelled the run.
         RunStateError: the run is not running for another reason.
     """
     with transaction(engine) as connection:
-        move_run(connection, run_id, leaving=("running",), values={"heartbeat_at": now})
+        move_run(connection, run_id, leaving=("running",), values={"heartbeat_at": now, "held_by": holder})
         return _expect_running(connection, run_id)
 
 
-def note_error(engine: Engine, run_id: str, message: str) -> None:
-    """Write the message on a run that is pending or running, and leave a finished run alone."""
+def require_running(engine: Engine, run_id: str, *, now: datetime, holder: str | None = None) -> Run:
+    """Note a sign of life and return the running run; every task calls it before it writes.
+
+    Args:
+        holder: the copy of a task that asks; None: whoever.
+
+    Raises:
+        RunTaken: another copy has taken the run over.
+        RunCancelled: a user cancelled the run.
+        RunStateError: the run is not running for another reason.
+    """
     with transaction(engine) as connection:
-        move_run(connection, run_id, leaving=("pending", "running"), values={"error_message": fit_message(message)})
+        move_run(connection, run_id, leaving=("running",), values={"heartbeat_at": now}, holder=holder)
+        return _expect_running(connection, run_id, holder=holder)
 
 
-def clear_error(engine: Engine, run_id: str) -> None:
+def require_held(engine: Engine, run_id: str, *, holder: str) -> Run:
+    """Return the running run where the copy of a task still holds it; raises as `require_running`."""
+    with reading(engine) as connection:
+        return _expect_running(connection, run_id, holder=holder)
+
+
+def note_error(engine: Engine, run_id: str, message: str, *, holder: str | None = None) -> None:
+    """Write the message on a run that is pending or running, and leave a finished or another copy's run alone."""
+    values = {"error_message": fit_message(message)}
+    with transaction(engine) as connection:
+        move_run(connection, run_id, leaving=("pending", "running"), values=values, holder=holder)
+
+
+def clear_error(engine: Engine, run_id: str, *, holder: str | None = None) -> None:
     """Take a message off a run that is running again after a try that failed."""
     with transaction(engine) as connection:
-        move_run(connection, run_id, leaving=("running",), values={"error_message": None})
+        move_run(connection, run_id, leaving=("running",), values={"error_message": None}, holder=holder)
 
 
 def fail_outlived(engine: Engine, *, dag_id: str, started_before: datetime, message: str, now: datetime) -> int:
@@ -155,19 +181,41 @@ def find_run(connection: Connection, run_id: str, *, lock: bool = False) -> Run:
     return Run.model_validate(dict(row))
 
 
-def move_run(connection: Connection, run_id: str, *, leaving: tuple[str, ...], values: Mapping[str, Any]) -> bool:
-    """Update the run where it is in one of the states; return whether a row changed.
+def move_run(
+    connection: Connection,
+    run_id: str,
+    *,
+    leaving: tuple[str, ...],
+    values: Mapping[str, Any],
+    holder: str | None = None,
+) -> bool:
+    """Update the run where it is in one of the states, and of this holder if one is named; return if a row changed.
 
     Some connections count a row that held these very values as unchanged: only a change of status proves a move.
     """
-    is_leaving = runs.c.status.in_(status_words(*leaving))
-    return connection.execute(update(runs).where(runs.c.run_id == run_id, is_leaving).values(**values)).rowcount == 1
+    where = [runs.c.run_id == run_id, runs.c.status.in_(status_words(*leaving))]
+    if holder is not None:
+        where.append(runs.c.held_by == holder)
+    return connection.execute(update(runs).where(*where).values(**values)).rowcount == 1
+
+
+def check_held(run: Run, *, holder: str) -> None:
+    """Pass where the copy of a task holds the run.
+
+    Raises:
+        RunTaken: another copy does.
+    """
+    if run.held_by != holder:
+        raise RunTaken(
+            f"run {run.run_id}: this copy of the task ({holder}) lost: {run.held_by} took the run over; this copy "
+            "stops, and what it has made counts for nothing"
+        )
 
 
 def wrong_state(run: Run, *, needed: str) -> RunStateError:
     """Return the error that says which state the run is in, and what to do."""
     noted = f" ({run.error_message})" if run.error_message else ""
-    kind = RunCancelled if run.status == "cancelled" else RunStateError
+    kind = {"cancelled": RunCancelled, "completed": RunCompleted}.get(run.status, RunStateError)
     return kind(f"run {run.run_id} is {run.status}, not {needed}{noted}; {_NEXT_STEPS[run.status]}")
 
 
@@ -176,10 +224,12 @@ def _finish(engine: Engine, run_id: str, values: Mapping[str, Any]) -> bool:
         return move_run(connection, run_id, leaving=("pending", "running"), values=values)
 
 
-def _expect_running(connection: Connection, run_id: str) -> Run:
+def _expect_running(connection: Connection, run_id: str, *, holder: str | None = None) -> Run:
     run = find_run(connection, run_id)
     if run.status != "running":
         raise wrong_state(run, needed="running")
+    if holder is not None:
+        check_held(run, holder=holder)
     return run
 
 

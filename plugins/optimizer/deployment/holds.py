@@ -9,11 +9,10 @@ from sqlalchemy import Engine
 from optimizer.artifacts.manifest import read_manifest, read_verified
 from optimizer.control_plane import deployment_history
 from optimizer.control_plane.records import Run
-from optimizer.core.checks.outcome import CheckRecord
+from optimizer.core.checks.outcome import CheckRecord, checks_of
 from optimizer.core.config.settings import RunSettings
 from optimizer.core.records import run_files
 from optimizer.runs.handle import settings_of
-from optimizer.runs.published_run import checks_of
 from optimizer.runs.systems import Systems
 
 

@@ -1,4 +1,4 @@
-"""A run's sign of life while a step works on it, and the ear for a user who cancels it meanwhile."""
+"""A run's sign of life while a step works on it, and the ear for what ends the step's work on it meanwhile."""
 
 import logging
 import signal
@@ -11,7 +11,7 @@ from types import FrameType
 from sqlalchemy import Engine
 
 from optimizer.control_plane import transitions
-from optimizer.errors import RunCancelled, RunStateError
+from optimizer.errors import RunCompleted, RunStateError
 
 log = logging.getLogger(__name__)
 
@@ -27,19 +27,27 @@ def utc_now() -> datetime:
 
 @contextmanager
 def beating(
-    engine: Engine, run_id: str, *, every_s: float = BEAT_S, clock: Callable[[], datetime] = utc_now
+    engine: Engine,
+    run_id: str,
+    *,
+    holder: str | None = None,
+    every_s: float = BEAT_S,
+    clock: Callable[[], datetime] = utc_now,
 ) -> Iterator[None]:
     """Move the running run's heartbeat_at while the block works, over a connection of the beat's own.
 
     A beat that fails is logged and tried again: it never ends the block. A run that is finished is never revived.
-    Where a user cancels the run, the block ends with RunCancelled within a beat if it runs in the main thread;
-    elsewhere it goes on to its end.
+    Where the run is cancelled or failed, or another copy of the task has taken it over from the `holder`, the block
+    ends with RunStateError within a beat if it runs in the main thread; elsewhere it goes on to its end.
     """
-    stopped, cancelled = threading.Event(), _Interrupt()
+    stopped, interrupt = threading.Event(), _Interrupt()
     beat = threading.Thread(
-        target=_beat, args=(engine, run_id, every_s, clock, stopped, cancelled), name=f"heartbeat {run_id}", daemon=True
+        target=_beat,
+        args=(engine, run_id, holder, every_s, clock, stopped, interrupt),
+        name=f"heartbeat {run_id}",
+        daemon=True,
     )
-    with cancelled.armed():
+    with interrupt.armed():
         beat.start()
         try:
             yield
@@ -51,6 +59,7 @@ def beating(
 def _beat(
     engine: Engine,
     run_id: str,
+    holder: str | None,
     every_s: float,
     clock: Callable[[], datetime],
     stopped: threading.Event,
@@ -58,20 +67,21 @@ def _beat(
 ) -> None:
     while not stopped.wait(every_s):
         try:
-            transitions.require_running(engine, run_id, now=clock())
-        except RunCancelled as cancelled:
-            if not stopped.is_set():
-                interrupt.send(str(cancelled))
+            transitions.require_running(engine, run_id, now=clock(), holder=holder)
+        except RunCompleted as completed:  # by this step itself, or by another copy of it with the same results
+            log.info("no more heartbeats: %s", completed)
             return
-        except RunStateError as finished:
-            log.info("no more heartbeats: %s", finished)
+        except RunStateError as ended:
+            log.info("no more heartbeats: %s", ended)
+            if not stopped.is_set():
+                interrupt.send(ended)
             return
         except Exception as error:  # whatever a driver or a hook raises
             log.warning("the heartbeat of run %s failed: %s: %s", run_id, type(error).__name__, error)
 
 
 class _Interrupt:
-    """Raises RunCancelled in the main thread while the block is armed.
+    """Raises an error in the main thread while the block is armed.
 
     A step spends most of its time in a wait that is a system call: for a database, for S3, for the training process.
     Python offers no way to raise an error there from another thread: an event is seen only when the wait is over, and
@@ -81,7 +91,7 @@ class _Interrupt:
     """
 
     def __init__(self) -> None:
-        self._message = ""
+        self._error: RunStateError | None = None
         self._is_armed = False
 
     @contextmanager
@@ -97,11 +107,11 @@ class _Interrupt:
             self._is_armed = False
             signal.signal(signal.SIGUSR1, before)
 
-    def send(self, message: str) -> None:
-        self._message = message
+    def send(self, error: RunStateError) -> None:
+        self._error = error
         if self._is_armed:
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
 
     def _raise(self, number: int, frame: FrameType | None) -> None:
-        if self._is_armed:
-            raise RunCancelled(self._message)
+        if self._is_armed and self._error is not None:
+            raise self._error

@@ -5,10 +5,10 @@ Airflow skips a file without the words `airflow` and `dag`. The import of this m
 
 from airflow.sdk import DAG, get_parsing_context
 
-from optimizer.names import PENDING_RUNS_DAG
+from optimizer.names import MONITOR_DAG, PENDING_RUNS_DAG
 from optimizer.orchestration.deploy_dag import DEPLOY_DAG, build_deploy_dag
 from optimizer.orchestration.entity_dag import build_entity_dags
-from optimizer.orchestration.monitor_dag import MONITOR_DAG, build_monitor_dag
+from optimizer.orchestration.monitor_dag import build_monitor_dag
 from optimizer.orchestration.pending_runs_dag import build_pending_runs_dag
 from optimizer.orchestration.retention_dag import RETENTION_DAG, build_retention_dag
 

@@ -37,24 +37,25 @@ def connect_systems(tag: Mapping[str, str] | None = None) -> "Systems":
         tag: what the warehouse's history shows of the task's statements, such as entity, run and task.
 
     Raises:
-        ConfigError: a connection or a setting of the environment is wrong.
+        ConfigError: a connection is wrong.
     """
     from optimization_tracking.client import is_configured, track_run
     from optimizer.runs.systems import Systems
-    from optimizer.warehouse.session import session_parameters
 
-    parameters = session_parameters(tag or {}, statement_timeout_s=os.environ.get("OPTIMIZER_STATEMENT_TIMEOUT_S"))
     return Systems(
         engine=connect_control_plane(answer_timeout_s=ANSWER_TIMEOUT_S),
         store=connect_objects(),
-        connect_warehouse=partial(_open_warehouse, parameters),
+        connect_warehouse=partial(_open_warehouse, tag or {}),
         track_run=track_run if is_configured() else None,
     )
 
 
-def _open_warehouse(parameters: Mapping[str, Any]) -> Any:
+def _open_warehouse(tag: Mapping[str, str]) -> Any:
     from airflow.providers.snowflake.hooks.snowflake import SnowflakeHook
 
+    from optimizer.warehouse.session import session_parameters
+
+    parameters = session_parameters(tag, statement_timeout_s=os.environ.get("OPTIMIZER_STATEMENT_TIMEOUT_S"))
     own = BaseHook.get_connection(WAREHOUSE_CONNECTION).extra_dejson.get("session_parameters") or {}
     hook = SnowflakeHook(snowflake_conn_id=WAREHOUSE_CONNECTION, session_parameters={**own, **parameters})
     return hook.get_conn()

@@ -8,11 +8,11 @@ from typing import Any
 from airflow.sdk import DAG, CronTriggerTimetable, Param, TriggerRule, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
+from optimizer.names import MONITOR_DAG
 from optimizer.orchestration.task_defaults import task_defaults
 
 log = logging.getLogger(__name__)
 
-MONITOR_DAG = "monitor"
 SCHEDULE = "30 2 * * *"
 """Yesterday is complete by then, and most of its late events have arrived."""
 

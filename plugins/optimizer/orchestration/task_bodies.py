@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 from airflow.sdk import get_current_context
@@ -58,21 +59,19 @@ def run_step(name: str) -> dict[str, Any]:
     from optimizer.lifecycle.guard import guarded
     from optimizer.orchestration.connections import connect_systems
     from optimizer.runs.handle import RunHandle
-    from optimizer.steps import compute_bids, extract, register, select_features, train_models, upload, validate
 
     now, threads = datetime.now(UTC), int(os.environ.get("OPTIMIZER_TRAINING_THREADS", "1"))
-    steps: dict[str, Callable[..., dict[str, Any]]] = {
-        "extract": extract.extract,
-        "select_features": select_features.select_features,
-        "train_models": partial(train_models.train_models, threads=threads),
-        "compute_bids": compute_bids.compute_bids,
-        "validate": validate.validate,
-        "upload": partial(upload.upload, now=now),
-        "register": partial(register.register, now=now),
+    options: dict[str, dict[str, Any]] = {
+        "train_models": {"threads": threads},
+        "upload": {"now": now},
+        "register": {"now": now},
     }
+    # The module of this step alone: the others would be imported for nothing.
+    body: Callable[..., dict[str, Any]] = getattr(import_module(f"optimizer.steps.{name}"), name)
+    step = partial(body, **options.get(name, {}))
     handle = RunHandle.model_validate(run_of(get_current_context()))
     systems = connect_systems({"entity": handle.entity_code, "run": handle.run_id, "task": name})
-    return guarded(handle, partial(steps[name], handle, systems=systems), name=name, systems=systems, now=now)
+    return guarded(handle, lambda own: step(handle, systems=own), name=name, systems=systems, now=now)
 
 
 def run_of(context: Mapping[str, Any]) -> dict[str, str]:

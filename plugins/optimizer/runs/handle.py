@@ -25,7 +25,7 @@ class RunHandle(BaseModel):
     output_uri: str
 
     def staging(self, systems: Systems) -> Staging:
-        return Staging(systems.store, self.staging_uri)
+        return Staging(systems.store, self.staging_uri, still_wanted=systems.still_wanted)
 
 
 def folder_uri(s3_base_path: str, folder: str) -> str:

@@ -105,6 +105,7 @@ SECTIONS: Mapping[str, Section] = {
     "data": _fixed(
         _of("log", "bid_rows", "duplicate_bids", "zero_bids", "duplicate_views", "orphan_views", "orphan_clicks")
     ),
+    "warehouse": Section(lambda run: {} if run.log.query_costs is None else run.log.query_costs.model_dump()),
     "bidding": _fixed(
         _of(
             "bids",

@@ -14,7 +14,7 @@ from optimizer.artifacts.manifest import Manifest, read_manifest, read_verified
 from optimizer.artifacts.store import ObjectStore
 from optimizer.control_plane import runs
 from optimizer.control_plane.records import Run
-from optimizer.core.checks.outcome import CheckRecord
+from optimizer.core.checks.outcome import CheckRecord, checks_of
 from optimizer.core.config.settings import RunSettings
 from optimizer.core.landscape.curves import Landscape
 from optimizer.core.pricing.bid_steps import RunPricing
@@ -167,11 +167,6 @@ def best_response_of(settings: RunSettings, landscape: Landscape) -> BestRespons
     if settings.auction_type == "second_price":
         return lambda level, slope, worth: worth
     return landscape.best_response
-
-
-def checks_of(metrics: Mapping[str, Any]) -> tuple[CheckRecord, ...]:
-    """Return the checks of a metrics.json, whatever the version of the run."""
-    return tuple(CheckRecord.model_validate(check) for check in metrics.get("checks") or ())
 
 
 @dataclass(frozen=True, slots=True)

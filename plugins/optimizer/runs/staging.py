@@ -2,16 +2,17 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from optimizer.artifacts.store import ObjectStore, StoredObject
 from optimizer.errors import ArtifactError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +20,13 @@ class Staging:
     """Files below one s3:// prefix. Writing replaces, so a repeated step leaves no trace of its first try.
 
     checksums: SHA-256 of files that must not change anymore; see `pinned`.
+    still_wanted: asked before each write; raises where the run is not the writer's anymore.
     """
 
     store: ObjectStore
     prefix_uri: str
     checksums: Mapping[str, str] = field(default_factory=dict)
+    still_wanted: Callable[[], object] = lambda: None
 
     def pinned(self, checksums: Mapping[str, str]) -> "Staging":
         """Return the same prefix, from which these files can only be read as they were."""
@@ -34,6 +37,7 @@ class Staging:
         return {name: self.store.describe(self.prefix_uri + name).sha256 for name in names if self.has(name)}
 
     def put_file(self, name: str, path: Path) -> StoredObject:
+        self.still_wanted()
         return self.store.put_file(self.prefix_uri + name, path)
 
     def get_file(self, name: str, path: Path) -> Path:
@@ -47,6 +51,7 @@ class Staging:
         return self.store.exists(self.prefix_uri + name)
 
     def put_json(self, name: str, content: Any) -> StoredObject:
+        self.still_wanted()
         return self.store.put_bytes(self.prefix_uri + name, json.dumps(content, allow_nan=False).encode())
 
     def get_json(self, name: str) -> Any:
@@ -55,13 +60,15 @@ class Staging:
             self._check(name, hashlib.sha256(content).hexdigest())
         return json.loads(content)
 
-    def put_frame(self, name: str, frame: pd.DataFrame) -> StoredObject:
+    def put_frame(self, name: str, frame: "pd.DataFrame") -> StoredObject:
         with TemporaryDirectory(prefix="optimizer-") as folder:
             path = Path(folder) / Path(name).name
             frame.to_parquet(path, index=False)
             return self.put_file(name, path)
 
-    def get_frame(self, name: str, *, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    def get_frame(self, name: str, *, columns: Sequence[str] | None = None) -> "pd.DataFrame":
+        import pandas as pd  # not every task has tables
+
         with TemporaryDirectory(prefix="optimizer-") as folder:
             path = self.get_file(name, Path(folder) / Path(name).name)
             return pd.read_parquet(path, columns=None if columns is None else list(columns))

@@ -8,7 +8,7 @@ found by its run_id: training opens it and logs, `close_run` ends it.
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from optimizer.control_plane import runs
 from optimizer.control_plane.records import Run
@@ -16,9 +16,12 @@ from optimizer.core.records.tracking import TrackingFigures
 from optimizer.errors import OptimizerError
 from optimizer.runs.handle import RunHandle, settings_of
 from optimizer.runs.systems import Systems
-from optimizer.training.job import TrainingReport, Trial
+
+if TYPE_CHECKING:
+    from optimizer.training.job import TrainingReport, Trial
 
 OPTIMIZER_TYPE = "rtb"
+METRIC = "log loss of the win-rate model on held-out segments"
 PLANNED = "plannedIterations"
 """What `python -m optimization_tracking watch` draws its bar by."""
 
@@ -38,7 +41,7 @@ class TrackedTraining:
         self._trials = 0
         self.figures = TrackingFigures()
 
-    def log_trial(self, trial: Trial) -> None:
+    def log_trial(self, trial: "Trial") -> None:
         """Log a trial of the tuning: its parameters, its loss over the folds, its held-out segments."""
         self._trials += 1
         if self._log is not None:
@@ -53,7 +56,7 @@ class TrackedTraining:
                 metadata=metadata,
             )
 
-    def log_fit(self, report: TrainingReport) -> None:
+    def log_fit(self, report: "TrainingReport") -> None:
         """Log what the run was fitted with; as an iteration where no trial was logged before it."""
         if self._log is None:
             return
@@ -129,6 +132,7 @@ def _open(row: Run, systems: Systems) -> Any | None:
             client_id=row.run_id,
             start_time=row.started_at or row.created_at,
             direction="minimize",
+            metric=METRIC,
             config={
                 section: snapshot[section] for section in ("business", "technical", "static") if section in snapshot
             },
@@ -143,7 +147,9 @@ def _open(row: Run, systems: Systems) -> Any | None:
 def _metadata(row: Run) -> dict[str, Any]:
     snapshot = row.config_snapshot or {}
     trials = settings_of(row).tuning_trials if snapshot else 0
-    return {"entity": _entity_code(row), PLANNED: max(1, trials)}
+    places = {"runId": row.run_id, "dagId": row.dag_id, "dagRunId": row.dag_run_id}
+    known = {name: value for name, value in places.items() if value is not None}
+    return {"entity": _entity_code(row), PLANNED: max(1, trials), **known}
 
 
 def _entity_code(row: Run) -> str:

@@ -30,13 +30,14 @@ from optimizer.warehouse.extraction import (
     read_totals,
 )
 from optimizer.warehouse.session import open_session
+from optimizer.warehouse.session_costs import read_session_costs
 
 
 def extract(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
     """Leave the window's totals and cells in the staging prefix; return how much was read.
 
-    A run reads the log once: the totals are written last, and a later or parallel try leaves them as they are, so that
-    all steps of the run see the same log.
+    A run reads the log once: the totals are written last, and a later try leaves them as they are, so that all steps of
+    the run see the same log.
 
     Raises:
         WarehouseError: login, table or column; EmptyWindowError: no bids in the window.
@@ -44,8 +45,7 @@ def extract(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
     stage = run.staging(systems)
     if not stage.has(run_files.TOTALS):
         found = _read_log(read_snapshot(run, systems), systems, stage)
-        if not stage.has(run_files.TOTALS):
-            artifacts.TOTALS.write(stage, found)
+        artifacts.TOTALS.write(stage, found)
     log = artifacts.TOTALS.read(stage)
     return {"usable_bids": log.usable_bids, "rows": log.rows}
 
@@ -79,6 +79,7 @@ def _read_log(snapshot: ConfigSnapshot, systems: Systems, stage: staging.Staging
             name: _stage(stage, files[name], partial(extract_to, connection, window=window))
             for name, extract_to in extractions.items()
         }
+        costs = read_session_costs(connection)
     cells = stage.get_frame(files[run_files.SEGMENT_CELLS], columns=["day", "run_id", "bids", "wins"])
     earlier_runs, earlier_forecasts = stage_planned_bids(_runs_that_bid(cells), stage=stage, systems=systems)
     return StagedLog(
@@ -90,6 +91,7 @@ def _read_log(snapshot: ConfigSnapshot, systems: Systems, stage: staging.Staging
         earlier_runs=earlier_runs,
         earlier_forecasts=earlier_forecasts,
         click_maturity={} if maturity is None else maturity.by_day,
+        query_costs=costs,
     )
 
 

@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from optimizer.artifacts.manifest import Manifest, publish
-from optimizer.control_plane import registry, runs, transitions
+from optimizer.control_plane import registry, runs
 from optimizer.core.checks.outcome import outcome_text
 from optimizer.deployment.live_comparison import read_live_comparison
 from optimizer.runs.handle import RunHandle
@@ -42,7 +42,7 @@ def upload(run: RunHandle, *, systems: Systems, now: datetime) -> dict[str, Any]
             output_uri=run.output_uri,
             files={name: (file.output_type, file.path, file.row_count) for name, file in files.items()},
             header=header,
-            still_wanted=lambda: transitions.require_running(systems.engine, run.run_id, now=now),
+            still_wanted=systems.still_wanted,
         )
     if staged.settings.dry_run:
         return _end_dry_run(staged, manifest, systems, now=now)

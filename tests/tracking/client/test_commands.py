@@ -181,3 +181,54 @@ def test_texts_that_a_spreadsheet_would_run_are_quoted_in_csv_unless_raw(command
     assert {row["runName"] for row in exported[()]} == {f"'{name}" for name in names[:-1]} | {"plain"}
     assert {row["runName"] for row in exported["--raw",]} == set(names)
     assert {row["initialScore"] for row in exported[()]} == {"-1.5"}
+
+
+@pytest.fixture(scope="module")
+def arms(tracking):
+    """Return a tag of runs of two arms over the same eight days: b is better by about 0.1."""
+    tag, shop = f"arms-{uuid.uuid4().hex[:8]}", tracking.client("shop")
+    for arm, gain in (("a", 0.0), ("b", 0.1)):
+        for day in range(1, 9):
+            shop.create_run(
+                runName=f"{tag} {arm} {day}",
+                tags=[tag],
+                status="completed",
+                metric="held-out accuracy",
+                startTime=f"2026-01-0{day}T04:00:00Z",
+                finalScore=0.5 + day / 100 + gain * (1 + day / 1000),
+                config={"arm": arm, "depth": 6},
+            )
+    return tag
+
+
+def test_groups_are_printed_with_their_interval_and_the_paired_test(command, arms):
+    words = ("groups", "config.arm", "--tag", arms, "--pair-by", "day", "--baseline", "a")
+    printed = command(*words)
+    assert printed.exit_code == 0, printed.output
+    assert "2 of 2 groups by config.arm: held-out accuracy, highest is best" in printed.output
+    assert "than a" in printed.output and "better" in printed.output and "Paired by day" in printed.output
+    found = json.loads(command(*words, "--json").output)
+    assert [(group["key"], group["n"]) for group in found["groups"]] == [("b", 8), ("a", 8)]
+    assert found["groups"][0]["againstBaseline"]["verdict"] == "better"
+    assert "Name what pairs the runs" in command("groups", "config.arm", "--tag", arms).output
+
+
+def test_a_trend_is_printed_with_what_was_expected(command, arms):
+    words = ("trend", "--tag", arms, "--config", '{"arm": "a"}')
+    printed = command(*words)
+    assert printed.exit_code == 0, printed.output
+    assert "The newest 8 runs: held-out accuracy, highest is best" in printed.output
+    assert "cannot be judged" in printed.output and "Expected of the next run: " in printed.output
+    found = json.loads(command(*words, "--json").output)
+    assert [point["value"] for point in found["points"]] == [pytest.approx(0.5 + day / 100) for day in range(1, 9)]
+
+
+def test_many_runs_are_compared_by_what_differs_below_each_other(command, arms, pair):
+    printed = command("compare", "--tag", arms)
+    assert printed.exit_code == 0, printed.output
+    assert "What is different in 16 runs" in printed.output and "config.arm" in printed.output
+    assert "config.depth" not in printed.output and "held-out accuracy" not in printed.output
+    found = json.loads(command("compare", "--tag", arms, "--json").output)
+    assert (len(found["runs"]), found["different"]["config.arm"]) == (16, ["b"] * 8 + ["a"] * 8)
+    both = command("compare", pair[1].id, "--tag", arms)
+    assert both.exit_code != 0 and "name runs, or choose them by filters; not both" in both.output

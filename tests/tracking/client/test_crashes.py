@@ -111,6 +111,30 @@ def test_a_run_that_another_process_goes_on_with_is_not_ended_for_the_one_that_w
     assert (found.status, found.error_message, found.iterations, found.final_score) == ("completed", None, 11, 10)
 
 
+def test_a_run_that_another_machine_goes_on_with_is_not_ended_for_the_one_that_was_killed(settings, client, tmp_path):
+    name = f"moved {uuid.uuid4()}"
+    kill_after(start(settings, name, iterations=10, client_id=name), "all logged")
+    elsewhere = replace(settings, queue_folder=tmp_path / "of another machine")
+    with track_run(name, optimizer_type="custom", settings=elsewhere, client_id=name, flush_s=30) as run:
+        run.log_iteration(10, score=10)
+        assert run.flush()
+        (resumed,) = send_abandoned(client)
+        assert resumed.outcome.refused == {}
+        assert client.read_run(run.report().run_id).status == "running"
+    report = run.report()
+    assert report.is_complete, str(report)
+    assert client.read_run(report.run_id).status == "completed"
+
+
+def test_a_run_that_all_its_processes_left_is_ended_for_the_one_that_was_killed(settings, client, tmp_path):
+    name = f"left by all {uuid.uuid4()}"
+    elsewhere = replace(settings, queue_folder=tmp_path / "of another machine")
+    track_run(name, optimizer_type="custom", settings=elsewhere, client_id=name, flush_s=30).close()
+    kill_after(start(settings, name, iterations=10, client_id=name), "all logged")
+    list(send_abandoned(client))
+    assert find_run(client, name).status == "failed"
+
+
 def test_an_end_that_comes_after_another_one_is_refused_and_its_figures_arrive(settings, client):
     with track_run("ended by another", optimizer_type="custom", settings=settings, flush_s=30) as run:
         run.log_iteration(0, score=1)

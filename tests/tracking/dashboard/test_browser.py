@@ -26,6 +26,7 @@ def finish(shop, name, *, depth, final_score, tags):
     run = shop.create_run(
         runName=name,
         tags=tags,
+        optimizerType="custom",
         direction="minimize",
         initialScore=1.0,
         config={"depth": depth, "learner": {"rate": 0.1}},
@@ -126,7 +127,7 @@ def test_a_run_shows_its_history_its_parameters_and_its_samples(browser, mark):
     expect_drawn(page, charts=1)
     page.get_by_label("Correct").select_option("wrong")
     page.get_by_role("button", name="Filter").click()
-    expect(page.get_by_role("heading", name="No sample matches")).to_be_visible()
+    expect(page.get_by_role("heading", name="No samples match")).to_be_visible()
 
 
 def test_runs_are_chosen_compared_and_read_with_the_keyboard_alone(browser, mark):
@@ -153,9 +154,10 @@ def test_runs_are_chosen_compared_and_read_with_the_keyboard_alone(browser, mark
         page.keyboard.press(key)
         expect(page.get_by_role("status")).to_have_text(said)
     expect_drawn(page, charts=1)
-    tab_to(page, "Show the differences only")
-    press_enter(page)
     expect(page.get_by_role("rowheader", name="learner.rate")).to_have_count(0)
+    tab_to(page, "Show all keys")
+    press_enter(page)
+    expect(page.get_by_role("rowheader", name="learner.rate")).to_have_count(1)
 
 
 def tab_to(page: Page, name: str) -> None:
@@ -217,10 +219,109 @@ def test_every_page_fits_a_phone_and_follows_the_colour_scheme(open_browser, tra
     phone = open_browser(viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
     page = phone.sign_in(tracking.keys["shop"])
     runs = [run["id"] for run in shop.get("/runs", tags=mark).json()["data"]]
-    pages = ["/", "/leaderboard?direction=minimize", "/compare", f"/compare?run={runs[1]}&run={runs[2]}", "/nowhere"]
+    pages = [
+        "/",
+        "/leaderboard?direction=minimize",
+        "/groups?by=config.depth",
+        "/groups",
+        "/trend",
+        f"/compare?tags={mark}",
+        "/compare",
+        f"/compare?run={runs[1]}&run={runs[2]}",
+        "/nowhere",
+    ]
     for path in [*pages, f"/runs/{runs[1]}", f"/runs/{runs[1]}/samples", "/?minScore=x"]:
         page.goto(phone.address + path)
         assert page.evaluate("document.documentElement.scrollWidth") == 390, path
         for scheme, background in (("light", "rgb(244, 246, 249)"), ("dark", "rgb(15, 19, 25)")):
             page.emulate_media(color_scheme=scheme)
             assert page.evaluate("getComputedStyle(document.body).backgroundColor") == background
+
+
+@pytest.fixture(scope="module")
+def study(tracking):
+    """A tag of runs of two arms on the same nine days: b is better, by more than the days differ from each other."""
+    shop, tag = tracking.client("shop"), f"study-{uuid.uuid4().hex[:8]}"
+    for arm, gain in (("a", 0.0), ("b", 0.05)):
+        for day in range(1, 10):
+            shop.create_run(
+                runName=f"{tag} {arm} day {day}",
+                tags=[tag],
+                status="completed",
+                direction="minimize",
+                metric="log loss of clicks",
+                startTime=f"2026-01-{day:02}T04:00:00Z",
+                finalScore=0.6 + (day % 3) / 100 - gain * (1 + day / 500),
+                config={"arm": arm, "day": day, "rate": 0.1},
+                metadata={"entity": f"{tag}-{arm}"},
+            )
+    return tag
+
+
+def test_which_group_is_better_is_said_with_its_pairs_and_leads_to_its_runs(browser, study):
+    page = browser.open(f"/?tags={study}")
+    page.get_by_role("link", name="Group", exact=True).click()
+    page.get_by_label("Group by").fill("config.arm")
+    page.get_by_label("Pair runs by").fill("day")
+    page.get_by_label("Compare with group").fill("a")
+    page.get_by_role("button", name="Group").click()
+    expect(page.get_by_text("log loss of clicks, lowest is best")).to_be_visible()
+    rows = page.get_by_role("region", name="Groups", exact=True).locator("tbody tr")
+    expect(rows).to_have_count(2)
+    expect(rows.first.locator(".verdict")).to_contain_text("better")
+    expect(rows.nth(1)).to_contain_text("baseline")
+    expect(page.get_by_text("paired by day")).to_be_visible()
+    rows.first.get_by_role("link").click()
+    expect(page.get_by_text("9 of 9 runs")).to_be_visible()
+    expect(names(page).first).to_have_text(f"{study} b day 9")
+
+
+def test_groups_without_pairs_ask_what_pairs_them(browser, study):
+    page = browser.open(f"/groups?tags={study}&by=config.arm")
+    expect(page.get_by_text("To compare the groups, choose what pairs their runs")).to_be_visible()
+    expect(page.get_by_role("columnheader", name="Difference")).to_have_count(0)
+    page.goto(f"{browser.address}/groups?tags={study}&by=config.day&pairBy=config.arm")
+    expect(page.locator(".verdict").first).to_contain_text("cannot be judged")
+
+
+def test_the_trend_of_an_entity_is_drawn_with_its_band_and_named_run_by_run(browser, study):
+    page = browser.open("/trend")
+    page.get_by_label("Entity").fill(f"{study}-a")
+    page.get_by_role("button", name="Show").click()
+    expect_drawn(page, charts=1)
+    expect(page.get_by_role("heading", name="log loss of clicks, lowest is best")).to_be_visible()
+    rows = page.get_by_role("region", name="Runs").locator("tbody tr")
+    expect(rows).to_have_count(9)
+    expect(rows.first).to_contain_text("as expected")
+    expect(rows.last).to_contain_text("too few runs before it")
+    page.get_by_role("application").focus()
+    page.keyboard.press("End")
+    expect(page.get_by_role("status")).to_contain_text(f"({study} a day 9)")
+
+
+def test_all_runs_that_match_are_compared_by_what_differs_alone(browser, study):
+    page = browser.open(f"/?tags={study}")
+    page.get_by_role("link", name="Compare all").click()
+    expect(page.get_by_role("heading", name="Compare 18 runs")).to_be_visible()
+    expect(page.get_by_role("columnheader", name="arm")).to_be_visible()
+    expect(page.get_by_role("columnheader", name="rate")).to_have_count(0)
+    expect(page.locator("table.many tbody tr").first).to_contain_text(f"{study} b day")
+    expect_drawn(page, charts=2)
+
+
+def test_a_run_with_one_iteration_has_a_chart_that_can_be_read(browser, shop):
+    run = shop.create_run(runName="one point", optimizerType="custom", metric="accuracy")
+    shop.add_iteration(run["id"], iteration=0, score=0.71)
+    page = browser.open(f"/runs/{run['id']}")
+    expect(page.get_by_text("One iteration has a score: 0.71, at iteration 0.")).to_be_visible()
+    expect(page.get_by_text("accuracy, highest is best").first).to_be_visible()
+    expect_drawn(page, charts=1)
+
+
+def test_every_listed_run_says_its_best_its_state_and_what_its_score_means(browser, study):
+    page = browser.open(f"/?tags={study}&search=b day 1")
+    row = page.locator("table.runs tbody tr")
+    expect(row.get_by_text("completed")).to_be_visible()
+    expect(row.locator("[data-label=Best]")).to_contain_text("0.5599")
+    expect(row.locator("[data-label=Best]")).to_contain_text("log loss of clicks")
+    expect(row.locator("[data-label=Best]")).to_contain_text("lowest is best")

@@ -55,7 +55,7 @@ def test_what_others_wrote_stands_unchanged_with_its_licence_and_is_all_there_is
     for file in listed:
         digest = base64.b64encode(hashlib.sha384((VENDOR / file["name"]).read_bytes()).digest()).decode()
         assert file["integrity"] == f"sha384-{digest}", file["name"]
-        license_name = {"MIT": "MIT", "0BSD": "Zero-Clause BSD"}[file["licence"]]
+        license_name = {"MIT": "MIT", "0BSD": "Zero-Clause BSD", "Apache-2.0": "Apache License"}[file["licence"]]
         assert license_name in (VENDOR / f"{file['package']}.LICENSE.txt").read_text()
         assert re.fullmatch(r"\d+\.\d+\.\d+", file["version"]) and file["package_integrity"].startswith("sha512-")
     known = {file["name"] for file in listed} | {f"{file['package']}.LICENSE.txt" for file in listed} | {"vendor.toml"}

@@ -13,7 +13,15 @@ from optimization_tracking.dashboard.sessions import COOKIE
 from optimization_tracking.keys import create_key, revoke_key
 from optimizer.names import TRACKING_PREFIX
 
-PAGES = ("/", "/leaderboard", "/compare?run={run}&run={run}", "/runs/{run}", "/runs/{run}/samples")
+PAGES = (
+    "/",
+    "/leaderboard",
+    "/groups?by=config.secret",
+    "/trend",
+    "/compare?run={run}&run={run}",
+    "/runs/{run}",
+    "/runs/{run}/samples",
+)
 POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'"
 
 
@@ -191,7 +199,12 @@ def test_files_are_kept_by_browsers_until_they_change(visitor):
         ("/runs/00000000-0000-0000-0000-000000000000", 404, "no such run"),
         ("/nowhere", 404, "This page does not exist"),
         ("/compare?run=1", 422, "must be the ids of runs"),
-        ("/compare?" + "&".join(f"run={uuid.UUID(int=n)}" for n in range(7)), 422, "7 runs are too many"),
+        ("/compare?" + "&".join(f"run={uuid.UUID(int=n)}" for n in range(201)), 422, "201 runs are too many"),
+        ("/compare?minScore=x", 422, "minScore"),
+        ("/groups?by=depth", 422, "is neither a place in the run"),
+        ("/groups", 200, "Choose what to group by"),
+        ("/trend?figure=no", 422, "is neither a place in the run"),
+        ("/trend?entity=nobody", 200, "No run has this figure"),
         ("/compare", 200, "No run is chosen"),
         ("/?unknown=1&search=", 200, "Runs"),
     ],
@@ -228,3 +241,49 @@ def test_a_login_sees_every_project_and_chooses_one(tracking, shop, search, run)
         assert run["runName"] in http.get("/?projectId=shop").text
         assert run["runName"] in http.get(f"/runs/{run['id']}").text
         assert sign_in(http, tracking.keys["shop"]).status_code == 404
+
+
+@pytest.fixture
+def in_airflow(tracking):
+    """The pages as a user of a login sees them, below the path where Airflow serves them."""
+
+    async def log_in(request):
+        return LoginUser("ada", can_write=False)
+
+    app = create_app(database_url=tracking.database_url, login=log_in, prefix=TRACKING_PREFIX, refresh_s=None)
+    with serving(app) as address, visiting(address + TRACKING_PREFIX) as http:
+        yield http
+
+
+def test_an_optimizer_run_speaks_its_fields_words_and_leads_to_its_other_pages(in_airflow, visitor, tracking, shop):
+    run_id = str(uuid.uuid4())
+    places = {"runId": run_id, "dagId": "optimize__drugs", "dagRunId": "scheduled__2026-01-01T00:00:00+00:00"}
+    run = shop.create_run(
+        metric="log loss of the win-rate model",
+        direction="minimize",
+        metadata={**places, "clientRunId": run_id, "entity": "drugs"},
+    )
+    shop.add_iteration(run["id"], iteration=0, score=0.5)
+    page = in_airflow.get(f"/runs/{run['id']}").text
+    assert "log loss of the win-rate model, lowest is best" in page
+    assert "Held-out segments" in page and "One trial has a score: 0.5, at trial 0." in page
+    for link in (
+        f'href="/optimizer/runs/{run_id}"',
+        f'href="/optimizer/runs/{run_id}/report"',
+        'href="/dags/optimize__drugs/runs/scheduled__2026-01-01T00%3A00%3A00%2B00%3A00" data-airflow-page',
+    ):
+        assert link in page
+    answer = in_airflow.get(f"/named/{run_id}")
+    assert (answer.status_code, answer.headers["location"].rpartition("/")[2]) == (307, run["id"])
+    assert in_airflow.get("/named/unknown").status_code == 404
+    sign_in(visitor, tracking.keys["shop"])
+    assert "/optimizer/runs/" not in visitor.get(f"/runs/{run['id']}").text  # no Airflow is known outside of it
+    assert visitor.get(f"/named/{run_id}").status_code == 307
+    sign_in(visitor, tracking.keys["search"])
+    assert visitor.get(f"/named/{run_id}").status_code == 404
+
+
+def test_a_custom_run_speaks_of_iterations_and_samples_and_has_no_such_links(in_airflow, shop):
+    run = shop.create_run(optimizerType="custom", metadata={"runId": "x", "dagId": "y", "dagRunId": "z"})
+    page = in_airflow.get(f"/runs/{run['id']}").text
+    assert "No iteration has a score yet." in page and "Held-out" not in page and "/optimizer/runs/" not in page

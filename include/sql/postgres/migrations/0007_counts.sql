@@ -30,8 +30,7 @@ CREATE POLICY "Service role has full access" ON optimization_score_ranges TO opt
 CREATE POLICY "Callers manage their own projects" ON optimization_score_ranges TO optimization_app
     USING (project_id = ANY ((SELECT optimization_current_projects())::text[]))
     WITH CHECK (project_id = ANY ((SELECT optimization_current_projects())::text[]));
-GRANT SELECT, INSERT, UPDATE ON optimization_score_ranges TO optimization_app;
-GRANT SELECT, INSERT, UPDATE, DELETE ON optimization_score_ranges TO optimization_service;
+GRANT SELECT, INSERT, UPDATE, DELETE ON optimization_score_ranges TO optimization_app, optimization_service;
 
 CREATE FUNCTION find_score_ranges(of_run uuid) RETURNS void
 LANGUAGE plpgsql AS $$

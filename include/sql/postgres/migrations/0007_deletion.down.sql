@@ -3,7 +3,6 @@ SET LOCAL ROLE optimization_service;
 DELETE FROM optimization_runs AS run USING optimization_deleted_runs AS gone
 WHERE gone.project_id = run.project_id AND gone.run_id = run.id;
 RESET ROLE;
-GRANT DELETE ON optimization_runs TO optimization_app;
 DROP FUNCTION optimization_remove_deleted(integer);
 DO $$
 DECLARE

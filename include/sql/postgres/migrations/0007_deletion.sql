@@ -32,7 +32,6 @@ ALTER POLICY "Callers manage their own projects" ON optimization_samples USING (
     project_id = ANY ((SELECT optimization_current_projects())::text[])
     AND run_id NOT IN (SELECT gone.run_id FROM optimization_deleted_runs AS gone)
 );
-REVOKE DELETE ON optimization_runs FROM optimization_app;
 
 -- The analytics leave deleted runs out.
 GRANT CREATE ON SCHEMA public TO optimization_service; -- to own what follows; taken back at the end

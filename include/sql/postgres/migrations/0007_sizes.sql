@@ -1,10 +1,10 @@
 -- How many bytes the JSON and the texts of a row have. A page ends where the next row would exceed its bytes, and is cut
 -- without reading a row that it leaves out.
 
-ALTER TABLE optimization_iterations ADD COLUMN bytes integer NOT NULL GENERATED ALWAYS AS (
+ALTER TABLE optimization_iterations ADD COLUMN bytes integer GENERATED ALWAYS AS (
     octet_length(params::text) + coalesce(octet_length(program::text), 0) + octet_length(metadata::text)
 ) STORED;
-ALTER TABLE optimization_samples ADD COLUMN bytes integer NOT NULL GENERATED ALWAYS AS (
+ALTER TABLE optimization_samples ADD COLUMN bytes integer GENERATED ALWAYS AS (
     coalesce(octet_length(input::text), 0) + coalesce(octet_length(predicted_output::text), 0)
     + coalesce(octet_length(expected_output::text), 0) + coalesce(octet_length(error_message), 0)
     + octet_length(metadata::text)

@@ -20,9 +20,9 @@ from optimizer.console.context import Context
 from optimizer.control_plane.live_rows import LiveVerdict
 from optimizer.control_plane.records import Run
 from optimizer.control_plane.run_views import find_owner, read_view
-from optimizer.core.checks.outcome import CheckRecord, going_live, held_by
+from optimizer.core.checks.outcome import CheckRecord, checks_of, going_live, held_by
 from optimizer.errors import OptimizerError
-from optimizer.runs.published_run import PublishedFigures, checks_of
+from optimizer.runs.published_run import PublishedFigures
 
 DRY_RUN_NOTE = "A dry run can never be deployed; start a run with these values to get one that can."
 
@@ -46,7 +46,8 @@ class RunAnswer(BaseModel):
     checks: those that did not pass first.
     traffic_pct: of the traffic now; 0 where it is not live.
     is_in_airflow: whether Airflow has its DAG run, or does not answer; it has none of a replayed run.
-    tracking_name: its name in the tracking service; is_tracked: whether it was sent there.
+    tracking_name: its name in the tracking service, whose client_id of it is the run_id; is_tracked: whether it was
+        sent there.
     """
 
     run_id: str

@@ -5,9 +5,9 @@ automatically, `soft` only warns.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -172,3 +172,8 @@ def failed_checks(checks: Iterable[CheckRecord]) -> list[CheckRecord]:
 def held_by(checks: Iterable[CheckRecord]) -> list[str]:
     """Return the names of the checks that hold the run."""
     return [check.name for check in checks if check.verdict == "holds"]
+
+
+def checks_of(metrics: Mapping[str, Any]) -> tuple[CheckRecord, ...]:
+    """Return the checks of a metrics.json, whatever the version of the run."""
+    return tuple(CheckRecord.model_validate(check) for check in metrics.get("checks") or ())

@@ -58,6 +58,21 @@ class DayCount(BaseModel):
     wins: int
 
 
+class QueryCosts(BaseModel):
+    """What the statements that read a run's log scanned and cost in the warehouse.
+
+    execution_s: seconds that they took there, all together.
+    cloud_services_credits: credits of Snowflake's cloud services, without those of the virtual warehouse.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    statements: int
+    bytes_scanned: int
+    execution_s: float
+    cloud_services_credits: float
+
+
 class StagedLog(WindowTotals):
     """totals.json: the totals of the window and the names of the staged cells.
 
@@ -67,6 +82,7 @@ class StagedLog(WindowTotals):
     earlier_runs: run_id -> features of its key, of the earlier runs whose planned bids are known.
     earlier_forecasts: run_id -> what the run forecast of its own days.
     click_maturity: the share of the clicks that had arrived, by day of the last two weeks; empty where it is not known.
+    query_costs: what reading the log cost; None where the warehouse does not tell.
     """
 
     candidate_features: tuple[str, ...]
@@ -76,3 +92,4 @@ class StagedLog(WindowTotals):
     earlier_runs: Mapping[str, tuple[str, ...]]
     earlier_forecasts: Mapping[str, EarlierForecast]
     click_maturity: Mapping[date, float] = {}
+    query_costs: QueryCosts | None = None

@@ -59,18 +59,19 @@ def _shown(value: Any) -> Any:
     return visible(value) if type(value) is str else value  # Markup is HTML of ours
 
 
-def page_headers(*, framed: bool, has_requests: bool = False) -> dict[str, str]:
+def page_headers(*, framed: bool, has_requests: bool = False, has_data_images: bool = False) -> dict[str, str]:
     """Return the headers of a page: it loads from and sends to its own server only.
 
     Args:
         framed: whether a page of the same origin may show it in a frame, as Airflow does.
         has_requests: whether its scripts may send requests, as htmx does.
+        has_data_images: whether its style sheets hold images themselves, as Swagger UI's do.
     """
     policy = {
         "default-src": "'none'",
         "script-src": "'self'",
         "style-src": "'self'",
-        "img-src": "'self'",
+        "img-src": "'self' data:" if has_data_images else "'self'",
         **({"connect-src": "'self'"} if has_requests else {}),
         "form-action": "'self'",
         "base-uri": "'none'",

@@ -1,6 +1,6 @@
 """The live side as columns: deployments, canaries, the control, daily figures, verdicts, alerts, messages, audit.
 
-Runs get what readiness, dry runs and retention need, and the checksum of their manifest.
+Runs get what readiness, dry runs and retention need, the checksum of their manifest, and which task holds them.
 
 Revision ID: 0005
 """
@@ -31,6 +31,7 @@ def upgrade() -> None:
     op.add_column("opt_runs", sa.Column("readiness_figures", Json))
     op.add_column("opt_runs", sa.Column("outputs_removed_at", UtcDateTime))
     op.add_column("opt_runs", sa.Column("manifest_sha256", sa.CHAR(64)))
+    op.add_column("opt_runs", sa.Column("held_by", sa.String(200)))
     _read_manifest_checksums()
     op.create_index("ix_opt_runs_entity_id_created_at", "opt_runs", ["entity_id", "created_at"])
     with op.batch_alter_table("opt_entities") as batch:
@@ -69,7 +70,7 @@ def downgrade() -> None:
     for name in ("canary_run_id", "comment"):
         op.drop_column("opt_deployments", name)
     op.drop_index("ix_opt_runs_entity_id_created_at", "opt_runs")
-    for name in ("is_dry_run", "readiness_figures", "outputs_removed_at", "manifest_sha256"):
+    for name in ("is_dry_run", "readiness_figures", "outputs_removed_at", "manifest_sha256", "held_by"):
         op.drop_column("opt_runs", name)
 
 

@@ -21,7 +21,12 @@ function say(value, unit = "") {
 const TIMES = { days: day, hours: hour };
 const sayX = (chart, value) => TIMES[chart.kind]?.format(1000 * value) ?? say(value, chart.xUnit);
 
-function lineOf(series, place, kind) {
+// Of few points each is seen by itself.
+const FEW = 20;
+
+function lineOf(series, place, chart) {
+  const { kind } = chart;
+  const isFew = chart.x.length <= FEW;
   if (kind in TIMES || kind === "curve") {
     const own = color(`--${series.color || `s${place}`}`);
     if (series.edge) return { label: series.label, stroke: "transparent", width: 0, points: { show: false } };
@@ -31,9 +36,10 @@ function lineOf(series, place, kind) {
   }
   const stroke = color(kind === "overlay" ? `--s${place}` : place === 0 ? "--dot" : "--accent");
   if (series.dots) {
-    return { label: series.label, paths: () => null, points: { show: true, size: 6, width: 0, fill: stroke }, stroke };
+    return { label: series.label, paths: () => null, points: { show: true, size: isFew ? 9 : 6, width: 0, fill: stroke }, stroke };
   }
-  return { label: series.label, stroke, width: 2, points: { show: false }, paths: uPlot.paths.stepped({ align: 1 }) };
+  const points = { show: isFew, size: 5, width: 0, fill: stroke };
+  return { label: series.label, stroke, width: 2, points, paths: uPlot.paths.stepped({ align: 1 }) };
 }
 
 // The line on which predicted and observed are the same.
@@ -75,6 +81,14 @@ function marks(plot, chart) {
   ctx.restore();
 }
 
+// Iterations are whole numbers; one alone stands in the middle.
+const STEPS = [1, 2, 5, 10, 20, 50].concat([2, 3, 4, 5, 6, 7, 8].flatMap((power) => [1, 2, 5].map((one) => one * 10 ** power)));
+const isStepped = (chart) => chart.kind === "history" || chart.kind === "overlay";
+function lonely(chart) {
+  const room = chart.kind in TIMES ? 86400 : isStepped(chart) ? 1 : Math.abs(chart.x[0]) * 0.1 || 1;
+  return [chart.x[0] - room, chart.x[0] + room];
+}
+
 function padded(min, max) {
   const room = (max - min) * 0.06 || Math.abs(max) * 0.1 || 1;
   return [min - room, max + room];
@@ -101,7 +115,7 @@ function options(chart, width, readout, idle) {
     legend: { show: false },
     cursor: { drag: { x: false, y: false }, points: { size: 9 }, y: false },
     scales: {
-      x: { time: false, range: ranges.x || ((plot, min, max) => padded(min, max)) },
+      x: { time: false, range: ranges.x || ((plot, min, max) => (chart.x.length === 1 ? lonely(chart) : padded(min, max))) },
       y: { range: ranges.y || ((plot, min, max) => (min === null ? [0, 1] : padded(min, max))) },
     },
     axes: [
@@ -115,13 +129,15 @@ function options(chart, width, readout, idle) {
           values: (plot, places) => places.map((place) => chart.categories[place] ?? ""),
         }),
         ...(!chart.categories && { values: (plot, values) => values.map((value) => sayX(chart, value)) }),
+        ...(isStepped(chart) && { incrs: STEPS }),
+        ...(chart.x.length === 1 && !chart.categories && { splits: () => chart.x }),
         ...(chart.kind === "days" && { incrs: [1, 2, 7, 14, 28, 91].map((days) => days * 86400) }),
         ...(chart.kind === "hours" && { incrs: [1, 2, 3, 6, 12, 24, 48, 168].map((hours) => hours * 3600), space: 110 }),
       },
       { ...axis, grid, size: 62, values: (plot, values) => values.map((value) => say(value, chart.unit)) },
     ],
     bands: (chart.bands || []).map((series) => ({ series, fill: color("--shade") })),
-    series: [{ label: chart.xLabel }, ...chart.series.map((one, place) => lineOf(one, place, chart.kind))],
+    series: [{ label: chart.xLabel }, ...chart.series.map((one, place) => lineOf(one, place, chart))],
     hooks: {
       draw: chart.kind === "agreement" ? [diagonal] : [(plot) => marks(plot, chart)],
       setCursor: [

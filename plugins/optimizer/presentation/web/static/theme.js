@@ -12,8 +12,10 @@
   };
   const apply = () => {
     const theme = chosen();
-    if (theme === "dark" || theme === "light") document.documentElement.dataset.theme = theme;
+    const isChosen = theme === "dark" || theme === "light";
+    if (isChosen) document.documentElement.dataset.theme = theme;
     else delete document.documentElement.dataset.theme;
+    document.documentElement.style.colorScheme = isChosen ? theme : ""; // no white page before the style sheets are there
     document.dispatchEvent(new Event("themechange"));
   };
   apply();

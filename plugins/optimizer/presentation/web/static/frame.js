@@ -1,4 +1,4 @@
-// Airflow shows the console in a frame that may neither leave it nor open tabs.
+// Airflow shows the pages in a frame that may neither leave it nor open tabs.
 "use strict";
 
 // Airflow's router goes to its own pages, and the page around the frame opens tabs.

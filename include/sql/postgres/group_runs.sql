@@ -1,0 +1,105 @@
+-- Groups of runs with the spread of one figure, and their differences to a baseline over pairs of runs.
+-- Grain: one row a group, the best mean first; its groups, all_runs, keyless, valueless, judged are of all groups.
+-- Parameters: project_id, row_limit, run_cap, those of the conditions; direction_is, metric_is (the runs whose scores mean
+-- the same); baseline (NULL: the group with the oldest run); min_pairs (of fewer, groups are not judged); group_path,
+-- pair_path, figure_path, name_pattern where the template has them.
+-- Template: figure, figure_column, group, group_column, pair, pair_column; way (ASC where low is good); completed
+-- ('yes': only completed runs have a value).
+WITH runs AS MATERIALIZED (
+    SELECT
+        {% if group == 'tag' %}
+        tags,
+        {% else %}
+        {% set kind = group %}{% set column = group_column %}{% set prefix = 'group' %}
+        {% include '_group_key.sql' %} AS key,
+        {% endif %}
+        {% if group == 'json' %}
+        {{ group_column }} #> %(group_path)s::text[] AS json_key,
+        {% endif %}
+        {% set kind = pair %}{% set column = pair_column %}{% set prefix = 'pair' %}
+        {% include '_group_key.sql' %} AS pair,
+        {% if completed == 'yes' %}
+        CASE WHEN status = 'completed' THEN {% include '_figure.sql' %} END AS value,
+        {% else %}
+        {% include '_figure.sql' %} AS value,
+        {% endif %}
+        status,
+        created_at
+    FROM optimization_runs
+    WHERE {% include '_run_conditions.sql' %}
+        AND direction = %(direction_is)s
+        AND metric IS NOT DISTINCT FROM %(metric_is)s
+    ORDER BY created_at DESC, id DESC
+    LIMIT %(run_cap)s
+),
+chosen AS (
+    {% if group == 'tag' %}
+    SELECT tag AS key, pair, value, status, created_at FROM runs LEFT JOIN LATERAL unnest(tags) AS tag ON true
+    {% else %}
+    SELECT * FROM runs
+    {% endif %}
+),
+sums AS (
+    SELECT
+        key,
+        count(*)           AS runs,
+        count(value)       AS n,
+        avg(value)         AS mean,
+        stddev_samp(value) AS sd,
+        min(value)         AS lowest,
+        max(value)         AS highest,
+        min(created_at)    AS first_run_at,
+        max(created_at)    AS last_run_at,
+        {% if group == 'json' %}
+        (array_agg(json_key ORDER BY created_at DESC))[1] AS json_key,
+        {% endif %}
+        jsonb_build_object(
+            'pending', count(*) FILTER (WHERE status = 'pending'),
+            'running', count(*) FILTER (WHERE status = 'running'),
+            'completed', count(*) FILTER (WHERE status = 'completed'),
+            'failed', count(*) FILTER (WHERE status = 'failed'),
+            'cancelled', count(*) FILTER (WHERE status = 'cancelled')
+        )                  AS states
+    FROM chosen
+    WHERE key IS NOT NULL
+    GROUP BY key
+),
+base AS (
+    SELECT coalesce(
+        %(baseline)s::text,
+        (SELECT key FROM sums WHERE n > 0 ORDER BY first_run_at, key LIMIT 1)
+    ) AS baseline
+),
+paired AS (
+    SELECT key, pair, avg(value) AS value
+    FROM chosen
+    WHERE key IS NOT NULL AND pair IS NOT NULL AND value IS NOT NULL
+    GROUP BY key, pair
+),
+differences AS (
+    SELECT
+        one.key,
+        count(*)                              AS pairs,
+        avg(one.value - other.value)          AS mean_difference,
+        stddev_samp(one.value - other.value)  AS sd_difference
+    FROM paired AS one
+    JOIN paired AS other ON other.pair = one.pair AND other.key = (SELECT baseline FROM base)
+    WHERE one.key <> other.key
+    GROUP BY one.key
+)
+SELECT
+    sums.*,
+    base.baseline,
+    differences.pairs,
+    differences.mean_difference,
+    differences.sd_difference,
+    count(*) OVER ()                                AS groups,
+    sum((differences.pairs >= %(min_pairs)s)::integer) OVER () AS judged,
+    (SELECT count(*) FROM runs)                     AS all_runs,
+    (SELECT count(*) FROM chosen WHERE key IS NULL) AS keyless,
+    sum(sums.runs - sums.n) OVER ()                 AS valueless
+FROM sums
+CROSS JOIN base
+LEFT JOIN differences USING (key)
+ORDER BY mean {{ way }} NULLS LAST, key
+LIMIT %(row_limit)s

@@ -1,0 +1,1 @@
+DROP TABLE optimization_run_leases;

@@ -1,0 +1,30 @@
+"""/groups, /trend: which is better."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from optimization_tracking.admission import KeyedRoute
+from optimization_tracking.auth import Reader
+from optimization_tracking.models.answers import One
+from optimization_tracking.models.comparing import GroupFilters, RunGroups, Trend, TrendFilters
+from optimization_tracking.routes.dependencies import Tracking, refusals
+from optimization_tracking.tables.comparing import group_runs, read_trend
+
+router = APIRouter(tags=["comparisons"], route_class=KeyedRoute)
+
+
+@router.get("/groups", responses=refusals(404))
+async def groups(filters: Annotated[GroupFilters, Query()], database: Tracking, caller: Reader) -> One[RunGroups]:
+    """Runs in groups, each with the spread of a figure and, where `pairBy` says what pairs them, a paired test."""
+    project_id = caller.choose_project(filters.project_id)
+    async with database.transaction([project_id]) as connection:
+        return One[RunGroups](data=await group_runs(connection, filters, project_id=project_id))
+
+
+@router.get("/trend", responses=refusals(404))
+async def trend(filters: Annotated[TrendFilters, Query()], database: Tracking, caller: Reader) -> One[Trend]:
+    """One figure from run to run, with the band that was expected of each."""
+    project_id = caller.choose_project(filters.project_id)
+    async with database.transaction([project_id]) as connection:
+        return One[Trend](data=await read_trend(connection, filters, project_id=project_id))

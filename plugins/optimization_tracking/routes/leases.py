@@ -1,0 +1,30 @@
+"""/runs/{runId}/leases/{owner}: a process says that it works on a run, again and again; or that it no longer does."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+
+from optimization_tracking.admission import KeyedRoute
+from optimization_tracking.auth import Writer
+from optimization_tracking.models.answers import One
+from optimization_tracking.models.runs import HoldRun, Lease, ReleasedLease
+from optimization_tracking.routes.dependencies import RunId, Tracking, refusals
+from optimization_tracking.tables import leases
+
+router = APIRouter(prefix="/runs/{runId}/leases", tags=["leases"], route_class=KeyedRoute)
+
+Owner = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.-]{1,100}$")]
+
+
+@router.put("/{owner}", responses=refusals(400, 404, 413))
+async def hold_run(run_id: RunId, owner: Owner, holding: HoldRun, database: Tracking, caller: Writer) -> One[Lease]:
+    """Take or renew a lease; several owners may hold one of the same run."""
+    async with database.transaction(caller.projects, actor=caller.actor) as connection:
+        return One[Lease](data=await leases.hold(connection, run_id, owner, seconds=holding.seconds))
+
+
+@router.delete("/{owner}", responses=refusals(404))
+async def release_run(run_id: RunId, owner: Owner, database: Tracking, caller: Writer) -> One[ReleasedLease]:
+    """Give a lease up."""
+    async with database.transaction(caller.projects, actor=caller.actor) as connection:
+        return One[ReleasedLease](data=await leases.release(connection, run_id, owner))
