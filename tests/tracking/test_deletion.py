@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from servers.tracking import Tracking, serving
+from servers.waiting import wait_until
 
 from optimization_tracking.app import create_app
 from optimization_tracking.removing import PORTION_ROWS
@@ -28,12 +29,11 @@ def rows_of(tracking: Tracking, run_id: str) -> dict[str, int]:
 def removed(tracking: Tracking) -> None:
     """Let a service run until every deleted run is gone."""
     app = create_app(database_url=tracking.database_url, prefix=TRACKING_PREFIX, refresh_s=0.05)
-    with serving(app):
-        while True:
-            with tracking.connect() as connection:
-                connection.execute("SET ROLE optimization_service")
-                if connection.execute("SELECT count(*) FROM optimization_deleted_runs").fetchone() == (0,):
-                    return
+    with serving(app), tracking.connect() as connection:
+        connection.autocommit = True
+        connection.execute("SET ROLE optimization_service")
+        query = "SELECT count(*) FROM optimization_deleted_runs"
+        wait_until(lambda: connection.execute(query).fetchone() == (0,), "deleted runs are not removed")
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from tenacity import Retrying
 
 from optimization_tracking.client import calls
-from optimization_tracking.client.calls import Answer, Call, Fields, RunId
+from optimization_tracking.client.calls import Answer, Call, Fields, Listed, RunId
 from optimization_tracking.client.retrying import ATTEMPTS, policy
 from optimization_tracking.client.settings import ClientSettings
 from optimization_tracking.models.analytics import Analytics, Project
@@ -103,6 +103,21 @@ class TrackingClient:
         """Yield the run's samples by iteration and index; filters: iteration, is_correct."""
         start = {"limit": MAX_LONG_PAGE, **filters}
         return self._pages(lambda cursor: calls.list_samples(run_id, {**start, **cursor}))
+
+    def pages_of(self, what: Listed, run_id: RunId | None = None, **filters: Any) -> Iterator[list[dict[str, Any]]]:
+        """Yield the rows of a list as the API's JSON has them, page by page, without a model for each.
+
+        Args:
+            run_id: whose iterations or samples; runs have none.
+            filters: those of the list.
+        """
+        limit = MAX_PAGE if what == "runs" else MAX_LONG_PAGE
+        start = {"limit": limit, **({"include_total": False} if what == "runs" else {}), **filters}
+        page = self._send(calls.list_plain(what, start, run_id=run_id))
+        yield page.data
+        while (cursor := page.pagination.next_cursor) is not None:
+            page = self._send(calls.list_plain(what, {**start, "cursor": cursor}, run_id=run_id))
+            yield page.data
 
     def analytics(self, **filters: Any) -> list[Analytics]:
         """Return the project's figures by optimizer type and status, as of the service's last refresh."""
