@@ -23,6 +23,7 @@ WITH run AS (
         SELECT CASE WHEN pg_column_size(own.params) <= 1000 THEN own.params END AS params
         FROM optimization_iterations AS own
         WHERE own.run_id = %(run_id)s AND own.iteration = points.iteration
+        LIMIT 1 -- one by one by the index: the planner expects more points than there are
     ) AS it
 )
 SELECT iteration, score, best_score, CASE WHEN bytes_so_far <= %(max_bytes)s THEN params END AS params

@@ -1,8 +1,8 @@
 -- How many iterations and samples a run has, and the extremes of a long history: kept with each write, so that no page and
 -- no chart counts or reads a million rows.
 --
--- A run of more than 10,000 iterations has ranges of iterations, each with its lowest and its highest score, of equal ones
--- the earliest. Each is as long as 1,024 iterations were when the run had 10,000, whatever the steps between their numbers.
+-- A run of more than 4,000 iterations has ranges of iterations, each with its lowest and its highest score, of equal ones
+-- the earliest. Each is as long as 1,024 iterations were when the run had 4,000, whatever the steps between their numbers.
 
 ALTER TABLE optimization_runs
     ADD COLUMN iterations_stored bigint NOT NULL DEFAULT 0,
@@ -125,7 +125,7 @@ BEGIN
         RETURNING run.iterations_stored
     )
     SELECT max(iterations_stored) INTO longest FROM updated;
-    IF longest > 10000 THEN
+    IF longest > 4000 THEN
         INSERT INTO optimization_score_ranges AS known (
             project_id, run_id, number, scores, low_score, low_iteration, high_score, high_iteration
         )
@@ -154,7 +154,7 @@ BEGIN
                 THEN excluded.high_iteration ELSE known.high_iteration END;
         PERFORM find_score_ranges(run.id) FROM optimization_runs AS run
             WHERE (run.project_id, run.id) IN (SELECT project_id, run_id FROM added)
-                AND run.range_size IS NULL AND run.iterations_stored > 10000;
+                AND run.range_size IS NULL AND run.iterations_stored > 4000;
     END IF;
     RETURN NULL;
 END
@@ -213,7 +213,7 @@ BEGIN
             AND (project_id, run_id) IN (SELECT project_id, run_id FROM changed);
     PERFORM find_score_ranges(run.id) FROM optimization_runs AS run
         WHERE (run.project_id, run.id) IN (SELECT project_id, run_id FROM changed)
-            AND run.range_size IS NULL AND run.iterations_stored > 10000;
+            AND run.range_size IS NULL AND run.iterations_stored > 4000;
     RETURN NULL;
 END
 $$;
@@ -278,6 +278,6 @@ SET
     samples_stored    = (SELECT count(*) FROM optimization_samples WHERE run_id = run.id),
     correct_samples   = (SELECT count(*) FROM optimization_samples WHERE run_id = run.id AND is_correct),
     wrong_samples     = (SELECT count(*) FROM optimization_samples WHERE run_id = run.id AND NOT is_correct);
-SELECT find_score_ranges(id) FROM optimization_runs WHERE iterations_stored > 10000;
+SELECT find_score_ranges(id) FROM optimization_runs WHERE iterations_stored > 4000;
 RESET ROLE;
 ALTER TABLE optimization_runs ENABLE TRIGGER update_optimization_runs_updated_at;
