@@ -22,7 +22,7 @@ ifneq ($(shell LC_ALL=$(LC_ALL) $(BIN)/python -I -c '$(HERE)' 2>/dev/null),True)
 .PHONY: $(STAMP)
 endif
 
-.PHONY: demo test test-compose coverage truth bench bench-bidder bench-console bench-fleet bench-tracking up down docs lock lint types check install servers
+.PHONY: demo test test-compose coverage truth bench bench-bidder bench-console bench-fleet bench-run bench-tracking up down docs lock lint types check install servers
 .DEFAULT_GOAL := demo
 
 demo: install  ## replay three live weeks of one entity, then run it through Airflow
@@ -57,6 +57,9 @@ bench-console: install servers  ## what the console's pages cost for 1,000 clien
 
 bench-fleet: install  ## what thousands of entities cost: DAG files and commands; BENCH="--entities 100 --many 500" for fewer
 	@$(BIN)/python -m lab.benchmarks.fleet $(BENCH)
+
+bench-run: install  ## what a run costs beyond its work, against a DAG of empty tasks; BENCH="--rounds 1" for one round
+	@$(BIN)/python -m lab.benchmarks.run $(BENCH)
 
 bench-tracking: install  ## what tracking costs next to MLflow and Optuna; BENCH="--quick" leaves the million runs out
 	@scripts/install-uv $(PYTHON) $(UV_VERSION)

@@ -3,7 +3,6 @@
 import logging
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from servers.containers import Containers, describe_missing_engine
@@ -17,11 +16,9 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 @pytest.fixture(scope="session")
-def containers(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Containers]:
+def containers(request: pytest.FixtureRequest) -> Iterator[Containers]:
     """One deployment for all tests, in their order; it is removed in the end, also after Ctrl-C or SIGTERM."""
-    folder: Path = tmp_path_factory.mktemp("containers")
-    folder.chmod(0o700)
-    found = Containers(folder)
+    found = Containers()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield found
@@ -33,4 +30,3 @@ def containers(tmp_path_factory: pytest.TempPathFactory, request: pytest.Fixture
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         log.info("removing the deployment %s", found.project)
         found.remove()
-        (folder / ".env").unlink()

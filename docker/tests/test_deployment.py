@@ -88,7 +88,7 @@ def test_an_entitys_first_run_learns_on_the_worker_and_goes_live_once_it_is_appr
 
 
 def test_every_secret_can_be_rotated(containers: Containers):
-    old, new = dict(containers.secrets), containers.new_secrets()
+    old, new = containers.secrets, containers.new_secrets()
     # A database learns its own password first; Airflow reads with the old Fernet key until all is encrypted anew.
     assert len(OF_A_VOLUME) == 3
     for name, service, program, account, statement in OF_A_VOLUME:
@@ -97,10 +97,10 @@ def test_every_secret_can_be_rotated(containers: Containers):
             containers.sql(changed, user=account, password=old[name])
         else:
             containers.compose("exec", "--no-TTY", service, program, f"--username={account}", stdin=changed)
-    containers.write_secrets({**new, "AIRFLOW_FERNET_KEY": f"{new['AIRFLOW_FERNET_KEY']},{old['AIRFLOW_FERNET_KEY']}"})
+    containers.secrets = {**new, "AIRFLOW_FERNET_KEY": f"{new['AIRFLOW_FERNET_KEY']},{old['AIRFLOW_FERNET_KEY']}"}
     containers.up()
     containers.compose("exec", "--no-TTY", "airflow-scheduler", "airflow", "rotate-fernet-key", timeout_s=SLOW_S)
-    containers.write_secrets(new)
+    containers.secrets = new
     containers.up()
     wait_until(lambda: are_healthy(containers, LASTING), "every service is healthy", timeout_s=SLOW_S)
     assert log_in(containers, old["AIRFLOW_ADMIN_PASSWORD"]).status == 401

@@ -34,6 +34,7 @@ SECTIONS = {
     "global_stats": "Totals of the window: win rate, value of a click, value of a thousand views.",
     "data": "Rows of the log, and how many of them cannot be used.",
     "warehouse": "What the statements that read the log scanned and cost, where the warehouse tells.",
+    "coarse_cells": "What was coarser in the cells, where the log has more than `max_cells`.",
     "bidding": "λ (`shadow_price_cpm`), the fallback bid, what the bids are expected to bring, and the jitter.",
     "forecast": "Win rate, CPM, spend and margin of the next days, each with 80 % and 95 % intervals.",
     IDENTIFICATION: "Whether the run is learning, which bids varied at random, and when learning ends.",
@@ -52,6 +53,7 @@ _CHECKS = f"one per check, {len(RULES)} in all; see [validation](../validation.m
 KEYS = {
     "tuning": ", ".join(code(name) for name in TuningReport.model_fields if name not in ("reason", "parameters")),
     "warehouse": ", ".join(code(name) for name in QueryCosts.model_fields),
+    "coarse_cells": "`max_cells`, `finest_cells`, the merged price buckets and days, and the features left out",
     IDENTIFICATION: "`is_learning`, `learning_since`, `learning_days_left`, the slope, and each randomness test",
     "backtest": "`<quantity>_<active, new or difference>`, the last two with `_low` and `_high`; support",
     "validation": _CHECKS,

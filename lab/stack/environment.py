@@ -42,7 +42,9 @@ PRELOADED = (
     "optimizer.steps.upload",
     "optimizer.steps.register",
     "optimizer.steps.promote",
+    "optimizer.steps.close_run",
     "optimizer.reporting.page",
+    "lab.stack.freezing",
 )
 """What the process imports from which all task processes are forked; not LightGBM, whose threads bear no fork."""
 

@@ -13,11 +13,7 @@ from optimizer.control_plane.schema import current_revision, head_revision, migr
 from optimizer.control_plane.tables import VERSION_TABLE
 from optimizer.errors import ConfigError
 
-EARLIER = ("0001", "0002", "0003", "0004")
-
-
-def test_every_released_revision_is_compared_with_the_newest():
-    assert (*EARLIER, head_revision()) == tuple(f"{number:04}" for number in range(1, len(EARLIER) + 2))
+EARLIER = [f"{number:04}" for number in range(1, int(head_revision()))]
 
 
 @pytest.mark.parametrize("revision", EARLIER)

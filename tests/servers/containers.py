@@ -77,29 +77,16 @@ def wait_until(found: Callable[[], Found | None], what: str, *, timeout_s: float
 class Containers:
     """One deployment of docker-compose.yaml; `remove` leaves nothing of it but the build cache."""
 
-    def __init__(self, folder: Path) -> None:
-        """Write new secrets to .env in the folder; nothing is started.
-
-        Args:
-            folder: empty, and of this deployment alone.
-        """
+    def __init__(self) -> None:
+        """Make new secrets; nothing is started."""
         self.project = f"rtb-optimizer-test-{os.getpid()}"
         self.image = f"{self.project}:local"
-        self.folder = folder
-        self.secrets: dict[str, str] = {}
-        self.write_secrets(self.new_secrets())
+        self.secrets = self.new_secrets()
 
     def new_secrets(self) -> dict[str, str]:
-        """Return a new value for every secret, made as .env.example says."""
-        with TemporaryDirectory(dir=self.folder) as folder:
+        """Return a new value for every secret, made as .env.example says; each `up` gives the containers `secrets`."""
+        with TemporaryDirectory() as folder:
             return make_secrets(Path(folder))
-
-    def write_secrets(self, changes: Mapping[str, str]) -> None:
-        """Change secrets in .env; the containers get them at the next `up`."""
-        self.secrets |= changes
-        ports = {name: "0" for name in variables("-") if name.endswith("_PORT")}
-        values = {**self.secrets, **ports, IMAGE_VARIABLE: self.image}
-        (self.folder / ".env").write_text("".join(f"{name}={value}\n" for name, value in values.items()))
 
     def compose(self, *arguments: str, stdin: str = "", timeout_s: float = 180, is_shown: bool = False) -> str:
         """Run `docker compose` and return what it printed, or show that while it runs.
@@ -108,13 +95,10 @@ class Containers:
             AssertionError: it failed; the message ends with what it wrote.
             subprocess.TimeoutExpired: it did not end in time.
         """
-        options = ["--project-name", self.project, "--file", str(COMPOSE), "--env-file", str(self.folder / ".env")]
-        # A secret of this shell's environment would count before that of .env.
-        own = {*self.secrets, *variables("-"), IMAGE_VARIABLE}
         began = time.monotonic()
         done = subprocess.run(
-            ["docker", "compose", *options, *arguments],
-            env={name: value for name, value in os.environ.items() if name not in own},
+            ["docker", "compose", "--project-name", self.project, "--file", str(COMPOSE), *arguments],
+            env=self._environment(),
             input=stdin,
             stdout=None if is_shown else subprocess.PIPE,
             stderr=None if is_shown else subprocess.PIPE,
@@ -129,6 +113,13 @@ class Containers:
         if is_shown:
             log.info("%s: %.0f s", command, time.monotonic() - began)
         return done.stdout or ""
+
+    def _environment(self) -> dict[str, str]:
+        # Nothing from the .env or the settings of a deployment of this checkout's own.
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("COMPOSE_")}
+        ports = {name: "0" for name in variables("-") if name.endswith("_PORT")}
+        own = {"COMPOSE_DISABLE_ENV_FILE": "true", IMAGE_VARIABLE: self.image}
+        return {**kept, **ports, **own, **self.secrets}
 
     def up(self) -> None:
         """Start every service, and return when those that run once have ended."""

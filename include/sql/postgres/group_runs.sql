@@ -71,21 +71,28 @@ base AS (
     ) AS baseline
 ),
 paired AS (
-    SELECT key, pair, avg(value) AS value
+    {% if pair == 'none' %}
+    SELECT NULL::text AS key, NULL::double precision AS value, NULL::double precision AS base_value WHERE false
+    {% else %}
+    -- The baseline's value of the same pair by a window: a join would be slow where its size is misjudged.
+    SELECT
+        key,
+        avg(value) AS value,
+        max(avg(value)) FILTER (WHERE key = (SELECT baseline FROM base)) OVER (PARTITION BY pair) AS base_value
     FROM chosen
     WHERE key IS NOT NULL AND pair IS NOT NULL AND value IS NOT NULL
     GROUP BY key, pair
+    {% endif %}
 ),
 differences AS (
     SELECT
-        one.key,
-        count(*)                              AS pairs,
-        avg(one.value - other.value)          AS mean_difference,
-        stddev_samp(one.value - other.value)  AS sd_difference
-    FROM paired AS one
-    JOIN paired AS other ON other.pair = one.pair AND other.key = (SELECT baseline FROM base)
-    WHERE one.key <> other.key
-    GROUP BY one.key
+        key,
+        count(*)                        AS pairs,
+        avg(value - base_value)         AS mean_difference,
+        stddev_samp(value - base_value) AS sd_difference
+    FROM paired
+    WHERE base_value IS NOT NULL AND key <> (SELECT baseline FROM base)
+    GROUP BY key
 )
 SELECT
     sums.*,

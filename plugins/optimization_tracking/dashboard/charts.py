@@ -9,7 +9,7 @@ from optimization_tracking.dashboard.words import words_of
 from optimization_tracking.models.comparing import Trend
 from optimization_tracking.models.runs import Run
 from optimization_tracking.models.samples import Sample
-from optimization_tracking.tables.compared import ComparedRun
+from optimization_tracking.tables.compared import ComparedRow
 from optimization_tracking.tables.history import HistoryPoint
 from optimizer.presentation.formats import count, measure, visible
 
@@ -20,14 +20,14 @@ MAX_OUTPUTS = 4
 Chart = dict[str, Any]
 
 
-def history_chart(points: Sequence[HistoryPoint]) -> Chart | None:
+def history_chart(run: Run, points: Sequence[HistoryPoint]) -> Chart | None:
     """Return the score of each iteration and the best so far; None without a score."""
     if not any(point.score is not None for point in points):
         return None
     return {
         "kind": "history",
         "x": [point.iteration for point in points],
-        "xLabel": "iteration",
+        "xLabel": words_of(run).step,
         "series": [
             {"label": "score", "values": [point.score for point in points], "dots": True},
             {"label": "best so far", "values": [point.best_score for point in points]},
@@ -35,7 +35,7 @@ def history_chart(points: Sequence[HistoryPoint]) -> Chart | None:
     }
 
 
-def overlaid_chart(runs: Sequence[ComparedRun], histories: Sequence[Sequence[HistoryPoint]]) -> Chart | None:
+def overlaid_chart(runs: Sequence[ComparedRow], histories: Sequence[Sequence[HistoryPoint]]) -> Chart | None:
     """Return the best so far of several runs over the same axis; None where none has a score."""
     numbers = sorted({point.iteration for history in histories for point in history})
     series = []
@@ -76,7 +76,7 @@ def trend_chart(trend: Trend) -> Chart | None:
     }
 
 
-def key_charts(runs: Sequence[ComparedRun], rows: Sequence[ConfigRow]) -> list[Chart]:
+def key_charts(runs: Sequence[ComparedRow], rows: Sequence[ConfigRow]) -> list[Chart]:
     """Return a chart for each key of the configs that differs, of the final score over its value."""
     scored = [(place, run) for place, run in enumerate(runs) if run.final_score is not None]
     drawn = []

@@ -15,7 +15,7 @@ from optimization_tracking.dashboard.visitors import Visit, Visiting
 from optimization_tracking.models.queries import RunConditions
 from optimization_tracking.problem_details import Refusal
 from optimization_tracking.routes.dependencies import Tracking
-from optimization_tracking.tables.compared import MAX_COMPARED, ComparedRun, list_compared, read_compared
+from optimization_tracking.tables.compared import MAX_COMPARED, ComparedRow, list_compared, read_compared
 from optimization_tracking.tables.history import MAX_POINTS, read_history
 
 MAX_SIDE_BY_SIDE = 6
@@ -82,7 +82,7 @@ def _shown(rows: list[ConfigRow], differing: list[ConfigRow], query: Query, *, i
     return shown if is_close else shown[:MAX_COLUMNS]
 
 
-def _best_first(found: Sequence[ComparedRun]) -> list[ComparedRun]:
+def _best_first(found: Sequence[ComparedRow]) -> list[ComparedRow]:
     """Return the runs by their final score, those without one last; of mixed directions as they came."""
     if len({run.direction for run in found}) > 1:
         return list(found)

@@ -8,7 +8,7 @@ from optimization_tracking.dashboard.differences import flatten
 from optimization_tracking.dashboard.filters import read_model, read_query
 from optimization_tracking.dashboard.rendering import render
 from optimization_tracking.dashboard.visitors import Admitted, Visit
-from optimization_tracking.dashboard.words import Link, links_of, words_of
+from optimization_tracking.dashboard.words import PageLink, links_of, words_of
 from optimization_tracking.models.base import CLIENT_ID
 from optimization_tracking.models.queries import MAX_LONG_PAGE, IterationPage, RunFilters, SamplePage
 from optimization_tracking.models.runs import Run
@@ -36,7 +36,7 @@ async def named_run(request: Request, client_id: str, database: Tracking, caller
     raise not_found("run")
 
 
-def _links(request: Request, run: Run) -> list[Link]:
+def _links(request: Request, run: Run) -> list[PageLink]:
     is_in_airflow = request.app.state.sessions is None
     return links_of(run, base=request.scope["root_path"]) if is_in_airflow else []
 
@@ -62,7 +62,7 @@ async def run(request: Request, run_id: RunId, database: Tracking, caller: Admit
         run=found,
         words=words_of(found),
         links=_links(request, found),
-        history=charts.history_chart(history),
+        history=charts.history_chart(found, history),
         history_text=charts.describe_history(found, history),
         is_thinned=len(history) < (pagination.total or 0),
         parameters=parameters,

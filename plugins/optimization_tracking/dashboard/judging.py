@@ -15,7 +15,15 @@ from optimization_tracking.dashboard.lists import NARROWING
 from optimization_tracking.dashboard.rendering import render
 from optimization_tracking.dashboard.visitors import Visiting
 from optimization_tracking.database import Connection
-from optimization_tracking.models.comparing import FIGURES, GroupFilters, RunGroup, RunGroups, Trend, TrendFilters
+from optimization_tracking.models.comparing import (
+    FIGURES,
+    MIN_PAIRS,
+    GroupFilters,
+    RunGroup,
+    RunGroups,
+    Trend,
+    TrendFilters,
+)
 from optimization_tracking.models.queries import RunFilters
 from optimization_tracking.paths import COLUMNS, parse_path
 from optimization_tracking.routes.dependencies import Tracking
@@ -25,7 +33,7 @@ from optimization_tracking.tables.run_lists import list_page
 SUGGESTED_FROM = 50
 """The newest runs whose keys are suggested."""
 MAX_SUGGESTIONS = 40
-FOREST_WIDTH = 180
+FOREST_WIDTH = 150
 """Pixels of the drawing of means and their intervals."""
 
 GROUP_FIELDS = ("by", "namePattern", "pairBy", "baseline", "figure", "better", "limit", *NARROWING, "projectId")
@@ -45,7 +53,7 @@ class Suggestions:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class IntervalMark:
     """Where a group's mean and its interval stand in the drawing, in pixels."""
 
     mean: float
@@ -76,6 +84,7 @@ async def groups(request: Request, database: Tracking, visit: Visiting) -> HTMLR
         marks=forest(found.groups) if found is not None else {},
         links=_links(found, query) if found is not None else {},
         forest_width=FOREST_WIDTH,
+        min_pairs=MIN_PAIRS,
         suggestions=suggestions,
     )
 
@@ -104,7 +113,7 @@ async def trend(request: Request, database: Tracking, visit: Visiting) -> HTMLRe
     )
 
 
-def forest(found: Sequence[RunGroup]) -> dict[str, Mark]:
+def forest(found: Sequence[RunGroup]) -> dict[str, IntervalMark]:
     """Return where each group's mean and interval stand on one scale."""
     ends = [end for group in found for end in (group.low, group.high, group.mean) if end is not None]
     if not ends:
@@ -122,7 +131,9 @@ def forest(found: Sequence[RunGroup]) -> dict[str, Mark]:
         has_interval = group.low is not None and group.high is not None
         low = place(group.low) if has_interval and group.low is not None else None
         high = place(group.high) if has_interval and group.high is not None else None
-        marks[group.key] = Mark(place(group.mean), low, high - low if high is not None and low is not None else None)
+        marks[group.key] = IntervalMark(
+            place(group.mean), low, high - low if high is not None and low is not None else None
+        )
     return marks
 
 

@@ -33,7 +33,7 @@ def words_of(run: Run) -> Words:
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class PageLink:
     """Where the run is shown elsewhere on this server. `leaves_frame`: it is a page of Airflow's own."""
 
     text: str
@@ -41,7 +41,7 @@ class Link:
     leaves_frame: bool = False
 
 
-def links_of(run: Run, *, base: str) -> list[Link]:
+def links_of(run: Run, *, base: str) -> list[PageLink]:
     """Return where Airflow and the console show an optimizer run: its page, its report, its DAG run.
 
     Args:
@@ -53,10 +53,10 @@ def links_of(run: Run, *, base: str) -> list[Link]:
     found = []
     if run_id := _text(run.metadata, "runId"):
         page = f"{airflow}{CONSOLE_PREFIX}/runs/{run_id}"
-        found += [Link("Optimizer run", page), Link("Report", f"{page}/report")]
+        found += [PageLink("Optimizer run", page), PageLink("Report", f"{page}/report")]
     dag_id, dag_run_id = _text(run.metadata, "dagId"), _text(run.metadata, "dagRunId")
     if dag_id and dag_run_id:
-        found.append(Link("DAG run in Airflow", f"{airflow}/dags/{dag_id}/runs/{dag_run_id}", leaves_frame=True))
+        found.append(PageLink("DAG run in Airflow", f"{airflow}/dags/{dag_id}/runs/{dag_run_id}", leaves_frame=True))
     return found
 
 

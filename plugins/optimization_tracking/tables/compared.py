@@ -18,7 +18,7 @@ MAX_CONFIG_BYTES = 20_000
 """As stored, compressed; a longer config is not compared."""
 
 
-class ComparedRun(Answer):
+class ComparedRow(Answer):
     """A run beside others. `config` is None where it is too long to be compared."""
 
     id: UUID
@@ -40,7 +40,7 @@ class ComparedRun(Answer):
     config: dict[str, Any] | None
 
 
-async def read_compared(connection: Connection, run_ids: Sequence[UUID]) -> list[ComparedRun]:
+async def read_compared(connection: Connection, run_ids: Sequence[UUID]) -> list[ComparedRow]:
     """Return runs in the order of their ids.
 
     Raises:
@@ -48,15 +48,15 @@ async def read_compared(connection: Connection, run_ids: Sequence[UUID]) -> list
     """
     values = {"ids": list(run_ids), "row_limit": len(run_ids), "max_config_bytes": MAX_CONFIG_BYTES}
     rows = await fetch_all(connection, render_query("compare_runs", whole="ids"), values)
-    found = {row["id"]: ComparedRun.model_validate(row) for row in rows}
+    found = {row["id"]: ComparedRow.model_validate(row) for row in rows}
     if len(found) < len(run_ids):
         raise not_found("run")
     return [found[run_id] for run_id in run_ids]
 
 
-async def list_compared(connection: Connection, filters: RunConditions, *, project_id: str) -> list[ComparedRun]:
+async def list_compared(connection: Connection, filters: RunConditions, *, project_id: str) -> list[ComparedRow]:
     """Return the newest MAX_COMPARED runs that match."""
     asked, values = await conditions_of(connection, filters, project_id=project_id)
     query = render_query("compare_runs", asked=frozenset(asked), whole="conditions")
     limits = {"row_limit": MAX_COMPARED, "max_config_bytes": MAX_CONFIG_BYTES}
-    return [ComparedRun.model_validate(row) for row in await fetch_all(connection, query, values | limits)]
+    return [ComparedRow.model_validate(row) for row in await fetch_all(connection, query, values | limits)]

@@ -84,6 +84,7 @@ class RunStory:
     features: every candidate in key order, the chosen ones first.
     figures: the run's figures, as staged by compute_bids; None for what could not be computed.
     learning_sentence: since when the run learns, what is missing and until when; None where it knows the slope.
+    coarse_sentence: how the log was read coarser because of max_cells; None where it was not.
     target_sentence: what can be reached and what limits it, None where the target is reached.
     calibration: predicted, observed (win rates) and bids of each bin of the test days; empty where unknown.
     backtest: None where none was made.
@@ -119,6 +120,7 @@ class RunStory:
     npi_multipliers: np.ndarray | None = None
     target_sentence: str | None = None
     learning_sentence: str | None = None
+    coarse_sentence: str | None = None
     spend: Sequence[SpendTable] = ()
     live: LiveComparison | None = None
 

@@ -118,6 +118,13 @@ def run_on_cells(
     return CellRun(selection, variation, learned, active, priced, backtest)
 
 
+def judge_features(cells: pd.DataFrame, *, candidates: Sequence[str], settings: RunSettings) -> Selection:
+    """Return `choose_key` of prepared cells with what earlier runs planned, whatever varied in them."""
+    floors = find_floors_by(cells, settings.anchor_feature.lower())
+    cells, variation = learn_variation(cells, candidates, floors=floors)
+    return choose_key(cells, candidates=candidates, settings=settings, floors=floors, variation=variation)
+
+
 def choose_key(
     cells: pd.DataFrame,
     *,

@@ -106,6 +106,7 @@ SECTIONS: Mapping[str, Section] = {
         _of("log", "bid_rows", "duplicate_bids", "zero_bids", "duplicate_views", "orphan_views", "orphan_clicks")
     ),
     "warehouse": Section(lambda run: {} if run.log.query_costs is None else run.log.query_costs.model_dump()),
+    "coarse_cells": Section(lambda run: {} if run.log.coarse is None else run.log.coarse.figures()),
     "bidding": _fixed(
         _of(
             "bids",

@@ -8,6 +8,7 @@ import pandas as pd
 from optimizer.core.pricing.expected_spend import ValueSpend, expected_spend_by, seen_spend_by
 from optimizer.core.records import run_files
 from optimizer.core.serving.keys import split_key
+from optimizer.reporting.coarse_cells import coarse_sentence
 from optimizer.reporting.learning import learning_sentence
 from optimizer.reporting.report_data import LiveComparison, RunStory, SpendTable
 from optimizer.runs.staged_run import StagedRun
@@ -48,6 +49,7 @@ def gather_story(
         checks=run.validation.checks,
         target_sentence=run.validation.target_sentence,
         learning_sentence=learning_sentence(run.bids.learning_metrics),
+        coarse_sentence=None if run.log.coarse is None else coarse_sentence(run.log.coarse),
         calibration=run.training.calibration,
         backtest=run.backtest,
         domains=run.stage.get_frame(run_files.DOMAINS) if settings.domain_enabled else None,
@@ -94,4 +96,4 @@ def _seen_spend(run: StagedRun, feature: str, file: str) -> tuple[ValueSpend, ..
     if file not in run.log.files or (feature == STATE and STATE not in run.log.candidate_features):
         return ()
     cells = run.stage.get_frame(run.log.files[file], columns=[feature, *_SEEN_COLUMNS])
-    return tuple(seen_spend_by(cells, feature, days=max(1, len(run.log.days))))
+    return tuple(seen_spend_by(cells, feature, days=max(1, len(run.log.days) + run.log.merged_days)))

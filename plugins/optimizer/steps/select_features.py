@@ -1,6 +1,7 @@
 """select_features: which features make up a segment, and what varied at random in the log."""
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -39,6 +40,8 @@ def select_features(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
     artifacts.VARIATION.write(stage, known)
     log.info("run %s of %s: %s", run.run_id, run.entity_code, variation_sentence(known))
     selection = choose_key(cells, candidates=candidates, settings=settings, floors=floors, variation=variation)
+    if log_read.coarse is not None:
+        selection = replace(selection, scores=(*selection.scores, *log_read.coarse.left_out))
     artifacts.SELECTION.write(stage, selection)
     return {"features": list(selection.features)}
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from optimizer.core.checks.backtest import backtest_checks
 from optimizer.core.checks.bids import bid_checks
-from optimizer.core.checks.data import LogWindow, data_checks
+from optimizer.core.checks.data import LogWindow, coarse_checks, data_checks
 from optimizer.core.checks.measures import BidMeasures, measure_bids
 from optimizer.core.checks.model import model_checks, outcome_check
 from optimizer.core.checks.multipliers import multiplier_checks
@@ -58,6 +58,7 @@ def validate(run: RunHandle, *, systems: Systems) -> dict[str, Any]:
     verdict = judge(
         [
             *data_checks(found.totals, _window(snapshot.inputs, found.totals), found.settings),
+            *coarse_checks(found.totals.coarse),
             *unit_checks(found.cells, by=found.features[0], settings=found.settings),
             outcome_check(found.cells, found.totals.candidate_features, selected=found.features),
             *model_checks(found.training, found.settings),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from optimizer.errors import DataError
+from optimizer.training import libraries  # noqa: F401  # before LightGBM
 from optimizer.training.fitting import fit_models
 from optimizer.training.job import DATA_ERROR_STATUS
 

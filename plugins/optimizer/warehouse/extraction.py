@@ -1,6 +1,6 @@
 """Stream cells from the warehouse to Parquet, batch by batch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from optimizer.core.landscape.cells import PRICE_BUCKET_WIDTH
+from optimizer.core.landscape.cells import DAY_SPAN, PRICE_BUCKET_WIDTH
 from optimizer.core.landscape.click_delay import mature_day
+from optimizer.core.landscape.grain import FINEST, Grain, fine_from
 from optimizer.core.landscape.second_price import SHADOW_PERCENTS, wins_column
 from optimizer.core.landscape.win_rate import LATEST_DAYS
 from optimizer.core.records.window_totals import WindowTotals
@@ -37,6 +38,9 @@ _MULTIPLIER_COLUMNS = {"multiplied_bids": pa.int64(), "log_multiplier_sum": pa.f
 
 _ODD = "odd_"
 """What the names of the totals begin with that count NaN and infinities: odd_<table>_<column>."""
+
+UNBOUNDED = 2**62
+"""More cells than any log has."""
 
 SUM_DECIMALS = 10
 """Sums of CPM and revenue keep this many: a cent times two multipliers of four decimals has ten."""
@@ -126,15 +130,18 @@ def extract_segment_cells(
     path: Path,
     is_second_price: bool = False,
     block_hours: int | None = None,
+    grain: Grain = FINEST,
 ) -> int:
     """Write the cells by candidate features to `path` (Parquet) and return their number.
 
     Args:
         block_hours: of the window's totals; with it cells are by blocks of this many hours instead of days.
+        grain: how fine the cells are; where it merges days, the cells have the column `day_span`.
     """
     percents = SHADOW_PERCENTS if is_second_price else ()
     schema = {
         "day": pa.date32(),
+        **({DAY_SPAN: pa.int32()} if grain.older_days > 1 else {}),
         **({"block_hour": pa.int32()} if block_hours else {}),
         **dict.fromkeys(features, pa.string()),
         **{"price_bucket": pa.int32(), "base_price_bucket": pa.int32(), "run_id": pa.string()},
@@ -142,36 +149,79 @@ def extract_segment_cells(
         **_SUM_COLUMNS,
     }
     query = render_for(
-        connection, "segment_cells", features=features, shadow_percents=percents, block_hours=block_hours
-    )
-    return _extract(connection, query, {**window.binds(), **_BUCKETS}, schema, path)
-
-
-def extract_domain_cells(connection: Any, *, window: Window, path: Path) -> int:
-    """Write the cells by domain to `path` (Parquet) and return their number."""
-    key = {"day": pa.date32(), "domain": pa.string(), "price_bucket": pa.int32()}
-    binds = {**window.binds(), **_recent(window), **_BUCKETS}
-    return _extract(
         connection,
-        render_for(connection, "domain_cells"),
-        binds,
-        {**key, **_MULTIPLIER_COLUMNS, **_SUM_COLUMNS},
-        path,
+        "segment_cells",
+        features=features,
+        shadow_percents=percents,
+        block_hours=block_hours,
+        cells=[(features, grain)],
     )
+    binds = {**window.binds(), **_BUCKETS, **_fine(window)}
+    return _extract(connection, query, binds, schema, path, adjust=None if grain == FINEST else _with_mean_price)
 
 
-def extract_npi_totals(connection: Any, *, window: Window, path: Path) -> int:
+def count_segment_cells(
+    connection: Any,
+    *,
+    window: Window,
+    counted: Sequence[tuple[Sequence[str], Grain]],
+    block_hours: int | None = None,
+) -> list[int]:
+    """Return how many cells `extract_segment_cells` would write for each of these features and grains."""
+    features = list(dict.fromkeys(feature for own, _ in counted for feature in own))
+    query = render_for(connection, "cell_counts", features=features, cells=counted, block_hours=block_hours)
+    with warehouse_errors("counting the window's cells"), connection.cursor() as cursor:
+        row = cursor.execute(query, {**window.binds(), **_BUCKETS, **_fine(window)}).fetchone()
+    return [int(count) for count in row]
+
+
+def extract_domain_cells(
+    connection: Any, *, window: Window, path: Path, price_buckets: int = 1, max_cells: int = UNBOUNDED
+) -> int:
+    """Write the cells by domain to `path` (Parquet) and return their number.
+
+    Args:
+        price_buckets: that many neighboring price buckets are one.
+        max_cells: if there are more, those of the domains with the most bids.
+    """
+    key = {"day": pa.date32(), "domain": pa.string(), "price_bucket": pa.int32()}
+    binds = {**window.binds(), **_recent(window), **_BUCKETS, "max_cells": max_cells}
+    query = render_for(connection, "domain_cells", cells=[((), Grain(price_buckets))])
+    adjust = None if price_buckets == 1 else _with_mean_price
+    return _extract(connection, query, binds, {**key, **_MULTIPLIER_COLUMNS, **_SUM_COLUMNS}, path, adjust=adjust)
+
+
+def extract_npi_totals(connection: Any, *, window: Window, path: Path, max_cells: int = UNBOUNDED) -> int:
     """Write the totals by identified professional and day to `path` (Parquet) and return the number of rows.
 
     Days that are older than any click's delay are one row, see `mature_day`.
+
+    Args:
+        max_cells: if there are more rows, those of the professionals with the most bids.
     """
     columns = {"npi": pa.string(), "day": pa.date32(), **_MULTIPLIER_COLUMNS, **_SUM_COLUMNS}
-    mature = mature_day(window.data_end_at.date()).isoformat()
-    binds = {**window.binds(), **_recent(window), "mature_dt": mature}
+    binds = {**window.binds(), **_recent(window), **_mature(window), "max_cells": max_cells}
     return _extract(connection, render_for(connection, "npi_totals"), binds, columns, path)
 
 
+def count_multiplier_cells(connection: Any, *, window: Window, price_buckets: Sequence[int]) -> tuple[list[int], int]:
+    """Return how many domain cells there are with each number of price buckets as one, and how many totals of NPIs."""
+    query = render_for(connection, "multiplier_counts", cells=[((), Grain(number)) for number in price_buckets])
+    with warehouse_errors("counting the window's cells"), connection.cursor() as cursor:
+        row = cursor.execute(query, {**window.binds(), **_BUCKETS, **_mature(window)}).fetchone()
+    *domains, npis = (int(count) for count in row)
+    return domains, npis
+
+
 _BUCKETS = {"bucket_width": PRICE_BUCKET_WIDTH}
+
+
+def _mature(window: Window) -> dict[str, str]:
+    return {"mature_dt": mature_day(window.data_end_at.date()).isoformat()}
+
+
+def _fine(window: Window) -> dict[str, str]:
+    return {"fine_from_dt": warehouse_time(fine_from(window.data_end_at))}
 
 
 def _recent(window: Window) -> dict[str, str]:
@@ -180,7 +230,13 @@ def _recent(window: Window) -> dict[str, str]:
 
 
 def _extract(
-    connection: Any, query: str, binds: Mapping[str, Any], columns: Mapping[str, pa.DataType], path: Path
+    connection: Any,
+    query: str,
+    binds: Mapping[str, Any],
+    columns: Mapping[str, pa.DataType],
+    path: Path,
+    *,
+    adjust: Callable[[pa.Table], pa.Table] | None = None,
 ) -> int:
     schema = pa.schema(list(columns.items()))
     rows = 0
@@ -191,9 +247,18 @@ def _extract(
     ):
         cursor.execute(query, binds)
         for batch in cursor.fetch_arrow_batches() or ():
-            writer.write_table(_cast(batch, schema))
+            cells = _cast(batch, schema)
+            writer.write_table(cells if adjust is None else adjust(cells))
             rows += batch.num_rows
     return rows
+
+
+def _with_mean_price(cells: pa.Table) -> pa.Table:
+    """The cells of merged buckets with the bucket of their mean price: the middle of wide buckets would be far off."""
+    place = cells.schema.get_field_index("price_bucket")
+    mean = cells.column("bid_cpm_sum").to_numpy() / cells.column("bids").to_numpy()
+    bucket = pa.array(np.round(np.log(mean) / PRICE_BUCKET_WIDTH).astype(np.int32))
+    return cells.set_column(place, cells.schema.field(place), bucket)
 
 
 def _cast(batch: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -106,7 +106,8 @@ def test_a_page_in_airflows_frame_follows_airflows_theme_and_its_change(
         frame = page.frame_locator("iframe")
         expect(frame.locator("main")).to_be_visible()
         inner = page.frames[1]
-        assert background(inner) == color
+        is_colored = "(color) => getComputedStyle(document.body).backgroundColor === color"
+        inner.wait_for_function(is_colored, arg=color)
         assert inner.evaluate("getComputedStyle(document.documentElement).colorScheme") == chosen
         other, other_color = ("light", LIGHT) if chosen == "dark" else ("dark", DARK)
         for theme, expected in ((other, other_color), ("system", color if system == chosen else other_color)):

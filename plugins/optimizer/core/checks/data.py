@@ -10,6 +10,7 @@ import pandas as pd
 from optimizer.core.checks.outcome import Check
 from optimizer.core.checks.rules import Rule, by_name
 from optimizer.core.config.settings import RunSettings
+from optimizer.core.records.coarse_cells import CoarseCells
 from optimizer.core.records.window_totals import DayCount, WindowTotals
 
 MIN_JOIN_RATE = 0.001
@@ -17,6 +18,12 @@ LATEST_DAYS_CHECKED = 3
 MAX_DUPLICATE_BID_SHARE = 0.01
 MAX_DUPLICATE_VIEW_SHARE = 0.02
 MAX_ORPHAN_VIEW_SHARE = 0.01
+
+MAX_PRICE_BUCKETS = 9
+"""Up to that many merged price buckets, bids are within 1 % of those on the finest grain (docs/benchmarks.md)."""
+
+MAX_JUDGED_PRICE_BUCKETS = 27
+"""Up to that many, the same features are chosen as on the finest grain."""
 
 DATA = (
     Rule(
@@ -83,6 +90,22 @@ DATA = (
         problem="too many views match no bid, so wins are missing from the win rates",
         next_step="check that BIDS and VIEWS are loaded for the same days and with the same bid_id",
     ),
+    Rule(
+        name="features_left_out",
+        severity="soft",
+        relation="<=",
+        limit_text="0",
+        problem="the log has more cells than max_cells, and features that the key may need were left out",
+        next_step="raise max_cells, or set status='I' on features in opt_feature_macros that are not needed",
+    ),
+    Rule(
+        name="price_buckets",
+        severity="soft",
+        relation="<=",
+        limit_text="9",
+        problem="the log has more cells than max_cells, and its prices were read in buckets of more than 57 %",
+        next_step="raise max_cells, or lower lookback_days",
+    ),
 )
 
 _RULES = by_name(DATA)
@@ -118,6 +141,26 @@ def data_checks(totals: WindowTotals, window: LogWindow, settings: RunSettings) 
             _share(totals.duplicate_views, views + totals.duplicate_views), MAX_DUPLICATE_VIEW_SHARE
         ),
         _RULES["orphan_view_share"].check(totals.orphan_view_share, MAX_ORPHAN_VIEW_SHARE),
+    ]
+
+
+def coarse_checks(coarse: CoarseCells | None) -> list[Check]:
+    """Return the checks of what max_cells made coarser; none where it did nothing."""
+    if coarse is None:
+        return []
+    is_judged_well = coarse.judged_on is None or coarse.judged_on.price_buckets <= MAX_JUDGED_PRICE_BUCKETS
+    doubtful = coarse.unjudged if is_judged_well else [score.feature_name for score in coarse.left_out]
+    names = [
+        f"{name} (in the key of the active run)" if name in coarse.lost_key else name
+        for name in dict.fromkeys((*doubtful, *coarse.lost_key))
+    ]
+    problem = (
+        f"the log has {coarse.finest_cells:,} cells, more than max_cells={coarse.max_cells:,}, so the bids' key cannot "
+        f"have {', '.join(names)}"
+    )
+    return [
+        _RULES["features_left_out"].check(len(names), 0, problem=problem if names else None),
+        _RULES["price_buckets"].check(coarse.grain.price_buckets, MAX_PRICE_BUCKETS),
     ]
 
 

@@ -153,6 +153,16 @@ class RunSettings(BaseModel):
         ge=0.0,
         le=1.0,
     )
+    max_cells: int = _key(
+        "technical",
+        2_000_000,
+        "Maximum cells",
+        "The maximum number of cells that a run reads of its log, about 1 KiB of memory each; a quarter of it by "
+        "domain and by NPI. A log with more is read coarser, and the run says how.",
+        ge=10_000,
+        le=50_000_000,
+        is_ui_visible=False,
+    )
     daily_step_limit: float = _key(
         "technical",
         0.15,

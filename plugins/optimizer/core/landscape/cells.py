@@ -3,6 +3,7 @@
 One row a day, feature values, bid price bucket and run that priced. Columns in addition to the features:
 
 day                 datetime64, UTC day of the bid
+day_span            days that are one in the cell, whose day is their middle; only in cells of a grain that merges days
 block_hour          first hour of the block of hours that the bid is in; only in cells of a short window (`block_hours`)
 price_bucket        bid price on a log scale, `PRICE_BUCKET_WIDTH` wide
 base_price_bucket   the same of the base bid, before multipliers; null where no optimizer priced the bid
@@ -46,6 +47,8 @@ LEAST_BLOCKS = 12
 
 SPLIT_DAYS = 5
 """With fewer days, whole days are too coarse a grain to divide a log for training, calibration and test."""
+
+DAY_SPAN = "day_span"
 
 OWN_JITTER = "is_own_jitter"
 """Whether this optimizer drew the jitter of a cell's bids; see `optimizer.core.landscape.jitter`."""
@@ -104,7 +107,7 @@ def prepare_cells(cells: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
 
 def group_cells(cells: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
     """Return the cells on a coarser grain: block of time, the given features and price bucket."""
-    own = [OWN_JITTER] if OWN_JITTER in cells else []
+    own = [name for name in (OWN_JITTER, DAY_SPAN) if name in cells]
     by = ["day", "block", *features, "price_bucket", "base_price_bucket", *own]
     weighed = _with_click_views(cells).assign(log_planned=cells["log_planned"] * cells["bids"])
     groups = weighed.groupby(by, observed=True, sort=True, dropna=False)
@@ -167,18 +170,30 @@ def split_by_time(cells: pd.DataFrame, *, share: float = 0.15, min_wins: int = 2
     """
     unit = "day" if cells["day"].nunique() >= SPLIT_DAYS else "block"
     sums = cells.groupby(unit)[["bids", "wins"]].sum().sort_index()
+    spans = cells.groupby(unit)[DAY_SPAN].first().sort_index() if DAY_SPAN in cells else pd.Series(1, sums.index)
     if len(sums) < 3:
         raise DataError(
             f"the window has bids in {len(sums)} blocks of time; at least 3 are needed to train, calibrate and test: "
             "raise lookback_days, or wait for more bids"
         )
-    length = max(1, round(share * len(sums)))
+    until_end = spans[::-1].cumsum()[::-1].to_numpy()
+
+    def first_of(latest: int) -> int:
+        """The number of the first of the units that cover the latest days."""
+        return int(np.flatnonzero(until_end >= latest)[-1])
+
+    total = int(until_end[0])
+    length = max(1, round(share * total))
     while (
-        length < len(sums) // 3
-        and min(sums["wins"].iloc[-length:].sum(), sums["wins"].iloc[-2 * length : -length].sum()) < min_wins
+        length < total // 3
+        and min(
+            sums["wins"].iloc[first_of(length) :].sum(),
+            sums["wins"].iloc[first_of(2 * length) : first_of(length)].sum(),
+        )
+        < min_wins
     ):
         length += 1
-    split = TimeSplit(sums.index[-2 * length], sums.index[-length])
+    split = TimeSplit(sums.index[first_of(2 * length)], sums.index[first_of(length)])
     for name, part in zip(("train", "calibrate", "test"), split.slices(cells), strict=True):
         bids, wins = int(part["bids"].sum()), int(part["wins"].sum())
         if not 0 < wins < bids:
@@ -199,6 +214,13 @@ def _one_sided(name: str, part: pd.DataFrame, *, wins: int, bids: int) -> str:
         f"none of the {bids:,} bids of {days} were won, so there are no wins to learn from; check that VIEWS is loaded "
         "for these days and carries the bid_id of BIDS, or bid higher for some days"
     )
+
+
+def count_days(cells: pd.DataFrame) -> int:
+    """Return the number of days with bids; days that are one in the cells count as many as they are."""
+    if DAY_SPAN not in cells:
+        return int(cells["day"].nunique())
+    return int(cells.groupby("day")[DAY_SPAN].first().sum())
 
 
 def recency_weights(days: pd.Series, *, half_life_days: float) -> np.ndarray:

@@ -7,7 +7,7 @@ import pandas as pd
 from scipy.special import logit
 
 from optimizer.core.distributions import student_t_quantile
-from optimizer.core.landscape.cells import recency_weights
+from optimizer.core.landscape.cells import count_days, recency_weights
 from optimizer.core.landscape.logit import log_likelihood
 from optimizer.core.landscape.shrinkage import posterior_shifts
 from optimizer.core.landscape.win_rate import common_shift
@@ -46,7 +46,7 @@ def choose_half_life(cells: pd.DataFrame) -> HalfLife:
         cells: day, segment (a number), bids, wins and `expected`, the win rate that the price alone explains.
     """
     days = _by_segment_and_day(cells)
-    weeks = min(MOST_WEEKS, days["day"].nunique() // (2 * DAYS_A_WEEK))
+    weeks = min(MOST_WEEKS, count_days(cells) // (2 * DAYS_A_WEEK))
     if weeks < LEAST_WEEKS:
         return HalfLife(USUAL_HALF_LIFE_DAYS)
     usual = _foretell(days, weeks=weeks, half_life_days=USUAL_HALF_LIFE_DAYS)

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, computed_field
 
 from optimizer.core.landscape.cells import block_hours
 from optimizer.core.pricing.forecast import EarlierForecast
+from optimizer.core.records.coarse_cells import CoarseCells
 
 
 class ViewCounts(BaseModel):
@@ -83,6 +84,8 @@ class StagedLog(WindowTotals):
     earlier_forecasts: run_id -> what the run forecast of its own days.
     click_maturity: the share of the clicks that had arrived, by day of the last two weeks; empty where it is not known.
     query_costs: what reading the log cost; None where the warehouse does not tell.
+    merged_days: days that are one with others in the cells; they are not in `days`.
+    coarse: what is coarser in the cells because of max_cells; None where nothing is.
     """
 
     candidate_features: tuple[str, ...]
@@ -93,3 +96,5 @@ class StagedLog(WindowTotals):
     earlier_forecasts: Mapping[str, EarlierForecast]
     click_maturity: Mapping[date, float] = {}
     query_costs: QueryCosts | None = None
+    merged_days: int = 0
+    coarse: CoarseCells | None = None

@@ -1,0 +1,1 @@
+"""What a run costs beyond its work: Airflow's tasks against empty ones, and the extraction against a bare fetch."""
