@@ -208,3 +208,15 @@ def test_a_run_that_states_its_iterations_counts_those_that_are_stored(shop):
     shop.add_iteration(run["id"], iteration=7)
     assert totals(shop, run["id"])["iterations"] == 1
     assert shop.get(f"/runs/{run['id']}").json()["data"]["iterations"] == 501
+
+
+def test_analytics_of_many_kinds_of_runs_are_paged(shop, tracking):
+    prefix = f"paged-{uuid.uuid4().hex[:8]}"
+    for number in range(3):
+        shop.create_run(optimizerType=f"{prefix}-{number}")
+    with tracking.connect() as connection:
+        connection.execute("SELECT refresh_optimization_analytics()")
+    found = [row["optimizerType"] for page in pages(shop, "/analytics", limit=2) for row in page]
+    assert found == sorted(found) and [one for one in found if one.startswith(prefix)] == [
+        f"{prefix}-{number}" for number in range(3)
+    ]

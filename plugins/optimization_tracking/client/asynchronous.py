@@ -106,7 +106,7 @@ class AsyncTrackingClient:
 
     async def analytics(self, **filters: Any) -> list[Analytics]:
         """Return the project's figures by optimizer type and status, as of the service's last refresh."""
-        return (await self._send(calls.analytics(filters))).data
+        return [one async for one in self._pages(lambda cursor: calls.analytics({**filters, **cursor}))]
 
     async def group_runs(self, *, by: str, **filters: Any) -> RunGroups:
         """Return runs in groups, with a paired test where `pair_by` says what pairs them."""

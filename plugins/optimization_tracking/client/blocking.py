@@ -121,7 +121,7 @@ class TrackingClient:
 
     def analytics(self, **filters: Any) -> list[Analytics]:
         """Return the project's figures by optimizer type and status, as of the service's last refresh."""
-        return self._send(calls.analytics(filters)).data
+        return list(self._pages(lambda cursor: calls.analytics({**filters, **cursor})))
 
     def group_runs(self, *, by: str, **filters: Any) -> RunGroups:
         """Return runs in groups, with a paired test where `pair_by` says what pairs them; as GET /groups."""

@@ -113,8 +113,8 @@ def list_plain(what: Listed, filters: Fields, *, run_id: RunId | None) -> Call[P
     return Call("GET", path, Page[dict[str, Any]], query(_FILTERS[what], filters))
 
 
-def analytics(filters: Fields) -> Call[Many[Analytics]]:
-    return Call("GET", "/analytics", Many[Analytics], query(AnalyticsFilters, filters))
+def analytics(filters: Fields) -> Call[Page[Analytics]]:
+    return Call("GET", "/analytics", Page[Analytics], query(AnalyticsFilters, filters))
 
 
 def groups(filters: Fields) -> Call[One[RunGroups]]:

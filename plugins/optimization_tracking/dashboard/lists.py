@@ -104,5 +104,5 @@ def _with_limit(query: Query) -> Query:
 
 async def _known_types(connection: Connection, project_id: str) -> list[str]:
     """Return the project's optimizer types as of the last refresh of its figures."""
-    figures = await read_analytics(connection, AnalyticsFilters(), project_id=project_id)
+    figures, _ = await read_analytics(connection, AnalyticsFilters(), project_id=project_id)
     return sorted({figure.optimizer_type for figure in figures})

@@ -106,11 +106,13 @@ class SamplePage(IterationPage):
 
 
 class AnalyticsFilters(Given):
-    """Which of a project's figures."""
+    """Which of a project's figures, and a page of them."""
 
     project_id: ProjectId | None = None
     optimizer_type: OptimizerType | None = None
     status: Status | None = None
+    limit: Annotated[int, Field(ge=1, le=MAX_LONG_PAGE)] = MAX_LONG_PAGE
+    cursor: Cursor | None = None
 
 
 class RunDetail(Given):
