@@ -55,6 +55,7 @@ def test_a_deleted_run_is_seen_nowhere_from_then_on(shop, tracking, run):
     assert shop.patch(path, {"runName": "back"}).status_code == 404
     assert shop.post(f"{path}/iterations", {"iteration": 2}).status_code == 404
     assert shop.post(f"{path}/samples", {"samples": [{"iteration": 1, "sampleIndex": 1}]}).status_code == 404
+    assert shop.request("PUT", f"{path}/leases/me", json={}).status_code == 404
     for filters in ({"search": run["runName"]}, {"runName": run["runName"]}, {"tags": run["tags"]}):
         page = shop.get("/runs", **filters).json()
         assert (page["data"], page["pagination"]["total"]) == ([], 0)

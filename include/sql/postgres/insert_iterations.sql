@@ -10,9 +10,9 @@ INSERT INTO optimization_iterations (
     std_dev, iteration_start_time, iteration_end_time, duration_ms, tokens_used, cost_usd, metadata
 )
 SELECT
-    {% include '_row_id.sql' %}, run.project_id, run.id, given.iteration, given.score, coalesce(given.params, '{}'), given.program,
-    given."samplesInIteration", given."successfulSamples", given."avgScore", given."stdDev", given."iterationStartTime",
-    given."iterationEndTime",
+    {% with batch_id = 'batch.id' %}{% include '_row_id.sql' %}{% endwith %}, run.project_id, run.id, given.iteration,
+    given.score, coalesce(given.params, '{}'), given.program, given."samplesInIteration", given."successfulSamples",
+    given."avgScore", given."stdDev", given."iterationStartTime", given."iterationEndTime",
     coalesce(
         given."durationMs",
         CASE WHEN given."iterationEndTime" >= given."iterationStartTime" -- else its clock was set back
