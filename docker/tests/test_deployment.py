@@ -4,8 +4,10 @@ The tests are steps of one story: each needs the ones before it, and the first t
 """
 
 import json
+import logging
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -14,10 +16,13 @@ from urllib.parse import quote
 import pytest
 from control_plane.statements import read_printed
 from project.compose import ONE_SHOT, PRODUCTION, PROJECT, SERVICES
-from servers.containers import Answer, Container, Containers, docker, wait_until
+from servers.containers import Answer, Container, Containers, docker
+from servers.waiting import Found, wait_until
 
 from optimization_tracking.keys import KEY_PREFIX
 from optimizer.names import CLAIM_PREFIX, DAG_PREFIX, TRACKING_PREFIX
+
+log = logging.getLogger(__name__)
 
 ENTITY = "drugs_hcp"
 DAG = DAG_PREFIX + ENTITY
@@ -56,7 +61,7 @@ def test_the_image_is_built_with_the_versions_of_the_locks(containers: Container
 
 def test_from_nothing_every_service_becomes_healthy_and_none_runs_as_root(containers: Containers):
     containers.up()
-    wait_until(lambda: are_healthy(containers, LASTING - {"bidder"}), "every service is healthy", timeout_s=SLOW_S)
+    wait_for(lambda: are_healthy(containers, LASTING - {"bidder"}), "every service is healthy")
     for name in ("airflow-init", "optimizer-init"):
         assert (containers.containers()[name].is_running, containers.containers()[name].exit_code) == (False, 0)
     owners = {
@@ -68,14 +73,17 @@ def test_from_nothing_every_service_becomes_healthy_and_none_runs_as_root(contai
 def test_the_demo_log_is_loaded_while_the_warehouse_and_all_others_run_on(containers: Containers):
     before = containers.containers()
     containers.compose("run", "--rm", "--no-TTY", "demo-log", timeout_s=SLOW_S, is_shown=True)
-    assert containers.containers() == before
+    after = containers.containers()
+    assert {name: (it.id, it.restarts) for name, it in after.items()} == {
+        name: (it.id, it.restarts) for name, it in before.items()
+    }
 
 
 def test_an_entitys_first_run_learns_on_the_worker_and_goes_live_once_it_is_approved(containers: Containers):
     airflow = sign_in(containers)
-    wait_until(lambda: airflow.ask("GET", f"/dags/{DAG}").status == 200, f"{DAG} is there", timeout_s=SLOW_S)
+    wait_for(lambda: airflow.ask("GET", f"/dags/{DAG}").status == 200, f"{DAG} is there")
     dag_run = airflow.ask("POST", f"/dags/{DAG}/dagRuns", {"logical_date": None}).body["dag_run_id"]
-    (run,) = wait_until(lambda: containers.optimizer("runs", ENTITY), "the run has a row", timeout_s=SLOW_S)
+    (run,) = wait_for(lambda: containers.optimizer("runs", ENTITY), "the run has a row")
     approve(containers, dag_run)
     assert airflow.wait_for_end(dag_run) == "success"
     worker = containers.containers()["airflow-worker"].id
@@ -102,17 +110,10 @@ def test_every_secret_can_be_rotated(containers: Containers):
     containers.compose("exec", "--no-TTY", "airflow-scheduler", "airflow", "rotate-fernet-key", timeout_s=SLOW_S)
     containers.secrets = new
     containers.up()
-    wait_until(lambda: are_healthy(containers, LASTING), "every service is healthy", timeout_s=SLOW_S)
+    wait_for(lambda: are_healthy(containers, LASTING), "every service is healthy")
     assert log_in(containers, old["AIRFLOW_ADMIN_PASSWORD"]).status == 401
     assert log_in(containers, new["AIRFLOW_ADMIN_PASSWORD"]).status == 201
-    for user in (
-        "root",
-        "optimizer_ui",
-        "optimizer_app",
-        "optimizer_console",
-        "optimizer_bidder",
-        "optimizer_operator",
-    ):
+    for user in ("root", *(f"optimizer_{name}" for name in ("ui", "app", "console", "bidder", "operator"))):
         name = "MYSQL_ROOT_PASSWORD" if user == "root" else f"{user.upper()}_PASSWORD"
         assert containers.sql("SELECT 1", user=user, password=new[name]) == [["1"]]
         with pytest.raises(AssertionError, match="Access denied"):
@@ -127,7 +128,7 @@ def test_a_run_that_the_ui_inserts_goes_live_though_the_worker_is_stopped_meanwh
     run_id, first = f"{datetime.now(UTC):%Y%m%d_%H%M%S}", most_live(containers)
     the_ui_inserts(containers, run_id)
     airflow, dag_run = sign_in(containers), CLAIM_PREFIX + run_id
-    wait_until(lambda: airflow.state(dag_run, "extract") == "running", "extract is running", timeout_s=SLOW_S)
+    wait_for(lambda: airflow.state(dag_run, "extract") == "running", "extract is running")
     containers.compose("stop", "airflow-worker", timeout_s=SLOW_S)
     assert airflow.state(dag_run, "extract") == "success", "the worker ended its task before itself"
     containers.compose("start", "airflow-worker")
@@ -147,8 +148,8 @@ def test_every_service_that_ends_is_started_again_and_all_is_consistent(containe
     before = containers.containers()
     for name in sorted(LASTING):
         containers.signal(name, "TERM")
-    wait_until(lambda: are_restarted(containers, before), "every service was started again", timeout_s=SLOW_S)
-    wait_until(lambda: are_healthy(containers, LASTING), "every service is healthy", timeout_s=SLOW_S)
+    wait_for(lambda: are_restarted(containers, before), "every service was started again")
+    wait_for(lambda: are_healthy(containers, LASTING), "every service is healthy")
     bidder_answers_with(containers, most_live(containers))
     # It reads the control plane, Airflow and the object store, and fails where it finds anything.
     containers.compose("run", "--rm", "--no-TTY", "optimizer", "doctor")
@@ -158,7 +159,7 @@ def test_down_and_up_keep_the_runs_and_what_is_live(containers: Containers):
     before, runs = live_split(containers), containers.optimizer("runs")
     containers.down()
     containers.up()
-    wait_until(lambda: are_healthy(containers, LASTING), "every service is healthy", timeout_s=SLOW_S)
+    wait_for(lambda: are_healthy(containers, LASTING), "every service is healthy")
     assert (live_split(containers), containers.optimizer("runs")) == (before, runs)
     bidder_answers_with(containers, most_live(containers))
 
@@ -191,7 +192,7 @@ class Airflow:
             state = self.ask("GET", f"/dags/{DAG}/dagRuns/{quote(dag_run)}").body["state"]
             return state if state in ("success", "failed") else None
 
-        return wait_until(ended, f"{dag_run} has ended", timeout_s=RUN_S)
+        return wait_for(ended, f"{dag_run} has ended", timeout_s=RUN_S)
 
 
 def log_in(containers: Containers, password: str) -> Answer:
@@ -213,7 +214,7 @@ def approve(containers: Containers, dag_run: str) -> None:
     def is_waiting() -> bool:
         return ended.search(containers.compose("logs", "--no-color", "airflow-scheduler")) is not None
 
-    wait_until(is_waiting, f"{dag_run} waits for approval", timeout_s=RUN_S)
+    wait_for(is_waiting, f"{dag_run} waits for approval", timeout_s=RUN_S)
     path = f"/dags/{DAG}/dagRuns/{quote(dag_run)}/taskInstances/approve/-1/hitlDetails"
     body = {"chosen_options": ["Approve"], "params_input": {"reason": "as tested"}}
     assert sign_in(containers).ask("PATCH", path, body).status == 200
@@ -269,7 +270,7 @@ def bidder_answers_with(containers: Containers, run_id: str) -> None:
         is_served = ask("/ready").status == 200 and run_id in {price["run_id"] for price in found}
         return found if is_served else None
 
-    found = wait_until(prices, f"the bidder serves {run_id}", timeout_s=SLOW_S)
+    found = wait_for(prices, f"the bidder serves {run_id}")
     assert {price["run_id"] for price in found} <= set(live_split(containers))
     assert all(0 < price["bid_cpm"] <= 60 for price in found)
 
@@ -281,6 +282,13 @@ def tracking_has(containers: Containers, run_id: str) -> None:
 
 def ask_tracking(containers: Containers, path: str, *, key: str) -> Answer:
     return containers.ask(f"{API}{TRACKING_PREFIX}{path}", service=SERVER, token=KEY_PREFIX + key)
+
+
+def wait_for(condition: Callable[[], Found | None], what: str, *, timeout_s: float = SLOW_S) -> Found:
+    began = time.monotonic()
+    found = wait_until(condition, f"not within {timeout_s} s: {what}", timeout_s=timeout_s, every_s=3)
+    log.info("%s: after %.0f s", what, time.monotonic() - began)
+    return found
 
 
 def are_healthy(containers: Containers, names: set[str]) -> bool:

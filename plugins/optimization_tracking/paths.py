@@ -56,7 +56,7 @@ def name_pattern(text: str) -> str:
     """
     if text.count("{}") != 1:
         raise ValueError("needs exactly one {}: the part of the name that is the group")
-    parts = re.split(r"(\{\}|\*)", text)
+    parts = re.split(r"(\{\}|\*)", re.sub(r"\*+", "*", text))
     return "^" + "".join({"{}": "(.+?)", "*": ".*?"}.get(part) or _literal(part) for part in parts) + "$"
 
 

@@ -9,18 +9,16 @@ import logging
 import os
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
+from typing import Any
 
 from project.compose import COMPOSE, make_secrets, variables
 
 IMAGE_VARIABLE = "OPTIMIZER_IMAGE"
 DOWN_TIMEOUT_S = 300
-
-Found = TypeVar("Found")
 
 log = logging.getLogger("containers")
 
@@ -58,20 +56,6 @@ def describe_missing_engine() -> str | None:
             reason = " ".join((done.stderr or done.stdout).split())[:200]
             return f"`{' '.join(command)}` failed: {reason}"
     return None
-
-
-def wait_until(found: Callable[[], Found | None], what: str, *, timeout_s: float, every_s: float = 3) -> Found:
-    """Return the first answer that is not None or false.
-
-    Raises:
-        AssertionError: there is none in time.
-    """
-    began = time.monotonic()
-    while not (answer := found()):
-        assert time.monotonic() - began < timeout_s, f"not within {timeout_s:.0f} s: {what}"
-        time.sleep(every_s)
-    log.info("%s after %.0f s", what, time.monotonic() - began)
-    return answer
 
 
 class Containers:

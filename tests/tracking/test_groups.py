@@ -209,6 +209,15 @@ def test_keys_and_names_are_taken_as_they_stand(shop, key):
         assert [group["key"] for group in found["groups"]] == ["7"]
 
 
+def test_a_long_value_is_a_key_by_its_beginning(shop):
+    tag = f"long-{uuid.uuid4().hex[:8]}"
+    complete(shop, 1, tags=[tag], config={"text": "x" * 5000, "object": {"a": [1]}})
+    (group,) = groups(shop, tags=tag, by="config.text")["groups"]
+    assert (group["key"], group["value"]) == ("x" * 300, None)
+    (group,) = groups(shop, tags=tag, by="config.object")["groups"]
+    assert (json.loads(group["key"]), group["value"]) == ({"a": [1]}, {"a": [1]})
+
+
 def test_a_trend_has_the_band_that_the_runs_before_led_one_to_expect(shop):
     entity, begin = f"client-{uuid.uuid4().hex[:8]}", datetime(2026, 1, 1, tzinfo=UTC)
     values = [*np.random.default_rng(3).normal(0.5, 0.01, 40), 0.9, 0.5]
@@ -249,3 +258,29 @@ def test_another_projects_runs_are_in_no_group_and_no_trend(tracking, shop, stud
     assert search.get("/trend", tags=tag).json()["data"]["points"] == []
     assert search.get("/groups", by="tag", projectId="shop").status_code == 404
     assert search.get("/trend", projectId="shop").status_code == 404
+
+
+def test_runs_are_compared_by_the_keys_that_differ_alone(shop, tracking):
+    tag = f"compare-{uuid.uuid4().hex[:8]}"
+    configs = [{"a": {"b": number % 2, "c": [1]}, "d": 1} for number in range(120)]
+    configs[0]["only"] = None
+    runs = [complete(shop, number, tags=[tag], config=config) for number, config in enumerate(configs)]
+    found = shop.get("/compare", tags=tag).json()["data"]
+    assert [run["id"] for run in found["runs"]] == [run["id"] for run in reversed(runs)]
+    (parity, only) = found["differing"]
+    assert (parity["key"], parity["values"]) == ("a.b", [number % 2 for number in reversed(range(120))])
+    assert (only["key"], only["isSet"]) == ("only", [False] * 119 + [True])
+    assert (found["same"], found["unread"]) == (2, 0)
+    named = shop.get("/compare", run=[runs[5]["id"], runs[3]["id"]]).json()["data"]
+    assert [run["finalScore"] for run in named["runs"]] == [5, 3] and named["differing"] == []
+    assert tracking.client("search").get("/compare", run=runs[0]["id"]).status_code == 404
+    assert shop.get("/compare", run=[str(uuid.uuid4())] * 201).status_code == 422
+
+
+def test_a_config_that_is_too_long_is_not_compared(shop):
+    tag = f"long-{uuid.uuid4().hex[:8]}"
+    long = {f"key {number}": uuid.uuid4().hex for number in range(2000)}
+    complete(shop, 1, tags=[tag], config=long)
+    complete(shop, 2, tags=[tag], config={"a": 1})
+    found = shop.get("/compare", tags=tag).json()["data"]
+    assert (found["unread"], [one["key"] for one in found["differing"]]) == (1, ["a"])

@@ -24,10 +24,19 @@ ROUTES = {
     ("delete", "/runs/{runId}/leases/{owner}"): None,
     ("get", "/groups"): None,
     ("get", "/trend"): None,
+    ("get", "/compare"): None,
+    ("get", "/runs/{runId}/leases"): None,
     ("get", "/analytics"): None,
     ("get", "/projects"): None,
 }
-LISTS = [("get", "/runs"), ("get", "/groups"), ("get", "/trend"), ("get", "/analytics"), ("get", "/projects")]
+LISTS = [
+    ("get", "/runs"),
+    ("get", "/groups"),
+    ("get", "/trend"),
+    ("get", "/compare"),
+    ("get", "/analytics"),
+    ("get", "/projects"),
+]
 
 
 def address(path: str, run_id: str) -> str:

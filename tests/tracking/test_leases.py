@@ -25,7 +25,9 @@ def test_a_lease_that_is_not_renewed_ends(shop):
     run = shop.create_run(status="running")
     held = hold(shop, run, "silent", seconds=1).json()["data"]
     assert (held["runId"], held["owner"]) == (run["id"], "silent")
+    assert shop.get(f"/runs/{run['id']}/leases").json()["data"] == [held]
     time.sleep(1.1)
+    assert shop.get(f"/runs/{run['id']}/leases").json()["data"] == []
     assert shop.patch(f"/runs/{run['id']}", END).json()["data"]["status"] == "failed"
 
 

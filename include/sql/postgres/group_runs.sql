@@ -14,7 +14,9 @@ WITH runs AS MATERIALIZED (
         {% include '_group_key.sql' %} AS key,
         {% endif %}
         {% if group == 'json' %}
-        {{ group_column }} #> %(group_path)s::text[] AS json_key,
+        CASE
+            WHEN length({{ group_column }} #>> %(group_path)s::text[]) <= 300 THEN {{ group_column }} #> %(group_path)s::text[]
+        END AS json_key,
         {% endif %}
         {% set kind = pair %}{% set column = pair_column %}{% set prefix = 'pair' %}
         {% include '_group_key.sql' %} AS pair,

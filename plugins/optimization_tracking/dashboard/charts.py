@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from optimization_tracking.dashboard.differences import ConfigRow, flatten
+from optimization_tracking.dashboard.differences import ConfigRow
 from optimization_tracking.dashboard.formatting import json_text, shortened
 from optimization_tracking.dashboard.words import words_of
+from optimization_tracking.differences import flatten
 from optimization_tracking.models.comparing import Trend
 from optimization_tracking.models.runs import Run
 from optimization_tracking.models.samples import Sample

@@ -12,10 +12,11 @@ from optimization_tracking.dashboard.filters import Query, read_model, read_quer
 from optimization_tracking.dashboard.lists import NARROWING
 from optimization_tracking.dashboard.rendering import render
 from optimization_tracking.dashboard.visitors import Visit, Visiting
+from optimization_tracking.models.comparing import MAX_COMPARED
 from optimization_tracking.models.queries import RunConditions
 from optimization_tracking.problem_details import Refusal
 from optimization_tracking.routes.dependencies import Tracking
-from optimization_tracking.tables.compared import MAX_COMPARED, ComparedRow, list_compared, read_compared
+from optimization_tracking.tables.compared import ComparedRow, list_compared, read_compared
 from optimization_tracking.tables.history import MAX_POINTS, read_history
 
 MAX_SIDE_BY_SIDE = 6
@@ -33,21 +34,14 @@ async def compare(request: Request, database: Tracking, visit: Visiting) -> HTML
     filters, errors = read_model(RunConditions, query)
     is_filtered = not run_ids and any(query.get(name) for name in NARROWING)
     if len(run_ids) == 1 or not (run_ids or is_filtered) or errors:
-        return render(
-            request,
-            "compare_none",
-            status=422 if errors else 200,
-            here="compare",
-            visit=visit,
-            run_ids=run_ids,
-            errors=errors,
-            max_runs=MAX_COMPARED,
-        )
+        return _too_few(request, visit, len(run_ids), errors)
     async with database.transaction(visit.caller.projects if run_ids else [visit.project_id]) as connection:
         if run_ids:
             found = await read_compared(connection, run_ids)
         else:
             found = await list_compared(connection, filters, project_id=visit.project_id)
+        if len(found) < 2:
+            return _too_few(request, visit, len(found), {})
         is_close = len(found) <= MAX_SIDE_BY_SIDE
         points = MAX_POINTS // 2
         histories = [
@@ -75,6 +69,12 @@ async def compare(request: Request, database: Tracking, visit: Visiting) -> HTML
         is_filtered=is_filtered,
         max_runs=MAX_COMPARED,
     )
+
+
+def _too_few(request: Request, visit: Visit, chosen: int, errors: dict[str, str]) -> HTMLResponse:
+    status = 422 if errors else 200
+    values = {"chosen": chosen, "errors": errors, "max_runs": MAX_COMPARED}
+    return render(request, "compare_none", status=status, here="compare", visit=visit, **values)
 
 
 def _shown(rows: list[ConfigRow], differing: list[ConfigRow], query: Query, *, is_close: bool) -> list[ConfigRow]:

@@ -4,17 +4,17 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from optimization_tracking.dashboard import charts
-from optimization_tracking.dashboard.differences import flatten
 from optimization_tracking.dashboard.filters import read_model, read_query
 from optimization_tracking.dashboard.rendering import render
 from optimization_tracking.dashboard.visitors import Admitted, Visit
 from optimization_tracking.dashboard.words import PageLink, links_of, words_of
+from optimization_tracking.differences import flatten
 from optimization_tracking.models.base import CLIENT_ID
 from optimization_tracking.models.queries import MAX_LONG_PAGE, IterationPage, RunFilters, SamplePage
 from optimization_tracking.models.runs import Run
 from optimization_tracking.problem_details import invalid, not_found
 from optimization_tracking.routes.dependencies import RunId, Tracking
-from optimization_tracking.tables import iterations, runs, samples
+from optimization_tracking.tables import iterations, leases, runs, samples
 from optimization_tracking.tables.history import read_history
 from optimization_tracking.tables.run_lists import list_page
 
@@ -51,6 +51,7 @@ async def run(request: Request, run_id: RunId, database: Tracking, caller: Admit
     async with database.transaction(caller.projects) as connection:
         found = await runs.read(connection, run_id)
         history = await read_history(connection, run_id)
+        held = await leases.list_held(connection, run_id) if found.status == "running" else []
         listed, pagination = await iterations.list_page(connection, run_id, page)
     parameters, constant = charts.parameter_charts(history)
     return render(
@@ -60,6 +61,7 @@ async def run(request: Request, run_id: RunId, database: Tracking, caller: Admit
         visit=Visit(caller, found.project_id),
         query=query,
         run=found,
+        held=len(held),
         words=words_of(found),
         links=_links(request, found),
         history=charts.history_chart(found, history),

@@ -180,7 +180,11 @@ def _links(found: RunGroups, query: Query) -> dict[str, str]:
         return {}
     if query.get(path.column):
         return {}
-    return {group.key: kept.link(**{path.column: _nested(path.steps, group.value)}) for group in found.groups}
+    return {
+        group.key: kept.link(**{path.column: _nested(path.steps, group.value)})
+        for group in found.groups
+        if group.value is not None
+    }
 
 
 def _nested(steps: Sequence[str], value: Any) -> str:

@@ -9,11 +9,12 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from optimization_tracking.models.base import Answer
 from optimization_tracking.models.queries import RunConditions, Search
-from optimization_tracking.models.values import NO_NUL, Direction, check_text
+from optimization_tracking.models.values import NO_NUL, Direction, Status, check_text
 from optimization_tracking.paths import name_pattern, parse_path
 
 MAX_GROUPS = 100
 MAX_TREND = 400
+MAX_COMPARED = 200
 MIN_RUNS = 3
 """Below that many runs a group's mean has no interval."""
 MIN_PAIRS = 5
@@ -106,6 +107,56 @@ class TrendFilters(FigureConditions):
     limit: Annotated[int, Field(ge=1, le=MAX_TREND)] = 90
 
 
+class CompareFilters(RunConditions):
+    """Which runs are compared: these, by `run`, or the newest that match the filters; at most 200."""
+
+    run: Annotated[list[UUID], Field(max_length=MAX_COMPARED)] = Field(default_factory=list)
+
+
+class ComparedRun(Answer):
+    """A run beside others."""
+
+    id: UUID
+    project_id: str
+    run_name: str
+    optimizer_type: str
+    status: Status
+    direction: Direction
+    metric: str | None
+    initial_score: float | None
+    final_score: float | None
+    best_score: float | None
+    improvement: float | None
+    improvement_pct: float | None
+    iterations: int
+    duration_ms: int | None
+    total_cost_usd: float
+    created_at: datetime
+
+
+class DifferingKey(Answer):
+    """A key of the config, its parts joined by dots, that is not the same in all runs; values in the order of the runs.
+
+    `is_set`: which of the runs have the key; the value of the others is null.
+    """
+
+    key: str
+    values: list[Any]
+    is_set: list[bool]
+
+
+class Comparison(Answer):
+    """Runs and what differs in their configs.
+
+    `same`: how many keys are the same in all of them; `unread`: how many configs are too long.
+    """
+
+    runs: list[ComparedRun]
+    differing: list[DifferingKey]
+    same: int
+    unread: int
+
+
 class MeasuredFigure(Answer):
     """What is measured, and which way it is better. `metric`: what the runs' scores are, where they say it."""
 
@@ -143,7 +194,7 @@ class PairedTest(Answer):
 
 
 class RunGroup(Answer):
-    """Runs with the same key, whose JSON is `value`.
+    """Runs with the same key, whose JSON is `value`; of a key longer than 300 characters that is None.
 
     `low`, `high`: the 95 % interval of the mean, by Student's t; None below three runs.
     """

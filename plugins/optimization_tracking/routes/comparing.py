@@ -1,4 +1,4 @@
-"""/groups, /trend: which is better."""
+"""/groups, /trend, /compare: which is better, and what differs."""
 
 from typing import Annotated
 
@@ -7,8 +7,16 @@ from fastapi import APIRouter, Query
 from optimization_tracking.admission import KeyedRoute
 from optimization_tracking.auth import Reader
 from optimization_tracking.models.answers import One
-from optimization_tracking.models.comparing import GroupFilters, RunGroups, Trend, TrendFilters
+from optimization_tracking.models.comparing import (
+    CompareFilters,
+    Comparison,
+    GroupFilters,
+    RunGroups,
+    Trend,
+    TrendFilters,
+)
 from optimization_tracking.routes.dependencies import Tracking, refusals
+from optimization_tracking.tables.compared import compare, list_compared, read_compared
 from optimization_tracking.tables.comparing import group_runs, read_trend
 
 router = APIRouter(tags=["comparisons"], route_class=KeyedRoute)
@@ -28,3 +36,18 @@ async def trend(filters: Annotated[TrendFilters, Query()], database: Tracking, c
     project_id = caller.choose_project(filters.project_id)
     async with database.transaction([project_id]) as connection:
         return One[Trend](data=await read_trend(connection, filters, project_id=project_id))
+
+
+@router.get("/compare", responses=refusals(404))
+async def compare_runs(
+    filters: Annotated[CompareFilters, Query()], database: Tracking, caller: Reader
+) -> One[Comparison]:
+    """Runs and what differs in their configs: the named ones, or the newest 200 that match the filters."""
+    if filters.run:
+        async with database.transaction(caller.projects) as connection:
+            found = await read_compared(connection, list(dict.fromkeys(filters.run)))
+    else:
+        project_id = caller.choose_project(filters.project_id)
+        async with database.transaction([project_id]) as connection:
+            found = await list_compared(connection, filters, project_id=project_id)
+    return One[Comparison](data=compare(found))

@@ -1,12 +1,12 @@
-"""/runs/{runId}/leases/{owner}: a process says that it works on a run, again and again; or that it no longer does."""
+"""/runs/{runId}/leases: processes say that they work on a run, again and again; or that they no longer do."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Path
 
 from optimization_tracking.admission import KeyedRoute
-from optimization_tracking.auth import Writer
-from optimization_tracking.models.answers import One
+from optimization_tracking.auth import Reader, Writer
+from optimization_tracking.models.answers import Many, One
 from optimization_tracking.models.runs import HoldRun, Lease, ReleasedLease
 from optimization_tracking.routes.dependencies import RunId, Tracking, refusals
 from optimization_tracking.tables import leases
@@ -14,6 +14,13 @@ from optimization_tracking.tables import leases
 router = APIRouter(prefix="/runs/{runId}/leases", tags=["leases"], route_class=KeyedRoute)
 
 Owner = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.-]{1,100}$")]
+
+
+@router.get("", responses=refusals(404))
+async def list_leases(run_id: RunId, database: Tracking, caller: Reader) -> Many[Lease]:
+    """List the leases that last: the processes that work on the run."""
+    async with database.transaction(caller.projects) as connection:
+        return Many[Lease](data=await leases.list_held(connection, run_id))
 
 
 @router.put("/{owner}", responses=refusals(400, 404, 413))

@@ -1,43 +1,38 @@
 """What runs are compared by, read at once for hundreds of them."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from optimization_tracking.database import Connection, fetch_all
-from optimization_tracking.models.base import Answer
+from optimization_tracking.differences import compare_objects
+from optimization_tracking.models.comparing import MAX_COMPARED, ComparedRun, Comparison, DifferingKey
 from optimization_tracking.models.queries import RunConditions
-from optimization_tracking.models.values import Direction, Status
 from optimization_tracking.problem_details import not_found
 from optimization_tracking.queries import render_query
 from optimization_tracking.tables.run_lists import conditions_of
 
-MAX_COMPARED = 200
 MAX_CONFIG_BYTES = 20_000
-"""As stored, compressed; a longer config is not compared."""
+"""Of JSON; a longer config is not compared."""
 
 
-class ComparedRow(Answer):
-    """A run beside others. `config` is None where it is too long to be compared."""
+class ComparedRow(ComparedRun):
+    """A run with what it is compared by. `config` is None where it is too long to be compared."""
 
-    id: UUID
-    project_id: str
-    run_name: str
-    optimizer_type: str
-    status: Status
-    direction: Direction
-    metric: str | None
-    initial_score: float | None
-    final_score: float | None
-    best_score: float | None
-    improvement: float | None
-    improvement_pct: float | None
-    iterations: int
-    duration_ms: int | None
-    total_cost_usd: float
-    created_at: datetime
     config: dict[str, Any] | None
+
+
+def compare(found: Sequence[ComparedRow]) -> Comparison:
+    """Return the runs, and the keys of their configs that differ."""
+    keys = compare_objects([run.config or {} for run in found])
+    return Comparison(
+        runs=[ComparedRun.model_validate(run.model_dump(by_alias=False)) for run in found],
+        differing=[
+            DifferingKey(key=one.key, values=list(one.values), is_set=list(one.is_set)) for one in keys if one.differs
+        ],
+        same=sum(not one.differs for one in keys),
+        unread=sum(run.config is None for run in found),
+    )
 
 
 async def read_compared(connection: Connection, run_ids: Sequence[UUID]) -> list[ComparedRow]:

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from optimization_tracking.database import Connection, fetch_one
+from optimization_tracking.database import Connection, fetch_all, fetch_one
 from optimization_tracking.models.runs import Lease, ReleasedLease
 from optimization_tracking.problem_details import not_found
 from optimization_tracking.queries import render_query
@@ -31,3 +31,11 @@ async def release(connection: Connection, run_id: UUID, owner: str) -> ReleasedL
     if await fetch_one(connection, render_query("run_status"), {"run_id": run_id}) is None:
         raise not_found("run")
     return ReleasedLease(run_id=run_id, owner=owner)
+
+
+async def list_held(connection: Connection, run_id: UUID) -> list[Lease]:
+    """Return the leases of a run that last; 404 as `hold`."""
+    rows = await fetch_all(connection, render_query("list_leases"), {"run_id": run_id})
+    if not rows and await fetch_one(connection, render_query("run_status"), {"run_id": run_id}) is None:
+        raise not_found("run")
+    return [Lease.model_validate(row) for row in rows]

@@ -206,6 +206,7 @@ def test_files_are_kept_by_browsers_until_they_change(visitor):
         ("/trend?figure=no", 422, "is neither a place in the run"),
         ("/trend?entity=nobody", 200, "No run has this figure"),
         ("/compare", 200, "No run is chosen"),
+        ("/compare?tags=of-nothing", 200, "No run is chosen"),
         ("/?unknown=1&search=", 200, "Runs"),
     ],
 )
@@ -287,3 +288,13 @@ def test_a_custom_run_speaks_of_iterations_and_samples_and_has_no_such_links(in_
     run = shop.create_run(optimizerType="custom", metadata={"runId": "x", "dagId": "y", "dagRunId": "z"})
     page = in_airflow.get(f"/runs/{run['id']}").text
     assert "No iteration has a score yet." in page and "Held-out" not in page and "/optimizer/runs/" not in page
+
+
+def test_a_running_run_says_whether_a_process_works_on_it(visitor, tracking, shop):
+    sign_in(visitor, tracking.keys["shop"])
+    run = shop.create_run(status="running")
+    assert "No process holds the run now" in visitor.get(f"/runs/{run['id']}").text
+    shop.request("PUT", f"/runs/{run['id']}/leases/me", json={})
+    assert "1 process works on it now." in visitor.get(f"/runs/{run['id']}").text
+    shop.patch(f"/runs/{run['id']}", {"status": "completed"})
+    assert "process" not in visitor.get(f"/runs/{run['id']}").text
