@@ -48,8 +48,10 @@ def run(shop):
 
 def test_a_deleted_run_is_seen_nowhere_from_then_on(shop, tracking, run):
     path = f"/runs/{run['id']}"
+    assert shop.request("PUT", f"{path}/leases/me", json={}).status_code == 200
     assert shop.delete(path).json() == {"success": True, "data": {"id": run["id"], "deleted": True}}
-    reads = (path, f"{path}/iterations", f"{path}/iterations/1", f"{path}/samples", f"/dashboard{path}")
+    reads = [path, *(f"{path}/{part}" for part in ("iterations", "iterations/1", "samples", "leases"))]
+    reads.append(f"/dashboard{path}")
     assert {shop.get(read).status_code for read in reads} == {404}
     assert shop.delete(path).status_code == 404
     assert shop.patch(path, {"runName": "back"}).status_code == 404
