@@ -14,6 +14,7 @@ from optimization_tracking.database import Database
 from optimization_tracking.openapi import publish
 from optimization_tracking.problem_details import install
 from optimization_tracking.refreshing import REFRESH_S, refresh_forever
+from optimization_tracking.removing import REMOVE_S, remove_forever
 from optimization_tracking.routes import analytics, comparing, health, iterations, leases, runs, samples
 from optimization_tracking.safe_headers import SafeHeaders
 from optimizer.presentation.web.api_docs import add_api_docs
@@ -38,7 +39,7 @@ def create_app(
         login: lets in users without an API key, e.g. Airflow's.
         prefix: the path before every route, where the app is not mounted below it.
         origins: other origins than this server's whose pages may write with a cookie, e.g. https://airflow.example.com.
-        refresh_s: how often the analytics are refreshed; None leaves it to others.
+        refresh_s: how often the analytics are refreshed; None leaves it, and the removal of deleted runs, to others.
         wrong_keys_burst: the wrong keys that an address may send at once before it has to wait.
 
     Raises:
@@ -70,7 +71,7 @@ def create_app(
 
 
 def _lifespan(database: Database | None, *, refresh_s: float | None) -> Lifespan[FastAPI]:
-    """Hold the connections, and refresh the analytics, while the app is served."""
+    """Hold the connections, refresh the analytics and remove deleted runs while the app is served."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -78,14 +79,17 @@ def _lifespan(database: Database | None, *, refresh_s: float | None) -> Lifespan
             yield
             return
         await database.pool.open(wait=False)
-        refreshing = asyncio.create_task(refresh_forever(database, interval_s=refresh_s)) if refresh_s else None
+        tasks = []
+        if refresh_s:
+            tasks.append(asyncio.create_task(refresh_forever(database, interval_s=refresh_s)))
+            tasks.append(asyncio.create_task(remove_forever(database, interval_s=min(refresh_s, REMOVE_S))))
         try:
             yield
         finally:
-            if refreshing is not None:
-                refreshing.cancel()
+            for task in tasks:
+                task.cancel()
                 with suppress(asyncio.CancelledError):
-                    await refreshing
+                    await task
             await database.pool.close()
 
     return lifespan

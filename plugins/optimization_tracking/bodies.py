@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect
 
 from optimization_tracking.lanes import Lanes
+from optimization_tracking.models.batches import RowBatch
 from optimization_tracking.models.values import RepeatedName, parse_json
 from optimization_tracking.problem_details import Refusal, invalid
 
@@ -76,6 +77,8 @@ async def check_body(request: CheckedRequest, model: type[BaseModel], *, checkin
 
 
 def _read(body: bytes, model: type[BaseModel]) -> BaseModel:
+    if issubclass(model, RowBatch) and (batch := model.read(body)) is not None:
+        return batch
     try:
         return model.model_validate(read_json(body))
     except ValidationError as error:

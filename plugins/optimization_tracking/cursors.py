@@ -33,12 +33,12 @@ def read_cursor(cursor: str, *, order: str, kinds: Sequence[type | tuple[type, .
         text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
         found, *place = json.loads(text)
     except (binascii.Error, ValueError, TypeError, RecursionError):
-        raise _wrong() from None
+        raise wrong_cursor() from None
     if found != order:
         raise invalid("cursor", "belongs to another order; keep orderBy and orderDirection from page to page")
     fits = len(place) == len(kinds) and all(_is(value, kind) for value, kind in zip(place, kinds, strict=True))
     if not fits:
-        raise _wrong()
+        raise wrong_cursor()
     return list(place)
 
 
@@ -51,5 +51,6 @@ def _is(value: Any, kind: type | tuple[type, ...]) -> bool:
     return isinstance(value, kind)
 
 
-def _wrong() -> Refusal:
+def wrong_cursor() -> Refusal:
+    """The refusal of what is not a cursor of this API."""
     return invalid("cursor", "is not one of this API; take nextCursor of the page before")

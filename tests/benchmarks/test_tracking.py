@@ -8,8 +8,11 @@ from rich.console import Console
 from lab.benchmarks.tracking.__main__ import conclude
 from lab.benchmarks.tracking.clients import measure_client
 from lab.benchmarks.tracking.lines import BenchmarkLine
+from lab.benchmarks.tracking.long_runs import measure_long_runs
 from lab.benchmarks.tracking.peers import measure_optuna
+from lab.benchmarks.tracking.ratios import PAIRS, compare_with_mlflow
 from lab.benchmarks.tracking.reading import measure_reading
+from lab.benchmarks.tracking.recovery import measure_recovery
 from lab.benchmarks.tracking.service import Service, run_service
 from lab.benchmarks.tracking.timing import measure_latency, measure_rate
 from lab.benchmarks.tracking.writing import measure_writing
@@ -77,6 +80,32 @@ def test_what_is_written_is_there_afterwards(service: Service):
     (late, *_) = client.get("/runs?search=bench&limit=1")["data"]
     assert late["iterations"] == 10_000 + 301
     assert client.get("/runs?search=bench&limit=1&includeIterations=false")["pagination"]["total"] > len(lines) / 2
+
+
+def test_a_long_run_is_read_exported_and_deleted(service: Service):
+    lines = measure_long_runs(service, iterations=12_000, samples=300, repeats=1, tell=lambda text: None)
+    assert all(line.measured > 0 for line in lines)
+    assert [line.unit for line in lines] == ["ms"] * 5 + ["/s", "MiB", "times", "ms", "s"]
+    stored = [run["iterationsStored"] for run in service.client().get("/runs?search=long")["data"]]
+    assert sorted(stored) == [120, 12_000]  # the run of the samples is gone
+
+
+def test_the_service_is_there_again_after_its_database(service: Service):
+    (line,) = measure_recovery(service, outage_s=0.5)
+    assert (line.unit, line.floor) == ("s", 2)
+    assert service.client().get("/runs?limit=1")["success"]
+
+
+def test_each_line_that_mlflow_has_too_is_compared_with_it():
+    lines = []
+    for by in ("1 client", "8 clients"):
+        for ours, theirs in PAIRS.items():
+            unit = "ms" if "99 in 100" in ours else "/s"
+            lines.append(BenchmarkLine(ours.format(by=by), 2 if unit == "ms" else 50, unit))
+            lines.append(BenchmarkLine(theirs.format(by=by), 24 if unit == "ms" else 4, unit))
+    ratios = compare_with_mlflow(lines)
+    assert {ratio.measured for ratio in ratios} == {12, 12.5} and len(ratios) == 2 * len(PAIRS)
+    assert all(ratio.is_reached for ratio in ratios)
 
 
 def test_the_clients_entries_reach_the_service_and_optunas_trials_its_own_tables(service: Service):

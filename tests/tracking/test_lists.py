@@ -180,7 +180,7 @@ def test_a_leaderboard_a_cursor_page_and_a_search_read_their_indexes(tracking):
             plan = "\n".join(row[0] for row in connection.execute(f"EXPLAIN {question}").fetchall())
             assert index in plan and "Sort" not in plan, plan
         page = render_query("list_runs", column="final_score", way="DESC").decode()
-        values = {"project_id": "shop", "row_limit": 20, "row_offset": 0}
+        values = {"project_id": "shop", "row_limit": 20, "row_offset": 0, "max_bytes": 1_000_000}
         rows = connection.execute(f"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) {page}", values).fetchall()
         plan = "\n".join(row[0] for row in rows)
         assert "never executed" in plan, plan

@@ -42,6 +42,44 @@ def test_the_schema_is_made_taken_back_and_made_again(each_postgres_server: Post
         assert migrate(url) == head_revision()
 
 
+def test_runs_of_an_older_revision_are_counted_and_measured(each_postgres_server: PostgresServer):
+    with each_postgres_server.database() as url:
+        migrate(url)
+        revert(url, revision="0006")
+        with connect(url) as connection:
+            connection.execute("SET ROLE optimization_service")
+            connection.execute("INSERT INTO project_config VALUES ('shop', 'a')")
+            connection.execute(
+                "INSERT INTO optimization_runs (project_id, run_name, optimizer_type, config) "
+                """VALUES ('shop', 'r', 'rtb', '{"a": 1}')"""
+            )
+            connection.execute(
+                "INSERT INTO optimization_iterations (project_id, run_id, iteration, score, params) "
+                """SELECT project_id, id, 7 * n, n %% 5000, '{"b": 22}' FROM optimization_runs, """
+                "generate_series(0, %s) AS n",
+                [10_000],
+            )
+            connection.execute(
+                "INSERT INTO optimization_samples "
+                "(project_id, run_id, iteration_id, iteration, sample_index, is_correct, input) "
+                "SELECT project_id, run_id, id, iteration, 0, (ARRAY[true, false, NULL])[iteration % 3 + 1], '[1]' "
+                "FROM optimization_iterations WHERE iteration < 70"
+            )
+            seen = connection.execute("SELECT updated_at FROM optimization_runs").fetchone()
+        migrate(url)
+        with connect(url) as connection:
+            connection.execute("SET ROLE optimization_service")
+            counts = "SELECT iterations_stored, samples_stored, correct_samples, wrong_samples, bytes, range_size "
+            (found,) = connection.execute(counts + "FROM optimization_runs").fetchall()
+            assert found == (10_001, 10, 4, 3, len('{"a": 1}' + "{}" * 2), 7 * 1024 - 1)
+            assert connection.execute("SELECT updated_at FROM optimization_runs").fetchone() == seen
+            (sizes,) = connection.execute("SELECT DISTINCT bytes FROM optimization_iterations").fetchall()
+            assert sizes == (len('{"b": 22}' + "{}"),)
+            ranges = "SELECT count(*), sum(scores), min(low_score), max(high_score) FROM optimization_score_ranges"
+            assert connection.execute(ranges).fetchone() == (10, 10_001, 0, 4999)
+        revert(url, revision="0006")
+
+
 def test_the_tables_go_back_to_an_earlier_revision_and_to_no_other(each_postgres_server: PostgresServer):
     def command(*arguments: str) -> str:
         return (

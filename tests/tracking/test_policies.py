@@ -4,18 +4,27 @@ import psycopg
 import pytest
 from servers.tracking import Tracking
 
-TABLES = ("optimization_runs", "optimization_iterations", "optimization_samples", "optimization_idempotency_keys")
+TABLES = (
+    *("optimization_runs", "optimization_iterations", "optimization_samples", "optimization_score_ranges"),
+    *("optimization_idempotency_keys", "optimization_deleted_runs"),
+)
 
 
 @pytest.fixture(scope="module")
 def run(each_tracking: Tracking):
-    """A run of the project shop with an iteration, a sample and an idempotency key, counted in the analytics."""
+    """A run of the project shop with an iteration, a sample and an idempotency key, counted in the analytics.
+
+    The project has a deleted run too, and ranges of scores, as a long run has.
+    """
     shop = each_tracking.client("shop")
     run = shop.create_run()
     shop.post(f"/runs/{run['id']}/iterations", {"iteration": 1, "score": 1}, **{"Idempotency-Key": "policies"})
     shop.post(f"/runs/{run['id']}/samples", {"samples": [{"iteration": 1, "sampleIndex": 0}]})
+    shop.delete(f"/runs/{shop.create_run()['id']}")
     with each_tracking.connect() as connection:
         connection.execute("SELECT refresh_optimization_analytics()")
+        connection.execute("SET ROLE optimization_service")
+        connection.execute("SELECT find_score_ranges(%s)", [run["id"]])
     return run
 
 
@@ -58,6 +67,9 @@ def test_the_policies_obey_for_the_owner_of_the_tables_too(each_tracking: Tracki
         "INSERT INTO optimization_iterations (project_id, run_id, iteration) VALUES ('shop', '{run}', 77)",
         "UPDATE optimization_runs SET project_id = 'shop'",
         "UPDATE optimization_iterations SET score = 1",
+        "DELETE FROM optimization_deleted_runs",
+        "INSERT INTO optimization_deleted_runs (project_id, run_id) VALUES ('shop', '{run}')",
+        "SELECT optimization_remove_deleted(1)",
         "SELECT * FROM optimization_api_keys",
         "SELECT * FROM optimization_run_analytics",
         "INSERT INTO project_config (id, name) VALUES ('mine', 'mine')",
@@ -80,6 +92,20 @@ def test_a_callers_role_can_neither_write_for_another_project_nor_read_what_is_s
         connection.execute("SELECT set_config('app.projects', '{search}', true)")
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute(statement.replace("{run}", run["id"]))
+
+
+def test_a_mark_of_ones_own_project_hides_and_removes_no_run_of_another(each_tracking: Tracking, run):
+    with each_tracking.connect() as connection:
+        connection.execute("SET LOCAL ROLE optimization_app")
+        connection.execute("SELECT set_config('app.projects', '{search}', true)")
+        connection.execute("INSERT INTO optimization_deleted_runs VALUES ('search', %s)", [run["id"]])
+    assert each_tracking.client("shop").get(f"/runs/{run['id']}").status_code == 200
+    with each_tracking.connect() as connection:
+        while connection.execute("SELECT optimization_remove_deleted(1)").fetchone() != (0,):
+            pass
+    shop = each_tracking.client("shop")
+    assert shop.get(f"/runs/{run['id']}/samples").json()["pagination"]["total"] == 1
+    shop.delete(f"/runs/{shop.create_run()['id']}")  # for the other tests: the fixture's is removed now
 
 
 def test_an_iteration_cannot_be_hung_on_another_projects_run(each_tracking: Tracking, run):

@@ -1,9 +1,15 @@
--- The id of a deleted run; its iterations and samples went with it.
+-- The id of a run that is deleted from now on: it and its rows are seen no more, and removed later.
 -- Grain: one row; none where the caller may not see it or, where `seen` is asked, its updated_at is not one of seen.
 -- Parameters: run_id, seen.
-DELETE FROM optimization_runs
-WHERE id = %(run_id)s
-    {% if 'seen' in asked %}
-    AND updated_at = ANY (%(seen)s)
-    {% endif %}
-RETURNING id
+WITH run AS (
+    SELECT project_id, id FROM optimization_runs
+    WHERE id = %(run_id)s
+        {% if 'seen' in asked %}
+        AND updated_at = ANY (%(seen)s)
+        {% endif %}
+    FOR NO KEY UPDATE
+)
+INSERT INTO optimization_deleted_runs (project_id, run_id)
+SELECT project_id, id FROM run
+ON CONFLICT (project_id, run_id) DO NOTHING
+RETURNING run_id

@@ -1,16 +1,21 @@
--- A run's iterations by their number.
--- Grain: one row an iteration. Parameters: run_id, row_limit, row_offset; after_iteration (asked: after); iteration
--- (asked: one).
-SELECT
-    id, run_id, iteration, score, is_best, params, program, samples_in_iteration, successful_samples, avg_score, std_dev,
-    iteration_start_time, iteration_end_time, duration_ms, tokens_used, cost_usd, metadata, created_at
-FROM optimization_iterations_judged
-WHERE run_id = %(run_id)s
-    {% if 'one' in asked %}
-    AND iteration = %(iteration)s
-    {% endif %}
-    {% if 'after' in asked %}
-    AND iteration > %(after_iteration)s
-    {% endif %}
-ORDER BY iteration
-LIMIT %(row_limit)s OFFSET %(row_offset)s
+-- A run's iterations by their number, as many as fit into max_bytes.
+-- Grain: one row an iteration. Parameters: run_id, row_limit, row_offset, max_bytes; after_iteration (asked: after);
+-- iteration (asked: one).
+{% from '_pages.sql' import fitting %}
+{% call fitting('iteration') %}
+SELECT {% include '_iteration_columns.sql' %}
+FROM optimization_runs AS run
+CROSS JOIN LATERAL (
+    SELECT * FROM optimization_iterations AS own
+    WHERE own.run_id = run.id
+        {% if 'one' in asked %}
+        AND own.iteration = %(iteration)s
+        {% endif %}
+        {% if 'after' in asked %}
+        AND own.iteration > %(after_iteration)s
+        {% endif %}
+    ORDER BY own.iteration
+    LIMIT %(row_limit)s OFFSET %(row_offset)s
+) AS it
+WHERE run.id = %(run_id)s
+{% endcall %}

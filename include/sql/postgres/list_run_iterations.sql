@@ -1,9 +1,8 @@
--- The first iterations of each of several runs.
--- Grain: one row an iteration. Parameters: run_ids, row_limit (of each run).
-SELECT
-    it.id, it.run_id, it.iteration, it.score, it.iteration IS NOT DISTINCT FROM run.best_iteration AS is_best, it.params,
-    it.program, it.samples_in_iteration, it.successful_samples, it.avg_score, it.std_dev, it.iteration_start_time,
-    it.iteration_end_time, it.duration_ms, it.tokens_used, it.cost_usd, it.metadata, it.created_at
+-- The first iterations of each of several runs, as many as fit into max_bytes together.
+-- Grain: one row an iteration. Parameters: run_ids, row_limit (of each run), max_bytes.
+{% from '_pages.sql' import fitting %}
+{% call fitting('place, iteration', keep_first=false) %}
+SELECT {% include '_iteration_columns.sql' %}, array_position(%(run_ids)s::uuid[], run.id) AS place
 FROM optimization_runs AS run
 CROSS JOIN LATERAL (
     SELECT * FROM optimization_iterations AS own
@@ -12,4 +11,4 @@ CROSS JOIN LATERAL (
     LIMIT %(row_limit)s
 ) AS it
 WHERE run.id = ANY (%(run_ids)s)
-ORDER BY it.run_id, it.iteration
+{% endcall %}

@@ -1,10 +1,13 @@
--- A page of a project's runs in the order of one column and the id, NULLs last.
+-- A page of a project's runs in the order of one column and the id, NULLs last, as many as fit into max_bytes.
 -- Grain: one row a run.
--- Parameters: project_id, row_limit, row_offset; those of the conditions asked for (_run_conditions.sql); after_value and
--- after_id where the page follows a row (asked: after_value, or after_null where that row's value is NULL).
+-- Parameters: project_id, row_limit, row_offset, max_bytes; those of the conditions asked for (_run_conditions.sql);
+-- after_value and after_id where the page follows a row (asked: after_value, or after_null where that row's value is NULL).
 -- Template: column and way (ASC, DESC). Both parts read their index in order and stop at the limit; the second, rows
 -- without a value, is read only where the first does not fill the page.
+{% from '_pages.sql' import fitting %}
 {% set compare = '>' if way == 'ASC' else '<' %}
+{% set order = column ~ ' IS NULL, ' ~ column ~ ' ' ~ way ~ ', id ' ~ way %}
+{% call fitting(order) %}
 {% if column == 'created_at' %}
 SELECT {% include '_run_columns.sql' %}
 FROM optimization_runs
@@ -42,6 +45,7 @@ valueless AS (
     LIMIT %(row_limit)s + %(row_offset)s
 )
 SELECT * FROM (SELECT * FROM valued UNION ALL SELECT * FROM valueless) AS both_parts
-ORDER BY {{ column }} IS NULL, {{ column }} {{ way }}, id {{ way }}
+ORDER BY {{ order }}
 {% endif %}
 LIMIT %(row_limit)s OFFSET %(row_offset)s
+{% endcall %}

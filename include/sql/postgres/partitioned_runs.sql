@@ -6,6 +6,7 @@
 -- the default one. A project is archived by DETACH PARTITION.
 ALTER TABLE optimization_iterations DROP CONSTRAINT optimization_iterations_project_id_run_id_fkey;
 ALTER TABLE optimization_samples DROP CONSTRAINT optimization_samples_project_id_run_id_fkey;
+ALTER TABLE optimization_score_ranges DROP CONSTRAINT optimization_score_ranges_project_id_run_id_fkey;
 ALTER TABLE optimization_run_leases DROP CONSTRAINT optimization_run_leases_project_id_run_id_fkey;
 ALTER TABLE optimization_runs RENAME TO optimization_runs_old;
 ALTER TABLE optimization_runs_old NO FORCE ROW LEVEL SECURITY; -- the copy below sees every project
@@ -78,9 +79,16 @@ ALTER TABLE optimization_iterations ADD FOREIGN KEY (project_id, run_id)
     REFERENCES optimization_runs (project_id, id) ON DELETE CASCADE;
 ALTER TABLE optimization_samples ADD FOREIGN KEY (project_id, run_id)
     REFERENCES optimization_runs (project_id, id) ON DELETE CASCADE;
+ALTER TABLE optimization_score_ranges ADD FOREIGN KEY (project_id, run_id)
+    REFERENCES optimization_runs (project_id, id) ON DELETE CASCADE;
 ALTER TABLE optimization_run_leases ADD FOREIGN KEY (project_id, run_id)
     REFERENCES optimization_runs (project_id, id) ON DELETE CASCADE;
 
+CREATE TRIGGER measure_optimization_run
+    BEFORE INSERT OR UPDATE OF
+        config, metadata, best_program, final_program, evaluation_results, error_message, error_stack, tags
+    ON optimization_runs
+    FOR EACH ROW EXECUTE FUNCTION measure_optimization_run();
 CREATE TRIGGER update_optimization_runs_updated_at
     BEFORE UPDATE ON optimization_runs
     FOR EACH ROW EXECUTE FUNCTION update_optimization_runs_updated_at();
@@ -90,7 +98,7 @@ CREATE TRIGGER note_created_run AFTER INSERT ON optimization_runs
 CREATE TRIGGER note_updated_run AFTER UPDATE ON optimization_runs
     REFERENCING NEW TABLE AS written
     FOR EACH STATEMENT WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION optimization_note_write('update run');
-CREATE TRIGGER note_deleted_run AFTER DELETE ON optimization_runs
+CREATE TRIGGER note_removed_run AFTER DELETE ON optimization_runs
     REFERENCING OLD TABLE AS written
     FOR EACH STATEMENT EXECUTE FUNCTION optimization_note_write('delete run');
 
@@ -99,7 +107,10 @@ ALTER TABLE optimization_runs FORCE ROW LEVEL SECURITY;
 CREATE POLICY "Service role has full access" ON optimization_runs TO optimization_service
     USING (current_user = 'optimization_service') WITH CHECK (current_user = 'optimization_service');
 CREATE POLICY "Callers manage their own projects" ON optimization_runs TO optimization_app
-    USING (project_id = ANY ((SELECT optimization_current_projects())::text[]))
+    USING (
+        project_id = ANY ((SELECT optimization_current_projects())::text[])
+        AND id NOT IN (SELECT gone.run_id FROM optimization_deleted_runs AS gone)
+    )
     WITH CHECK (project_id = ANY ((SELECT optimization_current_projects())::text[]));
 GRANT SELECT, INSERT, UPDATE, DELETE ON optimization_runs TO optimization_app, optimization_service;
 REFRESH MATERIALIZED VIEW optimization_run_analytics; -- as its owner, who sees every project

@@ -1,33 +1,34 @@
--- A run's iterations as a chart draws them: all, or of more than max_points every n-th and the last; and each new best
--- one, unless these are more than max_points. best_score is exact in every row.
--- Grain: one row an iteration. Parameters: run_id, max_points.
-WITH numbered AS (
-    SELECT
-        it.iteration,
-        it.score,
-        it.params,
-        row_number() OVER by_number AS place,
-        count(*) OVER () AS total,
-        CASE run.direction
-            WHEN 'minimize' THEN min(it.score) OVER by_number
-            ELSE max(it.score) OVER by_number
-        END AS best_score
-    FROM optimization_iterations AS it
-    JOIN optimization_runs AS run ON run.id = it.run_id AND run.project_id = it.project_id
-    WHERE it.run_id = %(run_id)s
-    WINDOW by_number AS (ORDER BY it.iteration)
+-- A run's iterations as a chart draws them: all, or of more than max_points the best and the worst of each of max_points / 2
+-- equal parts, the last one, and each new best one, unless these are more than max_points. best_score is exact in every row.
+-- Of a run with ranges (range_size is not NULL; asked: ranges) only those iterations are read, from the ranges' extremes.
+-- Grain: one row an iteration. Parameters: run_id, max_points; max_bytes, of all params that are asked for (asked: params).
+WITH run AS (
+    SELECT id, direction, range_size, CASE direction WHEN 'minimize' THEN -1 ELSE 1 END AS sign
+    FROM optimization_runs
+    WHERE id = %(run_id)s
 ),
-judged AS (
-    SELECT *, best_score IS DISTINCT FROM lag(best_score) OVER (ORDER BY iteration) AS is_new_best
-    FROM numbered
-),
-counted AS (
-    SELECT *, count(*) FILTER (WHERE is_new_best) OVER () AS new_bests
-    FROM judged
+{% if 'ranges' in asked %}
+{% include '_history_of_ranges.sql' %}
+{% else %}
+{% include '_history_of_iterations.sql' %}
+{% endif %}
+, points AS (
+    SELECT kept.iteration, kept.score, run.sign * kept.best AS best_score FROM kept CROSS JOIN run
 )
-SELECT iteration, score, best_score, params
-FROM counted
-WHERE place %% ceil(total::numeric / %(max_points)s)::bigint = 0
-    OR place = total
-    OR is_new_best AND new_bests <= %(max_points)s
+{% if 'params' in asked %}
+, measured AS (
+    SELECT points.*, it.params, sum(octet_length(it.params::text)) OVER (ORDER BY points.iteration) AS bytes_so_far
+    FROM points
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN pg_column_size(own.params) <= 1000 THEN own.params END AS params
+        FROM optimization_iterations AS own
+        WHERE own.run_id = %(run_id)s AND own.iteration = points.iteration
+        LIMIT 1 -- one by one by the index: the planner expects more points than there are
+    ) AS it
+)
+SELECT iteration, score, best_score, CASE WHEN bytes_so_far <= %(max_bytes)s THEN params END AS params
+FROM measured
+{% else %}
+SELECT iteration, score, best_score FROM points
+{% endif %}
 ORDER BY iteration

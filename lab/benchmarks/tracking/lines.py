@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-AT_LEAST = ("/s",)
+AT_LEAST = ("/s", "times as fast")
 """Units of which more is better; of the others less is."""
 
 

@@ -7,7 +7,9 @@ from urllib.parse import urlencode
 from lab.benchmarks.tracking.lines import BenchmarkLine
 from lab.benchmarks.tracking.service import Service
 from lab.benchmarks.tracking.timing import Timing, measure_latency
+from optimization_tracking.models.queries import MAX_OFFSET
 from optimization_tracking.queries import render_query
+from optimization_tracking.tables.pages import MAX_ANSWER_BYTES
 from optimizer.names import TRACKING_PROJECT
 
 MAX_INDEXED_MS, MAX_ANALYTICS_MS, MAX_MS = 50, 20, 200
@@ -101,14 +103,16 @@ def _measure(service: Service, *, size: int, repeats: int) -> list[BenchmarkLine
 
 
 def _deep(client, size: int) -> dict[str, object]:
-    """Return the query of a page in the middle of all runs."""
-    middle = client.get("/runs?" + urlencode({"offset": min(size // 2, 50_000), "limit": 20, "includeTotal": "false"}))
+    """Return the query of a page in the middle of all runs, or as deep as an offset leads."""
+    middle = client.get(
+        "/runs?" + urlencode({"offset": min(size // 2, MAX_OFFSET), "limit": 20, "includeTotal": "false"})
+    )
     return {"cursor": middle["pagination"]["nextCursor"], "includeTotal": "false"}
 
 
 def _measure_sql(service: Service, *, size: int, repeats: int) -> dict[str, Timing]:
     """Return the service's own statements under a caller's role and policies, without HTTP."""
-    values = {"project_id": TRACKING_PROJECT, "row_limit": 20, "row_offset": 0}
+    values = {"project_id": TRACKING_PROJECT, "row_limit": 20, "row_offset": 0, "max_bytes": MAX_ANSWER_BYTES}
     top = render_query("top_runs", way="DESC")
     page = render_query("list_runs", asked=frozenset({"after_value"}), column="created_at", way="DESC")
     with service.connect() as connection:

@@ -66,7 +66,12 @@ class HttpClient:
         self._used_s = time.monotonic()
 
     def request(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
-        """Return the answer's JSON.
+        """Return the answer's JSON; errors as `send`."""
+        content = self.send(method, path, body, **headers)
+        return json.loads(content) if content else None
+
+    def send(self, method: str, path: str, body: Any = None, **headers: str) -> bytes:
+        """Return the answer's body.
 
         Raises:
             UnavailableError: its status is 400 or more, or the service does not answer.
@@ -83,7 +88,7 @@ class HttpClient:
         self._used_s = time.monotonic()
         if answer.status >= 400:
             raise UnavailableError(f"{method} {path}: {answer.status} {content[:300].decode(errors='replace')}")
-        return json.loads(content) if content else None
+        return content
 
     def close(self) -> None:
         self._http.close()

@@ -67,7 +67,13 @@ class AsyncTrackingClient:
 
     async def top_runs(self, *, limit: int = 10, **filters: Any) -> list[RunWithIterations]:
         """Return the best completed runs of one direction, best first."""
-        return (await self.list_runs(top=True, limit=limit, **filters)).data
+        start = {"top": True, "limit": limit, **filters}
+        best: list[RunWithIterations] = []
+        async for run in self._pages(lambda cursor: calls.list_runs({**start, **cursor})):
+            best.append(run)
+            if len(best) == limit:
+                break
+        return best
 
     async def update_run(self, run_id: RunId, **changes: Any) -> Run:
         """Return the run after the change; None clears a value."""
@@ -85,6 +91,10 @@ class AsyncTrackingClient:
         """Add up to 1,000 samples, all or none, and return their number."""
         return (await self._send(calls.add_samples(run_id, calls.batch_of(CreateSample, samples)))).created
 
+    async def read_iteration(self, run_id: RunId, iteration: int) -> Iteration:
+        """Return one iteration of a run."""
+        return (await self._send(calls.read_iteration(run_id, iteration))).data
+
     def iterate_iterations(self, run_id: RunId) -> AsyncIterator[Iteration]:
         """Yield the run's iterations by their number."""
         return self._pages(lambda cursor: calls.list_iterations(run_id, {"limit": MAX_LONG_PAGE, **cursor}))
@@ -96,7 +106,7 @@ class AsyncTrackingClient:
 
     async def analytics(self, **filters: Any) -> list[Analytics]:
         """Return the project's figures by optimizer type and status, as of the service's last refresh."""
-        return (await self._send(calls.analytics(filters))).data
+        return [one async for one in self._pages(lambda cursor: calls.analytics({**filters, **cursor}))]
 
     async def group_runs(self, *, by: str, **filters: Any) -> RunGroups:
         """Return runs in groups, with a paired test where `pair_by` says what pairs them."""

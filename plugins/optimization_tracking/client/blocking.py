@@ -1,6 +1,7 @@
 """The client for ordinary code: each method is one request and returns what the service answered."""
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any, Self, TypeVar
 
 import httpx
@@ -8,7 +9,7 @@ from pydantic import BaseModel
 from tenacity import Retrying
 
 from optimization_tracking.client import calls
-from optimization_tracking.client.calls import Answer, Call, Fields, RunId
+from optimization_tracking.client.calls import Answer, Call, Fields, Listed, RunId
 from optimization_tracking.client.retrying import ATTEMPTS, policy
 from optimization_tracking.client.settings import ClientSettings
 from optimization_tracking.models.analytics import Analytics, Project
@@ -71,7 +72,8 @@ class TrackingClient:
 
     def top_runs(self, *, limit: int = 10, **filters: Any) -> list[RunWithIterations]:
         """Return the best completed runs of one direction, best first."""
-        return self.list_runs(top=True, limit=limit, **filters).data
+        start = {"top": True, "limit": limit, **filters}
+        return list(islice(self._pages(lambda cursor: calls.list_runs({**start, **cursor})), limit))
 
     def update_run(self, run_id: RunId, **changes: Any) -> Run:
         """Return the run after the change; None clears a value."""
@@ -89,6 +91,10 @@ class TrackingClient:
         """Add up to 1,000 samples, all or none, and return their number."""
         return self._send(calls.add_samples(run_id, calls.batch_of(CreateSample, samples))).created
 
+    def read_iteration(self, run_id: RunId, iteration: int) -> Iteration:
+        """Return one iteration of a run."""
+        return self._send(calls.read_iteration(run_id, iteration)).data
+
     def iterate_iterations(self, run_id: RunId) -> Iterator[Iteration]:
         """Yield the run's iterations by their number."""
         return self._pages(lambda cursor: calls.list_iterations(run_id, {"limit": MAX_LONG_PAGE, **cursor}))
@@ -98,9 +104,24 @@ class TrackingClient:
         start = {"limit": MAX_LONG_PAGE, **filters}
         return self._pages(lambda cursor: calls.list_samples(run_id, {**start, **cursor}))
 
+    def pages_of(self, what: Listed, run_id: RunId | None = None, **filters: Any) -> Iterator[list[dict[str, Any]]]:
+        """Yield the rows of a list as the API's JSON has them, page by page, without a model for each.
+
+        Args:
+            run_id: whose iterations or samples; runs have none.
+            filters: those of the list.
+        """
+        limit = MAX_PAGE if what == "runs" else MAX_LONG_PAGE
+        start = {"limit": limit, **({"include_total": False} if what == "runs" else {}), **filters}
+        page = self._send(calls.list_plain(what, start, run_id=run_id))
+        yield page.data
+        while (cursor := page.pagination.next_cursor) is not None:
+            page = self._send(calls.list_plain(what, {**start, "cursor": cursor}, run_id=run_id))
+            yield page.data
+
     def analytics(self, **filters: Any) -> list[Analytics]:
         """Return the project's figures by optimizer type and status, as of the service's last refresh."""
-        return self._send(calls.analytics(filters)).data
+        return list(self._pages(lambda cursor: calls.analytics({**filters, **cursor})))
 
     def group_runs(self, *, by: str, **filters: Any) -> RunGroups:
         """Return runs in groups, with a paired test where `pair_by` says what pairs them; as GET /groups."""

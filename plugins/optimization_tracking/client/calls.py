@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 from urllib.parse import quote
 from uuid import UUID, uuid4
 
@@ -33,7 +33,10 @@ from optimizer.names import TRACKING_API_URL_VARIABLE
 Answer = TypeVar("Answer", bound=BaseModel)
 Model = TypeVar("Model", bound=BaseModel)
 RunId = UUID | str
+Listed = Literal["runs", "iterations", "samples"]
 Fields = Mapping[str, Any]
+
+_FILTERS: dict[str, type[BaseModel]] = {"runs": RunFilters, "iterations": IterationPage, "samples": SamplePage}
 
 _LATER = frozenset({408, 425, 429})
 """Refusals of the moment: the same request may be taken later."""
@@ -96,12 +99,22 @@ def list_iterations(run_id: RunId, page: Fields) -> Call[Page[Iteration]]:
     return Call("GET", f"/runs/{_segment(run_id)}/iterations", Page[Iteration], query(IterationPage, page))
 
 
+def read_iteration(run_id: RunId, iteration: int) -> Call[One[Iteration]]:
+    return Call("GET", f"/runs/{_segment(run_id)}/iterations/{iteration}", One[Iteration])
+
+
 def list_samples(run_id: RunId, page: Fields) -> Call[Page[Sample]]:
     return Call("GET", f"/runs/{_segment(run_id)}/samples", Page[Sample], query(SamplePage, page))
 
 
-def analytics(filters: Fields) -> Call[Many[Analytics]]:
-    return Call("GET", "/analytics", Many[Analytics], query(AnalyticsFilters, filters))
+def list_plain(what: Listed, filters: Fields, *, run_id: RunId | None) -> Call[Page[dict[str, Any]]]:
+    """Return the call of a list whose rows stay dictionaries."""
+    path = "/runs" if run_id is None else f"/runs/{_segment(run_id)}/{what}"
+    return Call("GET", path, Page[dict[str, Any]], query(_FILTERS[what], filters))
+
+
+def analytics(filters: Fields) -> Call[Page[Analytics]]:
+    return Call("GET", "/analytics", Page[Analytics], query(AnalyticsFilters, filters))
 
 
 def groups(filters: Fields) -> Call[One[RunGroups]]:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, Literal, NamedTuple, Self, get_args
 from uuid import uuid4
 
-from optimization_tracking.models.iterations import MAX_BATCH
+from optimization_tracking.models.batches import MAX_BATCH
 
 Kind = Literal["create", "iteration", "sample", "update"]
 

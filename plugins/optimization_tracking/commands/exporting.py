@@ -1,10 +1,9 @@
 """`export`: all selected runs, iterations or samples as CSV or Parquet."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 from uuid import UUID
@@ -15,7 +14,7 @@ import pyarrow.parquet as parquet
 import typer
 from pydantic import BaseModel
 
-from optimization_tracking.client import TrackingClient
+from optimization_tracking.client import TrackingClient, calls
 from optimization_tracking.commands import list_options
 from optimization_tracking.models.iterations import Iteration
 from optimization_tracking.models.runs import Run
@@ -41,6 +40,7 @@ _FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 
 _AS_JSON = {b"content": b"application/json"}
 
+Row: TypeAlias = dict[str, Any]
 Writer: TypeAlias = parquet.ParquetWriter | arrow_csv.CSVWriter
 
 
@@ -70,12 +70,11 @@ def export(
         raise ConfigError(f"one run is exported with --run: leave out {options}, or --run to filter all runs")
     schema = schema_of(MODELS[what])
     with list_options.connect() as client, open_writer(file, schema) as writer:
-        runs = [list_options.find_run(client, run)] if run is not None else client.iterate_runs(**chosen)
         rows = 0
         is_guarded = file.suffix == ".csv" and not raw
-        for table in _tables(_rows(client, runs, what), schema, is_guarded=is_guarded):
-            writer.write_table(table)
-            rows += table.num_rows
+        for chunk in _chunks(_pages(client, what, run=run, chosen=chosen)):
+            writer.write_table(table_of(chunk, schema, is_guarded=is_guarded))
+            rows += len(chunk)
     typer.echo(f"{rows:,} {what} in {file}")
 
 
@@ -109,31 +108,48 @@ def open_writer(file: Path, schema: pa.Schema) -> Iterator[Writer]:
         part.unlink(missing_ok=True)
 
 
-def _rows(client: TrackingClient, runs: Iterable[Run], what: str) -> Iterator[BaseModel]:
-    for run in runs:
-        if what == "runs":
-            yield run
+def table_of(rows: Sequence[Row], schema: pa.Schema, *, is_guarded: bool) -> pa.Table:
+    """Return rows of the API's JSON as a table; `is_guarded`: without texts that a spreadsheet would run."""
+    return pa.Table.from_arrays([_column(rows, field, is_guarded=is_guarded) for field in schema], schema=schema)
+
+
+def _pages(
+    client: TrackingClient, what: calls.Listed, *, run: str | None, chosen: dict[str, Any]
+) -> Iterator[list[Row]]:
+    if what == "runs":
+        if run is None:
+            yield from client.pages_of("runs", **chosen)
         else:
-            yield from client.iterate_iterations(run.id) if what == "iterations" else client.iterate_samples(run.id)
+            yield [list_options.find_run(client, run).model_dump(mode="json")]
+        return
+    runs = [list_options.find_run(client, run)] if run is not None else client.iterate_runs(**chosen)
+    for one in runs:
+        yield from client.pages_of(what, one.id)
 
 
-def _tables(rows: Iterator[BaseModel], schema: pa.Schema, *, is_guarded: bool) -> Iterator[pa.Table]:
-    while chunk := [_plain(row, schema, is_guarded=is_guarded) for row in islice(rows, ROWS_A_BATCH)]:
-        yield pa.Table.from_pylist(chunk, schema=schema)
+def _chunks(pages: Iterable[list[Row]]) -> Iterator[list[Row]]:
+    """Join pages up to ROWS_A_BATCH rows: a run may have a few only."""
+    chunk: list[Row] = []
+    for page in pages:
+        chunk += page
+        if len(chunk) >= ROWS_A_BATCH:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
 
 
-def _plain(row: BaseModel, schema: pa.Schema, *, is_guarded: bool) -> dict[str, Any]:
-    values = {info.alias or name: getattr(row, name) for name, info in type(row).model_fields.items()}
-    plain = {field.name: _value(values[field.name], is_json=field.metadata == _AS_JSON) for field in schema}
-    return {name: _guarded(value) for name, value in plain.items()} if is_guarded else plain
+def _column(rows: Sequence[Row], field: pa.Field, *, is_guarded: bool) -> pa.Array:
+    values = [row.get(field.name) for row in rows]
+    if field.metadata == _AS_JSON:
+        values = [None if value is None else json.dumps(value, ensure_ascii=False) for value in values]
+    if pa.types.is_timestamp(field.type):
+        return pa.array(values, pa.string()).cast(field.type)
+    if is_guarded and pa.types.is_string(field.type):
+        values = [_guarded(value) for value in values]
+    return pa.array(values, field.type)
 
 
-def _guarded(value: Any) -> Any:
+def _guarded(value: str | None) -> str | None:
     """Return a text that spreadsheets show and never run."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULAS) else value
-
-
-def _value(value: Any, *, is_json: bool) -> Any:
-    if is_json and value is not None:
-        return json.dumps(value, ensure_ascii=False)
-    return str(value) if isinstance(value, UUID) else value
+    return f"'{value}" if value is not None and value.startswith(_FORMULAS) else value

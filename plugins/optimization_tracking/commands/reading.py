@@ -1,12 +1,12 @@
 """Commands that print runs: list, show, top, compare."""
 
 import json
-from collections.abc import Iterable
 from itertools import islice
 from typing import Annotated, Any, Literal
 
 import typer
 
+from optimization_tracking.client import TrackingClient
 from optimization_tracking.commands import list_options
 from optimization_tracking.models.iterations import Iteration
 from optimization_tracking.models.runs import Run, RunWithIterations
@@ -110,7 +110,7 @@ def compare(
         else:
             found = list(islice(client.iterate_runs(**chosen), limit))
         is_close = len(found) <= CLOSE_RUNS
-        best = [_best(client.iterate_iterations(run.id)) if is_close else None for run in found]
+        best = [_best(client, run) if is_close else None for run in found]
         worse = _worse(client, found, best) if samples and len(found) == 2 else []
     columns = [
         facts(run) | _flat("config", run.config) | _flat("best params", step.params if step else {})
@@ -199,11 +199,13 @@ def _flat(prefix: str, values: dict[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _best(steps: Iterable[Iteration]) -> Iteration | None:
-    return next((step for step in steps if step.is_best), None)
+def _best(client: TrackingClient, run: Run) -> Iteration | None:
+    return None if run.best_iteration is None else client.read_iteration(run.id, run.best_iteration)
 
 
-def _worse(client: Any, found: list[RunWithIterations], best: list[Iteration | None]) -> list[dict[str, Any]]:
+def _worse(
+    client: TrackingClient, found: list[RunWithIterations], best: list[Iteration | None]
+) -> list[dict[str, Any]]:
     """Return the samples of the runs' best iterations, by index, whose score got worse in the second."""
     scores: list[dict[int, Any]] = []
     for run, step in zip(found, best, strict=True):

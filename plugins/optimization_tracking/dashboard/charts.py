@@ -95,7 +95,7 @@ def parameter_charts(points: Sequence[HistoryPoint]) -> tuple[list[Chart], list[
 
     Parameters that are lists, or words of more than a dozen kinds, have no chart.
     """
-    scored = [(point, flatten(point.params)) for point in points if point.score is not None]
+    scored = [(point, flatten(point.params or {})) for point in points if point.score is not None]
     charts, constant = [], []
     for name in dict.fromkeys(name for _, params in scored for name in params):
         pairs = [(params[name], point) for point, params in scored if name in params]

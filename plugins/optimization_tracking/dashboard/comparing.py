@@ -44,7 +44,9 @@ async def compare(request: Request, database: Tracking, visit: Visiting) -> HTML
             return _too_few(request, visit, len(found), {})
         is_close = len(found) <= MAX_SIDE_BY_SIDE
         points = MAX_POINTS // 2
-        histories = [await read_history(connection, run.id, max_points=points) for run in found if is_close]
+        histories = [
+            await read_history(connection, run.id, max_points=points, has_params=False) for run in found if is_close
+        ]
     if not is_close:
         found = _best_first(found)
     rows = compare_configs([run.config or {} for run in found])

@@ -34,7 +34,7 @@ NARROWING = (
 """The filters of a list, which groups, trends and comparisons take over."""
 
 RUN_FIELDS = (*NARROWING, "orderBy", "orderDirection", "cursor", "projectId")
-TOP_FIELDS = ("optimizerType", "direction", "tags", "startDate", "endDate", "limit", "projectId")
+TOP_FIELDS = ("optimizerType", "direction", "tags", "startDate", "endDate", "limit", "cursor", "projectId")
 
 router = APIRouter()
 
@@ -74,9 +74,15 @@ async def leaderboard(request: Request, database: Tracking, visit: Visiting) -> 
     """The best completed runs of one direction."""
     query = read_query(request.query_params, TOP_FIELDS)
     filters, errors = read_model(RunFilters, _with_limit(query), top=True)
+    found: list[RunWithIterations] = []
+    pagination: Pagination | None = None
     async with database.transaction([visit.project_id]) as connection:
         types = await _known_types(connection, visit.project_id)
-        found = [] if errors else (await list_top(connection, filters, project_id=visit.project_id))[0]
+        if not errors:
+            try:
+                found, pagination = await list_top(connection, filters, project_id=visit.project_id)
+            except Refusal as refusal:  # a cursor that is none
+                errors = {error.field: error.reason for error in refusal.errors}
     return render(
         request,
         "leaderboard",
@@ -87,6 +93,7 @@ async def leaderboard(request: Request, database: Tracking, visit: Visiting) -> 
         errors=errors,
         filters=filters,
         runs=found,
+        pagination=pagination,
         types=types,
     )
 
@@ -97,5 +104,5 @@ def _with_limit(query: Query) -> Query:
 
 async def _known_types(connection: Connection, project_id: str) -> list[str]:
     """Return the project's optimizer types as of the last refresh of its figures."""
-    figures = await read_analytics(connection, AnalyticsFilters(), project_id=project_id)
+    figures, _ = await read_analytics(connection, AnalyticsFilters(), project_id=project_id)
     return sorted({figure.optimizer_type for figure in figures})

@@ -12,7 +12,9 @@ Data = TypeVar("Data")
 class Pagination(Answer):
     """Where a page stands. `next_cursor` leads on and is None on the last page.
 
-    `total` counts what the filters match, as of the first page of a chain of cursors; None where it was not asked for.
+    A page ends at its limit or where the next row would exceed the answer's bytes, whichever comes first.
+    `total` counts what the filters match, as of the first page of a chain of cursors; None where it was not asked for,
+    or is not counted.
     """
 
     total: int | None
@@ -45,7 +47,7 @@ class Many(Answer, Generic[Data]):
 
 
 class Batch(Answer, Generic[Data]):
-    """What a batch wrote; `data` is empty where the caller said `Prefer: return=minimal`."""
+    """What a batch wrote; `data` has as much of it as fits, nothing where the caller said `Prefer: return=minimal`."""
 
     success: bool = True
     created: int

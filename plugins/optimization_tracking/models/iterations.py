@@ -1,15 +1,15 @@
 """Iterations: the steps of a run, in the order of their number. They are added and never changed."""
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 from uuid import UUID
 
 from pydantic import Field, model_validator
 
 from optimization_tracking.models.base import Answer, Given
+from optimization_tracking.models.batches import MAX_BATCH, RowBatch
 from optimization_tracking.models.values import Amount, Count, Index, JsonObject, JsonValue, Moment, Score
-
-MAX_BATCH = 1000
 
 
 class CreateIteration(Given):
@@ -37,10 +37,17 @@ class CreateIteration(Given):
         return self
 
 
-class CreateIterations(Given):
+class CreateIterations(RowBatch):
     """Up to 1,000 steps of one run, all of them or none."""
 
+    row: ClassVar[type[CreateIteration]] = CreateIteration
+    converted: ClassVar[frozenset[str]] = frozenset({"iterationStartTime", "iterationEndTime"})
+
     iterations: Annotated[list[CreateIteration], Field(min_length=1, max_length=MAX_BATCH, fail_fast=True)]
+
+    @classmethod
+    def agrees(cls, row: Mapping[str, Any]) -> bool:
+        return (row.get("successfulSamples") or 0) <= (row.get("samplesInIteration") or 0)
 
 
 class Iteration(Answer):

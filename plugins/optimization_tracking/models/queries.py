@@ -22,9 +22,18 @@ from optimization_tracking.models.values import (
 
 MAX_PAGE = 100
 MAX_LONG_PAGE = 1000
-MAX_OFFSET = 100_000
+MAX_OFFSET = 10_000
+
+
+def _check_offset(offset: int) -> int:
+    """An offset reads all that it leaves out; a cursor does not."""
+    if offset > MAX_OFFSET:
+        raise ValueError(f"is beyond {MAX_OFFSET:,}; follow nextCursor from page to page, which is fast at any depth")
+    return offset
+
 
 Cursor = Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=r"^[A-Za-z0-9_-]+$")]
+Offset = Annotated[int, Field(ge=0, json_schema_extra={"maximum": MAX_OFFSET}), AfterValidator(_check_offset)]
 Search = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=NO_NUL), AfterValidator(check_text)]
 # Query strings are text, so numbers are converted here and nowhere else.
 ScoreBound = Annotated[float, Field(ge=-MAX_SCORE, le=MAX_SCORE, allow_inf_nan=False)]
@@ -67,7 +76,7 @@ class RunFilters(RunConditions):
     order_by: OrderBy = "created_at"
     order_direction: Literal["asc", "desc"] = "desc"
     limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = 20
-    offset: Annotated[int, Field(ge=0, le=MAX_OFFSET)] = 0
+    offset: Offset = 0
     cursor: Cursor | None = None
     include_total: bool = True
     include_iterations: bool = False
@@ -76,8 +85,8 @@ class RunFilters(RunConditions):
     def _parts_agree(self) -> Self:
         if self.cursor and self.offset:
             raise ValueError("cursor and offset exclude each other")
-        if self.top and (self.cursor or self.offset):
-            raise ValueError("top gives one page only; leave cursor and offset out")
+        if self.top and self.offset:
+            raise ValueError("top goes from page to page by its cursor; leave offset out")
         return self
 
 
@@ -85,7 +94,7 @@ class IterationPage(Given):
     """A page of a run's iterations, by their number."""
 
     limit: Annotated[int, Field(ge=1, le=MAX_LONG_PAGE)] = 100
-    offset: Annotated[int, Field(ge=0, le=MAX_OFFSET)] = 0
+    offset: Offset = 0
     cursor: Cursor | None = None
 
 
@@ -97,11 +106,13 @@ class SamplePage(IterationPage):
 
 
 class AnalyticsFilters(Given):
-    """Which of a project's figures."""
+    """Which of a project's figures, and a page of them."""
 
     project_id: ProjectId | None = None
     optimizer_type: OptimizerType | None = None
     status: Status | None = None
+    limit: Annotated[int, Field(ge=1, le=MAX_LONG_PAGE)] = MAX_LONG_PAGE
+    cursor: Cursor | None = None
 
 
 class RunDetail(Given):

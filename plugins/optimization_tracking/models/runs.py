@@ -100,6 +100,7 @@ class Run(Answer):
     `end_time` is by the service's clock where the stated one, `stated_end_time`, is before the start.
     `improvement` is positive where the final score is better than the initial one, `improvement_pct` in percent of the
     initial score's size and None where that is 0. `best_score` and the totals follow the run's iterations.
+    `iterations_stored` and `samples_stored` are how many of them can be read.
     """
 
     id: UUID
@@ -135,12 +136,19 @@ class Run(Answer):
     updated_at: datetime
     stated_end_time: datetime | None = None
     metric: str | None = None
+    best_iteration: int | None = None
+    iterations_stored: int = 0
+    samples_stored: int = 0
 
 
 class RunWithIterations(Run):
-    """A run with its first iterations; `iteration_list` is None where they were not asked for."""
+    """A run with its first iterations; `iteration_list` is None where they were not asked for.
+
+    `iteration_cursor` is where GET /runs/{runId}/iterations goes on, None where the list has them all.
+    """
 
     iteration_list: list[Iteration] | None = None
+    iteration_cursor: str | None = None
 
 
 class HoldRun(Given):

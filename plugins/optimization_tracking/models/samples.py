@@ -1,13 +1,13 @@
 """Samples: what an iteration was tried on, one prediction each."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
 from pydantic import Field
 
 from optimization_tracking.models.base import Answer, Given
-from optimization_tracking.models.iterations import MAX_BATCH
+from optimization_tracking.models.batches import MAX_BATCH, RowBatch
 from optimization_tracking.models.values import Amount, Count, Flag, Index, JsonObject, JsonValue, Name, Score, Text
 
 
@@ -30,8 +30,12 @@ class CreateSample(Given):
     metadata: JsonObject = Field(default_factory=dict)
 
 
-class CreateSamples(Given):
+class CreateSamples(RowBatch):
     """Up to 1,000 samples of one run, of any of its iterations; all of them or none."""
+
+    row: ClassVar[type[CreateSample]] = CreateSample
+    texts: ClassVar[tuple[str, ...]] = ("programHash", "errorMessage")
+    converted: ClassVar[frozenset[str]] = frozenset({"iterationId"})
 
     samples: Annotated[list[CreateSample], Field(min_length=1, max_length=MAX_BATCH, fail_fast=True)]
 

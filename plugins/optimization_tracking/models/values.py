@@ -14,10 +14,12 @@ MAX_INT = 2**31 - 1
 MAX_SCORE = 1e100
 MAX_JSON_DEPTH = 32
 MAX_JSON_VALUES = 10_000
+MAX_JSON_INT = 10**1000
+MAX_JSON_BYTES = 4 * 1024 * 1024
+"""Of one JSON value; a request can hardly bring a longer one, many of them together can."""
 MAX_TAGS = 50
 NO_NUL = r"^[^\x00]*$"
 
-_MAX_JSON_INT = 10**1000
 _ISO_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d")
 
 
@@ -112,7 +114,7 @@ def _check_scalar(value: Any) -> None:
         check_text(value)
     elif isinstance(value, float) and not isfinite(value):
         raise ValueError("NaN and infinity are not JSON numbers")
-    elif isinstance(value, int) and abs(value) > _MAX_JSON_INT:
+    elif isinstance(value, int) and abs(value) > MAX_JSON_INT:
         raise ValueError("holds an integer of more than 1,000 digits")
 
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 from optimization_tracking.admission import KeyedRoute
 from optimization_tracking.auth import Reader
 from optimization_tracking.models.analytics import Analytics, Project
-from optimization_tracking.models.answers import Many
+from optimization_tracking.models.answers import Many, Page
 from optimization_tracking.models.queries import AnalyticsFilters
 from optimization_tracking.routes.dependencies import Tracking, refusals
 from optimization_tracking.tables.analytics import list_projects, read_analytics
@@ -18,11 +18,12 @@ router = APIRouter(route_class=KeyedRoute)
 @router.get("/analytics", tags=["analytics"], responses=refusals(404))
 async def analytics(
     filters: Annotated[AnalyticsFilters, Query()], database: Tracking, caller: Reader
-) -> Many[Analytics]:
+) -> Page[Analytics]:
     """Figures of a project's runs by optimizer type and status, as of the last refresh."""
     project_id = caller.choose_project(filters.project_id)
     async with database.transaction([project_id]) as connection:
-        return Many[Analytics](data=await read_analytics(connection, filters, project_id=project_id))
+        figures, pagination = await read_analytics(connection, filters, project_id=project_id)
+    return Page[Analytics](data=figures, pagination=pagination)
 
 
 @router.get("/projects", tags=["projects"], responses=refusals())

@@ -50,8 +50,7 @@ async def list_runs(filters: Annotated[RunFilters, Query()], database: Tracking,
         list_them = run_lists.list_top if filters.top else run_lists.list_page
         page, pagination = await list_them(connection, filters, project_id=project_id)
         if filters.include_iterations:
-            found = await iterations.list_first(connection, [run.id for run in page], limit=LISTED_ITERATIONS)
-            page = [run.model_copy(update={"iteration_list": found[run.id]}) for run in page]
+            page = await iterations.with_first(connection, page, limit=LISTED_ITERATIONS)
     return answer_with(Page[RunWithIterations](data=page, pagination=pagination))
 
 
@@ -61,10 +60,10 @@ async def read_run(
 ) -> Response:
     """Read a run with its first iterations."""
     async with database.transaction(caller.projects) as connection:
-        run = RunWithIterations(**(await runs.read(connection, run_id)).model_dump(by_alias=False))
+        found = await runs.read(connection, run_id)
+        run = RunWithIterations(**dict(found))
         if detail.include_iterations:
-            found = await iterations.list_first(connection, [run_id], limit=detail.iteration_limit)
-            run = run.model_copy(update={"iteration_list": found[run_id]})
+            (run,) = await iterations.with_first(connection, [found], limit=detail.iteration_limit)
     return answer_with(One[RunWithIterations](data=run), headers=etag_of(run))
 
 

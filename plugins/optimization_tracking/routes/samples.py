@@ -22,9 +22,8 @@ async def add_samples(write: Writing, batch: CreateSamples, prefer: Prefer = Non
     """Add up to 1,000 samples to iterations that are there, all of them or none."""
 
     async def add(connection: Connection) -> Batch[Sample]:
-        rows = batch.samples
-        added = await samples.add(connection, rows, run_id=write.run_id, returning=wants_rows(prefer))
-        return Batch[Sample](created=len(rows), data=added)
+        added = await samples.add(connection, batch, run_id=write.run_id, returning=wants_rows(prefer))
+        return Batch[Sample](created=len(batch), data=added)
 
     return await write.answer(add)
 

@@ -5,10 +5,12 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
-from optimization_tracking.database import Connection, fetch_all
+from optimization_tracking.database import Connection, fetch_all, fetch_one
 from optimization_tracking.queries import render_query
 
 MAX_POINTS = 2000
+MAX_PARAMS_BYTES = 1024 * 1024
+"""Of all params of a history; the iterations beyond have none."""
 
 
 class HistoryPoint(BaseModel):
@@ -19,15 +21,22 @@ class HistoryPoint(BaseModel):
     iteration: int
     score: float | None
     best_score: float | None
-    params: dict[str, Any]
+    params: dict[str, Any] | None = None
 
 
-async def read_history(connection: Connection, run_id: UUID, *, max_points: int = MAX_POINTS) -> list[HistoryPoint]:
+async def read_history(
+    connection: Connection, run_id: UUID, *, max_points: int = MAX_POINTS, has_params: bool = True
+) -> list[HistoryPoint]:
     """Return a run's iterations by number, thinned to about `max_points` where there are more.
 
-    They are thinned evenly; the new best ones all stay, unless they alone are more than that.
+    Each of `max_points` / 2 equal parts keeps its best and its worst score. The last iteration stays, and so do the new
+    best ones, unless they alone are more than `max_points`.
+
+    Args:
+        has_params: False leaves the params out; long ones are left out in any case.
     """
-    values = {"run_id": run_id, "max_points": max_points}
-    return [
-        HistoryPoint.model_validate(row) for row in await fetch_all(connection, render_query("run_history"), values)
-    ]
+    known = await fetch_one(connection, render_query("run_range_size"), {"run_id": run_id})
+    asked = {"ranges"} if known and known["range_size"] is not None else set()
+    query = render_query("run_history", asked=frozenset(asked | ({"params"} if has_params else set())))
+    values = {"run_id": run_id, "max_points": max_points, "max_bytes": MAX_PARAMS_BYTES}
+    return [HistoryPoint.model_validate(row) for row in await fetch_all(connection, query, values)]

@@ -4,29 +4,30 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from pydantic import TypeAdapter
-
 from optimization_tracking.cursors import read_cursor, write_cursor
 from optimization_tracking.database import Connection, fetch_all, fetch_one
 from optimization_tracking.models.answers import Pagination
-from optimization_tracking.models.iterations import CreateIteration, Iteration
+from optimization_tracking.models.iterations import Iteration
 from optimization_tracking.models.queries import IterationPage
+from optimization_tracking.models.runs import Run, RunWithIterations
 from optimization_tracking.problem_details import not_found
 from optimization_tracking.queries import render_query
+from optimization_tracking.tables.pages import MAX_ANSWER_BYTES, cut
 
 _ORDER = "iteration.asc"
-_batch = TypeAdapter(list[CreateIteration])
 
 
-async def add(
-    connection: Connection, given: Sequence[CreateIteration], *, run_id: UUID, returning: bool = True
-) -> list[Iteration]:
-    """Write iterations of a run, and return them by their number; nothing if `returning` is False.
+async def add(connection: Connection, rows_text: str, *, run_id: UUID, returning: bool = True) -> list[Iteration]:
+    """Write iterations of a run, and return them by their number, as many as fit into an answer.
+
+    Args:
+        rows_text: a JSON array with the API's names, checked.
+        returning: False returns none.
 
     Raises:
         Refusal: 404 where the caller sees no such run.
     """
-    values = {"run_id": run_id, "rows": _batch.dump_json(list(given)).decode()}
+    values = {"run_id": run_id, "rows": rows_text, "max_bytes": MAX_ANSWER_BYTES}
     query = render_query("insert_iterations", asked=frozenset({"returning"} if returning else ()))
     if not returning:
         done = await connection.execute(query, values)
@@ -39,7 +40,7 @@ async def add(
         raise not_found("run")
     for row in rows:
         row["is_best"] = row["iteration"] == best["best_iteration"]
-    return [Iteration.model_validate(row) for row in sorted(rows, key=lambda row: row["iteration"])]
+    return [Iteration.model_validate(row) for row in rows]
 
 
 async def read(connection: Connection, run_id: UUID, iteration: int) -> Iteration:
@@ -48,7 +49,7 @@ async def read(connection: Connection, run_id: UUID, iteration: int) -> Iteratio
     Raises:
         Refusal: 404 where there is none.
     """
-    values = {"run_id": run_id, "iteration": iteration, "row_limit": 1, "row_offset": 0}
+    values = {"run_id": run_id, "iteration": iteration, "row_limit": 1, "row_offset": 0, "max_bytes": 0}
     row = await fetch_one(connection, render_query("list_iterations", asked=frozenset({"one"})), values)
     if row is None:
         raise not_found("iteration")
@@ -57,27 +58,41 @@ async def read(connection: Connection, run_id: UUID, iteration: int) -> Iteratio
 
 async def list_page(connection: Connection, run_id: UUID, page: IterationPage) -> tuple[list[Iteration], Pagination]:
     """Return a page of a run's iterations; 404 as `add`."""
-    counted = await fetch_one(connection, render_query("count_iterations"), {"run_id": run_id})
-    if counted is None:
+    counts = await fetch_one(connection, render_query("run_counts"), {"run_id": run_id})
+    if counts is None:
         raise not_found("run")
     values: dict[str, Any] = {"run_id": run_id, "row_limit": page.limit + 1, "row_offset": page.offset}
+    values["max_bytes"] = MAX_ANSWER_BYTES
     asked = set()
     if page.cursor is not None:
         (values["after_iteration"],) = read_cursor(page.cursor, order=_ORDER, kinds=(int,))
         asked.add("after")
     rows = await fetch_all(connection, render_query("list_iterations", asked=frozenset(asked)), values)
-    has_more = len(rows) > page.limit
-    cursor = write_cursor(_ORDER, [rows[page.limit - 1]["iteration"]]) if has_more else None
+    found, has_more = cut(rows, limit=page.limit)
     pagination = Pagination(
-        total=counted["total"], limit=page.limit, offset=page.offset, has_more=has_more, next_cursor=cursor
+        total=counts["iterations_stored"],
+        limit=page.limit,
+        offset=page.offset,
+        has_more=has_more,
+        next_cursor=_cursor_after(found[-1]["iteration"]) if has_more else None,
     )
-    return [Iteration.model_validate(row) for row in rows[: page.limit]], pagination
+    return [Iteration.model_validate(row) for row in found], pagination
 
 
-async def list_first(connection: Connection, run_ids: Sequence[UUID], *, limit: int) -> dict[UUID, list[Iteration]]:
-    """Return the first iterations of each run."""
-    values = {"run_ids": list(run_ids), "row_limit": limit}
-    found: dict[UUID, list[Iteration]] = {run_id: [] for run_id in run_ids}
+async def with_first(connection: Connection, runs: Sequence[Run], *, limit: int) -> list[RunWithIterations]:
+    """Return the runs with the first iterations of each, as many as fit into an answer."""
+    values = {"run_ids": [run.id for run in runs], "row_limit": limit, "max_bytes": MAX_ANSWER_BYTES}
+    found: dict[UUID, list[Iteration]] = {run.id: [] for run in runs}
     for row in await fetch_all(connection, render_query("list_run_iterations"), values):
         found[row["run_id"]].append(Iteration.model_validate(row))
-    return found
+    return [_with(run, found[run.id]) for run in runs]
+
+
+def _with(run: Run, listed: list[Iteration]) -> RunWithIterations:
+    has_more = len(listed) < run.iterations_stored
+    cursor = _cursor_after(listed[-1].iteration if listed else -1) if has_more else None
+    return RunWithIterations(**dict(run) | {"iteration_list": listed, "iteration_cursor": cursor})
+
+
+def _cursor_after(iteration: int) -> str:
+    return write_cursor(_ORDER, [iteration])

@@ -4,19 +4,21 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from optimization_tracking.cursors import read_cursor, write_cursor
+from optimization_tracking.cursors import read_cursor, write_cursor, wrong_cursor
 from optimization_tracking.database import Connection, Row, fetch_all, fetch_one
 from optimization_tracking.models.answers import Pagination
 from optimization_tracking.models.queries import RunConditions, RunFilters
 from optimization_tracking.models.runs import RunWithIterations
 from optimization_tracking.problem_details import invalid
 from optimization_tracking.queries import render_query
+from optimization_tracking.tables.pages import MAX_ANSWER_BYTES, cut
 from optimization_tracking.tables.runs import as_json
 
 MAX_FOUND = 2000
 """Runs that contain a config, metadata or tags, or a text in their name: that many are looked up by id; where there are
 more, the list's own order finds a page of them sooner."""
 
+_NUMBER = (int, float)
 _CONTAINED = ("config", "metadata", "tags")
 
 
@@ -27,15 +29,14 @@ async def list_page(
     asked, values = await conditions_of(connection, filters, project_id=project_id)
     order = f"{filters.order_by}.{filters.order_direction}"
     place, known_total = _place(filters, order)
-    values |= place | {"row_limit": filters.limit + 1, "row_offset": filters.offset}
+    values |= place | {"row_limit": filters.limit + 1, "row_offset": filters.offset, "max_bytes": MAX_ANSWER_BYTES}
     way = filters.order_direction.upper()
     query = render_query("list_runs", asked=frozenset(asked | _following(place)), column=filters.order_by, way=way)
     rows = await fetch_all(connection, query, values)
     total = known_total
     if total is None and filters.include_total:
         total = await _count(connection, asked, values)
-    page = rows[: filters.limit]
-    has_more = len(rows) > filters.limit
+    page, has_more = cut(rows, limit=filters.limit)
     cursor = write_cursor(order, _place_of(page[-1], filters.order_by, total)) if has_more else None
     pagination = Pagination(
         total=total, limit=filters.limit, offset=filters.offset, has_more=has_more, next_cursor=cursor
@@ -46,18 +47,34 @@ async def list_page(
 async def list_top(
     connection: Connection, filters: RunFilters, *, project_id: str
 ) -> tuple[list[RunWithIterations], Pagination]:
-    """Return the best completed runs of one direction, best first.
+    """Return a page of the best completed runs of one direction, best first, and where it stands.
 
     Where no direction is asked for, it is maximize, or minimize where no run that matches maximizes.
     """
     asked, values = await conditions_of(connection, filters, project_id=project_id)
+    values |= {"row_limit": filters.limit + 1, "max_bytes": MAX_ANSWER_BYTES}
+    directions = (filters.direction,) if filters.direction else ("maximize", "minimize")
+    if filters.cursor is not None:
+        direction, values["after_score"], run_id = read_cursor(filters.cursor, order="top", kinds=(str, _NUMBER, str))
+        if direction not in directions:
+            raise invalid("cursor", "belongs to the other direction")
+        values["after_id"] = _as_id(run_id)
+        asked, directions = asked | {"after"}, (direction,)
     rows: list[Row] = []
-    for direction in (filters.direction,) if filters.direction else ("maximize", "minimize"):
-        way = "ASC" if direction == "minimize" else "DESC"
-        query = render_query("top_runs", asked=frozenset(asked), way=way)
-        rows = rows or await fetch_all(connection, query, values | {"row_limit": filters.limit})
-    pagination = Pagination(total=len(rows), limit=filters.limit, offset=0, has_more=False, next_cursor=None)
-    return [RunWithIterations.model_validate(row) for row in rows], pagination
+    for direction in directions:
+        query = render_query("top_runs", asked=frozenset(asked), way="ASC" if direction == "minimize" else "DESC")
+        if rows := await fetch_all(connection, query, values):
+            break
+    page, has_more = cut(rows, limit=filters.limit)
+    last = page[-1] if has_more else {}
+    pagination = Pagination(
+        total=None if has_more or filters.cursor else len(page),
+        limit=filters.limit,
+        offset=0,
+        has_more=has_more,
+        next_cursor=write_cursor("top", [last["direction"], last["final_score"], str(last["id"])]) if last else None,
+    )
+    return [RunWithIterations.model_validate(row) for row in page], pagination
 
 
 async def conditions_of(
@@ -115,14 +132,20 @@ def _place(filters: RunFilters, order: str) -> tuple[dict[str, Any], int | None]
     """Return after which row the page begins, and the total that the cursor brought along."""
     if filters.cursor is None:
         return {}, None
-    kind = str if filters.order_by == "created_at" else (int, float, type(None))
+    kind = str if filters.order_by == "created_at" else (*_NUMBER, type(None))
     value, run_id, total = read_cursor(filters.cursor, order=order, kinds=(kind, str, (int, type(None))))
     try:
         value = datetime.fromisoformat(value) if isinstance(value, str) else value
-        place = {"after_id": UUID(run_id)}
     except ValueError:
-        raise invalid("cursor", "is not one of this API") from None
-    return place | ({} if value is None else {"after_value": value}), total
+        raise wrong_cursor() from None
+    return {"after_id": _as_id(run_id)} | ({} if value is None else {"after_value": value}), total
+
+
+def _as_id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise wrong_cursor() from None
 
 
 def _following(place: dict[str, Any]) -> set[str]:

@@ -10,7 +10,7 @@ from pydantic_core import to_json
 
 from optimization_tracking.database import Connection, fetch_one
 from optimization_tracking.models.runs import TRANSITIONS, CreateRun, Run, UpdateRun
-from optimization_tracking.models.values import check_json
+from optimization_tracking.models.values import MAX_JSON_BYTES, check_json
 from optimization_tracking.problem_details import Refusal, invalid, not_found
 from optimization_tracking.queries import render_query
 
@@ -84,7 +84,7 @@ async def update(
 
 
 async def delete(connection: Connection, run_id: UUID, *, seen: Sequence[datetime] | None = None) -> None:
-    """Delete a run with its iterations and samples; `seen`, 404 and 412 as `update`."""
+    """Delete a run with its iterations and samples: `removing` removes the rows later; `seen`, 404, 412 as `update`."""
     query = render_query("delete_run", asked=frozenset({"seen"} if seen is not None else ()))
     if await fetch_one(connection, query, {"run_id": run_id, "seen": seen}) is None:
         await read(connection, run_id)
@@ -108,6 +108,8 @@ def _check_size(metadata: dict[str, Any]) -> None:
         check_json(metadata)
     except ValueError as error:
         raise invalid("metadata", f"together with what is there, {error}") from None
+    if len(to_json(metadata)) > MAX_JSON_BYTES:
+        raise invalid("metadata", f"together with what is there, is longer than {MAX_JSON_BYTES:,} bytes")
 
 
 def _stale() -> Refusal:

@@ -1,41 +1,41 @@
 """Samples: added in batches, and read by iteration and index."""
 
-from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from pydantic import TypeAdapter
-
 from optimization_tracking.cursors import read_cursor, write_cursor
-from optimization_tracking.database import Connection, fetch_all, fetch_one
+from optimization_tracking.database import Connection, Row, fetch_all, fetch_one
 from optimization_tracking.models.answers import Pagination
 from optimization_tracking.models.queries import SamplePage
-from optimization_tracking.models.samples import CreateSample, Sample
+from optimization_tracking.models.samples import CreateSamples, Sample
 from optimization_tracking.problem_details import Refusal, not_found
 from optimization_tracking.queries import render_query
+from optimization_tracking.tables.pages import MAX_ANSWER_BYTES, cut
+
+MAX_COUNTED = 100_000
+"""Samples of one iteration; more are not counted."""
 
 _ORDER = "sample.asc"
-_batch = TypeAdapter(list[CreateSample])
 
 
-async def add(
-    connection: Connection, given: Sequence[CreateSample], *, run_id: UUID, returning: bool = True
-) -> list[Sample]:
-    """Write samples of a run's iterations, and return them in order; nothing if `returning` is False.
+async def add(connection: Connection, given: CreateSamples, *, run_id: UUID, returning: bool = True) -> list[Sample]:
+    """Write samples of a run's iterations, and return them in order, as many as fit into an answer.
+
+    Args:
+        returning: False returns none.
 
     Raises:
         Refusal: 404 where the caller sees no such run; 422 where the run lacks an iteration.
     """
-    values = {"run_id": run_id, "rows": _batch.dump_json(list(given)).decode()}
+    values = {"run_id": run_id, "rows": given.text, "max_bytes": MAX_ANSWER_BYTES}
     if not returning:
         done = await connection.execute(render_query("insert_samples"), values)
         if done.rowcount != len(given):
             await _explain_missing(connection, given, run_id=run_id)
         return []
     rows = await fetch_all(connection, render_query("insert_samples", asked=frozenset({"returning"})), values)
-    if len(rows) != len(given):
+    if not rows or rows[0]["found"] != len(given):
         await _explain_missing(connection, given, run_id=run_id)
-    rows.sort(key=lambda row: (row["iteration"], row["sample_index"]))
     return [Sample.model_validate(row) for row in rows]
 
 
@@ -45,35 +45,47 @@ async def list_page(connection: Connection, run_id: UUID, page: SamplePage) -> t
     Raises:
         Refusal: 404 where the caller sees no such run.
     """
-    if await fetch_one(connection, render_query("run_status"), {"run_id": run_id}) is None:
+    counts = await fetch_one(connection, render_query("run_counts"), {"run_id": run_id})
+    if counts is None:
         raise not_found("run")
     conditions = {"iteration": page.iteration, "is_correct": page.is_correct}
     asked = {name for name, value in conditions.items() if value is not None}
     values: dict[str, Any] = conditions | {"run_id": run_id, "row_limit": page.limit + 1, "row_offset": page.offset}
+    values["max_bytes"] = MAX_ANSWER_BYTES
     following, total = set(), None
     if page.cursor is not None:
-        place = read_cursor(page.cursor, order=_ORDER, kinds=(int, int, int))
+        place = read_cursor(page.cursor, order=_ORDER, kinds=(int, int, (int, type(None))))
         values["after_iteration"], values["after_index"], total = place
         following = {"after"}
     rows = await fetch_all(connection, render_query("list_samples", asked=frozenset(asked | following)), values)
-    if total is None:
-        counted = await fetch_one(connection, render_query("count_samples", asked=frozenset(asked)), values)
-        total = counted["count"] if counted else 0
-    has_more = len(rows) > page.limit
-    last = rows[page.limit - 1] if has_more else {}
-    cursor = write_cursor(_ORDER, [last["iteration"], last["sample_index"], total]) if has_more else None
+    if page.cursor is None:
+        total = await _count(connection, page, values, counts=counts)
+    found, has_more = cut(rows, limit=page.limit)
+    place = [found[-1]["iteration"], found[-1]["sample_index"], total] if has_more else []
+    cursor = write_cursor(_ORDER, place) if has_more else None
     pagination = Pagination(total=total, limit=page.limit, offset=page.offset, has_more=has_more, next_cursor=cursor)
-    return [Sample.model_validate(row) for row in rows[: page.limit]], pagination
+    return [Sample.model_validate(row) for row in found], pagination
 
 
-async def _explain_missing(connection: Connection, given: Sequence[CreateSample], *, run_id: UUID) -> None:
+async def _count(connection: Connection, page: SamplePage, values: dict[str, Any], *, counts: Row) -> int | None:
+    """Return how many samples match: of a whole run as it has counted them; None for very many of one iteration."""
+    if page.iteration is None:
+        name = {None: "samples_stored", True: "correct_samples", False: "wrong_samples"}[page.is_correct]
+        return int(counts[name])
+    asked = frozenset({"iteration"} if page.is_correct is None else {"iteration", "is_correct"})
+    row = await fetch_one(connection, render_query("count_samples", asked=asked), values | {"row_cap": MAX_COUNTED + 1})
+    return row["count"] if row and row["count"] <= MAX_COUNTED else None
+
+
+async def _explain_missing(connection: Connection, given: CreateSamples, *, run_id: UUID) -> None:
     if await fetch_one(connection, render_query("run_status"), {"run_id": run_id}) is None:
         raise not_found("run")
-    numbers = sorted({sample.iteration for sample in given})
+    samples = given.rows
+    numbers = sorted({sample.iteration for sample in samples})
     rows = await fetch_all(connection, render_query("known_iterations"), {"run_id": run_id, "numbers": numbers})
     known = {row["iteration"]: row["id"] for row in rows}
     errors = []
-    for index, sample in enumerate(given):
+    for index, sample in enumerate(samples):
         if sample.iteration not in known:
             errors.append((f"samples.{index}.iteration", f"the run has no iteration {sample.iteration}; send it first"))
         elif sample.iteration_id not in (None, known[sample.iteration]):

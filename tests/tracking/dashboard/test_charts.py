@@ -1,16 +1,17 @@
 """What the charts draw and how values are written, against known values."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
-from psycopg import ClientCursor
+from psycopg import AsyncClientCursor, AsyncConnection
 from servers.tracking import Tracking
 
 from optimization_tracking.dashboard import charts, formatting
 from optimization_tracking.dashboard.differences import compare_configs
 from optimization_tracking.queries import render_query
-from optimization_tracking.tables.history import HistoryPoint
+from optimization_tracking.tables.history import HistoryPoint, read_history
 from optimizer.presentation.formats import MINUS, MISSING
 
 NOW = datetime(2026, 2, 3, 15, tzinfo=UTC)
@@ -126,11 +127,18 @@ def test_money_and_differences_keep_what_matters_of_small_numbers():
     assert formatting.brief({"a": [0.123456, 1, 123456.75, "x"]}) == '{"a": [0.1235, 1, 123456.75, "x"]}'
 
 
-def read_history(tracking: Tracking, run, *, project: str, max_points: int) -> list[tuple]:
-    with tracking.connect() as connection:
-        ClientCursor(connection).execute(render_query("begin_as"), {"projects": [project], "actor": ""})
-        values = {"run_id": run["id"], "max_points": max_points}
-        return connection.execute(render_query("run_history"), values).fetchall()
+def history_of(tracking: Tracking, run, *, project: str = "shop", **options) -> list[HistoryPoint]:
+    async def read() -> list[HistoryPoint]:
+        async with await AsyncConnection.connect(tracking.database_url) as connection:
+            values = {"projects": [project], "actor": ""}
+            await AsyncClientCursor(connection).execute(render_query("begin_as"), values)
+            return await read_history(connection, run["id"], **options)
+
+    return asyncio.run(read())
+
+
+def scores_of(points) -> list[tuple]:
+    return [(point.iteration, point.score, point.best_score) for point in points]
 
 
 def log_scores(shop, scores, *, direction):
@@ -141,21 +149,95 @@ def log_scores(shop, scores, *, direction):
     return run
 
 
-def test_a_long_history_is_thinned_but_keeps_its_records_and_its_end(tracking, shop):
+def test_a_long_history_is_thinned_but_keeps_its_records_its_extremes_and_its_end(tracking, shop):
     scores = [100.0] * 3000
     for record, number in enumerate((1, 703, 1501, 2998)):
         scores[number] = 50.0 - record
+    scores[2000] = 900.0
     run = log_scores(shop, scores, direction="minimize")
-    rows = read_history(tracking, run, project="shop", max_points=100)
-    assert 100 <= len(rows) <= 106
-    assert {1, 703, 1501, 2998, 2999} <= {row[0] for row in rows}
-    assert [row[2] for row in rows] == [min(scores[: row[0] + 1]) for row in rows]
-    assert len(read_history(tracking, run, project="shop", max_points=3000)) == 3000
-    assert read_history(tracking, run, project="search", max_points=100) == []
+    rows = scores_of(history_of(tracking, run, max_points=100))
+    assert 50 <= len(rows) <= 106
+    assert {1, 703, 1501, 2000, 2998, 2999} <= {row[0] for row in rows}
+    assert rows == [(number, scores[number], min(scores[: number + 1])) for number, _, _ in rows]
+    assert len(history_of(tracking, run, max_points=3000)) == 3000
+    assert history_of(tracking, run, project="search", max_points=100) == []
 
 
 def test_a_history_of_nothing_but_records_is_thinned_too(tracking, shop):
     run = log_scores(shop, [float(number) for number in range(1000)], direction="maximize")
-    rows = read_history(tracking, run, project="shop", max_points=100)
+    rows = scores_of(history_of(tracking, run, max_points=100))
     assert len(rows) == 100
-    assert all(score == best == number for number, score, best, _ in rows)
+    assert all(score == best == number for number, score, best in rows)
+
+
+def shuffled_scores(count: int) -> list[float | None]:
+    """Scores with some records, some ties and some gaps, the same each time."""
+    return [None if number % 97 == 5 else float(number * 7919 % 10_007 % 4000) for number in range(count)]
+
+
+@pytest.mark.parametrize("direction", ["maximize", "minimize"])
+@pytest.mark.parametrize("step", [1, 250], ids=["each number", "every 250th"])
+def test_a_very_long_history_is_as_exact_in_whatever_order_it_was_logged(tracking, shop, direction, step):
+    """Beyond 4,000 iterations it comes from extremes that are kept with each write."""
+    scores = shuffled_scores(12_345)
+    run = shop.create_run(direction=direction)
+    places = [*range(0, 12_000, 2), *range(1, 12_000, 2), *range(12_000, 12_345)]
+    for begin in range(0, len(places), 1000):
+        rows = [{"iteration": place * step, "score": scores[place]} for place in places[begin : begin + 1000]]
+        answer = shop.post(f"/runs/{run['id']}/iterations/batch", {"iterations": rows}, Prefer="return=minimal")
+        assert answer.status_code == 201
+    best = max if direction == "maximize" else min
+    so_far, records, known = [], set(), []
+    for number, score in enumerate(scores):
+        known += [] if score is None else [score]
+        if score is not None and (not so_far or so_far[-1] is None or best(so_far[-1], score) != so_far[-1]):
+            records.add(number * step)
+        known = [best(known)] if known else []
+        so_far.append(known[0] if known else None)
+    rows = scores_of(history_of(tracking, run, max_points=100))
+    assert rows == [(number, scores[number // step], so_far[number // step]) for number, _, _ in rows]
+    numbers = {number for number, _, _ in rows}
+    assert records | {12_344 * step} <= numbers
+    scored = [score for score in scores if score is not None]
+    assert {score for _, score, _ in rows} >= {max(scored), min(scored)}
+    assert 12 <= len(rows) <= 100 + len(records) + 1
+
+
+def test_a_very_long_history_of_nothing_but_records_is_thinned_and_exact(tracking, shop):
+    scores = [float(number - number % 3 * 2) for number in range(60_000)]  # up two, down one
+    run = shop.create_run()
+    with tracking.connect() as connection:
+        connection.execute("SET ROLE optimization_service")
+        for begin in range(0, len(scores), 10_000):
+            connection.execute(
+                "INSERT INTO optimization_iterations (project_id, run_id, iteration, score) "
+                "SELECT 'shop', %s, n, n - n %% 3 * 2 FROM generate_series(%s::integer, %s) AS n",
+                [run["id"], begin, begin + 9_999],
+            )
+    rows = scores_of(history_of(tracking, run, max_points=50))
+    assert rows == [(number, scores[number], max(scores[: number + 1])) for number, _, _ in rows]
+    assert 25 <= len(rows) <= 51 and rows[-1][0] == 59_999
+
+
+def test_a_long_history_follows_what_an_administrator_changes(tracking, shop):
+    run = log_scores(shop, [1.0] * 11_000, direction="maximize")
+    for statement, highest in (
+        ("UPDATE optimization_iterations SET score = 5 WHERE run_id = %s AND iteration = 4321", 5),
+        ("DELETE FROM optimization_iterations WHERE run_id = %s AND iteration = 4321", 1),
+        ("DELETE FROM optimization_iterations WHERE run_id = %s AND iteration > 100", 1),
+    ):
+        with tracking.connect() as connection:
+            connection.execute("SET ROLE optimization_service")
+            connection.execute(statement, [run["id"]])
+        assert history_of(tracking, run, max_points=100)[-1].best_score == highest
+    assert history_of(tracking, run)[-1].iteration == 100
+
+
+@pytest.mark.parametrize("iterations", [50, 10_050])
+def test_params_come_with_a_history_as_far_as_they_are_short(tracking, shop, iterations):
+    run = log_scores(shop, [1.0] * (iterations - 2), direction="maximize")
+    shop.add_iteration(run["id"], iteration=iterations - 2, score=2, params={"depth": 6})
+    shop.add_iteration(run["id"], iteration=iterations - 1, score=3, params={f"key {n}": n for n in range(5000)})
+    *_, short, long = history_of(tracking, run)
+    assert (short.params, long.params) == ({"depth": 6}, None)
+    assert history_of(tracking, run, has_params=False)[-2].params is None

@@ -2,7 +2,8 @@ REVOKE EXECUTE ON FUNCTION optimization_forget_idempotency_keys(interval) FROM o
 GRANT EXECUTE ON FUNCTION optimization_forget_idempotency_keys(interval) TO optimization_app;
 DROP TRIGGER note_added_samples ON optimization_samples;
 DROP TRIGGER note_added_iterations ON optimization_iterations;
-DROP TRIGGER note_deleted_run ON optimization_runs;
+DROP TRIGGER note_removed_run ON optimization_runs;
+DROP TRIGGER note_deleted_run ON optimization_deleted_runs;
 DROP TRIGGER note_updated_run ON optimization_runs;
 DROP TRIGGER note_created_run ON optimization_runs;
 DROP FUNCTION optimization_forget_audit(interval), optimization_note_write();

@@ -48,7 +48,8 @@ DECLARE
 BEGIN
     IF TG_TABLE_NAME = 'optimization_runs' THEN
         INSERT INTO optimization_audit (actor, action, project_id, run_id, row_count)
-        SELECT writer, TG_ARGV[0], project_id, id, 1 FROM written;
+        SELECT writer, TG_ARGV[0], project_id, id, 1 FROM written
+        WHERE id NOT IN (SELECT gone.run_id FROM optimization_deleted_runs AS gone); -- noted when it was marked
     ELSE
         INSERT INTO optimization_audit (actor, action, project_id, run_id, row_count)
         SELECT writer, TG_ARGV[0], project_id, run_id, count(*) FROM written GROUP BY project_id, run_id;
@@ -73,7 +74,11 @@ CREATE TRIGGER note_created_run AFTER INSERT ON optimization_runs
 CREATE TRIGGER note_updated_run AFTER UPDATE ON optimization_runs
     REFERENCING NEW TABLE AS written
     FOR EACH STATEMENT WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION optimization_note_write('update run');
-CREATE TRIGGER note_deleted_run AFTER DELETE ON optimization_runs
+CREATE TRIGGER note_deleted_run AFTER INSERT ON optimization_deleted_runs
+    REFERENCING NEW TABLE AS written
+    FOR EACH STATEMENT EXECUTE FUNCTION optimization_note_write('delete run');
+-- An administrator may delete a run without a mark.
+CREATE TRIGGER note_removed_run AFTER DELETE ON optimization_runs
     REFERENCING OLD TABLE AS written
     FOR EACH STATEMENT EXECUTE FUNCTION optimization_note_write('delete run');
 CREATE TRIGGER note_added_iterations AFTER INSERT ON optimization_iterations

@@ -16,6 +16,9 @@ ALTER TABLE optimization_run_leases FORCE ROW LEVEL SECURITY;
 CREATE POLICY "Service role has full access" ON optimization_run_leases TO optimization_service
     USING (current_user = 'optimization_service') WITH CHECK (current_user = 'optimization_service');
 CREATE POLICY "Callers manage their own projects" ON optimization_run_leases TO optimization_app
-    USING (project_id = ANY ((SELECT optimization_current_projects())::text[]))
+    USING (
+        project_id = ANY ((SELECT optimization_current_projects())::text[])
+        AND run_id NOT IN (SELECT gone.run_id FROM optimization_deleted_runs AS gone)
+    )
     WITH CHECK (project_id = ANY ((SELECT optimization_current_projects())::text[]));
 GRANT SELECT, INSERT, UPDATE, DELETE ON optimization_run_leases TO optimization_app, optimization_service;
