@@ -113,7 +113,7 @@ class CompareFilters(RunConditions):
     run: Annotated[list[UUID], Field(max_length=MAX_COMPARED)] = Field(default_factory=list)
 
 
-class ComparedRun(Answer):
+class ComparisonRun(Answer):
     """A run beside others."""
 
     id: UUID
@@ -145,13 +145,13 @@ class DifferingKey(Answer):
     is_set: list[bool]
 
 
-class Comparison(Answer):
+class RunDifferences(Answer):
     """Runs and what differs in their configs.
 
     `same`: how many keys are the same in all of them; `unread`: how many configs are too long.
     """
 
-    runs: list[ComparedRun]
+    runs: list[ComparisonRun]
     differing: list[DifferingKey]
     same: int
     unread: int

@@ -9,8 +9,8 @@ from optimization_tracking.auth import Reader
 from optimization_tracking.models.answers import One
 from optimization_tracking.models.comparing import (
     CompareFilters,
-    Comparison,
     GroupFilters,
+    RunDifferences,
     RunGroups,
     Trend,
     TrendFilters,
@@ -41,7 +41,7 @@ async def trend(filters: Annotated[TrendFilters, Query()], database: Tracking, c
 @router.get("/compare", responses=refusals(404))
 async def compare_runs(
     filters: Annotated[CompareFilters, Query()], database: Tracking, caller: Reader
-) -> One[Comparison]:
+) -> One[RunDifferences]:
     """Runs and what differs in their configs: the named ones, or the newest 200 that match the filters."""
     if filters.run:
         async with database.transaction(caller.projects) as connection:
@@ -50,4 +50,4 @@ async def compare_runs(
         project_id = caller.choose_project(filters.project_id)
         async with database.transaction([project_id]) as connection:
             found = await list_compared(connection, filters, project_id=project_id)
-    return One[Comparison](data=compare(found))
+    return One[RunDifferences](data=compare(found))

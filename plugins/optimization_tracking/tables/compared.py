@@ -6,7 +6,7 @@ from uuid import UUID
 
 from optimization_tracking.database import Connection, fetch_all
 from optimization_tracking.differences import compare_objects
-from optimization_tracking.models.comparing import MAX_COMPARED, ComparedRun, Comparison, DifferingKey
+from optimization_tracking.models.comparing import MAX_COMPARED, ComparisonRun, DifferingKey, RunDifferences
 from optimization_tracking.models.queries import RunConditions
 from optimization_tracking.problem_details import not_found
 from optimization_tracking.queries import render_query
@@ -16,17 +16,17 @@ MAX_CONFIG_BYTES = 20_000
 """Of JSON; a longer config is not compared."""
 
 
-class ComparedRow(ComparedRun):
+class ComparedRow(ComparisonRun):
     """A run with what it is compared by. `config` is None where it is too long to be compared."""
 
     config: dict[str, Any] | None
 
 
-def compare(found: Sequence[ComparedRow]) -> Comparison:
+def compare(found: Sequence[ComparedRow]) -> RunDifferences:
     """Return the runs, and the keys of their configs that differ."""
     keys = compare_objects([run.config or {} for run in found])
-    return Comparison(
-        runs=[ComparedRun.model_validate(run.model_dump(by_alias=False)) for run in found],
+    return RunDifferences(
+        runs=[ComparisonRun.model_validate(run.model_dump(by_alias=False)) for run in found],
         differing=[
             DifferingKey(key=one.key, values=list(one.values), is_set=list(one.is_set)) for one in keys if one.differs
         ],
