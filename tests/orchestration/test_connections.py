@@ -3,22 +3,26 @@
 import json
 import socket
 import subprocess
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pymysql
 import pytest
-from control_plane.catalog import fill_catalog
+from control_plane.catalog import fill_catalog, open_sample, start_sample
 from control_plane.statements import split_statements
 from orchestration.airflow_process import PROJECT, run_script
 from orchestration.definitions import define
 from servers.mariadb import run_mariadb
 from servers.memory import memory_folder
 from servers.network import line_to
+from sqlalchemy import text
 
 from lab.stack.environment import objects_connection
-from optimizer.control_plane.engine import open_engine
-from optimizer.control_plane.runs import list_runs
+from optimizer.artifacts.store import ObjectStore
+from optimizer.control_plane.audit import read_audit
+from optimizer.control_plane.engine import open_engine, transaction
+from optimizer.control_plane.runs import fail_run, list_runs
 from optimizer.control_plane.schema import migrate
 from optimizer.orchestration.definitions import load_definitions
 
@@ -44,6 +48,15 @@ fail_run(engine, run.run_id, message="stopped \\u2713", now=NOW)
 print("RESULT" + json.dumps([[d.entity.entity_code for d in definitions], states, run.run_id]))
 """
 )
+
+REMOVE_OLD_OBJECTS = """
+import json
+
+from optimizer.orchestration.retention_dag import build_retention_dag
+
+removed = build_retention_dag().get_task("remove_old_objects").python_callable()
+print("RESULT" + json.dumps([[one["run_id"], one["what"]] for one in removed]))
+"""
 
 KEEP_AND_READ = """
 import json
@@ -85,8 +98,10 @@ print("RESULT" + json.dumps([dag_ids, problem]))
 """
 
 
-def run_as_airflow(script: str, state: Path, connection: dict | None) -> subprocess.CompletedProcess[str]:
-    environment = {"AIRFLOW_HOME": str(state), "OPTIMIZER_STATE_DIR": str(state)}
+def run_as_airflow(
+    script: str, state: Path, connection: dict | None, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    environment = {"AIRFLOW_HOME": str(state), "OPTIMIZER_STATE_DIR": str(state), **variables}
     if connection is not None:
         environment["AIRFLOW_CONN_OPTIMIZER_CONTROL_PLANE"] = json.dumps(connection)
     return run_script(script, environment=environment)
@@ -153,6 +168,29 @@ def test_objects_are_kept_and_read_with_the_endpoint_and_the_login_of_airflows_c
     environment = {"AIRFLOW_CONN_OPTIMIZER_OBJECTS": json.dumps(objects_connection(systems.settings))}
     done = run_script(KEEP_AND_READ, environment=environment)
     assert answer_of(done) == ["kept", ["a/b.csv"]]
+
+
+def test_the_retention_dag_removes_what_is_past_its_days_with_the_optimizers_account(control_plane, systems, tmp_path):
+    engine, connection = control_plane
+    systems.ensure_bucket("removed")
+    with transaction(engine) as root:
+        root.execute(text("UPDATE opt_entities SET s3_base_path = 's3://removed/drugs_hcp/' WHERE entity_id = 1"))
+    now, kept = datetime.now(UTC), []
+    with closing(systems.connect_objects()) as client:
+        store = ObjectStore(client)
+        for days_ago in (15, 13):
+            at = now - timedelta(days=days_ago)
+            run = start_sample(engine, open_sample(engine, f"{days_ago} days old", now=at).run_id, now=at)
+            fail_run(engine, run.run_id, message="stopped", now=at)
+            store.put_bytes(f"s3://removed/drugs_hcp/staging/{run.run_id}/cells", b"{}")
+            kept.append(run.run_id)
+        objects = {"AIRFLOW_CONN_OPTIMIZER_OBJECTS": json.dumps(objects_connection(systems.settings))}
+        done = run_as_airflow(REMOVE_OLD_OBJECTS, tmp_path, connection, **objects)
+        old, young = kept
+        assert answer_of(done) == [[old, "staging"]]
+        assert store.list_keys("s3://removed/drugs_hcp/staging/") == [f"drugs_hcp/staging/{young}/cells"]
+    (row,) = [row for row in read_audit(engine, "drugs_hcp") if row.action == "remove_objects"]
+    assert row.actor == "airflow:retention" and old in str(row)
 
 
 def test_a_server_that_accepts_and_stays_silent_leaves_every_entity_in_time(state):

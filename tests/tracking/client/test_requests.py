@@ -70,6 +70,49 @@ def test_asyncio_gets_the_same_answers(settings):
     assert asyncio.run(work()) == [0, 1, 2]
 
 
+def test_each_request_of_asyncio_has_the_answer_of_the_other_client(settings, client):
+    name = f"both {uuid.uuid4()}"
+    run = client.create_run(name, optimizer_type="rtb", config={"depth": 6}, tags=["a"])
+    client.add_iterations(run.id, [{"iteration": number, "score": number / 4} for number in range(3)])
+    client.update_run(run.id, status="completed", final_score=0.5)
+
+    async def ask() -> list:
+        async with AsyncTrackingClient(settings) as other:
+            assert await other.add_samples(run.id, [{"iteration": 2, "sample_index": 0, "score": 1}]) == 1
+            return [
+                await other.read_run(run.id),
+                [one async for one in other.iterate_runs(search=name)],
+                (await other.list_runs(search=name)).data,
+                await other.top_runs(limit=1, search=name),
+                await other.read_iteration(run.id, 2),
+                [one async for one in other.iterate_samples(run.id)],
+                await other.analytics(),
+                await other.group_runs(by="config.depth", search=name),
+                await other.read_trend(search=name),
+            ]
+
+    async def delete() -> None:
+        async with AsyncTrackingClient(settings) as other:
+            await other.delete_run(run.id)
+
+    answers = asyncio.run(ask())
+    assert [len(answers[place]) for place in (1, 2, 3, 5)] == [1, 1, 1, 1]
+    assert answers == [
+        client.read_run(run.id),
+        list(client.iterate_runs(search=name)),
+        client.list_runs(search=name).data,
+        client.top_runs(limit=1, search=name),
+        client.read_iteration(run.id, 2),
+        list(client.iterate_samples(run.id)),
+        client.analytics(),
+        client.group_runs(by="config.depth", search=name),
+        client.read_trend(search=name),
+    ]
+    asyncio.run(delete())
+    with pytest.raises(TrackingRefused, match="404"):
+        client.read_run(run.id)
+
+
 def test_a_repeated_creation_makes_one_run(client):
     key = str(uuid.uuid4())
     first, again = (client.create_run("once", optimizer_type="rtb", idempotency_key=key) for _ in range(2))
