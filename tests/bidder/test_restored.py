@@ -17,13 +17,16 @@ from optimizer.deployment.serving_snapshots import repair_object, update_snapsho
 from optimizer.lifecycle.object_checks import compare_objects
 
 OTHER_BUCKET = "entity drugs_com"
-"""The catalog's second entity: its bucket does not exist."""
+"""The second entity: its bucket does not exist."""
 
 
 @pytest.fixture
 def market(market: Market) -> Market:
     """Return the market with one live run, below the folder where an entity's runs are."""
     market.execute(f"UPDATE opt_entities SET s3_base_path = '{market.base_uri}' WHERE entity_code = '{ENTITY}'")
+    market.execute(
+        "UPDATE opt_entities SET s3_base_path = 's3://never-created/drugs_com/' WHERE entity_code = 'drugs_com'"
+    )
     market.base_uri += "runs/"
     market.deploy({market.publish(): 100})
     write_snapshot(market)
