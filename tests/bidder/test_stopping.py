@@ -35,7 +35,9 @@ class Bidder:
 
     def __init__(self, process: subprocess.Popen, port: int) -> None:
         self.process, self.port = process, port
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30)
+        # The bidder closes a connection that is idle for 5 seconds: one that it may be closing is not used again.
+        kept = httpx.Limits(keepalive_expiry=3)
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30, limits=kept)
 
     def connect(self) -> socket.socket:
         connection = socket.create_connection(("127.0.0.1", self.port), timeout=30)
