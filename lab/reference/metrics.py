@@ -33,7 +33,7 @@ SECTIONS = {
     "bid_landscape": "The slope of the win rate with its standard error, and the trust band.",
     "global_stats": "Totals of the window: win rate, value of a click, value of a thousand views.",
     "data": "Rows of the log, and how many of them cannot be used.",
-    "warehouse": "What the statements that read the log scanned and cost, where the warehouse tells.",
+    "warehouse": "What the statements that read the log scanned and cost, if the warehouse reports it.",
     "coarse_cells": "What was coarser in the cells, where the log has more than `max_cells`.",
     "bidding": "λ (`shadow_price_cpm`), the fallback bid, what the bids are expected to bring, and the jitter.",
     "forecast": "Win rate, CPM, spend and margin of the next days, each with 80 % and 95 % intervals.",

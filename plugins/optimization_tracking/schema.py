@@ -30,10 +30,12 @@ def migrate(url: str) -> str:
     for the first time roles.
 
     Raises:
-        ConfigError: Postgres is older than 15, refuses the login or forbids a statement; the SQL is missing.
+        ConfigError: Postgres is older than 15, refuses the login or forbids a statement; the tables are newer than this
+            code; the SQL is missing.
         UnavailableError: it does not answer.
     """
     with _migrating(url) as connection:
+        _check_known(_revision_of(connection))
         command.upgrade(_config(connection), "head")
     return head_revision()
 
@@ -45,11 +47,12 @@ def revert(url: str, *, revision: str) -> None:
         ConfigError: this code does not know the revision, or the tables are not at a later one.
     """
     found = current_revision(url)
-    earlier = ["base"] if found is None else _earlier_revisions(found)
-    if revision not in earlier:
+    _check_known(found)
+    earlier = _earlier_revisions(found)
+    if revision not in ("base", *earlier):
+        choices = f"choose one of {', '.join(earlier)}" if earlier else "no revision is earlier"
         raise ConfigError(
-            f"the tracking database is at revision {found}, which cannot go back to {revision}; choose one of "
-            f"{', '.join(earlier)}, and use the release that migrated it"
+            f"the tracking database is at revision {found}, which cannot go back to {revision}; {choices}"
         )
     with _migrating(url) as connection:
         command.downgrade(_config(connection), revision)
@@ -58,7 +61,7 @@ def revert(url: str, *, revision: str) -> None:
 def current_revision(url: str) -> str | None:
     """Return the revision of the database's tables, or None where there are none."""
     with _migrating(url) as connection:
-        return MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_revision()
+        return _revision_of(connection)
 
 
 @cache
@@ -67,11 +70,24 @@ def head_revision() -> str:
     return ScriptDirectory(MIGRATIONS).get_current_head() or ""
 
 
-def _earlier_revisions(revision: str) -> list[str]:
-    """Return "base" and the revisions before this one, the oldest first; "base" alone where it is not known."""
-    scripts = list(ScriptDirectory(MIGRATIONS).walk_revisions())
-    names = ["base", *reversed([script.revision for script in scripts])]
-    return names[: names.index(revision)] if revision in names else ["base"]
+def _revision_of(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_revision()
+
+
+def _check_known(found: str | None) -> None:
+    if found is not None and found not in _known_revisions():
+        raise ConfigError(f"the tracking database is at revision {found}, newer than this code; update the package")
+
+
+def _earlier_revisions(found: str | None) -> tuple[str, ...]:
+    """Return the revisions before this one, the oldest first."""
+    return () if found is None else _known_revisions()[: _known_revisions().index(found)]
+
+
+@cache
+def _known_revisions() -> tuple[str, ...]:
+    """Return the revisions of this code, the oldest first."""
+    return tuple(reversed([script.revision for script in ScriptDirectory(MIGRATIONS).walk_revisions()]))
 
 
 def _config(connection: Connection) -> Config:

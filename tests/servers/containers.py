@@ -145,7 +145,7 @@ class Containers:
             lines.append(f"header = {_quoted(f'Authorization: Bearer {token}')}")
         if body is not None:
             lines += ['header = "Content-Type: application/json"', f"data-raw = {_quoted(json.dumps(body))}"]
-        # Over stdin: what stands in a command line, every process of the machine can read.
+        # Over stdin, because every process of the machine can read a command line, and the token is a secret.
         printed = self.compose("exec", "--no-TTY", service, "curl", "--config", "-", stdin="\n".join(lines))
         text, _, status = printed.rpartition("\n")
         return Answer(int(status), _read(text))

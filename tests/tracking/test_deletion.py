@@ -15,7 +15,7 @@ TABLES = ("optimization_samples", "optimization_iterations", "optimization_runs"
 
 
 def rows_of(tracking: Tracking, run_id: str) -> dict[str, int]:
-    """How many rows of a run each table has, whoever may see them."""
+    """Return how many rows of a run each table has, including those that no project sees."""
     found = {}
     with tracking.connect() as connection:
         connection.execute("SET ROLE optimization_service")

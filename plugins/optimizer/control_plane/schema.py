@@ -36,8 +36,7 @@ def migrate(engine: Engine) -> str:
     """
     with _migrating(engine) as connection:
         found = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_revision()
-        if found is not None and found not in _known_revisions():
-            raise ConfigError(_newer_sentence(engine, found))
+        _check_known(engine, found)
         try:
             command.upgrade(_config(connection), "head")
         except (OperationalError, ProgrammingError) as error:
@@ -59,11 +58,12 @@ def revert(engine: Engine, *, revision: str) -> None:
         ConfigError: this code does not know the revision, or the tables are not at a later one.
     """
     found = current_revision(engine)
-    earlier = ["base"] if found is None else _earlier_revisions(found)
-    if revision not in earlier:
+    _check_known(engine, found)
+    earlier = _earlier_revisions(found)
+    if revision not in ("base", *earlier):
+        choices = f"choose one of {', '.join(earlier)}" if earlier else "no revision is earlier"
         raise ConfigError(
-            f"{database_name(engine)} is at revision {found}, which cannot go back to {revision}; choose one of "
-            f"{', '.join(earlier)}, and use the release that migrated it"
+            f"{database_name(engine)} is at revision {found}, which cannot go back to {revision}; {choices}"
         )
     with _migrating(engine) as connection:
         command.downgrade(_config(connection), revision)
@@ -90,25 +90,25 @@ def check_schema(engine: Engine) -> None:
     found, needed = current_revision(engine), head_revision()
     if found is None:
         raise ConfigError(f"{database_name(engine)} has no tables yet, revision {needed} is needed; {MIGRATE_HINT}")
-    if found not in _known_revisions():
-        raise ConfigError(_newer_sentence(engine, found))
+    _check_known(engine, found)
     if found != needed:
         raise ConfigError(f"{database_name(engine)} is at revision {found}, {needed} is needed; {MIGRATE_HINT}")
 
 
-def _newer_sentence(engine: Engine, found: str) -> str:
-    return f"{database_name(engine)} is at revision {found}, newer than this code; update the package"
+def _check_known(engine: Engine, found: str | None) -> None:
+    if found is not None and found not in _known_revisions():
+        raise ConfigError(f"{database_name(engine)} is at revision {found}, newer than this code; update the package")
 
 
-def _earlier_revisions(revision: str) -> list[str]:
-    """Return "base" and the revisions before this one, the oldest first; "base" alone where it is not known."""
-    names = ["base", *reversed([script.revision for script in ScriptDirectory(MIGRATIONS).walk_revisions()])]
-    return names[: names.index(revision)] if revision in names else ["base"]
+def _earlier_revisions(found: str | None) -> tuple[str, ...]:
+    """Return the revisions before this one, the oldest first."""
+    return () if found is None else _known_revisions()[: _known_revisions().index(found)]
 
 
 @cache
-def _known_revisions() -> frozenset[str]:
-    return frozenset(script.revision for script in ScriptDirectory(MIGRATIONS).walk_revisions())
+def _known_revisions() -> tuple[str, ...]:
+    """Return the revisions of this code, the oldest first."""
+    return tuple(reversed([script.revision for script in ScriptDirectory(MIGRATIONS).walk_revisions()]))
 
 
 def _config(connection: Connection) -> Config:

@@ -70,7 +70,7 @@ def require_running(engine: Engine, run_id: str, *, now: datetime, holder: str |
     """Note a sign of life and return the running run; every task calls it before it writes.
 
     Args:
-        holder: the copy of a task that asks; None: whoever.
+        holder: the copy of a task that asks; None skips the check of who holds the run.
 
     Raises:
         RunTaken: another copy has taken the run over.

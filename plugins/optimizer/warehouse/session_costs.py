@@ -1,4 +1,4 @@
-"""What a session's statements scanned and cost, where the warehouse tells."""
+"""What a session's statements scanned and cost, from the warehouse's own history."""
 
 import logging
 from typing import Any
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 def read_session_costs(connection: Any) -> QueryCosts | None:
     """Return what the session's statements have scanned and cost so far.
 
-    None where the warehouse does not tell: it keeps no such history, the role may not read it, or it does not answer.
+    None if the warehouse keeps no such history, the role may not read it, or the warehouse does not answer.
     The log says so; a run never fails for it.
     """
     try:

@@ -83,7 +83,7 @@ class StagedLog(WindowTotals):
     earlier_runs: run_id -> features of its key, of the earlier runs whose planned bids are known.
     earlier_forecasts: run_id -> what the run forecast of its own days.
     click_maturity: the share of the clicks that had arrived, by day of the last two weeks; empty where it is not known.
-    query_costs: what reading the log cost; None where the warehouse does not tell.
+    query_costs: what reading the log cost; None if the warehouse does not report it.
     merged_days: days that are one with others in the cells; they are not in `days`.
     coarse: what is coarser in the cells because of max_cells; None where nothing is.
     """
