@@ -109,3 +109,24 @@ def test_what_an_administrator_writes_has_the_databases_login(tracking: Tracking
 def test_answers_are_kept_in_no_cache_and_their_type_is_not_guessed(shop, path):
     headers = shop.get(path).headers
     assert (headers["Cache-Control"], headers["X-Content-Type-Options"]) == ("no-store", "nosniff")
+
+
+def test_a_prepared_statement_shows_every_project_only_while_the_role_is_taken(tracking: Tracking, shop):
+    shop.create_run()
+    query = "SELECT count(*) FROM optimization_runs"
+    with tracking.connect() as connection:
+        for _ in range(3):  # Postgres keeps the plan of a statement that is prepared
+            for role, sees_all in (("RESET ROLE", False), ("SET ROLE optimization_service", True)):
+                connection.execute(role)
+                for _ in range(7):
+                    ((found,),) = connection.execute(query, prepare=True).fetchall()
+                    assert (found > 0) is sees_all, role
+
+
+def test_a_search_in_config_or_tags_uses_its_index_under_the_policies(tracking: Tracking):
+    with tracking.connect() as connection:
+        connection.execute("SET LOCAL enable_seqscan = off")
+        connection.execute("SET ROLE optimization_service")
+        for condition, index in (("config @> '{\"a\": 1}'", "config_gin"), ("tags @> '{a}'", "tags_gin")):
+            rows = connection.execute(f"EXPLAIN SELECT id FROM optimization_runs WHERE {condition}").fetchall()
+            assert f"idx_optimization_runs_{index}" in str(rows)

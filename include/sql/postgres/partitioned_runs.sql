@@ -105,7 +105,7 @@ CREATE TRIGGER note_removed_run AFTER DELETE ON optimization_runs
 ALTER TABLE optimization_runs ENABLE ROW LEVEL SECURITY;
 ALTER TABLE optimization_runs FORCE ROW LEVEL SECURITY;
 CREATE POLICY "Service role has full access" ON optimization_runs TO optimization_service
-    USING (current_user = 'optimization_service') WITH CHECK (current_user = 'optimization_service');
+    USING (optimization_is_service()) WITH CHECK (current_user = 'optimization_service');
 CREATE POLICY "Callers manage their own projects" ON optimization_runs TO optimization_app
     USING (
         project_id = ANY ((SELECT optimization_current_projects())::text[])

@@ -20,3 +20,4 @@ BEGIN
     END LOOP;
 END
 $$;
+DROP FUNCTION optimization_is_service();

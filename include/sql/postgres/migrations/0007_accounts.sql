@@ -20,6 +20,18 @@ BEGIN
 END
 $$;
 
+-- Whether the caller has taken the role. It is called IMMUTABLE so that the planner answers it once: as a condition of each
+-- row it would keep a search inside JSON, tags or names from its index. A plan under row-level security is made anew for
+-- another role, so the answer is never another role's.
+CREATE FUNCTION optimization_is_service() RETURNS boolean
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+BEGIN
+    RETURN current_user = 'optimization_service';
+END
+$$;
+ALTER POLICY "Service role has full access" ON optimization_runs
+    USING (optimization_is_service()) WITH CHECK (current_user = 'optimization_service');
+
 -- A row for each statement that wrote runs, iterations or samples. actor is what the service says of its caller (app.actor:
 -- key <id of optimization_api_keys>, or login <name>), else the database's login.
 CREATE TABLE optimization_audit (
