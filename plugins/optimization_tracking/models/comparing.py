@@ -148,12 +148,14 @@ class DifferingKey(Answer):
 class RunDifferences(Answer):
     """Runs and what differs in their configs.
 
-    `same`: how many keys are the same in all of them; `unread`: how many configs are too long.
+    `same`: how many keys are the same in all of them; `left_out`: how many are not compared or not listed, because they
+    are very many; `unread`: how many configs are too long.
     """
 
     runs: list[ComparisonRun]
     differing: list[DifferingKey]
     same: int
+    left_out: int
     unread: int
 
 
