@@ -196,7 +196,7 @@ class PairedTest(Answer):
 
 
 class RunGroup(Answer):
-    """Runs with the same key, whose JSON is `value`; of a key longer than 300 characters that is None.
+    """Runs with the same key, whose JSON is `value`; of a key of 300 characters or more that is None.
 
     `low`, `high`: the 95 % interval of the mean, by Student's t; None below three runs.
     """
