@@ -26,7 +26,7 @@ SpelledColumns = dict[str, str | None]
 """The same as the statements take it."""
 
 
-class Row(Given):
+class GivenRow(Given):
     """A row that comes alone or in a batch.
 
     Attributes:
@@ -46,7 +46,7 @@ class Row(Given):
 class RowBatch(Given):
     """A request {name: rows} of up to MAX_BATCH rows of one model; all of them or none."""
 
-    row: ClassVar[type[Row]]
+    row: ClassVar[type[GivenRow]]
 
     _given: Sequence[dict[str, Any]] | None = PrivateAttr(None)
     _columns: SpelledColumns = PrivateAttr(default_factory=dict)
@@ -108,7 +108,7 @@ class RowBatch(Given):
                 _look_into([value])
 
 
-def spell_columns(columns: Columns, *, row: type[Row]) -> SpelledColumns:
+def spell_columns(columns: Columns, *, row: type[GivenRow]) -> SpelledColumns:
     """Return the columns of rows of a model as the statements take them; None where no row has a value.
 
     A JSON array of JSON and of texts; of all else an array's text, which differs in its brackets only.
@@ -121,12 +121,12 @@ def spell_columns(columns: Columns, *, row: type[Row]) -> SpelledColumns:
     return spelled
 
 
-def spell_row(given: Row) -> SpelledColumns:
+def spell_row(given: GivenRow) -> SpelledColumns:
     """Return one row as `spell_columns` returns several."""
     return spell_columns(_columns_of([given]), row=type(given))
 
 
-def _columns_of(rows: Sequence[Row]) -> Columns:
+def _columns_of(rows: Sequence[GivenRow]) -> Columns:
     values = [row.model_dump(by_alias=True) for row in rows]
     return {name: [row[name] for row in values] for name in values[0]}
 
@@ -137,7 +137,7 @@ def _names_of(row: type[BaseModel]) -> tuple[str, ...]:
 
 
 @cache
-def _quoted_names(row: type[Row]) -> frozenset[str]:
+def _quoted_names(row: type[GivenRow]) -> frozenset[str]:
     """Return the names of JSON and of text: in an array's text its characters would have to be escaped."""
     return frozenset((*_json_names(row), *row.texts))
 

@@ -8,11 +8,11 @@ from uuid import UUID
 from pydantic import Field, model_validator
 
 from optimization_tracking.models.base import Answer
-from optimization_tracking.models.batches import MAX_BATCH, Columns, Row, RowBatch
+from optimization_tracking.models.batches import MAX_BATCH, Columns, GivenRow, RowBatch
 from optimization_tracking.models.values import Amount, Count, Index, JsonObject, JsonValue, Moment, Score
 
 
-class CreateIteration(Row):
+class CreateIteration(GivenRow):
     """A step of a run; durationMs follows from the two times where it is left out and they are in order."""
 
     converted: ClassVar[frozenset[str]] = frozenset({"iterationStartTime", "iterationEndTime"})

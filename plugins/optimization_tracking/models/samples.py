@@ -7,11 +7,11 @@ from uuid import UUID
 from pydantic import Field
 
 from optimization_tracking.models.base import Answer
-from optimization_tracking.models.batches import MAX_BATCH, Row, RowBatch
+from optimization_tracking.models.batches import MAX_BATCH, GivenRow, RowBatch
 from optimization_tracking.models.values import Amount, Count, Flag, Index, JsonObject, JsonValue, Name, Score, Text
 
 
-class CreateSample(Row):
+class CreateSample(GivenRow):
     """One prediction of an iteration that exists already; iterationId, where it is given, must be that iteration's."""
 
     texts: ClassVar[tuple[str, ...]] = ("programHash", "errorMessage")
