@@ -100,7 +100,8 @@ def count_statements(engine: Engine, store: ObjectStore) -> int:
     event.listen(engine, "before_cursor_execute", lambda *call: statements.append(call[2]))
     assert read_definitions(engine)[0] and list_active(engine) and read_active_outcomes(engine)
     list_behind(engine)
-    examine(engine, store=store, dag_run_state=lambda *ids: "running", list_dags=lambda prefix: [], now=NOW)
+    asked = {"dag_run_state": lambda *ids: "running", "list_dags": lambda prefix: [], "pool_slots": lambda name: 1}
+    examine(engine, store=store, **asked, now=NOW)
     return len(statements)
 
 

@@ -71,12 +71,13 @@ def look(
     *,
     state: str | None = "running",
     dags: Sequence[RegisteredDag] | None = None,
+    slots: int | None = 1,
     now=LATER,
 ) -> list[DoctorFinding]:
     """Return what is found where every DAG run has the state, and Airflow the DAGs: of all active entities if None."""
     known = fitting_dags(engine) if dags is None else dags
     states = {"dag_run_state": lambda dag_id, dag_run_id: state, "list_dags": lambda prefix: known}
-    return examine(engine, store=store, **states, now=now)
+    return examine(engine, store=store, **states, pool_slots=lambda name: slots, now=now)
 
 
 def fitting_dags(engine: Engine) -> list[RegisteredDag]:
@@ -99,8 +100,39 @@ def test_where_all_is_well_nothing_is_found_and_airflow_is_asked_for_its_dags_on
     asked, dags = [], fitting_dags(engine)
     never = lambda *ids: pytest.fail("asked for a DAG run")  # noqa: E731
     list_dags = lambda prefix: asked.append(prefix) or dags  # noqa: E731
-    assert examine(engine, store=store, dag_run_state=never, list_dags=list_dags, now=LATER) == []
-    assert asked == ["optimize__"]
+    pool_slots = lambda name: asked.append(name) or 1  # noqa: E731
+    airflow = {"dag_run_state": never, "list_dags": list_dags, "pool_slots": pool_slots}
+    assert examine(engine, store=store, **airflow, now=LATER) == []
+    assert asked == ["optimize__", "optimizer_training"]
+
+
+def set_slots(engine: Engine, value: str) -> None:
+    row = f"SELECT entity_id, 'training_slots', '{value}' FROM opt_entities WHERE entity_code = 'drugs_com'"
+    change(engine, f"INSERT INTO opt_entity_configs (entity_id, config_key, config_value) {row}")
+
+
+def test_an_entity_whose_training_takes_more_slots_than_the_pool_has_is_found(engine: Engine, store: ObjectStore):
+    set_slots(engine, "4")
+    assert only(look(engine, store, slots=2)) == (
+        "entity drugs_com",
+        "its training never starts: training_slots=4, and Airflow's pool optimizer_training has 2 slots",
+        "`optimizer configure drugs_com training_slots=2`, or `airflow pools set optimizer_training 4 Training` if the "
+        "workers have as many cores",
+    )
+    assert look(engine, store, slots=4) == look(engine, store, slots=-1) == []  # -1: a pool without a limit
+    change(engine, "UPDATE opt_entities SET status = 'I' WHERE entity_code = 'drugs_com'")
+    assert look(engine, store, slots=2) == []
+
+
+def test_slots_that_are_not_a_number_are_the_finding_of_the_config_alone(engine: Engine, store: ObjectStore):
+    set_slots(engine, "many")
+    assert "training_slots" in only(look(engine, store))[1]
+
+
+def test_an_airflow_without_the_pool_is_one_finding(engine: Engine, store: ObjectStore):
+    subject, problem, todo = only(look(engine, store, slots=None))
+    assert (subject, problem) == ("Airflow", "it has no pool optimizer_training: no training starts")
+    assert "airflow pools set optimizer_training 1" in todo
 
 
 def test_an_active_entity_without_a_dag_that_runs_is_found_and_a_dag_without_an_active_entity(
@@ -217,7 +249,8 @@ def test_an_airflow_that_cannot_be_asked_is_a_finding_of_its_own(engine: Engine,
 
     dags = fitting_dags(engine)
     for list_dags in (silent, lambda prefix: dags):
-        found = examine(engine, store=store, dag_run_state=silent, list_dags=list_dags, now=LATER)
+        airflow = {"dag_run_state": silent, "list_dags": list_dags, "pool_slots": lambda name: 1}
+        found = examine(engine, store=store, **airflow, now=LATER)
         assert sorted(finding.problem for finding in found) == [str(error), "running without a DAG run"]
 
 

@@ -4,9 +4,15 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from servers.tracking import PROJECTS, ProjectClient, Tracking, open_client, serving
 
+from optimization_tracking.app import create_app
+from optimization_tracking.auth import LoginUser
+from optimization_tracking.models.comparing import MAX_COMPARED
 from optimization_tracking.models.queries import MAX_OFFSET
 from optimization_tracking.tables.pages import MAX_ANSWER_BYTES
+from optimization_tracking.tables.runs import MAX_RUN_BYTES
+from optimizer.names import TRACKING_PREFIX
 
 LONG = "a" * 1_500_000
 """Compressed in the tables to a hundredth: what counts is how long it is in an answer."""
@@ -220,3 +226,106 @@ def test_analytics_of_many_kinds_of_runs_are_paged(shop, tracking):
     assert found == sorted(found) and [one for one in found if one.startswith(prefix)] == [
         f"{prefix}-{number}" for number in range(3)
     ]
+
+
+def test_a_runs_iterations_fit_into_what_the_run_leaves_of_the_answer(shop):
+    run = shop.create_run(config={"a": LONG})
+    for number in range(3):
+        shop.add_iteration(run["id"], iteration=number, program=LONG)
+    for answer in (shop.get(f"/runs/{run['id']}"), shop.get("/runs", includeIterations=True, limit=1)):
+        assert len(answer.content) <= MAX_ANSWER_BYTES
+        found = answer.json()["data"]
+        found = found if isinstance(found, dict) else found[0]
+        assert [row["iteration"] for row in found["iterationList"]] == [0]
+        page = shop.get(f"/runs/{run['id']}/iterations", cursor=found["iterationCursor"]).json()["data"]
+        assert page[0]["iteration"] == 1
+
+
+def test_a_run_cannot_grow_beyond_its_bytes_and_can_always_end(shop):
+    run = shop.create_run(config={"a": LONG})
+    path = f"/runs/{run['id']}"
+    for field in ("metadata", "bestProgram"):
+        assert shop.patch(path, {field: {"a": LONG * 2}}).status_code == 200
+    refused = shop.patch(path, {"finalProgram": LONG})
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "finalProgram")
+    assert shop.patch(path, {"status": "failed", "errorStack": "a" * 100_000}).status_code == 200
+    assert len(shop.get(path).content) <= MAX_RUN_BYTES
+    grown = {"runName": "r", "optimizerType": "rtb", **dict.fromkeys(("bestProgram", "finalProgram"), GROWING * 2)}
+    assert shop.post("/runs", grown).status_code == 201
+    assert shop.post("/runs", grown | {"config": {"a": GROWING * 2}, "evaluationResults": GROWING}).status_code == 422
+
+
+def test_leases_are_paged(shop):
+    run = shop.create_run()
+    owners = [f"worker-{number}" for number in range(5)]
+    for owner in reversed(owners):
+        assert shop.request("PUT", f"/runs/{run['id']}/leases/{owner}", json={}).status_code == 200
+    found = pages(shop, f"/runs/{run['id']}/leases", limit=2)
+    assert [lease["owner"] for page in found for lease in page] == owners
+    assert [len(page) for page in found] == [2, 2, 1]
+    cursor = shop.get(f"/runs/{run['id']}/leases", limit=2).json()["pagination"]["nextCursor"]
+    assert shop.get("/projects", cursor=cursor).status_code == 422
+
+
+def test_projects_are_paged(tracking: Tracking):
+    async def log_in(_):
+        return LoginUser("ann", can_write=False)
+
+    app = create_app(database_url=tracking.database_url, prefix=TRACKING_PREFIX, login=log_in, refresh_s=None)
+    with serving(app) as address, open_client(address + TRACKING_PREFIX) as http:
+        ann = ProjectClient(http, "no key: the login lets her in")
+        found = pages(ann, "/projects", limit=1)
+        assert [project["id"] for page in found for project in page] == sorted(PROJECTS)
+        assert [len(page) for page in found] == [1, 1]
+
+
+@pytest.fixture(scope="module")
+def odd_runs(tracking: Tracking):
+    """The tag of runs that have hardly a key in common, and many with names of 50 characters."""
+    tag = str(uuid.uuid4())
+    insert = (
+        "INSERT INTO optimization_runs (project_id, run_name, optimizer_type, status, final_score, tags, config) "
+        "SELECT 'shop', 'odd ' || n, 'rtb', 'completed', n, ARRAY[%s], ("
+        "SELECT jsonb_object_agg(rpad(n || '-' || k, 50, '_'), k) FROM generate_series(1, 300) AS k"
+        ") || jsonb_build_object('depth', n) FROM generate_series(1, %s) AS n"
+    )
+    with tracking.connect() as connection:
+        connection.execute("SET ROLE optimization_service")
+        connection.execute(insert, [tag, MAX_COMPARED])
+    return tag
+
+
+def test_a_comparison_of_runs_with_very_many_keys_names_the_most_frequent_ones(shop, odd_runs):
+    answer = shop.get("/compare", tags=odd_runs)
+    assert len(answer.content) <= MAX_ANSWER_BYTES
+    found = answer.json()["data"]
+    assert len(found["runs"]) == MAX_COMPARED and found["unread"] == 0
+    (depth,) = [one for one in found["differing"] if one["key"] == "depth"]
+    assert sorted(depth["values"]) == list(range(1, MAX_COMPARED + 1))
+    assert found["leftOut"] + len(found["differing"]) == MAX_COMPARED * 300 + 1
+    page = shop.get("/dashboard/compare", tags=odd_runs)
+    assert page.status_code == 200 and len(page.content) <= MAX_ANSWER_BYTES
+    for path in ("groups", "trend"):
+        page = shop.get(f"/dashboard/{path}", by="config.depth", tags=odd_runs)
+        assert page.status_code == 200 and len(page.content) <= MAX_ANSWER_BYTES
+
+
+def test_values_below_a_long_key_are_compared_as_one(shop):
+    tag, key = str(uuid.uuid4()), "k" * 9000
+    for number in range(2):
+        shop.create_run(tags=[tag], config={key: {f"{place}": number for place in range(900)}})
+    answer = shop.get("/compare", tags=tag)
+    assert len(answer.content) < 10 * len(key)
+    assert [one["key"] for one in answer.json()["data"]["differing"]] == [key]
+
+
+def test_the_page_of_a_run_with_very_many_and_long_values_stays_within_the_budget(shop):
+    values = {f"{'k' * 200}{number}": 1 for number in range(9000)}
+    run = shop.create_run(config=values, evaluationResults=values)
+    rows = [
+        {"iteration": step, "score": step, "params": {f"{step}-{number}{'p' * 90}": number for number in range(100)}}
+        for step in range(200)
+    ]
+    assert shop.post(f"/runs/{run['id']}/iterations/batch", {"iterations": rows}).status_code == 201
+    page = shop.get(f"/dashboard/runs/{run['id']}")
+    assert page.status_code == 200 and len(page.content) <= MAX_ANSWER_BYTES

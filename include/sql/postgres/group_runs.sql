@@ -1,11 +1,13 @@
 -- Groups of runs with the spread of one figure, and their differences to a baseline over pairs of runs.
--- Grain: one row a group, the best mean first; its groups, all_runs, keyless, valueless, judged are of all groups.
+-- Grain: one row a group, the best mean first; its groups, keyless, valueless, judged are of all groups.
 -- Parameters: project_id, row_limit, run_cap, those of the conditions; direction_is, metric_is (the runs whose scores mean
 -- the same); baseline (NULL: the group with the oldest run); min_pairs (of fewer, groups are not judged); group_path,
 -- pair_path, figure_path, name_pattern where the template has them.
 -- Template: figure, figure_column, group, group_column, pair, pair_column; way (ASC where low is good); completed
--- ('yes': only completed runs have a value).
-WITH runs AS MATERIALIZED (
+-- ('yes': only completed runs have a value); capped ('yes': more runs match than run_cap); metric ('none': NULL).
+--
+-- Each aggregate reads the table itself, in parallel: one pass that keeps the runs for both would be serial, and on disk.
+WITH runs AS NOT MATERIALIZED (
     SELECT
         {% if group == 'tag' %}
         tags,
@@ -14,9 +16,7 @@ WITH runs AS MATERIALIZED (
         {% include '_group_key.sql' %} AS key,
         {% endif %}
         {% if group == 'json' %}
-        CASE
-            WHEN length({{ group_column }} #>> %(group_path)s::text[]) <= 300 THEN {{ group_column }} #> %(group_path)s::text[]
-        END AS json_key,
+        jsonb_typeof({{ group_column }} #> %(group_path)s::text[]) = 'string' AS is_text,
         {% endif %}
         {% set kind = pair %}{% set column = pair_column %}{% set prefix = 'pair' %}
         {% include '_group_key.sql' %} AS pair,
@@ -30,18 +30,22 @@ WITH runs AS MATERIALIZED (
     FROM optimization_runs
     WHERE {% include '_run_conditions.sql' %}
         AND direction = %(direction_is)s
-        AND metric IS NOT DISTINCT FROM %(metric_is)s
+        AND metric {% if metric == 'none' %}IS NULL{% else %}= %(metric_is)s{% endif %}
+
+    {% if capped == 'yes' %}
     ORDER BY created_at DESC, id DESC
     LIMIT %(run_cap)s
+    {% endif %}
 ),
-chosen AS (
+chosen AS NOT MATERIALIZED (
     {% if group == 'tag' %}
-    SELECT tag AS key, pair, value, status, created_at FROM runs LEFT JOIN LATERAL unnest(tags) AS tag ON true
+    SELECT tag COLLATE "C" AS key, pair, value, status, created_at
+    FROM runs LEFT JOIN LATERAL unnest(tags) AS tag ON true
     {% else %}
     SELECT * FROM runs
     {% endif %}
 ),
-sums AS (
+every AS MATERIALIZED (
     SELECT
         key,
         count(*)           AS runs,
@@ -53,18 +57,18 @@ sums AS (
         min(created_at)    AS first_run_at,
         max(created_at)    AS last_run_at,
         {% if group == 'json' %}
-        (array_agg(json_key ORDER BY created_at DESC))[1] AS json_key,
+        bool_or(is_text)   AS is_text,
         {% endif %}
-        jsonb_build_object(
-            'pending', count(*) FILTER (WHERE status = 'pending'),
-            'running', count(*) FILTER (WHERE status = 'running'),
-            'completed', count(*) FILTER (WHERE status = 'completed'),
-            'failed', count(*) FILTER (WHERE status = 'failed'),
-            'cancelled', count(*) FILTER (WHERE status = 'cancelled')
-        )                  AS states
+        count(*) FILTER (WHERE status = 'pending')   AS pending,
+        count(*) FILTER (WHERE status = 'running')   AS running,
+        count(*) FILTER (WHERE status = 'completed') AS completed,
+        count(*) FILTER (WHERE status = 'failed')    AS failed,
+        count(*) FILTER (WHERE status = 'cancelled') AS cancelled
     FROM chosen
-    WHERE key IS NOT NULL
     GROUP BY key
+),
+sums AS (
+    SELECT * FROM every WHERE key IS NOT NULL
 ),
 base AS (
     SELECT coalesce(
@@ -104,8 +108,7 @@ SELECT
     differences.sd_difference,
     count(*) OVER ()                                AS groups,
     sum((differences.pairs >= %(min_pairs)s)::integer) OVER () AS judged,
-    (SELECT count(*) FROM runs)                     AS all_runs,
-    (SELECT count(*) FROM chosen WHERE key IS NULL) AS keyless,
+    coalesce((SELECT runs FROM every WHERE key IS NULL), 0) AS keyless,
     sum(sums.runs - sums.n) OVER ()                 AS valueless
 FROM sums
 CROSS JOIN base

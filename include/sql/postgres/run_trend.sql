@@ -1,14 +1,16 @@
 -- One figure from run to run, with the spread of the runs before each.
 -- Grain: one row a run, the newest first. Parameters: project_id, row_limit, those of the conditions; direction_is,
 -- metric_is; figure_path where the template has it; band_runs, that many runs before one count. Template: figure,
--- figure_column; completed ('yes': only completed runs have a value).
+-- figure_column; completed ('yes': only completed runs have a value);
+-- metric ('none': NULL).
 WITH valued AS MATERIALIZED (
     SELECT
         id, run_name, status, coalesce(start_time, created_at) AS at, {% include '_figure.sql' %} AS value
     FROM optimization_runs
     WHERE {% include '_run_conditions.sql' %}
         AND direction = %(direction_is)s
-        AND metric IS NOT DISTINCT FROM %(metric_is)s
+        AND metric {% if metric == 'none' %}IS NULL{% else %}= %(metric_is)s{% endif %}
+
         {% if completed == 'yes' %}
         AND status = 'completed'
         {% endif %}

@@ -23,6 +23,9 @@ def serving_dags(dag_ids: Sequence[str]) -> Iterator[str]:
             self._answer({"access_token": "of-the-benchmark"})
 
         def do_GET(self) -> None:
+            if "/pools/" in self.path:
+                self._answer({"slots": 1})
+                return
             wanted = parse_qs(urlsplit(self.path).query)
             first, rows = int(wanted["offset"][0]), min(int(wanted["limit"][0]), MOST_ROWS)
             flags = {"is_paused": False, "is_stale": False, "has_import_errors": False}

@@ -1,7 +1,9 @@
 """What it costs to read: lists, filters, leaderboard, analytics and deep pages, at growing numbers of runs."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 from urllib.parse import urlencode
 
 from lab.benchmarks.tracking.lines import BenchmarkLine
@@ -13,10 +15,15 @@ from optimization_tracking.tables.pages import MAX_ANSWER_BYTES
 from optimizer.names import TRACKING_PROJECT
 
 MAX_INDEXED_MS, MAX_ANALYTICS_MS, MAX_MS = 50, 20, 200
+MAX_GROUPS_MS, GOAL_GROUPS_MS = 3000, 300
+MAX_GROUPS_RATIO = 12
+"""Groups read every run that matches, some of them twice: against the mean of all their scores in SQL."""
 GOAL_TOP_SQL_MS, GOAL_TOP_HTTP_MS, GOAL_DEEP_PAGE_SQL_MS = 5, 20, 5
 
 GOALS_FROM = 100_000
 """The size that the goals name."""
+
+MEAN = "SELECT count(*), avg(final_score::double precision) FROM optimization_runs WHERE project_id = %s"
 
 FILL = """
 INSERT INTO optimization_runs (
@@ -90,6 +97,7 @@ def _measure(service: Service, *, size: int, repeats: int) -> list[BenchmarkLine
         goal = GOAL_TOP_HTTP_MS if name == "top 10" and size == GOALS_FROM else None
         lines.append(BenchmarkLine(f"{name}, {size:,} runs", timing.p50_ms, "ms", floor_ms, goal))
     lines.append(BenchmarkLine(f"the slowest of these, 99 in 100, {size:,} runs", slowest_ms, "ms", MAX_MS))
+    lines += _measure_groups(service, size=size, repeats=max(1, repeats // 10))
     is_goal = size == GOALS_FROM
     lines += [
         BenchmarkLine(f"{name} in SQL, {size:,} runs", timing.p50_ms, "ms", MAX_INDEXED_MS, goal if is_goal else None)
@@ -100,6 +108,34 @@ def _measure(service: Service, *, size: int, repeats: int) -> list[BenchmarkLine
         )
     ]
     return lines
+
+
+def _measure_groups(service: Service, *, size: int, repeats: int) -> list[BenchmarkLine]:
+    questions = {
+        "groups by a key of the config": {"by": "config.depth"},
+        "groups by a key of the config, paired by day": {"by": "config.depth", "pairBy": "day"},
+        "groups by tag": {"by": "tag"},
+    }
+    client = service.client()
+    is_goal = size == GOALS_FROM
+    lines = []
+    for name, query in questions.items():
+        url = f"/groups?{urlencode(query)}"
+        taken_ms = measure_latency(lambda _, url=url: client.get(url), repeats=repeats).p50_ms
+        goal = GOAL_GROUPS_MS if is_goal else None
+        lines.append(BenchmarkLine(f"{name}, {size:,} runs", taken_ms, "ms", MAX_GROUPS_MS, goal))
+        if is_goal:
+            ratio = taken_ms / _mean_in_sql(service, repeats=repeats)
+            lines.append(BenchmarkLine(f"the same against a mean in SQL, {name}", ratio, "times", MAX_GROUPS_RATIO))
+    return lines
+
+
+def _mean_in_sql(service: Service, *, repeats: int) -> float:
+    """Return how many milliseconds Postgres takes for the mean of all scores, under a caller's policies."""
+    with _as_caller(service) as connection:
+        return measure_latency(
+            lambda _: connection.execute(MEAN, [TRACKING_PROJECT]).fetchall(), repeats=repeats
+        ).p50_ms
 
 
 def _deep(client, size: int) -> dict[str, object]:
@@ -115,9 +151,7 @@ def _measure_sql(service: Service, *, size: int, repeats: int) -> dict[str, Timi
     values = {"project_id": TRACKING_PROJECT, "row_limit": 20, "row_offset": 0, "max_bytes": MAX_ANSWER_BYTES}
     top = render_query("top_runs", way="DESC")
     page = render_query("list_runs", asked=frozenset({"after_value"}), column="created_at", way="DESC")
-    with service.connect() as connection:
-        connection.execute("SET ROLE optimization_app")
-        connection.execute("SELECT set_config('app.projects', %s, false)", [f"{{{TRACKING_PROJECT}}}"])
+    with _as_caller(service) as connection:
         place = "SELECT created_at, id FROM optimization_runs ORDER BY created_at DESC, id DESC OFFSET %s LIMIT 1"
         after = dict(
             zip(("after_value", "after_id"), connection.execute(place, [size // 2]).fetchone() or (), strict=True)
@@ -130,3 +164,12 @@ def _measure_sql(service: Service, *, size: int, repeats: int) -> dict[str, Timi
                 lambda _: connection.execute(page, values | after).fetchall(), repeats=repeats
             ),
         }
+
+
+@contextmanager
+def _as_caller(service: Service) -> Iterator[Any]:
+    """Give a connection under a caller's role and policies."""
+    with service.connect() as connection:
+        connection.execute("SET ROLE optimization_app")
+        connection.execute("SELECT set_config('app.projects', %s, false)", [f"{{{TRACKING_PROJECT}}}"])
+        yield connection

@@ -118,7 +118,7 @@ class AsyncTrackingClient:
 
     async def list_projects(self) -> list[Project]:
         """Return the projects that the key sees."""
-        return (await self._send(calls.list_projects())).data
+        return [one async for one in self._pages(calls.list_projects)]
 
     async def health(self) -> Health:
         """Return what the service says of itself."""

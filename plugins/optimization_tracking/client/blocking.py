@@ -133,7 +133,7 @@ class TrackingClient:
 
     def list_projects(self) -> list[Project]:
         """Return the projects that the key sees."""
-        return self._send(calls.list_projects()).data
+        return list(self._pages(calls.list_projects))
 
     def health(self) -> Health:
         """Return what the service says of itself."""

@@ -13,10 +13,17 @@ from pydantic import BaseModel, ValidationError
 from optimization_tracking.client.plain_values import plain
 from optimization_tracking.client.settings import ClientSettings
 from optimization_tracking.models.analytics import Analytics, Project
-from optimization_tracking.models.answers import Batch, Health, Many, One, Page, Problem
+from optimization_tracking.models.answers import Batch, Health, One, Page, Problem
 from optimization_tracking.models.comparing import GroupFilters, RunGroups, Trend, TrendFilters
 from optimization_tracking.models.iterations import CreateIteration, Iteration
-from optimization_tracking.models.queries import AnalyticsFilters, IterationPage, RunDetail, RunFilters, SamplePage
+from optimization_tracking.models.queries import (
+    AnalyticsFilters,
+    IterationPage,
+    RunDetail,
+    RunFilters,
+    SamplePage,
+    ShortRowsPage,
+)
 from optimization_tracking.models.runs import (
     CreateRun,
     DeletedRun,
@@ -125,8 +132,8 @@ def trend(filters: Fields) -> Call[One[Trend]]:
     return Call("GET", "/trend", One[Trend], query(TrendFilters, filters))
 
 
-def list_projects() -> Call[Many[Project]]:
-    return Call("GET", "/projects", Many[Project])
+def list_projects(page: Fields) -> Call[Page[Project]]:
+    return Call("GET", "/projects", Page[Project], query(ShortRowsPage, page))
 
 
 def health() -> Call[Health]:

@@ -131,7 +131,8 @@ class Delivery:
     def _change(self, run_id: str, body: str) -> None:
         """Change the run, with what the service takes of it if that is not all.
 
-        Where the run has ended otherwise already, the rest of the change is made all the same, and the end is refused.
+        Where the run has ended otherwise already, the rest of the change is made all the same, and the end is refused;
+        where a value of the change is refused, the end is made all the same.
         An end for a process that died gives up its lease first; a run that another process works on stays as it is.
         """
         change = json.loads(body)
@@ -141,6 +142,10 @@ class Delivery:
         try:
             changed = self._client.send(calls.update_run(run_id, body)).data
         except TrackingRefused as refused:
+            if refused.status == 422 and not change.keys() <= _OF_AN_END:
+                if end := {name: value for name, value in change.items() if name in _OF_AN_END}:
+                    self._client.send(calls.update_run(run_id, json.dumps(end)))
+                raise
             if refused.status != 409 or "status" not in change:
                 raise
             if is_for_dead:

@@ -21,7 +21,8 @@ from optimization_tracking.models.runs import Run
 from optimization_tracking.models.samples import Sample
 from optimizer.errors import ConfigError
 
-ROWS_A_BATCH = 5000
+ROWS_A_PART, BYTES_A_PART = 5000, 16 * 1024 * 1024
+"""What is written at once: so many rows, or what exceeds so many bytes."""
 MODELS: dict[str, type[BaseModel]] = {"runs": Run, "iterations": Iteration, "samples": Sample}
 _TYPES = {
     UUID: pa.string(),
@@ -72,9 +73,10 @@ def export(
     with list_options.connect() as client, open_writer(file, schema) as writer:
         rows = 0
         is_guarded = file.suffix == ".csv" and not raw
-        for chunk in _chunks(_pages(client, what, run=run, chosen=chosen)):
-            writer.write_table(table_of(chunk, schema, is_guarded=is_guarded))
-            rows += len(chunk)
+        pages = _pages(client, what, run=run, chosen=chosen)
+        for part in _joined(table_of(page, schema, is_guarded=is_guarded) for page in pages):
+            writer.write_table(part)
+            rows += part.num_rows
     typer.echo(f"{rows:,} {what} in {file}")
 
 
@@ -127,16 +129,17 @@ def _pages(
         yield from client.pages_of(what, one.id)
 
 
-def _chunks(pages: Iterable[list[Row]]) -> Iterator[list[Row]]:
-    """Join pages up to ROWS_A_BATCH rows: a run may have a few only."""
-    chunk: list[Row] = []
-    for page in pages:
-        chunk += page
-        if len(chunk) >= ROWS_A_BATCH:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
+def _joined(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Join the pages' tables: a run may have a few rows only, and a page a few long ones."""
+    part: list[pa.Table] = []
+    for table in tables:
+        part.append(table)
+        is_full = sum(one.num_rows for one in part) >= ROWS_A_PART or sum(one.nbytes for one in part) >= BYTES_A_PART
+        if is_full:
+            yield pa.concat_tables(part)
+            part = []
+    if part:
+        yield pa.concat_tables(part)
 
 
 def _column(rows: Sequence[Row], field: pa.Field, *, is_guarded: bool) -> pa.Array:

@@ -17,6 +17,7 @@ from optimizer.presentation.formats import count, measure, visible
 MAX_PARAMETERS = 12
 MAX_CATEGORIES = 12
 MAX_OUTPUTS = 4
+MAX_TITLE = 80
 
 Chart = dict[str, Any]
 
@@ -79,15 +80,16 @@ def trend_chart(trend: Trend) -> Chart | None:
 
 def key_charts(runs: Sequence[ComparedRow], rows: Sequence[ConfigRow]) -> list[Chart]:
     """Return a chart for each key of the configs that differs, of the final score over its value."""
-    scored = [(place, run) for place, run in enumerate(runs) if run.final_score is not None]
-    drawn = []
+    scored = [(run, flatten(run.config or {})) for run in runs if run.final_score is not None]
+    drawn: list[Chart] = []
     for row in rows:
-        flat = [(flatten(run.config or {}).get(row.key), run) for place, run in scored if row.values[place] is not None]
-        pairs = [(value, run.final_score, visible(run.run_name)) for value, run in flat]
+        pairs = [(flat[row.key], run.final_score, visible(run.run_name)) for run, flat in scored if row.key in flat]
         is_varied = len({json_text(value) for value, _, _ in pairs}) > 1
         if is_varied and (chart := _value_chart(row.key, pairs, "final score")) is not None:
             drawn.append(chart)
-    return drawn[:MAX_PARAMETERS]
+        if len(drawn) == MAX_PARAMETERS:
+            break
+    return drawn
 
 
 def parameter_charts(points: Sequence[HistoryPoint]) -> tuple[list[Chart], list[tuple[str, str]]]:
@@ -95,15 +97,19 @@ def parameter_charts(points: Sequence[HistoryPoint]) -> tuple[list[Chart], list[
 
     Parameters that are lists, or words of more than a dozen kinds, have no chart.
     """
-    scored = [(point, flatten(point.params or {})) for point in points if point.score is not None]
-    charts, constant = [], []
-    for name in dict.fromkeys(name for _, params in scored for name in params):
-        pairs = [(params[name], point) for point, params in scored if name in params]
+    pairs_of: dict[str, list[tuple[Any, HistoryPoint]]] = {}
+    for point in points:
+        if point.score is not None:
+            for name, value in flatten(point.params or {}).items():
+                pairs_of.setdefault(name, []).append((value, point))
+    charts: list[Chart] = []
+    constant = []
+    for name, pairs in pairs_of.items():
         if len({json_text(value) for value, _ in pairs}) == 1:
             constant.append((name, json_text(pairs[0][0])))
-        elif (chart := _value_chart(name, _notes(pairs), "score")) is not None:
+        elif len(charts) < MAX_PARAMETERS and (chart := _value_chart(name, _notes(pairs), "score")) is not None:
             charts.append(chart)
-    return charts[:MAX_PARAMETERS], constant
+    return charts, constant
 
 
 def sample_charts(samples: Iterable[Sample]) -> list[Chart]:
@@ -155,9 +161,9 @@ def _scatter(title: str, x_label: str, points: Sequence[tuple[float, Any, str]],
     ordered = sorted(points, key=lambda point: point[0])
     return {
         "kind": kind,
-        "title": title,
+        "title": shortened(title, MAX_TITLE),
         "x": [x for x, _, _ in ordered],
-        "xLabel": x_label,
+        "xLabel": shortened(x_label, MAX_TITLE),
         "notes": [note for _, _, note in ordered],
         "series": [{"label": y_label, "values": [y for _, y, _ in ordered], "dots": True}],
     }

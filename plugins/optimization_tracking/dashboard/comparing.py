@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse
 
 from optimization_tracking.dashboard import charts
@@ -49,8 +50,8 @@ async def compare(request: Request, database: Tracking, visit: Visiting) -> HTML
         ]
     if not is_close:
         found = _best_first(found)
-    rows = compare_configs([run.config or {} for run in found])
-    differing = [row for row in rows if row.differs]
+    table = await run_in_threadpool(compare_configs, [run.config or {} for run in found])
+    differing = [row for row in table.rows if row.differs]
     return render(
         request,
         "compare" if is_close else "compare_many",
@@ -59,10 +60,11 @@ async def compare(request: Request, database: Tracking, visit: Visiting) -> HTML
         query=query,
         runs=found,
         chart=charts.overlaid_chart(found, histories) if is_close else None,
-        scatters=[] if is_close else charts.key_charts(found, differing),
-        rows=_shown(rows, differing, query, is_close=is_close),
+        scatters=[] if is_close else await run_in_threadpool(charts.key_charts, found, differing),
+        rows=_shown(table.rows, differing, query, is_close=is_close),
         differing=len(differing),
-        same=len(rows) - len(differing),
+        same=len(table.rows) - len(differing),
+        left_out=table.left_out,
         directions={run.direction for run in found},
         metrics={run.metric for run in found if run.best_score is not None or run.final_score is not None} or {None},
         unread=sum(run.config is None for run in found),

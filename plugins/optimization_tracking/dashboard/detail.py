@@ -51,7 +51,7 @@ async def run(request: Request, run_id: RunId, database: Tracking, caller: Admit
     async with database.transaction(caller.projects) as connection:
         found = await runs.read(connection, run_id)
         history = await read_history(connection, run_id)
-        held = await leases.list_held(connection, run_id) if found.status == "running" else []
+        held = await leases.count_held(connection, run_id) if found.status == "running" else 0
         listed, pagination = await iterations.list_page(connection, run_id, page)
     parameters, constant = charts.parameter_charts(history)
     return render(
@@ -61,7 +61,7 @@ async def run(request: Request, run_id: RunId, database: Tracking, caller: Admit
         visit=Visit(caller, found.project_id),
         query=query,
         run=found,
-        held=len(held),
+        held=held,
         words=words_of(found),
         links=_links(request, found),
         history=charts.history_chart(found, history),

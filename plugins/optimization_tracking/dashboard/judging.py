@@ -33,6 +33,8 @@ from optimization_tracking.tables.run_lists import list_page
 SUGGESTED_FROM = 50
 """The newest runs whose keys are suggested."""
 MAX_SUGGESTIONS = 40
+MAX_LOOKED_AT = 400
+"""Keys of the newest runs that are looked at for suggestions."""
 FOREST_WIDTH = 150
 """Pixels of the drawing of means and their intervals."""
 
@@ -142,7 +144,7 @@ async def _suggest(connection: Connection, project_id: str) -> Suggestions:
     keys, figures = ["tag", "type", "day"], list(FIGURES)
     for name, (prefix, column) in _PLACES.items():
         values = [value if isinstance(value, dict) else {} for value in (getattr(run, column) for run in newest)]
-        for row in compare_configs(values):
+        for row in compare_configs(values, max_cells=SUGGESTED_FROM * MAX_LOOKED_AT).rows:
             is_number = any(_is_number(text) for text in row.values)
             if name == "evaluationResults":
                 figures += [prefix + row.key] if is_number else []

@@ -39,13 +39,6 @@ class Page(Answer, Generic[Data]):
     pagination: Pagination
 
 
-class Many(Answer, Generic[Data]):
-    """Several things, all of them."""
-
-    success: bool = True
-    data: list[Data]
-
-
 class Batch(Answer, Generic[Data]):
     """What a batch wrote; `data` has as much of it as fits, nothing where the caller said `Prefer: return=minimal`."""
 

@@ -148,12 +148,14 @@ class DifferingKey(Answer):
 class RunDifferences(Answer):
     """Runs and what differs in their configs.
 
-    `same`: how many keys are the same in all of them; `unread`: how many configs are too long.
+    `same`: how many keys are the same in all of them; `left_out`: how many are not compared or not listed, because they
+    are very many; `unread`: how many configs are too long.
     """
 
     runs: list[ComparisonRun]
     differing: list[DifferingKey]
     same: int
+    left_out: int
     unread: int
 
 
@@ -194,7 +196,7 @@ class PairedTest(Answer):
 
 
 class RunGroup(Answer):
-    """Runs with the same key, whose JSON is `value`; of a key longer than 300 characters that is None.
+    """Runs with the same key, whose JSON is `value`; of a key of 300 characters or more that is None.
 
     `low`, `high`: the 95 % interval of the mean, by Student's t; None below three runs.
     """

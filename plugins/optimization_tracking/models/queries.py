@@ -105,14 +105,19 @@ class SamplePage(IterationPage):
     is_correct: bool | None = None
 
 
-class AnalyticsFilters(Given):
+class ShortRowsPage(Given):
+    """A page of rows that are short and in one order: projects, leases, figures."""
+
+    limit: Annotated[int, Field(ge=1, le=MAX_LONG_PAGE)] = MAX_LONG_PAGE
+    cursor: Cursor | None = None
+
+
+class AnalyticsFilters(ShortRowsPage):
     """Which of a project's figures, and a page of them."""
 
     project_id: ProjectId | None = None
     optimizer_type: OptimizerType | None = None
     status: Status | None = None
-    limit: Annotated[int, Field(ge=1, le=MAX_LONG_PAGE)] = MAX_LONG_PAGE
-    cursor: Cursor | None = None
 
 
 class RunDetail(Given):

@@ -7,8 +7,8 @@ from fastapi import APIRouter, Query
 from optimization_tracking.admission import KeyedRoute
 from optimization_tracking.auth import Reader
 from optimization_tracking.models.analytics import Analytics, Project
-from optimization_tracking.models.answers import Many, Page
-from optimization_tracking.models.queries import AnalyticsFilters
+from optimization_tracking.models.answers import Page
+from optimization_tracking.models.queries import AnalyticsFilters, ShortRowsPage
 from optimization_tracking.routes.dependencies import Tracking, refusals
 from optimization_tracking.tables.analytics import list_projects, read_analytics
 
@@ -27,7 +27,8 @@ async def analytics(
 
 
 @router.get("/projects", tags=["projects"], responses=refusals())
-async def projects(database: Tracking, caller: Reader) -> Many[Project]:
-    """The caller's projects."""
+async def projects(page: Annotated[ShortRowsPage, Query()], database: Tracking, caller: Reader) -> Page[Project]:
+    """The caller's projects, by id."""
     async with database.transaction(caller.projects) as connection:
-        return Many[Project](data=await list_projects(connection))
+        found, pagination = await list_projects(connection, page)
+    return Page[Project](data=found, pagination=pagination)

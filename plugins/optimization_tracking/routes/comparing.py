@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query
+from fastapi.concurrency import run_in_threadpool
 
 from optimization_tracking.admission import KeyedRoute
 from optimization_tracking.auth import Reader
@@ -50,4 +51,4 @@ async def compare_runs(
         project_id = caller.choose_project(filters.project_id)
         async with database.transaction([project_id]) as connection:
             found = await list_compared(connection, filters, project_id=project_id)
-    return One[RunDifferences](data=compare(found))
+    return One[RunDifferences](data=await run_in_threadpool(compare, found))

@@ -2,11 +2,12 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Query
 
 from optimization_tracking.admission import KeyedRoute
 from optimization_tracking.auth import Reader, Writer
-from optimization_tracking.models.answers import Many, One
+from optimization_tracking.models.answers import One, Page
+from optimization_tracking.models.queries import ShortRowsPage
 from optimization_tracking.models.runs import HoldRun, Lease, ReleasedLease
 from optimization_tracking.routes.dependencies import RunId, Tracking, refusals
 from optimization_tracking.tables import leases
@@ -17,10 +18,13 @@ Owner = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.-]{1,100}$")]
 
 
 @router.get("", responses=refusals(404))
-async def list_leases(run_id: RunId, database: Tracking, caller: Reader) -> Many[Lease]:
+async def list_leases(
+    run_id: RunId, page: Annotated[ShortRowsPage, Query()], database: Tracking, caller: Reader
+) -> Page[Lease]:
     """List the leases that last: the processes that work on the run."""
     async with database.transaction(caller.projects) as connection:
-        return Many[Lease](data=await leases.list_held(connection, run_id))
+        found, pagination = await leases.list_held(connection, run_id, page)
+    return Page[Lease](data=found, pagination=pagination)
 
 
 @router.put("/{owner}", responses=refusals(400, 404, 413))

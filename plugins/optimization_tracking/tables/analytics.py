@@ -6,8 +6,9 @@ from optimization_tracking.cursors import read_cursor, write_cursor
 from optimization_tracking.database import Connection, fetch_all
 from optimization_tracking.models.analytics import Analytics, Project
 from optimization_tracking.models.answers import Pagination
-from optimization_tracking.models.queries import AnalyticsFilters
+from optimization_tracking.models.queries import AnalyticsFilters, ShortRowsPage
 from optimization_tracking.queries import render_query
+from optimization_tracking.tables.pages import list_short_rows
 
 _ORDER = "analytics"
 
@@ -29,6 +30,7 @@ async def read_analytics(
     return [Analytics.model_validate(row) for row in page], pagination
 
 
-async def list_projects(connection: Connection) -> list[Project]:
-    """Return the caller's projects by id."""
-    return [Project.model_validate(row) for row in await fetch_all(connection, render_query("list_projects"), {})]
+async def list_projects(connection: Connection, page: ShortRowsPage) -> tuple[list[Project], Pagination]:
+    """Return a page of the caller's projects, by id."""
+    rows, pagination = await list_short_rows(connection, "list_projects", page, key="id", values={})
+    return [Project.model_validate(row) for row in rows], pagination

@@ -10,6 +10,7 @@ from optimization_tracking.models.comparing import MAX_COMPARED, ComparisonRun, 
 from optimization_tracking.models.queries import RunConditions
 from optimization_tracking.problem_details import not_found
 from optimization_tracking.queries import render_query
+from optimization_tracking.tables.pages import MAX_ANSWER_BYTES
 from optimization_tracking.tables.run_lists import conditions_of
 
 MAX_CONFIG_BYTES = 20_000
@@ -23,14 +24,23 @@ class ComparedRow(ComparisonRun):
 
 
 def compare(found: Sequence[ComparedRow]) -> RunDifferences:
-    """Return the runs, and the keys of their configs that differ."""
-    keys = compare_objects([run.config or {} for run in found])
+    """Return the runs, and the keys of their configs that differ, as many as fit into an answer."""
+    compared = compare_objects([run.config or {} for run in found])
+    runs = [ComparisonRun.model_validate(run.model_dump(by_alias=False)) for run in found]
+    left_bytes = MAX_ANSWER_BYTES - sum(len(run.model_dump_json()) for run in runs)
+    differing = [key for key in compared.keys if key.differs]
+    listed = []
+    for key in differing:
+        one = DifferingKey(key=key.key, values=list(key.values), is_set=list(key.is_set))
+        left_bytes -= len(one.model_dump_json().encode())
+        if left_bytes < 0:
+            break
+        listed.append(one)
     return RunDifferences(
-        runs=[ComparisonRun.model_validate(run.model_dump(by_alias=False)) for run in found],
-        differing=[
-            DifferingKey(key=one.key, values=list(one.values), is_set=list(one.is_set)) for one in keys if one.differs
-        ],
-        same=sum(not one.differs for one in keys),
+        runs=runs,
+        differing=listed,
+        same=len(compared.keys) - len(differing),
+        left_out=compared.left_out + len(differing) - len(listed),
         unread=sum(run.config is None for run in found),
     )
 

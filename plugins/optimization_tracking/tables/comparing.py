@@ -1,5 +1,6 @@
 """Groups of runs, and the trend of one figure: the sums are Postgres's, the intervals are of `intervals`."""
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,11 +23,14 @@ from optimization_tracking.models.comparing import (
     TrendFilters,
     TrendPoint,
 )
+from optimization_tracking.models.runs import TRANSITIONS
 from optimization_tracking.models.values import Direction
 from optimization_tracking.paths import JsonPath, name_pattern, parse_path
 from optimization_tracking.queries import render_query
 from optimization_tracking.tables.run_lists import conditions_of
 
+MAX_KEY_LENGTH = 300
+"""Characters of a key; a longer one is cut there by the statement."""
 RUN_CAP = 100_000
 """The newest runs that groups are made of; older ones are counted as left out."""
 
@@ -54,10 +58,10 @@ async def group_runs(connection: Connection, filters: GroupFilters, *, project_i
     values = asked.values | group.values | pair.values
     values |= {"baseline": filters.baseline, "row_limit": filters.limit, "run_cap": RUN_CAP, "min_pairs": MIN_PAIRS}
     values |= {"name_pattern": name_pattern(filters.name_pattern) if filters.name_pattern else None}
-    words = asked.words | group.words | pair.words
+    words = asked.words | group.words | pair.words | {"capped": "yes" if asked.runs > RUN_CAP else "no"}
     rows = await fetch_all(connection, render_query("group_runs", asked=asked.conditions, **words), values)
     first = rows[0] if rows else {}
-    all_runs = first.get("all_runs", min(asked.runs, RUN_CAP))
+    all_runs = min(asked.runs, RUN_CAP)
     return RunGroups(
         by=filters.by,
         figure=asked.figure,
@@ -112,7 +116,11 @@ async def _ask(connection: Connection, filters: FigureConditions, *, project_id:
         conditions=frozenset(conditions),
         values=values | figure | {"direction_is": most["direction"], "metric_is": most["metric"]},
         words=words
-        | {"completed": "no" if filters.status else "yes", "way": "ASC" if direction == "minimize" else "DESC"},
+        | {
+            "completed": "no" if filters.status else "yes",
+            "metric": "none" if most["metric"] is None else "one",
+            "way": "ASC" if direction == "minimize" else "DESC",
+        },
         figure=MeasuredFigure(name=filters.figure, direction=direction, metric=most["metric"] if is_score else None),
         other_direction=sum(row["runs"] for row in counted) - sum(row["runs"] for row in same),
         other_metric=sum(row["runs"] for row in same) - runs,
@@ -149,8 +157,8 @@ def _group(row: Row, *, is_paired: bool, direction: Direction) -> RunGroup:
     test = _test(row, direction=direction) if is_paired and not is_baseline else None
     return RunGroup(
         **{name: row[name] for name in ("key", "runs", "n", "mean", "sd", "first_run_at", "last_run_at")},
-        value=row.get("json_key", row["key"]),
-        states={state: number for state, number in row["states"].items() if number},
+        value=_value(row),
+        states={state: row[state] for state in TRANSITIONS if row[state]},
         low=bounds[0],
         high=bounds[1],
         best=best,
@@ -158,6 +166,15 @@ def _group(row: Row, *, is_paired: bool, direction: Direction) -> RunGroup:
         is_baseline=is_baseline,
         against_baseline=test,
     )
+
+
+def _value(row: Row) -> Any:
+    """Return the group's key as JSON; None of one that is so long that it may be cut."""
+    if "is_text" not in row:
+        return row["key"]
+    if len(row["key"]) >= MAX_KEY_LENGTH:
+        return None
+    return row["key"] if row["is_text"] else json.loads(row["key"])
 
 
 def _test(row: Row, *, direction: Direction) -> PairedTest:

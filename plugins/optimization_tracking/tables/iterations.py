@@ -80,8 +80,9 @@ async def list_page(connection: Connection, run_id: UUID, page: IterationPage) -
 
 
 async def with_first(connection: Connection, runs: Sequence[Run], *, limit: int) -> list[RunWithIterations]:
-    """Return the runs with the first iterations of each, as many as fit into an answer."""
-    values = {"run_ids": [run.id for run in runs], "row_limit": limit, "max_bytes": MAX_ANSWER_BYTES}
+    """Return the runs with the first iterations of each, as many as fit into what the runs leave of an answer."""
+    left_bytes = max(0, MAX_ANSWER_BYTES - sum(len(run.model_dump_json()) for run in runs))
+    values = {"run_ids": [run.id for run in runs], "row_limit": limit, "max_bytes": left_bytes}
     found: dict[UUID, list[Iteration]] = {run.id: [] for run in runs}
     for row in await fetch_all(connection, render_query("list_run_iterations"), values):
         found[row["run_id"]].append(Iteration.model_validate(row))

@@ -1,20 +1,23 @@
 """Runs: written, read one by one, deleted. `run_lists` reads many."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
+from pydantic.alias_generators import to_camel
 from pydantic_core import to_json
 
-from optimization_tracking.database import Connection, fetch_one
+from optimization_tracking.database import Connection, Row, fetch_one
 from optimization_tracking.models.runs import TRANSITIONS, CreateRun, Run, UpdateRun
 from optimization_tracking.models.values import MAX_JSON_BYTES, check_json
 from optimization_tracking.problem_details import Refusal, invalid, not_found
 from optimization_tracking.queries import render_query
 
 JSON_COLUMNS = ("config", "metadata", "best_program", "final_program", "evaluation_results")
+MAX_RUN_BYTES = 2 * MAX_JSON_BYTES
+"""Of a run's JSON and texts together: it comes in one answer."""
 
 
 def as_json(value: Any) -> Jsonb | None:
@@ -23,9 +26,14 @@ def as_json(value: Any) -> Jsonb | None:
 
 
 async def create(connection: Connection, run: CreateRun, *, project_id: str) -> Run:
-    """Return the new run."""
+    """Return the new run.
+
+    Raises:
+        Refusal: 422 where its JSON together is too long.
+    """
     values = _columns(run, run.__class__.model_fields) | {"project_id": project_id}
     row = await fetch_one(connection, render_query("insert_run"), values)
+    _check_size(row, run.model_fields_set)
     return Run.model_validate(row)
 
 
@@ -64,7 +72,7 @@ async def update(
 
     Raises:
         Refusal: 404 as `read`; 409 where its status cannot become the new one, or it must have no owner and has one;
-            412 where `seen` has no such time; 422 where the merged metadata are too large.
+            412 where `seen` has no such time; 422 where the merged metadata, or the run's JSON together, are too long.
     """
     changed = change.model_fields_set
     asked = set(changed) | ({"seen"} if seen is not None else set())
@@ -76,10 +84,11 @@ async def update(
     values = _columns(change, changed) | {"run_id": run_id, "from_statuses": _may_become(change), "seen": seen}
     row = await fetch_one(connection, render_query("update_run", asked=frozenset(asked)), values)
     if row is None:
-        await _explain_unchanged(connection, run_id, change, seen=seen)
+        raise await _why_unchanged(connection, run_id, change, seen=seen)
+    _check_size(row, changed)
     run = Run.model_validate(row)
     if "metadata" in changed:
-        _check_size(run.metadata)
+        _check_metadata(run.metadata)
     return run
 
 
@@ -102,7 +111,7 @@ def _may_become(change: UpdateRun) -> list[str]:
     return [old for old, later in TRANSITIONS.items() if change.status in (old, *later)]
 
 
-def _check_size(metadata: dict[str, Any]) -> None:
+def _check_metadata(metadata: dict[str, Any]) -> None:
     """Each change is within the bounds; what many of them add up to has to be, too."""
     try:
         check_json(metadata)
@@ -112,18 +121,26 @@ def _check_size(metadata: dict[str, Any]) -> None:
         raise invalid("metadata", f"together with what is there, is longer than {MAX_JSON_BYTES:,} bytes")
 
 
+def _check_size(row: Row | None, fields: Collection[str]) -> None:
+    """Refuse JSON with which the run becomes longer than an answer may be; an end or a score is never refused."""
+    changed = [name for name in JSON_COLUMNS if name in fields]
+    if row is not None and changed and row["bytes"] > MAX_RUN_BYTES:
+        reason = f"with it, the run's JSON is longer than {MAX_RUN_BYTES:,} bytes"
+        raise invalid(to_camel(changed[0]), reason)
+
+
 def _stale() -> Refusal:
     return Refusal(412, "the run has changed since the version that If-Match names; read it again")
 
 
-async def _explain_unchanged(
+async def _why_unchanged(
     connection: Connection, run_id: UUID, change: UpdateRun, *, seen: Sequence[datetime] | None
-) -> None:
+) -> Refusal:
     run = await read(connection, run_id)
     if seen is not None and run.updated_at not in seen:
-        raise _stale()
+        return _stale()
     if change.if_unowned and change.status in (run.status, *TRANSITIONS[run.status]):
-        raise Refusal(409, "a process holds the run and works on it", errors=[("ifUnowned", "the run has an owner")])
+        return Refusal(409, "a process holds the run and works on it", errors=[("ifUnowned", "the run has an owner")])
     allowed = ", ".join(TRANSITIONS[run.status]) or "nothing else, it has ended"
     reason = f"the run is {run.status} and cannot become {change.status}; it may become {allowed}"
-    raise Refusal(409, reason, errors=[("status", reason)])
+    return Refusal(409, reason, errors=[("status", reason)])

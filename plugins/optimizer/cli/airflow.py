@@ -14,7 +14,7 @@ PASSWORD_VARIABLE = "OPTIMIZER_AIRFLOW_PASSWORD"  # noqa: S105 - the variable's 
 
 
 class Airflow(Protocol):
-    """What Airflow is asked for; both raise UnavailableError where it cannot be asked, ConfigError where it refuses."""
+    """What Airflow is asked for; all raise UnavailableError where it cannot be asked, ConfigError where it refuses."""
 
     def dag_run_state(self, dag_id: str, dag_run_id: str) -> str | None:
         """Return the state of the DAG run, None where Airflow has none."""
@@ -22,6 +22,10 @@ class Airflow(Protocol):
 
     def list_dags(self, prefix: str) -> list[RegisteredDag]:
         """Return the DAGs whose dag_id begins so, stale ones included."""
+        ...
+
+    def pool_slots(self, name: str) -> int | None:
+        """Return the slots of the pool, None where Airflow has none of this name."""
         ...
 
 
@@ -49,12 +53,21 @@ class _Answering:
     def list_dags(self, prefix: str) -> list[RegisteredDag]:
         return self._api.list_dags(prefix=prefix)
 
+    def pool_slots(self, name: str) -> int | None:
+        try:
+            return self._api.pool_slots(name)
+        except RunStateError:
+            return None
+
 
 class _Unknown:
     def dag_run_state(self, dag_id: str, dag_run_id: str) -> str | None:
         raise _not_configured()
 
     def list_dags(self, prefix: str) -> list[RegisteredDag]:
+        raise _not_configured()
+
+    def pool_slots(self, name: str) -> int | None:
         raise _not_configured()
 
 

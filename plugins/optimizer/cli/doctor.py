@@ -29,6 +29,7 @@ def doctor(objects: Objects = False, as_json: AsJson = False) -> None:
             store=store,
             dag_run_state=airflow.dag_run_state,
             list_dags=airflow.list_dags,
+            pool_slots=airflow.pool_slots,
             now=datetime.now(UTC),
         )
         if objects:

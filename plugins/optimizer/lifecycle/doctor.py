@@ -15,8 +15,9 @@ from optimizer.errors import AccessDenied, ArtifactError, ConfigError, RunStateE
 from optimizer.lifecycle.claims import DagRunState
 from optimizer.lifecycle.dag_checks import ListDags, compare_dags
 from optimizer.lifecycle.findings import DoctorFinding
+from optimizer.lifecycle.pool_checks import PoolSlots, compare_slots
 from optimizer.lifecycle.zombie_runs import GRACE, last_sign, reason_of_death
-from optimizer.names import DAG_PREFIX, PENDING_RUNS_DAG
+from optimizer.names import DAG_PREFIX, PENDING_RUNS_DAG, TRAINING_POOL
 from optimizer.runs.config_checks import check_settings
 
 MAX_OPEN = 1_000
@@ -28,7 +29,13 @@ LOOKUPS_AT_ONCE = 10
 
 
 def examine(
-    engine: Engine, *, store: ObjectStore, dag_run_state: DagRunState, list_dags: ListDags, now: datetime
+    engine: Engine,
+    *,
+    store: ObjectStore,
+    dag_run_state: DagRunState,
+    list_dags: ListDags,
+    pool_slots: PoolSlots,
+    now: datetime,
 ) -> list[DoctorFinding]:
     """Return everything that does not fit together; none where all is well. Changes nothing.
 
@@ -42,9 +49,11 @@ def examine(
     good, broken = entities.read_definitions(engine)
     try:
         of_dags = list(compare_dags(good, broken, list_dags(DAG_PREFIX)))
+        of_dags += compare_slots(good, pool_slots(TRAINING_POOL))
         is_answering = True
     except (ConfigError, UnavailableError, RunStateError) as error:
-        of_dags, is_answering = [_silent_airflow(error, "the entities' DAGs and the open runs' DAG runs")], False
+        what = "the entities' DAGs, the open runs' DAG runs and the pool"
+        of_dags, is_answering = [_silent_airflow(error, what)], False
     return [
         *of_dags,
         *_open_runs(engine, dag_run_state=dag_run_state if is_answering else None, now=now),

@@ -115,6 +115,16 @@ def test_csv_and_parquet_hold_every_row_with_its_types(command, pair, tmp_path):
     assert samples[0]["input"] == '"s0"'
 
 
+def test_an_export_of_long_rows_is_written_in_parts_that_fit_into_memory(command, client, tmp_path):
+    tag = str(uuid.uuid4())
+    for _ in range(10):
+        client.create_run("long", optimizer_type="custom", tags=[tag], config={"text": "a" * 3_000_000})
+    command("export", tmp_path / "runs.parquet", "--tag", tag)
+    parts = parquet.ParquetFile(tmp_path / "runs.parquet").metadata
+    assert parts.num_rows == 10
+    assert max(parts.row_group(place).num_rows for place in range(parts.num_row_groups)) < 10
+
+
 def test_an_export_without_rows_has_the_columns(command, tmp_path):
     assert command("export", tmp_path / "none.csv", "--tag", "nobody-has-it").output.startswith("0 runs")
     assert (tmp_path / "none.csv").read_text().startswith('"id","projectId","runName"')

@@ -164,7 +164,8 @@ def test_a_service_that_is_busy_is_asked_again_after_the_time_it_names(settings)
     answers = iter([httpx.Response(429, headers={"Retry-After": "0"}), httpx.Response(503), None])
 
     def answer(request: httpx.Request) -> httpx.Response:
-        return next(answers) or httpx.Response(200, json={"success": True, "data": []})
+        page = {"total": 0, "limit": 1000, "offset": 0, "hasMore": False, "nextCursor": None}
+        return next(answers) or httpx.Response(200, json={"success": True, "data": [], "pagination": page})
 
     http = httpx.Client(transport=httpx.MockTransport(answer), base_url=settings.base_url)
     assert TrackingClient(settings, http=http).list_projects() == []

@@ -233,6 +233,17 @@ def test_an_end_that_is_refused_is_none(settings, client):
     assert client.read_run(run.report().run_id).status == "completed"
 
 
+def test_a_run_ends_although_a_value_of_its_last_change_is_refused(settings, client):
+    long = {"code": "a" * 2_900_000}
+    run = tracked(settings, config=long)
+    run.update(best_program=long)
+    run.update(final_program=long, status="completed")
+    report = run.close()
+    assert (report.sent["update"], report.refused) == (1, {"update": 1})
+    assert "finalProgram" in report.reasons[0]
+    assert client.read_run(report.run_id).status == "completed"
+
+
 def test_metadata_that_are_none_are_refused_before_anything_happens(settings):
     with pytest.raises(TrackingRefused, match="metadata: Input should be a valid dictionary"):
         tracked(settings, metadata=None)

@@ -71,15 +71,22 @@ def test_predicted_and_observed_are_drawn_where_both_are_numbers(observed, predi
 def test_configs_differ_where_a_value_a_type_or_a_key_does():
     rows = compare_configs(
         [{"a": {"b": 1, "c": 1}, "d": [1], "e": 1}, {"a": {"b": 1, "c": 2}, "d": [1], "e": True}, {}]
-    )
+    ).rows
     assert [(row.key, row.values, row.differs) for row in rows] == [
         ("a.b", ("1", "1", None), True),
         ("a.c", ("1", "2", None), True),
         ("d", ("[1]", "[1]", None), True),
         ("e", ("1", "true", None), True),
     ]
-    same = compare_configs([{"a": 1, "b": {}}, {"b": {}, "a": 1.0}])
+    same = compare_configs([{"a": 1, "b": {}}, {"b": {}, "a": 1.0}]).rows
     assert not any(row.differs for row in same)
+
+
+def test_of_very_many_keys_those_of_the_most_configs_are_compared():
+    configs = [{f"own{place}.{number}": 1 for number in range(20)} | {"depth": place} for place in range(4)]
+    table = compare_configs(configs, max_cells=40)
+    assert len(table.rows) == 10 and table.left_out == 71
+    assert ("depth", ("0", "1", "2", "3")) in [(row.key, row.values) for row in table.rows]
 
 
 @pytest.mark.parametrize(
