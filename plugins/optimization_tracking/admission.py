@@ -10,6 +10,10 @@ from pydantic import BaseModel
 
 from optimization_tracking.auth import SAFE_METHODS, Door, authenticate, require_write
 from optimization_tracking.bodies import CheckedRequest, check_body
+from optimization_tracking.problem_details import invalid
+
+MAX_QUERY_FIELDS = 500
+"""More than any request needs; FastAPI compares each with all others."""
 
 
 class KeyedRoute(APIRoute):
@@ -25,6 +29,8 @@ class KeyedRoute(APIRoute):
             caller = checked.state.caller = await authenticate(checked)
             if checked.method not in SAFE_METHODS:
                 require_write(caller)
+            if checked.scope["query_string"].count(b"&") >= MAX_QUERY_FIELDS:
+                raise invalid("query", f"has more than {MAX_QUERY_FIELDS} fields")
             door: Door = checked.app.state.door
             async with door.in_flight.take(caller.lane):
                 if model is not None:

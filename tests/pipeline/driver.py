@@ -16,7 +16,7 @@ from optimizer.runs.handle import RunHandle
 from optimizer.runs.systems import Systems
 from optimizer.steps import close_run, snapshot_config
 from optimizer.steps.promote import promote
-from optimizer.training.job import TrainingReport, run_training
+from optimizer.training.job import TrainingReport
 
 FIRST_DAY = date(2026, 1, 5)
 DAYS, BIDS = 30, 60_000
@@ -27,10 +27,10 @@ DAG_ID = f"optimize__{ENTITY}"
 
 @dataclass(frozen=True)
 class Pipeline:
-    """One control plane with its systems, and what trains: a process of its own, as Airflow's tasks need it."""
+    """One control plane with its systems, and what trains: by default what the step itself starts."""
 
     systems: Systems
-    run_training: Callable[..., TrainingReport] = run_training
+    run_training: Callable[..., TrainingReport] | None = None
 
     def open(self, dag_run_id: str = "first", *, now: datetime = NOW, run_id: str | None = None, **values: Any):
         """Return the started run of the DAG run."""

@@ -13,6 +13,7 @@ import pytest
 from servers.tracking import ProjectClient, Tracking, open_client, serving
 from servers.waiting import wait_until
 
+from optimization_tracking.admission import MAX_QUERY_FIELDS
 from optimization_tracking.app import create_app
 from optimization_tracking.auth import MAX_IN_FLIGHT, WRONG_KEYS_BURST
 from optimization_tracking.bodies import MAX_BODY_BYTES
@@ -115,6 +116,15 @@ def test_the_scope_is_checked_before_the_body(tracking: Tracking, shop):
 def test_a_body_with_very_many_errors_is_refused_with_the_first_ones(shop, body):
     answer = shop.post("/runs", body)
     assert (answer.status_code, len(answer.json()["errors"])) == (422, 1)
+
+
+@pytest.mark.parametrize("path", ["/runs", "/groups", "/compare", "/projects"])
+def test_a_query_of_very_many_fields_is_refused_before_it_is_read(shop, path):
+    answer = shop.request("GET", f"{path}?{'&'.join(f'a{number}' for number in range(8000))}")
+    assert (answer.status_code, answer.json()["errors"]) == (
+        422,
+        [{"field": "query", "reason": f"has more than {MAX_QUERY_FIELDS} fields"}],
+    )
 
 
 def test_a_batch_is_refused_with_the_errors_of_its_first_wrong_row(shop):

@@ -5,6 +5,7 @@ jobs.
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,16 +24,15 @@ import optimizer
 from lab.stack.supervision import is_living
 from optimizer.core.landscape.cells import prepare_cells
 from optimizer.core.records import run_files
-from optimizer.errors import DataError, UnavailableError
+from optimizer.errors import DataError, PermanentError, UnavailableError
 from optimizer.training.fitting import fit_models
 from optimizer.training.job import (
     JOB_FILE,
     REPORT_FILE,
     TrainingJob,
     TrainingReport,
-    process_environment,
-    run_training,
 )
+from optimizer.training.process import process_environment, run_training, started_training
 
 TRUE_SLOPE = 2.0
 WAIT_S = 60
@@ -68,11 +68,9 @@ def test_a_log_without_jitter_is_flagged_naive(new_job):
     assert train_here(new_job(cells)).is_slope_naive
 
 
-def test_linear_algebra_gets_the_threads_of_the_job_whatever_the_task_has(trained, monkeypatch: pytest.MonkeyPatch):
-    folder, _ = trained
-    job = TrainingJob.model_validate_json((folder / JOB_FILE).read_text()).model_copy(update={"threads": 3})
+def test_linear_algebra_gets_the_threads_of_the_job_whatever_the_task_has(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "16")
-    environment = process_environment(job)
+    environment = process_environment(3)
     assert (environment["OMP_NUM_THREADS"], environment["OPENBLAS_NUM_THREADS"]) == ("3", "3")
 
 
@@ -234,16 +232,58 @@ def test_a_killed_training_process_is_unavailable_so_that_the_task_is_retried(ne
 def test_a_training_process_ends_when_the_process_that_waits_for_it_is_killed(new_job, jittered: pd.DataFrame):
     folder = new_job(jittered)
     code = (
-        "import sys, pathlib; from optimizer.training.job import run_training; run_training(pathlib.Path(sys.argv[1]))"
+        "import sys, pathlib; from optimizer.training import process; process.run_training(pathlib.Path(sys.argv[1]))"
     )
     with subprocess.Popen([sys.executable, "-c", code, str(folder)]) as waiting:
         training = child_of(waiting)
         waiting.kill()
-    deadline = time.monotonic() + 60
-    while is_living(training):
+    wait_for_end(training)
+    assert not (folder / REPORT_FILE).exists()
+
+
+def test_a_started_process_waits_for_its_job_and_then_trains(new_job, jittered: pd.DataFrame, trained, tmp_path: Path):
+    with started_training(tmp_path, threads=1) as train:
+        shutil.copytree(new_job(jittered), tmp_path, dirs_exist_ok=True)
+        assert train() == trained[1]
+
+
+def test_a_started_process_that_gets_no_job_ends_with_the_block(tmp_path: Path):
+    with pytest.raises(ConnectionError), started_training(tmp_path, threads=1):
+        (process,) = children_in(tmp_path)
+        raise ConnectionError("the cells cannot be read")
+    assert not is_living(process)
+
+
+def test_a_started_process_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PYTHONHOME", str(tmp_path))
+    with (
+        started_training(tmp_path, threads=1) as train,
+        pytest.raises(PermanentError, match=r"failed with status 1: (?s:.)*encodings"),
+    ):
+        train()
+
+
+def test_a_started_process_without_a_job_ends_when_the_process_that_started_it_is_killed(tmp_path: Path):
+    code = (
+        "import sys, pathlib, time; from optimizer.training.process import started_training\n"
+        "with started_training(pathlib.Path(sys.argv[1]), threads=1): time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) as starting:
+        training = child_of(starting)
+        starting.kill()
+    wait_for_end(training)
+
+
+def wait_for_end(process: psutil.Process) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while is_living(process):
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    assert not (folder / REPORT_FILE).exists()
+
+
+def children_in(folder: Path) -> list[psutil.Process]:
+    """Return the children of this process that train in the folder."""
+    return [child for child in psutil.Process().children() if str(folder) in child.cmdline()]
 
 
 def child_of(parent: subprocess.Popen) -> psutil.Process:
@@ -258,10 +298,9 @@ def kill_training_of(folder: Path) -> None:
     """Kill the child of this process that trains in the folder."""
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
-        for child in psutil.Process().children():
-            if str(folder) in child.cmdline():
-                child.send_signal(signal.SIGKILL)
-                return
+        for child in children_in(folder):
+            child.send_signal(signal.SIGKILL)
+            return
         time.sleep(0.02)
 
 

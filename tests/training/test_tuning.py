@@ -11,8 +11,9 @@ from core.worlds import logistic_cells
 from optimizer.core.landscape.cells import prepare_cells
 from optimizer.errors import DataError
 from optimizer.training.fitting import fit
-from optimizer.training.job import REPORT_FILE, TrainingJob, TrainingReport, Trial, run_training
+from optimizer.training.job import REPORT_FILE, TrainingJob, TrainingReport, Trial
 from optimizer.training.parameters import ModelParameters
+from optimizer.training.process import run_training
 from optimizer.training.tuning import SPACE, tune, walk_forward
 from optimizer.training.win_rate import fit_win_rate
 

@@ -21,9 +21,9 @@ def local_moment(text: str) -> str:
     """Return what the input of a time shows: the ISO time in UTC without its offset; another text as it is."""
     try:
         value = datetime.fromisoformat(text)
-    except ValueError:
+        value = value.astimezone(UTC) if value.tzinfo else value
+    except (ValueError, OverflowError):  # the latter outside the years 1 to 9999 in UTC
         return text
-    value = value.astimezone(UTC) if value.tzinfo else value
     return value.replace(tzinfo=None).isoformat(timespec="minutes")
 
 

@@ -1,6 +1,7 @@
 """`python -m optimizer.training FOLDER`: run the training job of the folder, for as long as standard input is open.
 
-Standard output has a line of JSON for each trial of the tuning, and nothing else.
+The job is there once standard input has a line. Standard output has a line of JSON for each trial of the tuning, and
+nothing else.
 """
 
 import os
@@ -12,7 +13,13 @@ from typing import IO
 from optimizer.errors import DataError
 from optimizer.training import libraries  # noqa: F401  # before LightGBM
 from optimizer.training.fitting import fit_models
-from optimizer.training.job import DATA_ERROR_STATUS
+from optimizer.training.job import DATA_ERROR_STATUS, START
+
+
+def wait_for_job() -> None:
+    """Return once standard input has the line that starts the job."""
+    if os.read(sys.stdin.fileno(), len(START)) != START:
+        os._exit(1)
 
 
 def end_with_standard_input() -> None:
@@ -30,8 +37,9 @@ def claim_standard_output() -> IO[str]:
 
 
 if __name__ == "__main__":
-    threading.Thread(target=end_with_standard_input, daemon=True).start()
     trials = claim_standard_output()
+    wait_for_job()
+    threading.Thread(target=end_with_standard_input, daemon=True).start()
     try:
         fit_models(Path(sys.argv[1]), on_trial=lambda trial: print(trial.model_dump_json(), file=trials, flush=True))
     except DataError as error:

@@ -1,20 +1,11 @@
 """The contract between a task and the training process: a folder with a job and cells, then models and a report."""
 
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-import optimizer
 from optimizer.core.landscape.logit import Tails
 from optimizer.core.landscape.price_steps import PriceSteps
-from optimizer.errors import DataError, PermanentError, UnavailableError
-from optimizer.names import THREAD_VARIABLES
 from optimizer.training.parameters import ModelParameters
 
 JOB_FILE = "job.json"
@@ -22,6 +13,8 @@ CELLS_FILE = "cells.parquet"
 REPORT_FILE = "report.json"
 ERRORS_FILE = "errors.txt"
 DATA_ERROR_STATUS = 3
+START = b"start\n"
+"""Written to the training process once the folder has job and cells; its standard input stays open until it ends."""
 
 
 class TrainingJob(BaseModel):
@@ -153,75 +146,3 @@ class TrainingReport(BaseModel):
     following_floor_share: float = 0.0
     following_floor_since: str | None = None
     day_levels: list[dict[str, Any]] = []
-
-
-def run_training(folder: Path, *, on_trial: Callable[[Trial], None] | None = None) -> TrainingReport:
-    """Run the job of the folder in a fresh interpreter, which ends when this process does, and return its report.
-
-    Args:
-        on_trial: hears of each trial of the tuning as it ends.
-    Raises:
-        DataError: the data cannot be learned from; the message is the training's own.
-        UnavailableError: a signal ended the process, e.g. because memory ran out.
-        PermanentError: it failed for a reason of its own, which the message ends with.
-    """
-    environment = process_environment(TrainingJob.model_validate_json((folder / JOB_FILE).read_text()))
-    command = [sys.executable, "-m", "optimizer.training", str(folder)]
-    with (
-        _open_lifeline() as lifeline,
-        (folder / ERRORS_FILE).open("w+", errors="replace") as errors,
-        _ended(
-            subprocess.Popen(  # noqa: S603 - our own module, arguments are ours
-                command, env=environment, stdin=lifeline, stdout=subprocess.PIPE, stderr=errors, text=True
-            )
-        ) as process,
-    ):
-        for line in process.stdout or ():
-            if on_trial is not None:
-                on_trial(Trial.model_validate_json(line))
-        status = process.wait()
-        errors.seek(0)
-        written = errors.read()
-    if status == DATA_ERROR_STATUS:
-        raise DataError(written.strip().splitlines()[-1])
-    if status < 0:
-        raise UnavailableError(f"signal {-status} ended the training process; it may have run out of memory")
-    if status > 0:
-        raise PermanentError(f"the training process failed with status {status}: {written[-2000:]}")
-    return TrainingReport.model_validate_json((folder / REPORT_FILE).read_text())
-
-
-def process_environment(job: TrainingJob) -> dict[str, str]:
-    """Return the environment of the training process: this one's, with our sources and the job's threads.
-
-    Left alone, BLAS takes a thread for each core. The matrices of the curves are small, so that the threads mostly wait
-    for each other: with one thread, training takes about half the processor time.
-    """
-    source = str(Path(optimizer.__file__).resolve().parents[1])
-    return {
-        **os.environ,
-        **dict.fromkeys(THREAD_VARIABLES, str(job.threads)),
-        "PYTHONPATH": os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")])),
-    }
-
-
-@contextmanager
-def _ended(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
-    """Yield a process that ends with the block, even if that is interrupted."""
-    with process:
-        try:
-            yield process
-        except BaseException:
-            process.kill()
-            raise
-
-
-@contextmanager
-def _open_lifeline() -> Iterator[int]:
-    """Yield the read end of a pipe without a writer: it closes when this process ends, even by SIGKILL."""
-    reading_end, writing_end = os.pipe()
-    try:
-        yield reading_end
-    finally:
-        os.close(reading_end)
-        os.close(writing_end)

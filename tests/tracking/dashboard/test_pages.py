@@ -298,3 +298,10 @@ def test_a_running_run_says_whether_a_process_works_on_it(visitor, tracking, sho
     assert "1 process works on it now." in visitor.get(f"/runs/{run['id']}").text
     shop.patch(f"/runs/{run['id']}", {"status": "completed"})
     assert "process" not in visitor.get(f"/runs/{run['id']}").text
+
+
+@pytest.mark.parametrize("page", ["/", "/leaderboard", "/groups", "/trend"])
+def test_a_time_outside_the_calendar_is_refused_on_the_page_and_stays_in_its_field(shop, page):
+    moment = "9999-12-31T23:59:59-23:59"
+    answer = shop.get(f"/dashboard{page}", startDate=moment)
+    assert answer.status_code == 422 and moment in answer.text
