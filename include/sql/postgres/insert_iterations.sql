@@ -1,7 +1,8 @@
 -- Iterations added to a run.
--- Grain: one row an iteration, none where the caller may not see the run. Parameters: run_id; rows, a JSON array of objects
--- with the API's names; max_bytes, which the rows fit into that come back (asked: returning).
+-- Grain: one row an iteration, none where the caller may not see the run. Parameters: run_id; for each name of the API a
+-- column, as _given_rows.sql has it; max_bytes, which the rows fit into that come back (asked: returning).
 {% from '_pages.sql' import fitting %}
+{% from '_given_rows.sql' import array, json %}
 {% if 'returning' in asked %}
 WITH added AS (
 {% endif %}
@@ -10,22 +11,28 @@ INSERT INTO optimization_iterations (
     std_dev, iteration_start_time, iteration_end_time, duration_ms, tokens_used, cost_usd, metadata
 )
 SELECT
-    {% with batch_id = 'batch.id' %}{% include '_row_id.sql' %}{% endwith %}, run.project_id, run.id, given.iteration,
-    given.score, coalesce(given.params, '{}'), given.program, given."samplesInIteration", given."successfulSamples",
-    given."avgScore", given."stdDev", given."iterationStartTime", given."iterationEndTime",
+    {% with prefix = 'batch.prefix' %}{% include '_row_id.sql' %}{% endwith %}, run.project_id, run.id, given.iteration,
+    given.score, coalesce(NULLIF(given.params, 'null'), '{}'), NULLIF(given.program, 'null'), given.samples,
+    given.successes, given.avg_score, given.std_dev, given.start_time, given.end_time,
     coalesce(
-        given."durationMs",
-        CASE WHEN given."iterationEndTime" >= given."iterationStartTime" -- else its clock was set back
-            THEN round(extract(epoch FROM given."iterationEndTime" - given."iterationStartTime") * 1000)::bigint END
+        given.duration_ms,
+        CASE WHEN given.end_time >= given.start_time -- else its clock was set back
+            THEN round(extract(epoch FROM given.end_time - given.start_time) * 1000)::bigint END
     ),
-    given."tokensUsed", given."costUsd", coalesce(given.metadata, '{}')
+    given.tokens, given.cost_usd, coalesce(NULLIF(given.metadata, 'null'), '{}')
 FROM optimization_runs AS run
-CROSS JOIN (SELECT gen_random_uuid()::text AS id) AS batch
-CROSS JOIN ROWS FROM (json_to_recordset(%(rows)s::json) AS (
-    iteration integer, score double precision, params jsonb, program jsonb, "samplesInIteration" bigint,
-    "successfulSamples" bigint, "avgScore" double precision, "stdDev" double precision, "iterationStartTime" timestamptz,
-    "iterationEndTime" timestamptz, "durationMs" bigint, "tokensUsed" bigint, "costUsd" double precision, metadata jsonb
-)) WITH ORDINALITY AS given
+CROSS JOIN (SELECT left(gen_random_uuid()::text, 28) AS prefix) AS batch
+CROSS JOIN ROWS FROM (
+    {{ array('iteration', 'integer') }}, {{ array('score', 'double precision') }}, {{ json('params') }},
+    {{ json('program') }}, {{ array('samplesInIteration', 'bigint') }}, {{ array('successfulSamples', 'bigint') }},
+    {{ array('avgScore', 'double precision') }}, {{ array('stdDev', 'double precision') }},
+    {{ array('iterationStartTime', 'timestamptz') }}, {{ array('iterationEndTime', 'timestamptz') }},
+    {{ array('durationMs', 'bigint') }}, {{ array('tokensUsed', 'bigint') }}, {{ array('costUsd', 'double precision') }},
+    {{ json('metadata') }}
+) WITH ORDINALITY AS given (
+    iteration, score, params, program, samples, successes, avg_score, std_dev, start_time, end_time, duration_ms, tokens,
+    cost_usd, metadata, ordinality
+)
 WHERE run.id = %(run_id)s
 {% if 'returning' in asked %}
 RETURNING

@@ -1,21 +1,14 @@
 -- Samples added to iterations of a run.
--- Grain: one row a sample whose iteration is there. Parameters: run_id; rows, a JSON array of objects with the API's
--- names; max_bytes, which the rows fit into that come back (asked: returning).
+-- Grain: one row a sample whose iteration is there. Parameters: run_id; for each name of the API a column, as
+-- _given_rows.sql has it; max_bytes, which the rows fit into that come back (asked: returning).
 {% from '_pages.sql' import fitting %}
-WITH given AS MATERIALIZED (
-    SELECT batch.id AS batch_id, rows.*
-    FROM (SELECT gen_random_uuid()::text AS id) AS batch
-    CROSS JOIN ROWS FROM (json_to_recordset(%(rows)s::json) AS (
-        iteration integer, "iterationId" uuid, "sampleIndex" integer, input jsonb, "predictedOutput" jsonb,
-        "expectedOutput" jsonb, score double precision, "isCorrect" boolean, "programHash" text,
-        "latencyMs" double precision, "tokensUsed" bigint, "costUsd" double precision, "errorMessage" text, metadata jsonb
-    )) WITH ORDINALITY AS rows
-),
+{% from '_given_rows.sql' import array, json, texts %}
 -- Each iteration is looked up once, not once a sample.
-it AS MATERIALIZED (
+WITH it AS MATERIALIZED (
     SELECT own.project_id, own.run_id, own.id, own.iteration
     FROM optimization_iterations AS own
-    WHERE own.run_id = %(run_id)s AND own.iteration = ANY (ARRAY(SELECT DISTINCT iteration FROM given))
+    WHERE own.run_id = %(run_id)s
+        AND own.iteration = ANY (ARRAY(SELECT DISTINCT number FROM {{ array('iteration', 'integer') }} AS number))
 )
 {% if 'returning' in asked %}
 , added AS (
@@ -25,12 +18,22 @@ INSERT INTO optimization_samples (
     is_correct, program_hash, latency_ms, tokens_used, cost_usd, error_message, metadata
 )
 SELECT
-    {% with batch_id = 'given.batch_id' %}{% include '_row_id.sql' %}{% endwith %}, it.project_id, it.run_id, it.id,
-    it.iteration, given."sampleIndex", given.input, given."predictedOutput", given."expectedOutput", given.score,
-    given."isCorrect", given."programHash", given."latencyMs", given."tokensUsed", given."costUsd", given."errorMessage",
-    coalesce(given.metadata, '{}')
-FROM given
-JOIN it ON it.iteration = given.iteration AND it.id = coalesce(given."iterationId", it.id)
+    {% with prefix = 'batch.prefix' %}{% include '_row_id.sql' %}{% endwith %}, it.project_id, it.run_id, it.id,
+    it.iteration, given.sample_index, NULLIF(given.input, 'null'), NULLIF(given.predicted_output, 'null'),
+    NULLIF(given.expected_output, 'null'), given.score, given.is_correct, given.program_hash, given.latency_ms, given.tokens,
+    given.cost_usd, given.error_message, coalesce(NULLIF(given.metadata, 'null'), '{}')
+FROM (SELECT left(gen_random_uuid()::text, 28) AS prefix) AS batch
+CROSS JOIN ROWS FROM (
+    {{ array('iteration', 'integer') }}, {{ array('iterationId', 'uuid') }}, {{ array('sampleIndex', 'integer') }},
+    {{ json('input') }}, {{ json('predictedOutput') }}, {{ json('expectedOutput') }},
+    {{ array('score', 'double precision') }}, {{ array('isCorrect', 'boolean') }}, {{ texts('programHash') }},
+    {{ array('latencyMs', 'double precision') }}, {{ array('tokensUsed', 'bigint') }},
+    {{ array('costUsd', 'double precision') }}, {{ texts('errorMessage') }}, {{ json('metadata') }}
+) WITH ORDINALITY AS given (
+    iteration, iteration_id, sample_index, input, predicted_output, expected_output, score, is_correct, program_hash,
+    latency_ms, tokens, cost_usd, error_message, metadata, ordinality
+)
+JOIN it ON it.iteration = given.iteration AND it.id = coalesce(given.iteration_id, it.id)
 {% if 'returning' in asked %}
 RETURNING
     id, run_id, iteration_id, iteration, sample_index, input, predicted_output, expected_output, score, is_correct,

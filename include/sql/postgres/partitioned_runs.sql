@@ -4,8 +4,6 @@
 -- Every table and every key already names the project, so callers, policies and triggers stay as they are. What changes:
 -- the id alone is no longer a unique key, (project_id, id) is. Add a partition for each large project; the rest share
 -- the default one. A project is archived by DETACH PARTITION.
-ALTER TABLE optimization_iterations DROP CONSTRAINT optimization_iterations_project_id_run_id_fkey;
-ALTER TABLE optimization_samples DROP CONSTRAINT optimization_samples_project_id_run_id_fkey;
 ALTER TABLE optimization_score_ranges DROP CONSTRAINT optimization_score_ranges_project_id_run_id_fkey;
 ALTER TABLE optimization_run_leases DROP CONSTRAINT optimization_run_leases_project_id_run_id_fkey;
 ALTER TABLE optimization_runs RENAME TO optimization_runs_old;
@@ -75,10 +73,6 @@ CREATE INDEX idx_optimization_runs_config_gin ON optimization_runs USING gin (co
 CREATE INDEX idx_optimization_runs_metadata_gin ON optimization_runs USING gin (metadata jsonb_path_ops);
 CREATE INDEX idx_optimization_runs_tags_gin ON optimization_runs USING gin (tags);
 
-ALTER TABLE optimization_iterations ADD FOREIGN KEY (project_id, run_id)
-    REFERENCES optimization_runs (project_id, id) ON DELETE CASCADE;
-ALTER TABLE optimization_samples ADD FOREIGN KEY (project_id, run_id)
-    REFERENCES optimization_runs (project_id, id) ON DELETE CASCADE;
 ALTER TABLE optimization_score_ranges ADD FOREIGN KEY (project_id, run_id)
     REFERENCES optimization_runs (project_id, id) ON DELETE CASCADE;
 ALTER TABLE optimization_run_leases ADD FOREIGN KEY (project_id, run_id)
@@ -92,6 +86,12 @@ CREATE TRIGGER measure_optimization_run
 CREATE TRIGGER update_optimization_runs_updated_at
     BEFORE UPDATE ON optimization_runs
     FOR EACH ROW EXECUTE FUNCTION update_optimization_runs_updated_at();
+CREATE TRIGGER keep_run_keys AFTER UPDATE OF id, project_id ON optimization_runs
+    FOR EACH ROW WHEN ((OLD.id, OLD.project_id) IS DISTINCT FROM (NEW.id, NEW.project_id))
+    EXECUTE FUNCTION optimization_keep_keys();
+CREATE TRIGGER remove_rows_of_runs AFTER DELETE ON optimization_runs
+    REFERENCING OLD TABLE AS gone
+    FOR EACH STATEMENT EXECUTE FUNCTION optimization_remove_rows_of_runs();
 CREATE TRIGGER note_created_run AFTER INSERT ON optimization_runs
     REFERENCING NEW TABLE AS written
     FOR EACH STATEMENT EXECUTE FUNCTION optimization_note_write('create run');

@@ -1,19 +1,21 @@
 """Iterations: the steps of a run, in the order of their number. They are added and never changed."""
 
-from collections.abc import Mapping
 from datetime import datetime
+from itertools import repeat
 from typing import Annotated, Any, ClassVar, Self
 from uuid import UUID
 
 from pydantic import Field, model_validator
 
-from optimization_tracking.models.base import Answer, Given
-from optimization_tracking.models.batches import MAX_BATCH, RowBatch
+from optimization_tracking.models.base import Answer
+from optimization_tracking.models.batches import MAX_BATCH, Columns, GivenRow, RowBatch
 from optimization_tracking.models.values import Amount, Count, Index, JsonObject, JsonValue, Moment, Score
 
 
-class CreateIteration(Given):
+class CreateIteration(GivenRow):
     """A step of a run; durationMs follows from the two times where it is left out and they are in order."""
+
+    converted: ClassVar[frozenset[str]] = frozenset({"iterationStartTime", "iterationEndTime"})
 
     iteration: Index
     score: Score | None = None
@@ -36,18 +38,20 @@ class CreateIteration(Given):
             raise ValueError("successfulSamples is more than samplesInIteration")
         return self
 
+    @classmethod
+    def agrees(cls, columns: Columns) -> bool:
+        successes, samples = (columns.get(name) for name in ("successfulSamples", "samplesInIteration"))
+        if successes is None:
+            return True
+        return all((some or 0) <= (of or 0) for some, of in zip(successes, samples or repeat(0), strict=False))
+
 
 class CreateIterations(RowBatch):
     """Up to 1,000 steps of one run, all of them or none."""
 
     row: ClassVar[type[CreateIteration]] = CreateIteration
-    converted: ClassVar[frozenset[str]] = frozenset({"iterationStartTime", "iterationEndTime"})
 
     iterations: Annotated[list[CreateIteration], Field(min_length=1, max_length=MAX_BATCH, fail_fast=True)]
-
-    @classmethod
-    def agrees(cls, row: Mapping[str, Any]) -> bool:
-        return (row.get("successfulSamples") or 0) <= (row.get("samplesInIteration") or 0)
 
 
 class Iteration(Answer):

@@ -6,13 +6,16 @@ from uuid import UUID
 
 from pydantic import Field
 
-from optimization_tracking.models.base import Answer, Given
-from optimization_tracking.models.batches import MAX_BATCH, RowBatch
+from optimization_tracking.models.base import Answer
+from optimization_tracking.models.batches import MAX_BATCH, GivenRow, RowBatch
 from optimization_tracking.models.values import Amount, Count, Flag, Index, JsonObject, JsonValue, Name, Score, Text
 
 
-class CreateSample(Given):
+class CreateSample(GivenRow):
     """One prediction of an iteration that exists already; iterationId, where it is given, must be that iteration's."""
+
+    texts: ClassVar[tuple[str, ...]] = ("programHash", "errorMessage")
+    converted: ClassVar[frozenset[str]] = frozenset({"iterationId"})
 
     iteration: Index
     sample_index: Index
@@ -34,8 +37,6 @@ class CreateSamples(RowBatch):
     """Up to 1,000 samples of one run, of any of its iterations; all of them or none."""
 
     row: ClassVar[type[CreateSample]] = CreateSample
-    texts: ClassVar[tuple[str, ...]] = ("programHash", "errorMessage")
-    converted: ClassVar[frozenset[str]] = frozenset({"iterationId"})
 
     samples: Annotated[list[CreateSample], Field(min_length=1, max_length=MAX_BATCH, fail_fast=True)]
 

@@ -4,12 +4,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import Depends, Request, Response
 from pydantic import BaseModel
 
-from optimization_tracking.auth import Writer
-from optimization_tracking.database import Connection
+from optimization_tracking.auth import Caller, Writer
+from optimization_tracking.database import Connection, Database
 from optimization_tracking.idempotency import IdempotencyKey, answer_once
 from optimization_tracking.routes.dependencies import RunId, Tracking
 from optimization_tracking.tables import runs
@@ -19,11 +20,11 @@ from optimization_tracking.tables import runs
 class RunWrite:
     """A request that adds rows to a run."""
 
-    run_id: RunId
+    run_id: UUID
     request: Request
-    database: Tracking
-    caller: Writer
-    idempotency_key: IdempotencyKey = None
+    database: Database
+    caller: Caller
+    idempotency_key: str | None
 
     async def answer(self, write: Callable[[Connection], Awaitable[BaseModel]]) -> Response:
         """Return 201 with what `write` returns, or with the answer that the key got before.
@@ -52,4 +53,10 @@ class RunWrite:
         return not await runs.exists(connection, self.run_id)
 
 
-Writing = Annotated[RunWrite, Depends()]
+async def _writing(
+    run_id: RunId, request: Request, database: Tracking, caller: Writer, idempotency_key: IdempotencyKey = None
+) -> RunWrite:  # the class itself would be called in a thread, which costs as much as the write
+    return RunWrite(run_id, request, database, caller, idempotency_key)
+
+
+Writing = Annotated[RunWrite, Depends(_writing)]

@@ -1,6 +1,6 @@
 """Iterations: added one by one or in batches, and read in their order."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -17,17 +17,19 @@ from optimization_tracking.tables.pages import MAX_ANSWER_BYTES, cut
 _ORDER = "iteration.asc"
 
 
-async def add(connection: Connection, rows_text: str, *, run_id: UUID, returning: bool = True) -> list[Iteration]:
+async def add(
+    connection: Connection, columns: Mapping[str, str | None], *, run_id: UUID, returning: bool = True
+) -> list[Iteration]:
     """Write iterations of a run, and return them by their number, as many as fit into an answer.
 
     Args:
-        rows_text: a JSON array with the API's names, checked.
+        columns: the rows, checked, as `spell_columns` returns them.
         returning: False returns none.
 
     Raises:
         Refusal: 404 where the caller sees no such run.
     """
-    values = {"run_id": run_id, "rows": rows_text, "max_bytes": MAX_ANSWER_BYTES}
+    values = {**columns, "run_id": run_id, "max_bytes": MAX_ANSWER_BYTES}
     query = render_query("insert_iterations", asked=frozenset({"returning"} if returning else ()))
     if not returning:
         done = await connection.execute(query, values)

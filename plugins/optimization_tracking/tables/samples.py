@@ -27,7 +27,7 @@ async def add(connection: Connection, given: CreateSamples, *, run_id: UUID, ret
     Raises:
         Refusal: 404 where the caller sees no such run; 422 where the run lacks an iteration.
     """
-    values = {"run_id": run_id, "rows": given.text, "max_bytes": MAX_ANSWER_BYTES}
+    values = {**given.columns, "run_id": run_id, "max_bytes": MAX_ANSWER_BYTES}
     if not returning:
         done = await connection.execute(render_query("insert_samples"), values)
         if done.rowcount != len(given):
