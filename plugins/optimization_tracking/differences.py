@@ -25,7 +25,7 @@ class KeyValues:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class ComparedObjects:
     """Keys of several objects in the order of their first appearance. `left_out`: how many more there are."""
 
     keys: list[KeyValues]
@@ -47,7 +47,7 @@ def flatten(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def compare_objects(objects: Sequence[dict[str, Any]], *, max_cells: int = MAX_CELLS) -> Comparison:
+def compare_objects(objects: Sequence[dict[str, Any]], *, max_cells: int = MAX_CELLS) -> ComparedObjects:
     """Return the keys of the objects, every one unless they are very many."""
     flat = [flatten(one) for one in objects]
     known = Counter(key for one in flat for key in one)
@@ -59,7 +59,7 @@ def compare_objects(objects: Sequence[dict[str, Any]], *, max_cells: int = MAX_C
         is_set = tuple(value is not _ABSENT for value in values)
         shown = tuple(None if value is _ABSENT else value for value in values)
         found.append(KeyValues(key, shown, is_set, differs=any(not _same(value, values[0]) for value in values)))
-    return Comparison(found, left_out=len(known) - len(found))
+    return ComparedObjects(found, left_out=len(known) - len(found))
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -26,7 +26,8 @@ def list_completed(engine: Engine, *, limit: int) -> list[CompletedRun]:
     columns = (runs.c.run_id, runs.c.s3_output_path, runs.c.created_at)
     kept = select(*columns).where(is_completed, runs.c.outputs_removed_at.is_(None))
     newest = kept.order_by(runs.c.created_at.desc()).limit(limit)
-    deployed = select(*columns).where(is_completed, runs.c.run_id.in_(select(deployments.c.run_id).where(_ACTIVE)))
+    of_deployment = deployments.c.run_id == runs.c.run_id
+    deployed = select(*columns).join_from(deployments, runs, of_deployment).where(_ACTIVE, is_completed)
     with reading(engine) as connection:
         rows = {*map(tuple, connection.execute(newest)), *map(tuple, connection.execute(deployed))}
     by_id = sorted(rows, key=lambda row: str(row[0]))
