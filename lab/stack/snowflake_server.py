@@ -17,6 +17,9 @@ from typing import Any
 LOGIN_PATH = "/session/v1/login-request"
 QUERY_PATH = "/queries/v1/query-request"
 
+MEMORY = "4GB"
+"""What queries of the local warehouse hold in memory, together."""
+
 # What Snowflake itself answers, so that the connector raises its own DatabaseError.
 DENIED = {
     "data": None,
@@ -38,6 +41,7 @@ def build_app(folder: Path, *, user: str, password: str):
 
     _report_database_errors()
     fakesnow.server.shared_fs = FakeSnow(db_path=folder)
+    _bound_memory(fakesnow.server.shared_fs.duck_conn, spilled=folder / "spilled")
     for database in sorted(folder.glob("*.db")):
         fakesnow.server.shared_fs.connect(database.stem)
 
@@ -54,6 +58,12 @@ def build_app(folder: Path, *, user: str, password: str):
 
     routes = [Route(LOGIN_PATH, login, methods=["POST"]), Route(QUERY_PATH, query, methods=["POST"])]
     return Starlette(routes=[*routes, Mount("/", app=fakesnow.server.app)])
+
+
+def _bound_memory(database: Any, *, spilled: Path) -> None:
+    """Let DuckDB write what exceeds MEMORY to a folder; left alone it takes 80 % of the machine's memory."""
+    database.execute("SET GLOBAL memory_limit = ?", [MEMORY])
+    database.execute("SET GLOBAL temp_directory = ?", [str(spilled)])
 
 
 def is_known_login(body: bytes, *, encoding: str | None, user: str, password: str) -> bool:
