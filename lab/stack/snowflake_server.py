@@ -18,7 +18,7 @@ LOGIN_PATH = "/session/v1/login-request"
 QUERY_PATH = "/queries/v1/query-request"
 
 MEMORY = "4GB"
-"""What queries of the local warehouse hold in memory, together."""
+"""Memory that all queries of the local warehouse share; the rest goes to disk."""
 
 # What Snowflake itself answers, so that the connector raises its own DatabaseError.
 DENIED = {

@@ -123,6 +123,13 @@ def test_a_statement_that_the_local_warehouse_cannot_run_fails_at_once_with_its_
         warehouse.execute("COPY INTO @nowhere FROM strict")
 
 
+def test_the_local_warehouse_bounds_its_memory_and_spills_beside_its_databases(systems: LocalStack, warehouse):
+    warehouse.execute("SELECT current_setting('memory_limit'), current_setting('temp_directory')")
+    limit, spilled = warehouse.fetchone()
+    assert limit == "3.7 GiB"  # DuckDB's way to write 4GB
+    assert Path(spilled).parent == systems.home.warehouse
+
+
 def test_opening_the_home_of_a_running_stack_changes_nothing(systems: LocalStack):
     again = LocalStack.open(systems.home.path)
     assert again.settings == systems.settings

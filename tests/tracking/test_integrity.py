@@ -1,4 +1,4 @@
-"""Rows belong to a run and an iteration that exist, whoever writes or deletes at the same time."""
+"""Rows belong to a run and an iteration that exist, even under concurrent writes and deletions."""
 
 import uuid
 from concurrent.futures import Future, ThreadPoolExecutor

@@ -22,7 +22,7 @@ from optimization_tracking.models.samples import Sample
 from optimizer.errors import ConfigError
 
 ROWS_A_PART, BYTES_A_PART = 5000, 16 * 1024 * 1024
-"""What is written at once: so many rows, or what exceeds so many bytes."""
+"""A part of an export ends at this many rows or bytes, whichever comes first."""
 MODELS: dict[str, type[BaseModel]] = {"runs": Run, "iterations": Iteration, "samples": Sample}
 _TYPES = {
     UUID: pa.string(),
