@@ -45,13 +45,15 @@ def request_of(
         (["Content-Length: 37", "Content-Length: 37"], 400, "Duplicate Content-Length"),
         (["Content-Length: 37", "Transfer-Encoding: chunked"], 400, "Transfer-Encoding"),
         (["Content-Length: -1"], 400, "Content-Length"),
+        (["Transfer-Encoding: gzip, chunked", "Connection: close"], 415, "Transfer-Encoding: 'gzip, chunked'"),
         (["Content-Length: 37", "Connection: Upgrade", "Upgrade: h2c"], 400, "Upgrade"),
         ([f"X-Long: {'x' * MAX_HEADER_BYTES}"], 431, "65,536 bytes"),
     ],
     ids=lambda value: str(value)[:60],
 )
 def test_a_request_that_cannot_be_read_is_answered_with_its_reason(tracking: Tracking, shop, headers, status, said):
-    answered, problem = exchange(tracking, request_of(shop, *headers))
+    body = b"1\r\n{\r\n0\r\n\r\n" if "chunked" in headers[0] else BODY
+    answered, problem = exchange(tracking, request_of(shop, *headers, body=body))
     assert (answered, problem["status"]) == (status, status)
     assert said in problem["detail"]
 

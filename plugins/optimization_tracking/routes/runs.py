@@ -22,7 +22,7 @@ LISTED_ITERATIONS = 100
 router = APIRouter(prefix="/runs", tags=["runs"], route_class=KeyedRoute)
 
 
-@router.post("", status_code=201, response_model=One[Run], responses=refusals(400, 404, 409, 413))
+@router.post("", status_code=201, response_model=One[Run], responses=refusals(400, 404, 409, 413, 415))
 async def create_run(
     run: CreateRun, request: Request, database: Tracking, caller: Writer, idempotency_key: IdempotencyKey = None
 ) -> Response:
@@ -67,7 +67,7 @@ async def read_run(
     return answer_with(One[RunWithIterations](data=run), headers=etag_of(run))
 
 
-@router.patch("/{runId}", response_model=One[Run], responses=refusals(400, 404, 409, 412, 413))
+@router.patch("/{runId}", response_model=One[Run], responses=refusals(400, 404, 409, 412, 413, 415))
 async def update_run(
     run_id: RunId, change: UpdateRun, database: Tracking, caller: Writer, if_match: IfMatch = None
 ) -> Response:

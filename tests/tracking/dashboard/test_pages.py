@@ -198,6 +198,7 @@ def test_files_are_kept_by_browsers_until_they_change(visitor):
         ("/runs/1", 404, "has no run id"),
         ("/runs/00000000-0000-0000-0000-000000000000", 404, "no such run"),
         ("/nowhere", 404, "This page does not exist"),
+        ("/named/%00", 404, "no such run"),
         ("/compare?run=1", 422, "must be the ids of runs"),
         ("/compare?" + "&".join(f"run={uuid.UUID(int=n)}" for n in range(201)), 422, "201 runs are too many"),
         ("/compare?minScore=x", 422, "minScore"),
@@ -277,6 +278,8 @@ def test_an_optimizer_run_speaks_its_fields_words_and_leads_to_its_other_pages(i
     answer = in_airflow.get(f"/named/{run_id}")
     assert (answer.status_code, answer.headers["location"].rpartition("/")[2]) == (307, run["id"])
     assert in_airflow.get("/named/unknown").status_code == 404
+    shop.create_run(metadata={"clientRunId": "a/b"})
+    assert in_airflow.get("/named/a%2Fb").status_code == 307
     sign_in(visitor, tracking.keys["shop"])
     assert "/optimizer/runs/" not in visitor.get(f"/runs/{run['id']}").text  # no Airflow is known outside of it
     assert visitor.get(f"/named/{run_id}").status_code == 307
