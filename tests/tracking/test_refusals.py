@@ -131,6 +131,8 @@ def test_a_cursor_of_another_order_has_no_place_in_this_one(shop):
         ("iterations", "iteration.asc", [-(2**60)]),
         ("samples", "sample.asc", [1, True, 0]),
         ("samples", "sample.asc", [1, 2**63, 0]),
+        ("leases", "list_leases", ["\x00"]),
+        ("leases", "list_leases", ["\ud800"]),
     ],
 )
 def test_a_forged_cursor_is_refused_as_a_cursor(shop, path, order, place):

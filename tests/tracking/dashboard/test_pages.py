@@ -114,6 +114,8 @@ def test_signing_in_leads_to_the_dashboards_own_pages_only(visitor, tracking, wa
     base = f"{TRACKING_PREFIX}/dashboard"
     assert sign_in(visitor, tracking.keys["shop"], next=wanted).headers["location"] == f"{base}/"
     assert sign_in(visitor, tracking.keys["shop"], next=f"{base}/compare").headers["location"] == f"{base}/compare"
+    for up in ("../..", "%2e%2E/..", "..%2F"):
+        assert sign_in(visitor, tracking.keys["shop"], next=f"{base}/{up}/v2").headers["location"] == f"{base}/"
 
 
 def test_a_cookie_is_worth_nothing_after_its_sign_out(visitor, tracking):
@@ -124,6 +126,9 @@ def test_a_cookie_is_worth_nothing_after_its_sign_out(visitor, tracking):
     assert visitor.post("/sign-out", headers=stolen).status_code == 303
     visitor.cookies.clear()
     assert visitor.get("/", headers=stolen).status_code == 401
+    sealed = stolen["Cookie"].partition("=")[2].strip('"')
+    for spelled in (f"{sealed}x", f"{sealed[:20]}!{sealed[20:]}", f"{sealed}="):  # base64 reads over all of them
+        assert visitor.get("/", headers={"Cookie": f"{COOKIE}={spelled}"}).status_code == 401
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
@@ -159,7 +164,7 @@ def test_compared_configs_tell_a_dotted_key_from_a_nested_one(visitor, tracking,
 
 @pytest.mark.parametrize("path", ["/sign-in", "/sign-out"])
 def test_another_sites_page_cannot_sign_in_or_out(visitor, tracking, path):
-    for origin in ("https://elsewhere.example", "null"):
+    for origin in ("https://elsewhere.example", "null", "http://[", ""):
         answer = visitor.post(path, data={"key": tracking.keys["shop"]}, headers={"Origin": origin})
         assert answer.status_code == 403 and "set-cookie" not in answer.headers
 
