@@ -1,4 +1,4 @@
-"""What `monitor` costs on a fleet: a week of every client's live run and control, judged part by part as the DAG does."""
+"""What `monitor` costs on a fleet: each client's live run and control, judged part by part as the DAG does."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
