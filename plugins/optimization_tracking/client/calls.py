@@ -65,7 +65,11 @@ class Call(Generic[Answer]):
 
 
 def create_run(run: CreateRun, *, key: str | None = None) -> Call[One[Run]]:
-    return post("/runs", write(run), One[Run], key=key)
+    return post_run(write(run), key=key)
+
+
+def post_run(body: str, *, key: str | None = None) -> Call[One[Run]]:
+    return post("/runs", body, One[Run], key=key)
 
 
 def list_runs(filters: Fields) -> Call[Page[RunWithIterations]]:
