@@ -1,5 +1,6 @@
 """Who may open the pages, what they refuse, and what their headers say; over HTTP, without a browser."""
 
+import html
 import re
 import uuid
 from contextlib import contextmanager
@@ -222,6 +223,20 @@ def test_what_cannot_be_shown_is_said_in_words(visitor, tracking, path, status, 
     assert (
         answer.status_code == status and said in answer.text and answer.headers["content-type"].startswith("text/html")
     )
+
+
+@pytest.mark.parametrize("page", ["/groups?by=tag&tags={tag}", "/trend?tags={tag}"])
+def test_where_no_run_states_a_final_score_the_pages_lead_to_the_best_ones(visitor, tracking, shop, page):
+    tag = f"tag-{uuid.uuid4()}"
+    run = shop.create_run(tags=[tag], status="running")
+    shop.post(f"/runs/{run['id']}/iterations", {"iteration": 0, "score": 0.62519})
+    shop.patch(f"/runs/{run['id']}", {"status": "completed"})
+    sign_in(visitor, tracking.keys["shop"])
+    path = page.replace("{tag}", tag)
+    empty = visitor.get(path).text
+    (link,) = re.findall(r'href="([^"]*)">Show the best score instead', empty)
+    found = visitor.get(path.partition("?")[0] + html.unescape(link)).text
+    assert "0.6252" not in empty and "0.6252" in found and "Show the best score" not in found
 
 
 def test_a_bad_filter_of_samples_or_iterations_is_said_too(visitor, tracking, run):
