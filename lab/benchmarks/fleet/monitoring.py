@@ -24,7 +24,6 @@ from optimizer.control_plane.entities import read_definitions
 from optimizer.control_plane.runs import read_run
 from optimizer.control_plane.schema import migrate
 from optimizer.deployment.monitor import list_watched, monitor_entities
-from optimizer.orchestration.monitor_dag import parts_of
 from optimizer.runs.systems import Systems
 
 LIVE_DAYS = 7
@@ -134,6 +133,9 @@ class _Counting:
 
 
 def _look(systems: Systems, *, now: datetime) -> MonitorCost:
+    # It brings Airflow, which whoever only reads figures does not need.
+    from optimizer.orchestration.monitor_dag import parts_of
+
     counting = _Counting(systems.connect_warehouse)
     systems, started = replace(systems, connect_warehouse=counting), perf_counter()
     parts = parts_of(list_watched(systems.engine))
