@@ -13,6 +13,7 @@ from lab.benchmarks.console.fleet import BUCKET, Fleet
 from lab.benchmarks.fleet.__main__ import make_fleet
 from lab.benchmarks.fleet.airflow import serving_dags
 from lab.benchmarks.fleet.commands import BOUNDS_S, command_figures, measure_commands, publish_manifests
+from lab.benchmarks.fleet.monitoring import measure_monitor
 from lab.benchmarks.fleet.parsing import Parser, parse_figures, shard_figures, task_figure
 from lab.stack import LocalStack
 from optimizer.artifacts.store import ObjectStore
@@ -109,3 +110,11 @@ def test_more_entities_take_as_many_statements(engine: Engine, store: ObjectStor
     few = make_fleet(tmp_path / "few", entities=2, runs=RUNS)
     assert count_statements(engine, store) == count_statements(few, store)
     few.dispose()
+
+
+def test_monitor_asks_the_warehouse_a_few_statements_for_each_part_of_the_fleet(tmp_path: Path):
+    cost = measure_monitor(tmp_path / "watched", entities=2, now=NOW, tell=lambda doing: None)
+    assert (cost.entities, cost.parts) == (2, 2)
+    seconds, statements = cost.figures()
+    assert seconds.yardstick == pytest.approx(1.2) and seconds.bound == 1
+    assert 0 < statements.measured <= statements.yardstick == 16 and statements.is_kept
