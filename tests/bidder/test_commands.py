@@ -7,11 +7,11 @@ import sys
 from datetime import UTC, datetime
 
 import boto3
-import httpx
 import pytest
 from bidder.market import ENTITY, OS, STATE
 from bidder.processes import environment_of, wait_until_ready
 from servers.embedded import closed_port
+from servers.http import open_client
 from typer.testing import CliRunner
 
 from lab.stack.ports import PortClaims
@@ -104,7 +104,7 @@ def test_serve_answers_until_it_is_ended_and_its_log_names_no_user(market, envir
         command = [sys.executable, "-m", "optimizer.bidder", "serve", "--port", str(port)]
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
         try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30) as client:
+            with open_client(f"http://127.0.0.1:{port}") as client:
                 wait_until_ready(client, process)
                 assert client.post("/price", json=BODY).json()["bid_cpm"] == 18.0
                 assert client.post("/price", json={**BODY, "user_id": None}).status_code == 400

@@ -14,6 +14,7 @@ import httpx
 import pytest
 from bidder.market import ENTITY, OS, STATE
 from bidder.processes import environment_of, wait_until_ready
+from servers.http import open_client
 from servers.silent import silent_port
 from servers.waiting import PATIENCE_S
 
@@ -37,7 +38,7 @@ class Bidder:
         self.process, self.port = process, port
         # The bidder closes a connection that is idle for 5 seconds: one that it may be closing is not used again.
         kept = httpx.Limits(keepalive_expiry=3)
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30, limits=kept)
+        self.client = open_client(f"http://127.0.0.1:{port}", limits=kept)
 
     def connect(self) -> socket.socket:
         connection = socket.create_connection(("127.0.0.1", self.port), timeout=30)

@@ -11,6 +11,7 @@ import httpx
 import pytest
 import uvicorn
 from bidder.market import ENTITY, OS, STATE, ask
+from servers.http import open_client
 
 from lab.stack.ports import PortClaims
 from optimizer.bidder.bodies import MAX_BODY_BYTES
@@ -47,7 +48,7 @@ def serving(service: BidderService) -> Iterator[httpx.Client]:
             while not (server.started and service.refresher.last_report):
                 assert thread.is_alive() and time.monotonic() < deadline, "the bidder does not start"
                 time.sleep(0.01)
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30) as client:
+            with open_client(f"http://127.0.0.1:{port}") as client:
                 yield client
         finally:
             server.should_exit = True

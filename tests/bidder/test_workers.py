@@ -16,6 +16,7 @@ import psutil
 import pytest
 from bidder.market import ENTITY, OS, STATE, Market
 from bidder.processes import environment_of, wait_until_ready
+from servers.http import open_client
 from servers.waiting import PATIENCE_S, wait_until
 
 from lab.stack.ports import PortClaims
@@ -38,7 +39,7 @@ class Bidder:
     @contextmanager
     def connect(self) -> Iterator[httpx.Client]:
         """Give a client whose requests all reach one worker."""
-        with httpx.Client(base_url=self.url, trust_env=False, timeout=30) as client:
+        with open_client(self.url) as client:
             yield client
 
     def get(self, path: str) -> httpx.Response:

@@ -15,6 +15,7 @@ from pipeline.first_run import FinishedRun, connect, first_run, log, new_pipelin
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 from servers.browser import chromium
 from servers.embedded import connect_schema, load_events, systems
+from servers.http import open_client
 from servers.tracking import serving
 
 from lab.market.auctions import Requests, draw_requests
@@ -146,7 +147,7 @@ class Console:
     def http(self, user: str | None = "anna") -> httpx.Client:
         headers = {"Origin": self.address.removesuffix(CONSOLE_PREFIX)}
         headers |= {} if user is None else {USER_HEADER: user}
-        return httpx.Client(base_url=self.address, headers=headers, trust_env=False, timeout=30)
+        return open_client(self.address, headers=headers)
 
 
 @contextmanager

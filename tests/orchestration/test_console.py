@@ -7,9 +7,9 @@ import subprocess
 from pathlib import Path
 from urllib.parse import unquote
 
-import httpx
 from orchestration.driving import dag_of
 from playwright.sync_api import Page, expect
+from servers.http import open_client
 
 from lab.stack.catalogue import ENTITY_NAMES
 from optimizer.control_plane.entity_values import read_values
@@ -93,7 +93,7 @@ def test_the_documents_example_of_the_api_lists_the_clients(stack, address):
 
 
 def test_without_a_login_nothing_is_shown_or_written(address):
-    with httpx.Client(base_url=address + CONSOLE_PREFIX, trust_env=False) as http:
+    with open_client(address + CONSOLE_PREFIX) as http:
         for path in ("/", "/api/clients", f"/clients/{ENTITY}", f"/clients/{ENTITY}/settings"):
             answer = http.get(path)
             assert answer.status_code == 401 and ENTITY not in answer.text.replace(path, "")

@@ -4,7 +4,8 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, expect
 from servers.browser import press_enter
-from servers.tracking import ProjectClient, open_client
+from servers.http import open_client
+from servers.tracking import ProjectClient
 
 from optimizer.names import DASHBOARD_PATH, TRACKING_API_URL_VARIABLE, TRACKING_KEY_VARIABLE, TRACKING_PREFIX
 

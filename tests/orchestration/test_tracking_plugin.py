@@ -1,7 +1,7 @@
 """Optimization tracking inside Airflow's own api-server, on the stack's own database."""
 
-import httpx
 import pytest
+from servers.http import open_client
 
 from optimization_tracking.schema import head_revision
 from optimizer.names import TRACKING_PREFIX, TRACKING_PROJECT
@@ -12,7 +12,7 @@ RUN = {"runName": "through Airflow", "optimizerType": "rtb"}
 @pytest.fixture
 def http(stack):
     address = f"http://127.0.0.1:{stack.settings.airflow_port}"
-    with httpx.Client(base_url=address, trust_env=False, timeout=60) as client:
+    with open_client(address, timeout=60) as client:
         yield client
 
 

@@ -16,8 +16,9 @@ import pytest
 from control_plane.catalog import NOW, complete_sample
 from project.compose import PROJECT, SERVICES, VALUES, WORKER, documented
 from servers.embedded import systems
+from servers.http import open_client
 from servers.mariadb import SqlServer, mariadb_server
-from servers.tracking import ProjectClient, open_client, serving
+from servers.tracking import ProjectClient, serving
 from sqlalchemy import text
 from typer.testing import CliRunner
 

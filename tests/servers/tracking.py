@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
+from servers.http import open_client
 from servers.postgres import PostgresServer
 
 from lab.stack.ports import PortClaims
@@ -128,10 +129,6 @@ def run_tracking(server: PostgresServer) -> Iterator[Tracking]:
         app = create_app(database_url=url, prefix=TRACKING_PREFIX, refresh_s=None, wrong_keys_burst=WRONG_KEYS)
         with serving(app) as address, open_client(address + TRACKING_PREFIX) as http:
             yield Tracking(url, address + TRACKING_PREFIX, keys, http)
-
-
-def open_client(base_url: str) -> httpx.Client:
-    return httpx.Client(base_url=base_url, trust_env=False, timeout=30)
 
 
 @contextmanager

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 from psycopg import sql
+from servers.http import open_client
 from servers.postgres import ADMIN, PostgresServer
-from servers.tracking import ProjectClient, Tracking, open_client, serving
+from servers.tracking import ProjectClient, Tracking, serving
 from servers.waiting import wait_until
 from typer.testing import CliRunner
 

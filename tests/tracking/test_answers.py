@@ -4,7 +4,8 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from servers.tracking import PROJECTS, ProjectClient, Tracking, open_client, serving
+from servers.http import open_client
+from servers.tracking import PROJECTS, ProjectClient, Tracking, serving
 
 from optimization_tracking.app import create_app
 from optimization_tracking.auth import LoginUser

@@ -4,7 +4,8 @@ from datetime import timedelta
 
 import pytest
 from click.testing import Result
-from servers.tracking import ProjectClient, Tracking, open_client, serving
+from servers.http import open_client
+from servers.tracking import ProjectClient, Tracking, serving
 from typer.testing import CliRunner
 
 from lab.stack.postgres import socket_url

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from servers.tracking import ProjectClient, Tracking, open_client, serving
+from servers.http import open_client
+from servers.tracking import ProjectClient, Tracking, serving
 from servers.waiting import wait_until
 
 from optimization_tracking.admission import MAX_QUERY_FIELDS

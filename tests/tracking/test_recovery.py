@@ -2,9 +2,10 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+from servers.http import open_client
 from servers.memory import memory_folder
 from servers.postgres import initialize_server, running
-from servers.tracking import ProjectClient, open_client, serving
+from servers.tracking import ProjectClient, serving
 from servers.waiting import wait_until
 
 from lab.stack.postgres import embedded_programs

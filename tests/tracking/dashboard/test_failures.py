@@ -4,7 +4,8 @@ import psycopg
 import pytest
 from fastapi import FastAPI
 from psycopg_pool import PoolTimeout
-from servers.tracking import open_client, serving
+from servers.http import open_client
+from servers.tracking import serving
 from starlette.exceptions import HTTPException
 
 from optimization_tracking.app import create_app

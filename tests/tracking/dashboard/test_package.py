@@ -17,7 +17,8 @@ PROJECT = Path(__file__).parents[3]
 BUILD = "import sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"
 SERVE = """
 import sys
-from servers.tracking import open_client, serving
+from servers.http import open_client
+from servers.tracking import serving
 from optimization_tracking import app
 assert app.__file__.startswith(sys.argv[1]), app.__file__
 away = "postgresql://nobody@127.0.0.1:9/none"

@@ -6,7 +6,8 @@ import uuid
 from contextlib import contextmanager
 
 import pytest
-from servers.tracking import Tracking, open_client, serving
+from servers.http import open_client
+from servers.tracking import Tracking, serving
 
 from optimization_tracking.app import create_app
 from optimization_tracking.auth import LoginUser
