@@ -3,9 +3,12 @@
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import lightgbm as lgb
@@ -169,6 +172,33 @@ def test_a_worker_that_dies_fails_the_training_for_another_try_which_succeeds(cl
     killer.join(WAIT_S)
     client.wait_for_workers(2, timeout=WAIT_S)
     assert train_rows(cluster.scheduler_address).num_trees() == 20
+
+
+def test_a_scheduler_that_dies_fails_the_training_for_another_try(tmp_path: Path):
+    address = tmp_path / "scheduler.json"
+    known = ("--scheduler-file", str(address), "--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0")
+    dask = (sys.executable, "-m", "dask")
+    with (
+        running(*dask, "scheduler", "--port", "0", *known) as scheduler,
+        running(*dask, "worker", "--no-nanny", "--nthreads", "1", *known),
+        Client(scheduler_file=str(address), timeout=WAIT_S, set_as_default=False) as client,
+    ):
+        client.wait_for_workers(1, timeout=WAIT_S)
+        killer = threading.Thread(target=kill_in_training, args=(client, scheduler.pid))
+        killer.start()
+        with pytest.raises(UnavailableError, match=r"the Dask scheduler tcp://.* was lost during the training"):
+            train_rows(client.scheduler.address, rounds=1_000_000)
+        killer.join(WAIT_S)
+
+
+@contextmanager
+def running(*command: str) -> Iterator[subprocess.Popen]:
+    """Run the program while the block does."""
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def kill_in_training(client: Client, victim: int) -> None:

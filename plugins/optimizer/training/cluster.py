@@ -115,8 +115,9 @@ def _naming_lost_workers(client: Client, scheduler: str, workers: list[str]) -> 
         if isinstance(error, lgb.basic.LightGBMError) and not str(error).startswith(_NETWORK_ERRORS):
             raise
         with suppress(ValueError, OSError):  # workers without a nanny, or the scheduler itself was lost
-            left = [worker for worker in workers if worker in client.scheduler_info(n_workers=-1)["workers"]]
-            client.restart_workers(left, timeout=RESTART_S, raise_for_error=False)
+            known = client.scheduler_info(n_workers=-1).get("workers", ())
+            if left := [worker for worker in workers if worker in known]:
+                client.restart_workers(left, timeout=RESTART_S, raise_for_error=False)
         raise UnavailableError(
             f"the Dask scheduler {scheduler} or a worker of it was lost during the training: look into the workers' "
             f"logs (memory that ran out is the usual cause) and retry the task, {OTHERWISE}"
