@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 import numpy as np
-import pandas as pd
 from scipy.special import logit
 
 from lab.evaluation.suggestion import Suggestion
@@ -12,7 +11,7 @@ from lab.market.auctions import Requests, draw_requests
 from lab.market.events import mean_bids
 from lab.market.ideal import find_ideal_bids
 from lab.market.outcome import request_win_probability
-from lab.market.policies import BidTablePolicy, Policy, Prices
+from lab.market.policies import Policy, Prices
 from lab.market.world import World
 
 REQUESTS = 200_000
@@ -49,9 +48,17 @@ def judge(world: World, suggestion: Suggestion, *, day: date, target_win_rate: f
     """Return the suggestion's errors on the requests of the week that starts on `day`."""
     requests, seen = meet_policy(world, suggestion.table, day=day, days=JUDGED_DAYS, count=REQUESTS, seed=seed)
     prices = suggestion.table.price(world, requests)
-    keys = spell_keys(world, requests, suggestion.table)
-    errors = {share: _curve_error(world, suggestion, requests, prices, share, keys=keys) for share in CURVE_SHARES}
-    won = request_win_probability(world, requests, bid_cpm=prices.bid_cpm)
+    keys, key_of = suggestion.table.keys(world, requests)
+    by_share = {
+        share: request_win_probability(world, requests, bid_cpm=share * prices.bid_cpm) for share in CURVE_SHARES
+    }
+    errors = {
+        share: _curve_error(
+            suggestion, won, share * prices.base_bid_cpm, keys=np.array(keys, dtype=object), key_of=key_of
+        )
+        for share, won in by_share.items()
+    }
+    won = by_share[1.0]
     ideal = find_ideal_bids(
         world,
         target_win_rate=target_win_rate,
@@ -101,27 +108,16 @@ def true_slope(world: World, requests: Requests, prices: Prices) -> float:
     return float(np.average(slope, weights=(size * here * (1 - here))[known]))
 
 
-def spell_keys(world: World, requests: Requests, table: BidTablePolicy) -> np.ndarray:
-    """Return the key of each request, as the table's bidder spells it."""
-    columns = [requests.codes(world, feature=feature) for feature in table.features]
-    distinct, inverse = np.unique(np.stack([codes for codes, _ in columns]), axis=1, return_inverse=True)
-    spelled = [
-        table.spell_key([values[code] if code >= 0 else "" for code, (_, values) in zip(column, columns, strict=True)])
-        for column in distinct.T
-    ]
-    return np.array(spelled, dtype=object)[inverse]
-
-
 def _curve_error(
-    world: World, suggestion: Suggestion, requests: Requests, prices: Prices, share: float, *, keys: np.ndarray
+    suggestion: Suggestion, won: np.ndarray, base_bid_cpm: np.ndarray, *, keys: np.ndarray, key_of: np.ndarray
 ) -> float:
-    """Mean |expected - true win rate| at a share of every suggested bid, over the requests whose key has one."""
-    won = request_win_probability(world, requests, bid_cpm=share * prices.bid_cpm)
-    true = (
-        pd.DataFrame({"won": won, "bid": share * prices.base_bid_cpm})
-        .groupby(keys)
-        .agg(won=("won", "mean"), bid=("bid", "mean"), requests=("won", "size"))
-    )
-    true = true[true.index.isin(suggestion.table.bids.keys())]
-    expected = suggestion.win_rate(true.index.to_numpy(), true["bid"].to_numpy())
-    return float(np.average(np.abs(expected - true["won"]), weights=true["requests"]))
+    """Mean |expected - true win rate| at these bids, over the requests whose key has a suggested one.
+
+    Args:
+        won: shape (n_requests,), the probability that each is won; keys: shape (n_keys,); key_of: the key's number.
+    """
+    requests = np.bincount(key_of)
+    true, bid = np.bincount(key_of, won) / requests, np.bincount(key_of, base_bid_cpm) / requests
+    has_bid = np.array([key in suggestion.table.bids for key in keys])
+    expected = suggestion.win_rate(keys[has_bid], bid[has_bid])
+    return float(np.average(np.abs(expected - true[has_bid]), weights=requests[has_bid]))

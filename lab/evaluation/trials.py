@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -173,6 +174,7 @@ _SCENARIOS: Mapping[str, Callable[[Case], Iterator[TrialFigures]]] = {
 SCENARIO_NAMES = tuple(_SCENARIOS)
 
 
+@lru_cache(maxsize=4)
 def _open(case: Case) -> tuple[World, ExtractedLog]:
     world = case.create_world()
     return world, case.extract(world, case.generate_log(world))

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.special import logit
 
 from lab.evaluation.cases import Case
-from lab.evaluation.judgement import meet_policy, spell_keys
+from lab.evaluation.judgement import meet_policy
 from lab.evaluation.trial import TrialRun
 from lab.market.auctions import Requests
 from lab.market.outcome import expect_outcome, request_click_rate, request_win_probability
@@ -108,7 +108,8 @@ class _Market:
         table = BidTablePolicy(dict.fromkeys(keys, 1.0), features, None, spell_key=segment_key)
         requests, _ = meet_policy(world, table, day=case.end_day, days=JUDGED_DAYS, count=REQUESTS, seed=case.seed + 5)
         place = dict(zip(keys, range(len(keys)), strict=True))
-        row = np.array([place.get(key, -1) for key in spell_keys(world, requests, table)])
+        asked, key_of = table.keys(world, requests)
+        row = np.array([place.get(key, -1) for key in asked])[key_of]
         mass = np.bincount(row[row >= 0], minlength=len(keys)).astype(float)
 
         def by_segment(figure: np.ndarray) -> np.ndarray:

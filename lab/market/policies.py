@@ -155,19 +155,23 @@ class BidTablePolicy:
         )
         return replace(prices, bid_cpm=np.minimum(prices.bid_cpm, self.max_bid_cpm))
 
-    def _base_bids(self, world: World, requests: Requests) -> np.ndarray:
+    def keys(self, world: World, requests: Requests) -> tuple[list[str], np.ndarray]:
+        """Return the keys of the requests, each once and as the bidder spells it, and the number of each request's."""
         columns = [requests.codes(world, feature=feature) for feature in self.features]
         shape = [len(values) + 1 for _, values in columns]
         cells = np.ravel_multi_index([codes + 1 for codes, _ in columns], shape)
         distinct, cell_of = np.unique(cells, return_inverse=True)
-        fallback = np.nan if self.fallback_bid_cpm is None else self.fallback_bid_cpm
         parts = np.unravel_index(distinct, shape)
         texts = [
             np.array(["", *values], dtype=object)[codes] for codes, (_, values) in zip(parts, columns, strict=True)
         ]
-        bids = [self.bids.get(self.spell_key(key), fallback) for key in zip(*texts, strict=True)]
-        base = np.array(bids, dtype=float)
-        return np.where(base > 0, base, np.nan)[cell_of]
+        return [self.spell_key(key) for key in zip(*texts, strict=True)], cell_of
+
+    def _base_bids(self, world: World, requests: Requests) -> np.ndarray:
+        keys, key_of = self.keys(world, requests)
+        fallback = np.nan if self.fallback_bid_cpm is None else self.fallback_bid_cpm
+        base = np.array([self.bids.get(key, fallback) for key in keys], dtype=float)
+        return np.where(base > 0, base, np.nan)[key_of]
 
 
 def compose_prices(

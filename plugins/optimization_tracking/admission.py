@@ -1,16 +1,19 @@
 """The order in which a request is looked at: who asks, what it may do, how much of it is going on, its body."""
 
-from collections.abc import Callable, Coroutine
-from typing import Any, cast
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, cast, get_origin
+from urllib.parse import parse_qsl
 
 from fastapi import Request
+from fastapi.dependencies.models import Dependant
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
 from optimization_tracking.auth import SAFE_METHODS, Door, authenticate, require_write
 from optimization_tracking.bodies import CheckedRequest, check_body
-from optimization_tracking.problem_details import invalid
+from optimization_tracking.problem_details import MAX_FIELD_CHARACTERS, invalid
 
 MAX_QUERY_FIELDS = 500
 """More than any request needs; FastAPI compares each with all others."""
@@ -22,6 +25,7 @@ class KeyedRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return FastAPI's handler behind the checks."""
         handle = super().get_route_handler()
+        repeatable = frozenset(_lists_of(self.dependant))
         model = cast(type[BaseModel], self.body_field.field_info.annotation) if self.body_field else None
 
         async def handle_admitted(request: Request) -> Response:
@@ -31,6 +35,8 @@ class KeyedRoute(APIRoute):
                 require_write(caller)
             if checked.scope["query_string"].count(b"&") >= MAX_QUERY_FIELDS:
                 raise invalid("query", f"has more than {MAX_QUERY_FIELDS} fields")
+            if checked.scope["query_string"]:
+                _require_each_once(checked, repeatable)
             door: Door = checked.app.state.door
             async with door.in_flight.take(caller.lane):
                 if model is not None:
@@ -38,3 +44,24 @@ class KeyedRoute(APIRoute):
                 return await handle(checked)
 
         return handle_admitted
+
+
+def _lists_of(dependant: Dependant) -> Iterator[str]:
+    """Yield the fields of the query that a request may have several of."""
+    for parameter in dependant.query_params:
+        model = parameter.field_info.annotation
+        for name, info in getattr(model, "model_fields", {}).items():
+            if get_origin(info.annotation) is list:
+                yield info.alias or name
+    for inner in dependant.dependencies:
+        yield from _lists_of(inner)
+
+
+def _require_each_once(request: Request, repeatable: frozenset[str]) -> None:
+    """Pass where no field of the query that has one value stands twice: nobody knows which one is meant."""
+    names = [name for name, _ in parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True)]
+    if len(set(names)) == len(names):
+        return
+    for name, number in Counter(names).items():
+        if number > 1 and name not in repeatable:
+            raise invalid(name[:MAX_FIELD_CHARACTERS] or "query", f"stands {number} times in the query; send it once")

@@ -18,6 +18,7 @@ from optimization_tracking.keys import KEY_PREFIX, hash_key
 from optimization_tracking.lanes import Lanes
 from optimization_tracking.problem_details import Refusal, invalid, missing_database, not_found
 from optimization_tracking.rate_limits import RateLimits
+from optimizer.presentation.formats import visible
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 WRONG_KEYS_PER_S = 1
@@ -28,6 +29,8 @@ MAX_IN_FLIGHT = 32
 CHECKED_AT_ONCE = 1
 """Long bodies of one project that are checked at once: they cost processor time."""
 CHECK_WAIT_S = 30.0
+MAX_ADDRESS_CHARACTERS = 100
+"""A proxy may pass anything on as its client's address."""
 
 _DENIED = {"WWW-Authenticate": "Bearer"}
 _MAX_KNOWN = 10_000
@@ -134,7 +137,8 @@ async def authenticate(request: Request) -> Caller:
     door: Door = request.app.state.door
     key = _presented_key(request)
     if key is not None:
-        return await _key_caller(database, door, key, address=request.client.host if request.client else "")
+        address = request.client.host[:MAX_ADDRESS_CHARACTERS] if request.client else ""
+        return await _key_caller(database, door, key, address=address)
     if door.login is None:
         raise Refusal(401, "send a key: Authorization: Bearer sk_live_…", headers=_DENIED)
     _refuse_foreign_page(request, door.origins)
@@ -197,7 +201,7 @@ async def _key_caller(database: Database, door: Door, key: str, *, address: str)
         row = await cursor.fetchone()
     if row is None:
         door.known.discard(digest)
-        _log.warning("a key that is unknown, revoked or expired came from %s", address or "an unknown address")
+        _log.warning("a key that is unknown, revoked or expired came from %s", visible(address) or "an unknown address")
         raise Refusal(401, "the key is unknown, revoked or expired", headers=_DENIED)
     if not is_known:
         door.wrong_keys.give_back(address)
@@ -209,10 +213,19 @@ async def _key_caller(database: Database, door: Door, key: str, *, address: str)
     )
 
 
+def is_own_page(request: Request, origin: str, origins: frozenset[str]) -> bool:
+    """Return whether an Origin is this server's own, or one of `origins`."""
+    try:
+        host = urlsplit(origin).netloc
+    except ValueError:  # half of an IPv6 address
+        return False
+    return (host != "" and host == request.headers.get("Host")) or origin in origins
+
+
 def _refuse_foreign_page(request: Request, origins: frozenset[str]) -> None:
     """A browser sends its cookie with any page's request; only our own pages may write with it."""
     if request.method in SAFE_METHODS or "Authorization" in request.headers:
         return
     origin = request.headers.get("Origin")
-    if origin is None or (urlsplit(origin).netloc != request.headers.get("Host") and origin not in origins):
+    if origin is None or not is_own_page(request, origin, origins):
         raise Refusal(403, "a write with a cookie needs the Origin of this server's own pages")

@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from optimization_tracking.models.values import MAX_COUNT, MAX_SCORE
+from optimization_tracking.models.values import MAX_COUNT, MAX_SCORE, check_text
 from optimization_tracking.problem_details import Refusal, invalid
 
 
@@ -43,12 +43,20 @@ def read_cursor(cursor: str, *, order: str, kinds: Sequence[type | tuple[type, .
 
 
 def _is(value: Any, kind: type | tuple[type, ...]) -> bool:
-    """Return whether a value is of its type, and a number in the range of its column; true and false are no numbers."""
+    """Return whether a value is of its type, and one that its column can hold; true and false are no numbers."""
     if isinstance(value, bool):
         return False
     if isinstance(value, int | float):
         return isinstance(value, kind) and abs(value) <= (MAX_COUNT if isinstance(value, int) else MAX_SCORE * 2)
-    return isinstance(value, kind)
+    return isinstance(value, kind) and (not isinstance(value, str) or _is_text(value))
+
+
+def _is_text(value: str) -> bool:
+    try:
+        check_text(value)
+    except ValueError:
+        return False
+    return True
 
 
 def wrong_cursor() -> Refusal:

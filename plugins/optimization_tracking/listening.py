@@ -4,12 +4,16 @@ Behind another server, such as Airflow's api-server, that server's limits apply 
 """
 
 import asyncio
+import sys
 import time
+from http import HTTPStatus
 from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
+
+from optimization_tracking.models.answers import Problem
 
 HEADER_TIMEOUT_S = 10.0
 """A request's headers have to be here this long after the connection, or after their first byte."""
@@ -26,6 +30,23 @@ BACKLOG = 128
 """Size of the listen backlog; asyncio accepts this many connections at once, each with a file descriptor."""
 GRACE_S = 5
 """Requests in flight are waited for this long at a stop."""
+
+
+_OF_A_BODY = (b"content-length", b"transfer-encoding")
+_HEADERS = (
+    "content-type: application/problem+json",
+    "cache-control: no-store",
+    "x-content-type-options: nosniff",
+    "connection: close",
+)
+
+
+class _BadRequest(Exception):
+    """A request that is refused before the application sees it."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status, self.detail = status, detail
 
 
 def create_server(
@@ -45,6 +66,7 @@ def create_server(
         host=host,
         port=port,
         http=protocol,
+        ws="none",  # no route has WebSockets, and their protocol would escape these limits
         access_log=False,
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_S,
@@ -68,8 +90,11 @@ def _bounded_protocol(
         loop: asyncio.AbstractEventLoop
         transport: asyncio.Transport
         arriving: asyncio.TimerHandle | None = None
+        parser: Any
         unheard_bytes = 0
         waiting_since_s = 0.0
+        working: Any = None
+        """The request that is worked on; `cycle` is the last one that came."""
 
         def connection_made(self, transport: asyncio.Transport) -> None:
             if len(self.connections) >= max_connections:
@@ -95,14 +120,46 @@ def _bounded_protocol(
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._end_wait()
+            self._give_up_answers()
             super().connection_lost(exc)
+
+        def on_headers_complete(self) -> None:
+            if len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > MAX_HEADER_BYTES:
+                raise _BadRequest(431, f"the headers are longer than {MAX_HEADER_BYTES:,} bytes; send shorter ones")
+            if self.parser.should_upgrade() and any(name in _OF_A_BODY for name, _ in self.headers):
+                # The parser takes what follows for another protocol: a body would be read as requests.
+                raise _BadRequest(400, "Upgrade: connections are not upgraded; send a body without this header")
+            super().on_headers_complete()
+
+        def send_400_response(self, msg: str) -> None:
+            error = sys.exception()
+            refused = error.__context__ if error is not None else None
+            if not isinstance(refused, _BadRequest):
+                reason = "its address has no path" if refused is not None else str(error or msg)
+                refused = _BadRequest(400, f"the request is not HTTP/1.1: {reason}")
+            self._give_up_answers()
+            self._write(refused.status, refused.detail)
+            self.transport.close()
+
+        def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+            self.working = cycle
+            super()._start_asgi_task(cycle, app)
+
+        def _unsupported_upgrade_warning(self) -> None:
+            """Say nothing: the request is answered as any other."""
+
+        def _give_up_answers(self) -> None:
+            """Write no answer to a connection that ends: of several requests, uvicorn gives up the last one only."""
+            if self.working is not None and not self.working.response_complete:
+                self.working.disconnected = True
+                self.working.message_event.set()
 
         def _count_unheard(self, size: int) -> None:
             """Count what comes before a request's headers are complete, or of a body after its answer."""
             self.unheard_bytes += size
             is_discarding = self.cycle is not None and self.cycle.more_body
             if self.unheard_bytes > (MAX_DISCARDED_BYTES if is_discarding else MAX_HEADER_BYTES):
-                self._refuse(b"431 Request Header Fields Too Large")
+                self._refuse(431, f"the headers are longer than {MAX_HEADER_BYTES:,} bytes; send shorter ones")
             else:
                 self._expect_within(header_timeout_s)
 
@@ -124,19 +181,29 @@ def _bounded_protocol(
 
         def _expect_within(self, seconds: float) -> None:
             if self.arriving is None:
-                self.arriving = self.loop.call_later(seconds, self._refuse, b"408 Request Timeout")
+                self.arriving = self.loop.call_later(
+                    seconds, self._refuse, 408, f"the request was not here within {seconds:g} s; send it again"
+                )
 
         def _end_wait(self) -> None:
             if self.arriving is not None:
                 self.arriving.cancel()
             self.arriving = None
 
-        def _refuse(self, status: bytes) -> None:
+        def _refuse(self, status: int, detail: str) -> None:
             if self.transport.is_closing():
                 return
             is_unanswered = self.cycle is None or not self.cycle.response_started
+            self._give_up_answers()
             if is_unanswered or (self.cycle.response_complete and not self.cycle.more_body):
-                self.transport.write(b"HTTP/1.1 " + status + b"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+                self._write(status, detail)
             self.transport.close()
+
+        def _write(self, status: int, detail: str) -> None:
+            """Write an answer to what is not a request, past the application."""
+            phrase = HTTPStatus(status).phrase
+            body = Problem(title=phrase, status=status, detail=detail).model_dump_json().encode()
+            lines = (f"HTTP/1.1 {status} {phrase}", *_HEADERS, f"content-length: {len(body)}", "", "")
+            self.transport.write("\r\n".join(lines).encode() + body)
 
     return BoundedProtocol

@@ -5,6 +5,8 @@ import json
 import re
 from dataclasses import dataclass
 
+from optimization_tracking.models.values import check_text
+
 _STEP = re.compile(r'"(?:[^"\\]|\\.)*"|[^."]+')
 COLUMNS = {"config": "config", "metadata": "metadata", "evaluationResults": "evaluation_results"}
 """The JSON columns, by their names in the API."""
@@ -45,7 +47,12 @@ def parse_path(text: str) -> JsonPath:
 
 
 def _key(step: str) -> str:
-    return str(json.loads(step)) if step.startswith('"') else step
+    if not step.startswith('"'):
+        return step
+    try:
+        return check_text(str(json.loads(step)))
+    except json.JSONDecodeError:
+        raise ValueError("has quotes around what is not a JSON text") from None
 
 
 def name_pattern(text: str) -> str:

@@ -15,13 +15,25 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 
 from optimization_tracking.models.answers import FieldError, Problem
-from optimization_tracking.server_errors import Faults, kind_of, log_fault
+from optimization_tracking.models.values import NO_NUL
+from optimization_tracking.server_errors import Faults, kind_of, log_fault, path_of
 from optimizer.names import TRACKING_URL_VARIABLE
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 2
+MAX_FIELD_CHARACTERS = 200
+"""Of the path of a wrong field, which has the caller's own names."""
 
 _log = logging.getLogger(__name__)
+
+_REASONS = {
+    "extra_forbidden": "is not a field of this request",
+    "missing": "is required",
+    **dict.fromkeys(("model_type", "model_attributes_type", "dict_type"), "must be a JSON object"),
+    "list_type": "must be a JSON array",
+    "string_unicode": "half of a surrogate pair is not a character",
+}
+"""By pydantic's types of errors, where its own words are of Python."""
 
 # A constraint of the tables, the field that breaks it, and what is wrong with it.
 _CONSTRAINTS = {
@@ -110,7 +122,7 @@ def explain_logged(request: Request, error: Exception, *, fault: Refusal) -> Ref
         log_fault(request, error)
         return fault
     if refusal.status >= 500:
-        _log.warning("%s %s: %s", request.method, request.url.path, kind_of(error))
+        _log.warning("%s %s: %s", request.method, path_of(request), kind_of(error))
     return refusal
 
 
@@ -125,48 +137,53 @@ def install(app: FastAPI) -> None:
 
 
 async def _on_refusal(request: Request, error: Refusal) -> Response:
-    return answer(error, path=request.url.path)
+    return answer(error, path=path_of(request))
 
 
 async def _on_invalid(request: Request, error: RequestValidationError) -> Response:
     errors = [(_field(problem), _reason(problem)) for problem in error.errors()]
     if errors and error.errors()[0]["type"] == "json_invalid":
-        return answer(Refusal(400, "the body is not JSON", errors=errors), path=request.url.path)
+        return answer(Refusal(400, "the body is not JSON", errors=errors), path=path_of(request))
     count = "one value is" if len(errors) == 1 else f"{len(errors)} values are"
-    return answer(Refusal(422, f"{count} invalid", errors=errors), path=request.url.path)
+    return answer(Refusal(422, f"{count} invalid", errors=errors), path=path_of(request))
 
 
 async def _on_http_error(request: Request, error: HTTPException) -> Response:
-    headers = dict(error.headers or {})
+    headers, detail = dict(error.headers or {}), str(error.detail)
     if error.status_code == 405:
         # Starlette names the methods of the first route of the path only.
         routes = [route for route in request.app.routes if isinstance(route, Route)]
         path = next((route.path for route in routes if route.matches(request.scope)[0] is not Match.NONE), None)
         methods = {method for route in routes if route.path == path for method in route.methods or ()}
         headers["Allow"] = ", ".join(sorted(methods))
-    return answer(Refusal(error.status_code, str(error.detail), headers=headers), path=request.url.path)
+        detail = f"{request.method} is not allowed here; the path takes {headers['Allow']}"
+    elif error.status_code == 404 and error.detail == HTTPStatus.NOT_FOUND.phrase:
+        detail = f"the API has no such path; {request.scope.get('root_path', '')}{request.app.openapi_url} has them all"
+    return answer(Refusal(error.status_code, detail, headers=headers), path=path_of(request))
 
 
 async def _on_database_error(request: Request, error: Exception) -> Response:
-    return answer(explain_logged(request, error, fault=_FAULT), path=request.url.path)
+    return answer(explain_logged(request, error, fault=_FAULT), path=path_of(request))
 
 
 def _fault(request: Request) -> Response:
-    return answer(_FAULT, path=request.url.path)
+    return answer(_FAULT, path=path_of(request))
 
 
 def _field(problem: Mapping[str, Any]) -> str:
     place, *rest = problem["loc"]
     if problem["type"] == "json_invalid":
         return "body"
-    return ".".join(map(str, rest)) or str(place)
+    return (".".join(map(str, rest)) or str(place))[:MAX_FIELD_CHARACTERS]
 
 
 def _reason(problem: Mapping[str, Any]) -> str:
     if problem["type"] == "json_invalid":
         return f"{problem['ctx']['error']} at character {problem['loc'][-1]}"
-    if problem["type"] == "extra_forbidden":
-        return "is not a field of this request"
+    if problem["type"] == "string_pattern_mismatch" and problem["ctx"]["pattern"] == NO_NUL:
+        return "the character NUL cannot be stored"
+    if reason := _REASONS.get(problem["type"]):
+        return reason
     return str(problem["msg"]).removeprefix("Value error, ")
 
 

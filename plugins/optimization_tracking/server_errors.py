@@ -3,6 +3,7 @@
 import logging
 import traceback
 from collections.abc import Callable
+from urllib.parse import quote
 
 import psycopg
 from fastapi import Request
@@ -45,7 +46,12 @@ class Faults:
 def log_fault(request: Request, error: Exception) -> None:
     """Log what failed and where: the error's kind and its frames."""
     frames = "".join(traceback.format_tb(error.__traceback__))
-    _log.error("%s %s failed: %s\n%s", request.method, request.url.path, kind_of(error), frames)
+    _log.error("%s %s failed: %s\n%s", request.method, path_of(request), kind_of(error), frames)
+
+
+def path_of(request: Request) -> str:
+    """Return the request's path as an address and a line of the log can hold it."""
+    return quote(request.scope["path"], safe="/!$&'()*+,:;=@")
 
 
 def kind_of(error: Exception) -> str:

@@ -1,12 +1,14 @@
 """Versions of a run: an ETag for each, and the If-Match of a caller that changes the version it has seen."""
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
-from fastapi import Header
+from fastapi import Header, Request
 
 from optimization_tracking.models.runs import Run
+from optimization_tracking.problem_details import invalid
 
 IfMatch = Annotated[
     str | None,
@@ -17,8 +19,12 @@ IfMatch = Annotated[
     ),
 ]
 
+_TAGS = re.compile(r'\s*(?:W/)?"[^"]*"\s*(?:,\s*(?:W/)?"[^"]*"\s*)*')
+_TAG = re.compile(r'"([^"]*)"')
+_VERSION = re.compile("[0-9a-f]{1,16}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_LAST = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
 
 
 def etag_of(run: Run) -> dict[str, str]:
@@ -26,14 +32,19 @@ def etag_of(run: Run) -> dict[str, str]:
     return {"ETag": f'"{(run.updated_at - _EPOCH) // _MICROSECOND:x}"'}
 
 
-def read_if_match(header: str | None) -> Sequence[datetime] | None:
-    """Return the versions that the caller accepts, None for any; what is no ETag of ours matches no version."""
-    if header is None or header.strip() == "*":
+def read_if_match(request: Request) -> Sequence[datetime] | None:
+    """Return the versions that the caller accepts, None for any; an ETag that is not one of ours matches no version.
+
+    A weak one (W/) counts as the same: a proxy that compresses makes it of ours.
+
+    Raises:
+        Refusal: 422 for what is neither * nor ETags in quotes.
+    """
+    headers = request.headers.getlist("If-Match")
+    if not headers or headers == ["*"]:
         return None
-    moments = []
-    for tag in header.split(","):
-        try:
-            moments.append(_EPOCH + int(tag.strip().removeprefix("W/").strip('"'), 16) * _MICROSECOND)
-        except (ValueError, OverflowError):
-            continue
-    return moments
+    text = ", ".join(headers)
+    if not _TAGS.fullmatch(text):
+        raise invalid("If-Match", 'must be * or ETags in quotes, as GET of the run returns them: "66172bb7a5023"')
+    found = [tag for tag in _TAG.findall(text) if _VERSION.fullmatch(tag)]
+    return [_EPOCH + int(tag, 16) * _MICROSECOND for tag in found if int(tag, 16) <= _LAST]

@@ -13,6 +13,7 @@ from lab.benchmarks.console.fleet import BUCKET, Fleet
 from lab.benchmarks.fleet.__main__ import make_fleet
 from lab.benchmarks.fleet.airflow import serving_dags
 from lab.benchmarks.fleet.commands import BOUNDS_S, command_figures, measure_commands, publish_manifests
+from lab.benchmarks.fleet.monitoring import measure_monitor
 from lab.benchmarks.fleet.parsing import Parser, parse_figures, shard_figures, task_figure
 from lab.stack import LocalStack
 from optimizer.artifacts.store import ObjectStore
@@ -43,7 +44,7 @@ def engine(folder: Path) -> Iterator[Engine]:
 
 @pytest.fixture(scope="module")
 def parser(engine: Engine, folder: Path) -> Parser:
-    return Parser(folder, folder / "control_plane.db", repeats=1)
+    return Parser(folder, folder / "control_plane.db", repeats=0)
 
 
 @pytest.fixture
@@ -70,9 +71,9 @@ def test_in_a_task_the_file_builds_the_one_dag(parser: Parser):
 
 
 def test_parts_of_the_entities_are_all_of_them(parser: Parser):
-    shards = [parser.shard(number, 3) for number in (1, 2, 3)]
+    shards = [parser.shard(number, 2) for number in (1, 2)]
     assert sum(shard.dags for shard in shards) == ENTITIES
-    assert [figure.yardstick for figure in shard_figures(shards)] == [30, 30, 30]
+    assert [figure.yardstick for figure in shard_figures(shards)] == [30, 30]
 
 
 def test_the_commands_are_measured_on_a_fleet_without_findings(engine: Engine, systems: LocalStack, store: ObjectStore):
@@ -109,3 +110,11 @@ def test_more_entities_take_as_many_statements(engine: Engine, store: ObjectStor
     few = make_fleet(tmp_path / "few", entities=2, runs=RUNS)
     assert count_statements(engine, store) == count_statements(few, store)
     few.dispose()
+
+
+def test_monitor_asks_the_warehouse_a_few_statements_for_each_part_of_the_fleet(tmp_path: Path):
+    cost = measure_monitor(tmp_path / "watched", entities=2, now=NOW, tell=lambda doing: None)
+    assert (cost.entities, cost.parts) == (2, 2)
+    seconds, statements = cost.figures()
+    assert seconds.yardstick == pytest.approx(1.2) and seconds.bound == 1
+    assert 0 < statements.measured <= statements.yardstick == 16 and statements.is_kept

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from control_plane.catalog import NOW, complete_sample, fill_catalog, open_sample
+from control_plane.databases import new_control_plane
 from servers.embedded import closed_port, systems
 from sqlalchemy import Engine
 from typer.testing import CliRunner, Result
@@ -18,9 +19,7 @@ from optimizer.cli.control_plane import URL_VARIABLE
 from optimizer.cli.main import app
 from optimizer.control_plane.audit import Author
 from optimizer.control_plane.deployments import deploy
-from optimizer.control_plane.engine import open_engine
 from optimizer.control_plane.runs import fail_run
-from optimizer.control_plane.schema import migrate
 
 __all__ = ["systems"]
 
@@ -42,17 +41,18 @@ def url(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def engine(url: str) -> Engine:
+def engine(tmp_path: Path) -> Engine:
     """Return an engine on drugs_hcp with a deployed, an undeployed and a failed run, and drugs_com with none."""
-    engine = open_engine(url)
-    migrate(engine)
+    return new_control_plane(tmp_path / "control_plane.db", _fill)
+
+
+def _fill(engine: Engine) -> None:
     fill_catalog(engine)
     run_id = complete_sample(engine, "first")
     complete_sample(engine, "second", validation_status="failed", now=NOW.replace(hour=16))
     third = open_sample(engine, "third", now=NOW.replace(hour=17))
     fail_run(engine, third.run_id, message="extract: the warehouse denied the login", now=NOW)
     deploy(engine, entity_code="drugs_hcp", split={run_id: 100}, author=Author("test"), now=NOW)
-    return engine
 
 
 @pytest.fixture

@@ -1,23 +1,19 @@
 """`optimizer configure`: values with their author and reason, as the console writes them."""
 
 import pytest
+from control_plane.databases import new_control_plane
 
 from lab.stack.catalogue import load_catalogue
 from optimizer.control_plane.audit import read_audit
-from optimizer.control_plane.engine import open_engine
 from optimizer.control_plane.entity_values import read_values
-from optimizer.control_plane.schema import migrate
 
 ENTITY = "drugs_hcp"
 
 
 @pytest.fixture
-def engine(url):
+def engine(tmp_path):
     """Return a control plane with the demo's entities and every config key."""
-    engine = open_engine(url)
-    migrate(engine)
-    load_catalogue(engine)
-    return engine
+    return new_control_plane(tmp_path / "control_plane.db", load_catalogue)
 
 
 def test_values_are_set_and_removed_with_their_author_and_reason(optimizer, engine):

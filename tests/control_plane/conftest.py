@@ -3,14 +3,13 @@
 MariaDB is reached by one driver and MySQL by the other; test_engine.py has each driver on each server.
 """
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from control_plane.catalog import fill_catalog
-from control_plane.databases import DATABASES, DRIVERS
+from control_plane.databases import DATABASES, DRIVERS, new_control_plane
 from servers.mariadb import SqlServer, mariadb_server
 from servers.mysql import mysql_server
 from sqlalchemy import Engine
@@ -41,14 +40,6 @@ def empty_engine(empty_url: str) -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="session")
-def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a migrated SQLite file without rows, to be copied: to migrate takes longer than most tests."""
-    path = tmp_path_factory.mktemp("migrated") / "control.db"
-    _migrate(f"sqlite:///{path}")
-    return path
-
-
-@pytest.fixture(scope="session")
 def migrated_mariadb_database(mariadb_server: SqlServer) -> Iterator[str]:
     """Return the name of a migrated MariaDB database that tests use one after the other."""
     with _migrated(mariadb_server) as database:
@@ -75,7 +66,7 @@ def url_of(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], st
 
     def find(name: str) -> str:
         if name == "sqlite":
-            return f"sqlite:///{shutil.copy(request.getfixturevalue('migrated_file'), tmp_path)}"
+            return str(new_control_plane(tmp_path / "control.db").url)
         server: SqlServer = request.getfixturevalue(f"{name}_server")
         database: str = request.getfixturevalue(f"migrated_{name}_database")
         server.empty(database, tables=metadata.tables)

@@ -12,11 +12,10 @@ from typing import Any
 
 import pytest
 from control_plane.catalog import NOW, fill_catalog
+from control_plane.databases import new_control_plane
 from orchestration.airflow_process import run_script
 
 from optimizer.control_plane.alerts import Incident, record_incidents
-from optimizer.control_plane.engine import open_engine
-from optimizer.control_plane.schema import migrate
 
 SEND = """
 import sys
@@ -82,13 +81,11 @@ def web() -> Iterator[Any]:
 @pytest.fixture
 def control_plane(tmp_path: Path) -> str:
     """Return the path of a control plane with an open incident of drugs_hcp."""
-    path = f"{tmp_path}/control.db"
-    engine = open_engine(f"sqlite:///{path}")
-    migrate(engine)
-    fill_catalog(engine)
+    path = tmp_path / "control.db"
+    engine = new_control_plane(path, fill_catalog)
     record_incidents(engine, 1, [Incident("below_forecast", MESSAGE, "R")], kinds=["below_forecast"], now=NOW)
     engine.dispose()
-    return path
+    return str(path)
 
 
 def send(control_plane: str, notifiers: str, connection: dict[str, Any], *, looks: int = 1) -> str:

@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 from airflow.sdk.observability import stats
 from control_plane.catalog import NOW, complete_sample, fill_catalog
+from control_plane.databases import new_control_plane
 
-from optimizer.control_plane.engine import open_engine
-from optimizer.control_plane.schema import migrate
 from optimizer.core.live.readiness import Readiness
 from optimizer.deployment.readiness import EntityStatus
 from optimizer.orchestration import monitor_dag
@@ -64,9 +63,7 @@ def test_the_monitors_task_reports_every_active_entity(
     recorder: Recorder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     path = tmp_path / "control_plane.db"
-    engine = open_engine(f"sqlite:///{path}")
-    migrate(engine)
-    fill_catalog(engine)
+    engine = new_control_plane(path, fill_catalog)
     complete_sample(engine, "old", now=NOW)
     connection = json.dumps({"conn_type": "sqlite", "host": str(path)})
     monkeypatch.setenv("AIRFLOW_CONN_OPTIMIZER_CONTROL_PLANE", connection)

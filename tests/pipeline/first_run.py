@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from control_plane.databases import new_control_plane
 from pipeline.driver import BIDS, DAYS, ENTITY, FIRST_DAY, Pipeline
 from pipeline.trained import shared_folder, train_once
 from servers.embedded import connect_schema, load_events
@@ -28,7 +29,6 @@ from lab.stack import LocalStack
 from lab.stack.catalogue import load_catalogue
 from optimizer.artifacts.store import ObjectStore
 from optimizer.control_plane.engine import open_engine
-from optimizer.control_plane.schema import migrate
 from optimizer.runs.handle import RunHandle
 from optimizer.runs.systems import Systems
 
@@ -75,10 +75,9 @@ def new_pipeline(
         if copy_of is not None:
             with closing(sqlite3.connect(str(copy_of.systems.engine.url.database))) as database:
                 database.execute("VACUUM INTO ?", (str(path),))
-        engine = open_engine(f"sqlite:///{path}")
-        if copy_of is None:
-            migrate(engine)
-            load_catalogue(engine)
+            engine = open_engine(f"sqlite:///{path}")
+        else:
+            engine = new_control_plane(path, load_catalogue)
         pipeline = Pipeline(
             Systems(engine, ObjectStore(client), connect),
             run_training=partial(train_once, shared_folder(tmp_path_factory)),

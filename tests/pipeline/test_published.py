@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from control_plane.catalog import NOW, complete_sample, fill_catalog, open_sample, sample_results, start_sample
+from control_plane.databases import new_control_plane
 from core.priced_runs import FEATURES, price, segment_table
 from pipeline.first_run import FinishedRun
 from pipeline.published_runs import metrics_of, publish_run, snapshot_of
@@ -19,10 +20,8 @@ from sqlalchemy import Engine
 
 from lab.stack import LocalStack
 from optimizer.artifacts.store import ObjectStore
-from optimizer.control_plane.engine import open_engine
 from optimizer.control_plane.registry import register_results
 from optimizer.control_plane.runs import fail_run
-from optimizer.control_plane.schema import migrate
 from optimizer.core.live.performance import forecast_of_bids
 from optimizer.core.pricing.bid_steps import UNEXPLAINED
 from optimizer.core.pricing.explanation import Explanation, explain_bid
@@ -67,9 +66,7 @@ class Publisher:
 
 @pytest.fixture
 def publisher(systems: LocalStack, tmp_path: Path) -> Iterator[Publisher]:
-    engine = open_engine(f"sqlite:///{tmp_path}/control_plane.db")
-    migrate(engine)
-    fill_catalog(engine)
+    engine = new_control_plane(tmp_path / "control_plane.db", fill_catalog)
     systems.ensure_bucket(BUCKET)
     client = systems.connect_objects()
     yield Publisher(engine, ObjectStore(client), f"s3://{BUCKET}/{next(_numbers)}/", tmp_path)

@@ -9,16 +9,15 @@ from typing import Any
 
 import pytest
 from control_plane.catalog import NOW, fill_catalog
+from control_plane.databases import new_control_plane
 from core.priced_runs import price, segment_table
 from pipeline.published_runs import publish_run
 from sqlalchemy import Engine
 
 from lab.stack import LocalStack
 from optimizer.artifacts.store import ObjectStore
-from optimizer.control_plane.engine import open_engine
 from optimizer.control_plane.records import Run
 from optimizer.control_plane.runs import read_run
-from optimizer.control_plane.schema import migrate
 from optimizer.core.pricing.run_comparison import compare_runs
 from optimizer.core.pricing.segment_search import key_text
 from optimizer.errors import ArtifactError, RunStateError
@@ -42,10 +41,7 @@ class CountedStore:
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Engine:
-    engine = open_engine(f"sqlite:///{tmp_path}/control_plane.db")
-    migrate(engine)
-    fill_catalog(engine)
-    return engine
+    return new_control_plane(tmp_path / "control_plane.db", fill_catalog)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from itertools import count
 
 import pytest
 from control_plane.catalog import NOW, fill_catalog, open_sample, sample_results, start_sample
+from control_plane.databases import new_control_plane
 from sqlalchemy import Engine, insert, text
 
 from lab.stack import LocalStack
@@ -14,8 +15,7 @@ from optimizer.artifacts.store import ObjectStore
 from optimizer.control_plane import canaries, registry, runs, tables
 from optimizer.control_plane.audit import Author, read_audit
 from optimizer.control_plane.deployments import deploy, set_control
-from optimizer.control_plane.engine import open_engine, transaction
-from optimizer.control_plane.schema import migrate
+from optimizer.control_plane.engine import transaction
 from optimizer.core.live.canary_plan import read_plan
 from optimizer.errors import ArtifactError, ConfigError, DeploymentError, RunStateError
 from optimizer.lifecycle import retention
@@ -77,9 +77,7 @@ class Kept:
 def kept(systems: LocalStack, tmp_path) -> Iterator[Kept]:
     systems.ensure_bucket(BUCKET)
     client = systems.connect_objects()
-    engine = open_engine(f"sqlite:///{tmp_path}/control_plane.db")
-    migrate(engine)
-    fill_catalog(engine)
+    engine = new_control_plane(tmp_path / "control_plane.db", fill_catalog)
     base = f"s3://{BUCKET}/{next(_bases)}/drugs_hcp/"
     with transaction(engine) as connection:
         connection.execute(text("UPDATE opt_entities SET s3_base_path = :base WHERE entity_id = 1"), {"base": base})

@@ -37,3 +37,22 @@ from optimizer.presentation import formats
 )
 def test_a_number_is_written_for_people(write, value, text):
     assert write(value) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\tb\nc\r\nd", "a\tb\nc\r\nd"),
+        ("a\rb", "a\\u000db"),
+        ("soft\u00adhyphen", "soft\\u00adhyphen"),
+        ("\u202e\u2066\ufeff", "\\u202e\\u2066\\ufeff"),
+        ("tag\U000e0041", "tag\\U000e0041"),
+        ("\U0001f469\u200d\U0001f469 \u2764\ufe0f", "\U0001f469\u200d\U0001f469 \u2764\ufe0f"),
+    ],
+)
+def test_what_is_not_seen_is_shown_as_an_escape(text, shown):
+    assert formats.visible(text) == shown
+
+
+def test_a_text_in_one_line_has_its_tabs_and_ends_as_escapes():
+    assert formats.one_line("a\tb\r\nc\u202e") == "a\\u0009b\\u000d\\u000ac\\u202e"

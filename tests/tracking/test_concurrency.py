@@ -60,6 +60,25 @@ def test_a_change_of_a_stale_version_is_refused_and_of_the_current_one_taken(sho
     assert shop.request("PATCH", path, json={"runName": "last"}, headers={"If-Match": "*"}).status_code == 200
 
 
+@pytest.mark.parametrize("header", ["", ",", "unquoted", '"half', '"a" "b"', "*, *", 'w/"a"'])
+def test_an_if_match_that_cannot_be_read_is_refused_as_such(shop, header):
+    path = f"/runs/{shop.create_run()['id']}"
+    for method, options in (("PATCH", {"json": {"runName": "b"}}), ("DELETE", {})):
+        answer = shop.request(method, path, headers={"If-Match": header}, **options)
+        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "If-Match")
+    assert shop.get(path).json()["data"]["runName"] == "a run"
+
+
+def test_versions_may_stand_in_several_headers_and_of_others_none_matches(shop):
+    path = f"/runs/{shop.create_run()['id']}"
+    seen = shop.get(path).headers["ETag"]
+    for other in ('"-1"', '"0x1"', f'"+{seen[1:]}', f'" {seen[1:]}', '"' + "f" * 16 + '"', '"' + "f" * 900 + '"'):
+        answer = shop.request("PATCH", path, json={"runName": "b"}, headers={"If-Match": other})
+        assert answer.status_code == 412
+    headers = [("X-API-Key", shop.key), ("If-Match", '"odd"'), ("If-Match", seen)]
+    assert shop.http.patch(path, json={"runName": "b"}, headers=headers).status_code == 200
+
+
 def test_iterations_make_the_version_that_was_read_before_them_stale(shop):
     run = shop.create_run()
     path = f"/runs/{run['id']}"

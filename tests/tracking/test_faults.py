@@ -17,7 +17,7 @@ ROW = "1679576722"
 """Another one, which is in a row and in no statement."""
 
 
-def ask(database_url: str, failing) -> httpx.Response:
+def ask(database_url: str, failing, *, path: str = "/runs") -> httpx.Response:
     """Return the answer to a request whose login fails; what the app does not answer, it raises here."""
 
     async def log_in(request: Request) -> LoginUser:
@@ -29,7 +29,7 @@ def ask(database_url: str, failing) -> httpx.Response:
         async with app.router.lifespan_context(app):
             transport = httpx.ASGITransport(app)
             async with httpx.AsyncClient(transport=transport, base_url=f"http://here{TRACKING_PREFIX}") as http:
-                return await http.get("/runs")
+                return await http.get(path)
 
     return asyncio.run(get())
 
@@ -42,6 +42,14 @@ def test_a_fault_is_answered_with_500_and_logged_without_its_text(tracking: Trac
     assert (answer.status_code, answer.headers["Content-Type"]) == (500, "application/problem+json")
     assert "ValueError" in caplog.text and "in fail" in caplog.text
     assert NPI not in caplog.text + answer.text
+
+
+def test_the_path_of_a_fault_stays_in_its_line_of_the_log(tracking: Tracking, caplog):
+    async def fail() -> None:
+        raise ValueError
+
+    assert ask(tracking.database_url, fail, path="/dashboard/named/a%1Bforged").status_code == 500
+    assert "named/a%1Bforged failed" in caplog.text
 
 
 @pytest.mark.parametrize(

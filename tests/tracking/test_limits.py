@@ -180,3 +180,10 @@ def test_wrong_keys_are_logged_without_the_key_and_slowed_and_known_ones_go_on(t
         assert shop.get("/projects").status_code == 200
     assert "revoked or expired came from 127.0.0.1" in caplog.text
     assert not [key for key in wrong if key in caplog.text or key.removeprefix("sk_live_")[:6] in caplog.text]
+
+
+def test_an_address_that_a_proxy_passes_on_is_logged_short_and_visibly(tracking: Tracking, caplog):
+    headers = {"X-Forwarded-For": b"\x9b2J" + b"a" * 5000, "X-API-Key": new_key()}
+    with caplog.at_level(logging.WARNING):
+        assert tracking.http.get("/runs", headers=headers).status_code == 401
+    assert "came from \\u009b2Jaaa" in caplog.text and len(caplog.text) < 1000

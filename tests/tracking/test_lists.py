@@ -223,3 +223,24 @@ def test_a_run_is_found_by_exactly_its_name(shop):
     shop.create_run(runName=f"{name}!")
     assert [run["id"] for run in shop.get("/runs", runName=name).json()["data"]] == [runs[1]["id"], runs[0]["id"]]
     assert shop.get("/runs", runName=name.upper()).json()["data"] == []
+
+
+def test_letters_are_found_by_each_of_their_lower_cases_and_without_what_is_not_seen(each_tracking):
+    shop, mark = each_tracking.client("shop"), f"seen-{uuid.uuid4()}"
+    spellings = {
+        "Straße": ("STRASSE", "straße", "STRAẞE", "strasse"),
+        "ΣΊΣΥΦΟΣ": ("σίσυφος", "σίσυφοσ", "Σίσυφος"),
+        "İstanbul": ("istanbul", "ISTANBUL", "i\u0307stanbul", "\u0131stanbul"),
+        "a \u2764\ufe0f": ("a \u2764", "A \u2764\ufe0e"),
+        "e\u200b\u0301t": ("\u00e9t", "E\u0301T"),
+        "\U0001f4a9 100%": ("\U0001f4a9 1", "0\uff05"),
+    }
+    for name in spellings:
+        shop.create_run(runName=name, tags=[mark])
+    found = {
+        part: [run["runName"] for run in shop.get("/runs", tags=mark, search=part).json()["data"]]
+        for parts in spellings.values()
+        for part in parts
+    }
+    assert found == {part: [name] for name, parts in spellings.items() for part in parts}
+    assert shop.get("/runs", tags=mark, search="i\u0455tanbul").json()["data"] == []  # a Cyrillic letter

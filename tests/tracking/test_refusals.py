@@ -38,7 +38,10 @@ def deep(levels):
         ({"optimizerType": "Bad Type"}, "optimizerType", "pattern"),
         ({"tags": ["a"] * 51}, "tags", "at most 50"),
         ({"tags": [1]}, "tags.0", "string"),
-        ({"config": []}, "config", "dictionary"),
+        ({"config": []}, "config", "must be a JSON object"),
+        ({"tags": {}}, "tags", "must be a JSON array"),
+        ({"metric": "a\x00"}, "metric", "NUL"),
+        ({"x" * 1000: 1}, "x" * 200, "not a field"),
         ({"config": deep(33)}, "config", "deeper than 32"),
         ({"config": {str(number): 1 for number in range(10_001)}}, "config", "more than 10,000"),
     ],
@@ -63,7 +66,9 @@ def test_a_wrong_value_is_refused_with_its_field_and_reason(shop, change, field,
         (r'{"runName": "a\ud800b", "optimizerType": "rtb"}', 422, "runName"),
         (r'{"runName": "r", "optimizerType": "rtb", "config": {"a\u0000": 1}}', 422, "config"),
         (r'{"runName": "r", "optimizerType": "rtb", "config": {"a": "\udfff"}}', 422, "config"),
+        ("[]", 422, "body"),
         ("{", 400, "body"),
+        ('{"runName": "r"} x', 400, "body"),
         ("[" * 100_000, 400, None),
     ],
     ids=lambda value: str(value)[:60],
@@ -126,6 +131,8 @@ def test_a_cursor_of_another_order_has_no_place_in_this_one(shop):
         ("iterations", "iteration.asc", [-(2**60)]),
         ("samples", "sample.asc", [1, True, 0]),
         ("samples", "sample.asc", [1, 2**63, 0]),
+        ("leases", "list_leases", ["\x00"]),
+        ("leases", "list_leases", ["\ud800"]),
     ],
 )
 def test_a_forged_cursor_is_refused_as_a_cursor(shop, path, order, place):
@@ -165,6 +172,50 @@ def test_a_body_in_another_encoding_is_refused_with_the_place(shop):
         400,
         "is not UTF-8 at byte 16; encode it as UTF-8",
     )
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_json_in_another_unicode_encoding_is_refused_with_what_to_do(shop, encoding):
+    body = json.dumps(RUN).encode(encoding)
+    answer = shop.request("POST", "/runs", content=body, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, "encode it as UTF-8" in answer.json()["errors"][0]["reason"]) == (400, True)
+
+
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [
+        *(("Content-Encoding", value) for value in ("gzip", "deflate", "br", "GZIP, identity")),
+        *(("Content-Type", value) for value in ("", "text/plain", "application/x-ndjson", "multipart/form-data")),
+    ],
+)
+def test_a_body_that_is_packed_or_not_json_is_refused_with_its_header(shop, header, value):
+    headers = {"Content-Type": "application/json", header: value}
+    answer = shop.request("POST", "/runs", content=json.dumps(RUN).encode(), headers=headers)
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (415, header)
+    assert value in answer.json()["detail"] and "JSON" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "application/vnd.runs+json", "APPLICATION/JSON"])
+def test_every_spelling_of_the_json_type_is_taken(shop, kind):
+    headers = {"Content-Type": kind, "Content-Encoding": "identity"}
+    assert shop.request("POST", "/runs", content=json.dumps(RUN).encode(), headers=headers).status_code == 201
+
+
+@pytest.mark.parametrize("path", ["/runs?search=a&search=b", "/runs?limit=1&%6cimit=1", "/groups?by=tag&by=type"])
+def test_a_field_of_the_query_that_stands_twice_is_refused_unless_it_is_a_list(shop, path):
+    field = path.partition("?")[2].partition("=")[0]
+    answer = shop.request("GET", path)
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, field)
+    assert shop.request("GET", "/runs?tags=a&tags=b&status=failed&status=running").status_code == 200
+
+
+def test_an_unknown_path_and_an_unknown_method_say_what_there_is(shop):
+    answer = shop.get("/nothing%0Ahere")
+    assert (answer.status_code, answer.json()["instance"][-14:]) == (404, "nothing%0Ahere")
+    assert "openapi.json" in answer.json()["detail"]
+    answer = shop.request("PUT", "/runs")
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, POST")
+    assert "GET, POST" in answer.json()["detail"]
 
 
 def test_a_duplicate_iteration_or_sample_is_a_conflict_and_its_whole_batch_is_not_written(shop):

@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 from lab.benchmarks.console.fleet import BUCKET, Fleet, fill, fill_entities
 from lab.benchmarks.figures import Figure
 from lab.benchmarks.fleet.commands import command_figures, measure_commands, publish_manifests
+from lab.benchmarks.fleet.monitoring import measure_monitor
 from lab.benchmarks.fleet.parsing import Parser, parse_figures, shard_figures, task_figure
 from lab.benchmarks.printing import conclude, telling
 from lab.stack import LocalStack
@@ -35,6 +36,7 @@ def run(
     runs: Annotated[int, typer.Option(min=FEW_RUNS, help="Runs of each of them.")] = 100,
     many: Annotated[int, typer.Option(min=1, help="Entities of several DAG files.")] = 5_000,
     parts: Annotated[int, typer.Option(min=1, help="How many DAG files.")] = 5,
+    watched: Annotated[int, typer.Option(min=1, help="Entities that `monitor` looks at.")] = 200,
     repeats: Annotated[int, typer.Option(min=1, help="How often each is measured; the least counts.")] = 3,
     folder: Annotated[Path | None, typer.Option(help="Where the data are; /dev/shm is memory.")] = None,
 ) -> None:
@@ -51,6 +53,7 @@ def run(
         tell(f"reading their {parts} DAG files")
         figures += sharded_figures(Path(name) / "many", entities=many, parts=parts, repeats=repeats)
         engine.dispose()
+        figures += measure_monitor(Path(name) / "watched", entities=watched, now=NOW, tell=tell).figures()
     title = f"Fleet: {entities:,} entities with {entities * runs:,} runs, and {many:,} in {parts} DAG files, on SQLite"
     sys.exit(conclude(figures, console=Console(), title=title))
 

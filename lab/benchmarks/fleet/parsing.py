@@ -59,7 +59,10 @@ class Parse:
 
 @dataclass(frozen=True, slots=True)
 class Parser:
-    """Reads DAG files in processes of their own, on a control plane in a SQLite file: all that it takes is counted."""
+    """Reads DAG files in processes of their own, on a control plane in a SQLite file: all that it takes is counted.
+
+    repeats: readings after the first one, which counts only where there are no others.
+    """
 
     folder: Path
     database: Path
@@ -90,8 +93,8 @@ class Parser:
 
     def _best(self, mode: str, path: Path, context: Mapping[str, str] | None = None) -> Parse:
         # The first one writes the snapshot, or reads cold files.
-        tries = [self._parse(mode, path, context or {}) for _ in range(self.repeats + 1)][1:]
-        return min(tries, key=lambda one: one.parse_s)
+        first, *others = (self._parse(mode, path, context or {}) for _ in range(self.repeats + 1))
+        return min(others or [first], key=lambda one: one.parse_s)
 
     def _parse(self, mode: str, path: Path, context: Mapping[str, str]) -> Parse:
         connection = json.dumps({"conn_type": "sqlite", "host": str(self.database)})

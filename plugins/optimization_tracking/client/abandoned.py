@@ -1,15 +1,19 @@
 """Queues of processes that ended before theirs were empty: killed, or tired of waiting for the service."""
 
+import logging
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from optimization_tracking.client import calls
 from optimization_tracking.client.blocking import TrackingClient
 from optimization_tracking.client.delivery import Delivery, DeliveryOutcome
-from optimization_tracking.client.disk_queue import DiskQueue, living_client_ids, queue_files
+from optimization_tracking.client.disk_queue import DiskQueue, UnreadableQueue, living_client_ids, queue_files
 from optimization_tracking.models.runs import UpdateRun
 
 LEFT_OPEN = "the process that logged this run ended before the run did"
+
+_log = logging.getLogger(__name__)
 
 _END = {"status": "failed", "error_message": LEFT_OPEN, "if_unowned": True}
 
@@ -25,7 +29,11 @@ def adopt_abandoned(client: TrackingClient, *, of_any_key: bool = False) -> Iter
     """
     settings = client.settings
     for path in queue_files(settings.queue_folder):
-        queue = DiskQueue.adopt(path, max_bytes=settings.max_queue_bytes)
+        try:
+            queue = DiskQueue.adopt(path, max_bytes=settings.max_queue_bytes)
+        except UnreadableQueue as error:
+            _log.warning("tracking leaves a queue alone that it cannot read: %s; delete it, or use its release", error)
+            continue
         if queue is None:
             continue
         run = queue.run()
@@ -58,5 +66,7 @@ def send_abandoned(client: TrackingClient, *, of_any_key: bool = False) -> Itera
             while delivery.send_next():
                 pass
             yield Resumed(delivery.queue.run().run_id, delivery.outcome)
+        except sqlite3.Error as error:
+            _log.warning("tracking leaves the rest of %s alone: %s", delivery.queue.path, error)
         finally:
             delivery.queue.close()

@@ -1,7 +1,7 @@
 """The requests of the API and what their answers mean, without sending anything: both clients share them."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 from urllib.parse import quote
@@ -65,7 +65,11 @@ class Call(Generic[Answer]):
 
 
 def create_run(run: CreateRun, *, key: str | None = None) -> Call[One[Run]]:
-    return post("/runs", write(run), One[Run], key=key)
+    return post_run(write(run), key=key)
+
+
+def post_run(body: str, *, key: str | None = None) -> Call[One[Run]]:
+    return post("/runs", body, One[Run], key=key)
 
 
 def list_runs(filters: Fields) -> Call[Page[RunWithIterations]]:
@@ -155,20 +159,27 @@ def given(model: type[Model], fields: Fields) -> Model:
         TrackingRefused: names each field that is wrong, without its value.
     """
     try:
-        return model.model_validate(plain(fields), by_name=True, by_alias=False)
+        values = plain(fields)
+    except ValueError as error:
+        raise TrackingRefused(f"{model.__name__}: {error}") from None
+    try:
+        return model.model_validate(values, by_name=True, by_alias=False)
     except ValidationError as error:
         problems = (f"{'.'.join(map(str, item['loc'])) or 'it'}: {item['msg']}" for item in error.errors())
         raise TrackingRefused(f"{model.__name__} does not match the API: {'; '.join(problems)}") from None
 
 
-def write(model: BaseModel) -> str:
+def write(model: BaseModel, *, fallback: Callable[[Any], Any] | None = None) -> str:
     """Return the JSON of what was given, and of nothing else.
 
+    Args:
+        fallback: returns what is written for a value that JSON does not have.
+
     Raises:
-        TrackingRefused: a value is not JSON.
+        TrackingRefused: a value is not JSON, and there is no fallback.
     """
     try:
-        return model.model_dump_json(by_alias=True, exclude_unset=True)
+        return model.model_dump_json(by_alias=True, exclude_unset=True, fallback=fallback)
     except ValueError:
         raise TrackingRefused(f"{type(model).__name__} holds a value that cannot be written as JSON") from None
 

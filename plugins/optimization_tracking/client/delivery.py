@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import ValidationError
+
 from optimization_tracking.client import calls
 from optimization_tracking.client.blocking import TrackingClient
 from optimization_tracking.client.calls import Call
@@ -74,19 +76,19 @@ class Delivery:
         return True
 
     def _create(self, batch: QueuedBatch) -> None:
-        run, given = self.queue.run(), CreateRun.model_validate_json(batch.bodies[0])
+        run, body = self.queue.run(), batch.bodies[0]
         try:
             if run.client_id is None:
-                created = self._client.send(calls.create_run(given, key=run.token)).data
+                created = self._client.send(calls.post_run(body, key=run.token)).data
             else:
-                created = self._join(run.client_id, given, key=run.token, own_key=batch.key)
+                created = self._join(run.client_id, body, key=run.token, own_key=batch.key)
         except TrackingRefused as refused:
             self._judge(refused, "create")
             return
         self.outcome.sent["create"] += 1
         self.queue.name_run(str(created.id))
 
-    def _join(self, client_id: str, given: CreateRun, *, key: str, own_key: str) -> Run:
+    def _join(self, client_id: str, body: str, *, key: str, own_key: str) -> Run:
         """Return the run of that id; a new one where there is none.
 
         All processes that open the run use one key, so that they make one run. Where their words differ, the later ones
@@ -95,18 +97,22 @@ class Delivery:
         found = self._find(client_id)
         if found is None:
             try:
-                created = self._client.send(calls.create_run(given, key=key)).data
+                created = self._client.send(calls.post_run(body, key=key)).data
             except TrackingRefused as refused:
                 self._pass_if_let_in(refused)
                 found = self._find(client_id)
                 if found is None:  # the key's run no longer has the id, or the request is invalid and is refused again
-                    return self._client.send(calls.create_run(given, key=own_key)).data
+                    return self._client.send(calls.post_run(body, key=own_key)).data
             else:
                 return created
-        self._compare(found, given)
+        self._compare(found, body)
         return found
 
-    def _compare(self, found: Run, given: CreateRun) -> None:
+    def _compare(self, found: Run, body: str) -> None:
+        try:
+            given = CreateRun.model_validate_json(body)
+        except ValidationError:  # of another release
+            return
         names = [name for name in ("optimizer_type", "direction") if getattr(found, name) != getattr(given, name)]
         keys = sorted(given.config.keys() | found.config.keys())
         names += [f"config.{key}" for key in keys if given.config.get(key) != found.config.get(key)]

@@ -115,6 +115,10 @@ class _Claim(NamedTuple):
     last_id: int
 
 
+class UnreadableQueue(Exception):
+    """A file that is not a queue that this release can send."""
+
+
 class DiskQueue:
     """The entries of one run in the order in which they came; threads may share it.
 
@@ -169,19 +173,30 @@ class DiskQueue:
 
     @classmethod
     def adopt(cls, path: Path, *, max_bytes: int) -> Self | None:
-        """Return the queue of a process that ended; None where it lives, or another one adopted the queue first."""
-        lock_file = _lock(path)
+        """Return the queue of a process that ended; None where it lives, or another one adopted the queue first.
+
+        Raises:
+            UnreadableQueue: the file is damaged, or of another release.
+        """
+        try:
+            lock_file = _lock(path)
+        except OSError as error:
+            raise UnreadableQueue(f"{path}: {error.strerror}") from None
         if lock_file is None:
             return None
         if not path.exists():  # sent and deleted by another one, meanwhile
             _delete(path)
             lock_file.close()
             return None
-        queue = cls(path, lock_file, max_bytes=max_bytes)
-        if not queue._database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            queue.close()  # its process ended before it logged anything
-            return None
-        queue._read()
+        try:
+            queue = cls(path, lock_file, max_bytes=max_bytes)
+            if not queue._database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                queue.close()  # its process ended before it logged anything
+                return None
+            queue._read()
+        except (sqlite3.Error, UnreadableQueue) as error:
+            lock_file.close()
+            raise UnreadableQueue(f"{path}: {error}") from None
         return queue
 
     def run(self) -> QueuedRun:
@@ -285,9 +300,11 @@ class DiskQueue:
 
     def _read(self) -> None:
         """Take over what an earlier process left in the file."""
-        base_url, destination, token, client_id, run_id, is_guarded = self._database.execute(
-            "SELECT * FROM run"
-        ).fetchone()
+        query = "SELECT base_url, destination, token, client_id, run_id, is_guarded FROM run"
+        row = self._database.execute(query).fetchone()
+        if row is None:
+            raise UnreadableQueue("it names no run")
+        base_url, destination, token, client_id, run_id, is_guarded = row
         self._run = QueuedRun(base_url, destination, token, client_id, run_id, is_guarded=bool(is_guarded))
         claimed = self._database.execute("SELECT key, kind, first_id, last_id FROM batch").fetchone()
         if claimed is not None and self._database.execute(_IS_THERE, claimed[1:]).fetchone():
@@ -425,14 +442,14 @@ def living_client_ids(own: Path, base_url: str) -> set[str]:
     for path in queue_files(own.parent):
         if path == own:
             continue
-        if (lock_file := _lock(path)) is not None:
-            lock_file.close()
-            continue
         try:
+            if (lock_file := _lock(path)) is not None:
+                lock_file.close()
+                continue
             with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
                 query = "SELECT client_id FROM run WHERE base_url = ? AND client_id IS NOT NULL"
                 found |= {client_id for (client_id,) in database.execute(query, (base_url,))}
-        except sqlite3.Error:  # it was made, or deleted, just now
+        except (OSError, sqlite3.Error):  # it was made, or deleted, just now, or is another user's
             continue
     return found
 

@@ -29,7 +29,7 @@ from optimization_tracking.client import calls
 from optimization_tracking.client.blocking import TrackingClient
 from optimization_tracking.client.delivery import DeliveryOutcome
 from optimization_tracking.client.disk_queue import DiskQueue, Kind, QueuedRun
-from optimization_tracking.client.plain_values import plain, without_odd_numbers
+from optimization_tracking.client.plain_values import as_text, plain, without_odd_numbers
 from optimization_tracking.client.sender import Sender
 from optimization_tracking.client.settings import ClientSettings
 from optimization_tracking.models.base import CLIENT_ID
@@ -102,8 +102,7 @@ def track_run(
     given = {"status": "running", **fields, "run_name": run_name, "optimizer_type": optimizer_type}
     if client_id is None:
         given.setdefault("start_time", datetime.now(UTC))  # a named run is created by the same words each time
-    given = without_odd_numbers(plain({**given, "metadata": metadata}))
-    body = calls.write(calls.given(CreateRun, given))
+    body = _body_of(CreateRun, {**given, "metadata": metadata})
     token = uuid5(NAMESPACE_URL, f"{settings.base_url}#{client_id}").hex if client_id else uuid4().hex
     # A run that no other process can join ends with this one, whatever happens from here on.
     run = QueuedRun(settings.base_url, settings.destination, token, client_id, None, is_guarded=client_id is None)
@@ -145,7 +144,7 @@ class RunLog:
         self._sender = Sender(queue, client)
 
     def log_iteration(self, iteration: int, **fields: Any) -> None:
-        """Log an iteration of the run; NumPy's values are taken, and the metadata name numbers that are not finite."""
+        """Log an iteration of the run; see `plain` and `without_odd_numbers` for odd values."""
         self._log("iteration", CreateIteration, {"iteration": iteration, **fields})
 
     def log_sample(self, iteration: int, sample_index: int, **fields: Any) -> None:
@@ -236,7 +235,8 @@ class RunLog:
         else:
             stack = "".join(traceback.format_exception(kind, error, trace))[-MAX_STACK_CHARACTERS:]
             status = "failed" if isinstance(error, Exception) else "cancelled"
-            self.end(status, error_message=_text(f"{type(error).__name__}: {error}"), error_stack=_text(stack))
+            message = f"{type(error).__name__}: {as_text(error, longest=MAX_STACK_CHARACTERS)}"
+            self.end(status, error_message=message, error_stack=stack)
         self.close()
 
     async def __aenter__(self) -> Self:
@@ -248,7 +248,7 @@ class RunLog:
     def _log(self, kind: Kind, model: type[BaseModel], fields: dict[str, Any]) -> bool:
         """Return whether the entry is in the queue; where it is not, it is counted."""
         try:
-            body = calls.write(calls.given(model, without_odd_numbers(plain(fields))))
+            body = _body_of(model, fields)
         except TrackingRefused as refused:
             self._refuse(kind, str(refused))
             return False
@@ -296,9 +296,13 @@ def _merged(*parts: Any) -> Any:
     return odd[0] if odd else {name: value for part in parts for name, value in part.items()}
 
 
-def _text(text: str) -> str:
-    """Return the text with what the service cannot store replaced."""
-    return text.replace("\x00", "\\0").encode(errors="replace").decode()
+def _body_of(model: type[BaseModel], fields: dict[str, Any]) -> str:
+    """Return the JSON of an entry; what JSON does not have is written as text."""
+    try:
+        given = calls.given(model, without_odd_numbers(plain(fields)))
+    except ValueError as error:
+        raise TrackingRefused(f"{model.__name__}: {error}") from None
+    return calls.write(given, fallback=as_text)
 
 
 def _numbers(counts: Mapping[str, int]) -> str:

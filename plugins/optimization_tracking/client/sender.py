@@ -129,6 +129,8 @@ class Sender:
             try:
                 while self._send_patiently(delivery):
                     self._empty()  # the own run comes first
+            except sqlite3.Error as error:
+                _log.warning("tracking leaves the rest of %s alone: %s", delivery.queue.path, error)
             finally:
                 delivery.queue.close()
 

@@ -1,6 +1,7 @@
 """`export`: all selected runs, iterations or samples as CSV or Parquet."""
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -36,8 +37,8 @@ _TYPES = {
 _OPTIONS = {"optimizer_type": "--type", "tags": "--tag"}
 """Filters whose option has another name."""
 
-_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
-"""What a text begins with that a spreadsheet takes for a formula."""
+_FORMULA = re.compile("[\\s\u200b\u2060\ufeff]*[=+@\uff1d\uff0b\uff0d\uff20-]|[\t\r\n]")
+"""What a text begins with that a spreadsheet takes for a formula, also after white space or in full width."""
 
 _AS_JSON = {b"content": b"application/json"}
 
@@ -145,14 +146,15 @@ def _joined(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
 def _column(rows: Sequence[Row], field: pa.Field, *, is_guarded: bool) -> pa.Array:
     values = [row.get(field.name) for row in rows]
     if field.metadata == _AS_JSON:
+        # With one of the signs begin negative numbers only.
         values = [None if value is None else json.dumps(value, ensure_ascii=False) for value in values]
-    if pa.types.is_timestamp(field.type):
+    elif pa.types.is_timestamp(field.type):
         return pa.array(values, pa.string()).cast(field.type)
-    if is_guarded and pa.types.is_string(field.type):
+    elif is_guarded and pa.types.is_string(field.type):
         values = [_guarded(value) for value in values]
     return pa.array(values, field.type)
 
 
 def _guarded(value: str | None) -> str | None:
     """Return a text that spreadsheets show and never run."""
-    return f"'{value}" if value is not None and value.startswith(_FORMULAS) else value
+    return f"'{value}" if value is not None and _FORMULA.match(value) else value

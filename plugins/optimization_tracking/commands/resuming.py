@@ -6,6 +6,7 @@ import typer
 
 from optimization_tracking.client.abandoned import send_abandoned
 from optimization_tracking.commands import list_options
+from optimizer.presentation.formats import one_line
 
 
 def resume(
@@ -21,7 +22,7 @@ def resume(
             outcome = resumed.outcome
             parts = {"sent": outcome.sent, "there already": outcome.repeated, "refused": outcome.refused}
             sent = "; ".join(f"{word} {_counts(counts)}" for word, counts in parts.items() if counts)
-            typer.echo("; ".join([f"run {resumed.run_id}: {sent or 'nothing'}", *outcome.reasons]))
+            typer.echo(one_line("; ".join([f"run {resumed.run_id}: {sent or 'nothing'}", *outcome.reasons])))
         typer.echo(f"{queues} queues of ended programs in {client.settings.queue_folder}")
 
 

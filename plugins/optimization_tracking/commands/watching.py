@@ -1,5 +1,6 @@
 """`watch`: a run while it works."""
 
+import json
 import time
 from typing import Annotated
 
@@ -13,7 +14,7 @@ from rich.text import Text
 from optimization_tracking.client import TrackingClient
 from optimization_tracking.commands import list_options
 from optimization_tracking.models.runs import TRANSITIONS, Run
-from optimizer.presentation.formats import visible
+from optimizer.presentation.formats import one_line
 from optimizer.presentation.terminal import console, format_value
 
 PLANNED = "plannedIterations"
@@ -40,7 +41,7 @@ def _print(client: TrackingClient, run: Run, *, every_s: float, as_json: bool) -
         if (seen := (run.status, run.iterations, run.best_score)) != last:
             last = seen
             names = {"run_name", "status", "iterations", "best_score", "samples_evaluated", "updated_at"}
-            print(run.model_dump_json(include=names) if as_json else _line(run), flush=True)
+            print(json.dumps(run.model_dump(mode="json", include=names)) if as_json else _line(run), flush=True)
         if not TRANSITIONS[run.status]:
             return run
         time.sleep(every_s)
@@ -50,7 +51,7 @@ def _print(client: TrackingClient, run: Run, *, every_s: float, as_json: bool) -
 def _draw(client: TrackingClient, run: Run, *, every_s: float) -> Run:
     """Draw a bar that moves with the run, until it has ended."""
     progress = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    bar = progress.add_task(escape(visible(run.run_name)), total=run.metadata.get(PLANNED))
+    bar = progress.add_task(escape(one_line(run.run_name)), total=run.metadata.get(PLANNED))
     with Live(console=console, refresh_per_second=4) as live:
         while True:
             _move(progress, bar, run)
@@ -70,4 +71,4 @@ def _line(run: Run) -> str:
     of = f" of {planned:,}" if isinstance(planned, int) else ""
     error = f": {run.error_message}" if run.error_message else ""
     best = format_value(run.best_score)
-    return visible(f"{run.run_name}: {run.status}, {run.iterations:,}{of} iterations, best score {best}{error}")
+    return one_line(f"{run.run_name}: {run.status}, {run.iterations:,}{of} iterations, best score {best}{error}")

@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
+from pydantic import ValidationError
 
 from optimization_tracking.dashboard import charts
 from optimization_tracking.dashboard.filters import read_model, read_query
@@ -24,10 +25,13 @@ router = APIRouter(prefix="/runs/{runId}")
 named = APIRouter()
 
 
-@named.get("/named/{client_id}")
+@named.get("/named/{client_id:path}")
 async def named_run(request: Request, client_id: str, database: Tracking, caller: Admitted) -> RedirectResponse:
     """Lead to the run that a program calls so, in whatever project."""
-    wanted = RunFilters(metadata={CLIENT_ID: client_id}, limit=1, includeTotal=False)
+    try:
+        wanted = RunFilters(metadata={CLIENT_ID: client_id}, limit=1, includeTotal=False)
+    except ValidationError:  # no run can have such an id
+        raise not_found("run") from None
     for project_id in caller.projects:
         async with database.transaction([project_id]) as connection:
             found, _ = await list_page(connection, wanted, project_id=project_id)

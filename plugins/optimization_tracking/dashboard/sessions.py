@@ -63,7 +63,8 @@ async def is_over(request: Request, *, database: Database) -> bool:
 
 
 def _digest(request: Request) -> dict[str, bytes]:
-    return {"sha256": hashlib.sha256(request.cookies[COOKIE].encode()).digest()}
+    """Return the digest of what the cookie holds: its text has several spellings, which all open the session."""
+    return {"sha256": hashlib.sha256(base64.urlsafe_b64decode(request.cookies[COOKIE])).digest()}
 
 
 def _sealing_key(database_url: str) -> bytes:

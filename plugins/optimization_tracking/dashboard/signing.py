@@ -1,11 +1,11 @@
 """Sign in with an API key, once; sign out."""
 
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote
 
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
-from optimization_tracking.auth import authenticate
+from optimization_tracking.auth import authenticate, is_own_page
 from optimization_tracking.bodies import read_limited
 from optimization_tracking.dashboard.rendering import render
 from optimization_tracking.dashboard.sessions import Sessions, with_key
@@ -70,14 +70,11 @@ def _sessions(request: Request) -> Sessions:
 
 def _is_ours(path: str, base: str) -> bool:
     """Whether a path is below the dashboard's own, so that sign-in never redirects to another site."""
-    return path.startswith(f"{base}/") and "\\" not in path and path.isprintable()
-
-
-def _is_own(request: Request, origin: str) -> bool:
-    return urlsplit(origin).netloc == request.headers.get("Host") or origin in request.app.state.door.origins
+    steps = unquote(path.partition("?")[0]).split("/")
+    return path.startswith(f"{base}/") and "\\" not in path and path.isprintable() and ".." not in steps
 
 
 def _refuse_foreign_page(request: Request) -> None:
     origin = request.headers.get("Origin")
-    if origin is not None and not _is_own(request, origin):
+    if origin is not None and not is_own_page(request, origin, request.app.state.door.origins):
         raise Refusal(403, "Only this server's own pages may sign in or out.")

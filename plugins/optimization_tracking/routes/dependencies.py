@@ -34,6 +34,7 @@ _REFUSALS = {
     409: "It is there already, or its status cannot change so.",
     412: "The run is in another version than those of If-Match.",
     413: "The body is too long.",
+    415: "The body is compressed, or not of the type application/json.",
     422: "A value does not match the API.",
     429: "The key asked too often.",
     503: "The database does not answer.",

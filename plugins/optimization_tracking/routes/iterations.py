@@ -26,7 +26,7 @@ from optimization_tracking.tables import iterations
 router = APIRouter(prefix="/runs/{runId}/iterations", tags=["iterations"], route_class=KeyedRoute)
 
 
-@router.post("", status_code=201, response_model=One[Iteration], responses=refusals(400, 404, 409, 413))
+@router.post("", status_code=201, response_model=One[Iteration], responses=refusals(400, 404, 409, 413, 415))
 async def add_iteration(write: Writing, iteration: CreateIteration) -> Response:
     """Add an iteration; the run's totals and best score follow."""
 
@@ -37,7 +37,7 @@ async def add_iteration(write: Writing, iteration: CreateIteration) -> Response:
     return await write.answer(add)
 
 
-@router.post("/batch", status_code=201, response_model=Batch[Iteration], responses=refusals(400, 404, 409, 413))
+@router.post("/batch", status_code=201, response_model=Batch[Iteration], responses=refusals(400, 404, 409, 413, 415))
 async def add_iterations(write: Writing, batch: CreateIterations, prefer: Prefer = None) -> Response:
     """Add up to 1,000 iterations, all of them or none."""
 

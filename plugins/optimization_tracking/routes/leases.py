@@ -27,7 +27,7 @@ async def list_leases(
     return Page[Lease](data=found, pagination=pagination)
 
 
-@router.put("/{owner}", responses=refusals(400, 404, 413))
+@router.put("/{owner}", responses=refusals(400, 404, 413, 415))
 async def hold_run(run_id: RunId, owner: Owner, holding: HoldRun, database: Tracking, caller: Writer) -> One[Lease]:
     """Take or renew a lease; several owners may hold one of the same run."""
     async with database.transaction(caller.projects, actor=caller.actor) as connection:

@@ -22,7 +22,7 @@ LISTED_ITERATIONS = 100
 router = APIRouter(prefix="/runs", tags=["runs"], route_class=KeyedRoute)
 
 
-@router.post("", status_code=201, response_model=One[Run], responses=refusals(400, 404, 409, 413))
+@router.post("", status_code=201, response_model=One[Run], responses=refusals(400, 404, 409, 413, 415))
 async def create_run(
     run: CreateRun, request: Request, database: Tracking, caller: Writer, idempotency_key: IdempotencyKey = None
 ) -> Response:
@@ -67,21 +67,23 @@ async def read_run(
     return answer_with(One[RunWithIterations](data=run), headers=etag_of(run))
 
 
-@router.patch("/{runId}", response_model=One[Run], responses=refusals(400, 404, 409, 412, 413))
+@router.patch("/{runId}", response_model=One[Run], responses=refusals(400, 404, 409, 412, 413, 415))
 async def update_run(
-    run_id: RunId, change: UpdateRun, database: Tracking, caller: Writer, if_match: IfMatch = None
+    run_id: RunId, change: UpdateRun, request: Request, database: Tracking, caller: Writer, _: IfMatch = None
 ) -> Response:
     """Change a run; a status that ends it sets its end time. Metadata are merged by key, and null removes a key."""
     async with database.transaction(caller.projects, actor=caller.actor) as connection:
-        changed = await runs.update(connection, run_id, change, seen=read_if_match(if_match))
+        changed = await runs.update(connection, run_id, change, seen=read_if_match(request))
     return answer_with(One[Run](data=changed), headers=etag_of(changed))
 
 
 @router.delete("/{runId}", responses=refusals(404, 412))
-async def delete_run(run_id: RunId, database: Tracking, caller: Writer, if_match: IfMatch = None) -> One[DeletedRun]:
+async def delete_run(
+    run_id: RunId, request: Request, database: Tracking, caller: Writer, _: IfMatch = None
+) -> One[DeletedRun]:
     """Delete a run with its iterations and samples."""
     async with database.transaction(caller.projects, actor=caller.actor) as connection:
-        await runs.delete(connection, run_id, seen=read_if_match(if_match))
+        await runs.delete(connection, run_id, seen=read_if_match(request))
     return One[DeletedRun](data=DeletedRun(id=run_id))
 
 

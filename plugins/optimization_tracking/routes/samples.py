@@ -17,7 +17,7 @@ from optimization_tracking.tables import samples
 router = APIRouter(prefix="/runs/{runId}/samples", tags=["samples"], route_class=KeyedRoute)
 
 
-@router.post("", status_code=201, response_model=Batch[Sample], responses=refusals(400, 404, 409, 413))
+@router.post("", status_code=201, response_model=Batch[Sample], responses=refusals(400, 404, 409, 413, 415))
 async def add_samples(write: Writing, batch: CreateSamples, prefer: Prefer = None) -> Response:
     """Add up to 1,000 samples to iterations that are there, all of them or none."""
 

@@ -7,6 +7,7 @@ from functools import wraps
 from typing import Any
 
 from optimizer.errors import OptimizerError
+from optimizer.presentation.formats import visible
 
 
 def reporting_errors(command: Callable[..., Any], *, status: int = 1) -> Callable[..., Any]:
@@ -19,7 +20,7 @@ def reporting_errors(command: Callable[..., Any], *, status: int = 1) -> Callabl
         except OptimizerError as error:
             from rich.console import Console
 
-            Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+            Console(stderr=True).print(f"error: {visible(str(error))}", style="red", markup=False, soft_wrap=True)
             sys.exit(status)
 
     return run

@@ -8,15 +8,28 @@ MISSING = "\N{EN DASH}"
 NO_BREAK = "\N{NO-BREAK SPACE}"
 MINUS = "\N{MINUS SIGN}"
 
-# Control characters but tab and the ends of lines, zero-width spaces, and marks that change the direction of a text.
+# Control characters but tab and the ends of lines, what has no width (soft hyphens, fillers, tags; not the joiners and
+# variation selectors of emoji), and marks that change the direction of a text.
 _UNSEEN = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069\ufeff]"
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f"
+    "\u2028-\u202e\u2060-\u206f\u3164\ud800-\udfff\ufeff\uffa0\U000e0000-\U000e007f]|\r(?!\n)"
 )
+_BREAKS = re.compile("[\t\n\r]")
 
 
 def visible(text: str) -> str:
     """Return a text with its unseen characters as escapes, so that a terminal or a page shows what it holds."""
-    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return _UNSEEN.sub(_escape, text)
+
+
+def one_line(text: str) -> str:
+    """Return a text as `visible` does, its tabs and ends of lines as escapes too."""
+    return visible(_BREAKS.sub(_escape, text))
+
+
+def _escape(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
 def amount(value: Any) -> str:

@@ -167,21 +167,30 @@ def test_what_an_ended_program_left_is_sent_by_a_command(command, away):
 
 def test_a_name_is_printed_as_it_is_without_markup_and_escape_codes(command, client):
     tag = f"odd-{uuid.uuid4()}"
-    name = f"[/] [red]x[/red] \x1b[31m \u202egnp {tag}"
+    name = f"[/] [red]x[/red] \x1b[31m \u202egnp a\u00adb\U000e0041 {tag}"
     run = client.create_run(name, optimizer_type="custom", tags=[tag], config={"[/bold]": "[/]"})
     client.update_run(run.id, status="completed", error_message="\x1b]0;title\x07")
     for words in (["list", "--tag", tag], ["show", name], ["compare", run.id, run.id], ["watch", run.id]):
         done = command(*words)
         assert done.exit_code == 0, done.output
-        assert "\x1b" not in done.output and "\u202e" not in done.output
+        assert not set("\x1b\u202e\u00ad\U000e0041") & set(done.output)
     assert "[/] [red]x[/red] \\u001b[31m \\u202egnp" in command("show", name).output.replace("\n", " ")
+
+
+def test_a_name_with_ends_of_lines_stays_in_the_line_of_watch_and_of_errors(command, client):
+    run = client.create_run("a\nb\rc: completed", optimizer_type="custom", status="failed")
+    assert command("watch", run.id).output.splitlines()[0].startswith("a\\u000ab\\u000dc: completed: failed")
+    assert "\x1b" not in command("export", "a\x1b[31m.txt").stderr
+    odd = client.create_run("\u202eabc", optimizer_type="custom", status="completed")
+    line = command("watch", odd.id, "--json").output
+    assert "\u202e" not in line and json.loads(line)["runName"] == "\u202eabc"
 
 
 def test_texts_that_a_spreadsheet_would_run_are_quoted_in_csv_unless_raw(command, client, tmp_path):
     tag = f"formula-{uuid.uuid4()}"
-    names = ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "plain"]
+    names = ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\nx", " =1", "\ufeff=1", "\uff1d1", "plain"]
     for name in names:
-        client.create_run(name, optimizer_type="custom", tags=[tag], initial_score=-1.5)
+        client.create_run(name, optimizer_type="custom", tags=[tag], initial_score=-1.5, evaluation_results=-2)
     exported = {}
     for option in ((), ("--raw",)):
         file = tmp_path / "runs.csv"
@@ -190,7 +199,7 @@ def test_texts_that_a_spreadsheet_would_run_are_quoted_in_csv_unless_raw(command
             exported[option] = list(csv.DictReader(rows))
     assert {row["runName"] for row in exported[()]} == {f"'{name}" for name in names[:-1]} | {"plain"}
     assert {row["runName"] for row in exported["--raw",]} == set(names)
-    assert {row["initialScore"] for row in exported[()]} == {"-1.5"}
+    assert {(row["initialScore"], row["evaluationResults"]) for row in exported[()]} == {("-1.5", "-2")}
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,14 @@
 """Processes that are killed and services that are away: what was logged arrives, once."""
 
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 import uuid
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -20,6 +23,7 @@ from starlette.routing import Route
 from optimization_tracking.client import ClientSettings, TrackingClient, track_run
 from optimization_tracking.client.abandoned import send_abandoned
 from optimization_tracking.client.calls import RunId
+from optimization_tracking.client.disk_queue import queue_files
 from optimizer.errors import UnavailableError
 
 PROGRAM = Path(__file__).with_name("logging_program.py")
@@ -55,6 +59,65 @@ def logged(client: TrackingClient, run_id: RunId) -> tuple[list[int], list[int]]
 def find_run(client: TrackingClient, name: str):
     (run,) = client.iterate_runs(search=name)
     return run
+
+
+def garble(path: Path) -> None:
+    path.write_bytes(b"not a database" * 200)
+
+
+def cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:1500])
+
+
+def change(statement: str) -> Callable[[Path], None]:
+    def run(path: Path) -> None:
+        with closing(sqlite3.connect(path)) as database, database:
+            database.execute(statement)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        garble,
+        cut_short,
+        change("DELETE FROM run"),
+        change("ALTER TABLE run DROP COLUMN is_guarded"),
+        change("DROP TABLE entries"),
+    ],
+    ids=["garbled", "cut short", "no run", "an older release", "no entries"],
+)
+def test_a_queue_that_cannot_be_read_stays_and_keeps_no_other_waiting(away, caplog, damage):
+    settings, back = away
+    for name in ("damaged", "whole"):
+        run = track_run(name, optimizer_type="custom", settings=settings, flush_s=0)
+        run.log_iteration(0)
+        run.close()
+    damaged, whole = queue_files(settings.queue_folder)
+    damage(damaged)
+    with back(), TrackingClient(settings) as client:
+        (resumed,) = send_abandoned(client)
+    assert resumed.outcome.sent == {"create": 1, "iteration": 1}
+    assert damaged.exists() and not whole.exists()
+    assert f"cannot read: {damaged}" in caplog.text
+
+
+def test_a_queue_with_a_column_of_a_later_release_and_an_odd_start_is_sent_as_far_as_it_goes(away):
+    settings, back = away
+    for name in ("later", "odd"):
+        run = track_run(name, optimizer_type="custom", settings=settings, flush_s=0)
+        run.log_iteration(0)
+        run.close()
+    later, odd = queue_files(settings.queue_folder)
+    change("ALTER TABLE run ADD COLUMN more TEXT")(later)
+    change("""UPDATE entries SET body = '{"runName": "odd", "gone": 1}' WHERE kind = 'create'""")(odd)
+    with back(), TrackingClient(settings) as client:
+        sent, refused = (resumed.outcome for resumed in send_abandoned(client))
+    assert (sent.sent, sent.refused) == ({"create": 1, "iteration": 1}, {})
+    assert (refused.sent, refused.refused) == ({}, {"create": 1, "iteration": 1})
+    assert "gone: is not a field" in refused.reasons[0]
+    assert queue_files(settings.queue_folder) == []
 
 
 def test_what_a_killed_process_logged_while_the_service_was_away_arrives_later(away):

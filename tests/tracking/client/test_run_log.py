@@ -8,15 +8,35 @@ import threading
 import uuid
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from optimization_tracking.client import TrackingClient, track_run
 from optimizer.errors import TrackingRefused
 
 WAIT_S = 120
+CONTAINS_ITSELF = []
+CONTAINS_ITSELF.append(CONTAINS_ITSELF)
+
+
+class WithItem:
+    """A number as libraries of tensors have it."""
+
+    def item(self):
+        return 0.5
+
+
+class Breaking:
+    def tolist(self):
+        raise LookupError
+
+    def __str__(self):
+        raise LookupError
 
 
 def tracked(settings, name="a run", **fields):
@@ -138,7 +158,7 @@ def test_what_cannot_be_logged_is_counted_with_its_reason_and_spoils_nothing(set
         run.log_iteration(2, score=2)
         run.log_iteration(2, score=3)
         run.log_sample(7, 0)
-        run.log_sample(2, 0, input=object())
+        run.log_sample(2, 0, input=CONTAINS_ITSELF)
         run.log_sample(2, 1)
     report = run.report()
     assert (report.sent["iteration"], report.repeated, report.sent["sample"]) == (2, {"iteration": 1}, 1)
@@ -201,7 +221,7 @@ def test_values_that_cannot_even_be_merged_are_refused_and_the_block_goes_on(set
     with tracked(settings, metadata={"by": "me"}, client_id=f"merged {uuid.uuid4()}") as run:
         run.log_iteration(0)
         run.log_iteration(1, score=float("nan"), metadata=None)
-        run.log_iteration(2, params={"nested": {1: 2}})
+        run.log_iteration(2, params={"nested": CONTAINS_ITSELF})
         run.log_samples(0, [{"is_correct": True}, None, {"sample_index": 0}, {"iteration": 7}, {1: 2}, {}])
         run.log_samples(0, None)
         run.log_samples(0, breaking())
@@ -213,7 +233,7 @@ def test_values_that_cannot_even_be_merged_are_refused_and_the_block_goes_on(set
     told = " ".join(report.reasons)
     for reason in (
         "metadata: Input should be a valid dictionary",
-        "CreateIteration cannot be read (TypeError)",
+        "CreateIteration: a value is nested deeper than 32 levels, or contains itself",
         "item 1 of the samples must be a mapping without iteration and sample_index",
         "the samples cannot be read (TypeError)",
         "the samples cannot be read (LookupError)",
@@ -223,6 +243,59 @@ def test_values_that_cannot_even_be_merged_are_refused_and_the_block_goes_on(set
     assert (found.status, found.metadata["by"]) == ("completed", "me")
     assert [step.iteration for step in iterations] == [0]
     assert [sample.sample_index for sample in samples] == [0, 5] and report.repeated == {"sample": 1}
+
+
+ODD_VALUES = [
+    (np.array([2.5]), [2.5]),
+    (np.array(3), 3),
+    (np.datetime64("2026-01-01T00:00:00.000000001"), "2026-01-01T00:00:00"),
+    ({"a": {np.int64(1), 2}}, {"a": [1, 2]}),
+    ({1: 2, None: 3, False: 4, (1, 2): 5, np.int64(6): 7}, {"1": 2, "null": 3, "false": 4, "(1, 2)": 5, "6": 7}),
+    (range(2), [0, 1]),
+    (b"\xffa", "\\xffa"),
+    (Decimal("1.5"), 1.5),
+    (Decimal(10) ** 20, 10**20),
+    (Decimal("sNaN"), None),
+    (Fraction(1, 4), 0.25),
+    (Fraction(10**400), None),
+    (pd.NA, None),
+    (pd.NaT, None),
+    (pd.array([1, None], dtype="Int64"), [1, None]),
+    (Path("/a"), "/a"),
+    (datetime(2026, 1, 1, tzinfo=UTC), "2026-01-01T00:00:00Z"),
+    ("a\x00b\ud800", "a\\0b\\ud800"),
+    ({"\x00": 1}, {"\\0": 1}),
+    (len, "<built-in function len>"),
+    (WithItem(), 0.5),
+    (Breaking(), "<Breaking>"),
+]
+
+
+def test_an_odd_value_in_params_costs_no_point(settings, client):
+    with tracked(settings, config={"scorer": len}) as run:
+        for number, (value, _) in enumerate(ODD_VALUES):
+            run.log_iteration(number, score=Decimal(number), params={"value": value})
+    assert run.report().is_complete, run.report()
+    found, iterations, _ = read_back(client, run.report().run_id)
+    assert found.config == {"scorer": "<built-in function len>"}
+    assert [step.params["value"] for step in iterations] == [written for _, written in ODD_VALUES]
+    assert [step.score for step in iterations] == list(range(len(ODD_VALUES)))
+
+
+@pytest.mark.parametrize("value", [np.float32("nan"), Decimal("-Infinity"), pd.NA, pd.NaT], ids=repr)
+def test_a_score_that_is_no_number_is_none_and_named(settings, client, value):
+    with tracked(settings) as run:
+        run.log_iteration(0, score=value, params={"a": 1})
+    (step,) = read_back(client, run.report().run_id)[1]
+    assert (step.score, step.params, list(step.metadata["notFinite"])) == (None, {"a": 1}, ["score"])
+
+
+@pytest.mark.parametrize("error", [ValueError("x" * 300_000), ValueError(Breaking()), UnicodeError("\ud800\x00")])
+def test_a_run_fails_whatever_its_exception_says(settings, client, error):
+    with pytest.raises(type(error)), tracked(settings) as run:
+        raise error
+    found = client.read_run(run.report().run_id)
+    assert (found.status, found.error_message.startswith(type(error).__name__)) == ("failed", True)
 
 
 def test_an_end_that_is_refused_is_none(settings, client):

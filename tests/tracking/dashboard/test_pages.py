@@ -1,5 +1,6 @@
 """Who may open the pages, what they refuse, and what their headers say; over HTTP, without a browser."""
 
+import html
 import re
 import uuid
 from contextlib import contextmanager
@@ -114,6 +115,8 @@ def test_signing_in_leads_to_the_dashboards_own_pages_only(visitor, tracking, wa
     base = f"{TRACKING_PREFIX}/dashboard"
     assert sign_in(visitor, tracking.keys["shop"], next=wanted).headers["location"] == f"{base}/"
     assert sign_in(visitor, tracking.keys["shop"], next=f"{base}/compare").headers["location"] == f"{base}/compare"
+    for up in ("../..", "%2e%2E/..", "..%2F"):
+        assert sign_in(visitor, tracking.keys["shop"], next=f"{base}/{up}/v2").headers["location"] == f"{base}/"
 
 
 def test_a_cookie_is_worth_nothing_after_its_sign_out(visitor, tracking):
@@ -124,6 +127,9 @@ def test_a_cookie_is_worth_nothing_after_its_sign_out(visitor, tracking):
     assert visitor.post("/sign-out", headers=stolen).status_code == 303
     visitor.cookies.clear()
     assert visitor.get("/", headers=stolen).status_code == 401
+    sealed = stolen["Cookie"].partition("=")[2].strip('"')
+    for spelled in (f"{sealed}x", f"{sealed[:20]}!{sealed[20:]}", f"{sealed}="):  # base64 reads over all of them
+        assert visitor.get("/", headers={"Cookie": f"{COOKIE}={spelled}"}).status_code == 401
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
@@ -159,7 +165,7 @@ def test_compared_configs_tell_a_dotted_key_from_a_nested_one(visitor, tracking,
 
 @pytest.mark.parametrize("path", ["/sign-in", "/sign-out"])
 def test_another_sites_page_cannot_sign_in_or_out(visitor, tracking, path):
-    for origin in ("https://elsewhere.example", "null"):
+    for origin in ("https://elsewhere.example", "null", "http://[", ""):
         answer = visitor.post(path, data={"key": tracking.keys["shop"]}, headers={"Origin": origin})
         assert answer.status_code == 403 and "set-cookie" not in answer.headers
 
@@ -198,6 +204,7 @@ def test_files_are_kept_by_browsers_until_they_change(visitor):
         ("/runs/1", 404, "has no run id"),
         ("/runs/00000000-0000-0000-0000-000000000000", 404, "no such run"),
         ("/nowhere", 404, "This page does not exist"),
+        ("/named/%00", 404, "no such run"),
         ("/compare?run=1", 422, "must be the ids of runs"),
         ("/compare?" + "&".join(f"run={uuid.UUID(int=n)}" for n in range(201)), 422, "201 runs are too many"),
         ("/compare?minScore=x", 422, "minScore"),
@@ -216,6 +223,20 @@ def test_what_cannot_be_shown_is_said_in_words(visitor, tracking, path, status, 
     assert (
         answer.status_code == status and said in answer.text and answer.headers["content-type"].startswith("text/html")
     )
+
+
+@pytest.mark.parametrize("page", ["/groups?by=tag&tags={tag}", "/trend?tags={tag}"])
+def test_where_no_run_states_a_final_score_the_pages_lead_to_the_best_ones(visitor, tracking, shop, page):
+    tag = f"tag-{uuid.uuid4()}"
+    run = shop.create_run(tags=[tag], status="running")
+    shop.post(f"/runs/{run['id']}/iterations", {"iteration": 0, "score": 0.62519})
+    shop.patch(f"/runs/{run['id']}", {"status": "completed"})
+    sign_in(visitor, tracking.keys["shop"])
+    path = page.replace("{tag}", tag)
+    empty = visitor.get(path).text
+    (link,) = re.findall(r'href="([^"]*)">Show the best score instead', empty)
+    found = visitor.get(path.partition("?")[0] + html.unescape(link)).text
+    assert "0.6252" not in empty and "0.6252" in found and "Show the best score" not in found
 
 
 def test_a_bad_filter_of_samples_or_iterations_is_said_too(visitor, tracking, run):
@@ -277,6 +298,8 @@ def test_an_optimizer_run_speaks_its_fields_words_and_leads_to_its_other_pages(i
     answer = in_airflow.get(f"/named/{run_id}")
     assert (answer.status_code, answer.headers["location"].rpartition("/")[2]) == (307, run["id"])
     assert in_airflow.get("/named/unknown").status_code == 404
+    shop.create_run(metadata={"clientRunId": "a/b"})
+    assert in_airflow.get("/named/a%2Fb").status_code == 307
     sign_in(visitor, tracking.keys["shop"])
     assert "/optimizer/runs/" not in visitor.get(f"/runs/{run['id']}").text  # no Airflow is known outside of it
     assert visitor.get(f"/named/{run_id}").status_code == 307

@@ -1,7 +1,9 @@
 -- Finding a part of a name without reading the runs themselves: every folded name is in the index, with its run's id.
 --
--- Folded: compatibility characters as their plain ones (NFKC), without zero-width and direction marks, in lower case. The
--- collation knows the letters beyond ASCII whatever the database's own is; it is the first of these that the server has.
+-- Folded: compatibility characters as their plain ones (NFKC), without what cannot be seen (zero-width characters, marks of
+-- direction, variation selectors), in lower case; the lower case of the same capital is the same letter (σ and ς, i and ı,
+-- ss and ß). The collation knows the letters beyond ASCII whatever the database's own is; it is the first of these that the
+-- server has.
 
 DO $$
 DECLARE
@@ -15,12 +17,27 @@ BEGIN
         $function$
         CREATE FUNCTION optimization_fold(given text) RETURNS text
         LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT AS $body$
-            SELECT lower(
-                translate(
-                    normalize(given, NFKC),
-                    U&'\00AD\061C\180E\200B\200C\200D\200E\200F\202A\202B\202C\202D\202E\2060\2066\2067\2068\2069\FEFF',
-                    ''
-                ) COLLATE pg_catalog.%s
+            SELECT replace(
+                replace(
+                    translate(
+                        lower(
+                            normalize(
+                                translate(
+                                    given,
+                                    U&'\00AD\034F\061C\115F\1160\17B4\17B5\180B\180C\180D\180E\180F'
+                                    '\200B\200C\200D\200E\200F\202A\202B\202C\202D\202E\2060\2061\2062\2063\2064'
+                                    '\2065\2066\2067\2068\2069\206A\206B\206C\206D\206E\206F\3164\FEFF\FFA0'
+                                    '\FE00\FE01\FE02\FE03\FE04\FE05\FE06\FE07\FE08\FE09\FE0A\FE0B\FE0C\FE0D\FE0E\FE0F',
+                                    ''
+                                ),
+                                NFKC
+                            ) COLLATE pg_catalog.%s
+                        ),
+                        U&'\03C2\0131', U&'\03C3i'
+                    ),
+                    U&'i\0307', 'i'
+                ),
+                U&'\00DF', 'ss'
             )
         $body$
         $function$,

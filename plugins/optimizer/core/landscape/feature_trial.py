@@ -120,12 +120,11 @@ def _effects_of_other_folds(residual: np.ndarray, information: np.ndarray) -> np
     Args:
         residual, information: shape (n_groups, n_folds), sums of the score and of its expected curvature.
     """
-    effects = np.zeros_like(residual)
-    for fold in range(residual.shape[1]):
-        others, known = np.delete(residual, fold, axis=1), np.delete(information, fold, axis=1)
-        total, mass = others.sum(axis=1), known.sum(axis=1)
-        pairs = (mass**2).sum() - (known**2).sum()
-        lasting = max(0.0, ((total**2).sum() - (others**2).sum()) / pairs) if pairs > 0 else 0.0
-        noise = max(1.0, ((others**2).sum() - lasting * (known**2).sum()) / max(known.sum(), 1e-12))
-        effects[:, fold] = lasting * total / (noise + lasting * mass)
-    return effects
+    others = 1 - np.eye(residual.shape[1])
+    total, mass = residual @ others, information @ others
+    squares, known = residual**2 @ others, information**2 @ others
+    pairs = (mass**2 - known).sum(axis=0)
+    covariance = np.divide((total**2 - squares).sum(axis=0), pairs, out=np.zeros_like(pairs), where=pairs > 0)
+    lasting = np.maximum(0.0, covariance)
+    noise = (squares.sum(axis=0) - lasting * known.sum(axis=0)) / np.maximum(mass.sum(axis=0), 1e-12)
+    return lasting * total / (np.maximum(1.0, noise) + lasting * mass)
