@@ -46,3 +46,6 @@ CONSOLE_API_PATH = "/api"
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 """Environment variables with the number of threads that libraries of mathematics start in a process."""
+
+DASK_SCHEDULER_VARIABLE = "OPTIMIZER_DASK_SCHEDULER"
+"""Environment variable with the address of the Dask cluster that trains the entities whose config says so."""

@@ -18,18 +18,23 @@ PARTS = {
     "bidder": ("optimizer/bidder",),
     "cli": ("optimizer/cli", "optimizer/control_plane/migrations"),
     "client": ("optimization_tracking/client",),
+    "dask": ("optimizer/training/cluster.py",),
     "tracking": ("optimization_tracking",),
 }
-"""Extra: the folders whose modules it is for."""
+"""Extra: the folders and modules that it is for."""
 
-ELSEWHERE = {"airflow": ("optimizer/bidder",)}
-"""Extra: folders in its own that another extra is for."""
+ELSEWHERE = {"airflow": ("optimizer/bidder", "optimizer/training/cluster.py")}
+"""Extra: folders and modules in its own that another extra is for."""
+
+OPTIONAL = {PRODUCT / "optimizer" / "training" / "cluster.py"}
+"""Modules that others import only where a setting asks for them, and their extra is installed."""
 
 
 def modules_of(extra: str) -> list[Path]:
     """The modules that the extra is for."""
     others = [PRODUCT / folder for folder in ELSEWHERE.get(extra, ())]
-    files = [file for folder in PARTS[extra] for file in sorted((PRODUCT / folder).rglob("*.py"))]
+    parts = [PRODUCT / part for part in PARTS[extra]]
+    files = [file for part in parts for file in ([part] if part.is_file() else sorted(part.rglob("*.py")))]
     assert files, f"{extra} has no modules"
     return [file for file in files if not any(file.is_relative_to(other) for other in others)]
 
@@ -50,7 +55,7 @@ def libraries_of(extra: str) -> set[str]:
         waiting += [folder / "__init__.py" for folder in file.parents if (folder / "__init__.py").exists()]
         for name in _imports(file):
             if name.partition(".")[0] in OWN:
-                waiting += _files(name)
+                waiting += set(_files(name)) - OPTIONAL
             else:
                 found.add(name.partition(".")[0])
     return found - sys.stdlib_module_names

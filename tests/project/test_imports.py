@@ -83,6 +83,8 @@ ONLY_IN = {
     "airflow": {"orchestration", "plugin.py"},
     "alembic": {"control_plane", "optimization_tracking"},
     "boto3": {"artifacts", "bidder", "cli"},
+    "dask": {"training"},
+    "distributed": {"training"},
     "fastapi": {"console", "optimization_tracking", "plugin.py"},
     "httpx": {"clients", "optimization_tracking"},
     "lightgbm": {"training"},

@@ -56,9 +56,10 @@ NOT_IMPORTED = {
     "httptools",
     "mysql-connector-python",
     "python-multipart",
+    "scikit-learn",
     "uvloop",
 }
-"""Requirements that others load by name: SQLAlchemy, Airflow, PyMySQL, FastAPI, uvicorn."""
+"""Requirements that others load by name: SQLAlchemy, Airflow, PyMySQL, FastAPI, LightGBM, uvicorn."""
 
 LIBRARIES = Path(sysconfig.get_path("purelib"))
 """The libraries of the environment that runs the tests."""
@@ -263,6 +264,14 @@ def test_the_command_line_makes_a_control_plane_and_reads_it(install, tmp_path):
     done = run("optimizer", "runs", OPTIMIZER_CONTROL_PLANE_URL="mysql+mysqlconnector://someone@127.0.0.1:9/optimizer")
     assert (done.returncode, done.stdout) == (1, "")
     assert "the driver of mysql+mysqlconnector is not installed" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_dask_worker_loads_the_training(install, tmp_path):
+    run = runner(install("dask"), tmp_path)
+    assert imports_all_of("dask", run, first="import lightgbm; print(lightgbm.DaskLGBMRegressor.__name__)\n") == [
+        "DaskLGBMRegressor"
+    ]
+    assert "--nthreads" in run("dask", "worker", "--help").stdout
 
 
 def test_airflow_loads_the_dags_the_plugin_and_the_statements(install, tmp_path):

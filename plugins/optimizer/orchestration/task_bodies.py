@@ -15,7 +15,7 @@ from airflow.sdk import get_current_context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from optimizer.control_plane.audit import MAX_COMMENT
-from optimizer.names import DAG_PREFIX
+from optimizer.names import DAG_PREFIX, DASK_SCHEDULER_VARIABLE
 
 _TRIGGER_TYPES = {"scheduled": "cron", "manual": "manual", "asset_triggered": "asset", "backfill": "backfill"}
 
@@ -63,7 +63,7 @@ def run_step(name: str) -> dict[str, Any]:
     context, now = get_current_context(), datetime.now(UTC)
     threads = context["task"].pool_slots * int(os.environ.get("OPTIMIZER_TRAINING_THREADS", "1"))
     options: dict[str, dict[str, Any]] = {
-        "train_models": {"threads": threads},
+        "train_models": {"threads": threads, "scheduler": os.environ.get(DASK_SCHEDULER_VARIABLE)},
         "upload": {"now": now},
         "register": {"now": now},
     }

@@ -151,7 +151,13 @@ def choose_key(
 
 
 def training_job(
-    features: Sequence[str], *, settings: RunSettings, views: ViewCounts, seed: int, threads: int
+    features: Sequence[str],
+    *,
+    settings: RunSettings,
+    views: ViewCounts,
+    seed: int,
+    threads: int,
+    scheduler: str | None = None,
 ) -> TrainingJob:
     """Return the job of a training process."""
     return TrainingJob(
@@ -161,6 +167,7 @@ def training_job(
         **_clicked_views(views),
         seed=seed,
         threads=threads,
+        scheduler=scheduler,
         tuning_trials=settings.tuning_trials,
         tuning_minutes=settings.tuning_minutes,
     )

@@ -10,10 +10,9 @@ import threading
 from pathlib import Path
 from typing import IO
 
-from optimizer.errors import DataError
 from optimizer.training import libraries  # noqa: F401  # before LightGBM
 from optimizer.training.fitting import fit_models
-from optimizer.training.job import DATA_ERROR_STATUS, START
+from optimizer.training.job import ERROR_STATUSES, START
 
 
 def wait_for_job() -> None:
@@ -42,6 +41,6 @@ if __name__ == "__main__":
     threading.Thread(target=end_with_standard_input, daemon=True).start()
     try:
         fit_models(Path(sys.argv[1]), on_trial=lambda trial: print(trial.model_dump_json(), file=trials, flush=True))
-    except DataError as error:
+    except tuple(ERROR_STATUSES.values()) as error:
         sys.stderr.write(f"{error}\n")
-        sys.exit(DATA_ERROR_STATUS)
+        sys.exit(next(status for status, known in ERROR_STATUSES.items() if isinstance(error, known)))

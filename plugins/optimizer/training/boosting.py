@@ -56,11 +56,13 @@ class Boosting:
     """How LightGBM trains; the same seed gives the same model.
 
     parameters: LightGBM's, instead of the usual ones.
+    scheduler: of the Dask cluster that trains; None: this process does.
     """
 
     seed: int
     threads: int
     parameters: Mapping[str, object] = field(default_factory=dict)
+    scheduler: str | None = None
 
 
 def fit_win_model(
@@ -174,9 +176,24 @@ def _fit(
     later: _Rows | None = None,
 ) -> lgb.Booster:
     categorical = [name for name in names if name != "log_bid"]
+    own = {**_PARAMETERS, **parameters, "seed": boosting.seed, "num_threads": boosting.threads}
+    if boosting.scheduler is not None:
+        # Only a cluster's training needs Dask, which is an extra.
+        from optimizer.training.cluster import train_on_cluster
+
+        doubled = rows.doubled
+        return train_on_cluster(
+            boosting.scheduler,
+            lgb.Dataset(**doubled, feature_name=names, categorical_feature=categorical, params=own),
+            rows=doubled,
+            parameters=own,
+            rounds=rounds,
+            later=None if later is None else later.doubled,
+            patience=EARLY_STOPPING_ROUNDS,
+        )
     data = lgb.Dataset(**rows.doubled, feature_name=names, categorical_feature=categorical, free_raw_data=False)
     return lgb.train(
-        {**_PARAMETERS, **parameters, "seed": boosting.seed, "num_threads": boosting.threads},
+        own,
         data,
         num_boost_round=rounds,
         valid_sets=[] if later is None else [data.create_valid(**later.doubled)],

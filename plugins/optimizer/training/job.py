@@ -6,13 +6,15 @@ from pydantic import BaseModel, ConfigDict
 
 from optimizer.core.landscape.logit import Tails
 from optimizer.core.landscape.price_steps import PriceSteps
+from optimizer.errors import ConfigError, DataError, OptimizerError, UnavailableError
 from optimizer.training.parameters import ModelParameters
 
 JOB_FILE = "job.json"
 CELLS_FILE = "cells.parquet"
 REPORT_FILE = "report.json"
 ERRORS_FILE = "errors.txt"
-DATA_ERROR_STATUS = 3
+ERROR_STATUSES: dict[int, type[OptimizerError]] = {3: DataError, 4: ConfigError, 5: UnavailableError}
+"""What the training process failed with, by its exit status; the message is the last line of its standard error."""
 START = b"start\n"
 """Written to the training process once the folder has job and cells; its standard input stays open until it ends."""
 
@@ -21,6 +23,7 @@ class TrainingJob(BaseModel):
     """What to train. Views and clicks are totals of the window, those of views without a bid included.
 
     half_life_days: after that many days an auction counts half; None: walk-forward chooses.
+    scheduler: address of the Dask cluster that trains the win-rate model; None: the training process does.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -32,6 +35,7 @@ class TrainingJob(BaseModel):
     total_clicks: int
     seed: int
     threads: int
+    scheduler: str | None = None
     parameters: ModelParameters = ModelParameters()
     tuning_trials: int = 0
     tuning_minutes: float = 30.0

@@ -111,7 +111,7 @@ def _fit_boosted(context: TrainingContext, cells: pd.DataFrame, **options: Any) 
         cells,
         categories=context.categories,
         weights=weights,
-        boosting=Boosting(job.seed, job.threads, job.parameters.boosting()),
+        boosting=Boosting(job.seed, job.threads, job.parameters.boosting(), job.scheduler),
         **options,
     )
 

@@ -135,6 +135,14 @@ class RunSettings(BaseModel):
         le=256,
         is_ui_visible=False,
     )
+    training_cluster: bool = _key(
+        "technical",
+        False,
+        "Train on the Dask cluster",
+        "Train the win-rate model on the cluster of OPTIMIZER_DASK_SCHEDULER, because one worker is too slow. Bids "
+        "differ a little from those of one worker.",
+        is_ui_visible=False,
+    )
     anchor_feature: str = _key(
         "technical", "internal_adspace_id", "Anchor feature", "The feature that every segment key starts with."
     )
