@@ -24,7 +24,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @partial(reporting_errors, status=2)
 def run(
     quick: Annotated[bool, typer.Option("--quick", help="Only logs of 1 and 5 million bids.")] = False,
-    largest: Annotated[int, typer.Option(min=1, help="Bids of the largest log; 300 million take 10 GB.")] = SIZES[-1],
+    largest: Annotated[int, typer.Option(min=1, help="Bids of the largest log; 300 million need 60 GB.")] = SIZES[-1],
     max_cells: Annotated[int, typer.Option(min=10_000, help="The bound.")] = MAX_CELLS,
     folder: Annotated[Path | None, typer.Option(help="Where the log is kept meanwhile; default: in /tmp.")] = None,
 ) -> None:
