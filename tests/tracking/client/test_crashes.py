@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from servers.tracking import serving
+from servers.waiting import wait_until
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
@@ -166,6 +167,8 @@ def test_a_run_that_another_process_goes_on_with_is_not_ended_for_the_one_that_w
         run.log_iteration(10, score=10)
         assert run.flush()
         list(send_abandoned(client))
+        # The run's own sender may have had the other queue in hand.
+        wait_until(lambda: client.read_run(run.report().run_id).iterations == 11, what="the iterations of both")
         assert client.read_run(run.report().run_id).status == "running"
         run.update(final_score=10)
     report = run.report()
