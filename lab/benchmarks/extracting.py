@@ -29,10 +29,11 @@ def open_window(object_id: int) -> Window:
 
 def measure_cells(folder: Path, *, bids: int, repeats: int) -> list[Figure]:
     """Return what the cells of a log cost and weigh against its rows, and leave both in the folder."""
+    # A measured run imports this module too; its memory does not include fakesnow's.
+    import fakesnow
+
     world = create_world()
     files = concat_events(generate_parts(world, bids=bids, seed=1)).write_parquet(folder)
-    import fakesnow  # none of the memory of a measured run, which imports this module
-
     cells, window = folder / CELLS_FILE, open_window(world.settings.object_id)
     with fakesnow.patch(), snowflake.connector.connect(database="LOGS", schema="RTB") as plain, catch_warnings():
         # DuckDB would have fakesnow fetch in another way.

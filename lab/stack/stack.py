@@ -113,6 +113,20 @@ class LocalStack:
             elif self._supervisor.is_running():
                 self._supervisor.stop(_known(programs))
 
+    @contextmanager
+    def serving(self, *programs: str) -> Iterator[None]:
+        """Start programs, wait until they are ready, and stop the stack at the end of the block.
+
+        Raises:
+            ConfigError, UnavailableError: as `start` and `wait_ready`.
+        """
+        try:
+            self.start(*programs)
+            self.wait_ready()
+            yield
+        finally:
+            self.stop()
+
     def restart(self, *programs: str, with_schedules: bool = False) -> None:
         """Stop and start programs, all that were running if none is named."""
         wanted = programs or self._running()

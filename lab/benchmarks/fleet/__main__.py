@@ -86,14 +86,10 @@ def run_figures(engine: Engine, home: Path, *, repeats: int) -> list[Figure]:
     """Return what the commands cost, with an object store that has the manifests of the fleet's runs."""
     home.mkdir()
     stack = LocalStack.open(home)
-    try:
-        stack.start("objects")
-        stack.wait_ready()
+    with stack.serving("objects"):
         stack.ensure_bucket(BUCKET)
         publish_manifests(engine, ObjectStore(stack.connect_objects()))
         return command_figures(measure_commands(engine, stack.settings, repeats=repeats))
-    finally:
-        stack.stop()
 
 
 def _database(folder: Path) -> Path:

@@ -1,7 +1,7 @@
 """What `monitor` costs on a fleet: each client's live run and control, judged part by part as the DAG does."""
 
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -92,10 +92,10 @@ def measure_monitor(folder: Path, *, entities: int, now: datetime, tell: Callabl
     """
     folder.mkdir()
     engine, stack = _fill(folder, entities=entities, now=now), LocalStack.open(folder / "stack")
-    with _serving(stack), closing(stack.connect_warehouse()) as connection:
+    with stack.serving(*_SYSTEMS), closing(stack.connect_warehouse()) as connection:
         create_tables(connection)
     _append_log(stack, engine, since=now)
-    with _serving(stack):
+    with stack.serving(*_SYSTEMS):
         stack.ensure_bucket(BUCKET)
         store = ObjectStore(stack.connect_objects())
         tell(f"publishing the live runs of {entities:,} entities")
@@ -133,7 +133,7 @@ class _Counting:
 
 
 def _look(systems: Systems, *, now: datetime) -> MonitorCost:
-    # It brings Airflow, which whoever only reads figures does not need.
+    # Importing it loads Airflow, which nothing else in this module needs.
     from optimizer.orchestration.monitor_dag import parts_of
 
     counting = _Counting(systems.connect_warehouse)
@@ -151,16 +151,6 @@ def _fill(folder: Path, *, entities: int, now: datetime) -> Engine:
     migrate(engine)
     fill(engine, Fleet(entities, _RUNS, _DAYS, now))
     return engine
-
-
-@contextmanager
-def _serving(stack: LocalStack) -> Iterator[None]:
-    stack.start(*_SYSTEMS)
-    try:
-        stack.wait_ready()
-        yield
-    finally:
-        stack.stop()
 
 
 def _append_log(stack: LocalStack, engine: Engine, *, since: datetime) -> None:

@@ -3,8 +3,8 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,13 +64,13 @@ def measure_logs(
         tell: is called with what is being done.
     """
     stack, world, runs, loaded, unbounded = LocalStack.open(folder / "stack"), create_world(), [], 0, None
-    with _serving(stack), closing(stack.connect_warehouse()) as connection:
+    with stack.serving("warehouse"), closing(stack.connect_warehouse()) as connection:
         create_tables(connection)
     for size in sizes:
         tell(f"drawing {size - loaded:,} more bids")
         _append(stack, world, bids=size - loaded, first_id=loaded, seed=100 + len(runs))
         loaded = size
-        with _serving(stack):
+        with stack.serving("warehouse"):
             tell(f"a run on {size:,} bids")
             runs.append(_run(stack, folder, bids=size, max_cells=max_cells))
             if size == compared:
@@ -111,16 +111,6 @@ def _compared(bounded: BoundedRun, unbounded: BoundedRun) -> list[Figure]:
         Figure(f"mean change of a bid on {log}", mean, MAX_CHANGE, f"1 % of the bid {against}", "points", 1.0),
         Figure(f"requests of {log} whose bid moves by more than 1 %", share, 0.05, "5 % of them", "points", 1.0),
     ]
-
-
-@contextmanager
-def _serving(stack: LocalStack) -> Iterator[None]:
-    stack.start("warehouse")
-    try:
-        stack.wait_ready()
-        yield
-    finally:
-        stack.stop()
 
 
 def _append(stack: LocalStack, world: World, *, bids: int, first_id: int, seed: int) -> None:

@@ -78,6 +78,15 @@ def change(statement: str) -> Callable[[Path], None]:
     return run
 
 
+def leave_queues(settings: ClientSettings, *names: str) -> list[Path]:
+    """Log an iteration of a run of each name while the service is away, and return the queues that are left."""
+    for name in names:
+        run = track_run(name, optimizer_type="custom", settings=settings, flush_s=0)
+        run.log_iteration(0)
+        run.close()
+    return queue_files(settings.queue_folder)
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -91,11 +100,7 @@ def change(statement: str) -> Callable[[Path], None]:
 )
 def test_a_queue_that_cannot_be_read_stays_and_keeps_no_other_waiting(away, caplog, damage):
     settings, back = away
-    for name in ("damaged", "whole"):
-        run = track_run(name, optimizer_type="custom", settings=settings, flush_s=0)
-        run.log_iteration(0)
-        run.close()
-    damaged, whole = queue_files(settings.queue_folder)
+    damaged, whole = leave_queues(settings, "damaged", "whole")
     damage(damaged)
     with back(), TrackingClient(settings) as client:
         (resumed,) = send_abandoned(client)
@@ -106,11 +111,7 @@ def test_a_queue_that_cannot_be_read_stays_and_keeps_no_other_waiting(away, capl
 
 def test_a_queue_with_a_column_of_a_later_release_and_an_odd_start_is_sent_as_far_as_it_goes(away):
     settings, back = away
-    for name in ("later", "odd"):
-        run = track_run(name, optimizer_type="custom", settings=settings, flush_s=0)
-        run.log_iteration(0)
-        run.close()
-    later, odd = queue_files(settings.queue_folder)
+    later, odd = leave_queues(settings, "later", "odd")
     change("ALTER TABLE run ADD COLUMN more TEXT")(later)
     change("""UPDATE entries SET body = '{"runName": "odd", "gone": 1}' WHERE kind = 'create'""")(odd)
     with back(), TrackingClient(settings) as client:
