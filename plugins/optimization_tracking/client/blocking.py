@@ -10,6 +10,7 @@ from tenacity import Retrying
 
 from optimization_tracking.client import calls
 from optimization_tracking.client.calls import Answer, Call, Fields, Listed, RunId
+from optimization_tracking.client.forking import ForkAware
 from optimization_tracking.client.retrying import ATTEMPTS, policy
 from optimization_tracking.client.settings import ClientSettings
 from optimization_tracking.models.analytics import Analytics, Project
@@ -23,8 +24,10 @@ from optimization_tracking.models.samples import CreateSample, Sample
 Item = TypeVar("Item", bound=BaseModel)
 
 
-class TrackingClient:
+class TrackingClient(ForkAware):
     """Requests to the tracking API, over one pool of connections; threads may share it.
+
+    A process that is forked has a pool of its own, unless `http` was given.
 
     A service that is silent is asked again a few times, then UnavailableError is raised; what it refuses is raised as
     TrackingRefused. Fields and filters have the API's names in snake_case.
@@ -34,6 +37,9 @@ class TrackingClient:
         self.settings = settings
         self._attempts = attempts
         self._http = http or httpx.Client(**calls.http_options(settings))
+        self._is_inherited = False  # the pool is that of the process that this one was forked from
+        if http is None:
+            self.watch_forks()
 
     @classmethod
     def from_environment(cls, **options: Any) -> Self:
@@ -48,7 +54,12 @@ class TrackingClient:
 
     def close(self) -> None:
         """Close the connections."""
-        self._http.close()
+        if not self._is_inherited:
+            self._http.close()
+
+    def after_fork(self, *, is_child: bool) -> None:
+        """Let the child open a pool of its own; two processes on one connection would read each other's answers."""
+        self._is_inherited = is_child and not self._http.is_closed
 
     def create_run(
         self, run_name: str, *, optimizer_type: str, idempotency_key: str | None = None, **fields: Any
@@ -145,6 +156,8 @@ class TrackingClient:
         Raises:
             UnavailableError, TrackingRefused: see `calls.read_answer`.
         """
+        if self._is_inherited:
+            self._http, self._is_inherited = httpx.Client(**calls.http_options(self.settings)), False
         try:
             response = self._http.request(
                 call.method, call.path, params=list(call.params), content=call.body, headers=call.headers

@@ -5,6 +5,8 @@ sends its entries. An entry is on disk once `put` returns; power cuts may cost t
 
 A full disk loses nothing while the process lives: what cannot be written is kept in memory and written later, and what
 was sent is remembered there until it can be deleted. So a queue empties without any room on the disk.
+
+A queue belongs to the process that opened it. Its file is closed while that process forks, and the child leaves it.
 """
 
 import fcntl
@@ -21,6 +23,8 @@ from pathlib import Path
 from typing import IO, Literal, NamedTuple, Self, get_args
 from uuid import uuid4
 
+from optimization_tracking.client import forking
+from optimization_tracking.client.forking import ForkAware
 from optimization_tracking.models.batches import MAX_BATCH
 
 Kind = Literal["create", "iteration", "sample", "update"]
@@ -71,6 +75,8 @@ _IS_THERE = f"SELECT 1 FROM entries WHERE {_OF_BATCH}"  # noqa: S608 - our own t
 
 _log = logging.getLogger(__name__)
 
+_never_closed: list[tuple[sqlite3.Connection, sqlite3.Connection]] = []
+
 
 @dataclass(frozen=True, slots=True)
 class QueuedRun:
@@ -119,7 +125,7 @@ class UnreadableQueue(Exception):
     """A file that is not a queue that this release can send."""
 
 
-class DiskQueue:
+class DiskQueue(ForkAware):
     """The entries of one run in the order in which they came; threads may share it.
 
     `owner`: who holds the run's lease, this queue and no other.
@@ -129,13 +135,10 @@ class DiskQueue:
         self.path = path
         self.owner = uuid4().hex if path is None else path.stem
         self._lock_file, self._max_bytes = lock_file, max_bytes
-        self._mutex, self._folding = threading.Lock(), threading.Lock()
-        is_new = path is None or not path.exists()
-        self._database = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False)
-        for pragma in (*_PRAGMAS_OF_NEW, *_PRAGMAS) if is_new else _PRAGMAS:
-            self._database.execute(f"PRAGMA {pragma}")
-        # The sender reads over a connection of its own, so that `put` need not wait for it.
-        self._reader = sqlite3.connect(path, isolation_level=None, check_same_thread=False) if path else self._database
+        self._held: list[threading.Lock] = []
+        self._make_locks()
+        self._is_connected = False
+        self._connect(is_new=path is None or not path.exists())
         self._waiting: Counter[str] = Counter()
         self._bytes = self._last_id = 0
         self._run: QueuedRun | None = None
@@ -160,15 +163,10 @@ class DiskQueue:
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             path = folder / f"{time.time_ns()}-{uuid4().hex}.db"  # found again in the order of their runs
-        queue = cls(path, None if path is None else _lock(path), max_bytes=max_bytes)
-        with queue._transaction() as database:
-            for statement in _TABLES:
-                database.execute(statement)
-            values = (run.base_url, run.destination, run.token, run.client_id, run.run_id, run.is_guarded)
-            database.execute("INSERT INTO run VALUES (?, ?, ?, ?, ?, ?)", values)
-            database.execute("INSERT INTO entries VALUES (1, 'create', ?)", (body,))
-        queue._run, queue._last_id = run, 1
-        queue._count("create", body)
+        with forking.opening:
+            queue = cls(path, None if path is None else _lock(path), max_bytes=max_bytes)
+            queue._start(run, body)
+            queue.watch_forks()
         return queue
 
     @classmethod
@@ -178,25 +176,27 @@ class DiskQueue:
         Raises:
             UnreadableQueue: the file is damaged, or of another release.
         """
-        try:
-            lock_file = _lock(path)
-        except OSError as error:
-            raise UnreadableQueue(f"{path}: {error.strerror}") from None
-        if lock_file is None:
-            return None
-        if not path.exists():  # sent and deleted by another one, meanwhile
-            _delete(path)
-            lock_file.close()
-            return None
-        try:
-            queue = cls(path, lock_file, max_bytes=max_bytes)
-            if not queue._database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                queue.close()  # its process ended before it logged anything
+        with forking.opening:
+            try:
+                lock_file = _lock(path)
+            except OSError as error:
+                raise UnreadableQueue(f"{path}: {error.strerror}") from None
+            if lock_file is None:
                 return None
-            queue._read()
-        except (sqlite3.Error, UnreadableQueue) as error:
-            lock_file.close()
-            raise UnreadableQueue(f"{path}: {error}") from None
+            if not path.exists():  # sent and deleted by another one, meanwhile
+                _delete(path)
+                lock_file.close()
+                return None
+            try:
+                queue = cls(path, lock_file, max_bytes=max_bytes)
+                if not queue._database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                    queue.close()  # its process ended before it logged anything
+                    return None
+                queue._read()
+            except (sqlite3.Error, UnreadableQueue) as error:
+                lock_file.close()
+                raise UnreadableQueue(f"{path}: {error}") from None
+            queue.watch_forks()
         return queue
 
     def run(self) -> QueuedRun:
@@ -239,15 +239,16 @@ class DiskQueue:
 
         First what creates the run, then iterations before samples; a change after all that was logged before it.
         """
-        with self._mutex:
-            unsaved = list(self._unsaved)
-        claim = self._claimed = self._claimed or self._claim(unsaved)
-        if claim is None:
-            return None
-        in_memory = ((entry.id, entry.body) for entry in unsaved if _is_of(entry, claim))
-        query = f"SELECT id, body FROM entries WHERE {_OF_BATCH} ORDER BY id"  # noqa: S608 - our own text
-        on_disk = self._reader.execute(query, (claim.kind, claim.first_id, claim.last_id))
-        bodies = dict(on_disk) | dict(in_memory)  # an entry may be in both: it is written just now
+        with self._reading:
+            with self._mutex:
+                unsaved = list(self._unsaved)
+            claim = self._claimed = self._claimed or self._claim(unsaved)
+            if claim is None:
+                return None
+            in_memory = ((entry.id, entry.body) for entry in unsaved if _is_of(entry, claim))
+            query = f"SELECT id, body FROM entries WHERE {_OF_BATCH} ORDER BY id"  # noqa: S608 - our own text
+            on_disk = self._reader.execute(query, (claim.kind, claim.first_id, claim.last_id))
+            bodies = dict(on_disk) | dict(in_memory)  # an entry may be in both: it is written just now
         return QueuedBatch(*claim, tuple(bodies.values()))
 
     def remove(self, batch: QueuedBatch) -> None:
@@ -291,12 +292,70 @@ class DiskQueue:
             if self._unsaved:
                 _log.warning("tracking loses %d entries: the disk of their queue takes none", len(self._unsaved))
             self._is_closed = True
-            self._reader.close()
-            self._database.close()
+            self._disconnect()
             if self.path is not None and is_empty:
                 _delete(self.path)
             if self._lock_file is not None:
                 self._lock_file.close()
+
+    def before_fork(self) -> None:
+        """Wait until no thread uses the file, and close it."""
+        locks = (self._folding, self._reading, self._mutex)
+        self._held = [lock for lock in locks if lock.acquire(timeout=forking.WAIT_S)]
+        if len(self._held) == len(locks) and self.path is not None:
+            self._disconnect()
+
+    def after_fork(self, *, is_child: bool) -> None:
+        """Open the file again in the process whose it is; leave it, with its lock, in the child."""
+        if is_child:
+            self._leave()
+            return
+        try:
+            if not (self._is_closed or self._is_connected):
+                self._connect()
+        except sqlite3.Error as error:
+            _log.warning("tracking: the queue's file is not opened again (%s); what is logged waits in memory", error)
+        for lock in reversed(self._held):
+            lock.release()
+
+    def _leave(self) -> None:
+        self._is_closed = True
+        self._make_locks()
+        if self._is_connected and self.path is not None:
+            # It was in use at the fork. Closing it here could delete the log that the other process writes.
+            _never_closed.append((self._database, self._reader))
+        if self._lock_file is not None:
+            self._lock_file.close()
+
+    def _make_locks(self) -> None:
+        # Taken in this order; `_reading` while the sender looks for what to send.
+        self._folding, self._reading, self._mutex = threading.Lock(), threading.Lock(), threading.Lock()
+        self._held = []
+
+    def _connect(self, *, is_new: bool = False) -> None:
+        self._database = sqlite3.connect(self.path or ":memory:", isolation_level=None, check_same_thread=False)
+        for pragma in (*_PRAGMAS_OF_NEW, *_PRAGMAS) if is_new else _PRAGMAS:
+            self._database.execute(f"PRAGMA {pragma}")
+        self._reader = self._database
+        if self.path is not None:  # the sender reads over a connection of its own, so that `put` need not wait for it
+            self._reader = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        self._is_connected = True
+
+    def _disconnect(self) -> None:
+        self._is_connected = False
+        self._reader.close()
+        self._database.close()
+
+    def _start(self, run: QueuedRun, body: str) -> None:
+        """Make the tables, with the run and the entry that creates it."""
+        with self._transaction() as database:
+            for statement in _TABLES:
+                database.execute(statement)
+            values = (run.base_url, run.destination, run.token, run.client_id, run.run_id, run.is_guarded)
+            database.execute("INSERT INTO run VALUES (?, ?, ?, ?, ?, ?)", values)
+            database.execute("INSERT INTO entries VALUES (1, 'create', ?)", (body,))
+        self._run, self._last_id = run, 1
+        self._count("create", body)
 
     def _read(self) -> None:
         """Take over what an earlier process left in the file."""
@@ -350,6 +409,8 @@ class DiskQueue:
         if time.monotonic() < self._retry_at:
             return False
         try:
+            if not (self._is_connected or self._is_closed):
+                self._connect()
             write()
         except sqlite3.OperationalError as error:
             if not self._retry_at:
@@ -443,15 +504,20 @@ def living_client_ids(own: Path, base_url: str) -> set[str]:
         if path == own:
             continue
         try:
-            if (lock_file := _lock(path)) is not None:
-                lock_file.close()
-                continue
-            with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
-                query = "SELECT client_id FROM run WHERE base_url = ? AND client_id IS NOT NULL"
-                found |= {client_id for (client_id,) in database.execute(query, (base_url,))}
+            with forking.opening:
+                found |= _living_client_ids_of(path, base_url)
         except (OSError, sqlite3.Error):  # it was made, or deleted, just now, or is another user's
             continue
     return found
+
+
+def _living_client_ids_of(path: Path, base_url: str) -> set[str]:
+    if (lock_file := _lock(path)) is not None:
+        lock_file.close()
+        return set()
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
+        query = "SELECT client_id FROM run WHERE base_url = ? AND client_id IS NOT NULL"
+        return {client_id for (client_id,) in database.execute(query, (base_url,))}
 
 
 def _is_of(entry: _Entry, batch: _Claim | QueuedBatch) -> bool:

@@ -7,6 +7,9 @@ with track_run("nightly", optimizer_type="custom", config={"depth": 6}) as run:
 
 The run is completed at the end of the block, failed with the reason where an exception ends it, and cancelled where
 a user interrupts it. `async with` does the same. Logging never raises and never waits for the service.
+
+A process that is forked inside the block may log to the run: it has a queue and a sender of its own from its first
+entry on, and leaves the run's end to the process that opened it.
 """
 
 import asyncio
@@ -17,8 +20,9 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from multiprocessing.util import Finalize
 from types import TracebackType
 from typing import Any, Self
 from uuid import NAMESPACE_URL, uuid4, uuid5
@@ -29,6 +33,7 @@ from optimization_tracking.client import calls
 from optimization_tracking.client.blocking import TrackingClient
 from optimization_tracking.client.delivery import DeliveryOutcome
 from optimization_tracking.client.disk_queue import DiskQueue, Kind, QueuedRun
+from optimization_tracking.client.forking import ForkAware
 from optimization_tracking.client.plain_values import as_text, plain, without_odd_numbers
 from optimization_tracking.client.sender import Sender
 from optimization_tracking.client.settings import ClientSettings
@@ -106,10 +111,8 @@ def track_run(
     token = uuid5(NAMESPACE_URL, f"{settings.base_url}#{client_id}").hex if client_id else uuid4().hex
     # A run that no other process can join ends with this one, whatever happens from here on.
     run = QueuedRun(settings.base_url, settings.destination, token, client_id, None, is_guarded=client_id is None)
-    queue = _open_queue(settings, run, body)
-    client = TrackingClient(settings, attempts=1)
     start = CreateRun.model_validate_json(body).start_time
-    return RunLog(queue, client, client_id=client_id, start=start, metadata=metadata, flush_s=flush_s)
+    return RunLog(settings, run, body=body, start=start, metadata=metadata, flush_s=flush_s)
 
 
 def _open_queue(settings: ClientSettings, run: QueuedRun, body: str) -> DiskQueue:
@@ -120,28 +123,55 @@ def _open_queue(settings: ClientSettings, run: QueuedRun, body: str) -> DiskQueu
         return DiskQueue.create(None, run, body=body, max_bytes=settings.max_queue_bytes)
 
 
-class RunLog:
-    """A run that is being logged; threads may share it."""
+class RunLog(ForkAware):
+    """A run that is being logged; threads may share it, and processes that are forked from this one."""
 
     def __init__(
         self,
-        queue: DiskQueue,
-        client: TrackingClient,
+        settings: ClientSettings,
+        run: QueuedRun,
         *,
-        client_id: str | None,
+        body: str,
         start: datetime | None,
         metadata: dict[str, Any],
         flush_s: float,
     ) -> None:
+        """Args: body: the request that creates the run; start: the run's, None where the service sets it."""
         self._start, self._opened, self._opened_s = start, datetime.now(UTC), time.monotonic()
-        self._client_id = client_id
-        self._queue, self._metadata, self._flush_s = queue, metadata, flush_s
+        self._settings, self._body, self._client_id = settings, body, run.client_id
+        self._metadata, self._flush_s = metadata, flush_s
+        self._has_ended = self._is_closed = self._is_block = False
+        self._is_fork = self._has_forked = self._is_inherited = False
+        self._entering = threading.Lock()
+        self._begin(run)
+        self.watch_forks()
+
+    def _begin(self, run: QueuedRun) -> None:
+        """Open this process's own queue of the run, and count from zero what is logged by it."""
         self._mutex = threading.Lock()
         self._dropped: Counter[str] = Counter()
         self._invalid = DeliveryOutcome()
-        self._has_ended = self._is_closed = self._is_block = False
         self._final: LogReport | None = None
-        self._sender = Sender(queue, client)
+        self._queue = _open_queue(self._settings, run, self._body)
+        self._sender = Sender(self._queue, TrackingClient(self._settings, attempts=1), holds_run=not self._has_ended)
+
+    def after_fork(self, *, is_child: bool) -> None:
+        """Note the fork; the child opens a queue of its own before its first entry."""
+        self._has_forked = True
+        if is_child:
+            self._mutex, self._entering = threading.Lock(), threading.Lock()
+            self._is_fork = True
+            self._is_inherited = not self._is_closed  # queue and sender are those of the other process
+
+    def _enter(self) -> None:
+        """Open the queue of a forked process."""
+        if not self._is_inherited:
+            return
+        with self._entering:
+            if self._is_inherited:
+                self._begin(replace(self._queue.run(), is_guarded=False))
+                self._is_inherited = False
+                Finalize(None, self.close, exitpriority=1)  # as the process ends, unless it is killed
 
     def log_iteration(self, iteration: int, **fields: Any) -> None:
         """Log an iteration of the run; see `plain` and `without_odd_numbers` for odd values."""
@@ -178,6 +208,7 @@ class RunLog:
 
     def end(self, status: str, **changes: Any) -> None:
         """End the run as completed, failed or cancelled; once it has ended, this does nothing."""
+        self._enter()
         if self._has_ended:
             return
         if self._dropped:
@@ -188,7 +219,8 @@ class RunLog:
         self.update(status=status, **changes)
 
     def report(self) -> LogReport:
-        """Return what became of what was logged so far."""
+        """Return what became of what this process logged so far."""
+        self._enter()
         if self._final is not None:
             return self._final
         outcome = self._sender.delivery.outcome
@@ -205,17 +237,19 @@ class RunLog:
         )
 
     def flush(self, timeout_s: float | None = None) -> bool:
-        """Wait until the service has everything, at most so long, and return whether it has."""
+        """Wait until the service has all that this process logged, at most so long, and return whether it has."""
+        self._enter()
         return self._sender.flush(self._flush_s if timeout_s is None else timeout_s)
 
     def close(self) -> LogReport:
         """Wait as `flush` does, stop logging, and return what became of it all."""
+        self._enter()
         if self._is_closed:
             return self.report()
         self._is_closed = True
         if not (self._has_ended or self._is_block):  # another process may go on with the run
             self._guard(False)
-        self.flush()
+        self._sender.flush(self._flush_s, with_abandoned=self._has_forked)
         self._final = report = self.report()
         self._sender.close()
         if not report.is_complete:
@@ -230,7 +264,11 @@ class RunLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:
+        if self._is_inherited:
+            return  # a forked process that logged nothing
+        if self._is_fork:
+            pass  # the run goes on in the process that opened it
+        elif error is None:
             self.end("completed")
         else:
             stack = "".join(traceback.format_exception(kind, error, trace))[-MAX_STACK_CHARACTERS:]
@@ -247,6 +285,7 @@ class RunLog:
 
     def _log(self, kind: Kind, model: type[BaseModel], fields: dict[str, Any]) -> bool:
         """Return whether the entry is in the queue; where it is not, it is counted."""
+        self._enter()
         try:
             body = _body_of(model, fields)
         except TrackingRefused as refused:

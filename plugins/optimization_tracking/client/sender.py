@@ -32,13 +32,15 @@ _log = logging.getLogger(__name__)
 class Sender:
     """Sends in the background for as long as it is open. It never raises: `reason` says why something waits."""
 
-    def __init__(self, queue: DiskQueue, client: TrackingClient) -> None:
+    def __init__(self, queue: DiskQueue, client: TrackingClient, *, holds_run: bool = True) -> None:
+        """Args: holds_run: until the run has ended."""
         self.delivery = Delivery(queue, client)
         self.reason: str | None = None
-        self.holds_run = True  # until the run has ended
+        self.holds_run = holds_run
         self._beat_at = 0.0
         self._client = client
         self._nudged, self._hurried, self._stopping = threading.Event(), threading.Event(), threading.Event()
+        self._looked_for_abandoned = threading.Event()
         self._progress = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="optimization tracking", daemon=True)
         self._thread.start()
@@ -48,13 +50,19 @@ class Sender:
         if not self._nudged.is_set():
             self._nudged.set()
 
-    def flush(self, timeout_s: float) -> bool:
-        """Wait until nothing waits to be sent, at most so long, and return whether."""
+    def flush(self, timeout_s: float, *, with_abandoned: bool = False) -> bool:
+        """Wait until nothing waits to be sent, at most so long, and return whether.
+
+        Args:
+            with_abandoned: send what other processes left, too, as those that were forked and killed since.
+        """
         deadline = time.monotonic() + timeout_s
+        if with_abandoned:
+            self._looked_for_abandoned.clear()
         self._hurried.set()
         self.nudge()
         with self._progress:
-            while self.delivery.queue.waiting():
+            while self.delivery.queue.waiting() or (with_abandoned and not self._looked_for_abandoned.is_set()):
                 left_s = deadline - time.monotonic()
                 if left_s <= 0 or not self._thread.is_alive():
                     return False
@@ -76,14 +84,15 @@ class Sender:
             self._client.close()
 
     def _send_until_closed(self) -> None:
-        has_looked = False
         while not self._stopping.is_set():
             self._nudged.clear()
             try:
                 self._empty()
-                if not has_looked:
-                    has_looked = True
+                if not self._looked_for_abandoned.is_set():
                     self._send_abandoned()
+                    self._looked_for_abandoned.set()
+                    with self._progress:
+                        self._progress.notify_all()
             except UnavailableError:  # logged already, and tried again until the sender was closed
                 return
             except (OSError, sqlite3.Error) as error:
