@@ -173,6 +173,10 @@ class RunLog(ForkAware):
                 self._is_inherited = False
                 Finalize(None, self.close, exitpriority=1)  # as the process ends, unless it is killed
 
+    def __reduce__(self) -> str:
+        own = f"client_id={self._client_id!r}" if self._client_id else "a client_id, here and there"
+        raise TypeError(f"a tracked run cannot be sent to another process; call track_run there with {own}")
+
     def log_iteration(self, iteration: int, **fields: Any) -> None:
         """Log an iteration of the run; see `plain` and `without_odd_numbers` for odd values."""
         self._log("iteration", CreateIteration, {"iteration": iteration, **fields})

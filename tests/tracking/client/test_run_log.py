@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import pickle
 import subprocess
 import sys
 import threading
@@ -432,3 +433,11 @@ def test_the_queue_is_readable_by_its_owner_alone_and_holds_no_key(away):
     assert run.close().waiting == {"create": 1}
     files = [path for path in settings.queue_folder.iterdir() if path.suffix != ".lock"]
     assert files and not [path for path in files if settings.key.encode() in path.read_bytes()]
+
+
+@pytest.mark.parametrize(("client_id", "advice"), [("a", "client_id='a'"), (None, "a client_id, here and there")])
+def test_a_run_that_is_sent_to_another_process_says_how_that_one_joins_it(settings, client_id, advice):
+    run = track_run("sent", optimizer_type="custom", settings=settings, client_id=client_id, flush_s=0)
+    with pytest.raises(TypeError, match=f"call track_run there with {advice}"):
+        pickle.dumps(run)
+    run.close()
