@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from optimization_tracking.client import calls
 from optimization_tracking.client.blocking import TrackingClient
 from optimization_tracking.client.delivery import Delivery, DeliveryOutcome
-from optimization_tracking.client.disk_queue import DiskQueue, UnreadableQueue, living_client_ids, queue_files
+from optimization_tracking.client.disk_queue import DiskQueue, UnreadableQueue
+from optimization_tracking.client.queue_folder import living_client_ids, queue_files
 from optimization_tracking.models.runs import UpdateRun
 
 LEFT_OPEN = "the process that logged this run ended before the run did"

@@ -9,14 +9,13 @@ was sent is remembered there until it can be deleted. So a queue empties without
 A queue belongs to the process that opened it. Its file is closed while that process forks, and the child leaves it.
 """
 
-import fcntl
 import logging
 import sqlite3
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
@@ -25,6 +24,7 @@ from uuid import uuid4
 
 from optimization_tracking.client import forking
 from optimization_tracking.client.forking import ForkAware
+from optimization_tracking.client.queue_folder import delete_queue, lock_queue
 from optimization_tracking.models.batches import MAX_BATCH
 
 Kind = Literal["create", "iteration", "sample", "update"]
@@ -164,7 +164,7 @@ class DiskQueue(ForkAware):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             path = folder / f"{time.time_ns()}-{uuid4().hex}.db"  # found again in the order of their runs
         with forking.opening:
-            queue = cls(path, None if path is None else _lock(path), max_bytes=max_bytes)
+            queue = cls(path, None if path is None else lock_queue(path), max_bytes=max_bytes)
             queue._start(run, body)
             queue.watch_forks()
         return queue
@@ -178,13 +178,13 @@ class DiskQueue(ForkAware):
         """
         with forking.opening:
             try:
-                lock_file = _lock(path)
+                lock_file = lock_queue(path)
             except OSError as error:
                 raise UnreadableQueue(f"{path}: {error.strerror}") from None
             if lock_file is None:
                 return None
             if not path.exists():  # sent and deleted by another one, meanwhile
-                _delete(path)
+                delete_queue(path)
                 lock_file.close()
                 return None
             try:
@@ -294,7 +294,7 @@ class DiskQueue(ForkAware):
             self._is_closed = True
             self._disconnect()
             if self.path is not None and is_empty:
-                _delete(self.path)
+                delete_queue(self.path)
             if self._lock_file is not None:
                 self._lock_file.close()
 
@@ -488,38 +488,6 @@ class DiskQueue(ForkAware):
             yield self._database
 
 
-def queue_files(folder: Path) -> list[Path]:
-    """Return the queues of the folder, those of living processes among them, by name."""
-    return sorted(folder.glob("*.db")) if folder.is_dir() else []
-
-
-def living_client_ids(own: Path, base_url: str) -> set[str]:
-    """Return the programs' own ids of the runs that living processes log to, at one address over one folder.
-
-    Args:
-        own: a queue of the folder that this process holds; it is left out.
-    """
-    found: set[str] = set()
-    for path in queue_files(own.parent):
-        if path == own:
-            continue
-        try:
-            with forking.opening:
-                found |= _living_client_ids_of(path, base_url)
-        except (OSError, sqlite3.Error):  # it was made, or deleted, just now, or is another user's
-            continue
-    return found
-
-
-def _living_client_ids_of(path: Path, base_url: str) -> set[str]:
-    if (lock_file := _lock(path)) is not None:
-        lock_file.close()
-        return set()
-    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
-        query = "SELECT client_id FROM run WHERE base_url = ? AND client_id IS NOT NULL"
-        return {client_id for (client_id,) in database.execute(query, (base_url,))}
-
-
 def _is_of(entry: _Entry, batch: _Claim | QueuedBatch) -> bool:
     return entry.kind == batch.kind and batch.first_id <= entry.id <= batch.last_id
 
@@ -533,18 +501,3 @@ def _last_of_request(rows: Sequence[tuple[int, int]]) -> int:
             break
         last_id = entry_id
     return last_id
-
-
-def _lock(path: Path) -> IO[str] | None:
-    lock_file = path.with_name(path.name + ".lock").open("w")
-    try:
-        fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        lock_file.close()
-        return None
-    return lock_file
-
-
-def _delete(path: Path) -> None:
-    for suffix in ("", "-wal", "-shm", ".lock"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)

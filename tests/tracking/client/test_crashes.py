@@ -24,7 +24,7 @@ from starlette.routing import Route
 from optimization_tracking.client import ClientSettings, TrackingClient, track_run
 from optimization_tracking.client.abandoned import send_abandoned
 from optimization_tracking.client.calls import RunId
-from optimization_tracking.client.disk_queue import queue_files
+from optimization_tracking.client.queue_folder import queue_files
 from optimizer.errors import UnavailableError
 
 PROGRAM = Path(__file__).with_name("logging_program.py")

@@ -13,7 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 import pytest
 
 from optimization_tracking.client import RunLog, TrackingClient, track_run
-from optimization_tracking.client.disk_queue import queue_files
+from optimization_tracking.client.queue_folder import queue_files
 
 FORK = multiprocessing.get_context("fork")
 PER_WORKER = 100
