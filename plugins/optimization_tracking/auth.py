@@ -183,11 +183,14 @@ Writer = Annotated[Caller, Depends(_may_write)]
 
 
 def _presented_key(request: Request) -> str | None:
-    if (key := request.headers.get("X-API-Key")) is not None:
-        return key
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     token = token.strip()
-    return token if scheme.lower() == "bearer" and token.startswith(KEY_PREFIX) else None
+    bearer = token if scheme.lower() == "bearer" and token.startswith(KEY_PREFIX) else None
+    key = request.headers.get("X-API-Key")
+    if None not in (key, bearer) and key != bearer:
+        reason = "Authorization and X-API-Key hold two different keys; send one of them"
+        raise Refusal(401, reason, headers=_DENIED)
+    return bearer if key is None else key
 
 
 async def _key_caller(database: Database, door: Door, key: str, *, address: str) -> Caller:

@@ -40,6 +40,15 @@ def test_a_key_is_shown_once_kept_as_a_hash_and_works_in_both_headers(tracking: 
     assert not [row for row in rows if key.removeprefix("sk_live_")[6:] in row[0]]
 
 
+def test_two_different_keys_in_one_request_are_refused(tracking: Tracking):
+    keys = [tracking.keys["shop"], tracking.keys["search"]]
+    answers = [
+        tracking.http.get("/runs", headers={"Authorization": f"Bearer {keys[0]}", "X-API-Key": key}) for key in keys
+    ]
+    assert [answer.status_code for answer in answers] == [200, 401]
+    assert "two different keys" in answers[1].json()["detail"]
+
+
 def test_a_revoked_key_ends_at_once(tracking: Tracking):
     key = command(tracking, "keys", "create", "shop").stdout.strip()
     assert status_of(tracking, key) == 200
