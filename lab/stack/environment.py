@@ -22,31 +22,8 @@ from optimizer.names import (
 WAREHOUSE_DATABASE = "OPTIMIZER"
 WAREHOUSE_SCHEMA = "PUBLIC"
 
-PRELOADED = (
-    "airflow.executors.local_executor",
-    "airflow.sdk.execution_time.task_runner",
-    "airflow.dag_processing.dagbag",
-    "snowflake.connector",
-    "airflow.providers.amazon.aws.hooks.s3",
-    "airflow.providers.snowflake.hooks.snowflake",
-    "airflow.providers.sqlite.hooks.sqlite",
-    "optimization_tracking.client",
-    "optimizer.orchestration.entity_dag",
-    "optimizer.orchestration.connections",
-    "optimizer.steps.snapshot_config",
-    "optimizer.steps.extract",
-    "optimizer.steps.select_features",
-    "optimizer.steps.train_models",
-    "optimizer.steps.compute_bids",
-    "optimizer.steps.validate",
-    "optimizer.steps.upload",
-    "optimizer.steps.register",
-    "optimizer.steps.promote",
-    "optimizer.steps.close_run",
-    "optimizer.reporting.page",
-    "lab.stack.freezing",
-)
-"""What the process imports from which all task processes are forked; not LightGBM, whose threads bear no fork."""
+PRELOADED = ("airflow.providers.sqlite.hooks.sqlite", "optimizer.orchestration.preload")
+"""What the process imports from which all task processes are forked; the product's own module comes last."""
 
 
 def build_environment(settings: StackSettings, *, home: StackHome, project: Path) -> dict[str, str]:
@@ -160,7 +137,6 @@ def _airflow_variables(settings: StackSettings, home: StackHome, project: Path) 
         "CORE__LOAD_EXAMPLES": False,
         "CORE__EXECUTOR": "LocalExecutor",
         "CORE__PARALLELISM": 4,
-        # Otherwise each task imports up to four seconds' worth of modules before it begins.
         "SCHEDULER__MP_START_METHOD": "forkserver",
         "SCHEDULER__MP_FORKSERVER_PRELOAD": ",".join(PRELOADED),
         "CORE__FERNET_KEY": settings.airflow_fernet_key,
