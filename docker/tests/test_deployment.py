@@ -268,9 +268,7 @@ def bidder_answers_with(containers: Containers, run_id: str) -> None:
         asked = {"entity_code": ENTITY, "macros": {"[ADX_PLACEMENT_ID]": "96807"}}
         found = [ask("/price", {**asked, "auction_id": f"auction {number}"}).body for number in range(10)]
         runs = {price["run_id"] for price in found}
-        is_served = (
-            ask("/ready").status == 200 and run_id in runs and None not in runs
-        )  # some came before it was loaded
+        is_served = ask("/ready").status == 200 and run_id in runs and None not in runs  # it may load while it is asked
         return found if is_served else None
 
     found = wait_for(prices, f"the bidder serves {run_id}")
