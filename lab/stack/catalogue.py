@@ -7,10 +7,13 @@ from sqlalchemy import Connection, Engine, select
 from lab.market.presets import PRESETS
 from optimizer.control_plane import tables
 from optimizer.control_plane.engine import reading, transaction
+from optimizer.control_plane.entities import code_problem
 from optimizer.control_plane.version_rows import ensure_row, ensure_version
 from optimizer.errors import ConfigError
 
 BUCKET = "tn-optimizer-data"
+MAX_OBJECT_ID = 2**31 - 1
+"""opt_entities holds no larger one."""
 
 MACROS = {
     "internal_adspace_id": "[ADX_PLACEMENT_ID]",
@@ -63,8 +66,13 @@ def check_entity(engine: Engine, entity_code: str, *, object_id: int) -> None:
     """Pass where the entity is new or has this object_id, and no other entity has it.
 
     Raises:
-        ConfigError: it is there with another one, or the object_id is another entity's, whose log would be replaced.
+        ConfigError: it is there with another one, the object_id is another entity's, whose log would be replaced, or
+            opt_entities cannot hold the code or the object_id.
     """
+    if (problem := code_problem(entity_code)) is not None:
+        raise ConfigError(f"the entity {problem}; name another entity with --entity")
+    if not 0 <= object_id <= MAX_OBJECT_ID:
+        raise ConfigError(f"object_id {object_id} of the bids is not between 0 and {MAX_OBJECT_ID:,}; correct it")
     entities = tables.entities
     with reading(engine) as connection:
         known = connection.scalar(select(entities.c.object_id).where(entities.c.entity_code == entity_code))

@@ -1,8 +1,10 @@
 """A team's own event files, as `optimizer demo --bids … --views … --clicks …` loads them."""
 
+import gzip
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +121,11 @@ def bids_of(tmp_path: Path, content: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    "epoch", ["1767607200", "1767607200.0", "1767607200000", "1767607200000000", "1767607200000000000", "1.7676072e9"]
+    "epoch",
+    [
+        *("1767607200", "1767607200.0", "1767607200000", "1767607200000000", "1767607200000000000", "1.7676072e9"),
+        *("202601051000", "20260105100000"),
+    ],
 )
 def test_an_epoch_of_any_unit_is_its_time(tmp_path: Path, epoch: str):
     (row,) = bids_of(tmp_path, HEADER + f"b,{epoch},1334,a,Ohio,ios,,2.5\n")
@@ -130,7 +136,11 @@ def test_an_epoch_of_any_unit_is_its_time(tmp_path: Path, epoch: str):
 
 
 @pytest.mark.parametrize(
-    "written", ["2026-01-05T12:00:00+02:00", "2026-01-05 10:00:00Z", "2026-01-05T10:00", "20260105T100000Z"]
+    "written",
+    [
+        *("2026-01-05T12:00:00+02:00", "2026-01-05 10:00:00Z", "2026-01-05T10:00", "20260105T100000Z"),
+        *("2026-01-05 10:00:00 UTC", " 2026-01-05 10:00:00 "),
+    ],
 )
 def test_a_time_with_a_zone_is_in_utc(tmp_path: Path, written: str):
     (row,) = bids_of(tmp_path, HEADER + f"b,{written},1334,a,Ohio,ios,,2.5\n")
@@ -167,6 +177,18 @@ REFUSED = {
     "no client": ("b,2026-01-05,,a,Ohio,ios,,2.5", "BIDS.object_id in row 6 is empty"),
     "no id": (",2026-01-05,1334,a,Ohio,ios,,2.5", "BIDS.bid_id in row 6 is empty"),
     "another number of fields": ("b,2026", "Row #6: Expected 8 columns, got 2"),
+    "a time without an end": ("b,inf,1334,a,Ohio,ios,,2.5", "BIDS.bid_ts in row 6: 'inf' is no time"),
+    "a word of pandas for a time": ("b,now,1334,a,Ohio,ios,,2.5", "BIDS.bid_ts in row 6: 'now' is no time"),
+    "a date with the day first": ("b,05/01/2026,1334,a,Ohio,ios,,2.5", "BIDS.bid_ts in row 6: '05/01/2026' is no time"),
+    "digits of no date": ("b,20261301,1334,a,Ohio,ios,,2.5", "BIDS.bid_ts in row 6: '20261301' is no time"),
+    "a client beyond 64 bits": ("b,2026-01-05,1.23e+19,a,Ohio,ios,,2.5", "BIDS.object_id in row 6: '1.23e+19' is too"),
+    "a client of more digits than a float": (
+        "b,2026-01-05,9007199254740993,a,Ohio,ios,,2.5",
+        "BIDS.object_id in row 6: '9007199254740993' is too large",
+    ),
+    "an id that is a float": ("123.0,2026-01-05,1334,a,Ohio,ios,,2.5", "BIDS.bid_id in row 6: '123.0' was a float"),
+    "a NUL byte": ("b\0,2026-01-05,1334,a,Ohio,ios,,2.5", "BIDS.bid_id in row 6: 'b\\x00' holds a NUL byte"),
+    "a currency": ("b,2026-01-05,1334,a,Ohio,ios,,$1.20", "BIDS.bid_cpm in row 6: '$1.20' is not a number"),
 }
 
 
@@ -175,6 +197,126 @@ def test_what_cannot_be_read_is_refused_with_file_row_and_column(tmp_path: Path,
     with pytest.raises(DataError) as raised:
         bids_of(tmp_path, GOOD + row + "\n" + ROW.format(n=6))
     assert str(tmp_path / "bids.csv") in str(raised.value) and said in str(raised.value)
+
+
+def test_no_refusal_repeats_a_row_which_may_hold_a_doctors_identifier(tmp_path: Path):
+    for row in ("b,2026-01-05,1334,a,Ohio,ios,1234567893,2,2,2", 'b,2026-01-05,1334,a,Ohio,ios,1234567893,"2'):
+        with pytest.raises(DataError) as raised:
+            bids_of(tmp_path, GOOD + row + "\n" + ROW.format(n=6))
+        assert "1234567893" not in str(raised.value)
+
+
+def test_a_quote_that_never_closes_does_not_take_the_rest_of_the_file_along(tmp_path: Path):
+    header = HEADER.strip() + ",domain\n"
+    rows = "".join(f'b{number},2026-01-05,1334,a,Ohio,ios,,2.5,"a.com"\n' for number in range(3))
+    stray = rows + 'x,2026-01-05,1334,a,Ohio,ios,,2.5,"a.com\n' + rows.replace('"', "")
+    with pytest.raises(DataError, match="a quote opens in row 5 and never closes"):
+        bids_of(tmp_path, header + stray)
+    assert len(bids_of(tmp_path, header + rows + 'x,2026-01-05,1334,a,Ohio,ios,,2.5,"a\nb"\n')) == 4
+
+
+def test_bytes_that_are_not_utf8_are_refused_by_column_and_row(tmp_path: Path):
+    (tmp_path / "bids.csv").write_bytes((GOOD + "b,2026-01-05,1334,a,Québec,ios,,2.5\n").encode("latin-1"))
+    with pytest.raises(DataError, match=r"bids\.csv.*BIDS: the column geo_region_name in row 6 is not UTF-8"):
+        read_events("bids", tmp_path / "bids.csv")
+
+
+ENCODED = {
+    "UTF-8 with a mark": ("bids.csv", GOOD.encode("utf-8-sig")),
+    "UTF-16": ("bids.csv", GOOD.encode("utf-16")),
+    "carriage returns": ("bids.csv", GOOD.replace("\n", "\r\n").encode()),
+    "semicolons": ("bids.csv", GOOD.replace(",", ";").encode()),
+    "tabs": ("bids.tsv", GOOD.replace(",", "\t").encode()),
+    "gzip": ("bids.csv.gz", gzip.compress(GOOD.encode())),
+    "a blank first line": ("bids.csv", b"\n" + GOOD.encode()),
+    "a line break in the header": (
+        "bids.csv",
+        GOOD.replace("npi", '"npi","a\nb"', 1).replace(",ios,", ",ios,,").encode(),
+    ),
+}
+
+
+@pytest.mark.parametrize(("file", "content"), ENCODED.values(), ids=ENCODED)
+def test_a_file_of_another_encoding_or_separator_holds_the_same_rows(tmp_path: Path, file: str, content: bytes):
+    wanted = bids_of(tmp_path, GOOD)
+    (tmp_path / file).write_bytes(content)
+    assert read_events("bids", tmp_path / file).to_pylist() == wanted
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("bids.csv", gzip.compress(GOOD.encode())),
+        ("bids.csv.gz", gzip.compress(GOOD.encode())[:-12]),
+        ("bids.csv", GOOD.encode("utf-16-le")),
+        ("bids.csv", bytes(range(128, 256)) * 20),
+        ("BIDS.PARQUET", GOOD.encode()),
+    ],
+)
+def test_bytes_that_are_no_log_are_refused_by_name(tmp_path: Path, file: str, content: bytes):
+    (tmp_path / file).write_bytes(content)
+    with pytest.raises(DataError, match=r"(?i)bids\.(csv|parquet).* cannot be read as rows of BIDS"):
+        read_events("bids", tmp_path / file)
+
+
+COLUMNS = {
+    "npi": (pa.array([["1234567893"]]), pa.array([b"\xff1234567893"]), pa.array([True])),
+    "bid_ts": (pa.array([{"day": 1}]), pa.array([True]), pa.array([3], pa.duration("s"))),
+    "bid_cpm": (pa.array([[2.5]]), pa.array([b"\xff"]), pa.array([date(2026, 1, 5)])),
+    "object_id": (pa.array([2**64 - 1], pa.uint64()), pa.array([2**53 + 1]), pa.array([Decimal(10) ** 20])),
+    "is_test": (pa.array([[True]]), pa.array([2]), pa.array([0.5])),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "column"), [(name, column) for name, columns in COLUMNS.items() for column in columns]
+)
+def test_a_parquet_column_of_a_type_that_has_no_such_values_is_refused_by_name(
+    events: Events, tmp_path: Path, name: str, column: pa.Array
+):
+    bids = events.bids.slice(0, 1)
+    pq.write_table(bids.set_column(bids.schema.get_field_index(name), name, column), tmp_path / "bids.parquet")
+    with pytest.raises(DataError, match=rf"bids\.parquet: BIDS\.{name}") as raised:
+        read_events("bids", tmp_path / "bids.parquet")
+    assert "1234567893" not in str(raised.value)
+
+
+READABLE = {
+    "bid_ts": [
+        pa.array([datetime(2026, 1, 5, 10, tzinfo=UTC)], pa.timestamp("ns", "America/New_York")),
+        pa.array([20260105100000]),
+        pa.array([Decimal(1767607200)]),
+        pa.array(["2026-01-05T10:00:00Z"]).dictionary_encode(),
+        pa.array([b"2026-01-05 10:00"]),
+    ],
+    "bid_cpm": [pa.array([Decimal("2.50")]), pa.array(["2.5"]).dictionary_encode(), pa.array([2.5], pa.float32())],
+    "npi": [pa.array(["7"]).dictionary_encode(), pa.array([7]), pa.array([b"7"]), pa.array(["7"], pa.string_view())],
+    "is_test": [pa.array([1]), pa.array([1.0]), pa.array(["yes"]), pa.array([True])],
+}
+READ = {"bid_ts": datetime(2026, 1, 5, 10), "bid_cpm": 2.5, "npi": "7", "is_test": True}  # noqa: DTZ001 - as above
+
+
+@pytest.mark.parametrize(
+    ("name", "column"), [(name, column) for name, columns in READABLE.items() for column in columns]
+)
+def test_a_parquet_column_of_another_type_is_read_by_its_values(
+    events: Events, tmp_path: Path, name: str, column: pa.Array
+):
+    bids = events.bids.slice(0, 1)
+    pq.write_table(bids.set_column(bids.schema.get_field_index(name), name, column), tmp_path / "bids.parquet")
+    assert read_events("bids", tmp_path / "bids.parquet").to_pylist()[0][name] == READ[name]
+
+
+def test_a_damaged_parquet_file_is_refused_wherever_the_damage_is(events: Events, tmp_path: Path):
+    path = tmp_path / "bids.parquet"
+    pq.write_table(events.bids.slice(0, 50), path)
+    whole = path.read_bytes()
+    for position in range(4, len(whole), 97):
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 0xFF]) + whole[position + 1 :])
+        try:
+            read_events("bids", path)
+        except DataError as error:
+            assert str(path) in str(error)
 
 
 @pytest.mark.parametrize("bid_id", ["7599e43339245719", "12e4", "1e19", "0x1e+5a", "1.2.3", "e+19"])
@@ -223,6 +365,16 @@ def test_rows_before_there_was_such_a_log_and_negative_prices_are_counted(tmp_pa
         "1 rows of BIDS have a negative bid_cpm",
     ]
     assert log.tables["bids"].num_rows == 5
+
+
+def test_words_for_no_value_are_counted_by_column(tmp_path: Path):
+    bids = GOOD + "x,2026-01-04,1334,NULL,nan,ios,None,2.5\ny,2026-01-04,1334,a,N/A,ios,,2.5\n"
+    log = read_own_log(own_files(tmp_path, bids), now=NOW)
+    assert [note.partition(", which")[0].partition(": ")[2] for note in log.notes] == [
+        "1 rows of BIDS have a word such as NULL in internal_adspace_id",
+        "2 rows of BIDS have a word such as NULL in geo_region_name",
+        "1 rows of BIDS have a word such as NULL in npi",
+    ]
 
 
 def test_a_log_that_is_set_aside_whole_is_refused(tmp_path: Path):
@@ -288,5 +440,9 @@ def test_a_new_entity_is_added_once_and_another_client_under_its_code_is_refused
     ]
     check_entity(engine, "new_client", object_id=7)
     check_entity(engine, "unheard_of", object_id=9)
+    with pytest.raises(ConfigError, match="entity 'new client' is not made of letters"):
+        check_entity(engine, "new client", object_id=9)
+    with pytest.raises(ConfigError, match="object_id 3000000000 of the bids is not between 0 and 2,147,483,647"):
+        check_entity(engine, "unheard_of", object_id=3_000_000_000)
     with pytest.raises(ConfigError, match="entity new_client has object_id 7, the bids have 9; name another entity"):
         check_entity(engine, "new_client", object_id=9)

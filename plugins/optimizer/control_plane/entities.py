@@ -132,6 +132,13 @@ def list_codes(connection: Connection) -> list[str]:
     return list(connection.scalars(select(entities.c.entity_code).order_by(entities.c.entity_code)))
 
 
+def code_problem(entity_code: str) -> str | None:
+    """Return why no entity can have this code, None where one can."""
+    if _ENTITY_CODE.fullmatch(entity_code):
+        return None
+    return f"{entity_code!r} is not made of letters, digits, '_', '.' and '-' alone, 100 at most"
+
+
 def unknown_entity(entity_code: str, *, known: Iterable[str]) -> str:
     """Return the message about an entity that is not there, with those that are."""
     return f"entity {entity_code!r} is not in opt_entities; known are {', '.join(known) or 'none'}"
@@ -239,11 +246,8 @@ def _build(row: RowMapping, *, values: list[RowMapping], shared: _Shared) -> Ent
 
 def _check_columns(row: RowMapping) -> None:
     version_id, path = row["current_version_id"], row["s3_base_path"]
-    if not _ENTITY_CODE.fullmatch(row["entity_code"]):
-        raise _Unusable(
-            f"opt_entities.entity_code={row['entity_code']!r} is not made of letters, digits, '_', '.' and '-' "
-            "alone, 100 at most; rename it"
-        )
+    if (problem := code_problem(row["entity_code"])) is not None:
+        raise _Unusable(f"opt_entities.entity_code={problem}; rename it")
     if version_id is None:
         raise _Unusable("opt_entities.current_version_id is NULL; set it to a version_id of opt_versions")
     if row["version_code"] is None:
