@@ -25,6 +25,7 @@ SHARED_FOLDERS = ("pipeline", "control_plane", "console", "tracking")
 LONG_FILES = (
     *("pipeline", "control_plane", "console", "evaluation/test_reached", "project/test_wheel", "tracking"),
     *("history/test_replayed_days", "training/test_job", "core/test_live_clicks", "benchmarks/test_parts"),
+    *("training/test_cluster", "evaluation/test_what_if", "evaluation/test_baselines", "benchmarks/test_logs"),
     *("bidder/test_stopping", "bidder/test_silence", "bidder/test_memcached"),
     *("evaluation/test_auction_log", "stack/test_systems", "core/test_features", "project/test_preparation"),
     *("story/test_from_the_ui_to_the_bidder", "story/test_going_live_safely", "reporting/test_page"),
