@@ -79,7 +79,7 @@ def test_the_documentation_loads_from_its_own_server_only_and_works_below_any_pa
     assert 'data-description="/behind/a/proxy/openapi.json"' in text
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def in_airflow(tracking: Tracking) -> Iterator[str]:
     """The address of the pages as Airflow serves them: to a login, and in a frame of the same origin."""
 
