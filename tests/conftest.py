@@ -10,6 +10,8 @@ from xdist.scheduler import LoadScopeScheduling
 # that start a thread per core in each of them only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+pytest_plugins = ["servers.browser"]
+
 STACK_FILES = (
     *("console", "dashboard", "requests", "tracking_plugin", "whole_runs", "whole_splits"),
     *("demo_run", "airflow"),
@@ -50,7 +52,8 @@ def pytest_collection_modifyitems(config, items):
         place = item.path.relative_to(tests)
         if place.parts[0] in SLOW_FOLDERS or place.stem in SLOW_FILES:
             item.add_marker(pytest.mark.slow)
-    items.sort(key=lambda item: turn_of(item.nodeid))
+    with_browser = {item.path for item in items if "chromium" in getattr(item, "fixturenames", ())}
+    items.sort(key=lambda item: (turn_of(item.nodeid), item.path in with_browser))
 
 
 def pytest_collection_finish():
