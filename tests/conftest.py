@@ -10,6 +10,8 @@ from xdist.scheduler import LoadScopeScheduling
 # that start a thread per core in each of them only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+pytest_plugins = ["servers.browser"]
+
 STACK_FILES = (
     *("console", "dashboard", "requests", "tracking_plugin", "whole_runs", "whole_splits"),
     *("demo_run", "airflow"),
@@ -25,6 +27,7 @@ SHARED_FOLDERS = ("pipeline", "control_plane", "console", "tracking")
 LONG_FILES = (
     *("pipeline", "control_plane", "console", "evaluation/test_reached", "project/test_wheel", "tracking"),
     *("history/test_replayed_days", "training/test_job", "core/test_live_clicks", "benchmarks/test_parts"),
+    *("training/test_cluster", "evaluation/test_what_if", "evaluation/test_baselines", "benchmarks/test_logs"),
     *("bidder/test_stopping", "bidder/test_silence", "bidder/test_memcached"),
     *("evaluation/test_auction_log", "stack/test_systems", "core/test_features", "project/test_preparation"),
     *("story/test_from_the_ui_to_the_bidder", "story/test_going_live_safely", "reporting/test_page"),
@@ -49,7 +52,8 @@ def pytest_collection_modifyitems(config, items):
         place = item.path.relative_to(tests)
         if place.parts[0] in SLOW_FOLDERS or place.stem in SLOW_FILES:
             item.add_marker(pytest.mark.slow)
-    items.sort(key=lambda item: turn_of(item.nodeid))
+    with_browser = {item.path for item in items if "chromium" in getattr(item, "fixturenames", ())}
+    items.sort(key=lambda item: (turn_of(item.nodeid), item.path in with_browser))
 
 
 def pytest_collection_finish():

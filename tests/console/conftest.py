@@ -13,7 +13,6 @@ from fastapi import FastAPI, HTTPException, Request
 from pipeline.driver import ENTITY, NOW, Pipeline
 from pipeline.first_run import FinishedRun, connect, first_run, log, new_pipeline, world
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
-from servers.browser import chromium
 from servers.embedded import connect_schema, load_events, systems
 from servers.http import open_client
 from servers.tracking import serving
@@ -35,7 +34,7 @@ from optimizer.names import CONSOLE_PREFIX
 from optimizer.runs.handle import RunHandle
 from optimizer.runs.systems import Systems
 
-__all__ = ["chromium", "connect", "first_run", "log", "new_pipeline", "systems", "world"]
+__all__ = ["connect", "first_run", "log", "new_pipeline", "systems", "world"]
 
 LIVE_DAYS, BIDS_A_DAY, TRIED_PCT = 8, 4_000, 20
 FIRST_LIVE_DAY = NOW.date()

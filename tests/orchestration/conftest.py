@@ -8,7 +8,7 @@ from orchestration.driving import dag_of, finish, trigger
 from orchestration.trial_dags import make_project
 from pipeline.requests import prepare
 from playwright.sync_api import Browser, BrowserContext, Page, expect
-from servers.browser import chromium, press_enter
+from servers.browser import press_enter
 from servers.embedded import systems
 from servers.memory import memory_folder
 from sqlalchemy import Engine, insert, select
@@ -18,7 +18,7 @@ from optimizer.clients.airflow_api import AirflowApi
 from optimizer.control_plane import tables
 from optimizer.control_plane.engine import open_engine, transaction
 
-__all__ = ["chromium", "systems"]
+__all__ = ["systems"]
 
 LOG_BIDS = {"drugs_hcp": 60_000, "drugs_com": 45_000, "nativo_consumer": 45_000}
 

@@ -6,13 +6,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from reporting.stories import bid_table, live_comparison, read_words, story
-from servers.browser import chromium
 
 from optimizer.core.pricing.explanation import explain_reason
 from optimizer.core.serving.keys import segment_key
 from optimizer.reporting.report_data import RunStory
-
-__all__ = ["chromium"]
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 VALUES = [

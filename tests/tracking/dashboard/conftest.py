@@ -6,10 +6,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
-from servers.browser import chromium
 from servers.tracking import Tracking
-
-__all__ = ["chromium"]
 
 
 @dataclass

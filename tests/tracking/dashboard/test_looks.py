@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
+from servers.browser import axe_violations
 from servers.tracking import Tracking, serving
 
 from optimization_tracking.app import create_app
@@ -79,7 +79,7 @@ def test_the_documentation_loads_from_its_own_server_only_and_works_below_any_pa
     assert 'data-description="/behind/a/proxy/openapi.json"' in text
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def in_airflow(tracking: Tracking) -> Iterator[str]:
     """The address of the pages as Airflow serves them: to a login, and in a frame of the same origin."""
 
@@ -163,5 +163,4 @@ def test_a_page_has_no_axe_violation(chromium, in_airflow, shop, tag, path, sche
         separator = "&" if "?" in address else "?"
         seen.page.goto(f"{in_airflow}/dashboard{address}{separator}projectId=shop")
         expect(seen.page.locator("h1")).to_be_visible()
-        violations = Axe().run(seen.page).response["violations"]
-        assert [(one["id"], one["nodes"][0]["html"]) for one in violations] == []
+        assert axe_violations(seen.page) == []
