@@ -241,6 +241,8 @@ class DiskQueue(ForkAware):
         """
         with self._reading:
             with self._mutex:
+                if not self._is_connected:  # it could not be opened again after a fork
+                    self._try(lambda: None)
                 unsaved = list(self._unsaved)
             claim = self._claimed = self._claimed or self._claim(unsaved)
             if claim is None:

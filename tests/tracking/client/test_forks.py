@@ -259,6 +259,20 @@ def test_a_program_that_changes_its_directory_and_forks_goes_on_with_its_queue(s
     assert queue_files(settings.queue_folder) == []
 
 
+def test_a_queue_that_cannot_be_opened_again_after_a_fork_is_sent_once_it_can(away):
+    settings, back = away
+    moved = settings.queue_folder.with_name("moved")
+    with track_run("moved", optimizer_type="custom", settings=settings, flush_s=30) as run:
+        run.log_iteration(1)
+        settings.queue_folder.rename(moved)
+        assert in_a_child(lambda: None) == 0
+        moved.rename(settings.queue_folder)
+        with back(), TrackingClient(settings) as client:
+            assert run.flush(30), run.report()
+            assert client.read_run(run.report().run_id).iterations == 1
+            run.close()
+
+
 ORPHAN = """
 import os, signal, sys
 from pathlib import Path
