@@ -20,7 +20,7 @@ from optimization_tracking.auth import MAX_IN_FLIGHT, WRONG_KEYS_BURST
 from optimization_tracking.bodies import MAX_BODY_BYTES
 from optimization_tracking.connections import connect
 from optimization_tracking.keys import new_key
-from optimization_tracking.listening import MAX_HEADER_BYTES
+from optimization_tracking.listening import MAX_HEADER_BYTES, MAX_PIPELINED
 from optimizer.names import TRACKING_PREFIX
 
 RUN = {"runName": "r", "optimizerType": "rtb"}
@@ -80,6 +80,14 @@ def test_a_body_that_does_not_arrive_in_time_ends_the_connection(tracking: Track
     with service(tracking, body_timeout_s=0.2) as http, dial(http, POST_RUN + headers + "{") as connection:
         assert answer_of(connection) == "HTTP/1.1 408 Request Timeout"
         assert connection.recv(1) == b""
+
+
+def test_requests_that_are_sent_far_ahead_of_their_answers_are_not_kept(tracking: Tracking):
+    request = f"GET {TRACKING_PREFIX}/projects HTTP/1.1\r\nHost: here\r\n\r\n"
+    with service(tracking) as http, dial(http, request * 2000) as connection:
+        received = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+    assert received.count("HTTP/1.1 401 Unauthorized") == MAX_PIPELINED + 1
+    assert received.count("connection: close") == 1
 
 
 def test_headers_beyond_the_limit_are_refused_before_they_end(tracking: Tracking):
