@@ -145,6 +145,16 @@ def test_a_batch_is_refused_with_the_errors_of_its_first_wrong_row(shop):
     assert fields == {"iterations.1.iteration", "iterations.1.score", "iterations.1.odd"}
 
 
+def test_samples_without_their_iteration_are_counted_and_the_first_are_named(shop):
+    run = shop.create_run()
+    rows = [{"iteration": 7, "sampleIndex": index} for index in range(1000)]
+    refused = shop.post(f"/runs/{run['id']}/samples", {"samples": rows})
+    assert refused.status_code == 422
+    problem = refused.json()
+    assert problem["detail"].startswith("1000 samples")
+    assert [error["field"] for error in problem["errors"]] == [f"samples.{index}.iteration" for index in range(50)]
+
+
 def test_a_long_body_is_checked_like_a_short_one(shop):
     path = f"/runs/{shop.create_run()['id']}/iterations/batch"
     rows = [{"iteration": number, "params": {"values": [0.5] * 100}} for number in range(1000)]
