@@ -14,10 +14,18 @@ from optimizer.names import THREAD_VARIABLES
 PROGRAM = """
 import gc, json, os, sys
 import optimizer.orchestration.preload
+from boto3.session import Session
+from optimizer.artifacts.aws_models import share_models
+
+files = []
+sys.addaudithook(lambda event, given: files.append(str(given[0])) if event == "open" else None)
+session = Session(aws_access_key_id="a", aws_secret_access_key="b", region_name="us-east-1")
+share_models(session)
+session.client("s3")
 
 tasks = set(os.listdir("/proc/self/task")) - {str(os.getpid())}
 threads = [open(f"/proc/self/task/{task}/comm").read().strip() for task in tasks]
-print(json.dumps({"modules": sorted(sys.modules), "threads": threads, "frozen": gc.get_freeze_count()}))
+print(json.dumps({"modules": sorted(sys.modules), "threads": threads, "frozen": gc.get_freeze_count(), "files": files}))
 """
 
 
@@ -43,3 +51,7 @@ def test_no_thread_runs_and_no_library_is_loaded_whose_threads_do_not_survive_a_
 
 def test_what_is_loaded_is_out_of_later_garbage_collections(preloaded):
     assert preloaded["frozen"] > 100_000
+
+
+def test_a_client_of_the_object_store_reads_no_description_of_its_service_again(preloaded):
+    assert not [file for file in preloaded["files"] if "botocore" in file]

@@ -1,5 +1,6 @@
 """How `make test` goes on when a test hangs or ends its process."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -46,7 +47,10 @@ def run(folder, text, *options):
     (folder / "tests" / "test_b.py").write_text(text)
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir", folder, "--dist=loadscope"]
     command += ["--no-loadscope-reorder", "-o", "faulthandler_timeout=60", *options, folder / "tests"]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT / "tests")}  # for the conftest's plugins
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
 
 
 @pytest.mark.parametrize("processes", [1, 2])

@@ -9,6 +9,7 @@ from tenacity import AsyncRetrying
 
 from optimization_tracking.client import calls
 from optimization_tracking.client.calls import Answer, Call, Fields, RunId
+from optimization_tracking.client.forking import ForkAware
 from optimization_tracking.client.retrying import ATTEMPTS, policy
 from optimization_tracking.client.settings import ClientSettings
 from optimization_tracking.models.analytics import Analytics, Project
@@ -22,13 +23,15 @@ from optimization_tracking.models.samples import CreateSample, Sample
 Item = TypeVar("Item", bound=BaseModel)
 
 
-class AsyncTrackingClient:
-    """Requests to the tracking API; see `TrackingClient`, whose errors and names it has."""
+class AsyncTrackingClient(ForkAware):
+    """Requests to the tracking API; see `TrackingClient`, whose errors and names it has, also in a forked process."""
 
     def __init__(self, settings: ClientSettings, *, attempts: int = ATTEMPTS) -> None:
         self.settings = settings
         self._attempts = attempts
         self._http = httpx.AsyncClient(**calls.http_options(settings))
+        self._is_inherited = False  # the pool is that of the process that this one was forked from
+        self.watch_forks()
 
     @classmethod
     def from_environment(cls, **options: Any) -> Self:
@@ -43,7 +46,13 @@ class AsyncTrackingClient:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._http.aclose()
+        if not self._is_inherited:
+            await self._http.aclose()
+
+    def after_fork(self, *, is_child: bool) -> None:
+        """Let the child open a pool of its own, as `TrackingClient` does."""
+        if is_child:
+            self._is_inherited = not self._http.is_closed
 
     async def create_run(
         self, run_name: str, *, optimizer_type: str, idempotency_key: str | None = None, **fields: Any
@@ -126,6 +135,8 @@ class AsyncTrackingClient:
 
     async def send(self, call: Call[Answer]) -> Answer:
         """Return the answer to one request, sent once."""
+        if self._is_inherited:
+            self._http, self._is_inherited = httpx.AsyncClient(**calls.http_options(self.settings)), False
         try:
             response = await self._http.request(
                 call.method, call.path, params=list(call.params), content=call.body, headers=call.headers

@@ -59,7 +59,8 @@ class TrackingClient(ForkAware):
 
     def after_fork(self, *, is_child: bool) -> None:
         """Let the child open a pool of its own; two processes on one connection would read each other's answers."""
-        self._is_inherited = is_child and not self._http.is_closed
+        if is_child:
+            self._is_inherited = not self._http.is_closed
 
     def create_run(
         self, run_name: str, *, optimizer_type: str, idempotency_key: str | None = None, **fields: Any

@@ -55,7 +55,9 @@ class Delivery:
         self.outcome = DeliveryOutcome()
 
     def send_next(self) -> bool:
-        """Send the next batch, and return whether there was one.
+        """Send the next batch, and return whether that was done: there was one, and its time has come.
+
+        The end for a process that died waits while another one holds the run.
 
         Raises:
             UnavailableError: the service is silent or does not let the key in; the same batch is next again.
@@ -69,7 +71,8 @@ class Delivery:
         elif run_id is None:
             self.outcome.refuse(batch.kind, len(batch.bodies), "the service has no such run")
         elif batch.kind == "update":
-            self._update(run_id, batch)
+            if not self._update(run_id, batch):
+                return False
         else:
             self._add(run_id, batch, batch.bodies, key=batch.key)
         self.queue.remove(batch)
@@ -129,19 +132,21 @@ class Delivery:
         found = self._client.send(calls.list_runs(filters)).data
         return found[0] if found else None
 
-    def _update(self, run_id: str, batch: QueuedBatch) -> None:
+    def _update(self, run_id: str, batch: QueuedBatch) -> bool:
         try:
-            self._change(run_id, batch.bodies[0])
+            if not self._change(run_id, batch.bodies[0]):
+                return False
             self.outcome.sent["update"] += 1
         except TrackingRefused as refused:
             self._judge(refused, "update")
+        return True
 
-    def _change(self, run_id: str, body: str) -> None:
-        """Change the run, with what the service takes of it if that is not all.
+    def _change(self, run_id: str, body: str) -> bool:
+        """Change the run, with what the service takes of it if that is not all; False where that is to wait.
 
         Where the run has ended otherwise already, the rest of the change is made all the same, and the end is refused;
         where a value of the change is refused, the end is made all the same.
-        An end for a process that died gives up its lease first; a run that another process works on stays as it is.
+        An end for a process that died gives up its lease first; it waits while another process works on the run.
         """
         change = json.loads(body)
         is_for_dead = change.get("ifUnowned", False)
@@ -158,7 +163,7 @@ class Delivery:
                 raise
             if is_for_dead:
                 _log.info("tracking leaves run %s as it is: %s", run_id, refused)
-                return
+                return self._has_ended(run_id)
             if rest := {name: value for name, value in change.items() if name not in _OF_AN_END}:
                 self._client.send(calls.update_run(run_id, json.dumps(rest)))
             raise
@@ -166,6 +171,11 @@ class Delivery:
             warning = "the run's end is before its start, by the clock of this machine; the service set the end"
             self.outcome.warnings.append(warning)
             _log.warning("tracking of run %s: %s", run_id, warning)
+        return True
+
+    def _has_ended(self, run_id: str) -> bool:
+        run = self._client.send(calls.read_run(run_id, {"include_iterations": False})).data
+        return run.status not in ("pending", "running")
 
     def _add(self, run_id: str, batch: QueuedBatch, bodies: tuple[str, ...], *, key: str) -> None:
         """Send rows; where they are refused together, each half alone, so that a bad row blocks no other."""

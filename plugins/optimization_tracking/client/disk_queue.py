@@ -241,6 +241,8 @@ class DiskQueue(ForkAware):
         """
         with self._reading:
             with self._mutex:
+                if not self._is_connected:  # it could not be opened again after a fork
+                    self._try(lambda: None)
                 unsaved = list(self._unsaved)
             claim = self._claimed = self._claimed or self._claim(unsaved)
             if claim is None:
@@ -302,7 +304,7 @@ class DiskQueue(ForkAware):
         """Wait until no thread uses the file, and close it."""
         locks = (self._folding, self._reading, self._mutex)
         self._held = [lock for lock in locks if lock.acquire(timeout=forking.WAIT_S)]
-        if len(self._held) == len(locks) and self.path is not None:
+        if len(self._held) == len(locks) and self.path is not None and not self._is_closed:
             self._disconnect()
 
     def after_fork(self, *, is_child: bool) -> None:

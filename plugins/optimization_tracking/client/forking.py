@@ -6,8 +6,8 @@ processes. A lock of Python that another thread holds at the fork is never relea
 
 import os
 import threading
-from dataclasses import dataclass, field
-from weakref import WeakSet
+from collections.abc import Sequence
+from weakref import WeakValueDictionary
 
 opening = threading.Lock()
 """Held while SQLite opens, or reads, a file outside of a queue's own locks; no fork happens meanwhile."""
@@ -20,7 +20,7 @@ class ForkAware:
     """An object that knows of forks from its first `watch_forks` on."""
 
     def watch_forks(self) -> None:
-        _watching.add(self)
+        _watching[id(self)] = self
 
     def before_fork(self) -> None:
         """Called before a fork, in the thread that forks."""
@@ -29,34 +29,40 @@ class ForkAware:
         """Called after a fork in both processes; the child has one thread."""
 
 
-_watching: WeakSet[ForkAware] = WeakSet()
+_watching: WeakValueDictionary[int, ForkAware] = WeakValueDictionary()
+
+_turn = threading.Lock()
+"""Held from before a fork until after it: forks of several threads come one after another."""
 
 
-@dataclass(slots=True)
-class _Fork:
-    """The fork that is under way; forks of several threads wait for each other."""
+class _Fork(threading.local):
+    """The fork that is under way in a thread."""
 
-    holds_opening: bool = False
-    watching: list[ForkAware] = field(default_factory=list)
+    has_turn = holds_opening = False
+    watching: Sequence[ForkAware] = ()
 
     def before(self) -> None:
+        self.has_turn = _turn.acquire()
         self.holds_opening = opening.acquire(timeout=WAIT_S)
-        self.watching = list(_watching)
+        # The references are copied at once: other threads make and lose objects meanwhile.
+        self.watching = [one for reference in _watching.valuerefs() if (one := reference()) is not None]
         for one in self.watching:
             one.before_fork()
 
     def after(self, *, is_child: bool) -> None:
         for one in self.watching:
             one.after_fork(is_child=is_child)
-        self.watching = []
-        if self.holds_opening or (is_child and opening.locked()):
+        holds_opening, has_turn = self.holds_opening, self.has_turn
+        self.watching, self.holds_opening, self.has_turn = (), False, False
+        if holds_opening or (is_child and opening.locked()):
             opening.release()
-        self.holds_opening = False
+        if has_turn or (is_child and _turn.locked()):
+            _turn.release()
 
 
 _fork = _Fork()
 os.register_at_fork(
-    before=_fork.before,
+    before=lambda: _fork.before(),
     after_in_parent=lambda: _fork.after(is_child=False),
     after_in_child=lambda: _fork.after(is_child=True),
 )

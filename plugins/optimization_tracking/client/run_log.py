@@ -262,7 +262,8 @@ class RunLog(ForkAware):
 
     def __enter__(self) -> Self:
         self._is_block = True
-        self._guard(True)
+        if not self._is_fork:  # the run's end is that of the process that opened it
+            self._guard(True)
         return self
 
     def __exit__(

@@ -40,7 +40,7 @@ class Sender:
         self._beat_at = 0.0
         self._client = client
         self._nudged, self._hurried, self._stopping = threading.Event(), threading.Event(), threading.Event()
-        self._looked_for_abandoned = threading.Event()
+        self._looks_asked, self._looks_done = 1, 0  # for what other processes left
         self._progress = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="optimization tracking", daemon=True)
         self._thread.start()
@@ -57,12 +57,13 @@ class Sender:
             with_abandoned: send what other processes left, too, as those that were forked and killed since.
         """
         deadline = time.monotonic() + timeout_s
+        looks = 0
         if with_abandoned:
-            self._looked_for_abandoned.clear()
+            looks = self._looks_asked = self._looks_asked + 1
         self._hurried.set()
         self.nudge()
         with self._progress:
-            while self.delivery.queue.waiting() or (with_abandoned and not self._looked_for_abandoned.is_set()):
+            while self.delivery.queue.waiting() or self._looks_done < looks:
                 left_s = deadline - time.monotonic()
                 if left_s <= 0 or not self._thread.is_alive():
                     return False
@@ -88,9 +89,9 @@ class Sender:
             self._nudged.clear()
             try:
                 self._empty()
-                if not self._looked_for_abandoned.is_set():
+                if self._looks_done < (asked := self._looks_asked):
                     self._send_abandoned()
-                    self._looked_for_abandoned.set()
+                    self._looks_done = asked
                     with self._progress:
                         self._progress.notify_all()
             except UnavailableError:  # logged already, and tried again until the sender was closed

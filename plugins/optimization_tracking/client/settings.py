@@ -33,6 +33,7 @@ class ClientSettings:
         path = parts.path.rstrip("/") or TRACKING_PREFIX
         object.__setattr__(self, "base_url", f"{parts.scheme}://{parts.netloc}{path}")
         object.__setattr__(self, "key", self.key.strip())
+        object.__setattr__(self, "queue_folder", self.queue_folder.absolute())  # a program may change its directory
 
     @classmethod
     def from_environment(cls) -> "ClientSettings":

@@ -69,19 +69,22 @@ def connect_objects() -> "ObjectStore":
     """
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
+    from optimizer.artifacts.aws_models import share_models
     from optimizer.artifacts.encryption import ALGORITHM_NAME, KMS_KEY_NAME, Encryption
     from optimizer.artifacts.store import ObjectStore
 
     hook = S3Hook(aws_conn_id=OBJECTS_CONNECTION)
+    session = hook.get_session()
+    share_models(session)
     # hook.get_conn() searches the sources of all loaded modules for a name to put into the user agent: a tenth of a
     # second or more in every task.
-    client = hook.get_session().client(
+    client = session.client(
         "s3",
         endpoint_url=hook.conn_config.get_service_endpoint_url("s3"),
         config=hook.config,
         verify=hook.verify,
     )
-    extra = BaseHook.get_connection(OBJECTS_CONNECTION).extra_dejson
+    extra = hook.conn_config.extra_config
     encryption = Encryption.read(extra, algorithm=ALGORITHM_NAME, kms_key_id=KMS_KEY_NAME)
     return ObjectStore(client, encryption)
 
@@ -122,7 +125,7 @@ def connect_control_plane(
             )
         from optimizer.orchestration.mysql_hook import ControlPlaneHook
 
-        hook = ControlPlaneHook(connection_id, answer_timeout_s=answer_timeout_s)
+        hook = ControlPlaneHook(connection_id, connection, answer_timeout_s=answer_timeout_s)
         name = f"control plane {connection.schema} on {connection.host}:{connection.port or 3306}"
         return open_engine_from(hook.get_conn, dialect="mysql+mysqlconnector", name=name)
     raise ConfigError(

@@ -14,8 +14,8 @@ CONNECT_TIMEOUT_S = 5
 class ControlPlaneHook(MySqlHook):
     """Airflow's MySQL hook with time-outs on its connections: Airflow passes none on."""
 
-    def __init__(self, connection_id: str, *, answer_timeout_s: int) -> None:
-        super().__init__(mysql_conn_id=connection_id)
+    def __init__(self, connection_id: str, connection: Connection, *, answer_timeout_s: int) -> None:
+        super().__init__(mysql_conn_id=connection_id, connection=connection)
         self._options = driver_options(
             "mysql+mysqlconnector", connect_timeout_s=CONNECT_TIMEOUT_S, answer_timeout_s=answer_timeout_s
         )

@@ -1,5 +1,6 @@
 """Processes that are forked while a run is logged: what each logs arrives, once, and none waits for another."""
 
+import asyncio
 import multiprocessing
 import os
 import signal
@@ -12,7 +13,8 @@ from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
-from optimization_tracking.client import RunLog, TrackingClient, track_run
+from optimization_tracking.client import AsyncTrackingClient, ClientSettings, RunLog, TrackingClient, track_run
+from optimization_tracking.client.abandoned import send_abandoned
 from optimization_tracking.client.queue_folder import queue_files
 
 FORK = multiprocessing.get_context("fork")
@@ -169,3 +171,140 @@ def test_requests_of_parent_and_child_do_not_share_a_connection(client):
     read_all()
     worker.join(60)
     assert worker.exitcode == 0
+
+
+def test_a_process_that_forks_before_its_first_request_shares_no_connection_with_its_parent(client):
+    runs = [client.create_run(f"forked twice {number}", optimizer_type="custom") for number in range(2)]
+
+    def read(number: int) -> None:
+        for _ in range(100):
+            assert client.read_run(runs[number].id).run_name == runs[number].run_name
+
+    def fork_and_read() -> None:
+        assert in_a_child(lambda: None) == 0
+        read(1)
+
+    worker = FORK.Process(target=fork_and_read)
+    worker.start()
+    read(0)
+    worker.join(60)
+    assert worker.exitcode == 0
+
+
+def test_coroutines_of_parent_and_child_do_not_share_a_connection(settings):
+    async def read_all(client: AsyncTrackingClient, run) -> None:
+        for _ in range(100):
+            assert (await client.read_run(run.id)).run_name == run.run_name
+
+    async def create(client: AsyncTrackingClient):
+        return [await client.create_run(f"async {number}", optimizer_type="custom") for number in range(2)]
+
+    client = AsyncTrackingClient(settings)
+    loop = asyncio.new_event_loop()
+    runs = loop.run_until_complete(create(client))
+    worker = FORK.Process(target=lambda: asyncio.run(read_all(client, runs[1])))
+    worker.start()
+    loop.run_until_complete(read_all(client, runs[0]))
+    worker.join(60)
+    assert worker.exitcode == 0
+    loop.run_until_complete(client.close())
+    loop.close()
+
+
+FORKING_THREADS = """
+import os, sys, threading
+from pathlib import Path
+from optimization_tracking.client import ClientSettings, TrackingClient, track_run
+
+address, key, folder = sys.argv[1:]
+settings = ClientSettings(address, key, queue_folder=Path(folder))
+sys.setswitchinterval(1e-6)
+
+def fork_often():
+    for _ in range(100):
+        if (process_id := os.fork()) == 0:
+            os._exit(0)
+        os.waitpid(process_id, 0)
+
+with track_run("forking threads", optimizer_type="custom", settings=settings, flush_s=30) as run:
+    threads = [threading.Thread(target=fork_often) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with track_run("another", optimizer_type="custom", settings=settings, flush_s=30):
+        run.log_iteration(1)
+print(run.report().is_complete)
+"""
+
+
+def test_threads_that_fork_at_once_do_not_block_each_other(settings):
+    arguments = [settings.base_url, settings.key, str(settings.queue_folder)]
+    command = [sys.executable, "-c", FORKING_THREADS, *arguments]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert ended.stdout.strip() == "True", ended.stderr
+
+
+def test_a_program_that_changes_its_directory_and_forks_goes_on_with_its_queue(settings, client, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    relative = ClientSettings(settings.base_url, settings.key, queue_folder=settings.queue_folder.relative_to(tmp_path))
+    with track_run("elsewhere", optimizer_type="custom", settings=relative, flush_s=30) as run:
+        run.log_iteration(1)
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        assert in_a_child(lambda: run.log_iteration(2)) == 0
+        run.log_iteration(3)
+    assert client.read_run(run.report().run_id).iterations == 3
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    assert queue_files(settings.queue_folder) == []
+
+
+def test_a_queue_that_cannot_be_opened_again_after_a_fork_is_sent_once_it_can(away):
+    settings, back = away
+    moved = settings.queue_folder.with_name("moved")
+    with track_run("moved", optimizer_type="custom", settings=settings, flush_s=30) as run:
+        run.log_iteration(1)
+        settings.queue_folder.rename(moved)
+        assert in_a_child(lambda: None) == 0
+        moved.rename(settings.queue_folder)
+        with back(), TrackingClient(settings) as client:
+            assert run.flush(30), run.report()
+            assert client.read_run(run.report().run_id).iterations == 1
+            run.close()
+
+
+ORPHAN = """
+import os, signal, sys
+from pathlib import Path
+from optimization_tracking.client import ClientSettings, track_run
+
+address, key, folder = sys.argv[1:]
+settings = ClientSettings(address, key, queue_folder=Path(folder))
+with track_run("an orphan", optimizer_type="custom", settings=settings, flush_s=30) as run:
+    run.flush(30)
+    if os.fork() == 0:
+        run.log_iteration(1)
+        run.flush(30)
+        print(run.report().run_id, flush=True)
+        sys.stdin.readline()
+        sys.exit()
+    os.kill(os.getpid(), signal.SIGSTOP)
+"""
+
+
+def test_a_run_whose_process_is_killed_while_a_fork_works_is_ended_after_the_fork(settings, client):
+    command = [sys.executable, "-c", ORPHAN, settings.base_url, settings.key, str(settings.queue_folder)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as opened:
+        run_id = opened.stdout.readline().strip()
+        opened.kill()
+        opened.wait(60)
+        assert [resumed.run_id for resumed in send_abandoned(client)] == [run_id]
+        assert client.read_run(run_id).status == "running"
+        opened.stdin.write("\n")
+        opened.stdin.close()
+        assert opened.stdout.read() == ""  # the fork has ended
+    assert [resumed.run_id for resumed in send_abandoned(client)] == [run_id]
+    found = client.read_run(run_id)
+    assert (found.status, found.iterations) == ("failed", 1)
+    assert queue_files(settings.queue_folder) == []
