@@ -24,7 +24,7 @@ KEEP_ALIVE_S = 30
 """A connection may be idle this long between two requests."""
 MAX_HEADER_BYTES = 64 * 1024
 MAX_DISCARDED_BYTES = 16 * 1024 * 1024
-"""Of a body that was refused already: so much of it is read, so that the client sees the answer."""
+"""Of a body that was refused already: so much of it is read, so that the client sees the answer. None takes more."""
 MAX_PIPELINED = 8
 """Requests that one connection may send ahead of their answers; the connection closes after theirs."""
 MAX_CONNECTIONS = 512
@@ -100,6 +100,9 @@ def _bounded_protocol(
         parser: Any
         pipeline: Collection[Any]
         unheard_bytes = 0
+        body_bytes = 0
+        """As they came: with the lengths of the chunks and what follows the last one."""
+        has_headers = False
         is_cut_off = False
         """The connection has sent too many requests ahead; the last of `pipeline` is its last one."""
         waiting_since_s = 0.0
@@ -128,8 +131,13 @@ def _bounded_protocol(
             self.waiting_since_s = time.monotonic()
             if self.cycle is not before:
                 self._end_wait()
+                self.body_bytes = 0
             if self.cycle.more_body and not self.cycle.response_complete:
-                self._expect_within(body_timeout_s)
+                self.body_bytes += len(data)
+                if self.body_bytes > MAX_DISCARDED_BYTES:
+                    self._refuse(413, f"the body came in more than {MAX_DISCARDED_BYTES:,} bytes; send longer chunks")
+                else:
+                    self._expect_within(body_timeout_s)
             else:
                 self._end_wait()
 
@@ -138,7 +146,16 @@ def _bounded_protocol(
             self._give_up_answers()
             super().connection_lost(exc)
 
+        def on_message_begin(self) -> None:
+            self.has_headers = False
+            super().on_message_begin()
+
+        def on_header(self, name: bytes, value: bytes) -> None:
+            if not self.has_headers:  # else a trailer, which no route reads
+                super().on_header(name, value)
+
         def on_headers_complete(self) -> None:
+            self.has_headers = True
             if len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > MAX_HEADER_BYTES:
                 raise _BadRequest(431, f"the headers are longer than {MAX_HEADER_BYTES:,} bytes; send shorter ones")
             if self.parser.should_upgrade() and any(name in _OF_A_BODY for name, _ in self.headers):

@@ -5,7 +5,7 @@ import logging
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from urllib.parse import urlsplit
 
 import httpx
@@ -88,6 +88,16 @@ def test_requests_that_are_sent_far_ahead_of_their_answers_are_not_kept(tracking
         received = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
     assert received.count("HTTP/1.1 401 Unauthorized") == MAX_PIPELINED + 1
     assert received.count("connection: close") == 1
+
+
+@pytest.mark.parametrize("trailers", ["a:\r\n" * 16_000, "a: " + "b" * 64_000])
+def test_what_follows_a_body_is_bounded(tracking: Tracking, trailers):
+    key = f"X-API-Key: {tracking.keys['shop']}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with service(tracking) as http, dial(http, f"{POST_RUN}{key}2\r\n{{}}\r\n0\r\n") as connection:
+        with suppress(ConnectionError):  # it may be closed while this is sent
+            for _ in range(400):
+                connection.sendall(trailers.encode())
+        assert answer_of(connection) == "HTTP/1.1 413 Request Entity Too Large"
 
 
 def test_headers_beyond_the_limit_are_refused_before_they_end(tracking: Tracking):
