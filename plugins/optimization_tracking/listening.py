@@ -6,6 +6,7 @@ Behind another server, such as Airflow's api-server, that server's limits apply 
 import asyncio
 import sys
 import time
+from collections.abc import Collection
 from http import HTTPStatus
 from typing import Any
 
@@ -23,7 +24,9 @@ KEEP_ALIVE_S = 30
 """A connection may be idle this long between two requests."""
 MAX_HEADER_BYTES = 64 * 1024
 MAX_DISCARDED_BYTES = 16 * 1024 * 1024
-"""Of a body that was refused already: so much of it is read, so that the client sees the answer."""
+"""Of a body that was refused already: so much of it is read, so that the client sees the answer. None takes more."""
+MAX_PIPELINED = 8
+"""Requests that one connection may send ahead of their answers; the connection closes after theirs."""
 MAX_CONNECTIONS = 512
 """Beyond them, the connection that has waited longest for its client makes room for a new one."""
 BACKLOG = 128
@@ -39,6 +42,10 @@ _HEADERS = (
     "x-content-type-options: nosniff",
     "connection: close",
 )
+
+
+class _TooManyAhead(Exception):
+    """What a connection sends ahead from here on is not read."""
 
 
 class _BadRequest(Exception):
@@ -91,7 +98,13 @@ def _bounded_protocol(
         transport: asyncio.Transport
         arriving: asyncio.TimerHandle | None = None
         parser: Any
+        pipeline: Collection[Any]
         unheard_bytes = 0
+        body_bytes = 0
+        """As they came: with the lengths of the chunks and what follows the last one."""
+        has_headers = False
+        is_cut_off = False
+        """The connection has sent too many requests ahead; the last of `pipeline` is its last one."""
         waiting_since_s = 0.0
         working: Any = None
         """The request that is worked on; `cycle` is the last one that came."""
@@ -104,8 +117,13 @@ def _bounded_protocol(
             self._expect_within(header_timeout_s)
 
         def data_received(self, data: bytes) -> None:
+            if self.is_cut_off:
+                return
             before, was_answered = self.cycle, self.cycle is None or self.cycle.response_complete
             super().data_received(data)
+            if self.is_cut_off:
+                self._end_wait()
+                return
             if self.cycle is before and was_answered:
                 self._count_unheard(len(data))
                 return
@@ -113,8 +131,13 @@ def _bounded_protocol(
             self.waiting_since_s = time.monotonic()
             if self.cycle is not before:
                 self._end_wait()
+                self.body_bytes = 0
             if self.cycle.more_body and not self.cycle.response_complete:
-                self._expect_within(body_timeout_s)
+                self.body_bytes += len(data)
+                if self.body_bytes > MAX_DISCARDED_BYTES:
+                    self._refuse(413, f"the body came in more than {MAX_DISCARDED_BYTES:,} bytes; send longer chunks")
+                else:
+                    self._expect_within(body_timeout_s)
             else:
                 self._end_wait()
 
@@ -123,17 +146,32 @@ def _bounded_protocol(
             self._give_up_answers()
             super().connection_lost(exc)
 
+        def on_message_begin(self) -> None:
+            self.has_headers = False
+            super().on_message_begin()
+
+        def on_header(self, name: bytes, value: bytes) -> None:
+            if not self.has_headers:  # else a trailer, which no route reads
+                super().on_header(name, value)
+
         def on_headers_complete(self) -> None:
+            self.has_headers = True
             if len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > MAX_HEADER_BYTES:
                 raise _BadRequest(431, f"the headers are longer than {MAX_HEADER_BYTES:,} bytes; send shorter ones")
             if self.parser.should_upgrade() and any(name in _OF_A_BODY for name, _ in self.headers):
                 # The parser takes what follows for another protocol: a body would be read as requests.
                 raise _BadRequest(400, "Upgrade: connections are not upgraded; send a body without this header")
+            if len(self.pipeline) >= MAX_PIPELINED:
+                raise _TooManyAhead
             super().on_headers_complete()
 
         def send_400_response(self, msg: str) -> None:
             error = sys.exception()
             refused = error.__context__ if error is not None else None
+            if isinstance(refused, _TooManyAhead):
+                self.is_cut_off = True
+                self.cycle.keep_alive = False
+                return
             if not isinstance(refused, _BadRequest):
                 reason = "its address has no path" if refused is not None else str(error or msg)
                 refused = _BadRequest(400, f"the request is not HTTP/1.1: {reason}")

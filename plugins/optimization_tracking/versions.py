@@ -19,7 +19,8 @@ IfMatch = Annotated[
     ),
 ]
 
-_TAGS = re.compile(r'\s*(?:W/)?"[^"]*"\s*(?:,\s*(?:W/)?"[^"]*"\s*)*')
+# RFC 9110: elements of a list may be empty. Possessive, so that no header takes long to refuse.
+_TAGS = re.compile(r'[\s,]*+(?:W/)?"[^"]*"\s*+(?:,\s*+(?:(?:W/)?"[^"]*"\s*+)?+)*+')
 _TAG = re.compile(r'"([^"]*)"')
 _VERSION = re.compile("[0-9a-f]{1,16}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

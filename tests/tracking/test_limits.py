@@ -5,7 +5,7 @@ import logging
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from urllib.parse import urlsplit
 
 import httpx
@@ -20,7 +20,7 @@ from optimization_tracking.auth import MAX_IN_FLIGHT, WRONG_KEYS_BURST
 from optimization_tracking.bodies import MAX_BODY_BYTES
 from optimization_tracking.connections import connect
 from optimization_tracking.keys import new_key
-from optimization_tracking.listening import MAX_HEADER_BYTES
+from optimization_tracking.listening import MAX_HEADER_BYTES, MAX_PIPELINED
 from optimizer.names import TRACKING_PREFIX
 
 RUN = {"runName": "r", "optimizerType": "rtb"}
@@ -82,6 +82,24 @@ def test_a_body_that_does_not_arrive_in_time_ends_the_connection(tracking: Track
         assert connection.recv(1) == b""
 
 
+def test_requests_that_are_sent_far_ahead_of_their_answers_are_not_kept(tracking: Tracking):
+    request = f"GET {TRACKING_PREFIX}/projects HTTP/1.1\r\nHost: here\r\n\r\n"
+    with service(tracking) as http, dial(http, request * 2000) as connection:
+        received = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+    assert received.count("HTTP/1.1 401 Unauthorized") == MAX_PIPELINED + 1
+    assert received.count("connection: close") == 1
+
+
+@pytest.mark.parametrize("trailers", ["a:\r\n" * 16_000, "a: " + "b" * 64_000])
+def test_what_follows_a_body_is_bounded(tracking: Tracking, trailers):
+    key = f"X-API-Key: {tracking.keys['shop']}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with service(tracking) as http, dial(http, f"{POST_RUN}{key}2\r\n{{}}\r\n0\r\n") as connection:
+        with suppress(ConnectionError):  # it may be closed while this is sent
+            for _ in range(400):
+                connection.sendall(trailers.encode())
+        assert answer_of(connection) == "HTTP/1.1 413 Request Entity Too Large"
+
+
 def test_headers_beyond_the_limit_are_refused_before_they_end(tracking: Tracking):
     with dial(tracking.http, f"GET {TRACKING_PREFIX}/health HTTP/1.1\r\nX-Long: ") as connection:
         for _ in range(2):
@@ -135,6 +153,16 @@ def test_a_batch_is_refused_with_the_errors_of_its_first_wrong_row(shop):
     fields = {error["field"] for error in answer.json()["errors"]}
     assert answer.status_code == 422
     assert fields == {"iterations.1.iteration", "iterations.1.score", "iterations.1.odd"}
+
+
+def test_samples_without_their_iteration_are_counted_and_the_first_are_named(shop):
+    run = shop.create_run()
+    rows = [{"iteration": 7, "sampleIndex": index} for index in range(1000)]
+    refused = shop.post(f"/runs/{run['id']}/samples", {"samples": rows})
+    assert refused.status_code == 422
+    problem = refused.json()
+    assert problem["detail"].startswith("1000 samples")
+    assert [error["field"] for error in problem["errors"]] == [f"samples.{index}.iteration" for index in range(50)]
 
 
 def test_a_long_body_is_checked_like_a_short_one(shop):

@@ -132,6 +132,14 @@ def test_an_end_before_the_start_ends_the_run_by_the_services_clock_and_is_kept_
     assert found["durationMs"] == pytest.approx(1000 * passed.total_seconds(), abs=300_000)
 
 
+def test_an_end_by_a_clock_that_was_set_back_is_repeated_without_a_later_end(shop):
+    run = shop.create_run(startTime="2026-01-02T00:00:00Z")
+    end = {"status": "completed", "endTime": "2026-01-01T00:00:00Z"}
+    first, again = (shop.patch(f"/runs/{run['id']}", end).json()["data"] for _ in range(2))
+    names = ("endTime", "statedEndTime", "durationMs")
+    assert [again[name] for name in names] == [first[name] for name in names]
+
+
 def test_a_corrected_end_is_no_longer_only_stated(shop):
     run = shop.create_run(startTime="2026-01-02T00:00:00Z", endTime="2026-01-01T00:00:00Z")
     found = shop.patch(f"/runs/{run['id']}", {"endTime": "2026-01-02T00:00:01Z"}).json()["data"]

@@ -3,7 +3,8 @@
 -- updated_at is not one of seen.
 -- Parameters: run_id, from_statuses, seen, one a changed column; metadata is a JSON merge patch. Template: asked, the
 -- changed columns, and what a new status brings with it: begins (the start time), ends (the end time), unless given. An
--- end before the start is of a clock that was set back: it is kept as stated, and this server's clock ends the run.
+-- end before the start is of a clock that was set back: it is kept as stated, and this server's clock ends the run; said
+-- again, it changes nothing.
 -- if_unowned: only where no process holds a lease of the run.
 {% set start_time = '%(start_time)s::timestamptz' if 'start_time' in asked else 'start_time' %}
 UPDATE optimization_runs
@@ -19,7 +20,11 @@ SET
     {% endif %}
     {% if 'end_time' in asked %}
     end_time = CASE
-        WHEN %(end_time)s::timestamptz < {{ start_time }} THEN greatest(now(), {{ start_time }}) ELSE %(end_time)s
+        WHEN %(end_time)s::timestamptz < {{ start_time }} THEN greatest(
+            CASE WHEN status IN ('pending', 'running') OR end_time IS NULL THEN now() ELSE end_time END,
+            {{ start_time }}
+        )
+        ELSE %(end_time)s
     END,
     stated_end_time = CASE WHEN %(end_time)s::timestamptz < {{ start_time }} THEN %(end_time)s END,
     {% endif %}

@@ -37,8 +37,10 @@ _TYPES = {
 _OPTIONS = {"optimizer_type": "--type", "tags": "--tag"}
 """Filters whose option has another name."""
 
-_FORMULA = re.compile("[\\s\u200b\u2060\ufeff]*[=+@\uff1d\uff0b\uff0d\uff20-]|[\t\r\n]")
-"""What a text begins with that a spreadsheet takes for a formula, also after white space or in full width."""
+_INVISIBLE = "\\s\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff"
+_SIGNS = "=+@\u2212\ufe62\ufe63\ufe66\ufe6b\uff0b\uff0d\uff1d\uff20-"
+_FORMULA = re.compile(f"[{_INVISIBLE}]*[{_SIGNS}]|[\t\r\n]")
+"""What a text begins with that a spreadsheet takes for a formula: also small, in full width, or after others."""
 
 _AS_JSON = {b"content": b"application/json"}
 

@@ -40,6 +40,13 @@ class CreateSamples(RowBatch):
 
     samples: Annotated[list[CreateSample], Field(min_length=1, max_length=MAX_BATCH, fail_fast=True)]
 
+    @property
+    def places(self) -> list[tuple[int, UUID | None]]:
+        """Iteration and iterationId of each sample, without the models of all that it holds."""
+        if self._given is not None:  # an iterationId is one of `converted`: none of these rows has it
+            return [(row["iteration"], None) for row in self._given]
+        return [(sample.iteration, sample.iteration_id) for sample in self.samples]
+
 
 class Sample(Answer):
     """One prediction of an iteration."""

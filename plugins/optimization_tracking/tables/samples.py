@@ -15,6 +15,9 @@ from optimization_tracking.tables.pages import MAX_ANSWER_BYTES, cut
 MAX_COUNTED = 100_000
 """Samples of one iteration; more are not counted."""
 
+MAX_NAMED = 50
+"""Samples that a refusal names."""
+
 _ORDER = "sample.asc"
 
 
@@ -80,14 +83,15 @@ async def _count(connection: Connection, page: SamplePage, values: dict[str, Any
 async def _explain_missing(connection: Connection, given: CreateSamples, *, run_id: UUID) -> None:
     if await fetch_one(connection, render_query("run_status"), {"run_id": run_id}) is None:
         raise not_found("run")
-    samples = given.rows
-    numbers = sorted({sample.iteration for sample in samples})
+    places = given.places
+    numbers = sorted({iteration for iteration, _ in places})
     rows = await fetch_all(connection, render_query("known_iterations"), {"run_id": run_id, "numbers": numbers})
     known = {row["iteration"]: row["id"] for row in rows}
     errors = []
-    for index, sample in enumerate(samples):
-        if sample.iteration not in known:
-            errors.append((f"samples.{index}.iteration", f"the run has no iteration {sample.iteration}; send it first"))
-        elif sample.iteration_id not in (None, known[sample.iteration]):
-            errors.append((f"samples.{index}.iterationId", f"is not the id of the run's iteration {sample.iteration}"))
-    raise Refusal(422, f"{len(errors)} samples belong to no iteration of the run; none was written", errors=errors)
+    for index, (iteration, iteration_id) in enumerate(places):
+        if iteration not in known:
+            errors.append((f"samples.{index}.iteration", f"the run has no iteration {iteration}; send it first"))
+        elif iteration_id not in (None, known[iteration]):
+            errors.append((f"samples.{index}.iterationId", f"is not the id of the run's iteration {iteration}"))
+    detail = f"{len(errors)} samples belong to no iteration of the run; none was written"
+    raise Refusal(422, detail, errors=errors[:MAX_NAMED])

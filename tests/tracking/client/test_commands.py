@@ -188,7 +188,8 @@ def test_a_name_with_ends_of_lines_stays_in_the_line_of_watch_and_of_errors(comm
 
 def test_texts_that_a_spreadsheet_would_run_are_quoted_in_csv_unless_raw(command, client, tmp_path):
     tag = f"formula-{uuid.uuid4()}"
-    names = ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\nx", " =1", "\ufeff=1", "\uff1d1", "plain"]
+    names = ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\nx", " =1", "\ufeff=1", "\uff1d1"]
+    names += ["\u202e=1", "\u200e=1", "\u2066=1", "\u00ad=1", "\u061c=1", "\ufe66=1", "\u22121", "plain"]
     for name in names:
         client.create_run(name, optimizer_type="custom", tags=[tag], initial_score=-1.5, evaluation_results=-2)
     exported = {}
