@@ -11,13 +11,13 @@ from lab.benchmarks.figures import Figure
 
 UNITS: dict[str, Callable[[float], str]] = {
     "s": "{:,.4g} s".format,
-    "rows": "{:,.0f}".format,
     "bytes": "{:,.0f} B".format,
     "MiB": "{:,.0f} MiB".format,
     "times": "{:.2f} times".format,
     "points": "{:.3f}".format,
     "call": lambda seconds: f"{seconds * 1e6:,.1f} µs, {1 / seconds:,.0f}/s",
 }
+"""How amounts of a unit are written; all other units are counts, such as rows or statements."""
 
 
 @contextmanager
@@ -35,7 +35,7 @@ def conclude(figures: Sequence[Figure], *, console: Console, title: str = "What 
     for figure in figures:
         verdict = "-" if figure.bound is None else "kept" if figure.is_kept else "[red]missed[/red]"
         bound = "-" if figure.bound is None else f"{figure.bound:g}"
-        spell = UNITS[figure.unit]
+        spell = UNITS.get(figure.unit, "{:,.0f}".format)
         against = f"{spell(figure.yardstick)}: {figure.against}"
         table.add_row(figure.what, spell(figure.measured), against, f"{figure.ratio:.2f}", bound, verdict)
     console.print(table)

@@ -38,3 +38,10 @@ def test_actions_take_turns_and_the_least_time_of_each_counts(monkeypatch):
     best = best_seconds({"a": lambda: act("a"), "b": lambda: act("b")}, repeats=3)
     assert best == {"a": 2.0, "b": 0.5}
     assert calls == ["a", "b"] * 3
+
+
+@pytest.mark.parametrize(("unit", "written"), [("s", "1,200 s"), ("MiB", "1,200 MiB"), ("statements", "1,200")])
+def test_an_amount_has_its_unit_and_a_count_has_none(unit, written):
+    printed = io.StringIO()
+    conclude([Figure("what", 1200.0, 2.0, "a yardstick", unit)], console=Console(file=printed, width=150))
+    assert f" {written} " in printed.getvalue()
