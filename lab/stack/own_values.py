@@ -14,7 +14,7 @@ from optimizer.errors import DataError
 ID_COLUMNS = frozenset({"bid_id", "run_id", "internal_adspace_id", "npi"})
 
 MAX_EXACT_INTEGER = 2**53
-"""Beyond it a float, and so many a tool that wrote the file, has not all digits of a number."""
+"""From here on a float skips whole numbers, so a program that wrote one may have changed its digits."""
 
 # With a point or a plus sign: without both it may be an id in hexadecimal.
 _SPOILED = re.compile(r"[0-9]+\.[0-9]+[eE]\+?[0-9]+|[0-9]+[eE]\+[0-9]+")

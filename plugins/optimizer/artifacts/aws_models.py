@@ -1,6 +1,6 @@
 """AWS's descriptions of its services: over a megabyte of JSON, which botocore reads for each session anew.
 
-Read once a process, and in a task that is forked from one that has read them not at all, an S3 client opens in 4 ms
+A process reads them once, and a process forked from it does not read them again: an S3 client then opens in 4 ms
 instead of 55.
 """
 
@@ -17,7 +17,7 @@ def _loader() -> Loader:
 
 
 def share_models(session: Session) -> None:
-    """Let the session's clients read what was read in this process before."""
+    """Let the session's clients use the descriptions that this process has read before."""
     # boto3 passes no loader on to the session of botocore, where it is a component to be replaced.
     session._session.register_component("data_loader", _loader())  # noqa: SLF001
 
