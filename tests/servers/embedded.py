@@ -1,5 +1,6 @@
 """One running pair of embedded systems, warehouse and objects, for the whole test session."""
 
+import atexit
 import socket
 from contextlib import ExitStack
 from functools import cache
@@ -66,4 +67,5 @@ def closed_port() -> int:
 def _bound_socket() -> socket.socket:
     bound = socket.socket()
     bound.bind(("127.0.0.1", 0))
+    atexit.register(bound.close)
     return bound
