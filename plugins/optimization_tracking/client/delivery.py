@@ -4,6 +4,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,6 +78,13 @@ class Delivery:
             self._add(run_id, batch, batch.bodies, key=batch.key)
         self.queue.remove(batch)
         return True
+
+    def release(self) -> None:
+        """Give up the lease of the queue's process, which has ended; where that fails, it expires."""
+        run_id = self.queue.run().run_id
+        if run_id is not None:
+            with suppress(TrackingRefused, UnavailableError):
+                self._client.send(calls.release_run(run_id, self.queue.owner))
 
     def _create(self, batch: QueuedBatch) -> None:
         run, body = self.queue.run(), batch.bodies[0]

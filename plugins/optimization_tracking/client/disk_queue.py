@@ -15,8 +15,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass, replace
 from itertools import takewhile
 from pathlib import Path
 from typing import IO, Literal, NamedTuple, Self, get_args
@@ -24,7 +24,7 @@ from uuid import uuid4
 
 from optimization_tracking.client import forking
 from optimization_tracking.client.forking import ForkAware
-from optimization_tracking.client.queue_folder import delete_queue, lock_queue
+from optimization_tracking.client.queue_folder import delete_queue, fork_mark, lock_queue
 from optimization_tracking.models.batches import MAX_BATCH
 
 Kind = Literal["create", "iteration", "sample", "update"]
@@ -50,7 +50,8 @@ FREED_AT_ONCE = 1024
 _PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "wal_autocheckpoint=0")
 _PRAGMAS_OF_NEW = ("page_size=1024", "auto_vacuum=INCREMENTAL")
 _TABLES = (
-    "CREATE TABLE run (base_url TEXT, destination TEXT, token TEXT, client_id TEXT, run_id TEXT, is_guarded INTEGER)",
+    "CREATE TABLE run (base_url TEXT, destination TEXT, token TEXT, client_id TEXT, run_id TEXT, is_guarded INTEGER, "
+    "is_fork INTEGER)",
     "CREATE TABLE batch (key TEXT, kind TEXT, first_id INTEGER, last_id INTEGER)",
     "CREATE TABLE entries (id INTEGER PRIMARY KEY, kind TEXT, body TEXT)",
 )
@@ -83,7 +84,8 @@ class QueuedRun:
     """The run that a queue's entries belong to.
 
     token: its Idempotency-Key; client_id: the program's own id of it, if it has one; run_id: the service's id, None
-    until it has created the run; is_guarded: a process that finds the queue abandoned ends the run as failed.
+    until it has created the run; is_guarded: a process that finds the queue abandoned ends the run as failed; is_fork:
+    the queue's process was forked from one that logs the run, and will not end it.
     """
 
     base_url: str
@@ -92,6 +94,7 @@ class QueuedRun:
     client_id: str | None
     run_id: str | None
     is_guarded: bool
+    is_fork: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,8 +233,10 @@ class DiskQueue(ForkAware):
                 self._save()
             self._count(kind, body)
         if entry.id % LOOK_EVERY == 0 and self._log_is_long():
-            with suppress(RuntimeError):  # no thread starts while the interpreter ends
+            try:
                 threading.Thread(target=self.checkpoint, name="optimization tracking log", daemon=True).start()
+            except RuntimeError:  # the system has no thread for it, or the interpreter ends
+                self.checkpoint()
         return True
 
     def next_batch(self) -> QueuedBatch | None:
@@ -353,20 +358,19 @@ class DiskQueue(ForkAware):
         with self._transaction() as database:
             for statement in _TABLES:
                 database.execute(statement)
-            values = (run.base_url, run.destination, run.token, run.client_id, run.run_id, run.is_guarded)
-            database.execute("INSERT INTO run VALUES (?, ?, ?, ?, ?, ?)", values)
+            database.execute("INSERT INTO run VALUES (?, ?, ?, ?, ?, ?, ?)", astuple(run))
             database.execute("INSERT INTO entries VALUES (1, 'create', ?)", (body,))
         self._run, self._last_id = run, 1
         self._count("create", body)
 
     def _read(self) -> None:
         """Take over what an earlier process left in the file."""
-        query = "SELECT base_url, destination, token, client_id, run_id, is_guarded FROM run"
-        row = self._database.execute(query).fetchone()
+        names = f"base_url, destination, token, client_id, run_id, is_guarded, {fork_mark(self._database)}"
+        row = self._database.execute(f"SELECT {names} FROM run").fetchone()  # noqa: S608 - our own text
         if row is None:
             raise UnreadableQueue("it names no run")
-        base_url, destination, token, client_id, run_id, is_guarded = row
-        self._run = QueuedRun(base_url, destination, token, client_id, run_id, is_guarded=bool(is_guarded))
+        base_url, destination, token, client_id, run_id, is_guarded, is_fork = row
+        self._run = QueuedRun(base_url, destination, token, client_id, run_id, bool(is_guarded), bool(is_fork))
         claimed = self._database.execute("SELECT key, kind, first_id, last_id FROM batch").fetchone()
         if claimed is not None and self._database.execute(_IS_THERE, claimed[1:]).fetchone():
             self._claimed = _Claim(*claimed)

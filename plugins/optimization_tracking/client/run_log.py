@@ -169,7 +169,7 @@ class RunLog(ForkAware):
             return
         with self._entering:
             if self._is_inherited:
-                self._begin(replace(self._queue.run(), is_guarded=False))
+                self._begin(replace(self._queue.run(), is_guarded=False, is_fork=True))
                 self._is_inherited = False
                 Finalize(None, self.close, exitpriority=1)  # as the process ends, unless it is killed
 
@@ -253,7 +253,7 @@ class RunLog(ForkAware):
         self._is_closed = True
         if not (self._has_ended or self._is_block):  # another process may go on with the run
             self._guard(False)
-        self._sender.flush(self._flush_s, with_abandoned=self._has_forked)
+        self._sender.flush(self._flush_s, with_abandoned=self._has_forked, is_leaving=self._is_fork)
         self._final = report = self.report()
         self._sender.close()
         if not report.is_complete:

@@ -4,12 +4,16 @@ import asyncio
 import multiprocessing
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 import uuid
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing, contextmanager
+from typing import IO
 
 import pytest
 
@@ -278,33 +282,76 @@ import os, signal, sys
 from pathlib import Path
 from optimization_tracking.client import ClientSettings, track_run
 
-address, key, folder = sys.argv[1:]
+address, key, folder, *client_id = sys.argv[1:]
 settings = ClientSettings(address, key, queue_folder=Path(folder))
-with track_run("an orphan", optimizer_type="custom", settings=settings, flush_s=30) as run:
+named = {"client_id": client_id[0]} if client_id else {}
+with track_run("an orphan", optimizer_type="custom", settings=settings, flush_s=30, **named) as run:
     run.flush(30)
     if os.fork() == 0:
         run.log_iteration(1)
         run.flush(30)
-        print(run.report().run_id, flush=True)
+        print(run.report().run_id, os.getpid(), flush=True)
         sys.stdin.readline()
         sys.exit()
     os.kill(os.getpid(), signal.SIGSTOP)
 """
 
 
-def test_a_run_whose_process_is_killed_while_a_fork_works_is_ended_after_the_fork(settings, client):
-    command = [sys.executable, "-c", ORPHAN, settings.base_url, settings.key, str(settings.queue_folder)]
+@contextmanager
+def orphan(settings: ClientSettings, *, client_id: str | None) -> Iterator[tuple[str, int, IO[str]]]:
+    """Yield the run of a process that was killed, the process id of its fork, and what ends that at an end of line."""
+    arguments = [settings.base_url, settings.key, str(settings.queue_folder), *([client_id] if client_id else [])]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, **pipes) as opened:
-        run_id = opened.stdout.readline().strip()
+    with subprocess.Popen([sys.executable, "-c", ORPHAN, *arguments], **pipes) as opened:
+        run_id, fork_id = opened.stdout.readline().split()
         opened.kill()
         opened.wait(60)
-        assert [resumed.run_id for resumed in send_abandoned(client)] == [run_id]
-        assert client.read_run(run_id).status == "running"
-        opened.stdin.write("\n")
+        yield run_id, int(fork_id), opened.stdin
         opened.stdin.close()
         assert opened.stdout.read() == ""  # the fork has ended
-    assert [resumed.run_id for resumed in send_abandoned(client)] == [run_id]
+
+
+@pytest.mark.parametrize("is_named", [False, True], ids=["without client_id", "with client_id"])
+@pytest.mark.parametrize("way", ["ends", "is killed", "is killed, and found by two"])
+def test_a_run_whose_process_is_killed_while_a_fork_works_is_ended_after_the_fork(settings, client, is_named, way):
+    client_id = f"an orphan {uuid.uuid4()}" if is_named else None
+    with orphan(settings, client_id=client_id) as (run_id, fork_id, fork):
+        if way != "is killed":
+            assert [resumed.run_id for resumed in send_abandoned(client)] == [run_id]
+            assert client.read_run(run_id).status == "running"
+        if way == "ends":
+            fork.write("\n")
+        else:
+            os.kill(fork_id, signal.SIGKILL)
+    if way != "ends":
+        assert {resumed.run_id for resumed in send_abandoned(client)} == {run_id}
     found = client.read_run(run_id)
     assert (found.status, found.iterations) == ("failed", 1)
     assert queue_files(settings.queue_folder) == []
+
+
+def test_a_run_that_another_process_opened_again_is_not_ended_for_the_fork_of_a_killed_one(settings, client):
+    client_id = f"opened again {uuid.uuid4()}"
+    again = track_run("an orphan", optimizer_type="custom", settings=settings, client_id=client_id, flush_s=30)
+    with orphan(settings, client_id=client_id) as (run_id, fork_id, _), again as run:
+        assert run.flush(), run.report()
+        os.kill(fork_id, signal.SIGKILL)
+        run.log_iteration(2)
+        list(send_abandoned(client))
+        assert client.read_run(run_id).status == "running"
+    assert run.report().run_id == run_id
+    found = client.read_run(run_id)
+    assert (found.status, found.iterations) == ("completed", 2)
+
+
+def test_a_queue_of_an_earlier_release_that_does_not_say_who_logs_it_is_sent(away):
+    settings, back = away
+    run = track_run("unmarked", optimizer_type="custom", settings=settings, flush_s=0)
+    run.log_iteration(1)
+    run.close()
+    (path,) = queue_files(settings.queue_folder)
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("ALTER TABLE run DROP COLUMN is_fork")
+    with back(), TrackingClient(settings) as client:
+        (resumed,) = send_abandoned(client)
+        assert resumed.outcome.sent == {"create": 1, "iteration": 1}
