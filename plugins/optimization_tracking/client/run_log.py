@@ -286,7 +286,10 @@ class RunLog(ForkAware):
         return self.__enter__()
 
     async def __aexit__(self, *ending: Any) -> None:
-        await asyncio.to_thread(self.__exit__, *ending)
+        if self._sender.has_thread:
+            await asyncio.to_thread(self.__exit__, *ending)
+        else:  # the system has none, for this either; nobody is waited for
+            self.__exit__(*ending)
 
     def _log(self, kind: Kind, model: type[BaseModel], fields: dict[str, Any]) -> bool:
         """Return whether the entry is in the queue; where it is not, it is counted."""

@@ -43,7 +43,12 @@ class Sender:
         self._is_leaving = False
         self._progress = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="optimization tracking", daemon=True)
-        self._thread.start()
+        self._start()
+
+    @property
+    def has_thread(self) -> bool:
+        """Whether the thread was started; the system may have none for it."""
+        return self._thread.ident is not None
 
     def nudge(self) -> None:
         """Let the thread look at once, unless it waits for a service that is away."""
@@ -52,6 +57,8 @@ class Sender:
 
     def flush(self, timeout_s: float, *, with_abandoned: bool = False, is_leaving: bool = False) -> bool:
         """Wait until nothing waits to be sent, at most so long, and return whether.
+
+        A process that can start no thread leaves all of it to others, at once.
 
         Args:
             with_abandoned: send what other processes left, too, as those that were forked and killed since.
@@ -64,6 +71,7 @@ class Sender:
             looks = self._looks_asked = self._looks_asked + 1
         self._hurried.set()
         self.nudge()
+        self._start()
         with self._progress:
             while self.delivery.queue.waiting() or self._looks_done < looks:
                 left_s = deadline - time.monotonic()
@@ -77,14 +85,29 @@ class Sender:
         self._stopping.set()
         self._hurried.set()
         self._nudged.set()
-        self._thread.join(JOIN_S)
+        if self.has_thread:
+            self._thread.join(JOIN_S)
+        else:
+            self._close_all()
+
+    def _start(self) -> None:
+        """Start the thread unless it was; where the system has none for it, what is logged waits for others."""
+        if self.has_thread:
+            return
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            self._tell(f"{error}; what is logged stays on disk until another process sends it")
+
+    def _close_all(self) -> None:
+        self.delivery.queue.close()
+        self._client.close()
 
     def _work(self) -> None:
         try:
             self._send_until_closed()
         finally:
-            self.delivery.queue.close()
-            self._client.close()
+            self._close_all()
 
     def _send_until_closed(self) -> None:
         while not self._stopping.is_set():

@@ -277,6 +277,96 @@ def test_a_queue_that_cannot_be_opened_again_after_a_fork_is_sent_once_it_can(aw
             run.close()
 
 
+WITHOUT_THREADS = """
+import asyncio, logging, os, sys, threading
+from pathlib import Path
+from optimization_tracking.client import ClientSettings, track_run
+
+address, key, folder, who = sys.argv[1:]
+settings = ClientSettings(address, key, queue_folder=Path(folder))
+logging.basicConfig(stream=sys.stdout)
+
+def log_without_threads(run):
+    for number in range(1000):
+        run.log_iteration(number, params={"text": "x" * 5000})
+    assert not run.flush(30)
+    run.log_samples(0, [{"score": 1}, {"score": 2}])
+
+def refuse_threads():
+    threading.stack_size(1 << 40)
+
+if who == "a fork":
+    with track_run("no thread", optimizer_type="custom", settings=settings, flush_s=30) as run:
+        run.log_iteration(1000)
+        if os.fork() == 0:
+            refuse_threads()
+            log_without_threads(run)
+            sys.exit(0)
+        assert os.waitstatus_to_exitcode(os.wait()[1]) == 0
+elif who == "the opener":
+    refuse_threads()
+    with track_run("no thread", optimizer_type="custom", settings=settings, flush_s=30) as run:
+        log_without_threads(run)
+        run.log_iteration(1000)
+else:
+    async def log():
+        async with track_run("no thread", optimizer_type="custom", settings=settings, flush_s=30) as run:
+            log_without_threads(run)
+            run.log_iteration(1000)
+    refuse_threads()
+    asyncio.run(log())
+"""
+
+
+@pytest.mark.parametrize("who", ["a fork", "the opener", "a coroutine"])
+def test_a_process_that_can_start_no_thread_logs_on_disk_for_the_next_one(settings, client, who):
+    arguments = [settings.base_url, settings.key, str(settings.queue_folder), who]
+    command = [sys.executable, "-c", WITHOUT_THREADS, *arguments]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert ended.stdout.count("the run goes on: can't start new thread; what is logged stays on disk") == 1
+    if who != "a fork":
+        (path,) = queue_files(settings.queue_folder)
+        assert sum(one.stat().st_size for one in path.parent.iterdir()) < 2 * 1000 * 5000
+    with track_run("next", optimizer_type="custom", settings=settings, flush_s=30):
+        pass
+    list(send_abandoned(client))
+    (found, *_) = client.list_runs(search="no thread").data
+    assert (found.status, found.iterations, found.samples_stored) == ("completed", 1001, 2)
+    assert queue_files(settings.queue_folder) == []
+
+
+WITHOUT_FILES = """
+import os, resource, sys
+from pathlib import Path
+from optimization_tracking.client import ClientSettings, track_run
+
+settings = ClientSettings("https://127.0.0.1:9", "sk_live_x", queue_folder=Path(sys.argv[1]), timeout_s=2)
+run = track_run("no file", optimizer_type="custom", settings=settings, flush_s=0)
+for spare in range(12):
+    if os.fork() == 0:
+        last = max(int(number) for number in os.listdir("/proc/self/fd"))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (last + 20, last + 20))
+        opened = []
+        try:
+            while True:
+                opened.append(os.open("/dev/null", os.O_RDONLY))
+        except OSError:
+            for number in opened[:spare]:
+                os.close(number)
+        run.log_iteration(spare)
+        print(run.close().waiting)
+        sys.stdout.flush()
+        os._exit(0)
+    assert os.wait()[1] == 0
+"""
+
+
+def test_a_fork_that_can_open_no_more_files_logs_without_an_error(tmp_path):
+    command = [sys.executable, "-c", WITHOUT_FILES, str(tmp_path / "queue")]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert ended.stdout.splitlines() == ["{'create': 1, 'iteration': 1}"] * 12, ended.stderr
+
+
 ORPHAN = """
 import os, signal, sys
 from pathlib import Path
