@@ -13,6 +13,7 @@ entry on, and leaves the run's end to the process that opened it.
 """
 
 import asyncio
+import json
 import logging
 import sqlite3
 import threading
@@ -20,6 +21,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from multiprocessing.util import Finalize
@@ -31,7 +33,7 @@ from pydantic import BaseModel
 
 from optimization_tracking.client import calls
 from optimization_tracking.client.blocking import TrackingClient
-from optimization_tracking.client.delivery import DeliveryOutcome
+from optimization_tracking.client.delivery import DROPPED, DeliveryOutcome
 from optimization_tracking.client.disk_queue import DiskQueue, Kind, QueuedRun
 from optimization_tracking.client.forking import ForkAware
 from optimization_tracking.client.plain_values import as_text, plain, without_odd_numbers
@@ -112,7 +114,7 @@ def track_run(
     # A run that no other process can join ends with this one, whatever happens from here on.
     run = QueuedRun(settings.base_url, settings.destination, token, client_id, None, is_guarded=client_id is None)
     start = CreateRun.model_validate_json(body).start_time
-    return RunLog(settings, run, body=body, start=start, metadata=metadata, flush_s=flush_s)
+    return RunLog(settings, run, body=body, start=start, flush_s=flush_s)
 
 
 def _open_queue(settings: ClientSettings, run: QueuedRun, body: str) -> DiskQueue:
@@ -133,13 +135,12 @@ class RunLog(ForkAware):
         *,
         body: str,
         start: datetime | None,
-        metadata: dict[str, Any],
         flush_s: float,
     ) -> None:
         """Args: body: the request that creates the run; start: the run's, None where the service sets it."""
         self._start, self._opened, self._opened_s = start, datetime.now(UTC), time.monotonic()
         self._settings, self._body, self._client_id = settings, body, run.client_id
-        self._metadata, self._flush_s = metadata, flush_s
+        self._flush_s = flush_s
         self._has_ended = self._is_closed = self._is_block = False
         self._is_fork = self._has_forked = self._is_inherited = False
         self._entering = threading.Lock()
@@ -150,6 +151,7 @@ class RunLog(ForkAware):
         """Open this process's own queue of the run, and count from zero what is logged by it."""
         self._mutex = threading.Lock()
         self._dropped: Counter[str] = Counter()
+        self._noted: Counter[str] = Counter()  # of what was dropped, what the run will count
         self._invalid = DeliveryOutcome()
         self._final: LogReport | None = None
         self._queue = _open_queue(self._settings, run, self._body)
@@ -204,7 +206,6 @@ class RunLog(ForkAware):
             changes["metadata"] = _merged(changes["metadata"], {CLIENT_ID: self._client_id} if self._client_id else {})
         if not self._log("update", UpdateRun, changes):
             return
-        self._metadata = changes.get("metadata", self._metadata)
         if changes.get("status") in ("completed", "failed", "cancelled"):
             self._has_ended = True
             self._sender.holds_run = False
@@ -215,8 +216,7 @@ class RunLog(ForkAware):
         self._enter()
         if self._has_ended:
             return
-        if self._dropped:
-            changes["metadata"] = _merged(self._metadata, changes.get("metadata", {}), {"dropped": dict(self._dropped)})
+        self._note_dropped()
         if self._start is not None:  # else the service sets both times: it may learn of the run after this moment
             passed = timedelta(seconds=time.monotonic() - self._opened_s)
             changes["end_time"] = max(self._start, self._opened + passed)  # however the clock was set meanwhile
@@ -251,6 +251,7 @@ class RunLog(ForkAware):
         if self._is_closed:
             return self.report()
         self._is_closed = True
+        self._note_dropped()
         if not (self._has_ended or self._is_block):  # another process may go on with the run
             self._guard(False)
         self._sender.flush(self._flush_s, with_abandoned=self._has_forked, is_leaving=self._is_fork)
@@ -329,6 +330,15 @@ class RunLog(ForkAware):
             if self._dropped.total() == 1:
                 why = "the run's log is closed" if self._is_closed else "the queue is full"
                 _log.warning("tracking drops entries from now on, the run goes on: %s", why)
+
+    def _note_dropped(self) -> None:
+        """Let the run's metadata count what was dropped since this was last done."""
+        with self._mutex:
+            dropped, self._noted = self._dropped - self._noted, self._dropped.copy()
+        if dropped:
+            with suppress(OSError, sqlite3.Error):  # said already: what was dropped, was for that
+                self._queue.put("update", json.dumps({DROPPED: dropped}))
+                self._sender.nudge()
 
     def _guard(self, is_guarded: bool) -> None:
         try:

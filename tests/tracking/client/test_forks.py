@@ -10,16 +10,19 @@ import sys
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from typing import IO
 
 import pytest
 
-from optimization_tracking.client import AsyncTrackingClient, ClientSettings, RunLog, TrackingClient, track_run
-from optimization_tracking.client.abandoned import send_abandoned
+from optimization_tracking.client import AsyncTrackingClient, ClientSettings, RunLog, TrackingClient, calls, track_run
+from optimization_tracking.client.abandoned import adopt_abandoned, send_abandoned
 from optimization_tracking.client.queue_folder import queue_files
+from optimizer.errors import UnavailableError
 
 FORK = multiprocessing.get_context("fork")
 PER_WORKER = 100
@@ -159,6 +162,67 @@ def test_a_fork_that_leaves_the_block_sends_what_it_logged_and_does_not_end_the_
     assert (found.status, found.iterations) == ("completed", 2)
     assert "Traceback" not in ended.stderr
     assert queue_files(settings.queue_folder) == []
+
+
+def log_too_much(run: RunLog, first: int) -> None:
+    for number in range(1000):
+        run.log_iteration(first + number)
+        run.log_sample(first + number, 0)
+
+
+def test_what_forks_and_the_process_that_opened_the_run_drop_is_counted_together_on_the_run(away):
+    settings, back = away
+    small = replace(settings, max_queue_bytes=4_000)
+    run = track_run("too much", optimizer_type="custom", settings=small, metadata={"mine": 1}, flush_s=0)
+    with run:
+        log_too_much(run, 0)
+        workers = [FORK.Process(target=log_too_much, args=(run, 1000 * number)) for number in (1, 2, 3)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join(60)
+    with back(), TrackingClient(settings) as client:
+        resumed = list(send_abandoned(client))
+        found = client.read_run(resumed[0].run_id)
+    sent = Counter()
+    for one in resumed:
+        assert not one.outcome.refused
+        sent += one.outcome.sent
+    dropped = {kind: 4 * 1000 - sent[kind] for kind in ("iteration", "sample")}
+    assert (found.status, found.metadata) == ("completed", {"mine": 1, "dropped": dropped})
+    assert min(dropped.values()) > 0
+
+
+def test_what_was_dropped_is_counted_once_where_the_answer_is_lost_or_others_change_the_run(away):
+    settings, back = away
+    run = track_run("counted", optimizer_type="custom", settings=replace(settings, max_queue_bytes=4_000), flush_s=0)
+    log_too_much(run, 0)
+    dropped = run.close().dropped
+    with back(), TrackingClient(settings) as client:
+        real, changes = client.send, []
+
+        def disturb(call):
+            if call.method == "PATCH" and "dropped" in call.body:
+                changes.append(call)
+                run_id = call.path.rpartition("/")[2]
+                if len(changes) == 1:  # other processes add their own, which makes this version an old one
+                    real(calls.update_run(run_id, '{"metadata": {"dropped": {"iteration": 5, "update": 1}}}'))
+                answer = real(call)
+                raise UnavailableError(f"the answer is lost: {answer}")
+            return real(call)
+
+        client.send = disturb
+        delivery = next(adopt_abandoned(client))
+        with pytest.raises(UnavailableError):
+            while delivery.send_next():
+                pass
+        client.send = real
+        while delivery.send_next():
+            pass
+        delivery.queue.close()
+        found = client.read_run(delivery.queue.run().run_id)
+    assert len(changes) == 2
+    assert found.metadata["dropped"] == {**dropped, "iteration": dropped["iteration"] + 5, "update": 1}
 
 
 def test_requests_of_parent_and_child_do_not_share_a_connection(client):
