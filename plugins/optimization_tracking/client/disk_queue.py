@@ -24,7 +24,7 @@ from uuid import uuid4
 
 from optimization_tracking.client import forking
 from optimization_tracking.client.forking import ForkAware
-from optimization_tracking.client.queue_folder import delete_queue, fork_mark, lock_queue
+from optimization_tracking.client.queue_folder import delete_queue, lock_queue, worker_mark
 from optimization_tracking.models.batches import MAX_BATCH
 
 Kind = Literal["create", "iteration", "sample", "update"]
@@ -51,7 +51,7 @@ _PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "wal_autocheckpoint=0")
 _PRAGMAS_OF_NEW = ("page_size=1024", "auto_vacuum=INCREMENTAL")
 _TABLES = (
     "CREATE TABLE run (base_url TEXT, destination TEXT, token TEXT, client_id TEXT, run_id TEXT, is_guarded INTEGER, "
-    "is_fork INTEGER)",
+    "is_worker INTEGER)",
     "CREATE TABLE batch (key TEXT, kind TEXT, first_id INTEGER, last_id INTEGER)",
     "CREATE TABLE entries (id INTEGER PRIMARY KEY, kind TEXT, body TEXT)",
 )
@@ -84,8 +84,8 @@ class QueuedRun:
     """The run that a queue's entries belong to.
 
     token: its Idempotency-Key; client_id: the program's own id of it, if it has one; run_id: the service's id, None
-    until it has created the run; is_guarded: a process that finds the queue abandoned ends the run as failed; is_fork:
-    the queue's process was forked from one that logs the run, and will not end it.
+    until it has created the run; is_guarded: a process that finds the queue abandoned ends the run as failed;
+    is_worker: the queue's process will not end the run: it was forked from one that logs it, or opened it as a worker.
     """
 
     base_url: str
@@ -94,7 +94,7 @@ class QueuedRun:
     client_id: str | None
     run_id: str | None
     is_guarded: bool
-    is_fork: bool = False
+    is_worker: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,12 +365,12 @@ class DiskQueue(ForkAware):
 
     def _read(self) -> None:
         """Take over what an earlier process left in the file."""
-        names = f"base_url, destination, token, client_id, run_id, is_guarded, {fork_mark(self._database)}"
+        names = f"base_url, destination, token, client_id, run_id, is_guarded, {worker_mark(self._database)}"
         row = self._database.execute(f"SELECT {names} FROM run").fetchone()  # noqa: S608 - our own text
         if row is None:
             raise UnreadableQueue("it names no run")
-        base_url, destination, token, client_id, run_id, is_guarded, is_fork = row
-        self._run = QueuedRun(base_url, destination, token, client_id, run_id, bool(is_guarded), bool(is_fork))
+        base_url, destination, token, client_id, run_id, is_guarded, is_worker = row
+        self._run = QueuedRun(base_url, destination, token, client_id, run_id, bool(is_guarded), bool(is_worker))
         claimed = self._database.execute("SELECT key, kind, first_id, last_id FROM batch").fetchone()
         if claimed is not None and self._database.execute(_IS_THERE, claimed[1:]).fetchone():
             self._claimed = _Claim(*claimed)

@@ -9,7 +9,8 @@ The run is completed at the end of the block, failed with the reason where an ex
 a user interrupts it. `async with` does the same. Logging never raises and never waits for the service.
 
 A process that is forked inside the block may log to the run: it has a queue and a sender of its own from its first
-entry on, and leaves the run's end to the process that opened it.
+entry on. It is a worker, which leaves the run's end to the process that opened it, as do those that open the run with
+`ends_run=False`.
 """
 
 import asyncio
@@ -43,7 +44,7 @@ from optimization_tracking.models.base import CLIENT_ID
 from optimization_tracking.models.iterations import CreateIteration
 from optimization_tracking.models.runs import CreateRun, UpdateRun
 from optimization_tracking.models.samples import CreateSample
-from optimizer.errors import TrackingRefused
+from optimizer.errors import ConfigError, TrackingRefused
 
 FLUSH_S = 5.0
 MAX_STACK_CHARACTERS = 20_000
@@ -88,6 +89,7 @@ def track_run(
     optimizer_type: str,
     settings: ClientSettings | None = None,
     client_id: str | None = None,
+    ends_run: bool = True,
     flush_s: float = FLUSH_S,
     **fields: Any,
 ) -> "RunLog":
@@ -97,13 +99,17 @@ def track_run(
         settings: of the environment if left out.
         client_id: the program's own id of the run. If the service has a run of that id, it is joined; several processes
             may log to it at once. It keeps its first config, and the report warns of what differs.
+        ends_run: whether the end of the block is that of the run; False for workers, which leave that to another
+            process with the same `client_id`.
         flush_s: how long the end of the block waits for the service at most; what is not sent then waits on disk for
             the next process that logs to the same service, or for `python -m optimization_tracking resume`.
         fields: others of POST /runs, in snake_case.
     Raises:
-        ConfigError: the environment lacks address or key.
+        ConfigError: the environment lacks address or key, or a worker a client_id.
         TrackingRefused: a field is wrong; nothing was sent.
     """
+    if not (ends_run or client_id):
+        raise ConfigError("ends_run=False needs the client_id of the run that another process ends")
     settings = settings or ClientSettings.from_environment()
     metadata = _merged(fields.pop("metadata", {}), {CLIENT_ID: client_id} if client_id else {})
     given = {"status": "running", **fields, "run_name": run_name, "optimizer_type": optimizer_type}
@@ -112,7 +118,8 @@ def track_run(
     body = _body_of(CreateRun, {**given, "metadata": metadata})
     token = uuid5(NAMESPACE_URL, f"{settings.base_url}#{client_id}").hex if client_id else uuid4().hex
     # A run that no other process can join ends with this one, whatever happens from here on.
-    run = QueuedRun(settings.base_url, settings.destination, token, client_id, None, is_guarded=client_id is None)
+    is_guarded = client_id is None
+    run = QueuedRun(settings.base_url, settings.destination, token, client_id, None, is_guarded, is_worker=not ends_run)
     start = CreateRun.model_validate_json(body).start_time
     return RunLog(settings, run, body=body, start=start, flush_s=flush_s)
 
@@ -142,7 +149,9 @@ class RunLog(ForkAware):
         self._settings, self._body, self._client_id = settings, body, run.client_id
         self._flush_s = flush_s
         self._has_ended = self._is_closed = self._is_block = False
-        self._is_fork = self._has_forked = self._is_inherited = False
+        self._ends_run = not run.is_worker
+        self._has_others = run.client_id is not None  # other processes may log to it
+        self._is_inherited = False
         self._entering = threading.Lock()
         self._begin(run)
         self.watch_forks()
@@ -159,10 +168,10 @@ class RunLog(ForkAware):
 
     def after_fork(self, *, is_child: bool) -> None:
         """Note the fork; the child opens a queue of its own before its first entry."""
-        self._has_forked = True
+        self._has_others = True
         if is_child:
             self._mutex, self._entering = threading.Lock(), threading.Lock()
-            self._is_fork = True
+            self._ends_run = False
             self._is_inherited = not self._is_closed  # queue and sender are those of the other process
 
     def _enter(self) -> None:
@@ -171,12 +180,12 @@ class RunLog(ForkAware):
             return
         with self._entering:
             if self._is_inherited:
-                self._begin(replace(self._queue.run(), is_guarded=False, is_fork=True))
+                self._begin(replace(self._queue.run(), is_guarded=False, is_worker=True))
                 self._is_inherited = False
                 Finalize(None, self.close, exitpriority=1)  # as the process ends, unless it is killed
 
     def __reduce__(self) -> str:
-        own = f"client_id={self._client_id!r}" if self._client_id else "a client_id, here and there"
+        own = f"client_id={self._client_id!r}, ends_run=False" if self._client_id else "a client_id, here and there"
         raise TypeError(f"a tracked run cannot be sent to another process; call track_run there with {own}")
 
     def log_iteration(self, iteration: int, **fields: Any) -> None:
@@ -254,7 +263,7 @@ class RunLog(ForkAware):
         self._note_dropped()
         if not (self._has_ended or self._is_block):  # another process may go on with the run
             self._guard(False)
-        self._sender.flush(self._flush_s, with_abandoned=self._has_forked, is_leaving=self._is_fork)
+        self._sender.flush(self._flush_s, with_abandoned=self._has_others, is_leaving=not self._ends_run)
         self._final = report = self.report()
         self._sender.close()
         if not report.is_complete:
@@ -263,7 +272,7 @@ class RunLog(ForkAware):
 
     def __enter__(self) -> Self:
         self._is_block = True
-        if not self._is_fork:  # the run's end is that of the process that opened it
+        if self._ends_run:
             self._guard(True)
         return self
 
@@ -272,7 +281,7 @@ class RunLog(ForkAware):
     ) -> None:
         if self._is_inherited:
             return  # a forked process that logged nothing
-        if self._is_fork:
+        if not self._ends_run:
             pass  # the run goes on in the process that opened it
         elif error is None:
             self.end("completed")

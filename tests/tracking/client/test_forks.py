@@ -505,7 +505,7 @@ def test_a_queue_of_an_earlier_release_that_does_not_say_who_logs_it_is_sent(awa
     run.close()
     (path,) = queue_files(settings.queue_folder)
     with closing(sqlite3.connect(path)) as database, database:
-        database.execute("ALTER TABLE run DROP COLUMN is_fork")
+        database.execute("ALTER TABLE run DROP COLUMN is_worker")
     with back(), TrackingClient(settings) as client:
         (resumed,) = send_abandoned(client)
         assert resumed.outcome.sent == {"create": 1, "iteration": 1}
