@@ -52,7 +52,8 @@ def _adopt(path: Path, client: TrackingClient, *, of_any_key: bool) -> DiskQueue
     try:
         queue = DiskQueue.adopt(path, max_bytes=settings.max_queue_bytes)
     except UnreadableQueue as error:
-        _log.warning("tracking leaves a queue alone that it cannot read: %s; delete it, or use its release", error)
+        advice = "it is sent later" if error.is_whole else "delete it, or use its release"
+        _log.warning("tracking leaves a queue alone that it cannot read: %s; %s", error, advice)
         return None
     if queue is None:
         return None

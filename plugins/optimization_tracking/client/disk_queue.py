@@ -74,6 +74,10 @@ ORDER BY id LIMIT :most
 _OF_BATCH = "kind = ? AND id BETWEEN ? AND ?"
 _IS_THERE = f"SELECT 1 FROM entries WHERE {_OF_BATCH}"  # noqa: S608 - our own text
 
+_OF_SYSTEM = frozenset(
+    {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM}
+)
+
 _log = logging.getLogger(__name__)
 
 _never_closed: list[tuple[sqlite3.Connection, sqlite3.Connection]] = []
@@ -125,7 +129,11 @@ class _Claim(NamedTuple):
 
 
 class UnreadableQueue(Exception):
-    """A file that is not a queue that this release can send."""
+    """A file that is not a queue that this release can send; `is_whole`: it may be one, and the system refuses it."""
+
+    def __init__(self, reason: str, *, is_whole: bool = False) -> None:
+        super().__init__(reason)
+        self.is_whole = is_whole
 
 
 class DiskQueue(ForkAware):
@@ -167,8 +175,15 @@ class DiskQueue(ForkAware):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             path = folder / f"{time.time_ns()}-{uuid4().hex}.db"  # found again in the order of their runs
         with forking.opening:
-            queue = cls(path, None if path is None else lock_queue(path), max_bytes=max_bytes)
-            queue._start(run, body)
+            lock_file = None if path is None else lock_queue(path)
+            try:
+                queue = cls(path, lock_file, max_bytes=max_bytes)
+                queue._start(run, body)
+            except sqlite3.Error:
+                if path is not None and lock_file is not None:
+                    delete_queue(path)
+                    lock_file.close()
+                raise
             queue.watch_forks()
         return queue
 
@@ -177,13 +192,13 @@ class DiskQueue(ForkAware):
         """Return the queue of a process that ended; None where it lives, or another one adopted the queue first.
 
         Raises:
-            UnreadableQueue: the file is damaged, or of another release.
+            UnreadableQueue: the file is damaged, or of another release; `is_whole` where only the system refuses it.
         """
         with forking.opening:
             try:
                 lock_file = lock_queue(path)
             except OSError as error:
-                raise UnreadableQueue(f"{path}: {error.strerror}") from None
+                raise UnreadableQueue(f"{path}: {error.strerror}", is_whole=True) from None
             if lock_file is None:
                 return None
             if not path.exists():  # sent and deleted by another one, meanwhile
@@ -198,7 +213,7 @@ class DiskQueue(ForkAware):
                 queue._read()
             except (sqlite3.Error, UnreadableQueue) as error:
                 lock_file.close()
-                raise UnreadableQueue(f"{path}: {error}") from None
+                raise UnreadableQueue(f"{path}: {error}", is_whole=_is_of_system(error)) from None
             queue.watch_forks()
         return queue
 
@@ -492,6 +507,11 @@ class DiskQueue(ForkAware):
         with self._database:  # commits, or rolls back on an error
             self._database.execute("BEGIN IMMEDIATE")
             yield self._database
+
+
+def _is_of_system(error: Exception) -> bool:
+    """Return whether the disk, or a limit of the process, is the reason: nothing is wrong with the file."""
+    return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF in _OF_SYSTEM
 
 
 def _is_of(entry: _Entry, batch: _Claim | QueuedBatch) -> bool:
