@@ -21,6 +21,7 @@ from optimization_tracking.models.iterations import Iteration
 from optimization_tracking.models.runs import Run
 from optimization_tracking.models.samples import Sample
 from optimizer.errors import ConfigError
+from optimizer.presentation.formats import one_line
 
 ROWS_A_PART, BYTES_A_PART = 5000, 16 * 1024 * 1024
 """A part of an export ends at this many rows or bytes, whichever comes first."""
@@ -76,7 +77,7 @@ def export(
         for part in _joined(table_of(page, schema, is_guarded=is_guarded) for page in pages):
             writer.write_table(part)
             rows += part.num_rows
-    typer.echo(f"{rows:,} {what} in {file}")
+    typer.echo(f"{rows:,} {what} in {one_line(str(file))}")
 
 
 def schema_of(model: type[BaseModel]) -> pa.Schema:
@@ -100,7 +101,7 @@ def open_writer(file: Path, schema: pa.Schema) -> Iterator[Writer]:
         raise ConfigError(f"{file}: the name must end in .csv or .parquet")
     part = file.with_name(file.name + ".part")
     try:
-        with writers[file.suffix](part, schema) as writer:
+        with part.open("wb") as sink, writers[file.suffix](sink, schema) as writer:
             yield writer
         part.replace(file)
     except OSError as error:

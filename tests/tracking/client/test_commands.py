@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import subprocess
 import sys
 import uuid
@@ -202,6 +203,14 @@ def test_texts_that_a_spreadsheet_would_run_are_quoted_in_csv_unless_raw(command
     assert {row["runName"] for row in exported[()]} == {f"'{name}" for name in names[:-1]} | {"plain"}
     assert {row["runName"] for row in exported["--raw",]} == set(names)
     assert {(row["initialScore"], row["evaluationResults"]) for row in exported[()]} == {("-1.5", "-2")}
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_file_whose_name_is_not_utf_8_is_written(command, tmp_path, suffix):
+    file = Path(os.fsdecode(os.fsencode(tmp_path) + b"/a\xffb" + suffix.encode()))
+    done = command("export", file, "--tag", "of no run")
+    assert (done.exit_code, file.exists()) == (0, True), done.output
+    assert done.output.strip().endswith(f"a\\udcffb{suffix}")
 
 
 def formulas_of(file: Path, separator: str) -> list[str]:
