@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from typing import Any
 
 from pydantic import ValidationError
@@ -22,11 +21,9 @@ from optimizer.errors import TrackingRefused, UnavailableError
 MAX_REASONS = 10
 MAX_NAMES = 10
 _DENIED = (401, 403)
-MAX_TRIES = 50
-"""For a change of a run that other processes change at the same time."""
-DROPPED = "dropped"
-"""The key in a run's metadata that counts by kind what its processes dropped; in an update of a queue, what its process
-adds to that."""
+DROPPED, BY_PROCESS = "dropped", "byProcess"
+"""The keys in a run's metadata that count by kind what its processes dropped: together, and each of them. An update of
+a queue with the first one is what its process dropped so far."""
 _OF_AN_END = frozenset({"status", "endTime", "errorMessage", "errorStack"})
 
 _log = logging.getLogger(__name__)
@@ -153,7 +150,7 @@ class Delivery:
         change = json.loads(batch.bodies[0])
         try:
             if DROPPED in change:
-                self._count_dropped(run_id, change[DROPPED], key=batch.key)
+                self._count_dropped(run_id, change[DROPPED])
                 return True
             if not self._change(run_id, batch.bodies[0], change):
                 return False
@@ -162,26 +159,22 @@ class Delivery:
             self._judge(refused, "update")
         return True
 
-    def _count_dropped(self, run_id: str, dropped: Mapping[str, int], *, key: str) -> None:
-        """Add what this queue's process dropped to what the run's metadata count of all its processes."""
-        for _ in range(MAX_TRIES):
-            run = self._read(run_id)
-            counted = run.metadata.get(DROPPED)
-            counted = counted if isinstance(counted, dict) else {}
-            if self._counting == (key, counted):  # only the answer was lost
+    def _count_dropped(self, run_id: str, dropped: Mapping[str, int]) -> None:
+        """Let the run's metadata have what this queue's process dropped, and the sum over all its processes.
+
+        Who writes a sum that others have changed meanwhile sees it in the answer, and writes the new one: nobody waits.
+        """
+        change: Mapping[str, Any] = {BY_PROCESS: {self.queue.owner: dropped}}
+        while True:
+            body = json.dumps({"metadata": {DROPPED: change}})
+            counted = self._client.send(calls.update_run(run_id, body)).data.metadata[DROPPED]
+            total: Counter[str] = Counter()
+            for numbers in counted[BY_PROCESS].values():
+                if isinstance(numbers, dict):  # a caller may write there, too
+                    total.update({kind: number for kind, number in numbers.items() if isinstance(number, int)})
+            if total.items() <= counted.items():
                 return
-            known = {kind: number for kind, number in counted.items() if isinstance(number, int)}
-            total = {**counted, **(Counter(known) + Counter(dropped))}
-            self._counting = (key, total)
-            try:
-                self._client.send(calls.update_run(run_id, json.dumps({"metadata": {DROPPED: total}}), seen=run))
-            except TrackingRefused as refused:
-                if refused.status != HTTPStatus.PRECONDITION_FAILED:
-                    raise
-                self._counting = None
-            else:
-                return
-        raise UnavailableError(f"run {run_id} changes too often to count what was dropped")
+            change = total
 
     def _change(self, run_id: str, body: str, change: dict[str, Any]) -> bool:
         """Change the run, with what the service takes of it if that is not all; False where that is to wait.

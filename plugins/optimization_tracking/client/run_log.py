@@ -341,12 +341,14 @@ class RunLog(ForkAware):
                 _log.warning("tracking drops entries from now on, the run goes on: %s", why)
 
     def _note_dropped(self) -> None:
-        """Let the run's metadata count what was dropped since this was last done."""
+        """Let the run's metadata count what was dropped so far."""
         with self._mutex:
-            dropped, self._noted = self._dropped - self._noted, self._dropped.copy()
-        if dropped:
+            dropped, is_noted = dict(self._dropped), self._dropped == self._noted
+            self._noted = self._dropped.copy()
+        if not is_noted:
+            noted = {DROPPED: dropped}  # of a process that is alone with the run, this is all
             with suppress(OSError, sqlite3.Error):  # said already: what was dropped, was for that
-                self._queue.put("update", json.dumps({DROPPED: dropped}))
+                self._queue.put("update", json.dumps(noted if self._has_others else {"metadata": noted}))
                 self._sender.nudge()
 
     def _guard(self, is_guarded: bool) -> None:

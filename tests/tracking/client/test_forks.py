@@ -13,14 +13,14 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from typing import IO
 
 import pytest
 
 from optimization_tracking.client import AsyncTrackingClient, ClientSettings, RunLog, TrackingClient, calls, track_run
-from optimization_tracking.client.abandoned import adopt_abandoned, send_abandoned
+from optimization_tracking.client.abandoned import send_abandoned
 from optimization_tracking.client.queue_folder import queue_files
 from optimizer.errors import UnavailableError
 
@@ -189,40 +189,39 @@ def test_what_forks_and_the_process_that_opened_the_run_drop_is_counted_together
         assert not one.outcome.refused
         sent += one.outcome.sent
     dropped = {kind: 4 * 1000 - sent[kind] for kind in ("iteration", "sample")}
+    by_process = found.metadata["dropped"].pop("byProcess")
     assert (found.status, found.metadata) == ("completed", {"mine": 1, "dropped": dropped})
-    assert min(dropped.values()) > 0
+    assert min(dropped.values()) > 0 and len(by_process) == 4
 
 
-def test_what_was_dropped_is_counted_once_where_the_answer_is_lost_or_others_change_the_run(away):
+def test_what_was_dropped_is_counted_once_where_the_answer_is_lost_or_others_count_at_the_same_time(away):
     settings, back = away
-    run = track_run("counted", optimizer_type="custom", settings=replace(settings, max_queue_bytes=4_000), flush_s=0)
+    small = replace(settings, max_queue_bytes=4_000)
+    run = track_run("counted", optimizer_type="custom", settings=small, client_id=f"counted {uuid.uuid4()}", flush_s=0)
     log_too_much(run, 0)
     dropped = run.close().dropped
     with back(), TrackingClient(settings) as client:
         real, changes = client.send, []
 
         def disturb(call):
-            if call.method == "PATCH" and "dropped" in call.body:
+            answer = real(call)
+            if call.method == "PATCH":
                 changes.append(call)
-                run_id = call.path.rpartition("/")[2]
-                if len(changes) == 1:  # other processes add their own, which makes this version an old one
-                    real(calls.update_run(run_id, '{"metadata": {"dropped": {"iteration": 5, "update": 1}}}'))
-                answer = real(call)
-                raise UnavailableError(f"the answer is lost: {answer}")
-            return real(call)
+                if len(changes) == 1:
+                    raise UnavailableError("the answer is lost")
+                if len(changes) == 2:  # another process counts before this one has written its sum
+                    other = '{"metadata": {"dropped": {"byProcess": {"other": {"iteration": 5, "update": 1}}}}}'
+                    real(calls.update_run(call.path.rpartition("/")[2], other))
+            return answer
 
         client.send = disturb
-        delivery = next(adopt_abandoned(client))
-        with pytest.raises(UnavailableError):
-            while delivery.send_next():
-                pass
-        client.send = real
-        while delivery.send_next():
-            pass
-        delivery.queue.close()
-        found = client.read_run(delivery.queue.run().run_id)
-    assert len(changes) == 2
-    assert found.metadata["dropped"] == {**dropped, "iteration": dropped["iteration"] + 5, "update": 1}
+        for is_lost in (True, False):
+            with pytest.raises(UnavailableError) if is_lost else nullcontext():
+                list(send_abandoned(client))
+        (found,) = client.iterate_runs(search="counted")
+    counted = found.metadata["dropped"]
+    assert len(counted.pop("byProcess")) == 2
+    assert counted == {**dropped, "iteration": dropped["iteration"] + 5, "update": 1}
 
 
 def test_requests_of_parent_and_child_do_not_share_a_connection(client):
