@@ -15,9 +15,13 @@ ends with an operator before the next column."""
 _BEGINNING = re.compile(f"[\\s{_UNSEEN}]*[{_EQUALS}{_PLUS}]|[\t\r\n]")
 _PADDING = f'(?:[^\\S\t\r\n]|["{_UNSEEN}])*+'
 _ACTIVE = r"(?:[(!]|(?<![\w.%])\Z)"
+_CELLS = {";": ";\r\n", "\t": "\t\r\n", "|": "|\r\n", "\r\n": "\r\n"}
+"""What a cell inside a text follows, and what ends it then."""
+
 _INSIDE = re.compile(
-    f"(?<=[;\t\r\n])(?={_PADDING}(?:[{_EQUALS}]|[{_PLUS}][^;\t\r\n]*{_ACTIVE}))"
-    f"|(?<=\\|)(?={_PADDING}(?:[{_EQUALS}]|[{_PLUS}][^;|\t\r\n]*{_ACTIVE}))"
+    "|".join(
+        f"(?<=[{before}])(?={_PADDING}(?:[{_EQUALS}]|[{_PLUS}][^{end}]*{_ACTIVE}))" for before, end in _CELLS.items()
+    )
 )
 _INSIDE_JSON = re.compile(f"([;|][\\s{_UNSEEN}]*+)([{_EQUALS}{_PLUS}])")
 
