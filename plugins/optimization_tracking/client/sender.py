@@ -87,8 +87,11 @@ class Sender:
         self._nudged.set()
         if self.has_thread:
             self._thread.join(JOIN_S)
-        else:
+            return
+        try:
             self._close_all()
+        except (OSError, sqlite3.Error) as error:
+            self._tell(f"the queue cannot be closed: {error}")
 
     def _start(self) -> None:
         """Start the thread unless it was; where the system has none for it, what is logged waits for others."""
