@@ -21,7 +21,7 @@ from optimizer.errors import TrackingRefused, UnavailableError
 MAX_REASONS = 10
 MAX_NAMES = 10
 _DENIED = (401, 403)
-DROPPED, BY_PROCESS = "dropped", "byProcess"
+DROPPED, BY_PROCESS = "dropped", "droppedByProcess"
 """The keys in a run's metadata that count by kind what its processes dropped: together, and each of them. An update of
 a queue with the first one is what its process dropped so far."""
 _OF_AN_END = frozenset({"status", "endTime", "errorMessage", "errorStack"})
@@ -164,17 +164,17 @@ class Delivery:
 
         Who writes a sum that others have changed meanwhile sees it in the answer, and writes the new one: nobody waits.
         """
-        change: Mapping[str, Any] = {BY_PROCESS: {self.queue.owner: dropped}}
+        change: dict[str, Any] = {BY_PROCESS: {self.queue.owner: dropped}}
         while True:
-            body = json.dumps({"metadata": {DROPPED: change}})
-            counted = self._client.send(calls.update_run(run_id, body)).data.metadata[DROPPED]
+            metadata = self._client.send(calls.update_run(run_id, json.dumps({"metadata": change}))).data.metadata
             total: Counter[str] = Counter()
-            for numbers in counted[BY_PROCESS].values():
+            for numbers in metadata[BY_PROCESS].values():
                 if isinstance(numbers, dict):  # a caller may write there, too
                     total.update({kind: number for kind, number in numbers.items() if isinstance(number, int)})
-            if total.items() <= counted.items():
+            counted = metadata.get(DROPPED)
+            if isinstance(counted, dict) and total.items() <= counted.items():
                 return
-            change = total
+            change = {DROPPED: total}
 
     def _change(self, run_id: str, body: str, change: dict[str, Any]) -> bool:
         """Change the run, with what the service takes of it if that is not all; False where that is to wait.

@@ -160,7 +160,7 @@ class RunLog(ForkAware):
         """Open this process's own queue of the run, and count from zero what is logged by it."""
         self._mutex = threading.Lock()
         self._dropped: Counter[str] = Counter()
-        self._noted: Counter[str] = Counter()  # of what was dropped, what the run will count
+        self._noted = ""  # what the run will count of it
         self._invalid = DeliveryOutcome()
         self._final: LogReport | None = None
         self._queue = _open_queue(self._settings, run, self._body)
@@ -343,12 +343,12 @@ class RunLog(ForkAware):
     def _note_dropped(self) -> None:
         """Let the run's metadata count what was dropped so far."""
         with self._mutex:
-            dropped, is_noted = dict(self._dropped), self._dropped == self._noted
-            self._noted = self._dropped.copy()
-        if not is_noted:
-            noted = {DROPPED: dropped}  # of a process that is alone with the run, this is all
+            dropped = {DROPPED: dict(self._dropped)}
+            note = json.dumps(dropped if self._has_others else {"metadata": dropped})  # alone, its numbers are the sum
+            is_new, self._noted = bool(self._dropped) and note != self._noted, note
+        if is_new:
             with suppress(OSError, sqlite3.Error):  # said already: what was dropped, was for that
-                self._queue.put("update", json.dumps(noted if self._has_others else {"metadata": noted}))
+                self._queue.put("update", note)
                 self._sender.nudge()
 
     def _guard(self, is_guarded: bool) -> None:

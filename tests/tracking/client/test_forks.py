@@ -189,7 +189,7 @@ def test_what_forks_and_the_process_that_opened_the_run_drop_is_counted_together
         assert not one.outcome.refused
         sent += one.outcome.sent
     dropped = {kind: 4 * 1000 - sent[kind] for kind in ("iteration", "sample")}
-    by_process = found.metadata["dropped"].pop("byProcess")
+    by_process = found.metadata.pop("droppedByProcess")
     assert (found.status, found.metadata) == ("completed", {"mine": 1, "dropped": dropped})
     assert min(dropped.values()) > 0 and len(by_process) == 4
 
@@ -210,7 +210,7 @@ def test_what_was_dropped_is_counted_once_where_the_answer_is_lost_or_others_cou
                 if len(changes) == 1:
                     raise UnavailableError("the answer is lost")
                 if len(changes) == 2:  # another process counts before this one has written its sum
-                    other = '{"metadata": {"dropped": {"byProcess": {"other": {"iteration": 5, "update": 1}}}}}'
+                    other = '{"metadata": {"droppedByProcess": {"other": {"iteration": 5, "update": 1}}}}'
                     real(calls.update_run(call.path.rpartition("/")[2], other))
             return answer
 
@@ -219,9 +219,21 @@ def test_what_was_dropped_is_counted_once_where_the_answer_is_lost_or_others_cou
             with pytest.raises(UnavailableError) if is_lost else nullcontext():
                 list(send_abandoned(client))
         (found,) = client.iterate_runs(search="counted")
-    counted = found.metadata["dropped"]
-    assert len(counted.pop("byProcess")) == 2
-    assert counted == {**dropped, "iteration": dropped["iteration"] + 5, "update": 1}
+    assert len(found.metadata["droppedByProcess"]) == 2
+    assert found.metadata["dropped"] == {**dropped, "iteration": dropped["iteration"] + 5, "update": 1}
+
+
+def test_what_was_dropped_before_the_first_fork_is_counted_with_what_the_fork_dropped(settings, client):
+    small = replace(settings, max_queue_bytes=400)
+    with track_run("ended, then forked", optimizer_type="custom", settings=small, flush_s=30) as run:
+        run.log_iteration(0, params={"text": "x" * 1000})
+        run.log_sample(0, 0, input="x" * 1000)
+        run.end("completed")
+        assert run.flush()
+        assert client.read_run(run.report().run_id).metadata == {"dropped": {"iteration": 1, "sample": 1}}
+        assert in_a_child(lambda: (run.log_iteration(1, params={"text": "x" * 1000}), run.close())) == 0
+    found = client.read_run(run.report().run_id)
+    assert found.metadata["dropped"] == {"iteration": 2, "sample": 1}
 
 
 def test_requests_of_parent_and_child_do_not_share_a_connection(client):
