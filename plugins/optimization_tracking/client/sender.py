@@ -126,8 +126,11 @@ class Sender:
                         self._progress.notify_all()
             except UnavailableError:  # logged already, and tried again until the sender was closed
                 return
-            except (OSError, sqlite3.Error) as error:
+            except sqlite3.Error as error:
                 self._tell(f"a queue cannot be used: {error}")
+                self._pause(FAULT_PAUSE_S)
+            except OSError as error:
+                self._tell(f"the system does not let it send: {error}")
                 self._pause(FAULT_PAUSE_S)
             except Exception as error:  # a fault of ours: the thread lives on, and with it the queue that is logged to
                 self._tell(f"sending failed ({type(error).__name__}: {error}) and is tried again", with_trace=True)
