@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from servers.postgres import PostgresServer
-from servers.tracking import Tracking
+from servers.tracking import Tracking, run_tracking
 
 from optimization_tracking.connections import connect
 from optimization_tracking.schema import current_revision, head_revision, migrate, revert
@@ -172,3 +172,17 @@ def test_runs_split_by_project_keep_rows_policies_triggers_views_and_cascades(ea
             assert "proj_001" in plan and "proj_002" not in plan
             connection.execute("DELETE FROM optimization_runs")
             assert connection.execute("SELECT count(*) FROM optimization_iterations").fetchone() == (0,)
+
+
+def test_a_repeated_creation_finds_its_run_after_the_runs_were_split(each_postgres_server: PostgresServer):
+    body, key = {"runName": "r", "optimizerType": "rtb"}, {"Idempotency-Key": "before"}
+    with run_tracking(each_postgres_server) as tracking:
+        shop = tracking.client("shop")
+        run = shop.post("/runs", body, **key).json()["data"]
+        with tracking.connect() as connection:
+            connection.execute(PARTITIONED.read_text())
+        assert shop.post("/runs", body, **key).json()["data"]["id"] == run["id"]
+        first, again = (shop.post("/runs", body, **{"Idempotency-Key": "after"}).json()["data"] for _ in range(2))
+        assert first["id"] == again["id"] != run["id"]
+        assert shop.delete(f"/runs/{run['id']}").status_code == 200
+        assert shop.post("/runs", body, **key).json()["data"]["id"] not in (run["id"], first["id"])
