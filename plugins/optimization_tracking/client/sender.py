@@ -100,7 +100,9 @@ class Sender:
         try:
             self._thread.start()
         except RuntimeError as error:
-            self._tell(f"{error}; what is logged stays on disk until another process sends it")
+            is_on_disk = self.delivery.queue.path is not None
+            fate = "stays on disk until another process sends it" if is_on_disk else "is lost with this process"
+            self._tell(f"{error}; what is logged {fate}")
 
     def _close_all(self) -> None:
         self.delivery.queue.close()

@@ -410,6 +410,14 @@ def test_a_process_that_can_start_no_thread_logs_on_disk_for_the_next_one(settin
     assert queue_files(settings.queue_folder) == []
 
 
+def test_a_process_that_has_neither_a_thread_nor_a_disk_says_what_is_lost(settings, tmp_path):
+    (tmp_path / "a file").touch()
+    arguments = [settings.base_url, settings.key, str(tmp_path / "a file" / "queue"), "the opener"]
+    command = [sys.executable, "-c", WITHOUT_THREADS, *arguments]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert ended.stdout.count("the run goes on: can't start new thread; what is logged is lost with this process") == 1
+
+
 WITHOUT_FILES = """
 import os, resource, sys
 from pathlib import Path
