@@ -1,8 +1,9 @@
 """The folder that holds the queues of a user's programs: whose process lives, and which are left."""
 
 import fcntl
+import os
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import IO
 
@@ -61,7 +62,18 @@ def lock_queue(path: Path) -> IO[str] | None:
     return lock_file
 
 
+def touch_queue(path: Path) -> None:
+    """Let the files of a queue look used: who cleans a folder by age leaves them, the lock above all."""
+    for file in _files_of(path):
+        with suppress(OSError):
+            os.utime(file)
+
+
 def delete_queue(path: Path) -> None:
     """Delete all files of a queue."""
-    for suffix in ("", "-wal", "-shm", ".lock"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    for file in _files_of(path):
+        file.unlink(missing_ok=True)
+
+
+def _files_of(path: Path) -> list[Path]:
+    return [path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm", ".lock")]

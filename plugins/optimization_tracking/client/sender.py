@@ -12,6 +12,7 @@ from optimization_tracking.client.abandoned import adopt_abandoned
 from optimization_tracking.client.blocking import TrackingClient
 from optimization_tracking.client.delivery import Delivery
 from optimization_tracking.client.disk_queue import DiskQueue
+from optimization_tracking.client.queue_folder import touch_queue
 from optimization_tracking.client.retrying import wait_s
 from optimizer.errors import TrackingRefused, UnavailableError
 
@@ -117,6 +118,7 @@ class Sender:
     def _send_until_closed(self) -> None:
         while not self._stopping.is_set():
             self._nudged.clear()
+            self._touch()
             try:
                 self._empty()
                 if self._looks_done < (asked := self._looks_asked):
@@ -141,6 +143,10 @@ class Sender:
                 if not self._stopping.is_set():
                     self._nudged.wait(BEAT_S if self.holds_run else None)
         self._release()
+
+    def _touch(self) -> None:
+        if self.delivery.queue.path is not None:
+            touch_queue(self.delivery.queue.path)
 
     def _hold(self) -> None:
         """Renew the lease of the run where it is time; it is not worth waiting for."""
@@ -193,6 +199,7 @@ class Sender:
 
     def _pause(self, seconds: float) -> None:
         """Wait, but not where a user flushes or closes meanwhile; entries that come do not hurry it."""
+        self._touch()
         self._hurried.clear()
         if not self._stopping.is_set():
             self._hurried.wait(seconds)
