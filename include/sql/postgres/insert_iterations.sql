@@ -11,7 +11,7 @@ INSERT INTO optimization_iterations (
     std_dev, iteration_start_time, iteration_end_time, duration_ms, tokens_used, cost_usd, metadata
 )
 SELECT
-    {% with prefix = 'batch.prefix' %}{% include '_row_id.sql' %}{% endwith %}, run.project_id, run.id, given.iteration,
+    {% include '_row_id.sql' %}, run.project_id, run.id, given.iteration,
     given.score, coalesce(NULLIF(given.params, 'null'), '{}'), NULLIF(given.program, 'null'), given.samples,
     given.successes, given.avg_score, given.std_dev, given.start_time, given.end_time,
     coalesce(
@@ -21,7 +21,6 @@ SELECT
     ),
     given.tokens, given.cost_usd, coalesce(NULLIF(given.metadata, 'null'), '{}')
 FROM optimization_runs AS run
-CROSS JOIN (SELECT left(gen_random_uuid()::text, 28) AS prefix) AS batch
 CROSS JOIN ROWS FROM (
     {{ array('iteration', 'integer') }}, {{ array('score', 'double precision') }}, {{ json('params') }},
     {{ json('program') }}, {{ array('samplesInIteration', 'bigint') }}, {{ array('successfulSamples', 'bigint') }},

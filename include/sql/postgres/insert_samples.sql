@@ -18,12 +18,11 @@ INSERT INTO optimization_samples (
     is_correct, program_hash, latency_ms, tokens_used, cost_usd, error_message, metadata
 )
 SELECT
-    {% with prefix = 'batch.prefix' %}{% include '_row_id.sql' %}{% endwith %}, it.project_id, it.run_id, it.id,
+    {% include '_row_id.sql' %}, it.project_id, it.run_id, it.id,
     it.iteration, given.sample_index, NULLIF(given.input, 'null'), NULLIF(given.predicted_output, 'null'),
     NULLIF(given.expected_output, 'null'), given.score, given.is_correct, given.program_hash, given.latency_ms, given.tokens,
     given.cost_usd, given.error_message, coalesce(NULLIF(given.metadata, 'null'), '{}')
-FROM (SELECT left(gen_random_uuid()::text, 28) AS prefix) AS batch
-CROSS JOIN ROWS FROM (
+FROM ROWS FROM (
     {{ array('iteration', 'integer') }}, {{ array('iterationId', 'uuid') }}, {{ array('sampleIndex', 'integer') }},
     {{ json('input') }}, {{ json('predictedOutput') }}, {{ json('expectedOutput') }},
     {{ array('score', 'double precision') }}, {{ array('isCorrect', 'boolean') }}, {{ texts('programHash') }},
