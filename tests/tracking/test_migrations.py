@@ -77,6 +77,38 @@ def test_runs_of_an_older_revision_are_counted_and_measured(each_postgres_server
         revert(url, revision="0006")
 
 
+def test_a_run_of_an_older_revision_knows_the_key_that_made_it(each_postgres_server: PostgresServer):
+    with each_postgres_server.database() as url:
+        migrate(url)
+        revert(url, revision="0008")
+        with connect(url) as connection:
+            connection.execute("SET ROLE optimization_service")
+            connection.execute("INSERT INTO project_config VALUES ('shop', 'a')")
+            (made, gone) = connection.execute(
+                "INSERT INTO optimization_runs (project_id, run_name, optimizer_type) "
+                "VALUES ('shop', 'made', 'rtb'), ('shop', 'gone', 'rtb') RETURNING id, updated_at"
+            ).fetchall()
+            connection.execute("INSERT INTO optimization_deleted_runs VALUES ('shop', %s)", [gone[0]])
+            answers = {
+                "made": f'{{"success": true, "data": {{"id": "{made[0]}"}}}}',
+                "gone": f'{{"success": true, "data": {{"id": "{gone[0]}"}}}}',
+                "batch": '{"success": true, "created": 1, "data": [{"id": 1}]}',
+            }
+            for key, answer in answers.items():
+                connection.execute(
+                    "INSERT INTO optimization_idempotency_keys VALUES ('shop', %s, %s, %s)",
+                    [key, key.encode(), answer.encode()],
+                )
+        migrate(url)
+        with connect(url) as connection:
+            connection.execute("SET ROLE optimization_service")
+            known = "SELECT id, updated_at, creation_key, creation_sha256 FROM optimization_runs ORDER BY run_name"
+            found = connection.execute(known).fetchall()
+            assert found == [(*gone, None, None), (*made, "made", b"made")]
+            noted = "SELECT count(*) FROM optimization_audit WHERE action = 'update run'"
+            assert connection.execute(noted).fetchone() == (0,)
+
+
 def test_the_indexes_triggers_and_functions_have_the_names_of_the_document(each_tracking: Tracking):
     with each_tracking.connect() as connection:
         indexes = indexes_of(connection)

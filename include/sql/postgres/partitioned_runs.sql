@@ -69,6 +69,8 @@ CREATE INDEX idx_optimization_runs_final_score ON optimization_runs (project_id,
 CREATE INDEX idx_optimization_runs_improvement ON optimization_runs (project_id, improvement, id);
 CREATE INDEX idx_optimization_runs_duration_ms ON optimization_runs (project_id, duration_ms, id);
 CREATE INDEX idx_optimization_runs_id ON optimization_runs (id); -- a run is asked for by its id
+CREATE UNIQUE INDEX idx_optimization_runs_creation_key ON optimization_runs (project_id, creation_key)
+    WHERE creation_key IS NOT NULL;
 CREATE INDEX idx_optimization_runs_config_gin ON optimization_runs USING gin (config jsonb_path_ops);
 CREATE INDEX idx_optimization_runs_metadata_gin ON optimization_runs USING gin (metadata jsonb_path_ops);
 CREATE INDEX idx_optimization_runs_tags_gin ON optimization_runs USING gin (tags);

@@ -49,7 +49,7 @@ class RunWrite:
             return projects[0] if projects else ""
         return await runs.read_project(connection, self.run_id)
 
-    async def _is_gone(self, connection: Connection, _: bytes) -> bool:
+    async def _is_gone(self, connection: Connection) -> bool:
         return not await runs.exists(connection, self.run_id)
 
 

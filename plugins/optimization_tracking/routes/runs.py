@@ -1,14 +1,12 @@
 """/runs: create, list, read, change, delete."""
 
 from typing import Annotated
-from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import ValidationError
 
 from optimization_tracking.admission import KeyedRoute
 from optimization_tracking.auth import Reader, Writer
-from optimization_tracking.idempotency import IdempotencyKey, answer_once
+from optimization_tracking.idempotency import IdempotencyKey, created, digest_of
 from optimization_tracking.models.answers import One, Page
 from optimization_tracking.models.queries import RunDetail, RunFilters
 from optimization_tracking.models.runs import CreateRun, DeletedRun, Run, RunWithIterations, UpdateRun
@@ -28,18 +26,10 @@ async def create_run(
 ) -> Response:
     """Create a run."""
     project_id = caller.choose_project(run.project_id)
+    origin = None if idempotency_key is None else runs.Origin(idempotency_key, await digest_of(request))
     async with database.transaction([project_id], actor=caller.actor) as connection:
-
-        async def write() -> One[Run]:
-            return One[Run](data=await runs.create(connection, run, project_id=project_id))
-
-        async def is_gone(answer: bytes) -> bool:
-            created = _created_by(answer)
-            return created is not None and not await runs.exists(connection, created)
-
-        return await answer_once(
-            connection, request, key=idempotency_key, project_id=project_id, write=write, is_gone=is_gone
-        )
+        made, is_new = await runs.create(connection, run, project_id=project_id, origin=origin)
+    return created(One[Run](data=made).model_dump_json().encode(), is_replayed=not is_new)
 
 
 @router.get("", response_model=Page[RunWithIterations], responses=refusals(404))
@@ -85,11 +75,3 @@ async def delete_run(
     async with database.transaction(caller.projects, actor=caller.actor) as connection:
         await runs.delete(connection, run_id, seen=read_if_match(request))
     return One[DeletedRun](data=DeletedRun(id=run_id))
-
-
-def _created_by(answer: bytes) -> UUID | None:
-    """Return the run of an answer to a creation, None of an answer to something else."""
-    try:
-        return One[Run].model_validate_json(answer).data.id
-    except ValidationError:
-        return None

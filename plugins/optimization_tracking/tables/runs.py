@@ -1,6 +1,7 @@
 """Runs: written, read one by one, deleted. `run_lists` reads many."""
 
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -10,9 +11,10 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import to_json
 
 from optimization_tracking.database import Connection, Row, fetch_one
+from optimization_tracking.idempotency import MAX_TRIES, used_otherwise
 from optimization_tracking.models.runs import TRANSITIONS, CreateRun, Run, UpdateRun
 from optimization_tracking.models.values import MAX_JSON_BYTES, check_json
-from optimization_tracking.problem_details import Refusal, invalid, not_found
+from optimization_tracking.problem_details import Refusal, invalid, not_found, unavailable
 from optimization_tracking.queries import render_query
 
 JSON_COLUMNS = ("config", "metadata", "best_program", "final_program", "evaluation_results")
@@ -25,16 +27,40 @@ def as_json(value: Any) -> Jsonb | None:
     return None if value is None else Jsonb(value, dumps=to_json)
 
 
-async def create(connection: Connection, run: CreateRun, *, project_id: str) -> Run:
-    """Return the new run.
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The Idempotency-Key that makes a run, and the digest of the request that it came with."""
+
+    key: str
+    request_sha256: bytes
+
+
+async def create(
+    connection: Connection, run: CreateRun, *, project_id: str, origin: Origin | None = None
+) -> tuple[Run, bool]:
+    """Return the run, and whether it is new: a run of the same origin, however old, is returned as it stands.
 
     Raises:
-        Refusal: 422 where its JSON together is too long.
+        Refusal: 422 where its JSON together is too long, or the key made a run of another request; 503 while that run
+            is being deleted.
     """
     values = _columns(run, run.__class__.model_fields) | {"project_id": project_id}
-    row = await fetch_one(connection, render_query("insert_run"), values)
-    _check_size(row, run.model_fields_set)
-    return Run.model_validate(row)
+    values |= {
+        "creation_key": origin and origin.key,
+        "creation_sha256": origin and origin.request_sha256,
+    }
+    for _ in range(MAX_TRIES):
+        row = await fetch_one(connection, render_query("insert_run"), values)
+        if row is not None:
+            _check_size(row, run.model_fields_set)
+            return Run.model_validate(row), True
+        row = await fetch_one(connection, render_query("read_created_run"), values)
+        if row is None:  # deleted since by another transaction
+            continue
+        if origin is not None and bytes(row["creation_sha256"]) != origin.request_sha256:
+            raise used_otherwise()
+        return Run.model_validate(row), False
+    raise unavailable("the run that the Idempotency-Key made is being deleted; try again")
 
 
 async def read(connection: Connection, run_id: UUID) -> Run:
