@@ -69,6 +69,11 @@ class Caller:
         """What the caller's requests are counted by: its project, or the login's name."""
         return self.projects[0] if len(self.projects) == 1 else self.name
 
+    @property
+    def acting(self) -> dict[str, Any]:
+        """Whom a statement that is a transaction of its own acts for."""
+        return {"projects": list(self.projects), "actor": self.actor}
+
     def choose_project(self, wanted: str | None) -> str:
         """Return the project that a request is about.
 

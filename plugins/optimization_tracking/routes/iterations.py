@@ -31,7 +31,7 @@ async def add_iteration(write: Writing, iteration: CreateIteration) -> Response:
     """Add an iteration; the run's totals and best score follow."""
 
     async def add(connection: Connection) -> One[Iteration]:
-        (added,) = await iterations.add(connection, spell_row(iteration), run_id=write.run_id)
+        (added,) = await iterations.add(connection, spell_row(iteration), run_id=write.run_id, caller=write.caller)
         return One[Iteration](data=added)
 
     return await write.answer(add)
@@ -42,7 +42,9 @@ async def add_iterations(write: Writing, batch: CreateIterations, prefer: Prefer
     """Add up to 1,000 iterations, all of them or none."""
 
     async def add(connection: Connection) -> Batch[Iteration]:
-        added = await iterations.add(connection, batch.columns, run_id=write.run_id, returning=wants_rows(prefer))
+        added = await iterations.add(
+            connection, batch.columns, run_id=write.run_id, caller=write.caller, returning=wants_rows(prefer)
+        )
         return Batch[Iteration](created=len(batch), data=added)
 
     return await write.answer(add)

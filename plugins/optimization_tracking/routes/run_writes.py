@@ -1,6 +1,7 @@
 """Adding rows to a run: in one transaction, and once for each Idempotency-Key."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
@@ -29,10 +30,14 @@ class RunWrite:
     async def answer(self, write: Callable[[Connection], Awaitable[BaseModel]]) -> Response:
         """Return 201 with what `write` returns, or with the answer that the key got before.
 
+        Args:
+            write: one statement that acts for the caller; with a key it shares a transaction with it.
+
         Raises:
-            Refusal: 404 where the caller sees no such run; 422 where the key was used for another request.
+            ForeignKeyViolation: the caller sees no such run.
+            Refusal: 422 where the key was used for another request.
         """
-        async with self.database.transaction(self.caller.projects, actor=self.caller.actor) as connection:
+        async with self._connection() as connection:
             return await answer_once(
                 connection,
                 self.request,
@@ -41,6 +46,11 @@ class RunWrite:
                 write=partial(write, connection),
                 is_gone=partial(self._is_gone, connection),
             )
+
+    def _connection(self) -> AbstractAsyncContextManager[Connection]:
+        if self.idempotency_key is None:
+            return self.database.connection(self.caller.projects)
+        return self.database.transaction(self.caller.projects, actor=self.caller.actor)
 
     async def _project_of_key(self, connection: Connection) -> str:
         """Return the project whose keys the write uses; read from the database only where it is in question."""

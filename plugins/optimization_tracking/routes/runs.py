@@ -27,8 +27,7 @@ async def create_run(
     """Create a run."""
     project_id = caller.choose_project(run.project_id)
     origin = None if idempotency_key is None else runs.Origin(idempotency_key, await digest_of(request))
-    async with database.transaction([project_id], actor=caller.actor) as connection:
-        made, is_new = await runs.create(connection, run, project_id=project_id, origin=origin)
+    made, is_new = await runs.create(database, run, project_id=project_id, actor=caller.actor, origin=origin)
     return created(One[Run](data=made).model_dump_json().encode(), is_replayed=not is_new)
 
 

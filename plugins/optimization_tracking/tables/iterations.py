@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from optimization_tracking.auth import Caller
 from optimization_tracking.cursors import read_cursor, write_cursor
 from optimization_tracking.database import Connection, fetch_all, fetch_one
 from optimization_tracking.models.answers import Pagination
@@ -18,31 +19,22 @@ _ORDER = "iteration.asc"
 
 
 async def add(
-    connection: Connection, columns: Mapping[str, str | None], *, run_id: UUID, returning: bool = True
+    connection: Connection, columns: Mapping[str, str | None], *, run_id: UUID, caller: Caller, returning: bool = True
 ) -> list[Iteration]:
     """Write iterations of a run, and return them by their number, as many as fit into an answer.
 
     Args:
+        connection: where no transaction was begun, this is one of its own.
         columns: the rows, checked, as `spell_columns` returns them.
         returning: False returns none.
 
     Raises:
-        Refusal: 404 where the caller sees no such run.
+        ForeignKeyViolation: the caller sees no such run.
     """
-    values = {**columns, "run_id": run_id, "max_bytes": MAX_ANSWER_BYTES}
+    values = {**columns, **caller.acting, "run_id": run_id, "max_bytes": MAX_ANSWER_BYTES}
     query = render_query("insert_iterations", asked=frozenset({"returning"} if returning else ()))
-    if not returning:
-        done = await connection.execute(query, values)
-        if not done.rowcount:
-            raise not_found("run")
-        return []
     rows = await fetch_all(connection, query, values)
-    best = await fetch_one(connection, render_query("best_iteration"), {"run_id": run_id})
-    if not rows or best is None:
-        raise not_found("run")
-    for row in rows:
-        row["is_best"] = row["iteration"] == best["best_iteration"]
-    return [Iteration.model_validate(row) for row in rows]
+    return [Iteration.model_validate(row) for row in rows if returning]
 
 
 async def read(connection: Connection, run_id: UUID, iteration: int) -> Iteration:
