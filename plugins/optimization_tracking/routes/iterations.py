@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from optimization_tracking.admission import KeyedRoute
-from optimization_tracking.auth import Reader
+from optimization_tracking.auth import Admitted
 from optimization_tracking.database import Connection
 from optimization_tracking.models.answers import Batch, One, Page
 from optimization_tracking.models.batches import spell_row
@@ -52,7 +52,7 @@ async def add_iterations(write: Writing, batch: CreateIterations, prefer: Prefer
 
 @router.get("", response_model=Page[Iteration], responses=refusals(404))
 async def list_iterations(
-    run_id: RunId, page: Annotated[IterationPage, Query()], database: Tracking, caller: Reader
+    run_id: RunId, page: Annotated[IterationPage, Query()], database: Tracking, caller: Admitted
 ) -> Response:
     """List a run's iterations by their number."""
     async with database.transaction(caller.projects) as connection:
@@ -61,7 +61,7 @@ async def list_iterations(
 
 
 @router.get("/{iteration}", response_model=One[Iteration], responses=refusals(404))
-async def read_iteration(run_id: RunId, iteration: IterationNumber, database: Tracking, caller: Reader) -> Response:
+async def read_iteration(run_id: RunId, iteration: IterationNumber, database: Tracking, caller: Admitted) -> Response:
     """Read one iteration by its number."""
     async with database.transaction(caller.projects) as connection:
         found = await iterations.read(connection, run_id, iteration)

@@ -10,10 +10,10 @@ from uuid import UUID
 from fastapi import Depends, Request, Response
 from pydantic import BaseModel
 
-from optimization_tracking.auth import Caller, Writer
+from optimization_tracking.auth import Caller
 from optimization_tracking.database import Connection, Database
 from optimization_tracking.idempotency import IdempotencyKey, answer_once
-from optimization_tracking.routes.dependencies import RunId, Tracking
+from optimization_tracking.routes.dependencies import RunId
 from optimization_tracking.tables import runs
 
 
@@ -63,10 +63,9 @@ class RunWrite:
         return not await runs.exists(connection, self.run_id)
 
 
-async def _writing(
-    run_id: RunId, request: Request, database: Tracking, caller: Writer, idempotency_key: IdempotencyKey = None
-) -> RunWrite:  # the class itself would be called in a thread, which costs as much as the write
-    return RunWrite(run_id, request, database, caller, idempotency_key)
+async def _writing(run_id: RunId, request: Request, idempotency_key: IdempotencyKey = None) -> RunWrite:
+    # The class itself would be called in a thread, and each dependency of a dependency costs, too.
+    return RunWrite(run_id, request, request.app.state.database, request.state.caller, idempotency_key)
 
 
 Writing = Annotated[RunWrite, Depends(_writing)]

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Response
 from psycopg.errors import ForeignKeyViolation
 
 from optimization_tracking.admission import KeyedRoute
-from optimization_tracking.auth import Reader
+from optimization_tracking.auth import Admitted
 from optimization_tracking.database import Connection
 from optimization_tracking.models.answers import Batch, Page
 from optimization_tracking.models.queries import SamplePage
@@ -37,7 +37,7 @@ async def add_samples(write: Writing, batch: CreateSamples, prefer: Prefer = Non
 
 @router.get("", response_model=Page[Sample], responses=refusals(404))
 async def list_samples(
-    run_id: RunId, page: Annotated[SamplePage, Query()], database: Tracking, caller: Reader
+    run_id: RunId, page: Annotated[SamplePage, Query()], database: Tracking, caller: Admitted
 ) -> Response:
     """List a run's samples by iteration and sampleIndex."""
     async with database.transaction(caller.projects) as connection:
