@@ -1,5 +1,6 @@
 -- Samples added to iterations of a run, by a statement that is a transaction of its own where none was begun.
--- Grain: with rows (asked: returning) one a sample, as many as fit into max_bytes. Parameters: as insert_iterations.sql.
+-- Grain: one row a sample, as many as fit into max_bytes (asked: cut); or none that has a column. Parameters: as
+-- insert_iterations.sql.
 {% from '_pages.sql' import fitting %}
 {% macro add(with_rows) %}
 optimization_add_samples(
@@ -8,7 +9,7 @@ optimization_add_samples(
     %(costUsd)s, %(errorMessage)s, %(metadata)s
 )
 {%- endmacro %}
-{% if 'returning' in asked %}
+{% if 'cut' in asked %}
 {% call fitting('iteration, sample_index') %}
 SELECT
     id, run_id, iteration_id, iteration, sample_index, input, predicted_output, expected_output, score, is_correct,

@@ -8,7 +8,6 @@ from optimization_tracking.admission import KeyedRoute
 from optimization_tracking.auth import Admitted
 from optimization_tracking.database import Connection
 from optimization_tracking.models.answers import Batch, One, Page
-from optimization_tracking.models.batches import spell_row
 from optimization_tracking.models.iterations import CreateIteration, CreateIterations, Iteration
 from optimization_tracking.models.queries import IterationPage
 from optimization_tracking.routes.dependencies import (
@@ -31,7 +30,7 @@ async def add_iteration(write: Writing, iteration: CreateIteration) -> Response:
     """Add an iteration; the run's totals and best score follow."""
 
     async def add(connection: Connection) -> One[Iteration]:
-        (added,) = await iterations.add(connection, spell_row(iteration), run_id=write.run_id, caller=write.caller)
+        added = await iterations.add(connection, iteration, run_id=write.run_id, caller=write.caller)
         return One[Iteration](data=added)
 
     return await write.answer(add)
@@ -42,8 +41,8 @@ async def add_iterations(write: Writing, batch: CreateIterations, prefer: Prefer
     """Add up to 1,000 iterations, all of them or none."""
 
     async def add(connection: Connection) -> Batch[Iteration]:
-        added = await iterations.add(
-            connection, batch.columns, run_id=write.run_id, caller=write.caller, returning=wants_rows(prefer)
+        added = await iterations.add_many(
+            connection, batch, run_id=write.run_id, caller=write.caller, returning=wants_rows(prefer)
         )
         return Batch[Iteration](created=len(batch), data=added)
 

@@ -23,7 +23,7 @@ _ORDER = "sample.asc"
 
 
 async def add(
-    connection: Connection, given: CreateSamples, *, run_id: UUID, caller: Caller, returning: bool = True
+    connection: Connection, given: CreateSamples, *, run_id: UUID, caller: Caller, returning: bool
 ) -> list[Sample]:
     """Write samples of a run's iterations, and return them in order, as many as fit into an answer.
 
@@ -35,7 +35,7 @@ async def add(
         ForeignKeyViolation: the caller sees no such run, or it lacks an iteration; `why_refused` says which.
     """
     values = {**given.columns, **caller.acting, "run_id": run_id, "max_bytes": MAX_ANSWER_BYTES}
-    query = render_query("insert_samples", asked=frozenset({"returning"} if returning else ()))
+    query = render_query("insert_samples", asked=frozenset({"cut"} if returning else ()))
     rows = await fetch_all(connection, query, values)
     return [Sample.model_validate(row) for row in rows if returning]
 

@@ -1,4 +1,4 @@
-"""Runs are created, and iterations and samples added, by one call each."""
+"""Runs are created, and iterations and samples added, by one call each; names are folded without a plan."""
 
 from optimization_tracking.migrations.statements import run_script
 
