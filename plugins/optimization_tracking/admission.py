@@ -11,6 +11,7 @@ from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
+from optimization_tracking.addresses import require_utf8
 from optimization_tracking.auth import SECURITY_SCHEMES, Door, authenticate, require_right
 from optimization_tracking.bodies import CheckedRequest, check_body
 from optimization_tracking.problem_details import MAX_FIELD_CHARACTERS, invalid
@@ -38,6 +39,7 @@ class KeyedRoute(APIRoute):
             require_right(caller, checked.method)
             if checked.scope["query_string"].count(b"&") >= MAX_QUERY_FIELDS:
                 raise invalid("query", f"has more than {MAX_QUERY_FIELDS} fields")
+            require_utf8(checked)
             if checked.scope["query_string"]:
                 _require_each_once(checked, repeatable)
             door: Door = checked.app.state.door

@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import Header, Request
 
-from optimization_tracking.models.runs import Run
+from optimization_tracking.models.runs import EPOCH, MICROSECOND, Run
 from optimization_tracking.problem_details import invalid
 
 IfMatch = Annotated[
@@ -23,14 +23,12 @@ IfMatch = Annotated[
 _TAGS = re.compile(r'[\s,]*+(?:W/)?"[^"]*"\s*+(?:,\s*+(?:(?:W/)?"[^"]*"\s*+)?+)*+')
 _TAG = re.compile(r'"([^"]*)"')
 _VERSION = re.compile("[0-9a-f]{1,16}")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-_LAST = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
+_LAST = (datetime.max.replace(tzinfo=UTC) - EPOCH) // MICROSECOND
 
 
 def etag_of(run: Run) -> dict[str, str]:
-    """Return the header of the run's version; each change, also by iterations, gives a new one."""
-    return {"ETag": f'"{(run.updated_at - _EPOCH) // _MICROSECOND:x}"'}
+    """Return the header of the run's version."""
+    return {"ETag": run.etag}
 
 
 def read_if_match(request: Request) -> Sequence[datetime] | None:
@@ -48,4 +46,4 @@ def read_if_match(request: Request) -> Sequence[datetime] | None:
     if not _TAGS.fullmatch(text):
         raise invalid("If-Match", 'must be * or ETags in quotes, as GET of the run returns them: "66172bb7a5023"')
     found = [tag for tag in _TAG.findall(text) if _VERSION.fullmatch(tag)]
-    return [_EPOCH + int(tag, 16) * _MICROSECOND for tag in found if int(tag, 16) <= _LAST]
+    return [EPOCH + int(tag, 16) * MICROSECOND for tag in found if int(tag, 16) <= _LAST]

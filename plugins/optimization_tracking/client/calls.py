@@ -84,8 +84,10 @@ def read_run(run_id: RunId, detail: Fields) -> Call[One[RunWithIterations]]:
     return Call("GET", f"/runs/{_segment(run_id)}", One[RunWithIterations], query(RunDetail, detail))
 
 
-def update_run(run_id: RunId, changes: str) -> Call[One[Run]]:
-    return Call("PATCH", f"/runs/{_segment(run_id)}", One[Run], body=changes)
+def update_run(run_id: RunId, changes: str, *, seen: Run | None = None) -> Call[One[Run]]:
+    """Return the call of a change; `seen`: it is refused with 412 where the run is no longer in this version."""
+    headers = {} if seen is None else {"If-Match": seen.etag}
+    return Call("PATCH", f"/runs/{_segment(run_id)}", One[Run], body=changes, headers=headers)
 
 
 def delete_run(run_id: RunId) -> Call[One[DeletedRun]]:

@@ -3,8 +3,10 @@
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
 from pydantic import ValidationError
@@ -20,6 +22,11 @@ from optimizer.errors import TrackingRefused, UnavailableError
 MAX_REASONS = 10
 MAX_NAMES = 10
 _DENIED = (401, 403)
+MAX_TRIES = 50
+"""For a change of a run that other processes change at the same time."""
+DROPPED = "dropped"
+"""The key in a run's metadata that counts by kind what its processes dropped; in an update of a queue, what its process
+adds to that."""
 _OF_AN_END = frozenset({"status", "endTime", "errorMessage", "errorStack"})
 
 _log = logging.getLogger(__name__)
@@ -53,6 +60,9 @@ class Delivery:
     def __init__(self, queue: DiskQueue, client: TrackingClient) -> None:
         self.queue, self._client = queue, client
         self.outcome = DeliveryOutcome()
+        self._counting: tuple[str, dict[str, Any]] | None = (
+            None  # a batch's key, and what the run should count after it
+        )
 
     def send_next(self) -> bool:
         """Send the next batch, and return whether that was done: there was one, and its time has come.
@@ -77,6 +87,13 @@ class Delivery:
             self._add(run_id, batch, batch.bodies, key=batch.key)
         self.queue.remove(batch)
         return True
+
+    def release(self) -> None:
+        """Give up the lease of the queue's process, which has ended; where that fails, it expires."""
+        run_id = self.queue.run().run_id
+        if run_id is not None:
+            with suppress(TrackingRefused, UnavailableError):
+                self._client.send(calls.release_run(run_id, self.queue.owner))
 
     def _create(self, batch: QueuedBatch) -> None:
         run, body = self.queue.run(), batch.bodies[0]
@@ -133,22 +150,46 @@ class Delivery:
         return found[0] if found else None
 
     def _update(self, run_id: str, batch: QueuedBatch) -> bool:
+        change = json.loads(batch.bodies[0])
         try:
-            if not self._change(run_id, batch.bodies[0]):
+            if DROPPED in change:
+                self._count_dropped(run_id, change[DROPPED], key=batch.key)
+                return True
+            if not self._change(run_id, batch.bodies[0], change):
                 return False
             self.outcome.sent["update"] += 1
         except TrackingRefused as refused:
             self._judge(refused, "update")
         return True
 
-    def _change(self, run_id: str, body: str) -> bool:
+    def _count_dropped(self, run_id: str, dropped: Mapping[str, int], *, key: str) -> None:
+        """Add what this queue's process dropped to what the run's metadata count of all its processes."""
+        for _ in range(MAX_TRIES):
+            run = self._read(run_id)
+            counted = run.metadata.get(DROPPED)
+            counted = counted if isinstance(counted, dict) else {}
+            if self._counting == (key, counted):  # only the answer was lost
+                return
+            known = {kind: number for kind, number in counted.items() if isinstance(number, int)}
+            total = {**counted, **(Counter(known) + Counter(dropped))}
+            self._counting = (key, total)
+            try:
+                self._client.send(calls.update_run(run_id, json.dumps({"metadata": {DROPPED: total}}), seen=run))
+            except TrackingRefused as refused:
+                if refused.status != HTTPStatus.PRECONDITION_FAILED:
+                    raise
+                self._counting = None
+            else:
+                return
+        raise UnavailableError(f"run {run_id} changes too often to count what was dropped")
+
+    def _change(self, run_id: str, body: str, change: dict[str, Any]) -> bool:
         """Change the run, with what the service takes of it if that is not all; False where that is to wait.
 
         Where the run has ended otherwise already, the rest of the change is made all the same, and the end is refused;
         where a value of the change is refused, the end is made all the same.
         An end for a process that died gives up its lease first; it waits while another process works on the run.
         """
-        change = json.loads(body)
         is_for_dead = change.get("ifUnowned", False)
         if is_for_dead:
             self._client.send(calls.release_run(run_id, self.queue.owner))
@@ -174,8 +215,10 @@ class Delivery:
         return True
 
     def _has_ended(self, run_id: str) -> bool:
-        run = self._client.send(calls.read_run(run_id, {"include_iterations": False})).data
-        return run.status not in ("pending", "running")
+        return self._read(run_id).status not in ("pending", "running")
+
+    def _read(self, run_id: str) -> Run:
+        return self._client.send(calls.read_run(run_id, {"include_iterations": False})).data
 
     def _add(self, run_id: str, batch: QueuedBatch, bodies: tuple[str, ...], *, key: str) -> None:
         """Send rows; where they are refused together, each half alone, so that a bad row blocks no other."""

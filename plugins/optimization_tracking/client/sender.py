@@ -4,7 +4,6 @@ import logging
 import sqlite3
 import threading
 import time
-from contextlib import suppress
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type
 
@@ -41,27 +40,38 @@ class Sender:
         self._client = client
         self._nudged, self._hurried, self._stopping = threading.Event(), threading.Event(), threading.Event()
         self._looks_asked, self._looks_done = 1, 0  # for what other processes left
+        self._is_leaving = False
         self._progress = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="optimization tracking", daemon=True)
-        self._thread.start()
+        self._start()
+
+    @property
+    def has_thread(self) -> bool:
+        """Whether the thread was started; the system may have none for it."""
+        return self._thread.ident is not None
 
     def nudge(self) -> None:
         """Let the thread look at once, unless it waits for a service that is away."""
         if not self._nudged.is_set():
             self._nudged.set()
 
-    def flush(self, timeout_s: float, *, with_abandoned: bool = False) -> bool:
+    def flush(self, timeout_s: float, *, with_abandoned: bool = False, is_leaving: bool = False) -> bool:
         """Wait until nothing waits to be sent, at most so long, and return whether.
+
+        A process that can start no thread leaves all of it to others, at once.
 
         Args:
             with_abandoned: send what other processes left, too, as those that were forked and killed since.
+            is_leaving: give up the run before that; its end may be among what others left.
         """
         deadline = time.monotonic() + timeout_s
+        self._is_leaving = is_leaving
         looks = 0
         if with_abandoned:
             looks = self._looks_asked = self._looks_asked + 1
         self._hurried.set()
         self.nudge()
+        self._start()
         with self._progress:
             while self.delivery.queue.waiting() or self._looks_done < looks:
                 left_s = deadline - time.monotonic()
@@ -75,14 +85,29 @@ class Sender:
         self._stopping.set()
         self._hurried.set()
         self._nudged.set()
-        self._thread.join(JOIN_S)
+        if self.has_thread:
+            self._thread.join(JOIN_S)
+        else:
+            self._close_all()
+
+    def _start(self) -> None:
+        """Start the thread unless it was; where the system has none for it, what is logged waits for others."""
+        if self.has_thread:
+            return
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            self._tell(f"{error}; what is logged stays on disk until another process sends it")
+
+    def _close_all(self) -> None:
+        self.delivery.queue.close()
+        self._client.close()
 
     def _work(self) -> None:
         try:
             self._send_until_closed()
         finally:
-            self.delivery.queue.close()
-            self._client.close()
+            self._close_all()
 
     def _send_until_closed(self) -> None:
         while not self._stopping.is_set():
@@ -90,6 +115,8 @@ class Sender:
             try:
                 self._empty()
                 if self._looks_done < (asked := self._looks_asked):
+                    if self._is_leaving:
+                        self._release()
                     self._send_abandoned()
                     self._looks_done = asked
                     with self._progress:
@@ -120,11 +147,9 @@ class Sender:
 
     def _release(self) -> None:
         """Let another process end the run, where this one goes without ending it."""
-        run_id = self.delivery.queue.run().run_id
-        if run_id is None or not self.holds_run or not self._beat_at:
-            return
-        with suppress(TrackingRefused, UnavailableError):
-            self._client.send(calls.release_run(run_id, self.delivery.queue.owner))
+        if self.holds_run and self._beat_at:
+            self.holds_run = False
+            self.delivery.release()
 
     def _empty(self) -> None:
         self._hold()
@@ -139,6 +164,8 @@ class Sender:
             try:
                 while self._send_patiently(delivery):
                     self._empty()  # the own run comes first
+                if not self._stopping.is_set():
+                    delivery.release()
             except sqlite3.Error as error:
                 _log.warning("tracking leaves the rest of %s alone: %s", delivery.queue.path, error)
             finally:

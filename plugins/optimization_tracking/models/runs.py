@@ -1,6 +1,6 @@
 """Runs: one optimization from its start to its end."""
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -27,6 +27,9 @@ from optimization_tracking.models.values import (
     Text,
     absent,
 )
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
 
 TRANSITIONS: dict[str, tuple[str, ...]] = {
     "pending": ("running", "completed", "failed", "cancelled"),
@@ -139,6 +142,11 @@ class Run(Answer):
     best_iteration: int | None = None
     iterations_stored: int = 0
     samples_stored: int = 0
+
+    @property
+    def etag(self) -> str:
+        """The ETag of the run's version; each change, also by iterations, gives a new one."""
+        return f'"{(self.updated_at - EPOCH) // MICROSECOND:x}"'
 
 
 class RunWithIterations(Run):

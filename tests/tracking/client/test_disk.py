@@ -27,8 +27,14 @@ def sizes(folder: Path) -> int:
 def full_disk(folder: Path) -> Iterator[None]:
     """Let no file of this process grow beyond its size now: the kernel then refuses each write to a longer log."""
     logs = [path.stat().st_size for path in folder.glob("*.db-wal")]
+    with longest_file(max(min(logs), SHARED_BYTES)):
+        yield
+
+
+@contextmanager
+def longest_file(size: int) -> Iterator[None]:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (max(min(logs), SHARED_BYTES), limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
     try:
         yield
     finally:
@@ -118,6 +124,27 @@ def test_a_queue_that_was_left_on_a_full_disk_is_sent_and_its_run_ended(away):
         assert numbers(client, resumed.run_id) == list(range(last + 1))
         assert client.read_run(resumed.run_id).status == "failed"
     assert list(settings.queue_folder.iterdir()) == []
+
+
+def test_a_disk_without_room_for_a_queue_costs_no_entry_and_keeps_no_useless_file(settings, client, caplog):
+    with longest_file(0):
+        run = track_run("in memory", optimizer_type="custom", settings=settings, flush_s=60)
+        run.log_iteration(0)
+        assert sizes(settings.queue_folder) == 0 and list(settings.queue_folder.iterdir()) == []
+    report = run.close()
+    assert report.is_complete and numbers(client, report.run_id) == [0]
+    assert "what waits is lost with this process" in caplog.text
+
+
+def test_a_queue_that_is_left_on_a_disk_without_any_room_is_sent_later(away, caplog):
+    settings, back = away
+    last = kill_after_logging(settings, "left without room", iterations=10)
+    with back(), TrackingClient(settings) as client:
+        with longest_file(0):
+            assert list(send_abandoned(client)) == []
+        assert "it is sent later" in caplog.text and "delete it" not in caplog.text
+        (resumed,) = send_abandoned(client)
+        assert numbers(client, resumed.run_id) == list(range(last + 1))
 
 
 def kill_after_logging(settings: ClientSettings, name: str, *, iterations: int) -> int:
