@@ -169,6 +169,11 @@ def test_runs_split_by_project_keep_rows_policies_triggers_views_and_cascades(ea
             assert connection.execute(top).fetchall() == [(10,), (9,)]
             explain = "EXPLAIN SELECT * FROM optimization_runs WHERE project_id = 'proj_001'"
             plan = "\n".join(row[0] for row in connection.execute(explain).fetchall())
+            given = '{"project_id": "proj_001", "run_name": "r", "optimizer_type": "rtb", "status": "pending", '
+            given += '"direction": "maximize", "config": {}, "metadata": {}, "tags": []}'
+            (made,) = connection.execute("SELECT id FROM optimization_create_run('x', %s, 1000)", [given]).fetchall()
+            place = "SELECT tableoid::regclass::text FROM optimization_runs WHERE id = %s"
+            assert connection.execute(place, made).fetchall() == [("optimization_runs_proj_001",)]
             assert "proj_001" in plan and "proj_002" not in plan
             connection.execute("DELETE FROM optimization_runs")
             assert connection.execute("SELECT count(*) FROM optimization_iterations").fetchone() == (0,)

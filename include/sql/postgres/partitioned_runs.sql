@@ -29,20 +29,22 @@ BEGIN
 END
 $$;
 
--- Views and a function's row type stay bound to the table that they were made on: make them anew, as they were.
+-- Views and the row types of functions stay bound to the table that they were made on: make them anew, as they were.
 GRANT CREATE ON SCHEMA public TO optimization_service;
 DO $$
 DECLARE
-    judged    text := pg_get_viewdef('optimization_iterations_judged'::regclass);
-    figures   text := pg_get_viewdef('optimization_run_analytics'::regclass);
-    analytics text := pg_get_viewdef('optimization_analytics'::regclass);
-    top_runs  text := pg_get_functiondef('get_top_runs_by_score(text, integer, text)'::regprocedure);
+    judged     text := pg_get_viewdef('optimization_iterations_judged'::regclass);
+    figures    text := pg_get_viewdef('optimization_run_analytics'::regclass);
+    analytics  text := pg_get_viewdef('optimization_analytics'::regclass);
+    top_runs   text := pg_get_functiondef('get_top_runs_by_score(text, integer, text)'::regprocedure);
+    create_run text := pg_get_functiondef('optimization_create_run(text, jsonb, bigint)'::regprocedure);
 BEGIN
     DROP VIEW optimization_iterations_judged, optimization_analytics;
     DROP MATERIALIZED VIEW optimization_run_analytics;
-    DROP FUNCTION get_top_runs_by_score(text, integer, text);
+    DROP FUNCTION get_top_runs_by_score(text, integer, text), optimization_create_run(text, jsonb, bigint);
     DROP TABLE optimization_runs_old;
     EXECUTE replace(top_runs, 'optimization_runs_old', 'optimization_runs');
+    EXECUTE replace(create_run, 'optimization_runs_old', 'optimization_runs');
     EXECUTE 'CREATE VIEW optimization_iterations_judged WITH (security_invoker = true) AS '
         || replace(judged, 'optimization_runs_old', 'optimization_runs');
     EXECUTE 'CREATE MATERIALIZED VIEW optimization_run_analytics AS '

@@ -1,16 +1,17 @@
 """Runs: written, read one by one, deleted. `run_lists` reads many."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from psycopg.errors import CheckViolation
 from psycopg.types.json import Jsonb
 from pydantic.alias_generators import to_camel
 from pydantic_core import to_json
 
-from optimization_tracking.database import Connection, Row, fetch_one
+from optimization_tracking.database import Connection, Database, Row, fetch_one
 from optimization_tracking.idempotency import MAX_TRIES, used_otherwise
 from optimization_tracking.models.runs import TRANSITIONS, CreateRun, Run, UpdateRun
 from optimization_tracking.models.values import MAX_JSON_BYTES, check_json
@@ -36,7 +37,7 @@ class Origin:
 
 
 async def create(
-    connection: Connection, run: CreateRun, *, project_id: str, origin: Origin | None = None
+    database: Database, run: CreateRun, *, project_id: str, actor: str, origin: Origin | None = None
 ) -> tuple[Run, bool]:
     """Return the run, and whether it is new: a run of the same origin, however old, is returned as it stands.
 
@@ -44,17 +45,16 @@ async def create(
         Refusal: 422 where its JSON together is too long, or the key made a run of another request; 503 while that run
             is being deleted.
     """
-    values = _columns(run, run.__class__.model_fields) | {"project_id": project_id}
-    values |= {
-        "creation_key": origin and origin.key,
-        "creation_sha256": origin and origin.request_sha256,
-    }
+    columns = {name: getattr(run, name) for name in type(run).model_fields} | {"project_id": project_id}
+    if origin is not None:
+        columns |= {"creation_key": origin.key, "creation_sha256": rf"\x{origin.request_sha256.hex()}"}
+    values = {"actor": actor, "run": to_json(columns).decode(), "max_bytes": MAX_RUN_BYTES}
     for _ in range(MAX_TRIES):
-        row = await fetch_one(connection, render_query("insert_run"), values)
+        row = await _insert(database, values, project_id=project_id, fields=run.model_fields_set)
         if row is not None:
-            _check_size(row, run.model_fields_set)
             return Run.model_validate(row), True
-        row = await fetch_one(connection, render_query("read_created_run"), values)
+        async with database.transaction([project_id]) as connection:
+            row = await fetch_one(connection, render_query("read_created_run"), columns)
         if row is None:  # deleted since by another transaction
             continue
         if origin is not None and bytes(row["creation_sha256"]) != origin.request_sha256:
@@ -126,7 +126,17 @@ async def delete(connection: Connection, run_id: UUID, *, seen: Sequence[datetim
         raise _stale()
 
 
-def _columns(given: CreateRun | UpdateRun, names: Iterable[str]) -> dict[str, Any]:
+async def _insert(database: Database, values: dict[str, Any], *, project_id: str, fields: Set[str]) -> Row | None:
+    try:
+        async with database.connection((project_id,)) as connection:
+            return await fetch_one(connection, render_query("insert_run"), values)
+    except CheckViolation as error:
+        if error.diag.constraint_name == "optimization_runs_bytes":
+            raise _too_long(fields) from None
+        raise
+
+
+def _columns(given: UpdateRun, names: Iterable[str]) -> dict[str, Any]:
     values = {name: getattr(given, name) for name in names}
     return values | {name: as_json(values[name]) for name in JSON_COLUMNS if name in values}
 
@@ -147,12 +157,15 @@ def _check_metadata(metadata: dict[str, Any]) -> None:
         raise invalid("metadata", f"together with what is there, is longer than {MAX_JSON_BYTES:,} bytes")
 
 
-def _check_size(row: Row | None, fields: Collection[str]) -> None:
+def _check_size(row: Row, fields: Set[str]) -> None:
     """Refuse JSON with which the run becomes longer than an answer may be; an end or a score is never refused."""
-    changed = [name for name in JSON_COLUMNS if name in fields]
-    if row is not None and changed and row["bytes"] > MAX_RUN_BYTES:
-        reason = f"with it, the run's JSON is longer than {MAX_RUN_BYTES:,} bytes"
-        raise invalid(to_camel(changed[0]), reason)
+    if row["bytes"] > MAX_RUN_BYTES and not fields.isdisjoint(JSON_COLUMNS):
+        raise _too_long(fields)
+
+
+def _too_long(fields: Set[str]) -> Refusal:
+    changed = next(name for name in JSON_COLUMNS if name in fields)
+    return invalid(to_camel(changed), f"with it, the run's JSON is longer than {MAX_RUN_BYTES:,} bytes")
 
 
 def _stale() -> Refusal:
