@@ -8,6 +8,7 @@ from servers.tracking import Tracking, serving
 from servers.waiting import wait_until
 
 from optimization_tracking.app import create_app
+from optimization_tracking.queries import render_query
 from optimization_tracking.removing import PORTION_ROWS
 from optimizer.names import TRACKING_PREFIX
 
@@ -108,6 +109,30 @@ def test_of_many_who_delete_a_run_at_once_one_does(shop, run):
     with ThreadPoolExecutor(8) as threads:
         answers = threads.map(lambda _: shop.delete(f"/runs/{run['id']}"), range(16))
         assert sorted(answer.status_code for answer in answers) == [200] + [404] * 15
+
+
+@pytest.mark.parametrize("has_key", [False, True], ids=["without a key", "with a key"])
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("iterations", {"iteration": 2}),
+        ("iterations/batch", {"iterations": [{"iteration": 2}, {"iteration": 3}]}),
+        ("samples", {"samples": [{"iteration": 1, "sampleIndex": 1}]}),
+    ],
+)
+def test_a_write_that_waits_for_the_deletion_of_its_run_writes_nothing(shop, tracking, run, path, body, has_key):
+    headers = {"Idempotency-Key": str(uuid.uuid4())} if has_key else {}
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with tracking.connect() as deleting, tracking.connect() as watching, ThreadPoolExecutor(1) as threads:
+        watching.autocommit = True
+        deleting.execute("SET LOCAL ROLE optimization_app")
+        deleting.execute("SELECT set_config('app.projects', '{shop}', true)")
+        deleting.execute(render_query("delete_run"), {"run_id": run["id"]})
+        answer = threads.submit(shop.post, f"/runs/{run['id']}/{path}", body, **headers)
+        wait_until(lambda: watching.execute(waiting).fetchone() == (1,), "the write does not wait for the deletion")
+        deleting.commit()
+        assert answer.result().status_code == 404
+    assert rows_of(tracking, run["id"]) == dict.fromkeys(TABLES, 1)
 
 
 def test_a_removed_run_has_one_row_in_the_audit(shop, tracking, run):

@@ -59,6 +59,9 @@ BEGIN
             FROM optimization_runs AS run
             JOIN optimization_iterations AS it ON it.run_id = run.id
             WHERE run.id = of_run AND it.iteration = ANY (numbers);
+        IF NOT FOUND THEN -- the run was deleted while the triggers waited for it
+            PERFORM optimization_refuse_orphans('optimization_iterations', of_run);
+        END IF;
     END IF;
 END
 $$;
@@ -112,6 +115,9 @@ BEGIN
             SELECT * FROM optimization_samples AS own
             WHERE own.run_id = of_run
                 AND (own.iteration, own.sample_index) IN (SELECT * FROM unnest(numbers, indexes));
+        IF NOT FOUND THEN -- as for iterations
+            PERFORM optimization_refuse_orphans('optimization_samples', of_run);
+        END IF;
     END IF;
 END
 $$;
