@@ -57,9 +57,6 @@ class Delivery:
     def __init__(self, queue: DiskQueue, client: TrackingClient) -> None:
         self.queue, self._client = queue, client
         self.outcome = DeliveryOutcome()
-        self._counting: tuple[str, dict[str, Any]] | None = (
-            None  # a batch's key, and what the run should count after it
-        )
 
     def send_next(self) -> bool:
         """Send the next batch, and return whether that was done: there was one, and its time has come.
@@ -208,10 +205,8 @@ class Delivery:
         return True
 
     def _has_ended(self, run_id: str) -> bool:
-        return self._read(run_id).status not in ("pending", "running")
-
-    def _read(self, run_id: str) -> Run:
-        return self._client.send(calls.read_run(run_id, {"include_iterations": False})).data
+        run = self._client.send(calls.read_run(run_id, {"include_iterations": False})).data
+        return run.status not in ("pending", "running")
 
     def _add(self, run_id: str, batch: QueuedBatch, bodies: tuple[str, ...], *, key: str) -> None:
         """Send rows; where they are refused together, each half alone, so that a bad row blocks no other."""
