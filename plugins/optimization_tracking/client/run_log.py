@@ -163,8 +163,9 @@ class RunLog(ForkAware):
         self._noted = ""  # what the run will count of it
         self._invalid = DeliveryOutcome()
         self._final: LogReport | None = None
+        client = TrackingClient(self._settings, attempts=1)  # first: while this takes its time, nothing waits yet
         self._queue = _open_queue(self._settings, run, self._body)
-        self._sender = Sender(self._queue, TrackingClient(self._settings, attempts=1), holds_run=not self._has_ended)
+        self._sender = Sender(self._queue, client, holds_run=not self._has_ended)
 
     def after_fork(self, *, is_child: bool) -> None:
         """Note the fork; the child opens a queue of its own before its first entry."""

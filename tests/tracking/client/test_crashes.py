@@ -161,6 +161,26 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert found.end_time is not None
 
 
+def test_a_process_that_is_killed_while_its_client_opens_leaves_no_run_that_nobody_ends(away):
+    settings, back = away
+    name = f"killed while opening {uuid.uuid4()}"
+    code = """
+import os, signal, sys
+from pathlib import Path
+import httpx
+from optimization_tracking.client import ClientSettings, track_run
+settings = ClientSettings(sys.argv[1], sys.argv[2], queue_folder=Path(sys.argv[3]))
+httpx.Client.__init__ = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+with track_run(sys.argv[4], optimizer_type="custom", settings=settings, client_id=sys.argv[4]):
+    pass
+"""
+    command = [sys.executable, "-c", code, settings.base_url, settings.key, str(settings.queue_folder), name]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    with back(), TrackingClient(settings) as client:
+        list(send_abandoned(client))
+        assert client.list_runs(search=name).data == []
+
+
 def test_a_run_that_another_process_goes_on_with_is_not_ended_for_the_one_that_was_killed(settings, client):
     name = f"resumed {uuid.uuid4()}"
     kill_after(start(settings, name, iterations=10, client_id=name), "all logged")
