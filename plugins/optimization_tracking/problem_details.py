@@ -105,7 +105,7 @@ def explain(error: Exception) -> Refusal | None:
     if isinstance(error, pg.ForeignKeyViolation):
         return not_found("run")  # deleted meanwhile
     if isinstance(error, pg.QueryCanceled):
-        return unavailable("the query took too long; add filters or a smaller limit")
+        return unavailable("the database took too long; try again, with more filters, a smaller limit or fewer rows")
     if isinstance(error, _MISSING_TABLES) or error.__class__ is pg.InvalidParameterValue:
         return unavailable("the tracking database lacks tables or roles; run `python -m optimization_tracking migrate`")
     if isinstance(error, pg.InsufficientPrivilege):

@@ -1,8 +1,15 @@
 """Several callers that change the same run."""
 
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from psycopg.conninfo import make_conninfo
+from servers.http import open_client
+from servers.tracking import ProjectClient, serving
+
+from optimization_tracking.app import create_app
+from optimizer.names import TRACKING_PREFIX
 
 WRITERS = 80
 
@@ -98,3 +105,20 @@ def test_of_many_changes_of_one_version_exactly_one_is_taken(shop):
         )
         statuses = sorted(answer.status_code for answer in answers)
     assert statuses == [200] + [412] * 15
+
+
+def test_a_write_that_waits_too_long_says_so_and_writes_nothing(tracking, shop):
+    run = shop.create_run()
+    path, key = f"/runs/{run['id']}/iterations/batch", {"Idempotency-Key": str(uuid.uuid4())}
+    hasty = make_conninfo(tracking.database_url, options="-c statement_timeout=100")
+    app = create_app(database_url=hasty, prefix=TRACKING_PREFIX, refresh_s=None)
+    with serving(app) as address, open_client(address + TRACKING_PREFIX) as http:
+        impatient = ProjectClient(http, shop.key)
+        with tracking.connect() as holding:
+            holding.execute("SET ROLE optimization_service")
+            holding.execute("SELECT FROM optimization_runs WHERE id = %s FOR UPDATE", [run["id"]])
+            answers = [impatient.post(path, {"iterations": [{"iteration": 1}]}, **headers) for headers in ({}, key)]
+        assert [answer.status_code for answer in answers] == [503, 503]
+        assert "too long" in answers[0].json()["detail"] and answers[0].headers["Retry-After"]
+        assert shop.get(f"/runs/{run['id']}").json()["data"]["iterationsStored"] == 0
+        assert impatient.post(path, {"iterations": [{"iteration": 1}]}, **key).status_code == 201
