@@ -9,6 +9,7 @@ from psycopg_pool import PoolTimeout
 
 from optimization_tracking.database import Connection, Database
 from optimization_tracking.idempotency import KEPT
+from optimization_tracking.queries import render_query
 
 REFRESH_S = 60.0
 AUDIT_KEPT = timedelta(days=90)
@@ -43,6 +44,5 @@ async def refresh(connection: Connection) -> bool:
 
 async def _count_changes(connection: Connection) -> int:
     """Return how often runs were written, as Postgres counts it; another number than before means that some were."""
-    query = "SELECT n_tup_ins + n_tup_upd + n_tup_del FROM pg_stat_user_tables WHERE relname = 'optimization_runs'"
-    row = await (await connection.execute(query)).fetchone()
-    return row[0] if row else 0
+    row = await (await connection.execute(render_query("count_changes"))).fetchone()
+    return int(row[0]) if row else 0

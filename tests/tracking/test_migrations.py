@@ -3,10 +3,13 @@
 from pathlib import Path
 
 from servers.postgres import PostgresServer
-from servers.tracking import Tracking, run_tracking
+from servers.tracking import Tracking, run_tracking, serving
+from servers.waiting import wait_until
 
+from optimization_tracking.app import create_app
 from optimization_tracking.connections import connect
 from optimization_tracking.schema import current_revision, head_revision, migrate, revert
+from optimizer.names import TRACKING_PREFIX
 
 PARTITIONED = Path(__file__).parents[2] / "include" / "sql" / "postgres" / "partitioned_runs.sql"
 INDEXES = {
@@ -191,3 +194,18 @@ def test_a_repeated_creation_finds_its_run_after_the_runs_were_split(each_postgr
         assert first["id"] == again["id"] != run["id"]
         assert shop.delete(f"/runs/{run['id']}").status_code == 200
         assert shop.post("/runs", body, **key).json()["data"]["id"] not in (run["id"], first["id"])
+
+
+def test_the_analytics_follow_runs_that_were_split(each_postgres_server: PostgresServer):
+    with run_tracking(each_postgres_server) as tracking:
+        with tracking.connect() as connection:
+            connection.execute(PARTITIONED.read_text())
+        shop = tracking.client("shop")
+
+        def counted() -> int:
+            return sum(row["totalRuns"] for row in shop.get("/analytics").json()["data"])
+
+        with serving(create_app(database_url=tracking.database_url, prefix=TRACKING_PREFIX, refresh_s=0.05)):
+            for number in (1, 2):
+                shop.create_run()
+                wait_until(lambda number=number: counted() == number, f"run {number} is not counted", timeout_s=20)
