@@ -8,6 +8,7 @@ import pandas as pd
 from scipy.special import expit, logit
 
 from optimizer.core.distributions import student_t_quantile
+from optimizer.core.landscape.cells import number_combinations
 from optimizer.core.landscape.shrinkage import posterior_shifts
 
 FOLDS = 5
@@ -49,7 +50,7 @@ class FeatureTrial:
             values=values,
             fold=block * min(FOLDS, len(blocks)) // len(blocks),
             block=block,
-            market=_number([values[anchor], pd.factorize(priced["day"])[0]]),
+            market=number_combinations([values[anchor], pd.factorize(priced["day"])[0]]),
             bids=priced["bids"].to_numpy(float),
             wins=priced["wins"].to_numpy(float),
             by_price=logit(priced["expected"].to_numpy(float)),
@@ -72,7 +73,7 @@ class FeatureTrial:
         Effects are taken within an anchor value and day: what moves the whole market, as a trend does, is not an effect
         of a feature whose mix moves with it.
         """
-        group = _number([self.values[feature] for feature in features])
+        group = number_combinations([self.values[feature] for feature in features])
         shape = (int(group.max()) + 1, int(self.fold.max()) + 1)
         cell = np.ravel_multi_index((group, self.fold), shape)
         rate = expit(before)
@@ -101,14 +102,6 @@ class FeatureTrial:
         error = np.sqrt(((drop - mean * bids) ** 2).sum() * blocks / (blocks - 1)) / bids.sum()
         quantile = student_t_quantile(1 - self.level, blocks - 1)
         return 1e4 * float(mean), 1e4 * float(mean - quantile * error)
-
-
-def _number(codes: Sequence[np.ndarray]) -> np.ndarray:
-    """Number the combinations of these codes 0..n-1."""
-    number = codes[0].astype(np.int64)
-    for other in codes[1:]:
-        number = pd.factorize(number * (int(other.max()) + 1) + other)[0]
-    return number
 
 
 def _effects_of_other_folds(residual: np.ndarray, information: np.ndarray) -> np.ndarray:
