@@ -59,7 +59,7 @@ def request_win_probability(world: World, requests: Requests, *, bid_cpm: np.nda
         bid,
         log_level=world.log_level(requests.segment, day_numbers=requests.day_number),
         new_rival_share=world.season.new_rival_share(requests.day_number, adspaces=adspaces),
-        ratio_cdf=lambda log_ratio: market.noise_cdf(np.exp(log_ratio - effects)),
+        ratio_cdf=lambda log_ratio: market.noise_cdf(log_ratio - effects),
         settings=world.settings,
     )
     return (1 - world.settings.lost_otherwise_share) * (bid > 0) * (bid >= requests.floor_cpm) * cheaper
