@@ -153,16 +153,6 @@ def test_a_worker_without_this_package_is_refused_with_the_extra_to_install(clus
         client.run(exec, f"import sys; del sys.modules[{MODULE!r}]")
 
 
-def test_more_workers_give_the_same_model(cluster: LocalCluster, client: Client):
-    rows = new_rows()["data"]
-    two = train_rows(cluster.scheduler_address).predict(rows, raw_score=True)
-    cluster.scale(3)
-    client.wait_for_workers(3, timeout=WAIT_S)
-    three = train_rows(cluster.scheduler_address).predict(rows, raw_score=True)
-    assert np.ptp(two) > 1
-    np.testing.assert_allclose(three, two, rtol=1e-9)
-
-
 def test_a_worker_that_dies_fails_the_training_for_another_try_which_succeeds(cluster: LocalCluster, client: Client):
     (victim, *_) = client.run(os.getpid).values()
     killer = threading.Thread(target=kill_in_training, args=(client, victim))
@@ -174,14 +164,24 @@ def test_a_worker_that_dies_fails_the_training_for_another_try_which_succeeds(cl
     assert train_rows(cluster.scheduler_address).num_trees() == 20
 
 
+def test_more_workers_give_the_same_model(cluster: LocalCluster, client: Client):
+    rows = new_rows()["data"]
+    two = train_rows(cluster.scheduler_address).predict(rows, raw_score=True)
+    cluster.scale(3)
+    client.wait_for_workers(3, timeout=WAIT_S)
+    three = train_rows(cluster.scheduler_address).predict(rows, raw_score=True)
+    assert np.ptp(two) > 1
+    np.testing.assert_allclose(three, two, rtol=1e-9)
+
+
 def test_a_scheduler_that_dies_fails_the_training_for_another_try(tmp_path: Path):
     address = tmp_path / "scheduler.json"
     known = ("--scheduler-file", str(address), "--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0")
     dask = (sys.executable, "-m", "dask")
     with (
         running(*dask, "scheduler", "--port", "0", *known) as scheduler,
-        running(*dask, "worker", "--no-nanny", "--nthreads", "1", *known),
         Client(scheduler_file=str(address), timeout=WAIT_S, set_as_default=False) as client,
+        running(*dask, "worker", "--no-nanny", "--nthreads", "1", *known),  # trains until it is ended
     ):
         client.wait_for_workers(1, timeout=WAIT_S)
         killer = threading.Thread(target=kill_in_training, args=(client, scheduler.pid))
