@@ -18,6 +18,7 @@ from lab.market.world import World
 from optimizer.core.landscape.cells import PRICE_BUCKET_WIDTH
 from optimizer.core.landscape.logit import fit_logit
 from optimizer.core.landscape.shrinkage import posterior_shifts
+from optimizer.core.landscape.slope import day_levels
 
 SETTINGS = WorldSettings(segments=600, npis=1_000, is_paid_per_click=False, value_ratio=1.3)
 """A small market that pays by view, so that what a win earns is known and not one of a handful of clicks."""
@@ -107,8 +108,7 @@ def fit_outcome(cells: pd.DataFrame, *, size: int) -> Outcome:
     usual = np.where(mass > 0, np.bincount(segment, bids * log_base, minlength=size) / np.maximum(mass, 1), centre)
 
     columns = (log_base - log_planned, multiplier, usual[segment] - centre, log_planned - usual[segment])
-    days = np.eye(cells["day"].nunique())[cells["day"].factorize(sort=True)[0]]
-    fit = fit_logit(np.column_stack([*columns, days]), wins=wins, trials=bids)
+    fit = fit_logit(day_levels(cells, np.column_stack(columns)), wins=wins, trials=bids)
     slope, multiplier_slope, usual_slope = fit.coefficients[:3]
     level = fit.coefficients[4:].mean() + usual_slope * (usual - centre)
     curve = level[segment] + slope * (log_base - usual[segment]) + multiplier_slope * multiplier
