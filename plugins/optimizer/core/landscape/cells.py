@@ -105,11 +105,14 @@ def prepare_cells(cells: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
 
 def _masked(values: pd.Series) -> pd.Series:
     """The values as categories, those that occur in their order, with `MISSING` for null."""
-    known = values if isinstance(values.dtype, pd.CategoricalDtype) else values.astype("category")
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        known = values.cat.remove_unused_categories()
+    else:
+        known = values.astype("category")
     if known.hasnans:
         known = known.cat.add_categories([MISSING]).fillna(MISSING)
-    known = known.cat.remove_unused_categories()
-    return known.cat.reorder_categories(sorted(known.cat.categories))
+    names = known.cat.categories
+    return known if names.is_monotonic_increasing else known.cat.reorder_categories(sorted(names))
 
 
 def group_cells(cells: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
