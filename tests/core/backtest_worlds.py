@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
 from scipy.special import expit, logit, ndtri
 
 from lab.market.auctions import Requests, draw_requests
@@ -128,7 +129,7 @@ def shift_logit(outcome: Outcome, by: float) -> Outcome:
 
 def _group(world: World, requests: Requests, *, prices: Prices, planned_bid_cpm: np.ndarray) -> pd.DataFrame:
     events = settle(world, requests, prices=prices)
-    ids = events.bids["bid_id"].to_pandas()
+    is_won = pc.is_in(events.bids["bid_id"], value_set=events.views["bid_id"].combine_chunks())
     rows = pd.DataFrame(
         {
             "day": pd.Timestamp(world.settings.first_day) + pd.to_timedelta(requests.day_number, unit="D"),
@@ -136,7 +137,7 @@ def _group(world: World, requests: Requests, *, prices: Prices, planned_bid_cpm:
             "price_bucket": np.round(np.log(prices.bid_cpm) / PRICE_BUCKET_WIDTH),
             "base_price_bucket": np.round(np.log(prices.base_bid_cpm) / PRICE_BUCKET_WIDTH),
             "bids": 1,
-            "wins": ids.isin(set(events.views["bid_id"].to_pylist())).astype(int),
+            "wins": is_won.to_numpy().astype(int),
             "bid_cpm_sum": prices.bid_cpm,
             "base_bid_cpm_sum": prices.base_bid_cpm,
             "log_planned": np.log(planned_bid_cpm),
