@@ -181,10 +181,11 @@ def test_a_scheduler_that_dies_fails_the_training_for_another_try(tmp_path: Path
     with (
         running(*dask, "scheduler", "--port", "0", *known) as scheduler,
         Client(scheduler_file=str(address), timeout=WAIT_S, set_as_default=False) as client,
-        running(*dask, "worker", "--no-nanny", "--nthreads", "1", *known),  # trains until it is ended
+        running(*dask, "worker", "--no-nanny", "--nthreads", "1", *known) as worker,
     ):
         client.wait_for_workers(1, timeout=WAIT_S)
-        killer = threading.Thread(target=kill_in_training, args=(client, scheduler.pid))
+        # The worker would train on for as long as the client looks for the scheduler.
+        killer = threading.Thread(target=kill_in_training, args=(client, scheduler.pid, worker.pid))
         killer.start()
         with pytest.raises(UnavailableError, match=r"the Dask scheduler tcp://.* was lost during the training"):
             train_rows(client.scheduler.address, rounds=1_000_000)
@@ -201,10 +202,11 @@ def running(*command: str) -> Iterator[subprocess.Popen]:
             process.kill()
 
 
-def kill_in_training(client: Client, victim: int) -> None:
-    """Kill the process once every worker trains."""
+def kill_in_training(client: Client, *victims: int) -> None:
+    """Kill the processes, one after the other, once every worker trains."""
     deadline = time.monotonic() + WAIT_S
     while not all(calls and "_train_part" in str(calls) for calls in client.processing().values()):
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    os.kill(victim, signal.SIGKILL)
+    for victim in victims:
+        os.kill(victim, signal.SIGKILL)
