@@ -83,7 +83,7 @@ def _latest_weeks(days: pd.DataFrame, weeks: int) -> list[_Week]:
     for week in range(weeks, 0, -1):
         first = end - pd.Timedelta(days=DAYS_A_WEEK * week)
         past, later = days[days["day"] < first], days[_is_within(days["day"], first)]
-        by_day = list(later.reset_index().groupby("day").indices.values())
+        by_day = [np.asarray(rows) for rows in later.reset_index().groupby("day").indices.values()]
         found.append(_Week(past, later, by_day, size))
     return found
 
