@@ -68,6 +68,17 @@ class Pipeline:
             row = {"entity_id": connection.scalar(of_entity), "config_key": key, "config_value": value}
             connection.execute(insert(tables.entity_configs).values(row))
 
+    def set_promotion(self, run: RunHandle, value: str) -> None:
+        """Have the run be promoted as if it had been opened with this `promotion`, which no earlier step looks at."""
+        snapshot = self.row(run).config_snapshot
+        assert snapshot is not None
+        changed = {
+            name: {**part, "promotion": value} if "promotion" in part else part for name, part in snapshot.items()
+        }
+        with transaction(self.systems.engine) as connection:
+            of_run = tables.runs.c.run_id == run.run_id
+            connection.execute(update(tables.runs).where(of_run).values(config_snapshot=changed))
+
     def close(self, dag_run_id: str = "first", *, failed_tasks: tuple[str, ...] = ()) -> dict[str, Any]:
         return close_run.close_run(
             dag_id=DAG_ID, dag_run_id=dag_run_id, failed_tasks=failed_tasks, systems=self.systems, now=NOW
