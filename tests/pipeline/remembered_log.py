@@ -1,7 +1,7 @@
 """The session's log, which stays as it is: the warehouse is asked once, and the answer is given again.
 
-To aggregate the log takes the warehouse longer than a run takes for its bids, and most runs ask the same. Each statement
-is executed by the warehouse, and a statement that differs in one value is another one.
+To aggregate the log takes the warehouse longer than a run takes for its bids, and most runs ask the same. The warehouse
+executes each statement once, and a statement that differs in one value is another one.
 """
 
 from collections.abc import Callable, Iterator
