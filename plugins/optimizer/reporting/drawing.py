@@ -106,7 +106,8 @@ def draw(plot: Callable[[Figure], None], *, name: str, label: str, height: int =
 def _place(figure: Figure) -> None:
     """Give axes and texts their places, measuring each once; saved with a layout engine, the figure is drawn twice."""
     FigureCanvasSVG(figure)  # measures texts as they will be drawn
-    TightLayoutEngine(pad=_EDGE, w_pad=_GAP, rect=None).execute(figure)
+    # Without a rectangle to fit it into, the figure is measured once.
+    TightLayoutEngine(pad=_EDGE, w_pad=_GAP, rect=None).execute(figure)  # type: ignore[arg-type]
 
 
 def draw_axes(plot: Callable[[Axes], None], *, name: str, label: str, height: int = 220) -> Markup:
