@@ -35,6 +35,8 @@ def run_mysql(directory: Path) -> Iterator[SqlServer]:
         *("--default-time-zone=+00:00", f"--tmpdir={directory}", f"--pid-file={directory / 'pid'}"),
         # The data live as long as the tests: no write has to reach the disk.
         *("--innodb-flush-log-at-trx-commit=0", "--innodb-fast-shutdown=2", "--innodb-buffer-pool-size=32M"),
+        # The next id of a table is asked for as it is, and not as it was a day ago.
+        "--information-schema-stats-expiry=0",
     ]
     with serve([*command, *options], log=directory / "server.log") as server:
         yield server

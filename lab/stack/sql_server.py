@@ -16,6 +16,9 @@ from lab.stack.ports import PortClaims
 
 START_TIMEOUT_S = 60
 NO_SUCH_THREAD = 1094
+_COUNTED_TABLES = """
+SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() AND auto_increment > 1
+"""
 _database_numbers = itertools.count(1)
 
 
@@ -45,9 +48,16 @@ class SqlServer:
                 cursor.execute(statement)
 
     def empty(self, database: str, *, tables: Iterable[str]) -> None:
-        """Delete all rows of the tables; what an earlier test left open in the database is rolled back."""
+        """Delete all rows of the tables, whose ids begin at 1 again; what an earlier test left open is rolled back."""
         self._end_sessions(database)
-        self.execute("SET FOREIGN_KEY_CHECKS = 0", *(f"TRUNCATE TABLE {name}" for name in tables), database=database)
+        connection = pymysql.connect(host="127.0.0.1", port=self.port, user="root", database=database, autocommit=True)
+        with connection, connection.cursor() as cursor:
+            cursor.execute(_COUNTED_TABLES)
+            counted = {row[0] for row in cursor.fetchall()}
+            cursor.execute("SET FOREIGN_KEY_CHECKS = 0")
+            for name in tables:
+                # MySQL makes a truncated table anew, which takes longer than most tests.
+                cursor.execute(f"TRUNCATE TABLE {name}" if name in counted else f"DELETE FROM {name}")  # noqa: S608
 
     @contextmanager
     def database(self) -> Iterator[str]:

@@ -11,7 +11,8 @@ from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
-from optimization_tracking.auth import SAFE_METHODS, Door, authenticate, require_write
+from optimization_tracking.addresses import require_utf8
+from optimization_tracking.auth import SECURITY_SCHEMES, Door, authenticate, require_right
 from optimization_tracking.bodies import CheckedRequest, check_body
 from optimization_tracking.problem_details import MAX_FIELD_CHARACTERS, invalid
 
@@ -22,6 +23,10 @@ MAX_QUERY_FIELDS = 500
 class KeyedRoute(APIRoute):
     """A route for callers with a key or a login; FastAPI alone would read and check the body first."""
 
+    def __init__(self, *args: Any, openapi_extra: dict[str, Any] | None = None, **options: Any) -> None:
+        described = {"security": [{name: []} for name in SECURITY_SCHEMES], **(openapi_extra or {})}
+        super().__init__(*args, openapi_extra=described, **options)
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return FastAPI's handler behind the checks."""
         handle = super().get_route_handler()
@@ -31,10 +36,10 @@ class KeyedRoute(APIRoute):
         async def handle_admitted(request: Request) -> Response:
             checked = CheckedRequest(request.scope, request.receive)
             caller = checked.state.caller = await authenticate(checked)
-            if checked.method not in SAFE_METHODS:
-                require_write(caller)
+            require_right(caller, checked.method)
             if checked.scope["query_string"].count(b"&") >= MAX_QUERY_FIELDS:
                 raise invalid("query", f"has more than {MAX_QUERY_FIELDS} fields")
+            require_utf8(checked)
             if checked.scope["query_string"]:
                 _require_each_once(checked, repeatable)
             door: Door = checked.app.state.door

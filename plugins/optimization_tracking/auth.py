@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from fastapi import Depends, Request, Security
-from fastapi.security import APIKeyHeader, HTTPBearer
+from fastapi import Depends, Request
 
 from optimization_tracking.database import Database
 from optimization_tracking.keys import KEY_PREFIX, hash_key
@@ -37,9 +36,11 @@ _MAX_KNOWN = 10_000
 
 _log = logging.getLogger(__name__)
 
-# They only describe the headers to OpenAPI; the headers are read below.
-_bearer = HTTPBearer(auto_error=False, scheme_name="bearer", description="An API key, or a login's token.")
-_header = APIKeyHeader(name="X-API-Key", auto_error=False, scheme_name="apiKey", description="An API key.")
+SECURITY_SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key, or a login's token."},
+    "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key."},
+}
+"""What OpenAPI says of the headers that are read below."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,11 @@ class Caller:
     def lane(self) -> str:
         """What the caller's requests are counted by: its project, or the login's name."""
         return self.projects[0] if len(self.projects) == 1 else self.name
+
+    @property
+    def acting(self) -> dict[str, Any]:
+        """Whom a statement that is a transaction of its own acts for."""
+        return {"projects": list(self.projects), "actor": self.actor}
 
     def choose_project(self, wanted: str | None) -> str:
         """Return the project that a request is about.
@@ -150,36 +156,21 @@ async def authenticate(request: Request) -> Caller:
     )
 
 
-async def _admitted(
-    request: Request, _token: Annotated[Any, Security(_bearer)], _key: Annotated[Any, Security(_header)]
-) -> Caller:
+def require_right(caller: Caller, method: str) -> None:
+    """Pass where the caller may send a request of the method."""
+    if method in SAFE_METHODS and not caller.can_read:
+        raise Refusal(403, f"{caller.name} may not read; use a key with the scope read")
+    if method not in SAFE_METHODS and not caller.can_write:
+        raise Refusal(403, f"{caller.name} may not write; use a key with the scope write")
+
+
+async def _admitted(request: Request) -> Caller:
     """Return the caller whom the route has let in before it looked at the body."""
     caller: Caller = request.state.caller
     return caller
 
 
-Authenticated = Annotated[Caller, Depends(_admitted)]
-
-
-async def _may_read(caller: Authenticated) -> Caller:
-    if not caller.can_read:
-        raise Refusal(403, f"{caller.name} may not read; use a key with the scope read")
-    return caller
-
-
-async def _may_write(caller: Authenticated) -> Caller:
-    require_write(caller)
-    return caller
-
-
-def require_write(caller: Caller) -> None:
-    """Pass where the caller may write."""
-    if not caller.can_write:
-        raise Refusal(403, f"{caller.name} may not write; use a key with the scope write")
-
-
-Reader = Annotated[Caller, Depends(_may_read)]
-Writer = Annotated[Caller, Depends(_may_write)]
+Admitted = Annotated[Caller, Depends(_admitted)]
 
 
 def _presented_key(request: Request) -> str | None:

@@ -1,7 +1,8 @@
-"""A write that is repeated with the same Idempotency-Key happens once; the repetition gets the first answer again.
+"""A write that is repeated with the same Idempotency-Key happens once.
 
-The key is in the write's own transaction: it is used up exactly where the write is there. Keys are kept for a day, but
-not longer than the run that they made or wrote to: a key of a deleted run is as new.
+The key of a creation is on the run that it made, for as long as the run is there: a repetition, however late, gets that
+run. The keys of other writes are kept for a day, each in its write's own transaction, and a repetition gets the first
+answer again. A key of a deleted run is as new.
 """
 
 import hashlib
@@ -28,9 +29,17 @@ IdempotencyKey = Annotated[
         min_length=1,
         max_length=255,
         pattern=r"^[!-~]+$",
-        description="A repetition with the same key and body gets the first answer again.",
+        description=(
+            "A repetition with the same key and body has no effect: "
+            "a creation returns its run, however late, other writes their first answer for a day."
+        ),
     ),
 ]
+
+
+async def digest_of(request: Request) -> bytes:
+    """Return what tells a repetition from another request with the same key."""
+    return hashlib.sha256(b"\n".join([request.url.path.encode(), await request.body()])).digest()
 
 
 async def answer_once(
@@ -40,41 +49,47 @@ async def answer_once(
     key: str | None,
     project_id: str,
     write: Callable[[], Awaitable[BaseModel]],
-    is_gone: Callable[[bytes], Awaitable[bool]],
+    is_gone: Callable[[], Awaitable[bool]],
 ) -> Response:
     """Return 201 with what `write` returns, or with the answer that the key got before.
 
     Args:
-        is_gone: whether the run of an earlier answer was deleted; the key is then free for any request.
+        is_gone: whether the run that is written to was deleted; the key is then free for any request.
 
     Raises:
         Refusal: 422 where the key was used for another request.
     """
     if key is None:
-        return _created((await write()).model_dump_json().encode())
+        return created((await write()).model_dump_json().encode())
     used = {"project_id": project_id, "key": key}
-    digest = hashlib.sha256(b"\n".join([request.url.path.encode(), await request.body()])).digest()
+    digest = await digest_of(request)
     for _ in range(MAX_TRIES):
         if await fetch_one(connection, render_query("insert_idempotency_key"), {**used, "request_sha256": digest}):
             body = (await write()).model_dump_json().encode()
             await connection.execute(render_query("store_idempotent_answer"), {**used, "answer": body})
-            return _created(body)
+            return created(body)
         earlier = await fetch_one(connection, render_query("read_idempotency_key"), used)
         if earlier is None:  # freed since by another transaction
             continue
-        if await is_gone(bytes(earlier["answer"])):
+        if await is_gone():
             await connection.execute(render_query("free_idempotency_key"), {**used, "answer": earlier["answer"]})
         elif bytes(earlier["request_sha256"]) == digest:
-            return _created(bytes(earlier["answer"]), replayed=True)
+            return created(bytes(earlier["answer"]), is_replayed=True)
         else:
             break
-    raise Refusal(
+    raise used_otherwise()
+
+
+def used_otherwise() -> Refusal:
+    """What a key is answered that was used for another request."""
+    return Refusal(
         422,
         "the Idempotency-Key was used for another request; take a new one",
         errors=[("Idempotency-Key", "was used for another request")],
     )
 
 
-def _created(body: bytes, *, replayed: bool = False) -> Response:
-    headers = {"Idempotency-Replayed": "true"} if replayed else None
+def created(body: bytes, *, is_replayed: bool = False) -> Response:
+    """Return 201, and for a repetition the header that says so."""
+    headers = {"Idempotency-Replayed": "true"} if is_replayed else None
     return Response(body, status_code=201, media_type="application/json", headers=headers)

@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from optimization_tracking.auth import SECURITY_SCHEMES
 from optimization_tracking.models.answers import Problem
 
 
@@ -19,6 +20,7 @@ def publish(app: FastAPI) -> None:
             schemas = description["components"]["schemas"]
             problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas |= problem.pop("$defs") | {Problem.__name__: problem}
+            description["components"]["securitySchemes"] = SECURITY_SCHEMES
             app.openapi_schema = description
         return app.openapi_schema
 

@@ -253,7 +253,10 @@ def test_a_run_cannot_grow_beyond_its_bytes_and_can_always_end(shop):
     assert len(shop.get(path).content) <= MAX_RUN_BYTES
     grown = {"runName": "r", "optimizerType": "rtb", **dict.fromkeys(("bestProgram", "finalProgram"), GROWING * 2)}
     assert shop.post("/runs", grown).status_code == 201
-    assert shop.post("/runs", grown | {"config": {"a": GROWING * 2}, "evaluationResults": GROWING}).status_code == 422
+    too_long = grown | {"runName": "too long", "config": {"a": GROWING * 2}, "evaluationResults": GROWING}
+    refused = shop.post("/runs", too_long)
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "config")
+    assert shop.get("/runs", runName="too long").json()["data"] == []
 
 
 def test_leases_are_paged(shop):

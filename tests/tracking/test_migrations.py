@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from servers.postgres import PostgresServer
-from servers.tracking import Tracking
+from servers.tracking import Tracking, run_tracking
 
 from optimization_tracking.connections import connect
 from optimization_tracking.schema import current_revision, head_revision, migrate, revert
@@ -77,6 +77,38 @@ def test_runs_of_an_older_revision_are_counted_and_measured(each_postgres_server
         revert(url, revision="0006")
 
 
+def test_a_run_of_an_older_revision_knows_the_key_that_made_it(each_postgres_server: PostgresServer):
+    with each_postgres_server.database() as url:
+        migrate(url)
+        revert(url, revision="0008")
+        with connect(url) as connection:
+            connection.execute("SET ROLE optimization_service")
+            connection.execute("INSERT INTO project_config VALUES ('shop', 'a')")
+            (made, gone) = connection.execute(
+                "INSERT INTO optimization_runs (project_id, run_name, optimizer_type) "
+                "VALUES ('shop', 'made', 'rtb'), ('shop', 'gone', 'rtb') RETURNING id, updated_at"
+            ).fetchall()
+            connection.execute("INSERT INTO optimization_deleted_runs VALUES ('shop', %s)", [gone[0]])
+            answers = {
+                "made": f'{{"success": true, "data": {{"id": "{made[0]}"}}}}',
+                "gone": f'{{"success": true, "data": {{"id": "{gone[0]}"}}}}',
+                "batch": '{"success": true, "created": 1, "data": [{"id": 1}]}',
+            }
+            for key, answer in answers.items():
+                connection.execute(
+                    "INSERT INTO optimization_idempotency_keys VALUES ('shop', %s, %s, %s)",
+                    [key, key.encode(), answer.encode()],
+                )
+        migrate(url)
+        with connect(url) as connection:
+            connection.execute("SET ROLE optimization_service")
+            known = "SELECT id, updated_at, creation_key, creation_sha256 FROM optimization_runs ORDER BY run_name"
+            found = connection.execute(known).fetchall()
+            assert found == [(*gone, None, None), (*made, "made", b"made")]
+            noted = "SELECT count(*) FROM optimization_audit WHERE action = 'update run'"
+            assert connection.execute(noted).fetchone() == (0,)
+
+
 def test_the_indexes_triggers_and_functions_have_the_names_of_the_document(each_tracking: Tracking):
     with each_tracking.connect() as connection:
         indexes = indexes_of(connection)
@@ -137,6 +169,25 @@ def test_runs_split_by_project_keep_rows_policies_triggers_views_and_cascades(ea
             assert connection.execute(top).fetchall() == [(10,), (9,)]
             explain = "EXPLAIN SELECT * FROM optimization_runs WHERE project_id = 'proj_001'"
             plan = "\n".join(row[0] for row in connection.execute(explain).fetchall())
+            given = '{"project_id": "proj_001", "run_name": "r", "optimizer_type": "rtb", "status": "pending", '
+            given += '"direction": "maximize", "config": {}, "metadata": {}, "tags": []}'
+            (made,) = connection.execute("SELECT id FROM optimization_create_run('x', %s, 1000)", [given]).fetchall()
+            place = "SELECT tableoid::regclass::text FROM optimization_runs WHERE id = %s"
+            assert connection.execute(place, made).fetchall() == [("optimization_runs_proj_001",)]
             assert "proj_001" in plan and "proj_002" not in plan
             connection.execute("DELETE FROM optimization_runs")
             assert connection.execute("SELECT count(*) FROM optimization_iterations").fetchone() == (0,)
+
+
+def test_a_repeated_creation_finds_its_run_after_the_runs_were_split(each_postgres_server: PostgresServer):
+    body, key = {"runName": "r", "optimizerType": "rtb"}, {"Idempotency-Key": "before"}
+    with run_tracking(each_postgres_server) as tracking:
+        shop = tracking.client("shop")
+        run = shop.post("/runs", body, **key).json()["data"]
+        with tracking.connect() as connection:
+            connection.execute(PARTITIONED.read_text())
+        assert shop.post("/runs", body, **key).json()["data"]["id"] == run["id"]
+        first, again = (shop.post("/runs", body, **{"Idempotency-Key": "after"}).json()["data"] for _ in range(2))
+        assert first["id"] == again["id"] != run["id"]
+        assert shop.delete(f"/runs/{run['id']}").status_code == 200
+        assert shop.post("/runs", body, **key).json()["data"]["id"] not in (run["id"], first["id"])

@@ -119,6 +119,26 @@ def test_an_iteration_cannot_be_hung_on_another_projects_run(each_tracking: Trac
             )
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        "optimization_add_iterations('{search}', 'x', %(run)s, true, '{77}', {})",
+        "optimization_add_samples('{search}', 'x', %(run)s, true, '{1}', NULL, '{77}', {})",
+    ],
+    ids=["iterations", "samples"],
+)
+def test_a_call_writes_for_its_caller_and_for_nobody_after_it(each_tracking: Tracking, run, call):
+    written = "SELECT 1 FROM " + call.replace("{}", ", ".join(["NULL"] * (13 if "iterations" in call else 11)))
+    with psycopg.connect(each_tracking.database_url, autocommit=True) as connection:
+        with pytest.raises(psycopg.errors.ForeignKeyViolation):
+            connection.execute(written, {"run": run["id"]})
+        made = each_tracking.client("shop").create_run()
+        each_tracking.client("shop").add_iteration(made["id"], iteration=1)
+        assert connection.execute(written.replace("search", "shop"), {"run": made["id"]}).fetchall() == [(1,)]
+        left = "SELECT current_user = session_user, current_setting('app.projects'), current_setting('app.actor')"
+        assert connection.execute(left).fetchone() == (True, "", "")
+
+
 @pytest.mark.parametrize("table", [*TABLES, "optimization_api_keys", "optimization_audit", "project_config"])
 def test_the_owner_sees_nothing_until_it_takes_a_role_though_it_is_a_member_of_one(each_tracking: Tracking, run, table):
     with each_tracking.connect() as connection:

@@ -81,6 +81,40 @@ def test_json_that_cannot_be_stored_is_refused(shop, text, status, field):
         assert answer.json()["errors"][0]["field"] == field
 
 
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        ("/runs?search=%ff", "search"),
+        ("/runs?limit=1&runName=a%C3", "runName"),
+        ("/runs?tags=a&tags=%ed%a0%80", "tags"),
+        ("/runs?config=%7B%22a%22:%22%ff%22%7D", "config"),
+        ("/runs?n%ff=1", "n\ufffd"),
+        ("/runs?metric=%ff", "metric"),
+        ("/groups?by=name&namePattern=%7B%7D%ff", "namePattern"),
+        ("/compare?search=%ff", "search"),
+        ("/trend?figure=%ff", "figure"),
+        ("/analytics?optimizerType=%ff", "optimizerType"),
+        ("/projects?cursor=%ff", "cursor"),
+        ("/runs/%ff", "runId"),
+        ("/runs/{run}/iterations/%ff", "iteration"),
+        ("/runs/{run}/leases/%ff", "owner"),
+        ("/runs/{run}?includeIterations=%ff", "includeIterations"),
+    ],
+)
+def test_an_address_that_is_not_utf_8_is_refused_with_the_parameter(shop, path, field):
+    method = "DELETE" if "/leases/" in path else "GET"
+    answer = shop.request(method, path.replace("{run}", shop.create_run()["id"]))
+    assert answer.status_code == 422, answer.text
+    assert [error["field"] for error in answer.json()["errors"]] == [field]
+    assert answer.json()["errors"][0]["reason"].startswith("is not UTF-8")
+
+
+def test_an_address_in_utf_8_finds_what_it_names(shop):
+    name = "é\u20ac\U0001f600 \ufffd %ff"
+    shop.create_run(runName=name)
+    assert shop.get("/runs", runName=name).json()["pagination"]["total"] == 1
+
+
 @pytest.mark.parametrize("announced", [True, False])
 def test_a_body_over_the_limit_is_refused_announced_or_not(shop, announced):
     body = json.dumps(RUN | {"errorMessage": "x" * 5_000_000}).encode()

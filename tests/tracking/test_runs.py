@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from optimization_tracking.idempotency import KEPT
+
 
 def test_a_run_comes_back_as_it_was_sent_with_what_the_database_adds(shop):
     sent = {"runName": "nightly", "optimizerType": "rtb", "config": {"depth": 6}, "tags": ["prod"], "initialScore": 0.5}
@@ -74,6 +76,30 @@ def test_a_repeated_key_gets_the_first_answer_and_writes_once(shop):
     assert shop.get("/runs", search=body["runName"]).json()["pagination"]["total"] == 1
     other = shop.post("/runs", body | {"tags": ["x"]}, **key)
     assert (other.status_code, other.json()["errors"][0]["field"]) == (422, "Idempotency-Key")
+
+
+def let_a_month_pass(tracking, *keys: str) -> None:
+    """Let Idempotency-Keys be a month old when the service next forgets the old ones."""
+    with tracking.connect() as connection:
+        connection.execute("SET ROLE optimization_service")
+        aged = "UPDATE optimization_idempotency_keys SET created_at = now() - interval '1 month' WHERE key = ANY (%s)"
+        connection.execute(aged, [list(keys)])
+        connection.execute("SELECT optimization_forget_idempotency_keys(%s)", [KEPT])
+
+
+def test_a_creation_that_is_repeated_a_month_later_gets_its_run_as_it_stands(shop, tracking):
+    body, key = {"runName": f"late {uuid.uuid4()}", "optimizerType": "rtb"}, str(uuid.uuid4())
+    run = shop.post("/runs", body, **{"Idempotency-Key": key}).json()["data"]
+    path, added = f"/runs/{run['id']}/iterations", str(uuid.uuid4())
+    assert shop.post(path, {"iteration": 1}, **{"Idempotency-Key": added}).status_code == 201
+    shop.patch(f"/runs/{run['id']}", {"status": "completed"})
+    let_a_month_pass(tracking, key, added)
+    again = shop.post("/runs", body, **{"Idempotency-Key": key})
+    assert (again.status_code, again.headers["Idempotency-Replayed"]) == (201, "true")
+    assert (again.json()["data"]["id"], again.json()["data"]["status"]) == (run["id"], "completed")
+    assert shop.post("/runs", body | {"tags": ["x"]}, **{"Idempotency-Key": key}).status_code == 422
+    assert shop.post(path, {"iteration": 1}, **{"Idempotency-Key": added}).status_code == 409
+    assert shop.get("/runs", search=body["runName"]).json()["pagination"]["total"] == 1
 
 
 @pytest.mark.parametrize("changes", [{}, {"tags": ["x"]}], ids=["same_words", "other_words"])

@@ -29,20 +29,22 @@ BEGIN
 END
 $$;
 
--- Views and a function's row type stay bound to the table that they were made on: make them anew, as they were.
+-- Views and the row types of functions stay bound to the table that they were made on: make them anew, as they were.
 GRANT CREATE ON SCHEMA public TO optimization_service;
 DO $$
 DECLARE
-    judged    text := pg_get_viewdef('optimization_iterations_judged'::regclass);
-    figures   text := pg_get_viewdef('optimization_run_analytics'::regclass);
-    analytics text := pg_get_viewdef('optimization_analytics'::regclass);
-    top_runs  text := pg_get_functiondef('get_top_runs_by_score(text, integer, text)'::regprocedure);
+    judged     text := pg_get_viewdef('optimization_iterations_judged'::regclass);
+    figures    text := pg_get_viewdef('optimization_run_analytics'::regclass);
+    analytics  text := pg_get_viewdef('optimization_analytics'::regclass);
+    top_runs   text := pg_get_functiondef('get_top_runs_by_score(text, integer, text)'::regprocedure);
+    create_run text := pg_get_functiondef('optimization_create_run(text, jsonb, bigint)'::regprocedure);
 BEGIN
     DROP VIEW optimization_iterations_judged, optimization_analytics;
     DROP MATERIALIZED VIEW optimization_run_analytics;
-    DROP FUNCTION get_top_runs_by_score(text, integer, text);
+    DROP FUNCTION get_top_runs_by_score(text, integer, text), optimization_create_run(text, jsonb, bigint);
     DROP TABLE optimization_runs_old;
     EXECUTE replace(top_runs, 'optimization_runs_old', 'optimization_runs');
+    EXECUTE replace(create_run, 'optimization_runs_old', 'optimization_runs');
     EXECUTE 'CREATE VIEW optimization_iterations_judged WITH (security_invoker = true) AS '
         || replace(judged, 'optimization_runs_old', 'optimization_runs');
     EXECUTE 'CREATE MATERIALIZED VIEW optimization_run_analytics AS '
@@ -69,6 +71,8 @@ CREATE INDEX idx_optimization_runs_final_score ON optimization_runs (project_id,
 CREATE INDEX idx_optimization_runs_improvement ON optimization_runs (project_id, improvement, id);
 CREATE INDEX idx_optimization_runs_duration_ms ON optimization_runs (project_id, duration_ms, id);
 CREATE INDEX idx_optimization_runs_id ON optimization_runs (id); -- a run is asked for by its id
+CREATE UNIQUE INDEX idx_optimization_runs_creation_key ON optimization_runs (project_id, creation_key)
+    WHERE creation_key IS NOT NULL;
 CREATE INDEX idx_optimization_runs_config_gin ON optimization_runs USING gin (config jsonb_path_ops);
 CREATE INDEX idx_optimization_runs_metadata_gin ON optimization_runs USING gin (metadata jsonb_path_ops);
 CREATE INDEX idx_optimization_runs_tags_gin ON optimization_runs USING gin (tags);

@@ -57,7 +57,7 @@ class AsyncTrackingClient(ForkAware):
     async def create_run(
         self, run_name: str, *, optimizer_type: str, idempotency_key: str | None = None, **fields: Any
     ) -> Run:
-        """Return the new run; the same key gives the same run, for a day."""
+        """Return the new run; the same key gives the same run, as long as it exists."""
         fields |= {"run_name": run_name, "optimizer_type": optimizer_type}
         return (await self._send(calls.create_run(calls.given(CreateRun, fields), key=idempotency_key))).data
 

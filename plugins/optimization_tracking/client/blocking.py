@@ -1,6 +1,8 @@
 """The client for ordinary code: each method is one request and returns what the service answered."""
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from itertools import islice
 from typing import Any, Self, TypeVar
 
@@ -36,9 +38,12 @@ class TrackingClient(ForkAware):
     def __init__(self, settings: ClientSettings, *, attempts: int = ATTEMPTS, http: httpx.Client | None = None) -> None:
         self.settings = settings
         self._attempts = attempts
-        self._http = http or httpx.Client(**calls.http_options(settings))
-        self._is_inherited = False  # the pool is that of the process that this one was forked from
+        self._http = http
+        self._is_closed = False
+        self._opening = threading.Lock()
         if http is None:
+            with suppress(OSError):  # the process may open no more files; the first request tries again
+                self._open()  # not in a thread: this imports modules, and the program may fork meanwhile
             self.watch_forks()
 
     @classmethod
@@ -54,18 +59,19 @@ class TrackingClient(ForkAware):
 
     def close(self) -> None:
         """Close the connections."""
-        if not self._is_inherited:
+        self._is_closed = True
+        if self._http is not None:
             self._http.close()
 
     def after_fork(self, *, is_child: bool) -> None:
         """Let the child open a pool of its own; two processes on one connection would read each other's answers."""
         if is_child:
-            self._is_inherited = not self._http.is_closed
+            self._http, self._opening = None, threading.Lock()
 
     def create_run(
         self, run_name: str, *, optimizer_type: str, idempotency_key: str | None = None, **fields: Any
     ) -> Run:
-        """Return the new run; the same key gives the same run, for a day."""
+        """Return the new run; the same key gives the same run, as long as it exists."""
         fields |= {"run_name": run_name, "optimizer_type": optimizer_type}
         return self._send(calls.create_run(calls.given(CreateRun, fields), key=idempotency_key)).data
 
@@ -157,15 +163,21 @@ class TrackingClient(ForkAware):
         Raises:
             UnavailableError, TrackingRefused: see `calls.read_answer`.
         """
-        if self._is_inherited:
-            self._http, self._is_inherited = httpx.Client(**calls.http_options(self.settings)), False
+        http = self._http or self._open()
         try:
-            response = self._http.request(
+            response = http.request(
                 call.method, call.path, params=list(call.params), content=call.body, headers=call.headers
             )
         except httpx.HTTPError as error:
             raise calls.no_answer(self.settings, error) from error
         return calls.read_answer(call, response)
+
+    def _open(self) -> httpx.Client:
+        with self._opening:
+            if self._is_closed:
+                raise RuntimeError("the client is closed")
+            self._http = self._http or httpx.Client(**calls.http_options(self.settings))
+            return self._http
 
     def _send(self, call: Call[Answer]) -> Answer:
         retry = Retrying(**policy(is_repeatable=call.is_repeatable, attempts=self._attempts))

@@ -3,7 +3,8 @@
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,9 @@ from optimizer.errors import TrackingRefused, UnavailableError
 MAX_REASONS = 10
 MAX_NAMES = 10
 _DENIED = (401, 403)
+DROPPED, BY_PROCESS = "dropped", "droppedByProcess"
+"""The keys in a run's metadata that count by kind what its processes dropped: together, and each of them. An update of
+a queue with the first one is what its process dropped so far."""
 _OF_AN_END = frozenset({"status", "endTime", "errorMessage", "errorStack"})
 
 _log = logging.getLogger(__name__)
@@ -53,6 +57,9 @@ class Delivery:
     def __init__(self, queue: DiskQueue, client: TrackingClient) -> None:
         self.queue, self._client = queue, client
         self.outcome = DeliveryOutcome()
+        self._counting: tuple[str, dict[str, Any]] | None = (
+            None  # a batch's key, and what the run should count after it
+        )
 
     def send_next(self) -> bool:
         """Send the next batch, and return whether that was done: there was one, and its time has come.
@@ -77,6 +84,13 @@ class Delivery:
             self._add(run_id, batch, batch.bodies, key=batch.key)
         self.queue.remove(batch)
         return True
+
+    def release(self) -> None:
+        """Give up the lease of the queue's process, which has ended; where that fails, it expires."""
+        run_id = self.queue.run().run_id
+        if run_id is not None:
+            with suppress(TrackingRefused, UnavailableError):
+                self._client.send(calls.release_run(run_id, self.queue.owner))
 
     def _create(self, batch: QueuedBatch) -> None:
         run, body = self.queue.run(), batch.bodies[0]
@@ -133,22 +147,42 @@ class Delivery:
         return found[0] if found else None
 
     def _update(self, run_id: str, batch: QueuedBatch) -> bool:
+        change = json.loads(batch.bodies[0])
         try:
-            if not self._change(run_id, batch.bodies[0]):
+            if DROPPED in change:
+                self._count_dropped(run_id, change[DROPPED])
+                return True
+            if not self._change(run_id, batch.bodies[0], change):
                 return False
             self.outcome.sent["update"] += 1
         except TrackingRefused as refused:
             self._judge(refused, "update")
         return True
 
-    def _change(self, run_id: str, body: str) -> bool:
+    def _count_dropped(self, run_id: str, dropped: Mapping[str, int]) -> None:
+        """Let the run's metadata have what this queue's process dropped, and the sum over all its processes.
+
+        Who writes a sum that others have changed meanwhile sees it in the answer, and writes the new one: nobody waits.
+        """
+        change: dict[str, Any] = {BY_PROCESS: {self.queue.owner: dropped}}
+        while True:
+            metadata = self._client.send(calls.update_run(run_id, json.dumps({"metadata": change}))).data.metadata
+            total: Counter[str] = Counter()
+            for numbers in metadata[BY_PROCESS].values():
+                if isinstance(numbers, dict):  # a caller may write there, too
+                    total.update({kind: number for kind, number in numbers.items() if isinstance(number, int)})
+            counted = metadata.get(DROPPED)
+            if isinstance(counted, dict) and total.items() <= counted.items():
+                return
+            change = {DROPPED: total}
+
+    def _change(self, run_id: str, body: str, change: dict[str, Any]) -> bool:
         """Change the run, with what the service takes of it if that is not all; False where that is to wait.
 
         Where the run has ended otherwise already, the rest of the change is made all the same, and the end is refused;
         where a value of the change is refused, the end is made all the same.
         An end for a process that died gives up its lease first; it waits while another process works on the run.
         """
-        change = json.loads(body)
         is_for_dead = change.get("ifUnowned", False)
         if is_for_dead:
             self._client.send(calls.release_run(run_id, self.queue.owner))
@@ -174,8 +208,10 @@ class Delivery:
         return True
 
     def _has_ended(self, run_id: str) -> bool:
-        run = self._client.send(calls.read_run(run_id, {"include_iterations": False})).data
-        return run.status not in ("pending", "running")
+        return self._read(run_id).status not in ("pending", "running")
+
+    def _read(self, run_id: str) -> Run:
+        return self._client.send(calls.read_run(run_id, {"include_iterations": False})).data
 
     def _add(self, run_id: str, batch: QueuedBatch, bodies: tuple[str, ...], *, key: str) -> None:
         """Send rows; where they are refused together, each half alone, so that a bad row blocks no other."""

@@ -15,8 +15,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass, replace
 from itertools import takewhile
 from pathlib import Path
 from typing import IO, Literal, NamedTuple, Self, get_args
@@ -24,7 +24,7 @@ from uuid import uuid4
 
 from optimization_tracking.client import forking
 from optimization_tracking.client.forking import ForkAware
-from optimization_tracking.client.queue_folder import delete_queue, lock_queue
+from optimization_tracking.client.queue_folder import delete_queue, lock_queue, worker_mark
 from optimization_tracking.models.batches import MAX_BATCH
 
 Kind = Literal["create", "iteration", "sample", "update"]
@@ -50,7 +50,8 @@ FREED_AT_ONCE = 1024
 _PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "wal_autocheckpoint=0")
 _PRAGMAS_OF_NEW = ("page_size=1024", "auto_vacuum=INCREMENTAL")
 _TABLES = (
-    "CREATE TABLE run (base_url TEXT, destination TEXT, token TEXT, client_id TEXT, run_id TEXT, is_guarded INTEGER)",
+    "CREATE TABLE run (base_url TEXT, destination TEXT, token TEXT, client_id TEXT, run_id TEXT, is_guarded INTEGER, "
+    "is_worker INTEGER)",
     "CREATE TABLE batch (key TEXT, kind TEXT, first_id INTEGER, last_id INTEGER)",
     "CREATE TABLE entries (id INTEGER PRIMARY KEY, kind TEXT, body TEXT)",
 )
@@ -73,6 +74,10 @@ ORDER BY id LIMIT :most
 _OF_BATCH = "kind = ? AND id BETWEEN ? AND ?"
 _IS_THERE = f"SELECT 1 FROM entries WHERE {_OF_BATCH}"  # noqa: S608 - our own text
 
+_OF_SYSTEM = frozenset(
+    {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM}
+)
+
 _log = logging.getLogger(__name__)
 
 _never_closed: list[tuple[sqlite3.Connection, sqlite3.Connection]] = []
@@ -83,7 +88,8 @@ class QueuedRun:
     """The run that a queue's entries belong to.
 
     token: its Idempotency-Key; client_id: the program's own id of it, if it has one; run_id: the service's id, None
-    until it has created the run; is_guarded: a process that finds the queue abandoned ends the run as failed.
+    until it has created the run; is_guarded: a process that finds the queue abandoned ends the run as failed;
+    is_worker: the queue's process will not end the run: it was forked from one that logs it, or opened it as a worker.
     """
 
     base_url: str
@@ -92,6 +98,7 @@ class QueuedRun:
     client_id: str | None
     run_id: str | None
     is_guarded: bool
+    is_worker: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +129,11 @@ class _Claim(NamedTuple):
 
 
 class UnreadableQueue(Exception):
-    """A file that is not a queue that this release can send."""
+    """A file that is not a queue that this release can send; `is_whole`: it may be one, and the system refuses it."""
+
+    def __init__(self, reason: str, *, is_whole: bool = False) -> None:
+        super().__init__(reason)
+        self.is_whole = is_whole
 
 
 class DiskQueue(ForkAware):
@@ -164,8 +175,15 @@ class DiskQueue(ForkAware):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             path = folder / f"{time.time_ns()}-{uuid4().hex}.db"  # found again in the order of their runs
         with forking.opening:
-            queue = cls(path, None if path is None else lock_queue(path), max_bytes=max_bytes)
-            queue._start(run, body)
+            lock_file = None if path is None else lock_queue(path)
+            try:
+                queue = cls(path, lock_file, max_bytes=max_bytes)
+                queue._start(run, body)
+            except sqlite3.Error:
+                if path is not None and lock_file is not None:
+                    delete_queue(path)
+                    lock_file.close()
+                raise
             queue.watch_forks()
         return queue
 
@@ -174,13 +192,13 @@ class DiskQueue(ForkAware):
         """Return the queue of a process that ended; None where it lives, or another one adopted the queue first.
 
         Raises:
-            UnreadableQueue: the file is damaged, or of another release.
+            UnreadableQueue: the file is damaged, or of another release; `is_whole` where only the system refuses it.
         """
         with forking.opening:
             try:
                 lock_file = lock_queue(path)
             except OSError as error:
-                raise UnreadableQueue(f"{path}: {error.strerror}") from None
+                raise UnreadableQueue(f"{path}: {error.strerror}", is_whole=True) from None
             if lock_file is None:
                 return None
             if not path.exists():  # sent and deleted by another one, meanwhile
@@ -195,7 +213,7 @@ class DiskQueue(ForkAware):
                 queue._read()
             except (sqlite3.Error, UnreadableQueue) as error:
                 lock_file.close()
-                raise UnreadableQueue(f"{path}: {error}") from None
+                raise UnreadableQueue(f"{path}: {error}", is_whole=_is_of_system(error)) from None
             queue.watch_forks()
         return queue
 
@@ -230,8 +248,10 @@ class DiskQueue(ForkAware):
                 self._save()
             self._count(kind, body)
         if entry.id % LOOK_EVERY == 0 and self._log_is_long():
-            with suppress(RuntimeError):  # no thread starts while the interpreter ends
+            try:
                 threading.Thread(target=self.checkpoint, name="optimization tracking log", daemon=True).start()
+            except RuntimeError:  # the system has no thread for it, or the interpreter ends
+                self.checkpoint()
         return True
 
     def next_batch(self) -> QueuedBatch | None:
@@ -353,20 +373,19 @@ class DiskQueue(ForkAware):
         with self._transaction() as database:
             for statement in _TABLES:
                 database.execute(statement)
-            values = (run.base_url, run.destination, run.token, run.client_id, run.run_id, run.is_guarded)
-            database.execute("INSERT INTO run VALUES (?, ?, ?, ?, ?, ?)", values)
+            database.execute("INSERT INTO run VALUES (?, ?, ?, ?, ?, ?, ?)", astuple(run))
             database.execute("INSERT INTO entries VALUES (1, 'create', ?)", (body,))
         self._run, self._last_id = run, 1
         self._count("create", body)
 
     def _read(self) -> None:
         """Take over what an earlier process left in the file."""
-        query = "SELECT base_url, destination, token, client_id, run_id, is_guarded FROM run"
-        row = self._database.execute(query).fetchone()
+        names = f"base_url, destination, token, client_id, run_id, is_guarded, {worker_mark(self._database)}"
+        row = self._database.execute(f"SELECT {names} FROM run").fetchone()  # noqa: S608 - our own text
         if row is None:
             raise UnreadableQueue("it names no run")
-        base_url, destination, token, client_id, run_id, is_guarded = row
-        self._run = QueuedRun(base_url, destination, token, client_id, run_id, is_guarded=bool(is_guarded))
+        base_url, destination, token, client_id, run_id, is_guarded, is_worker = row
+        self._run = QueuedRun(base_url, destination, token, client_id, run_id, bool(is_guarded), bool(is_worker))
         claimed = self._database.execute("SELECT key, kind, first_id, last_id FROM batch").fetchone()
         if claimed is not None and self._database.execute(_IS_THERE, claimed[1:]).fetchone():
             self._claimed = _Claim(*claimed)
@@ -488,6 +507,11 @@ class DiskQueue(ForkAware):
         with self._database:  # commits, or rolls back on an error
             self._database.execute("BEGIN IMMEDIATE")
             yield self._database
+
+
+def _is_of_system(error: Exception) -> bool:
+    """Return whether the disk, or a limit of the process, is the reason: nothing is wrong with the file."""
+    return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF in _OF_SYSTEM
 
 
 def _is_of(entry: _Entry, batch: _Claim | QueuedBatch) -> bool:

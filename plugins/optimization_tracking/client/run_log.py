@@ -9,10 +9,12 @@ The run is completed at the end of the block, failed with the reason where an ex
 a user interrupts it. `async with` does the same. Logging never raises and never waits for the service.
 
 A process that is forked inside the block may log to the run: it has a queue and a sender of its own from its first
-entry on, and leaves the run's end to the process that opened it.
+entry on. It is a worker, which leaves the run's end to the process that opened it, as do those that open the run with
+`ends_run=False`.
 """
 
 import asyncio
+import json
 import logging
 import sqlite3
 import threading
@@ -20,6 +22,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from multiprocessing.util import Finalize
@@ -31,7 +34,7 @@ from pydantic import BaseModel
 
 from optimization_tracking.client import calls
 from optimization_tracking.client.blocking import TrackingClient
-from optimization_tracking.client.delivery import DeliveryOutcome
+from optimization_tracking.client.delivery import DROPPED, DeliveryOutcome
 from optimization_tracking.client.disk_queue import DiskQueue, Kind, QueuedRun
 from optimization_tracking.client.forking import ForkAware
 from optimization_tracking.client.plain_values import as_text, plain, without_odd_numbers
@@ -41,7 +44,7 @@ from optimization_tracking.models.base import CLIENT_ID
 from optimization_tracking.models.iterations import CreateIteration
 from optimization_tracking.models.runs import CreateRun, UpdateRun
 from optimization_tracking.models.samples import CreateSample
-from optimizer.errors import TrackingRefused
+from optimizer.errors import ConfigError, TrackingRefused
 
 FLUSH_S = 5.0
 MAX_STACK_CHARACTERS = 20_000
@@ -86,6 +89,7 @@ def track_run(
     optimizer_type: str,
     settings: ClientSettings | None = None,
     client_id: str | None = None,
+    ends_run: bool = True,
     flush_s: float = FLUSH_S,
     **fields: Any,
 ) -> "RunLog":
@@ -95,13 +99,17 @@ def track_run(
         settings: of the environment if left out.
         client_id: the program's own id of the run. If the service has a run of that id, it is joined; several processes
             may log to it at once. It keeps its first config, and the report warns of what differs.
+        ends_run: whether the end of the block is that of the run; False for workers, which leave that to another
+            process with the same `client_id`.
         flush_s: how long the end of the block waits for the service at most; what is not sent then waits on disk for
             the next process that logs to the same service, or for `python -m optimization_tracking resume`.
         fields: others of POST /runs, in snake_case.
     Raises:
-        ConfigError: the environment lacks address or key.
+        ConfigError: the environment lacks address or key, or a worker a client_id.
         TrackingRefused: a field is wrong; nothing was sent.
     """
+    if not (ends_run or client_id):
+        raise ConfigError("ends_run=False needs the client_id of the run that another process ends")
     settings = settings or ClientSettings.from_environment()
     metadata = _merged(fields.pop("metadata", {}), {CLIENT_ID: client_id} if client_id else {})
     given = {"status": "running", **fields, "run_name": run_name, "optimizer_type": optimizer_type}
@@ -110,9 +118,10 @@ def track_run(
     body = _body_of(CreateRun, {**given, "metadata": metadata})
     token = uuid5(NAMESPACE_URL, f"{settings.base_url}#{client_id}").hex if client_id else uuid4().hex
     # A run that no other process can join ends with this one, whatever happens from here on.
-    run = QueuedRun(settings.base_url, settings.destination, token, client_id, None, is_guarded=client_id is None)
+    is_guarded = client_id is None
+    run = QueuedRun(settings.base_url, settings.destination, token, client_id, None, is_guarded, is_worker=not ends_run)
     start = CreateRun.model_validate_json(body).start_time
-    return RunLog(settings, run, body=body, start=start, metadata=metadata, flush_s=flush_s)
+    return RunLog(settings, run, body=body, start=start, flush_s=flush_s)
 
 
 def _open_queue(settings: ClientSettings, run: QueuedRun, body: str) -> DiskQueue:
@@ -133,15 +142,16 @@ class RunLog(ForkAware):
         *,
         body: str,
         start: datetime | None,
-        metadata: dict[str, Any],
         flush_s: float,
     ) -> None:
         """Args: body: the request that creates the run; start: the run's, None where the service sets it."""
         self._start, self._opened, self._opened_s = start, datetime.now(UTC), time.monotonic()
         self._settings, self._body, self._client_id = settings, body, run.client_id
-        self._metadata, self._flush_s = metadata, flush_s
+        self._flush_s = flush_s
         self._has_ended = self._is_closed = self._is_block = False
-        self._is_fork = self._has_forked = self._is_inherited = False
+        self._ends_run = not run.is_worker
+        self._has_others = run.client_id is not None  # other processes may log to it
+        self._is_inherited = False
         self._entering = threading.Lock()
         self._begin(run)
         self.watch_forks()
@@ -150,6 +160,7 @@ class RunLog(ForkAware):
         """Open this process's own queue of the run, and count from zero what is logged by it."""
         self._mutex = threading.Lock()
         self._dropped: Counter[str] = Counter()
+        self._noted = ""  # what the run will count of it
         self._invalid = DeliveryOutcome()
         self._final: LogReport | None = None
         self._queue = _open_queue(self._settings, run, self._body)
@@ -157,10 +168,10 @@ class RunLog(ForkAware):
 
     def after_fork(self, *, is_child: bool) -> None:
         """Note the fork; the child opens a queue of its own before its first entry."""
-        self._has_forked = True
+        self._has_others = True
         if is_child:
             self._mutex, self._entering = threading.Lock(), threading.Lock()
-            self._is_fork = True
+            self._ends_run = False
             self._is_inherited = not self._is_closed  # queue and sender are those of the other process
 
     def _enter(self) -> None:
@@ -169,12 +180,12 @@ class RunLog(ForkAware):
             return
         with self._entering:
             if self._is_inherited:
-                self._begin(replace(self._queue.run(), is_guarded=False))
+                self._begin(replace(self._queue.run(), is_guarded=False, is_worker=True))
                 self._is_inherited = False
                 Finalize(None, self.close, exitpriority=1)  # as the process ends, unless it is killed
 
     def __reduce__(self) -> str:
-        own = f"client_id={self._client_id!r}" if self._client_id else "a client_id, here and there"
+        own = f"client_id={self._client_id!r}, ends_run=False" if self._client_id else "a client_id, here and there"
         raise TypeError(f"a tracked run cannot be sent to another process; call track_run there with {own}")
 
     def log_iteration(self, iteration: int, **fields: Any) -> None:
@@ -204,7 +215,6 @@ class RunLog(ForkAware):
             changes["metadata"] = _merged(changes["metadata"], {CLIENT_ID: self._client_id} if self._client_id else {})
         if not self._log("update", UpdateRun, changes):
             return
-        self._metadata = changes.get("metadata", self._metadata)
         if changes.get("status") in ("completed", "failed", "cancelled"):
             self._has_ended = True
             self._sender.holds_run = False
@@ -215,8 +225,7 @@ class RunLog(ForkAware):
         self._enter()
         if self._has_ended:
             return
-        if self._dropped:
-            changes["metadata"] = _merged(self._metadata, changes.get("metadata", {}), {"dropped": dict(self._dropped)})
+        self._note_dropped()
         if self._start is not None:  # else the service sets both times: it may learn of the run after this moment
             passed = timedelta(seconds=time.monotonic() - self._opened_s)
             changes["end_time"] = max(self._start, self._opened + passed)  # however the clock was set meanwhile
@@ -251,9 +260,10 @@ class RunLog(ForkAware):
         if self._is_closed:
             return self.report()
         self._is_closed = True
+        self._note_dropped()
         if not (self._has_ended or self._is_block):  # another process may go on with the run
             self._guard(False)
-        self._sender.flush(self._flush_s, with_abandoned=self._has_forked)
+        self._sender.flush(self._flush_s, with_abandoned=self._has_others, is_leaving=not self._ends_run)
         self._final = report = self.report()
         self._sender.close()
         if not report.is_complete:
@@ -262,7 +272,7 @@ class RunLog(ForkAware):
 
     def __enter__(self) -> Self:
         self._is_block = True
-        if not self._is_fork:  # the run's end is that of the process that opened it
+        if self._ends_run:
             self._guard(True)
         return self
 
@@ -271,7 +281,7 @@ class RunLog(ForkAware):
     ) -> None:
         if self._is_inherited:
             return  # a forked process that logged nothing
-        if self._is_fork:
+        if not self._ends_run:
             pass  # the run goes on in the process that opened it
         elif error is None:
             self.end("completed")
@@ -286,7 +296,10 @@ class RunLog(ForkAware):
         return self.__enter__()
 
     async def __aexit__(self, *ending: Any) -> None:
-        await asyncio.to_thread(self.__exit__, *ending)
+        if self._sender.has_thread:
+            await asyncio.to_thread(self.__exit__, *ending)
+        else:  # the system has none, for this either; nobody is waited for
+            self.__exit__(*ending)
 
     def _log(self, kind: Kind, model: type[BaseModel], fields: dict[str, Any]) -> bool:
         """Return whether the entry is in the queue; where it is not, it is counted."""
@@ -326,6 +339,17 @@ class RunLog(ForkAware):
             if self._dropped.total() == 1:
                 why = "the run's log is closed" if self._is_closed else "the queue is full"
                 _log.warning("tracking drops entries from now on, the run goes on: %s", why)
+
+    def _note_dropped(self) -> None:
+        """Let the run's metadata count what was dropped so far."""
+        with self._mutex:
+            dropped = {DROPPED: dict(self._dropped)}
+            note = json.dumps(dropped if self._has_others else {"metadata": dropped})  # alone, its numbers are the sum
+            is_new, self._noted = bool(self._dropped) and note != self._noted, note
+        if is_new:
+            with suppress(OSError, sqlite3.Error):  # said already: what was dropped, was for that
+                self._queue.put("update", note)
+                self._sender.nudge()
 
     def _guard(self, is_guarded: bool) -> None:
         try:

@@ -1,7 +1,6 @@
 """`export`: all selected runs, iterations or samples as CSV or Parquet."""
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -17,10 +16,12 @@ from pydantic import BaseModel
 
 from optimization_tracking.client import TrackingClient, calls
 from optimization_tracking.commands import list_options
+from optimization_tracking.commands.formulas import json_without_formulas, without_formulas
 from optimization_tracking.models.iterations import Iteration
 from optimization_tracking.models.runs import Run
 from optimization_tracking.models.samples import Sample
 from optimizer.errors import ConfigError
+from optimizer.presentation.formats import one_line
 
 ROWS_A_PART, BYTES_A_PART = 5000, 16 * 1024 * 1024
 """A part of an export ends at this many rows or bytes, whichever comes first."""
@@ -36,11 +37,6 @@ _TYPES = {
 
 _OPTIONS = {"optimizer_type": "--type", "tags": "--tag"}
 """Filters whose option has another name."""
-
-_INVISIBLE = "\\s\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff"
-_SIGNS = "=+@\u2212\ufe62\ufe63\ufe66\ufe6b\uff0b\uff0d\uff1d\uff20-"
-_FORMULA = re.compile(f"[{_INVISIBLE}]*[{_SIGNS}]|[\t\r\n]")
-"""What a text begins with that a spreadsheet takes for a formula: also small, in full width, or after others."""
 
 _AS_JSON = {b"content": b"application/json"}
 
@@ -64,7 +60,8 @@ def export(
 ) -> None:
     """Export to a file; JSON values become text, and nothing of the file is there before all of it is.
 
-    In CSV, a text that begins with = + - @ or a tab gets a ' in front, so that no spreadsheet runs it as a formula.
+    In CSV, a text gets a ' in front of = + - @ at its beginning or after ; | tab or line break, so that no spreadsheet
+    runs it as a formula.
     """
     chosen = list_options.filters(
         status=status, optimizer_type=optimizer_type, tags=tag, search=search, config=config, metadata=metadata
@@ -80,7 +77,7 @@ def export(
         for part in _joined(table_of(page, schema, is_guarded=is_guarded) for page in pages):
             writer.write_table(part)
             rows += part.num_rows
-    typer.echo(f"{rows:,} {what} in {file}")
+    typer.echo(f"{rows:,} {what} in {one_line(str(file))}")
 
 
 def schema_of(model: type[BaseModel]) -> pa.Schema:
@@ -104,7 +101,7 @@ def open_writer(file: Path, schema: pa.Schema) -> Iterator[Writer]:
         raise ConfigError(f"{file}: the name must end in .csv or .parquet")
     part = file.with_name(file.name + ".part")
     try:
-        with writers[file.suffix](part, schema) as writer:
+        with part.open("wb") as sink, writers[file.suffix](sink, schema) as writer:
             yield writer
         part.replace(file)
     except OSError as error:
@@ -147,16 +144,12 @@ def _joined(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
 
 def _column(rows: Sequence[Row], field: pa.Field, *, is_guarded: bool) -> pa.Array:
     values = [row.get(field.name) for row in rows]
-    if field.metadata == _AS_JSON:
-        # With one of the signs begin negative numbers only.
-        values = [None if value is None else json.dumps(value, ensure_ascii=False) for value in values]
-    elif pa.types.is_timestamp(field.type):
+    if pa.types.is_timestamp(field.type):
         return pa.array(values, pa.string()).cast(field.type)
-    elif is_guarded and pa.types.is_string(field.type):
-        values = [_guarded(value) for value in values]
+    guard = without_formulas
+    if field.metadata == _AS_JSON:  # with one of the signs begin negative numbers only
+        values = [None if value is None else json.dumps(value, ensure_ascii=False) for value in values]
+        guard = json_without_formulas
+    if is_guarded and pa.types.is_string(field.type):
+        values = [None if value is None else guard(value) for value in values]
     return pa.array(values, field.type)
-
-
-def _guarded(value: str | None) -> str | None:
-    """Return a text that spreadsheets show and never run."""
-    return f"'{value}" if value is not None and _FORMULA.match(value) else value

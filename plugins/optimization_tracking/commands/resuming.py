@@ -16,14 +16,14 @@ def resume(
 ) -> None:
     """Send what programs logged that ended before the service had it all."""
     with list_options.connect() as client:
-        queues = 0
+        queues = set()
         for resumed in send_abandoned(client, of_any_key=of_any_key):
-            queues += 1
+            queues.add(resumed.path)
             outcome = resumed.outcome
             parts = {"sent": outcome.sent, "there already": outcome.repeated, "refused": outcome.refused}
             sent = "; ".join(f"{word} {_counts(counts)}" for word, counts in parts.items() if counts)
             typer.echo(one_line("; ".join([f"run {resumed.run_id}: {sent or 'nothing'}", *outcome.reasons])))
-        typer.echo(f"{queues} queues of ended programs in {client.settings.queue_folder}")
+        typer.echo(f"{len(queues)} queues of ended programs in {client.settings.queue_folder}")
 
 
 def _counts(counts: dict[str, int]) -> str:

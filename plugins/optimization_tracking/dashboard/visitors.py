@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from optimization_tracking.addresses import require_utf8
 from optimization_tracking.auth import Caller, authenticate
 from optimization_tracking.dashboard.sessions import Sessions, is_over, with_key
 from optimization_tracking.database import Database
@@ -23,7 +24,7 @@ async def admit(request: Request) -> Caller:
     """Return the caller of the session, of a key in the headers, or of the login.
 
     Raises:
-        Refusal: as the API; 403 where the key has not the scope read.
+        Refusal: as the API; 403 where the key has not the scope read; 422 where the address is not UTF-8.
     """
     sessions: Sessions | None = request.app.state.sessions
     key = sessions.key_of(request) if sessions is not None else None
@@ -33,6 +34,7 @@ async def admit(request: Request) -> Caller:
     caller = await authenticate(request if key is None else with_key(request, key))
     if not caller.can_read:
         raise Refusal(403, f"{caller.name} may not read; use a key with the scope read")
+    require_utf8(request)
     return caller
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from optimization_tracking.admission import KeyedRoute
-from optimization_tracking.auth import Reader
+from optimization_tracking.auth import Admitted
 from optimization_tracking.models.analytics import Analytics, Project
 from optimization_tracking.models.answers import Page
 from optimization_tracking.models.queries import AnalyticsFilters, ShortRowsPage
@@ -17,7 +17,7 @@ router = APIRouter(route_class=KeyedRoute)
 
 @router.get("/analytics", tags=["analytics"], responses=refusals(404))
 async def analytics(
-    filters: Annotated[AnalyticsFilters, Query()], database: Tracking, caller: Reader
+    filters: Annotated[AnalyticsFilters, Query()], database: Tracking, caller: Admitted
 ) -> Page[Analytics]:
     """Figures of a project's runs by optimizer type and status, as of the last refresh."""
     project_id = caller.choose_project(filters.project_id)
@@ -27,7 +27,7 @@ async def analytics(
 
 
 @router.get("/projects", tags=["projects"], responses=refusals())
-async def projects(page: Annotated[ShortRowsPage, Query()], database: Tracking, caller: Reader) -> Page[Project]:
+async def projects(page: Annotated[ShortRowsPage, Query()], database: Tracking, caller: Admitted) -> Page[Project]:
     """The caller's projects, by id."""
     async with database.transaction(caller.projects) as connection:
         found, pagination = await list_projects(connection, page)

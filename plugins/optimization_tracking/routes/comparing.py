@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query
 from fastapi.concurrency import run_in_threadpool
 
 from optimization_tracking.admission import KeyedRoute
-from optimization_tracking.auth import Reader
+from optimization_tracking.auth import Admitted
 from optimization_tracking.models.answers import One
 from optimization_tracking.models.comparing import (
     CompareFilters,
@@ -24,7 +24,7 @@ router = APIRouter(tags=["comparisons"], route_class=KeyedRoute)
 
 
 @router.get("/groups", responses=refusals(404))
-async def groups(filters: Annotated[GroupFilters, Query()], database: Tracking, caller: Reader) -> One[RunGroups]:
+async def groups(filters: Annotated[GroupFilters, Query()], database: Tracking, caller: Admitted) -> One[RunGroups]:
     """Runs in groups, each with the spread of a figure and, where `pairBy` says what pairs them, a paired test."""
     project_id = caller.choose_project(filters.project_id)
     async with database.transaction([project_id]) as connection:
@@ -32,7 +32,7 @@ async def groups(filters: Annotated[GroupFilters, Query()], database: Tracking, 
 
 
 @router.get("/trend", responses=refusals(404))
-async def trend(filters: Annotated[TrendFilters, Query()], database: Tracking, caller: Reader) -> One[Trend]:
+async def trend(filters: Annotated[TrendFilters, Query()], database: Tracking, caller: Admitted) -> One[Trend]:
     """One figure from run to run, with the band that was expected of each."""
     project_id = caller.choose_project(filters.project_id)
     async with database.transaction([project_id]) as connection:
@@ -41,7 +41,7 @@ async def trend(filters: Annotated[TrendFilters, Query()], database: Tracking, c
 
 @router.get("/compare", responses=refusals(404))
 async def compare_runs(
-    filters: Annotated[CompareFilters, Query()], database: Tracking, caller: Reader
+    filters: Annotated[CompareFilters, Query()], database: Tracking, caller: Admitted
 ) -> One[RunDifferences]:
     """Runs and what differs in their configs: the named ones, or the newest 200 that match the filters."""
     if filters.run:

@@ -5,10 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from optimization_tracking.admission import KeyedRoute
-from optimization_tracking.auth import Reader
+from optimization_tracking.auth import Admitted
 from optimization_tracking.database import Connection
 from optimization_tracking.models.answers import Batch, One, Page
-from optimization_tracking.models.batches import spell_row
 from optimization_tracking.models.iterations import CreateIteration, CreateIterations, Iteration
 from optimization_tracking.models.queries import IterationPage
 from optimization_tracking.routes.dependencies import (
@@ -31,7 +30,7 @@ async def add_iteration(write: Writing, iteration: CreateIteration) -> Response:
     """Add an iteration; the run's totals and best score follow."""
 
     async def add(connection: Connection) -> One[Iteration]:
-        (added,) = await iterations.add(connection, spell_row(iteration), run_id=write.run_id)
+        added = await iterations.add(connection, iteration, run_id=write.run_id, caller=write.caller)
         return One[Iteration](data=added)
 
     return await write.answer(add)
@@ -42,7 +41,9 @@ async def add_iterations(write: Writing, batch: CreateIterations, prefer: Prefer
     """Add up to 1,000 iterations, all of them or none."""
 
     async def add(connection: Connection) -> Batch[Iteration]:
-        added = await iterations.add(connection, batch.columns, run_id=write.run_id, returning=wants_rows(prefer))
+        added = await iterations.add_many(
+            connection, batch, run_id=write.run_id, caller=write.caller, returning=wants_rows(prefer)
+        )
         return Batch[Iteration](created=len(batch), data=added)
 
     return await write.answer(add)
@@ -50,7 +51,7 @@ async def add_iterations(write: Writing, batch: CreateIterations, prefer: Prefer
 
 @router.get("", response_model=Page[Iteration], responses=refusals(404))
 async def list_iterations(
-    run_id: RunId, page: Annotated[IterationPage, Query()], database: Tracking, caller: Reader
+    run_id: RunId, page: Annotated[IterationPage, Query()], database: Tracking, caller: Admitted
 ) -> Response:
     """List a run's iterations by their number."""
     async with database.transaction(caller.projects) as connection:
@@ -59,7 +60,7 @@ async def list_iterations(
 
 
 @router.get("/{iteration}", response_model=One[Iteration], responses=refusals(404))
-async def read_iteration(run_id: RunId, iteration: IterationNumber, database: Tracking, caller: Reader) -> Response:
+async def read_iteration(run_id: RunId, iteration: IterationNumber, database: Tracking, caller: Admitted) -> Response:
     """Read one iteration by its number."""
     async with database.transaction(caller.projects) as connection:
         found = await iterations.read(connection, run_id, iteration)

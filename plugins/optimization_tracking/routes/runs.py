@@ -1,14 +1,12 @@
 """/runs: create, list, read, change, delete."""
 
 from typing import Annotated
-from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import ValidationError
 
 from optimization_tracking.admission import KeyedRoute
-from optimization_tracking.auth import Reader, Writer
-from optimization_tracking.idempotency import IdempotencyKey, answer_once
+from optimization_tracking.auth import Admitted
+from optimization_tracking.idempotency import IdempotencyKey, created, digest_of
 from optimization_tracking.models.answers import One, Page
 from optimization_tracking.models.queries import RunDetail, RunFilters
 from optimization_tracking.models.runs import CreateRun, DeletedRun, Run, RunWithIterations, UpdateRun
@@ -24,26 +22,17 @@ router = APIRouter(prefix="/runs", tags=["runs"], route_class=KeyedRoute)
 
 @router.post("", status_code=201, response_model=One[Run], responses=refusals(400, 404, 409, 413, 415))
 async def create_run(
-    run: CreateRun, request: Request, database: Tracking, caller: Writer, idempotency_key: IdempotencyKey = None
+    run: CreateRun, request: Request, database: Tracking, caller: Admitted, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Create a run."""
     project_id = caller.choose_project(run.project_id)
-    async with database.transaction([project_id], actor=caller.actor) as connection:
-
-        async def write() -> One[Run]:
-            return One[Run](data=await runs.create(connection, run, project_id=project_id))
-
-        async def is_gone(answer: bytes) -> bool:
-            created = _created_by(answer)
-            return created is not None and not await runs.exists(connection, created)
-
-        return await answer_once(
-            connection, request, key=idempotency_key, project_id=project_id, write=write, is_gone=is_gone
-        )
+    origin = None if idempotency_key is None else runs.Origin(idempotency_key, await digest_of(request))
+    made, is_new = await runs.create(database, run, project_id=project_id, actor=caller.actor, origin=origin)
+    return created(One[Run](data=made).model_dump_json().encode(), is_replayed=not is_new)
 
 
 @router.get("", response_model=Page[RunWithIterations], responses=refusals(404))
-async def list_runs(filters: Annotated[RunFilters, Query()], database: Tracking, caller: Reader) -> Response:
+async def list_runs(filters: Annotated[RunFilters, Query()], database: Tracking, caller: Admitted) -> Response:
     """List a project's runs, newest first; with `top=true` its best completed ones."""
     project_id = caller.choose_project(filters.project_id)
     async with database.transaction([project_id]) as connection:
@@ -56,7 +45,7 @@ async def list_runs(filters: Annotated[RunFilters, Query()], database: Tracking,
 
 @router.get("/{runId}", response_model=One[RunWithIterations], responses=refusals(404))
 async def read_run(
-    run_id: RunId, detail: Annotated[RunDetail, Query()], database: Tracking, caller: Reader
+    run_id: RunId, detail: Annotated[RunDetail, Query()], database: Tracking, caller: Admitted
 ) -> Response:
     """Read a run with its first iterations."""
     async with database.transaction(caller.projects) as connection:
@@ -69,7 +58,7 @@ async def read_run(
 
 @router.patch("/{runId}", response_model=One[Run], responses=refusals(400, 404, 409, 412, 413, 415))
 async def update_run(
-    run_id: RunId, change: UpdateRun, request: Request, database: Tracking, caller: Writer, _: IfMatch = None
+    run_id: RunId, change: UpdateRun, request: Request, database: Tracking, caller: Admitted, _: IfMatch = None
 ) -> Response:
     """Change a run; a status that ends it sets its end time. Metadata are merged by key, and null removes a key."""
     async with database.transaction(caller.projects, actor=caller.actor) as connection:
@@ -79,17 +68,9 @@ async def update_run(
 
 @router.delete("/{runId}", responses=refusals(404, 412))
 async def delete_run(
-    run_id: RunId, request: Request, database: Tracking, caller: Writer, _: IfMatch = None
+    run_id: RunId, request: Request, database: Tracking, caller: Admitted, _: IfMatch = None
 ) -> One[DeletedRun]:
     """Delete a run with its iterations and samples."""
     async with database.transaction(caller.projects, actor=caller.actor) as connection:
         await runs.delete(connection, run_id, seen=read_if_match(request))
     return One[DeletedRun](data=DeletedRun(id=run_id))
-
-
-def _created_by(answer: bytes) -> UUID | None:
-    """Return the run of an answer to a creation, None of an answer to something else."""
-    try:
-        return One[Run].model_validate_json(answer).data.id
-    except ValidationError:
-        return None

@@ -3,9 +3,10 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
+from psycopg.errors import ForeignKeyViolation
 
 from optimization_tracking.admission import KeyedRoute
-from optimization_tracking.auth import Reader
+from optimization_tracking.auth import Admitted
 from optimization_tracking.database import Connection
 from optimization_tracking.models.answers import Batch, Page
 from optimization_tracking.models.queries import SamplePage
@@ -22,15 +23,21 @@ async def add_samples(write: Writing, batch: CreateSamples, prefer: Prefer = Non
     """Add up to 1,000 samples to iterations that are there, all of them or none."""
 
     async def add(connection: Connection) -> Batch[Sample]:
-        added = await samples.add(connection, batch, run_id=write.run_id, returning=wants_rows(prefer))
+        added = await samples.add(
+            connection, batch, run_id=write.run_id, caller=write.caller, returning=wants_rows(prefer)
+        )
         return Batch[Sample](created=len(batch), data=added)
 
-    return await write.answer(add)
+    try:
+        return await write.answer(add)
+    except ForeignKeyViolation:
+        async with write.database.transaction(write.caller.projects) as connection:
+            raise await samples.why_refused(connection, batch, run_id=write.run_id) from None
 
 
 @router.get("", response_model=Page[Sample], responses=refusals(404))
 async def list_samples(
-    run_id: RunId, page: Annotated[SamplePage, Query()], database: Tracking, caller: Reader
+    run_id: RunId, page: Annotated[SamplePage, Query()], database: Tracking, caller: Admitted
 ) -> Response:
     """List a run's samples by iteration and sampleIndex."""
     async with database.transaction(caller.projects) as connection:

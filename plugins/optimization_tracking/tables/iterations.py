@@ -1,13 +1,15 @@
 """Iterations: added one by one or in batches, and read in their order."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+from optimization_tracking.auth import Caller
 from optimization_tracking.cursors import read_cursor, write_cursor
-from optimization_tracking.database import Connection, fetch_all, fetch_one
+from optimization_tracking.database import Connection, Row, fetch_all, fetch_one
 from optimization_tracking.models.answers import Pagination
-from optimization_tracking.models.iterations import Iteration
+from optimization_tracking.models.batches import SpelledColumns, spell_row
+from optimization_tracking.models.iterations import CreateIteration, CreateIterations, Iteration
 from optimization_tracking.models.queries import IterationPage
 from optimization_tracking.models.runs import Run, RunWithIterations
 from optimization_tracking.problem_details import not_found
@@ -17,32 +19,26 @@ from optimization_tracking.tables.pages import MAX_ANSWER_BYTES, cut
 _ORDER = "iteration.asc"
 
 
-async def add(
-    connection: Connection, columns: Mapping[str, str | None], *, run_id: UUID, returning: bool = True
+async def add(connection: Connection, iteration: CreateIteration, *, run_id: UUID, caller: Caller) -> Iteration:
+    """Write an iteration of a run, and return it; connection and errors as `add_many`."""
+    (row,) = await _insert(connection, spell_row(iteration), {"rows"}, run_id=run_id, caller=caller)
+    return Iteration.model_validate(row)
+
+
+async def add_many(
+    connection: Connection, batch: CreateIterations, *, run_id: UUID, caller: Caller, returning: bool
 ) -> list[Iteration]:
     """Write iterations of a run, and return them by their number, as many as fit into an answer.
 
     Args:
-        columns: the rows, checked, as `spell_columns` returns them.
+        connection: where no transaction was begun, this is one of its own.
         returning: False returns none.
 
     Raises:
-        Refusal: 404 where the caller sees no such run.
+        ForeignKeyViolation: the caller sees no such run.
     """
-    values = {**columns, "run_id": run_id, "max_bytes": MAX_ANSWER_BYTES}
-    query = render_query("insert_iterations", asked=frozenset({"returning"} if returning else ()))
-    if not returning:
-        done = await connection.execute(query, values)
-        if not done.rowcount:
-            raise not_found("run")
-        return []
-    rows = await fetch_all(connection, query, values)
-    best = await fetch_one(connection, render_query("best_iteration"), {"run_id": run_id})
-    if not rows or best is None:
-        raise not_found("run")
-    for row in rows:
-        row["is_best"] = row["iteration"] == best["best_iteration"]
-    return [Iteration.model_validate(row) for row in rows]
+    rows = await _insert(connection, batch.columns, {"cut"} if returning else set(), run_id=run_id, caller=caller)
+    return [Iteration.model_validate(row) for row in rows if returning]
 
 
 async def read(connection: Connection, run_id: UUID, iteration: int) -> Iteration:
@@ -89,6 +85,13 @@ async def with_first(connection: Connection, runs: Sequence[Run], *, limit: int)
     for row in await fetch_all(connection, render_query("list_run_iterations"), values):
         found[row["run_id"]].append(Iteration.model_validate(row))
     return [_with(run, found[run.id]) for run in runs]
+
+
+async def _insert(
+    connection: Connection, columns: SpelledColumns, asked: set[str], *, run_id: UUID, caller: Caller
+) -> list[Row]:
+    values = {**columns, **caller.acting, "run_id": run_id, "max_bytes": MAX_ANSWER_BYTES}
+    return await fetch_all(connection, render_query("insert_iterations", asked=frozenset(asked)), values)
 
 
 def _with(run: Run, listed: list[Iteration]) -> RunWithIterations:

@@ -1,18 +1,21 @@
 """Runs: written, read one by one, deleted. `run_lists` reads many."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from psycopg.errors import CheckViolation
 from psycopg.types.json import Jsonb
 from pydantic.alias_generators import to_camel
 from pydantic_core import to_json
 
-from optimization_tracking.database import Connection, Row, fetch_one
+from optimization_tracking.database import Connection, Database, Row, fetch_one
+from optimization_tracking.idempotency import MAX_TRIES, used_otherwise
 from optimization_tracking.models.runs import TRANSITIONS, CreateRun, Run, UpdateRun
 from optimization_tracking.models.values import MAX_JSON_BYTES, check_json
-from optimization_tracking.problem_details import Refusal, invalid, not_found
+from optimization_tracking.problem_details import Refusal, invalid, not_found, unavailable
 from optimization_tracking.queries import render_query
 
 JSON_COLUMNS = ("config", "metadata", "best_program", "final_program", "evaluation_results")
@@ -25,16 +28,39 @@ def as_json(value: Any) -> Jsonb | None:
     return None if value is None else Jsonb(value, dumps=to_json)
 
 
-async def create(connection: Connection, run: CreateRun, *, project_id: str) -> Run:
-    """Return the new run.
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The Idempotency-Key that makes a run, and the digest of the request that it came with."""
+
+    key: str
+    request_sha256: bytes
+
+
+async def create(
+    database: Database, run: CreateRun, *, project_id: str, actor: str, origin: Origin | None = None
+) -> tuple[Run, bool]:
+    """Return the run, and whether it is new: a run of the same origin, however old, is returned as it stands.
 
     Raises:
-        Refusal: 422 where its JSON together is too long.
+        Refusal: 422 where its JSON together is too long, or the key made a run of another request; 503 while that run
+            is being deleted.
     """
-    values = _columns(run, run.__class__.model_fields) | {"project_id": project_id}
-    row = await fetch_one(connection, render_query("insert_run"), values)
-    _check_size(row, run.model_fields_set)
-    return Run.model_validate(row)
+    columns = {name: getattr(run, name) for name in type(run).model_fields} | {"project_id": project_id}
+    if origin is not None:
+        columns |= {"creation_key": origin.key, "creation_sha256": rf"\x{origin.request_sha256.hex()}"}
+    values = {"actor": actor, "run": to_json(columns).decode(), "max_bytes": MAX_RUN_BYTES}
+    for _ in range(MAX_TRIES):
+        row = await _insert(database, values, project_id=project_id, fields=run.model_fields_set)
+        if row is not None:
+            return Run.model_validate(row), True
+        async with database.transaction([project_id]) as connection:
+            row = await fetch_one(connection, render_query("read_created_run"), columns)
+        if row is None:  # deleted since by another transaction
+            continue
+        if origin is not None and bytes(row["creation_sha256"]) != origin.request_sha256:
+            raise used_otherwise()
+        return Run.model_validate(row), False
+    raise unavailable("the run that the Idempotency-Key made is being deleted; try again")
 
 
 async def read(connection: Connection, run_id: UUID) -> Run:
@@ -100,7 +126,17 @@ async def delete(connection: Connection, run_id: UUID, *, seen: Sequence[datetim
         raise _stale()
 
 
-def _columns(given: CreateRun | UpdateRun, names: Iterable[str]) -> dict[str, Any]:
+async def _insert(database: Database, values: dict[str, Any], *, project_id: str, fields: Set[str]) -> Row | None:
+    try:
+        async with database.connection((project_id,)) as connection:
+            return await fetch_one(connection, render_query("insert_run"), values)
+    except CheckViolation as error:
+        if error.diag.constraint_name == "optimization_runs_bytes":
+            raise _too_long(fields) from None
+        raise
+
+
+def _columns(given: UpdateRun, names: Iterable[str]) -> dict[str, Any]:
     values = {name: getattr(given, name) for name in names}
     return values | {name: as_json(values[name]) for name in JSON_COLUMNS if name in values}
 
@@ -121,12 +157,15 @@ def _check_metadata(metadata: dict[str, Any]) -> None:
         raise invalid("metadata", f"together with what is there, is longer than {MAX_JSON_BYTES:,} bytes")
 
 
-def _check_size(row: Row | None, fields: Collection[str]) -> None:
+def _check_size(row: Row, fields: Set[str]) -> None:
     """Refuse JSON with which the run becomes longer than an answer may be; an end or a score is never refused."""
-    changed = [name for name in JSON_COLUMNS if name in fields]
-    if row is not None and changed and row["bytes"] > MAX_RUN_BYTES:
-        reason = f"with it, the run's JSON is longer than {MAX_RUN_BYTES:,} bytes"
-        raise invalid(to_camel(changed[0]), reason)
+    if row["bytes"] > MAX_RUN_BYTES and not fields.isdisjoint(JSON_COLUMNS):
+        raise _too_long(fields)
+
+
+def _too_long(fields: Set[str]) -> Refusal:
+    changed = next(name for name in JSON_COLUMNS if name in fields)
+    return invalid(to_camel(changed), f"with it, the run's JSON is longer than {MAX_RUN_BYTES:,} bytes")
 
 
 def _stale() -> Refusal:

@@ -3,12 +3,13 @@
 from typing import Any
 from uuid import UUID
 
+from optimization_tracking.auth import Caller
 from optimization_tracking.cursors import read_cursor, write_cursor
 from optimization_tracking.database import Connection, Row, fetch_all, fetch_one
 from optimization_tracking.models.answers import Pagination
 from optimization_tracking.models.queries import SamplePage
 from optimization_tracking.models.samples import CreateSamples, Sample
-from optimization_tracking.problem_details import Refusal, not_found
+from optimization_tracking.problem_details import Refusal, not_found, unavailable
 from optimization_tracking.queries import render_query
 from optimization_tracking.tables.pages import MAX_ANSWER_BYTES, cut
 
@@ -21,25 +22,42 @@ MAX_NAMED = 50
 _ORDER = "sample.asc"
 
 
-async def add(connection: Connection, given: CreateSamples, *, run_id: UUID, returning: bool = True) -> list[Sample]:
+async def add(
+    connection: Connection, given: CreateSamples, *, run_id: UUID, caller: Caller, returning: bool
+) -> list[Sample]:
     """Write samples of a run's iterations, and return them in order, as many as fit into an answer.
 
     Args:
+        connection: where no transaction was begun, this is one of its own.
         returning: False returns none.
 
     Raises:
-        Refusal: 404 where the caller sees no such run; 422 where the run lacks an iteration.
+        ForeignKeyViolation: the caller sees no such run, or it lacks an iteration; `why_refused` says which.
     """
-    values = {**given.columns, "run_id": run_id, "max_bytes": MAX_ANSWER_BYTES}
-    if not returning:
-        done = await connection.execute(render_query("insert_samples"), values)
-        if done.rowcount != len(given):
-            await _explain_missing(connection, given, run_id=run_id)
-        return []
-    rows = await fetch_all(connection, render_query("insert_samples", asked=frozenset({"returning"})), values)
-    if not rows or rows[0]["found"] != len(given):
-        await _explain_missing(connection, given, run_id=run_id)
-    return [Sample.model_validate(row) for row in rows]
+    values = {**given.columns, **caller.acting, "run_id": run_id, "max_bytes": MAX_ANSWER_BYTES}
+    query = render_query("insert_samples", asked=frozenset({"cut"} if returning else ()))
+    rows = await fetch_all(connection, query, values)
+    return [Sample.model_validate(row) for row in rows if returning]
+
+
+async def why_refused(connection: Connection, given: CreateSamples, *, run_id: UUID) -> Refusal:
+    """Return why `add` failed: 404 where the caller sees no such run, 422 where it lacks an iteration."""
+    if await fetch_one(connection, render_query("run_status"), {"run_id": run_id}) is None:
+        return not_found("run")
+    places = given.places
+    numbers = sorted({iteration for iteration, _ in places})
+    rows = await fetch_all(connection, render_query("known_iterations"), {"run_id": run_id, "numbers": numbers})
+    known = {row["iteration"]: row["id"] for row in rows}
+    errors = []
+    for index, (iteration, iteration_id) in enumerate(places):
+        if iteration not in known:
+            errors.append((f"samples.{index}.iteration", f"the run has no iteration {iteration}; send it first"))
+        elif iteration_id not in (None, known[iteration]):
+            errors.append((f"samples.{index}.iterationId", f"is not the id of the run's iteration {iteration}"))
+    if not errors:
+        return unavailable("an iteration of the samples was added just now; send them again")
+    detail = f"{len(errors)} samples belong to no iteration of the run; none was written"
+    return Refusal(422, detail, errors=errors[:MAX_NAMED])
 
 
 async def list_page(connection: Connection, run_id: UUID, page: SamplePage) -> tuple[list[Sample], Pagination]:
@@ -78,20 +96,3 @@ async def _count(connection: Connection, page: SamplePage, values: dict[str, Any
     asked = frozenset({"iteration"} if page.is_correct is None else {"iteration", "is_correct"})
     row = await fetch_one(connection, render_query("count_samples", asked=asked), values | {"row_cap": MAX_COUNTED + 1})
     return row["count"] if row and row["count"] <= MAX_COUNTED else None
-
-
-async def _explain_missing(connection: Connection, given: CreateSamples, *, run_id: UUID) -> None:
-    if await fetch_one(connection, render_query("run_status"), {"run_id": run_id}) is None:
-        raise not_found("run")
-    places = given.places
-    numbers = sorted({iteration for iteration, _ in places})
-    rows = await fetch_all(connection, render_query("known_iterations"), {"run_id": run_id, "numbers": numbers})
-    known = {row["iteration"]: row["id"] for row in rows}
-    errors = []
-    for index, (iteration, iteration_id) in enumerate(places):
-        if iteration not in known:
-            errors.append((f"samples.{index}.iteration", f"the run has no iteration {iteration}; send it first"))
-        elif iteration_id not in (None, known[iteration]):
-            errors.append((f"samples.{index}.iterationId", f"is not the id of the run's iteration {iteration}"))
-    detail = f"{len(errors)} samples belong to no iteration of the run; none was written"
-    raise Refusal(422, detail, errors=errors[:MAX_NAMED])

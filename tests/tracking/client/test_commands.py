@@ -2,9 +2,11 @@
 
 import csv
 import json
+import os
 import subprocess
 import sys
 import uuid
+from pathlib import Path
 
 import pyarrow.parquet as parquet
 import pytest
@@ -201,6 +203,63 @@ def test_texts_that_a_spreadsheet_would_run_are_quoted_in_csv_unless_raw(command
     assert {row["runName"] for row in exported[()]} == {f"'{name}" for name in names[:-1]} | {"plain"}
     assert {row["runName"] for row in exported["--raw",]} == set(names)
     assert {(row["initialScore"], row["evaluationResults"]) for row in exported[()]} == {("-1.5", "-2")}
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_file_whose_name_is_not_utf_8_is_written(command, tmp_path, suffix):
+    file = Path(os.fsdecode(os.fsencode(tmp_path) + b"/a\xffb" + suffix.encode()))
+    done = command("export", file, "--tag", "of no run")
+    assert (done.exit_code, file.exists()) == (0, True), done.output
+    assert done.output.strip().endswith(f"a\\udcffb{suffix}")
+
+
+def formulas_of(file: Path, separator: str) -> list[str]:
+    """Return the cells that a spreadsheet runs, as it finds them with a separator of its own."""
+    with file.open(newline="") as lines:
+        cells = [cell.strip(" \ufeff") for row in csv.reader(lines, delimiter=separator) for cell in row]
+    signed = [cell.partition('"')[0] for cell in cells if cell.startswith(("+", "-"))]
+    active = [cell for cell in signed if set("(!") & set(cell) or cell.endswith("&")]
+    return [cell for cell in cells if cell.startswith(("=", "@", "\uff1d"))] + active
+
+
+INSIDE = [
+    *(
+        "a;=1+1",
+        "a; =1+1",
+        "a\t=1+1",
+        "a|=1+1",
+        "a\n=1+1",
+        "a\r\n=1+1",
+        'a;"=1+1',
+        "a;\ufeff=1",
+        "a;\uff1d1",
+        "a;@SUM(A1)",
+    ),
+    *("a;-cmd|'/C calc'!A0", "a;+HYPERLINK(A1)", "a;- 1+f(A1)", "a;-1&", "=1;=2", "a;;=1", "a; b;=1"),
+]
+ORDINARY = [
+    *("loss; lower is better", "1;-2;+3.5", "a; - b", "a | - | b", "x=1;y=2", "a@b.example;c@d.example", "a-b (c)"),
+    *("Traceback:\n  File x (y)\n    f(a)\n+ 1\n- 2", "a - b(c); d", "; (a)", "a;\tb", "ok; 100 % + more"),
+]
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+def test_texts_inside_which_a_spreadsheet_finds_a_formula_are_harmless_in_csv_unless_raw(
+    command, client, tmp_path, separator
+):
+    tag, file = f"inside-{uuid.uuid4()}", tmp_path / "runs.csv"
+    for text in (*INSIDE, *ORDINARY):
+        fields = {"config": {text: [text, -1, {"b": text}]}, "error_message": text, "final_program": text}
+        client.create_run(text, optimizer_type="custom", tags=[tag, text], **fields)
+    exported = {}
+    for option in ((), ("--raw",)):
+        assert command("export", file, "--tag", tag, *option).exit_code == 0
+        exported[option] = formulas_of(file, separator)
+        with file.open(newline="") as rows:
+            found = list(csv.DictReader(rows))
+        assert {next(iter(json.loads(row["config"]))) for row in found} == {*INSIDE, *ORDINARY}
+        assert {row["runName"] for row in found} >= set(ORDINARY)
+    assert exported[()] == [] and exported["--raw",]
 
 
 @pytest.fixture(scope="module")

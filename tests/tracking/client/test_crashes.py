@@ -413,6 +413,45 @@ def test_a_batch_whose_answer_was_lost_is_sent_again_and_written_once(away):
         assert find_run(client, name).iterations == 10
 
 
+@pytest.mark.parametrize("is_named", [False, True], ids=["without client_id", "with client_id"])
+def test_a_run_whose_answer_was_lost_is_found_by_a_client_that_was_offline_for_a_month(away, tracking, is_named):
+    settings, back = away
+    name = f"offline {uuid.uuid4()}"
+    run = track_run(
+        name,
+        optimizer_type="custom",
+        settings=settings,
+        client_id=name if is_named else None,
+        metadata={"a": 1},
+        flush_s=0,
+    )
+    run.log_iteration(0)
+    run.close()
+    with back(), TrackingClient(settings) as client:
+        real = client.send
+
+        def lose_the_answer(call):
+            answer = real(call)
+            if call.method == "POST":
+                raise KeyboardInterrupt
+            return answer
+
+        client.send = lose_the_answer
+        with pytest.raises(KeyboardInterrupt):
+            list(send_abandoned(client))
+        client.send = real
+        made = find_run(client, name)
+        client.update_run(made.id, metadata={"clientRunId": None})
+        with tracking.connect() as connection:
+            connection.execute("SET ROLE optimization_service")
+            forget = "DELETE FROM optimization_idempotency_keys WHERE position(%s IN answer) > 0"
+            connection.execute(forget, [str(made.id).encode()])
+        (resumed,) = send_abandoned(client)
+        assert resumed.run_id == str(made.id) and resumed.outcome.refused == {}
+        found = find_run(client, name)
+    assert (found.iterations, found.status) == (1, "running")
+
+
 def test_what_one_key_logged_is_never_sent_with_another_unless_requested(away, tracking):
     settings, back = away
     run = track_run("of the shop", optimizer_type="custom", settings=settings, flush_s=0)

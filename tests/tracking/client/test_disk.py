@@ -1,5 +1,6 @@
 """The queue's files: no larger than what waits, given back once it is sent, and emptied on a disk that is full."""
 
+import os
 import resource
 import subprocess
 import sys
@@ -7,7 +8,11 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+
+import pytest
+from servers.waiting import wait_until
 
 from optimization_tracking.client import ClientSettings, TrackingClient, track_run
 from optimization_tracking.client.abandoned import send_abandoned
@@ -27,8 +32,14 @@ def sizes(folder: Path) -> int:
 def full_disk(folder: Path) -> Iterator[None]:
     """Let no file of this process grow beyond its size now: the kernel then refuses each write to a longer log."""
     logs = [path.stat().st_size for path in folder.glob("*.db-wal")]
+    with longest_file(max(min(logs), SHARED_BYTES)):
+        yield
+
+
+@contextmanager
+def longest_file(size: int) -> Iterator[None]:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (max(min(logs), SHARED_BYTES), limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
     try:
         yield
     finally:
@@ -118,6 +129,45 @@ def test_a_queue_that_was_left_on_a_full_disk_is_sent_and_its_run_ended(away):
         assert numbers(client, resumed.run_id) == list(range(last + 1))
         assert client.read_run(resumed.run_id).status == "failed"
     assert list(settings.queue_folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("is_away", [False, True], ids=["service there", "service away"])
+def test_the_files_of_a_long_run_do_not_look_old_to_those_who_clean_the_folder(settings, is_away):
+    settings = replace(settings, base_url="http://127.0.0.1:9") if is_away else settings
+    run = track_run("long", optimizer_type="custom", settings=settings, flush_s=0)
+    files = [path for path in settings.queue_folder.iterdir() if path.suffix in (".db", ".lock")]
+    run.flush(1)
+    for path in files:
+        os.utime(path, (0, 0))
+    assert len(files) == 2
+
+    def are_new() -> bool:
+        run.flush(0.1)  # the sender looks at the queue
+        return all(path.stat().st_mtime > 0 for path in files)
+
+    wait_until(are_new, "the files stay old")
+    run.close()
+
+
+def test_a_disk_without_room_for_a_queue_costs_no_entry_and_keeps_no_useless_file(settings, client, caplog):
+    with longest_file(0):
+        run = track_run("in memory", optimizer_type="custom", settings=settings, flush_s=60)
+        run.log_iteration(0)
+        assert sizes(settings.queue_folder) == 0 and list(settings.queue_folder.iterdir()) == []
+    report = run.close()
+    assert report.is_complete and numbers(client, report.run_id) == [0]
+    assert "what waits is lost with this process" in caplog.text
+
+
+def test_a_queue_that_is_left_on_a_disk_without_any_room_is_sent_later(away, caplog):
+    settings, back = away
+    last = kill_after_logging(settings, "left without room", iterations=10)
+    with back(), TrackingClient(settings) as client:
+        with longest_file(0):
+            assert list(send_abandoned(client)) == []
+        assert "it is sent later" in caplog.text and "delete it" not in caplog.text
+        (resumed,) = send_abandoned(client)
+        assert numbers(client, resumed.run_id) == list(range(last + 1))
 
 
 def kill_after_logging(settings: ClientSettings, name: str, *, iterations: int) -> int:

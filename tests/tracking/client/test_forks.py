@@ -4,18 +4,25 @@ import asyncio
 import multiprocessing
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 import uuid
+from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import replace
+from typing import IO
 
 import pytest
 
-from optimization_tracking.client import AsyncTrackingClient, ClientSettings, RunLog, TrackingClient, track_run
+from optimization_tracking.client import AsyncTrackingClient, ClientSettings, RunLog, TrackingClient, calls, track_run
 from optimization_tracking.client.abandoned import send_abandoned
 from optimization_tracking.client.queue_folder import queue_files
+from optimizer.errors import UnavailableError
 
 FORK = multiprocessing.get_context("fork")
 PER_WORKER = 100
@@ -157,6 +164,78 @@ def test_a_fork_that_leaves_the_block_sends_what_it_logged_and_does_not_end_the_
     assert queue_files(settings.queue_folder) == []
 
 
+def log_too_much(run: RunLog, first: int) -> None:
+    for number in range(1000):
+        run.log_iteration(first + number)
+        run.log_sample(first + number, 0)
+
+
+def test_what_forks_and_the_process_that_opened_the_run_drop_is_counted_together_on_the_run(away):
+    settings, back = away
+    small = replace(settings, max_queue_bytes=4_000)
+    run = track_run("too much", optimizer_type="custom", settings=small, metadata={"mine": 1}, flush_s=0)
+    with run:
+        log_too_much(run, 0)
+        workers = [FORK.Process(target=log_too_much, args=(run, 1000 * number)) for number in (1, 2, 3)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join(60)
+    with back(), TrackingClient(settings) as client:
+        resumed = list(send_abandoned(client))
+        found = client.read_run(resumed[0].run_id)
+    sent = Counter()
+    for one in resumed:
+        assert not one.outcome.refused
+        sent += one.outcome.sent
+    dropped = {kind: 4 * 1000 - sent[kind] for kind in ("iteration", "sample")}
+    by_process = found.metadata.pop("droppedByProcess")
+    assert (found.status, found.metadata) == ("completed", {"mine": 1, "dropped": dropped})
+    assert min(dropped.values()) > 0 and len(by_process) == 4
+
+
+def test_what_was_dropped_is_counted_once_where_the_answer_is_lost_or_others_count_at_the_same_time(away):
+    settings, back = away
+    small = replace(settings, max_queue_bytes=4_000)
+    run = track_run("counted", optimizer_type="custom", settings=small, client_id=f"counted {uuid.uuid4()}", flush_s=0)
+    log_too_much(run, 0)
+    dropped = run.close().dropped
+    with back(), TrackingClient(settings) as client:
+        real, changes = client.send, []
+
+        def disturb(call):
+            answer = real(call)
+            if call.method == "PATCH":
+                changes.append(call)
+                if len(changes) == 1:
+                    raise UnavailableError("the answer is lost")
+                if len(changes) == 2:  # another process counts before this one has written its sum
+                    other = '{"metadata": {"droppedByProcess": {"other": {"iteration": 5, "update": 1}}}}'
+                    real(calls.update_run(call.path.rpartition("/")[2], other))
+            return answer
+
+        client.send = disturb
+        for is_lost in (True, False):
+            with pytest.raises(UnavailableError) if is_lost else nullcontext():
+                list(send_abandoned(client))
+        (found,) = client.iterate_runs(search="counted")
+    assert len(found.metadata["droppedByProcess"]) == 2
+    assert found.metadata["dropped"] == {**dropped, "iteration": dropped["iteration"] + 5, "update": 1}
+
+
+def test_what_was_dropped_before_the_first_fork_is_counted_with_what_the_fork_dropped(settings, client):
+    small = replace(settings, max_queue_bytes=400)
+    with track_run("ended, then forked", optimizer_type="custom", settings=small, flush_s=30) as run:
+        run.log_iteration(0, params={"text": "x" * 1000})
+        run.log_sample(0, 0, input="x" * 1000)
+        run.end("completed")
+        assert run.flush()
+        assert client.read_run(run.report().run_id).metadata == {"dropped": {"iteration": 1, "sample": 1}}
+        assert in_a_child(lambda: (run.log_iteration(1, params={"text": "x" * 1000}), run.close())) == 0
+    found = client.read_run(run.report().run_id)
+    assert found.metadata["dropped"] == {"iteration": 2, "sample": 1}
+
+
 def test_requests_of_parent_and_child_do_not_share_a_connection(client):
     names = {client.create_run(f"shared {number}", optimizer_type="custom").run_name for number in range(2)}
     runs = {run.run_name: run.id for run in client.iterate_runs(search="shared") if run.run_name in names}
@@ -273,38 +352,179 @@ def test_a_queue_that_cannot_be_opened_again_after_a_fork_is_sent_once_it_can(aw
             run.close()
 
 
+WITHOUT_THREADS = """
+import asyncio, logging, os, sys, threading
+from pathlib import Path
+from optimization_tracking.client import ClientSettings, track_run
+
+address, key, folder, who = sys.argv[1:]
+settings = ClientSettings(address, key, queue_folder=Path(folder))
+logging.basicConfig(stream=sys.stdout)
+
+def log_without_threads(run):
+    for number in range(1000):
+        run.log_iteration(number, params={"text": "x" * 5000})
+    assert not run.flush(30)
+    run.log_samples(0, [{"score": 1}, {"score": 2}])
+
+def refuse_threads():
+    threading.stack_size(1 << 40)
+
+if who == "a fork":
+    with track_run("no thread", optimizer_type="custom", settings=settings, flush_s=30) as run:
+        run.log_iteration(1000)
+        if os.fork() == 0:
+            refuse_threads()
+            log_without_threads(run)
+            sys.exit(0)
+        assert os.waitstatus_to_exitcode(os.wait()[1]) == 0
+elif who == "the opener":
+    refuse_threads()
+    with track_run("no thread", optimizer_type="custom", settings=settings, flush_s=30) as run:
+        log_without_threads(run)
+        run.log_iteration(1000)
+else:
+    async def log():
+        async with track_run("no thread", optimizer_type="custom", settings=settings, flush_s=30) as run:
+            log_without_threads(run)
+            run.log_iteration(1000)
+    refuse_threads()
+    asyncio.run(log())
+"""
+
+
+@pytest.mark.parametrize("who", ["a fork", "the opener", "a coroutine"])
+def test_a_process_that_can_start_no_thread_logs_on_disk_for_the_next_one(settings, client, who):
+    arguments = [settings.base_url, settings.key, str(settings.queue_folder), who]
+    command = [sys.executable, "-c", WITHOUT_THREADS, *arguments]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert ended.stdout.count("the run goes on: can't start new thread; what is logged stays on disk") == 1
+    if who != "a fork":
+        (path,) = queue_files(settings.queue_folder)
+        assert sum(one.stat().st_size for one in path.parent.iterdir()) < 2 * 1000 * 5000
+    with track_run("next", optimizer_type="custom", settings=settings, flush_s=30):
+        pass
+    list(send_abandoned(client))
+    (found, *_) = client.list_runs(search="no thread").data
+    assert (found.status, found.iterations, found.samples_stored) == ("completed", 1001, 2)
+    assert queue_files(settings.queue_folder) == []
+
+
+def test_a_process_that_has_neither_a_thread_nor_a_disk_says_what_is_lost(settings, tmp_path):
+    (tmp_path / "a file").touch()
+    arguments = [settings.base_url, settings.key, str(tmp_path / "a file" / "queue"), "the opener"]
+    command = [sys.executable, "-c", WITHOUT_THREADS, *arguments]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert ended.stdout.count("the run goes on: can't start new thread; what is logged is lost with this process") == 1
+
+
+WITHOUT_FILES = """
+import os, resource, sys
+from pathlib import Path
+from optimization_tracking.client import ClientSettings, track_run
+
+settings = ClientSettings("https://127.0.0.1:9", "sk_live_x", queue_folder=Path(sys.argv[1]), timeout_s=2)
+run = track_run("no file", optimizer_type="custom", settings=settings, flush_s=0)
+for spare in range(12):
+    if os.fork() == 0:
+        last = max(int(number) for number in os.listdir("/proc/self/fd"))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (last + 20, last + 20))
+        opened = []
+        try:
+            while True:
+                opened.append(os.open("/dev/null", os.O_RDONLY))
+        except OSError:
+            for number in opened[:spare]:
+                os.close(number)
+        run.log_iteration(spare)
+        print(run.close().waiting)
+        sys.stdout.flush()
+        os._exit(0)
+    assert os.wait()[1] == 0
+"""
+
+
+def test_a_fork_that_can_open_no_more_files_logs_without_an_error(tmp_path):
+    command = [sys.executable, "-c", WITHOUT_FILES, str(tmp_path / "queue")]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert ended.stdout.splitlines() == ["{'create': 1, 'iteration': 1}"] * 12, ended.stderr
+
+
 ORPHAN = """
 import os, signal, sys
 from pathlib import Path
 from optimization_tracking.client import ClientSettings, track_run
 
-address, key, folder = sys.argv[1:]
+address, key, folder, *client_id = sys.argv[1:]
 settings = ClientSettings(address, key, queue_folder=Path(folder))
-with track_run("an orphan", optimizer_type="custom", settings=settings, flush_s=30) as run:
+named = {"client_id": client_id[0]} if client_id else {}
+with track_run("an orphan", optimizer_type="custom", settings=settings, flush_s=30, **named) as run:
     run.flush(30)
     if os.fork() == 0:
         run.log_iteration(1)
         run.flush(30)
-        print(run.report().run_id, flush=True)
+        print(run.report().run_id, os.getpid(), flush=True)
         sys.stdin.readline()
         sys.exit()
     os.kill(os.getpid(), signal.SIGSTOP)
 """
 
 
-def test_a_run_whose_process_is_killed_while_a_fork_works_is_ended_after_the_fork(settings, client):
-    command = [sys.executable, "-c", ORPHAN, settings.base_url, settings.key, str(settings.queue_folder)]
+@contextmanager
+def orphan(settings: ClientSettings, *, client_id: str | None) -> Iterator[tuple[str, int, IO[str]]]:
+    """Yield the run of a process that was killed, the process id of its fork, and what ends that at an end of line."""
+    arguments = [settings.base_url, settings.key, str(settings.queue_folder), *([client_id] if client_id else [])]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, **pipes) as opened:
-        run_id = opened.stdout.readline().strip()
+    with subprocess.Popen([sys.executable, "-c", ORPHAN, *arguments], **pipes) as opened:
+        run_id, fork_id = opened.stdout.readline().split()
         opened.kill()
         opened.wait(60)
-        assert [resumed.run_id for resumed in send_abandoned(client)] == [run_id]
-        assert client.read_run(run_id).status == "running"
-        opened.stdin.write("\n")
+        yield run_id, int(fork_id), opened.stdin
         opened.stdin.close()
         assert opened.stdout.read() == ""  # the fork has ended
-    assert [resumed.run_id for resumed in send_abandoned(client)] == [run_id]
+
+
+@pytest.mark.parametrize("is_named", [False, True], ids=["without client_id", "with client_id"])
+@pytest.mark.parametrize("way", ["ends", "is killed", "is killed, and found by two"])
+def test_a_run_whose_process_is_killed_while_a_fork_works_is_ended_after_the_fork(settings, client, is_named, way):
+    client_id = f"an orphan {uuid.uuid4()}" if is_named else None
+    with orphan(settings, client_id=client_id) as (run_id, fork_id, fork):
+        if way != "is killed":
+            assert [resumed.run_id for resumed in send_abandoned(client)] == [run_id]
+            assert client.read_run(run_id).status == "running"
+        if way == "ends":
+            fork.write("\n")
+        else:
+            os.kill(fork_id, signal.SIGKILL)
+    if way != "ends":
+        assert {resumed.run_id for resumed in send_abandoned(client)} == {run_id}
     found = client.read_run(run_id)
     assert (found.status, found.iterations) == ("failed", 1)
     assert queue_files(settings.queue_folder) == []
+
+
+def test_a_run_that_another_process_opened_again_is_not_ended_for_the_fork_of_a_killed_one(settings, client):
+    client_id = f"opened again {uuid.uuid4()}"
+    again = track_run("an orphan", optimizer_type="custom", settings=settings, client_id=client_id, flush_s=30)
+    with orphan(settings, client_id=client_id) as (run_id, fork_id, _), again as run:
+        assert run.flush(), run.report()
+        os.kill(fork_id, signal.SIGKILL)
+        run.log_iteration(2)
+        list(send_abandoned(client))
+        assert client.read_run(run_id).status == "running"
+    assert run.report().run_id == run_id
+    found = client.read_run(run_id)
+    assert (found.status, found.iterations) == ("completed", 2)
+
+
+def test_a_queue_of_an_earlier_release_that_does_not_say_who_logs_it_is_sent(away):
+    settings, back = away
+    run = track_run("unmarked", optimizer_type="custom", settings=settings, flush_s=0)
+    run.log_iteration(1)
+    run.close()
+    (path,) = queue_files(settings.queue_folder)
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("ALTER TABLE run DROP COLUMN is_worker")
+    with back(), TrackingClient(settings) as client:
+        (resumed,) = send_abandoned(client)
+        assert resumed.outcome.sent == {"create": 1, "iteration": 1}

@@ -329,3 +329,19 @@ def test_a_time_outside_the_calendar_is_refused_on_the_page_and_stays_in_its_fie
     moment = "9999-12-31T23:59:59-23:59"
     answer = shop.get(f"/dashboard{page}", startDate=moment)
     assert answer.status_code == 422 and moment in answer.text
+
+
+@pytest.mark.parametrize(
+    ("page", "name"),
+    [
+        *((f"{page.partition('?')[0]}?projectId=shop&search=%ff", "search") for page in PAGES),
+        ("/?tags=a&tags=%C3", "tags"),
+        ("/?s%ff=1", "s\ufffd"),
+        ("/runs/%ff", "runId"),
+        ("/named/a%ffb", "client_id"),
+    ],
+)
+def test_an_address_that_is_not_utf_8_is_a_page_that_names_the_parameter(shop, run, page, name):
+    answer = shop.request("GET", f"/dashboard{path_of(page, run)}")
+    assert answer.status_code == 422, answer.text
+    assert f"{name}: is not UTF-8" in answer.text and "<main" in answer.text

@@ -1,3 +1,0 @@
-{# The id of a row of a batch: random in all but the last eight digits, which count. A thousand random ids would cost as much
-   as the rows' JSON. #}
-({{ prefix }} || to_hex(268435456 + given.ordinality))::uuid{# 268435456 is 16^7: eight digits #}
