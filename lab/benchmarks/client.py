@@ -12,6 +12,9 @@ from tempfile import TemporaryDirectory
 
 import pandas as pd
 
+from optimizer.training import libraries  # noqa: F401  # before LightGBM, as the training process does
+
+# isort: split
 from lab.benchmarks.extracting import open_window
 from lab.benchmarks.market import SETTINGS
 from lab.evaluation.log import CANDIDATES, ExtractedLog

@@ -147,11 +147,7 @@ class BoostedCurve:
         return cls(categories, partial(win_scores, booster, categories=categories))
 
     def win_rate(self, rows: pd.DataFrame, bid_cpm: np.ndarray) -> np.ndarray:
-        texts = {feature: rows[feature].astype(str) for feature in self.categories.values}
-        known = {
-            feature: texts[feature].where(texts[feature].isin(self.categories.values[feature])) for feature in texts
-        }
-        return expit(self.scores(pd.DataFrame(known), log_bid=np.log(bid_cpm)))
+        return expit(self.scores(rows, log_bid=np.log(bid_cpm)))
 
 
 def one_global_bid(cells: pd.DataFrame, *, target_win_rate: float, features: Sequence[str]) -> Suggestion:
@@ -227,7 +223,9 @@ class _Log:
     def invert(self, model: WinModel, *, target_win_rate: float, highest_cpm: float) -> np.ndarray:
         """Return each segment's smallest bid that reaches the target or, where none does, the most that any reaches."""
         grid = np.geomspace(self.lowest_cpm, highest_cpm, GRID_POINTS)
-        won = np.column_stack([model.win_rate(self.segments, np.full(len(self.segments), bid)) for bid in grid])
+        size = len(self.segments)
+        rows = self.segments.iloc[np.repeat(np.arange(size), len(grid))]
+        won = model.win_rate(rows, np.tile(grid, size)).reshape(size, len(grid))
         wanted = np.minimum(won.max(axis=1), target_win_rate)
         return grid[(won >= wanted[:, None]).argmax(axis=1)]
 
@@ -273,4 +271,6 @@ def _design(encoder: OneHotEncoder, rows: pd.DataFrame, features: Sequence[str],
 
 
 def _texts(rows: pd.DataFrame, features: Sequence[str]) -> np.ndarray:
-    return rows[list(features)].astype(str).to_numpy(object)
+    """The feature values as strings, shape (n_rows, n_features); each distinct one is converted once."""
+    columns = [pd.factorize(rows[feature]) for feature in features]
+    return np.column_stack([np.asarray(values.astype(str), dtype=object)[codes] for codes, values in columns])

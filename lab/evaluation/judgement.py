@@ -10,7 +10,7 @@ from lab.evaluation.suggestion import Suggestion
 from lab.market.auctions import Requests, draw_requests
 from lab.market.events import mean_bids
 from lab.market.ideal import find_ideal_bids
-from lab.market.outcome import request_win_probability
+from lab.market.outcome import win_law
 from lab.market.policies import Policy, Prices
 from lab.market.world import World
 
@@ -49,9 +49,8 @@ def judge(world: World, suggestion: Suggestion, *, day: date, target_win_rate: f
     requests, seen = meet_policy(world, suggestion.table, day=day, days=JUDGED_DAYS, count=REQUESTS, seed=seed)
     prices = suggestion.table.price(world, requests)
     keys, key_of = suggestion.table.keys(world, requests)
-    by_share = {
-        share: request_win_probability(world, requests, bid_cpm=share * prices.bid_cpm) for share in CURVE_SHARES
-    }
+    win_probability = win_law(world, requests)
+    by_share = {share: win_probability(share * prices.bid_cpm) for share in CURVE_SHARES}
     errors = {
         share: _curve_error(
             suggestion, won, share * prices.base_bid_cpm, keys=np.array(keys, dtype=object), key_of=key_of
@@ -98,8 +97,10 @@ def true_slope(world: World, requests: Requests, prices: Prices) -> float:
     by = requests.segment
     size = np.bincount(by)
 
+    win_probability = win_law(world, requests)
+
     def win_rate(step: float) -> np.ndarray:
-        won = request_win_probability(world, requests, bid_cpm=prices.bid_cpm * np.exp(step))
+        won = win_probability(prices.bid_cpm * np.exp(step))
         return np.bincount(by, won) / np.maximum(size, 1)
 
     low, here, high = (win_rate(step) for step in (-0.1, 0.0, 0.1))

@@ -15,7 +15,7 @@ from lab.evaluation.cases import Case
 from lab.evaluation.judgement import meet_policy
 from lab.evaluation.trial import TrialRun
 from lab.market.auctions import Requests
-from lab.market.outcome import expect_outcome, request_click_rate, request_win_probability
+from lab.market.outcome import expect_outcome, request_click_rate, win_law
 from lab.market.policies import BidTablePolicy
 from lab.market.world import World
 from optimizer.core.config.settings import RunSettings, config_catalogue
@@ -115,7 +115,8 @@ class _Market:
         def by_segment(figure: np.ndarray) -> np.ndarray:
             return np.bincount(row[row >= 0], figure[row >= 0], minlength=len(keys)) / np.maximum(mass, 1.0)
 
-        won = (request_win_probability(world, requests, bid_cpm=np.full(len(requests), bid)) for bid in GRID)
+        win_probability = win_law(world, requests)
+        won = (win_probability(np.full(len(requests), bid)) for bid in GRID)
         clicked = by_segment(request_click_rate(world, requests)) * world.click_revenue
         value = np.where(mass > 0, 1000 * (clicked + world.view_revenue), np.nan)
         curves = np.stack([by_segment(one) for one in won], axis=1)

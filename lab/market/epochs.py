@@ -7,7 +7,7 @@ from datetime import date
 import numpy as np
 
 from lab.market.auctions import draw_requests
-from lab.market.outcome import request_win_probability
+from lab.market.outcome import win_law
 from lab.market.policies import EarlierOptimizer, FlatPolicy, JitteredOptimizer, Policy
 from lab.market.world import World
 
@@ -43,9 +43,12 @@ def calibrate_optimizer(world: World, *, start_day: date, days: int) -> EarlierO
     """Return the earlier optimizer at the level that wins `logged_win_rate` of the requests of these days."""
     requests = draw_requests(world, start_day=start_day, days=days, count=_CALIBRATION_REQUESTS)
     shape = EarlierOptimizer(level_cpm=world.settings.market_median_cpm).price(world, requests).bid_cpm
-    low, high = 0.01, 10.0
+    win_probability = win_law(world, requests)
+    median, low, high = world.settings.market_median_cpm, 0.01, 10.0
     for _ in range(30):
+        if round(low * median, 2) == round(high * median, 2):
+            break  # the level is in cents
         middle = float(np.sqrt(low * high))
-        rate = request_win_probability(world, requests, bid_cpm=middle * shape).mean()
+        rate = win_probability(middle * shape).mean()
         low, high = (low, middle) if rate >= world.settings.logged_win_rate else (middle, high)
-    return EarlierOptimizer(level_cpm=round(high * world.settings.market_median_cpm, 2))
+    return EarlierOptimizer(level_cpm=round(high * median, 2))

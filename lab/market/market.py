@@ -35,10 +35,10 @@ _ROUNDING_EDGES_CPM = np.append((ROUND_PRICES_CPM[1:] + ROUND_PRICES_CPM[:-1]) /
 _LOG_LOW, _LOG_HIGH, _LOG_STEP = -8.0, 5.0, 0.005
 
 
-def noise_cdf(ratio: np.ndarray) -> np.ndarray:
-    """Return P(noise <= ratio) for price ratios of any shape."""
-    body = -np.expm1(-((ratio / BODY_SCALE) ** BODY_SHAPE))
-    dear = -np.expm1(-((ratio / DEAR_SCALE) ** DEAR_SHAPE))
+def noise_cdf(log_ratio: np.ndarray) -> np.ndarray:
+    """Return P(log noise <= log_ratio) for logs of price ratios, of any shape."""
+    body = -np.expm1(-np.exp(BODY_SHAPE * (log_ratio - np.log(BODY_SCALE))))
+    dear = -np.expm1(-np.exp(DEAR_SHAPE * (log_ratio - np.log(DEAR_SCALE))))
     return BODY_SHARE * body + (1 - BODY_SHARE) * dear
 
 
@@ -127,6 +127,6 @@ def tabulate_ratios(
         domain_weights: shape (adspaces, domains).
     """
     grid = np.arange(_LOG_LOW, _LOG_HIGH + _LOG_STEP, _LOG_STEP)
-    over_qualities = noise_cdf(np.exp(grid[:, None] - quality_effects)) @ quality_weights
+    over_qualities = noise_cdf(grid[:, None] - quality_effects) @ quality_weights
     by_domain = np.interp(grid[:, None] - domain_effects, grid, over_qualities)
     return RatioTable(domain_weights @ by_domain.T)

@@ -1,5 +1,6 @@
 """What a policy is worth in truth, without the chance of single auctions: the yardstick for a backtest."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,17 +53,28 @@ def expect_outcome(world: World, requests: Requests, *, prices: Prices) -> Expec
 
 def request_win_probability(world: World, requests: Requests, *, bid_cpm: np.ndarray) -> np.ndarray:
     """Return P(win) of each bid given its request's day, segment, domain, visitor and floor; 0 where none is made."""
-    bid = np.nan_to_num(bid_cpm)
+    return win_law(world, requests)(bid_cpm)
+
+
+def win_law(world: World, requests: Requests) -> Callable[[np.ndarray], np.ndarray]:
+    """Return `request_win_probability` as a function of the bids: what the requests say is looked up once."""
     effects = world.domains.price_effect[requests.domain] + requests.quality
     adspaces = world.population.adspace[requests.segment]
-    cheaper = market.best_rival_cdf(
-        bid,
-        log_level=world.log_level(requests.segment, day_numbers=requests.day_number),
-        new_rival_share=world.season.new_rival_share(requests.day_number, adspaces=adspaces),
-        ratio_cdf=lambda log_ratio: market.noise_cdf(np.exp(log_ratio - effects)),
-        settings=world.settings,
-    )
-    return (1 - world.settings.lost_otherwise_share) * (bid > 0) * (bid >= requests.floor_cpm) * cheaper
+    log_level = world.log_level(requests.segment, day_numbers=requests.day_number)
+    new_rival_share = world.season.new_rival_share(requests.day_number, adspaces=adspaces)
+
+    def win_probability(bid_cpm: np.ndarray) -> np.ndarray:
+        bid = np.nan_to_num(bid_cpm)
+        cheaper = market.best_rival_cdf(
+            bid,
+            log_level=log_level,
+            new_rival_share=new_rival_share,
+            ratio_cdf=lambda log_ratio: market.noise_cdf(log_ratio - effects),
+            settings=world.settings,
+        )
+        return (1 - world.settings.lost_otherwise_share) * (bid > 0) * (bid >= requests.floor_cpm) * cheaper
+
+    return win_probability
 
 
 def request_click_rate(world: World, requests: Requests) -> np.ndarray:

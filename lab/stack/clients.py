@@ -3,7 +3,7 @@
 import os
 from typing import Any
 
-from lab.stack.environment import objects_connection, warehouse_connection
+from lab.stack.environment import NO_PLATFORM, objects_connection, warehouse_connection
 from lab.stack.home import StackHome
 from lab.stack.settings import StackSettings
 from optimizer.clients.airflow_api import AirflowApi
@@ -19,7 +19,7 @@ def connect_warehouse(settings: StackSettings, *, home: StackHome, timeout_s: in
     """Return an open connection of the Snowflake connector.
 
     It sets REQUESTS_CA_BUNDLE in this process, the connector's only way to trust one more certificate; the bundle
-    holds the usual authorities too.
+    holds the usual authorities too. And it sets NO_PLATFORM.
 
     Raises:
         WarehouseError: the warehouse refuses the password.
@@ -28,7 +28,7 @@ def connect_warehouse(settings: StackSettings, *, home: StackHome, timeout_s: in
     from snowflake.connector import connect
     from snowflake.connector.errors import Error
 
-    os.environ["REQUESTS_CA_BUNDLE"] = str(home.ca_bundle)
+    os.environ |= {"REQUESTS_CA_BUNDLE": str(home.ca_bundle), **NO_PLATFORM}
     connection = warehouse_connection(settings)
     options = {name: value for name, value in connection["extra"].items() if name != "insecure_mode"}
     try:

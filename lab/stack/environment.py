@@ -22,6 +22,9 @@ from optimizer.names import (
 WAREHOUSE_DATABASE = "OPTIMIZER"
 WAREHOUSE_SCHEMA = "PUBLIC"
 
+NO_PLATFORM = {"SNOWFLAKE_DISABLE_PLATFORM_DETECTION": "true"}
+"""Else each connection of the Snowflake connector asks the metadata services of three clouds whether it runs there."""
+
 PRELOADED = ("airflow.providers.sqlite.hooks.sqlite", "optimizer.orchestration.preload")
 """What the process imports from which all task processes are forked; the product's own module comes last."""
 
@@ -40,6 +43,7 @@ def build_environment(settings: StackSettings, *, home: StackHome, project: Path
         "OPTIMIZER_STATE_DIR": str(home.state),
         "OPTIMIZER_CONTROL_PLANE_URL": f"sqlite:///{home.control_plane}",
         "REQUESTS_CA_BUNDLE": str(home.ca_bundle),
+        **NO_PLATFORM,
         # The matrices of a task are small: threads for each core would spend most of their time waiting for each other.
         **dict.fromkeys(THREAD_VARIABLES, "1"),
         **_without_proxy("localhost", "127.0.0.1"),

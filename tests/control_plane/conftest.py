@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from control_plane.catalog import fill_catalog
-from control_plane.databases import DATABASES, DRIVERS, new_control_plane
+from control_plane.databases import DATABASES, DRIVERS, NO_TLS, new_control_plane
 from servers.mariadb import SqlServer, mariadb_server
 from servers.mysql import mysql_server
 from sqlalchemy import Engine
@@ -70,7 +70,8 @@ def url_of(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], st
         server: SqlServer = request.getfixturevalue(f"{name}_server")
         database: str = request.getfixturevalue(f"migrated_{name}_database")
         server.empty(database, tables=metadata.tables)
-        return server.url(database, driver=DRIVERS[name])
+        # To load the machine's certificates for each connection takes longer than most tests; others use TLS.
+        return server.url(database, driver=DRIVERS[name]) + NO_TLS.get(name, "")
 
     return find
 

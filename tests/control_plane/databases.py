@@ -11,6 +11,9 @@ from optimizer.control_plane.engine import open_engine
 from optimizer.control_plane.schema import migrate
 
 DRIVERS = {"mariadb": "mysql+pymysql", "mysql": "mysql+mysqlconnector"}
+NO_TLS = {"mysql": "?ssl_disabled=true"}
+"""What a URL ends with for connections that are not encrypted: PyMySQL's are not by themselves."""
+
 DATABASES = ("sqlite", *DRIVERS)
 
 

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 from threading import Barrier
 
 import numpy as np
@@ -26,6 +26,7 @@ from optimizer.control_plane.entities import read_definition
 from optimizer.control_plane.promotions import Promotion
 from optimizer.control_plane.records import Canary
 from optimizer.control_plane.rollbacks import rollback
+from optimizer.control_plane.runs import read_run_by_dag_run
 from optimizer.control_plane.splits import group_splits, percents_of
 from optimizer.control_plane.tables import canaries as canary_rows
 from optimizer.core.live.canary_plan import read_plan
@@ -45,15 +46,21 @@ CHOSEN = {
 """Who won: the split. A pause keeps the split that it found."""
 
 
+def complete_once(engine: Engine, name: str, *, now: datetime) -> str:
+    """Return the run of this name and moment, which is completed where an earlier race has not done it."""
+    dag_run_id = f"{name} {now}"
+    found = read_run_by_dag_run(engine, dag_id="optimize__drugs_hcp", dag_run_id=dag_run_id)
+    return complete_sample(engine, dag_run_id, now=now) if found is None else found.run_id
+
+
 class Race:
     """An entity with a canary at its first step, and what each side does to it."""
 
     def __init__(self, engine: Engine, number: int) -> None:
         self.engine, self.now = engine, NOW + timedelta(days=1 + number)
         self.at = {"entity_code": ENTITY, "now": self.now}
-        moments = {name: NOW + timedelta(days=number, hours=hour) for hour, name in enumerate(("control", "main"))}
-        moments["tried"] = NOW + timedelta(days=number, hours=2)
-        self.runs = {name: complete_sample(engine, f"{name} {number}", now=at) for name, at in moments.items()}
+        moments = {"control": NOW, "main": NOW + timedelta(hours=1), "tried": NOW + timedelta(days=number, hours=2)}
+        self.runs = {name: complete_once(engine, name, now=at) for name, at in moments.items()}
         self.names = {run_id: name for name, run_id in self.runs.items()}
         set_control(engine, run_id=self.runs[CONTROL], author=ANNA, **self.at)
         before = NOW + timedelta(days=number, minutes=90)

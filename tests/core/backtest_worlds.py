@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
 from scipy.special import expit, logit, ndtri
 
 from lab.market.auctions import Requests, draw_requests
@@ -18,6 +19,7 @@ from lab.market.world import World
 from optimizer.core.landscape.cells import PRICE_BUCKET_WIDTH
 from optimizer.core.landscape.logit import fit_logit
 from optimizer.core.landscape.shrinkage import posterior_shifts
+from optimizer.core.landscape.slope import day_levels
 
 SETTINGS = WorldSettings(segments=600, npis=1_000, is_paid_per_click=False, value_ratio=1.3)
 """A small market that pays by view, so that what a win earns is known and not one of a handful of clicks."""
@@ -107,8 +109,7 @@ def fit_outcome(cells: pd.DataFrame, *, size: int) -> Outcome:
     usual = np.where(mass > 0, np.bincount(segment, bids * log_base, minlength=size) / np.maximum(mass, 1), centre)
 
     columns = (log_base - log_planned, multiplier, usual[segment] - centre, log_planned - usual[segment])
-    days = np.eye(cells["day"].nunique())[cells["day"].factorize(sort=True)[0]]
-    fit = fit_logit(np.column_stack([*columns, days]), wins=wins, trials=bids)
+    fit = fit_logit(day_levels(cells, np.column_stack(columns)), wins=wins, trials=bids)
     slope, multiplier_slope, usual_slope = fit.coefficients[:3]
     level = fit.coefficients[4:].mean() + usual_slope * (usual - centre)
     curve = level[segment] + slope * (log_base - usual[segment]) + multiplier_slope * multiplier
@@ -128,7 +129,7 @@ def shift_logit(outcome: Outcome, by: float) -> Outcome:
 
 def _group(world: World, requests: Requests, *, prices: Prices, planned_bid_cpm: np.ndarray) -> pd.DataFrame:
     events = settle(world, requests, prices=prices)
-    ids = events.bids["bid_id"].to_pandas()
+    is_won = pc.is_in(events.bids["bid_id"], value_set=events.views["bid_id"].combine_chunks())
     rows = pd.DataFrame(
         {
             "day": pd.Timestamp(world.settings.first_day) + pd.to_timedelta(requests.day_number, unit="D"),
@@ -136,7 +137,7 @@ def _group(world: World, requests: Requests, *, prices: Prices, planned_bid_cpm:
             "price_bucket": np.round(np.log(prices.bid_cpm) / PRICE_BUCKET_WIDTH),
             "base_price_bucket": np.round(np.log(prices.base_bid_cpm) / PRICE_BUCKET_WIDTH),
             "bids": 1,
-            "wins": ids.isin(set(events.views["bid_id"].to_pylist())).astype(int),
+            "wins": is_won.to_numpy().astype(int),
             "bid_cpm_sum": prices.bid_cpm,
             "base_bid_cpm_sum": prices.base_bid_cpm,
             "log_planned": np.log(planned_bid_cpm),

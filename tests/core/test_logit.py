@@ -5,6 +5,7 @@ from core.worlds import confounded_cells
 from scipy.special import expit
 
 from optimizer.core.landscape.cells import prepare_cells
+from optimizer.core.landscape.design import Design
 from optimizer.core.landscape.logit import Tails, fit_logit, log_likelihood
 from optimizer.core.landscape.slope import PriceMoves, find_slope, fit_jitter, judge_slope
 from optimizer.core.landscape.win_rate import LandscapeData, fit_landscape
@@ -20,6 +21,20 @@ def test_counts_fit_like_the_rows_that_they_count():
     counted, single = fit_logit(design, wins=wins, trials=trials), fit_logit(rows, wins=won, trials=np.ones(len(won)))
     assert counted.coefficients == pytest.approx(single.coefficients)
     assert counted.standard_errors == pytest.approx(single.standard_errors)
+
+
+def test_levels_fit_like_the_columns_of_zeros_and_ones_that_they_stand_for():
+    rng = np.random.default_rng(4)
+    columns, level = rng.normal(size=(400, 2)), rng.integers(0, 7, 400)
+    trials = rng.integers(1, 20, 400)
+    known = {"wins": rng.binomial(trials, 0.4), "trials": trials, "tails": Tails(0.02, 0.97)}
+    levels, spelled = Design(columns, level, 7), np.column_stack([columns, np.eye(7)[level]])
+    short, long = fit_logit(levels, **known), fit_logit(spelled, **known)
+    assert short.coefficients == pytest.approx(long.coefficients, rel=1e-9)
+    assert short.covariance == pytest.approx(long.covariance, rel=1e-9)
+    assert levels.predict(short.coefficients) == pytest.approx(spelled @ short.coefficients)
+    others = levels.without(0)
+    assert others.predict(np.arange(8.0)) == pytest.approx(spelled[:, 1:] @ np.arange(8.0))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.05])

@@ -19,9 +19,9 @@ def logistic_cells(
     return pd.DataFrame(
         {
             "day": pd.Timestamp("2026-01-05") + pd.to_timedelta(rng.integers(0, days, bids), unit="D"),
-            "adspace": "a" + pd.Series(adspace).astype(str),
-            "region": "r" + pd.Series(region).astype(str),
-            "noise": "n" + pd.Series(noise).astype(str),
+            "adspace": spell("a", adspace),
+            "region": spell("r", region),
+            "noise": spell("n", noise),
             "price_bucket": np.round(np.log(bid) / 0.05).astype(int),
             "base_price_bucket": np.round(np.log(bid) / 0.05).astype(int),
             "bids": 1,
@@ -63,7 +63,7 @@ def misleading_cells(seed: int, *, bids: int = 40_000, days: int = 15, slope: fl
     return pd.DataFrame(
         {
             "day": pd.Timestamp("2026-01-05") + pd.to_timedelta(day, unit="D"),
-            **{name: name[0] + pd.Series(values).astype(str) for name, values in features.items()},
+            **{name: spell(name[0], values) for name, values in features.items()},
             "price_bucket": bucket,
             "base_price_bucket": bucket,
             "bids": 1,
@@ -95,8 +95,8 @@ def confounded_cells(seed: int, *, bids: int = 150_000, jitter_sd: float = 0.1, 
     return pd.DataFrame(
         {
             "day": pd.Timestamp("2026-01-05") + pd.to_timedelta(day, unit="D"),
-            "adspace": "a" + pd.Series(adspace).astype(str),
-            "region": "r" + pd.Series(region).astype(str),
+            "adspace": spell("a", adspace),
+            "region": spell("r", region),
             "price_bucket": np.round(np.log(final) / 0.05).astype(int),
             "base_price_bucket": np.round(np.log(base) / 0.05).astype(int),
             "bids": 1,
@@ -110,6 +110,11 @@ def confounded_cells(seed: int, *, bids: int = 150_000, jitter_sd: float = 0.1, 
             "floor_cpm_max": np.nan,
         }
     )
+
+
+def spell(letter: str, numbers: np.ndarray) -> pd.api.extensions.ExtensionArray:
+    """The letter and each number, as the warehouse's text: each distinct one is spelled once."""
+    return pd.Series([f"{letter}{number}" for number in range(numbers.max() + 1)], dtype="str").take(numbers).array
 
 
 def true_level(segments: pd.DataFrame) -> np.ndarray:

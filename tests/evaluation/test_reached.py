@@ -40,12 +40,12 @@ def test_simpler_methods_know_the_landscape_less_well(steady):
 
 
 def test_flat_bids_are_held():
-    (trial,) = Job("flat bids", 1, BIDS).run()
+    (trial,) = Job("flat bids", 1, BIDS // 2).run()
     assert trial.is_refused == 1.0
 
 
 def test_a_second_price_log_shows_its_landscape_without_jitter():
-    (trial,) = Job("second price", 1, BIDS).run()
+    (trial,) = Job("second price", 1, BIDS // 2).run()
     assert abs(trial.gap) <= 0.06 and trial.landscape_error <= 0.05
 
 
@@ -56,13 +56,13 @@ def test_backtest_intervals_hold_the_truth():
 
 
 def test_dirt_in_the_log_hardly_moves_the_bids():
-    change = {trial.scenario: trial.bid_change for trial in Job("dirt", 1, BIDS // 2).run()}
+    change = {trial.scenario: trial.bid_change for trial in Job("dirt", 1, BIDS // 4).run()}
     assert change.pop("dirt: null tokens") <= 0.01
     assert len(change) == 4 and max(change.values()) <= 0.001
 
 
 def test_a_daily_loop_learns_from_its_own_bids():
-    days = list(run_loop(Case(2, bids=BIDS), settings=DAILY, live_days=3))
+    days = list(run_loop(Case(2, bids=BIDS // 2), settings=DAILY, live_days=3))
     assert [day.run.run_id[:8] for day in days] == ["20260306", "20260307", "20260308"]
     for before, after in pairwise(days):
         assert not after.run.report.is_slope_naive

@@ -28,11 +28,15 @@ def wins(requests: Requests, bid_cpm: np.ndarray) -> np.ndarray:
     return (bid_cpm >= np.maximum(requests.rival_cpm, requests.floor_cpm)) & ~requests.is_lost_otherwise
 
 
-@pytest.mark.parametrize("entity_code", sorted(PRESETS))
+@pytest.fixture(scope="module", params=sorted(PRESETS))
+def preset_day(request) -> tuple[World, Requests]:
+    world = World.create(3, settings=PRESETS[request.param])
+    return world, one_day(world)
+
+
 @pytest.mark.parametrize("multiple", [0.3, 0.7, 1.0, 1.5, 3.0])
-def test_segments_win_as_often_as_the_truth_says(entity_code: str, multiple: float):
-    world = World.create(3, settings=PRESETS[entity_code])
-    requests = one_day(world)
+def test_segments_win_as_often_as_the_truth_says(preset_day: tuple[World, Requests], multiple: float):
+    world, requests = preset_day
     bid = round(multiple * world.flat_bid_cpm, 2)
     won = np.bincount(requests.segment, wins(requests, bid), minlength=len(world.segments))
     bids = np.bincount(requests.segment, minlength=len(world.segments))

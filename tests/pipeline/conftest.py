@@ -1,11 +1,15 @@
 """The session's log and first run, and pipelines on control planes of their own."""
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
-from pipeline.driver import Pipeline
+from pipeline.driver import NOW, Pipeline
 from pipeline.first_run import FinishedRun, connect, first_run, log, new_pipeline, world
 from servers.embedded import systems
+
+from optimizer.errors import RunCancelled
+from optimizer.runs.handle import RunHandle
 
 __all__ = ["connect", "first_run", "log", "new_pipeline", "systems", "world"]
 
@@ -20,3 +24,17 @@ def pipeline(new_pipeline: Callable[..., Pipeline]) -> Pipeline:
 def after_first_run(new_pipeline: Callable[..., Pipeline], first_run: FinishedRun) -> Pipeline:
     """Return a pipeline whose entity has the first run active."""
     return new_pipeline(copy_of=first_run.pipeline)
+
+
+@pytest.fixture(scope="session")
+def dry_run(new_pipeline: Callable[..., Pipeline], first_run: FinishedRun) -> tuple[Pipeline, RunHandle]:
+    """Return a dry run on the first run's log, of the day after it, which wants to win less; and its pipeline."""
+    pipeline, row = new_pipeline(copy_of=first_run.pipeline), first_run.pipeline.row(first_run.handle)
+    window = {name: getattr(row, name).date().isoformat() for name in ("data_start_dt", "data_end_dt")}
+    now = NOW + timedelta(days=1)
+    run = pipeline.open("dry", now=now, dry_run=True, target_win_rate=0.2, **window)
+    for name in ("extract", "select_features", "train_models", "compute_bids", "validate"):
+        pipeline.step(run, name, now=now)
+    with pytest.raises(RunCancelled, match="dry run: validation passed"):  # Airflow shows the task as skipped
+        pipeline.step(run, "upload", now=now)
+    return pipeline, run

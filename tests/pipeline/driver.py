@@ -1,10 +1,12 @@
 """A run of the pipeline as Airflow's tasks make it, step by step, without Airflow."""
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
+from reporting.stories import without_pictures
 from sqlalchemy import insert, select, update
 
 from lab.history.morning_runs import STEPS, run_step
@@ -27,10 +29,14 @@ DAG_ID = f"optimize__{ENTITY}"
 
 @dataclass(frozen=True)
 class Pipeline:
-    """One control plane with its systems, and what trains: by default what the step itself starts."""
+    """One control plane with its systems, and what trains: by default what the step itself starts.
+
+    has_pictures: whether reports are drawn; the first run's is, and those of tests/reporting are.
+    """
 
     systems: Systems
     run_training: Callable[..., TrainingReport] | None = None
+    has_pictures: bool = False
 
     def open(self, dag_run_id: str = "first", *, now: datetime = NOW, run_id: str | None = None, **values: Any):
         """Return the started run of the DAG run."""
@@ -49,7 +55,8 @@ class Pipeline:
     def step(self, run: RunHandle, name: str, *, now: datetime = NOW) -> dict[str, Any]:
         """Run one step behind its guard."""
         options = {"run_training": self.run_training} if name == "train_models" else {}
-        return run_step(run, name, systems=self.systems, now=now, **options)
+        with nullcontext() if self.has_pictures or name != "upload" else without_pictures():
+            return run_step(run, name, systems=self.systems, now=now, **options)
 
     def promote(self, run: RunHandle, *, now: datetime = NOW, approved_by: str | None = None) -> dict[str, Any]:
         return promote(run, systems=self.systems, author=system("test"), now=now, approved_by=approved_by)
@@ -60,6 +67,17 @@ class Pipeline:
             of_entity = select(tables.entities.c.entity_id).where(tables.entities.c.entity_code == ENTITY)
             row = {"entity_id": connection.scalar(of_entity), "config_key": key, "config_value": value}
             connection.execute(insert(tables.entity_configs).values(row))
+
+    def set_promotion(self, run: RunHandle, value: str) -> None:
+        """Have the run be promoted as if it had been opened with this `promotion`, which no earlier step looks at."""
+        snapshot = self.row(run).config_snapshot
+        assert snapshot is not None
+        changed = {
+            name: {**part, "promotion": value} if "promotion" in part else part for name, part in snapshot.items()
+        }
+        with transaction(self.systems.engine) as connection:
+            of_run = tables.runs.c.run_id == run.run_id
+            connection.execute(update(tables.runs).where(of_run).values(config_snapshot=changed))
 
     def close(self, dag_run_id: str = "first", *, failed_tasks: tuple[str, ...] = ()) -> dict[str, Any]:
         return close_run.close_run(

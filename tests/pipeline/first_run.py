@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from control_plane.databases import new_control_plane
 from pipeline.driver import BIDS, DAYS, ENTITY, FIRST_DAY, Pipeline
+from pipeline.remembered_log import RememberedLog
 from pipeline.trained import shared_folder, train_once
 from servers.embedded import connect_schema, load_events
 
@@ -34,6 +35,7 @@ from optimizer.runs.systems import Systems
 
 BUCKET, SCHEMA = "pipeline", "pipeline"
 _numbers = count(1)
+_LOG = pytest.StashKey[RememberedLog]()
 _LOADED = pytest.StashKey[bool]()
 _FIRST_RUN = pytest.StashKey["FinishedRun"]()
 
@@ -60,7 +62,7 @@ def connect(
             load_events(connection, log, folder=tmp_path_factory.mktemp("log"))
         systems.ensure_bucket(BUCKET)
         request.config.stash[_LOADED] = True
-    return lambda: connect_schema(systems, SCHEMA)
+    return request.config.stash.setdefault(_LOG, RememberedLog(partial(connect_schema, systems, SCHEMA))).connect
 
 
 @pytest.fixture(scope="session")
@@ -114,7 +116,7 @@ class FinishedRun:
 def first_run(request: pytest.FixtureRequest, new_pipeline: Callable[..., Pipeline]) -> FinishedRun:
     """Return the promoted first run of the entity; tests read it and change nothing."""
     if _FIRST_RUN not in request.config.stash:
-        request.config.stash[_FIRST_RUN] = _finish(new_pipeline())
+        request.config.stash[_FIRST_RUN] = _finish(replace(new_pipeline(), has_pictures=True))
     return request.config.stash[_FIRST_RUN]
 
 

@@ -78,10 +78,9 @@ def test_a_first_run_that_a_person_approved_leaves_the_control_its_share(fresh: 
     assert pipeline.promote(run, approved_by="anna") == result, "a retried task changes nothing"
 
 
-def test_a_first_run_may_be_tried_beside_the_control_without_a_person(new_pipeline: Any):
-    pipeline = new_pipeline(has_control=True)
-    pipeline.set_value("promotion", "canary")
-    run = pipeline.complete()
+def test_a_first_run_may_be_tried_beside_the_control_without_a_person(fresh: tuple[Pipeline, Any]):
+    pipeline, run = fresh
+    pipeline.set_promotion(run, "canary")
     assert isinstance(request_of(run, systems=pipeline.systems), str)
     assert pipeline.promote(run)["split"] == {f"control_{run.run_id}": 90, run.run_id: 10}
 

@@ -56,7 +56,8 @@ def days(
 ) -> list[LiveDay]:
     """Return three days of live bidding after the log, the first by the first run, on a warehouse of their own."""
     copied = new_pipeline(copy_of=first_run.pipeline)
-    pipeline = Pipeline(replace(copied.systems, connect_warehouse=lambda: connect_schema(systems, "daily")))
+    daily = replace(copied.systems, connect_warehouse=lambda: connect_schema(systems, "daily"))
+    pipeline = replace(copied, systems=daily)
     events, run, found = log, first_run.handle, []
     for number in range(LIVE_DAYS):
         now = NOW + timedelta(days=number)

@@ -95,9 +95,9 @@ def test_a_copy_whose_run_the_others_have_completed_meanwhile_says_so(pipeline: 
 
 
 def test_of_two_copies_that_register_one_completes_the_run_and_the_other_says_who_was_first(
-    pipeline: Pipeline, caplog: pytest.LogCaptureFixture
+    after_first_run: Pipeline, first_run: FinishedRun, caplog: pytest.LogCaptureFixture
 ):
-    run = pipeline.complete()
+    pipeline, run = after_first_run, first_run.handle
     row = pipeline.row(run)
     with caplog.at_level("INFO"):
         assert pipeline.step(run, "register")["status"] == "completed"

@@ -14,11 +14,12 @@ from pipeline.driver import ENTITY, NOW, Pipeline
 from pipeline.first_run import FinishedRun
 
 from optimizer.control_plane import deployment_history, deployments
-from optimizer.control_plane.audit import Author, system
+from optimizer.control_plane.audit import Author
 from optimizer.core.records import run_files
 from optimizer.errors import ArtifactError, DataError
 from optimizer.runs import staging
 from optimizer.runs.handle import RunHandle
+from optimizer.steps import approve
 
 PRICED = ("extract", "select_features", "train_models", "compute_bids")
 LATER = NOW + timedelta(hours=1)
@@ -197,12 +198,42 @@ def won_by_device(cells: pd.DataFrame) -> pd.DataFrame:
     return both[both["bids"] > 0]
 
 
+@pytest.fixture(scope="module")
+def warned(new_pipeline: Callable[..., Pipeline], first_run: FinishedRun) -> tuple[Pipeline, RunHandle]:
+    """Return a registered run on a log in which too many views match no bid; its bids are the active run's."""
+    pipeline = new_pipeline(copy_of=first_run.pipeline)
+    run = pipeline.open("warned", now=LATER, daily_step_limit=0.05)
+    pipeline.step(run, "extract", now=LATER)
+    stage = run.staging(pipeline.systems)
+    totals = stage.get_json(run_files.TOTALS)
+    stage.put_json(run_files.TOTALS, totals | {"orphan_views": totals["orphan_views"] + 2_000})
+    for name in (*PRICED[1:], "validate"):
+        pipeline.step(run, name, now=LATER)
+    keep_only_warning(stage, "orphan_view_share")
+    for name in ("upload", "register"):
+        pipeline.step(run, name, now=LATER)
+    return pipeline, run
+
+
+def keep_only_warning(stage: staging.Staging, name: str) -> None:
+    """Let every other check pass, whatever so short a log makes of it."""
+    validation = stage.get_json(run_files.VALIDATION)
+    held = next(check for check in validation["checks"] if check["name"] == name)
+    assert held["verdict"] == "holds"
+    others = [check | {"verdict": "passed", "is_passed": True} for check in validation["checks"] if check is not held]
+    warnings = [text for text in validation["warnings"] if text.startswith(name)]
+    stage.put_json(run_files.VALIDATION, validation | {"checks": [*others, held], "warnings": warnings})
+
+
 @pytest.mark.parametrize("promotion", ["auto", "canary"])
 def test_a_warning_that_holds_keeps_the_run_from_going_live_automatically(
-    after_first_run: Pipeline, first_run: FinishedRun, promotion: str
+    new_pipeline: Callable[..., Pipeline],
+    warned: tuple[Pipeline, RunHandle],
+    first_run: FinishedRun,
+    promotion: str,
 ):
-    pipeline = after_first_run
-    run = warned_run(pipeline, promotion=promotion)
+    pipeline, run = new_pipeline(copy_of=warned[0]), warned[1]
+    pipeline.set_promotion(run, promotion)
     row = pipeline.row(run)
     assert (row.validation_status, row.validation_warnings) == ("passed", 1)
     result = pipeline.promote(run, now=LATER)
@@ -216,49 +247,24 @@ def test_a_warning_that_holds_keeps_the_run_from_going_live_automatically(
     assert f"`optimizer deploy {ENTITY} {run.run_id}=100` gives it the traffic by hand" in result["reason"]
     active = deployment_history.read_active(pipeline.systems.engine, ENTITY)
     assert [item.run_id for item in active] == [first_run.handle.run_id]
-    assert pipeline.close(f"warned {promotion}")["validation"] == "passed with 1 warning"
+    assert pipeline.close("warned")["validation"] == "passed with 1 warning"
     by_hand = deployments.deploy(
         pipeline.systems.engine, entity_code=ENTITY, split={run.run_id: 100}, author=Author("anna"), now=LATER
     )
     assert [item.run_id for item in by_hand] == [run.run_id]
 
 
-def test_a_user_may_approve_a_run_that_warnings_hold(after_first_run: Pipeline):
-    from optimizer.steps import approve
-    from optimizer.steps.promote import promote
-
-    run = warned_run(after_first_run, promotion="approval")
-    request = approve.request_of(run, systems=after_first_run.systems)
+def test_a_user_may_approve_a_run_that_warnings_hold(
+    new_pipeline: Callable[..., Pipeline], warned: tuple[Pipeline, RunHandle]
+):
+    pipeline, run = new_pipeline(copy_of=warned[0]), warned[1]
+    pipeline.set_promotion(run, "approval")
+    request = approve.request_of(run, systems=pipeline.systems)
     assert "validation **passed with 1 warning**" in request.body
     assert "1 would keep it from going live without approval" in request.body
     assert "`orphan_view_share`" in request.body and "check that BIDS and VIEWS are loaded" in request.body
-    promoted = promote(run, systems=after_first_run.systems, author=system("test"), now=LATER, approved_by="anna")
+    promoted = pipeline.promote(run, now=LATER, approved_by="anna")
     assert promoted["is_promoted"]
-
-
-def warned_run(pipeline: Pipeline, *, promotion: str) -> RunHandle:
-    """Return a registered run on a log in which too many views match no bid; its bids are the active run's."""
-    run = pipeline.open(f"warned {promotion}", now=LATER, promotion=promotion, daily_step_limit=0.05)
-    pipeline.step(run, "extract", now=LATER)
-    stage = run.staging(pipeline.systems)
-    totals = stage.get_json(run_files.TOTALS)
-    stage.put_json(run_files.TOTALS, totals | {"orphan_views": totals["orphan_views"] + 2_000})
-    for name in (*PRICED[1:], "validate"):
-        pipeline.step(run, name, now=LATER)
-    keep_only_warning(stage, "orphan_view_share")
-    for name in ("upload", "register"):
-        pipeline.step(run, name, now=LATER)
-    return run
-
-
-def keep_only_warning(stage: staging.Staging, name: str) -> None:
-    """Let every other check pass, whatever so short a log makes of it."""
-    validation = stage.get_json(run_files.VALIDATION)
-    held = next(check for check in validation["checks"] if check["name"] == name)
-    assert held["verdict"] == "holds"
-    others = [check | {"verdict": "passed", "is_passed": True} for check in validation["checks"] if check is not held]
-    warnings = [text for text in validation["warnings"] if text.startswith(name)]
-    stage.put_json(run_files.VALIDATION, validation | {"checks": [*others, held], "warnings": warnings})
 
 
 def test_the_verdicts_stand_in_the_figures_of_the_run(first_run: FinishedRun):

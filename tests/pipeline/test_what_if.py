@@ -21,7 +21,7 @@ from optimizer.artifacts.store import ObjectStore
 from optimizer.control_plane import tables
 from optimizer.control_plane.engine import transaction
 from optimizer.core.records import run_files
-from optimizer.errors import ConfigError, RunCancelled, RunStateError
+from optimizer.errors import ConfigError, RunStateError
 from optimizer.runs.handle import RunHandle
 from optimizer.runs.pricing import Priceable
 from optimizer.runs.what_if import WhatIf, load_what_if
@@ -167,13 +167,10 @@ def test_no_professional_and_no_domain_is_named_in_what_is_published(first_run: 
     assert table.select_dtypes(["object", "string"]).columns.tolist() in ([], ["kind"], ["day", "kind"])
 
 
-def test_a_dry_run_is_looked_at_in_the_same_way_and_steps_from_what_is_live(live: Pipeline, first_run: FinishedRun):
-    dry = live.open("dry", now=NEXT_DAY, dry_run=True, target_win_rate=TARGET, **window(first_run))
-    for name in ("extract", "select_features", "train_models", "compute_bids", "validate"):
-        live.step(dry, name, now=NEXT_DAY)
-    with pytest.raises(RunCancelled):
-        live.step(dry, "upload", now=NEXT_DAY)
-    found = load(live, dry)
+def test_a_dry_run_is_looked_at_in_the_same_way_and_steps_from_what_is_live(
+    dry_run: tuple[Pipeline, RunHandle], live: Pipeline, first_run: FinishedRun
+):
+    found = load(*dry_run)
     assert found.settings.target_win_rate == TARGET and found.served_run_id == first_run.handle.run_id
     assert found.price({}).moved_segments == 0
     live_bids = load(live, first_run.handle).now.bids.set_index("segment_key")["suggested_bid_cpm"]

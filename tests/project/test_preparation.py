@@ -44,18 +44,28 @@ from optimizer.names import (
 __all__ = ["mariadb_server", "systems"]
 
 
+EACH_KEY = """
+import os, runpy, sys
+script, variable, *keys = sys.argv[1:]
+sys.argv = [script]
+for os.environ[variable] in keys:
+    runpy.run_path(script, run_name="__main__")
+"""
+"""Run the script with each key after the other: Airflow is loaded once."""
+
+
 @dataclass(frozen=True)
 class Prepared:
-    """What docker/prepare.py prepared: servers, the control plane's database, and the environment it had."""
+    """What docker/prepare.py prepared: servers, the control plane's database, and the environment it had.
+
+    keys: of tracking, the first and the one that replaced it.
+    """
 
     server: SqlServer
     stack: LocalStack
     database: str
     environment: dict[str, str]
-
-    def prepare(self, **changes: str) -> None:
-        command = [sys.executable, PROJECT / "docker/prepare.py"]
-        subprocess.run(command, env={**self.environment, **changes}, check=True)
+    keys: tuple[str, str]
 
     def url(self, user: str, password: str, driver: str = "mysql+pymysql") -> str:
         return self.server.url(self.database, user=user, password=password, driver=driver)
@@ -63,15 +73,16 @@ class Prepared:
 
 @pytest.fixture(scope="module")
 def prepared(request) -> Iterator[Prepared]:
-    """The systems after the script has run twice, as at a second `docker compose up`."""
+    """The systems after the script has run three times, as at `docker compose up`; the last time with another key."""
     server, stack = request.getfixturevalue("mariadb_server"), request.getfixturevalue("systems")
     passwords = {name: value for name, value in VALUES.items() if name.startswith("OPTIMIZER_")}
     with server.database() as database:
-        own = {"OPTIMIZER_CONTROL_PLANE_URL": server.url(database), TRACKING_KEY_VARIABLE: new_key()}
-        found = Prepared(server, stack, database, {**os.environ, **stack.environment(), **passwords, **own})
-        found.prepare()
-        found.prepare()
-        yield found
+        first, own = new_key(), {"OPTIMIZER_CONTROL_PLANE_URL": server.url(database)}
+        changed = first[:-1] + ("a" if first[-1] != "a" else "b")
+        environment = {**os.environ, **stack.environment(), **passwords, **own}
+        script = (PROJECT / "docker/prepare.py", TRACKING_KEY_VARIABLE)
+        subprocess.run([sys.executable, "-c", EACH_KEY, *script, first, first, changed], env=environment, check=True)
+        yield Prepared(server, stack, database, environment, (first, changed))
         accounts = ("optimizer_ui", "optimizer_app", "optimizer_console", "optimizer_bidder", "optimizer_operator")
         server.execute(*(f"DROP USER '{name}'@'%'" for name in accounts))
 
@@ -128,17 +139,14 @@ def test_the_account_of_the_command_line_does_all_that_operators_do_but_makes_no
 
 
 def test_the_preparation_makes_the_project_and_the_key_that_runs_report_with(prepared):
-    first = prepared.environment[TRACKING_KEY_VARIABLE]
-    changed = first[:-1] + ("a" if first[-1] != "a" else "b")
-    prepared.prepare(**{TRACKING_KEY_VARIABLE: changed})
     url = prepared.environment[TRACKING_URL_VARIABLE]
     service = create_app(database_url=url, prefix=TRACKING_PREFIX, refresh_s=None)
     with serving(service) as address, open_client(address + TRACKING_PREFIX) as http:
-        for key in (first, changed):
+        for key in prepared.keys:
             assert ProjectClient(http, key).create_run()["projectId"] == TRACKING_PROJECT
     with connect(url) as connection:
         prefixes = [key.prefix for key in list_keys(connection, project_id=TRACKING_PROJECT)]
-    assert prefixes.count(first[: len(prefixes[0])]) == 2
+    assert prefixes.count(prepared.keys[0][: len(prefixes[0])]) == 2
 
 
 def test_the_warehouse_answers_under_its_host_name_and_those_who_trust_its_bundle(tmp_path):

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from importlib.util import cache_from_source
 from pathlib import Path
 
+import matplotlib as mpl
 import pytest
 from project.distribution import (
     EXTRAS,
@@ -276,13 +277,23 @@ def test_a_dask_worker_loads_the_training(install, tmp_path):
 
 def test_airflow_loads_the_dags_the_plugin_and_the_statements(install, tmp_path):
     run = runner(install("airflow"), tmp_path)
-    code = (
-        "from optimizer.warehouse.queries import SQL_FOLDER, render_query\n"
-        "query = render_query('segment_cells', features=['os_code'], block_hours=6)\n"
-        "print(SQL_FOLDER.parent.parent.name, 'os_code' in query)\n"
+    write_documented_dag_file(tmp_path)
+    database = tmp_path / "control_plane.db"
+    assert run("optimizer", "migrate", OPTIMIZER_CONTROL_PLANE_URL=f"sqlite:///{database}").returncode == 0
+    found = imports_all_of(
+        "airflow",
+        run,
+        first=DAGS_FOUND + PLUGIN_FOUND + STATEMENT_FOUND,
+        AIRFLOW__CORE__LOAD_EXAMPLES="False",
+        MPLCONFIGDIR=mpl.get_cachedir(),  # the fonts are known
+        AIRFLOW_CONN_OPTIMIZER_CONTROL_PLANE=json.dumps({"conn_type": "sqlite", "host": str(database)}),
     )
-    assert "optimizer True" in imports_all_of("airflow", run, first=code)
-    airflow_reads_the_documented_dag_file_and_finds_the_plugin_once(run, tmp_path)
+    assert [line for line in found if "[info " not in line] == [
+        "['deploy', 'monitor', 'pending_runs', 'retention'] {}",
+        "{} ['/optimizer', '/api/optimization']",
+        "['/optimizer']",
+        "optimizer True",
+    ]
 
 
 PLUGIN_FOUND = """
@@ -294,36 +305,31 @@ print(plugins_manager.get_import_errors(), [app['url_prefix'] for app in apps])
 plugin = next(one for one in plugins_manager._get_plugins()[0] if one.name == 'optimizer')
 sys.modules['psycopg_pool'] = None
 print([app['url_prefix'] for app in plugin.fastapi_apps])
+del sys.modules['psycopg_pool']
 """
 
 DAGS_FOUND = """
-import sys
 from airflow.dag_processing.dagbag import DagBag
-bag = DagBag(sys.argv[1], safe_mode=True)
+bag = DagBag('dags', safe_mode=True)
 print(sorted(bag.dag_ids), bag.import_errors)
 """
 
+STATEMENT_FOUND = """
+from optimizer.warehouse.queries import SQL_FOLDER, render_query
+query = render_query('segment_cells', features=['os_code'], block_hours=6)
+print(SQL_FOLDER.parent.parent.name, 'os_code' in query)
+"""
 
-def airflow_reads_the_documented_dag_file_and_finds_the_plugin_once(run: Run, folder: Path) -> None:
+
+def write_documented_dag_file(folder: Path) -> None:
+    """Write the DAG file of docs/production.md to the folder `dags`."""
     blocks = re.findall(r"```python\n(.*?)```", (PROJECT / "docs" / "production.md").read_text(), flags=re.DOTALL)
     (text,) = [block for block in blocks if "build_dags" in block]
     (folder / "dags").mkdir()
     (folder / "dags" / "optimizer_dags.py").write_text(textwrap.dedent(text))
-    database = folder / "control_plane.db"
-    assert run("optimizer", "migrate", OPTIMIZER_CONTROL_PLANE_URL=f"sqlite:///{database}").returncode == 0
-    done = run(
-        *("python", "-c", DAGS_FOUND + PLUGIN_FOUND, str(folder / "dags")),
-        AIRFLOW__CORE__LOAD_EXAMPLES="False",
-        AIRFLOW_CONN_OPTIMIZER_CONTROL_PLANE=json.dumps({"conn_type": "sqlite", "host": str(database)}),
-    )
-    assert done.stdout.endswith(
-        "['deploy', 'monitor', 'pending_runs', 'retention'] {}\n"
-        "{} ['/optimizer', '/api/optimization']\n"
-        "['/optimizer']\n"
-    ), done.stdout + done.stderr
 
 
-def imports_all_of(extra: str, run: Run, *, first: str = "") -> list[str]:
+def imports_all_of(extra: str, run: Run, *, first: str = "", **variables: str) -> list[str]:
     """Pass where every module that the extra is for loads, from the environment and not from this checkout.
 
     Returns the lines that the code `first` printed, which is run before.
@@ -334,7 +340,7 @@ def imports_all_of(extra: str, run: Run, *, first: str = "") -> list[str]:
         "    importlib.import_module(name)\n"
         "print(sys.modules['optimizer'].__file__)"
     )
-    done = run("python", "-c", code)
+    done = run("python", "-c", code, **variables)
     assert done.returncode == 0, done.stderr
     *before, place = done.stdout.splitlines()
     assert "site-packages" in place

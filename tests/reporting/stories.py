@@ -1,5 +1,7 @@
 """Stories with known numbers, and a page read back as a browser would read it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from html.parser import HTMLParser
@@ -295,13 +297,20 @@ def read(told: RunStory) -> Page:
 
 
 def read_words(told: RunStory) -> Page:
-    """Return the story's page without its pictures, which take a second to draw."""
+    """Return the story's page without its pictures."""
+    with without_pictures():
+        return read(told)
+
+
+@contextmanager
+def without_pictures() -> Iterator[None]:
+    """Leave the pictures of reports empty, which take longer to draw than a run takes for its bids."""
 
     def draw(*_: Any, **__: Any) -> Markup:
         return Markup("<svg></svg>")
 
     with patch.object(drawing, "draw", draw), patch.object(model_figures, "draw", draw):
-        return read(told)
+        yield
 
 
 def _backtest_row(quantity: str, *sides: tuple[float | None, float | None, float | None]) -> QuantityComparison:

@@ -19,16 +19,28 @@ def opened(name: str, seed: int = 1) -> tuple[Market, Auctions]:
     return market, log_auctions(market)
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
-def test_the_log_shows_the_win_rate_that_it_was_scaled_to(name):
-    market, log = opened(name)
+Named = tuple[str, Market, Auctions]
+
+
+@pytest.fixture(scope="module")
+def scenario(request) -> Named:
+    """The scenario of this name with its market and log; all tests on one scenario follow each other."""
+    return request.param, *opened(request.param)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, indirect=True)
+def test_the_log_shows_the_win_rate_that_it_was_scaled_to(scenario: Named):
+    _, market, log = scenario
     assert len(log) == market.settings.log_bids
     assert log.is_won.mean() == pytest.approx(market.settings.logged_win_rate, abs=4 * 0.5 / len(log) ** 0.5 + 0.005)
 
 
-@pytest.mark.parametrize("name", [name for name, scenario in SCENARIOS.items() if scenario.expected == "reach"])
-def test_a_target_that_can_be_reached_is_within_two_daily_steps(name):
-    market, log = opened(name)
+REACHED = [name for name, scenario in SCENARIOS.items() if scenario.expected == "reach"]
+
+
+@pytest.mark.parametrize("scenario", REACHED, indirect=True)
+def test_a_target_that_can_be_reached_is_within_two_daily_steps(scenario: Named):
+    name, market, log = scenario
     is_last = log.requests.day >= market.settings.log_days - 7
     requests, bid = log.requests.pick(is_last), log.bids.bid_cpm[is_last]
     assert win_probability(market, requests, bid * (1 + STEP) ** 2).mean() > SCENARIOS[name].target_win_rate

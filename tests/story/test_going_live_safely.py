@@ -8,12 +8,14 @@ import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from control_plane.statements import read_printed
 from pipeline.driver import ENTITY, Pipeline
+from pipeline.trained import train_once
 from story.market import Bidder, LiveDays, SimulatedMarket
 from story.systems import APP, BIDDER, UI, StorySystems
 
@@ -61,7 +63,7 @@ class Story:
 
     @property
     def pipeline(self) -> Pipeline:
-        return Pipeline(self.systems.pipeline)
+        return Pipeline(self.systems.pipeline, run_training=partial(train_once, self.folder))
 
     def active(self) -> dict[str, int]:
         return percents_of(deployment_history.read_active(self.systems.engines[APP], ENTITY))

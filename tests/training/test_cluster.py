@@ -153,16 +153,6 @@ def test_a_worker_without_this_package_is_refused_with_the_extra_to_install(clus
         client.run(exec, f"import sys; del sys.modules[{MODULE!r}]")
 
 
-def test_more_workers_give_the_same_model(cluster: LocalCluster, client: Client):
-    rows = new_rows()["data"]
-    two = train_rows(cluster.scheduler_address).predict(rows, raw_score=True)
-    cluster.scale(3)
-    client.wait_for_workers(3, timeout=WAIT_S)
-    three = train_rows(cluster.scheduler_address).predict(rows, raw_score=True)
-    assert np.ptp(two) > 1
-    np.testing.assert_allclose(three, two, rtol=1e-9)
-
-
 def test_a_worker_that_dies_fails_the_training_for_another_try_which_succeeds(cluster: LocalCluster, client: Client):
     (victim, *_) = client.run(os.getpid).values()
     killer = threading.Thread(target=kill_in_training, args=(client, victim))
@@ -174,17 +164,28 @@ def test_a_worker_that_dies_fails_the_training_for_another_try_which_succeeds(cl
     assert train_rows(cluster.scheduler_address).num_trees() == 20
 
 
+def test_more_workers_give_the_same_model(cluster: LocalCluster, client: Client):
+    rows = new_rows()["data"]
+    two = train_rows(cluster.scheduler_address).predict(rows, raw_score=True)
+    cluster.scale(3)
+    client.wait_for_workers(3, timeout=WAIT_S)
+    three = train_rows(cluster.scheduler_address).predict(rows, raw_score=True)
+    assert np.ptp(two) > 1
+    np.testing.assert_allclose(three, two, rtol=1e-9)
+
+
 def test_a_scheduler_that_dies_fails_the_training_for_another_try(tmp_path: Path):
     address = tmp_path / "scheduler.json"
     known = ("--scheduler-file", str(address), "--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0")
     dask = (sys.executable, "-m", "dask")
     with (
         running(*dask, "scheduler", "--port", "0", *known) as scheduler,
-        running(*dask, "worker", "--no-nanny", "--nthreads", "1", *known),
         Client(scheduler_file=str(address), timeout=WAIT_S, set_as_default=False) as client,
+        running(*dask, "worker", "--no-nanny", "--nthreads", "1", *known) as worker,
     ):
         client.wait_for_workers(1, timeout=WAIT_S)
-        killer = threading.Thread(target=kill_in_training, args=(client, scheduler.pid))
+        # The worker would train on for as long as the client looks for the scheduler.
+        killer = threading.Thread(target=kill_in_training, args=(client, scheduler.pid, worker.pid))
         killer.start()
         with pytest.raises(UnavailableError, match=r"the Dask scheduler tcp://.* was lost during the training"):
             train_rows(client.scheduler.address, rounds=1_000_000)
@@ -201,10 +202,11 @@ def running(*command: str) -> Iterator[subprocess.Popen]:
             process.kill()
 
 
-def kill_in_training(client: Client, victim: int) -> None:
-    """Kill the process once every worker trains."""
+def kill_in_training(client: Client, *victims: int) -> None:
+    """Kill the processes, one after the other, once every worker trains."""
     deadline = time.monotonic() + WAIT_S
     while not all(calls and "_train_part" in str(calls) for calls in client.processing().values()):
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    os.kill(victim, signal.SIGKILL)
+    for victim in victims:
+        os.kill(victim, signal.SIGKILL)

@@ -14,6 +14,9 @@ from typing import Any
 
 import pandas as pd
 
+from optimizer.training import libraries  # noqa: F401  # before LightGBM, as the training process does
+
+# isort: split
 from lab.benchmarks.client import peak_bytes
 from lab.benchmarks.extracting import open_window
 from lab.benchmarks.market import SETTINGS, create_world

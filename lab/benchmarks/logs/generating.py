@@ -20,6 +20,9 @@ from lab.market.world import World
 _GRID = 16_384
 """A value is drawn by looking up one of this many places, of which it has its share."""
 
+_BIDS_AT_ONCE = 1_000_000
+"""Days are drawn together up to about this many bids, or one by one."""
+
 
 def append_log(database: duckdb.DuckDBPyConnection, world: World, *, bids: int, first_id: int, seed: int) -> None:
     """Append that many bids, with their views and clicks, to the event tables of the connection's schema.
@@ -41,18 +44,21 @@ def append_log(database: duckdb.DuckDBPyConnection, world: World, *, bids: int, 
         database.register(f"given_{name}", table)
         database.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT * FROM given_{name}")  # noqa: S608 - ours
         database.unregister(f"given_{name}")
-    first = first_id
-    for day, rows in segment_days.groupby("day_number", sort=True):
-        _append_day(database, world, day=int(day), first_id=first)
-        first += int(rows["requests"].sum())
+    first, sizes = first_id, segment_days.groupby("day_number", sort=True)["requests"].sum()
+    for _, own in sizes.groupby(sizes.cumsum() // _BIDS_AT_ONCE):
+        _append_days(database, world, first_day=int(own.index[0]), last_day=int(own.index[-1]), first_id=first)
+        first += int(own.sum())
 
 
-def _append_day(database: duckdb.DuckDBPyConnection, world: World, *, day: int, first_id: int) -> None:
+def _append_days(
+    database: duckdb.DuckDBPyConnection, world: World, *, first_day: int, last_day: int, first_id: int
+) -> None:
     settings = world.settings
     database.execute(
-        _DAY_SQL,
+        _DAYS_SQL,
         {
-            "day": day,
+            "first_day": first_day,
+            "last_day": last_day,
             "first_id": first_id,
             "grid": _GRID,
             "no_rival": settings.no_rival_share,
@@ -154,7 +160,7 @@ def _grid(shares: np.ndarray, **values: object) -> pd.DataFrame:
     )
 
 
-_DAY_SQL = """
+_DAYS_SQL = """
 CREATE OR REPLACE TEMP TABLE auctions AS
 WITH requests AS (
     SELECT
@@ -173,7 +179,7 @@ WITH requests AS (
         random() AS click_draw,
         random() AS lag_draw
     FROM segment_days, unnest(range(requests))
-    WHERE day_number = $day
+    WHERE day_number BETWEEN $first_day AND $last_day
 ),
 priced AS (
     SELECT
@@ -214,7 +220,7 @@ SELECT
     can_win AND bid_cpm >= rival_cpm AS is_won
 FROM rivalled
 """
-"""One day's auctions: the requests of each segment, each with its domain, visitor and best rival."""
+"""The auctions of some days: the requests of each segment, each with its domain, visitor and best rival."""
 
 _BIDS_SQL = """
 INSERT INTO bids BY NAME

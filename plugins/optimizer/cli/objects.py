@@ -25,12 +25,16 @@ def open_store() -> Iterator[ObjectStore]:
     import boto3
     import botocore.session
 
+    from optimizer.artifacts.aws_models import share_models
+
     session = botocore.session.get_session()
     # Nothing here reads the time of an object, which takes dateutil a tenth of what a listing costs.
     session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=str)
     with running_objects():
         # A session of its own: boto3's default one keeps the first environment.
-        client = boto3.Session(botocore_session=session).client("s3")
+        own = boto3.Session(botocore_session=session)
+        share_models(own)
+        client = own.client("s3")
         try:
             yield ObjectStore(client, encryption)
         finally:

@@ -14,6 +14,7 @@ from sqlalchemy import URL, Connection, Engine, ExceptionContext, NullPool, crea
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from optimizer.control_plane.failures import explain, is_timeout
+from optimizer.control_plane.sqlite_connections import POOL_OPTIONS, keep_connections
 from optimizer.errors import ConfigError
 
 CONNECT_TIMEOUT_S = 10
@@ -49,12 +50,15 @@ def open_engine(
         # As a text it would have to be Latin-1, and would be sent as that.
         connect_args["password"] = parsed.password.encode()
     try:
-        engine = create_engine(parsed, connect_args=connect_args, **_pool_options(parsed.drivername))
+        pool_options = POOL_OPTIONS if parsed.drivername == "sqlite" else _pool_options(parsed.drivername)
+        engine = create_engine(parsed, connect_args=connect_args, **pool_options)
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"{_name(parsed)}: the driver of {parsed.drivername} is not installed ({error.name} is missing); install "
             "it, or use the scheme mysql+pymysql"
         ) from None
+    if parsed.drivername == "sqlite":
+        keep_connections(engine, busy_timeout_ms=SQLITE_BUSY_TIMEOUT_MS)
     return _prepare(engine, _name(parsed))
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from optimizer.presentation.formats import count, percent, segments
 from optimizer.reporting.drawing import (
@@ -103,7 +103,7 @@ def coverage(story: RunStory) -> Panel:
         axes.set_xlim(0.5 if is_single else 1, max(2, len(table)))
         axes.set_ylim(0, 1.03)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xlabel("segments, the largest first")
         axes.set_ylabel("share of requests")
         percent_axis(axes.yaxis)

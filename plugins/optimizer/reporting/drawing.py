@@ -11,7 +11,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.layout_engine import TightLayoutEngine
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 WIDTH = 360
@@ -33,14 +33,19 @@ _THEME = {
 ROUND_STEPS = [1, 2, 2.5, 5, 10]
 """What the ticks of an axis may be multiples of."""
 
+_FONT_SIZE = 10.5
+
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,
     "font.family": ["DejaVu Sans"],
-    "font.size": 10.5,
+    "font.size": _FONT_SIZE,
     "figure.facecolor": "none",
-    "figure.constrained_layout.h_pad": 0.03,
-    "figure.constrained_layout.w_pad": 0.03,
+    # Where most axes end up: they are measured there, and how many ticks they have depends on their size.
+    "figure.subplot.left": 0.14,
+    "figure.subplot.right": 0.98,
+    "figure.subplot.bottom": 0.19,
+    "figure.subplot.top": 0.98,
     "axes.facecolor": "none",
     "axes.edgecolor": RULE,
     "axes.labelcolor": MUTED,
@@ -62,6 +67,9 @@ _STYLE: dict[Any, Any] = {
     "text.color": INK,
     "lines.solid_capstyle": "round",
 }
+_EDGE, _GAP = 2.16 / _FONT_SIZE, 14.4 / _FONT_SIZE
+"""What is kept free at the edges, and between two pairs of axes: in font sizes."""
+
 _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
@@ -96,9 +104,10 @@ def draw(plot: Callable[[Figure], None], *, name: str, label: str, height: int =
 
 
 def _place(figure: Figure) -> None:
-    """Give axes and texts their places; a figure that is saved with its layout engine is drawn twice instead."""
+    """Give axes and texts their places, measuring each once; saved with a layout engine, the figure is drawn twice."""
     FigureCanvasSVG(figure)  # measures texts as they will be drawn
-    ConstrainedLayoutEngine().execute(figure)
+    # Without a rectangle to fit it into, the figure is measured once.
+    TightLayoutEngine(pad=_EDGE, w_pad=_GAP, rect=None).execute(figure)  # type: ignore[arg-type]
 
 
 def draw_axes(plot: Callable[[Axes], None], *, name: str, label: str, height: int = 220) -> Markup:

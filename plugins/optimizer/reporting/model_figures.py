@@ -84,7 +84,6 @@ def feature_signals(story: RunStory) -> Panel:
 
     def plot(figure: Figure) -> None:
         signal, gain = figure.subplots(1, 2, sharey=True)
-        figure.set_layout_engine("constrained", wspace=0.08)
         signal.barh(place, [_or_zero(f.signal_score) for f in features], height=0.5, color=colours)
         for at, feature, colour in zip(place, features, colours, strict=True):
             if feature.is_anchor:

@@ -40,15 +40,18 @@ class Categories:
 
     @classmethod
     def of(cls, cells: pd.DataFrame, features: Sequence[str]) -> "Categories":
-        return cls({feature: sorted(cells[feature].astype(str).unique()) for feature in features})
+        return cls({feature: sorted(cells[feature].drop_duplicates().astype(str)) for feature in features})
 
     def encode(self, frame: pd.DataFrame) -> np.ndarray:
         """Return the codes, shape (n_rows, n_features)."""
-        columns = [
-            pd.Index(values).get_indexer(pd.Index(frame[feature].astype(str)))
-            for feature, values in self.values.items()
-        ]
+        columns = [_encode(frame[feature], values) for feature, values in self.values.items()]
         return np.column_stack(columns).astype(float)
+
+
+def _encode(column: pd.Series, values: Sequence[str]) -> np.ndarray:
+    """The position of each row's value among the values, -1 where it is not: each distinct value is looked up once."""
+    codes, distinct = pd.factorize(column)
+    return np.append(pd.Index(values).get_indexer(pd.Index(distinct).astype(str)), -1)[codes]
 
 
 @dataclass(frozen=True, slots=True)

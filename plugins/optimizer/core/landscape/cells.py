@@ -79,9 +79,7 @@ def prepare_cells(cells: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
     """
     prepared = cells.copy()
     for feature in features:
-        prepared[feature] = (
-            prepared[feature].astype("object").where(prepared[feature].notna(), MISSING).astype("category")
-        )
+        prepared[feature] = _masked(prepared[feature])
     prepared["day"] = pd.to_datetime(prepared["day"])
     if "block" not in prepared:
         hours = prepared.get("block_hour", 0)
@@ -105,6 +103,18 @@ def prepare_cells(cells: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
     return prepared
 
 
+def _masked(values: pd.Series) -> pd.Series:
+    """The values as categories, those that occur in their order, with `MISSING` for null."""
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        known = values.cat.remove_unused_categories()
+    else:
+        known = values.astype("category")
+    if known.hasnans:
+        known = known.cat.add_categories([MISSING]).fillna(MISSING)
+    names = known.cat.categories
+    return known if names.is_monotonic_increasing else known.cat.reorder_categories(sorted(names))
+
+
 def group_cells(cells: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
     """Return the cells on a coarser grain: block of time, the given features and price bucket."""
     own = [name for name in (OWN_JITTER, DAY_SPAN) if name in cells]
@@ -112,8 +122,10 @@ def group_cells(cells: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
     weighed = _with_click_views(cells).assign(log_planned=cells["log_planned"] * cells["bids"])
     groups = weighed.groupby(by, observed=True, sort=True, dropna=False)
     shadow_wins = [name for name in cells.columns if name.startswith(SHADOW_WINS)]
-    grouped = groups[[*COUNTS, *shadow_wins]].sum().join(groups["floor_cpm_max"].max())
-    grouped["log_planned"] = groups["log_planned"].sum(skipna=False) / grouped["bids"]
+    grouped = groups[[*COUNTS, *shadow_wins]].sum()
+    # Rows are in the groups' order: nothing has to be aligned.
+    grouped["floor_cpm_max"] = groups["floor_cpm_max"].max().to_numpy()
+    grouped["log_planned"] = groups["log_planned"].sum(skipna=False).to_numpy() / grouped["bids"].to_numpy()
     return prepare_cells(grouped.reset_index(), features)
 
 
@@ -221,6 +233,18 @@ def count_days(cells: pd.DataFrame) -> int:
     if DAY_SPAN not in cells:
         return int(cells["day"].nunique())
     return int(cells.groupby("day")[DAY_SPAN].first().sum())
+
+
+def number_combinations(codes: Sequence[np.ndarray]) -> np.ndarray:
+    """Return a number for each distinct combination of these codes, shape (n_cells,): 0..n-1, as they first occur.
+
+    Args:
+        codes: of one column each, shape (n_cells,), 0..n-1 as they first occur.
+    """
+    number = codes[0].astype(np.int64)
+    for other in codes[1:]:
+        number = pd.factorize(number * (int(other.max(initial=0)) + 1) + other)[0]
+    return number
 
 
 def recency_weights(days: pd.Series, *, half_life_days: float) -> np.ndarray:

@@ -8,6 +8,7 @@ import pandas as pd
 from scipy.special import expit, logit
 
 from optimizer.core.distributions import student_t_quantile
+from optimizer.core.landscape.cells import number_combinations
 from optimizer.core.landscape.shrinkage import posterior_shifts
 
 FOLDS = 5
@@ -49,7 +50,7 @@ class FeatureTrial:
             values=values,
             fold=block * min(FOLDS, len(blocks)) // len(blocks),
             block=block,
-            market=_number([values[anchor], pd.factorize(priced["day"])[0]]),
+            market=number_combinations([values[anchor], pd.factorize(priced["day"])[0]]),
             bids=priced["bids"].to_numpy(float),
             wins=priced["wins"].to_numpy(float),
             by_price=logit(priced["expected"].to_numpy(float)),
@@ -62,19 +63,24 @@ class FeatureTrial:
         shift, _ = posterior_shifts(self.by_price, wins=self.wins, bids=self.bids, group=self.market, size=size)
         return self.by_price + shift[self.market]
 
-    def join(self, before: np.ndarray, features: Sequence[str]) -> np.ndarray:
-        """Return the forecast with the effects of the last feature: of its values everywhere, then within each key."""
-        return self._add_effects(self._add_effects(before, features[-1:]), features)
+    def groups(self, features: Sequence[str]) -> list[np.ndarray]:
+        """Return the group of each cell by the last feature alone, and by all of them, each 0..n-1."""
+        return [self.values[features[-1]], number_combinations([self.values[feature] for feature in features])]
 
-    def _add_effects(self, before: np.ndarray, features: Sequence[str]) -> np.ndarray:
-        """Return the forecast with the shrunk effect of each combination of values, learned on the other folds.
+    def join(self, before: np.ndarray, groups: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the forecast with the effects of each of the groups in turn."""
+        for group in groups:
+            before = self._add_effects(before, group)
+        return before
+
+    def _add_effects(self, before: np.ndarray, group: np.ndarray) -> np.ndarray:
+        """Return the forecast with the shrunk effect of each group, learned on the other folds.
 
         Effects are taken within an anchor value and day: what moves the whole market, as a trend does, is not an effect
         of a feature whose mix moves with it.
         """
-        group = _number([self.values[feature] for feature in features])
-        shape = (int(group.max()) + 1, int(self.fold.max()) + 1)
-        cell = np.ravel_multi_index((group, self.fold), shape)
+        shape = (int(self.fold.max()) + 1, int(group.max()) + 1)
+        cell = self.fold * shape[1] + group
         rate = expit(before)
         variance = self.bids * rate * (1 - rate)
         residual, information = (
@@ -103,28 +109,23 @@ class FeatureTrial:
         return 1e4 * float(mean), 1e4 * float(mean - quantile * error)
 
 
-def _number(codes: Sequence[np.ndarray]) -> np.ndarray:
-    """Number the combinations of these codes 0..n-1."""
-    number = codes[0].astype(np.int64)
-    for other in codes[1:]:
-        number = pd.factorize(number * (int(other.max()) + 1) + other)[0]
-    return number
-
-
 def _effects_of_other_folds(residual: np.ndarray, information: np.ndarray) -> np.ndarray:
-    """Return each group's effect for each fold, estimated from the other folds, logit units, shape (n_groups, n_folds).
+    """Return each group's effect for each fold, estimated from the other folds, logit units, shape (n_folds, n_groups).
 
     An effect counts as far as it lasts: its variance is the covariance between folds, in which neither chance nor what
     happens to a group for a while has a part. What else varies within a fold is noise.
 
     Args:
-        residual, information: shape (n_groups, n_folds), sums of the score and of its expected curvature.
+        residual, information: shape (n_folds, n_groups), sums of the score and of its expected curvature.
     """
-    others = 1 - np.eye(residual.shape[1])
-    total, mass = residual @ others, information @ others
-    squares, known = residual**2 @ others, information**2 @ others
-    pairs = (mass**2 - known).sum(axis=0)
-    covariance = np.divide((total**2 - squares).sum(axis=0), pairs, out=np.zeros_like(pairs), where=pairs > 0)
+    total, mass, squares, known = map(_of_the_others, (residual, information, residual**2, information**2))
+    pairs = (mass**2 - known).sum(axis=1)
+    covariance = np.divide((total**2 - squares).sum(axis=1), pairs, out=np.zeros_like(pairs), where=pairs > 0)
     lasting = np.maximum(0.0, covariance)
-    noise = (squares.sum(axis=0) - lasting * known.sum(axis=0)) / np.maximum(mass.sum(axis=0), 1e-12)
-    return lasting * total / (np.maximum(1.0, noise) + lasting * mass)
+    noise = (squares.sum(axis=1) - lasting * known.sum(axis=1)) / np.maximum(mass.sum(axis=1), 1e-12)
+    return lasting[:, None] * total / (np.maximum(1.0, noise)[:, None] + lasting[:, None] * mass)
+
+
+def _of_the_others(of_folds: np.ndarray) -> np.ndarray:
+    """The sum over the other folds, for each fold."""
+    return of_folds.sum(axis=0) - of_folds

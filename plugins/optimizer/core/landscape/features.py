@@ -103,7 +103,6 @@ class _Search:
     trials, forecasts: one for each way in which the price is removed. gains, notes: by feature, of the latest round.
     """
 
-    cells: pd.DataFrame
     candidates: Sequence[str]
     limits: SelectionLimits
     trials: list[FeatureTrial]
@@ -126,7 +125,7 @@ class _Search:
         win_rate = cells["wins"].sum() / cells["bids"].sum()
         least_gain = 1e4 * LEAST_SHARE_EXPLAINED * win_rate * (1 - win_rate)
         forecasts = [trial.start() for trial in trials]
-        return cls(cells, candidates, limits, trials, forecasts, least_gain, [limits.anchor_feature])
+        return cls(candidates, limits, trials, forecasts, least_gain, [limits.anchor_feature])
 
     def hold(self, feature: str) -> None:
         """Choose a feature that held bids depend on, if it is a candidate and the limits allow it."""
@@ -134,8 +133,9 @@ class _Search:
         is_open = feature not in self.selected and len(self.selected) < self.limits.max_features
         if not is_open or feature not in self.candidates:
             return
-        if self.cells.groupby(longer, observed=True).ngroups <= self.limits.max_segments:
-            self.selected, self.forecasts = longer, self._join(longer)
+        groups = self.trials[0].groups(longer)
+        if groups[-1].max() < self.limits.max_segments:
+            self.selected, self.forecasts = longer, self._join(groups)
             self.notes[feature] = "the logged bids depend on it, and they are held"
 
     def add_best(self) -> bool:
@@ -144,12 +144,13 @@ class _Search:
         for feature in self.candidates:
             if feature in self.selected:
                 continue
-            longer = [*self.selected, feature]
-            self.notes[feature] = _limit_broken(self.cells, longer, self.limits)
+            groups = self.trials[0].groups([*self.selected, feature])
+            bids_of_value, bids_of_segment = (np.bincount(group, self.trials[0].bids) for group in groups)
+            self.notes[feature] = _limit_broken(bids_of_value, bids_of_segment, self.limits)
             if self.notes[feature] is not None:
                 self.gains.pop(feature, None)
                 continue
-            joined = self._join(longer)
+            joined = self._join(groups)
             found = [trial.gain(*pair) for trial, *pair in zip(self.trials, self.forecasts, joined, strict=True)]
             self.gains[feature] = min(found, key=lambda gain: gain[1])
             if self.gains[feature][1] > 0 and self.gains[feature][0] > self.least_gain:
@@ -180,8 +181,8 @@ class _Search:
         own_signal = None if is_anchor else signal[feature]
         return FeatureScore(feature, own_signal, gain, lower, is_selected, is_anchor, reason)
 
-    def _join(self, features: list[str]) -> list[np.ndarray]:
-        return [trial.join(old, features) for trial, old in zip(self.trials, self.forecasts, strict=True)]
+    def _join(self, groups: Sequence[np.ndarray]) -> list[np.ndarray]:
+        return [trial.join(old, groups) for trial, old in zip(self.trials, self.forecasts, strict=True)]
 
 
 def _identified_slope(cells: pd.DataFrame, anchor: str) -> float | None:
@@ -191,15 +192,13 @@ def _identified_slope(cells: pd.DataFrame, anchor: str) -> float | None:
     return slope.value if slope is not None and slope.is_identified else None
 
 
-def _limit_broken(cells: pd.DataFrame, features: list[str], limits: SelectionLimits) -> str | None:
-    joined = features[-1]
-    total = cells["bids"].sum()
-    if cells.groupby(joined, observed=True)["bids"].sum().max() > NEARLY_CONSTANT * total:
+def _limit_broken(bids_of_value: np.ndarray, bids_of_segment: np.ndarray, limits: SelectionLimits) -> str | None:
+    total = bids_of_segment.sum()
+    if bids_of_value.max() > NEARLY_CONSTANT * total:
         return "nearly constant"
-    bids = cells.groupby(features, observed=True)["bids"].sum()
-    if len(bids) > limits.max_segments:
-        return f"{len(bids)} segments are more than max_segments={limits.max_segments}"
-    share = bids[bids >= limits.min_segment_bids].sum() / total
+    if len(bids_of_segment) > limits.max_segments:
+        return f"{len(bids_of_segment)} segments are more than max_segments={limits.max_segments}"
+    share = bids_of_segment[bids_of_segment >= limits.min_segment_bids].sum() / total
     if share < limits.min_evidence_share:
         return (
             f"only {share:.0%} of bids in segments with evidence, under min_evidence_share={limits.min_evidence_share}"

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit, log_expit
+from scipy.special import expit
 
+from optimizer.core.landscape.design import Design
 from optimizer.errors import DataError
 
 PRIOR_SD = 10.0
@@ -75,7 +76,7 @@ def weigh_evidence(
 
 
 def fit_logit(
-    design: np.ndarray,
+    design: np.ndarray | Design,
     *,
     wins: np.ndarray,
     trials: np.ndarray,
@@ -87,7 +88,7 @@ def fit_logit(
     """Return the likeliest fit of wins out of trials under a weak prior, by Fisher scoring that never goes downhill.
 
     Args:
-        design: shape (n_rows, n_columns), with a column of ones for an intercept.
+        design: shape (n_rows, n_columns), with a column of ones, or with levels, for an intercept.
         wins, trials: shape (n_rows,), counts or weighted counts.
         tails: ends of the curve; the logit is that of the auctions between them.
         offset: shape (n_rows,), a part of the logit that is known.
@@ -95,20 +96,21 @@ def fit_logit(
     Raises:
         DataError: the fit does not converge.
     """
-    penalty = np.broadcast_to(1 / np.square(np.asarray(prior_sd, float)), design.shape[1:])
+    rows = design if isinstance(design, Design) else Design.plain(design)
+    penalty = np.broadcast_to(1 / np.square(np.asarray(prior_sd, float)), (rows.width,))
 
     def place(coefficients: np.ndarray) -> tuple[np.ndarray, float]:
         """The logit of each row, and the log posterior."""
-        logit = offset + design @ coefficients
+        logit = offset + rows.predict(coefficients)
         likelihood = log_likelihood(logit, wins=wins, trials=trials, tails=tails)
         return logit, likelihood - float(penalty @ coefficients**2) / 2
 
-    coefficients = np.zeros(design.shape[1])
+    coefficients = np.zeros(rows.width)
     logit, reached = place(coefficients)
     for _ in range(max_steps):
         evidence = weigh_evidence(logit, wins=wins, trials=trials, tails=tails)
-        gradient = design.T @ evidence.score - penalty * coefficients
-        information = (design.T * evidence.information) @ design + np.diag(penalty)
+        gradient = rows.sums(evidence.score) - penalty * coefficients
+        information = rows.products(evidence.information) + np.diag(penalty)
         step = np.linalg.solve(information, gradient)
         for _ in range(MOST_HALVINGS):
             logit, climbed = place(coefficients + step)
@@ -135,4 +137,6 @@ def log_likelihood(logit: np.ndarray, *, wins: np.ndarray, trials: np.ndarray, t
 
 def _log_share(logit: np.ndarray, *, least: float, width: float) -> np.ndarray:
     """log(least + width sigmoid(logit)), finite however small the sigmoid is."""
-    return np.log(least + width * expit(logit)) if least > 0 else np.log(width) + log_expit(logit)
+    if least > 0:
+        return np.log(least + width * expit(logit))
+    return np.log(width) + np.minimum(logit, 0.0) - np.log1p(np.exp(-np.abs(logit)))

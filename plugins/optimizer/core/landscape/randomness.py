@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from optimizer.core.landscape.cells import number_combinations
 from optimizer.core.landscape.logit import fit_logit, weigh_evidence
 from optimizer.core.landscape.shrinkage import posterior_shifts
 from optimizer.core.landscape.slope import (
@@ -50,7 +51,7 @@ def group_numbers(cells: pd.DataFrame, by: Sequence[str]) -> np.ndarray:
     """Return a number for each distinct combination, shape (n_cells,); all 0 without a column."""
     if not by:
         return np.zeros(len(cells), dtype=np.int64)
-    return cells.groupby(list(by), observed=True, sort=False).ngroup().to_numpy()
+    return number_combinations([pd.factorize(cells[name])[0] for name in by])
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,9 +182,9 @@ def _fit(logged: _Logged, columns: Sequence[np.ndarray], rows: np.ndarray | None
     overall = np.full(len(cells), np.log(max(wins.sum(), 0.5) / max(bids.sum() - wins.sum(), 0.5)))
     shift, _ = posterior_shifts(overall, wins=wins, bids=bids, group=segment, size=int(segment.max()) + 1)
     columns = [column[rows] for column in columns]
-    design = np.column_stack([*columns, shift[segment], logged.together[rows], day_levels(cells)])
+    design = day_levels(cells, np.column_stack([*columns, shift[segment], logged.together[rows]]))
     fit = fit_logit(design, wins=wins, trials=bids)
-    evidence = weigh_evidence(design @ fit.coefficients, wins=wins, trials=bids)
+    evidence = weigh_evidence(design.predict(fit.coefficients), wins=wins, trials=bids)
     cluster = segment_days(cells, segment)
     return [
         (float(fit.coefficients[number]), clustered_error(design, number, evidence, cluster=cluster))

@@ -45,12 +45,12 @@ def choose_half_life(cells: pd.DataFrame) -> HalfLife:
     Args:
         cells: day, segment (a number), bids, wins and `expected`, the win rate that the price alone explains.
     """
-    days = _by_segment_and_day(cells)
     weeks = min(MOST_WEEKS, count_days(cells) // (2 * DAYS_A_WEEK))
     if weeks < LEAST_WEEKS:
         return HalfLife(USUAL_HALF_LIFE_DAYS)
-    usual = _foretell(days, weeks=weeks, half_life_days=USUAL_HALF_LIFE_DAYS)
-    gains = {rival: _foretell(days, weeks=weeks, half_life_days=rival) - usual for rival in OTHER_HALF_LIVES_DAYS}
+    foretold = _latest_weeks(_by_segment_and_day(cells), weeks)
+    usual = _foretell(foretold, half_life_days=USUAL_HALF_LIFE_DAYS)
+    gains = {rival: _foretell(foretold, half_life_days=rival) - usual for rival in OTHER_HALF_LIVES_DAYS}
     best = max(gains, key=lambda rival: gains[rival].mean())
     gain, error = gains[best].mean(), gains[best].std(ddof=1) / np.sqrt(len(usual))
     lower = gain - student_t_quantile(1 - 0.05 / len(gains), len(usual) - 1) * error
@@ -66,23 +66,40 @@ def _by_segment_and_day(cells: pd.DataFrame) -> pd.DataFrame:
     return days.assign(curve=days["curve"] / days["bids"])
 
 
-def _foretell(days: pd.DataFrame, *, weeks: int, half_life_days: float) -> np.ndarray:
-    """The log-likelihood a bid of each day of the latest weeks by what segments won before the week, weighted by age.
+@dataclass(frozen=True, slots=True)
+class _Week:
+    """A week, what came before it, and the numbers of the week's rows by day; size: the number of segments."""
 
-    The level of a week is its own: it is set by the latest days, regardless of the half-life.
-    """
+    past: pd.DataFrame
+    later: pd.DataFrame
+    by_day: list[np.ndarray]
+    size: int
+
+
+def _latest_weeks(days: pd.DataFrame, weeks: int) -> list[_Week]:
     end = days["day"].max() + pd.Timedelta(days=1)
     size = int(days["segment"].max()) + 1
     found = []
     for week in range(weeks, 0, -1):
         first = end - pd.Timedelta(days=DAYS_A_WEEK * week)
         past, later = days[days["day"] < first], days[_is_within(days["day"], first)]
-        curve = _with_own_levels(past, later, size=size, half_life_days=half_life_days)
-        bids, wins = later["bids"].to_numpy(), later["wins"].to_numpy()
+        by_day = [np.asarray(rows) for rows in later.reset_index().groupby("day").indices.values()]
+        found.append(_Week(past, later, by_day, size))
+    return found
+
+
+def _foretell(weeks: list[_Week], *, half_life_days: float) -> np.ndarray:
+    """The log-likelihood a bid of each day of the weeks by what segments won before the week, weighted by age.
+
+    The level of a week is its own: it is set by the latest days, regardless of the half-life.
+    """
+    found = []
+    for week in weeks:
+        curve = _with_own_levels(week.past, week.later, size=week.size, half_life_days=half_life_days)
+        bids, wins = week.later["bids"].to_numpy(), week.later["wins"].to_numpy()
         curve = curve + common_shift(curve, wins=wins, bids=bids)
         found += [
-            log_likelihood(curve[rows], wins=wins[rows], trials=bids[rows]) / bids[rows].sum()
-            for rows in later.reset_index().groupby("day").indices.values()
+            log_likelihood(curve[rows], wins=wins[rows], trials=bids[rows]) / bids[rows].sum() for rows in week.by_day
         ]
     return np.array(found)
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from optimizer.core.landscape.cells import recency_weights
+from optimizer.core.landscape.design import Design
 from optimizer.core.landscape.logit import FULL_RANGE, LogitEvidence, Tails, fit_logit, weigh_evidence
 from optimizer.core.landscape.shrinkage import between_group_variance
 from optimizer.errors import DataError
@@ -141,12 +142,12 @@ def fit_jitter(
     mean = mean_by_group(moves.move, segment, weights=bids, size=size)[segment]
     move = moves.move - np.where(moves.is_exact, np.average(moves.move, weights=bids), mean)
     drift = [moves.drift] if np.average(moves.drift**2, weights=bids) > 1e-8 else []
-    design = np.column_stack([move, score, *drift, day_levels(cells)])
+    design = day_levels(cells, np.column_stack([move, score, *drift]))
     fit = fit_logit(design, wins=wins, trials=bids, tails=tails)
-    logit = design @ fit.coefficients
+    logit = design.predict(fit.coefficients)
     evidence = weigh_evidence(logit, wins=wins, trials=bids, tails=tails)
     error = clustered_error(design, 0, evidence, cluster=segment_days(cells, segment))
-    own = _without(move, design[:, 1:], weights=evidence.information)
+    own = _without(move, design.without(0), weights=evidence.information)
     return JitterFit(judge_slope(float(fit.coefficients[0]), error), logit, own)
 
 
@@ -162,20 +163,19 @@ def segment_days(cells: pd.DataFrame, segment: np.ndarray) -> np.ndarray:
     return np.unique(segment.astype(np.int64) * (int(days.max()) + 1) + days, return_inverse=True)[1]
 
 
-def _without(move: np.ndarray, others: np.ndarray, *, weights: np.ndarray) -> np.ndarray:
+def _without(move: np.ndarray, others: Design, *, weights: np.ndarray) -> np.ndarray:
     """The move less what the other columns predict of it (Frisch and Waugh): all that identifies the slope."""
-    weighted = others * weights[:, None]
-    explained, *_ = np.linalg.lstsq(weighted.T @ others, weighted.T @ move, rcond=None)
-    return move - others @ explained
+    explained, *_ = np.linalg.lstsq(others.products(weights), others.sums(weights * move), rcond=None)
+    return move - others.predict(explained)
 
 
-def clustered_error(design: np.ndarray, column: int, evidence: LogitEvidence, *, cluster: np.ndarray) -> float:
+def clustered_error(design: Design, column: int, evidence: LogitEvidence, *, cluster: np.ndarray) -> float:
     """Return the standard error of one column's coefficient; infinite if the rows barely identify it.
 
     Args:
-        design: shape (n_rows, n_columns); cluster: shape (n_rows,), 0..n-1: rows that share what is not modelled.
+        cluster: shape (n_rows,), 0..n-1: rows that share what is not modelled.
     """
-    own = _without(design[:, column], np.delete(design, column, axis=1), weights=evidence.information)
+    own = _without(design.columns[:, column], design.without(column), weights=evidence.information)
     information = (evidence.information * own**2).sum()
     scores = np.bincount(cluster, evidence.score * own)
     return float(np.sqrt((scores**2).sum()) / information) if information > LEAST_INFORMATION else np.inf
@@ -248,7 +248,7 @@ def pool_slopes(
     return fit.slope.value + own_share * step, error
 
 
-def day_levels(cells: pd.DataFrame) -> np.ndarray:
-    """Return one column of zeros and ones a day, shape (n_cells, n_days): they take the place of an intercept."""
+def day_levels(cells: pd.DataFrame, columns: np.ndarray) -> Design:
+    """Return the columns, shape (n_cells, n_columns), and a level for each day: these take an intercept's place."""
     codes, days = pd.factorize(cells["day"], sort=True)
-    return np.eye(len(days))[codes]
+    return Design(columns, codes, len(days))

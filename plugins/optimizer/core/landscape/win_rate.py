@@ -100,10 +100,10 @@ def fit_landscape(data: LandscapeData, *, reference_cpm: float, tails: Tails = F
     slopes = _find_slopes(data, tails)
     slope = slopes.overall
     by_price = slopes.by_group[data.group] * (moves.move + moves.drift)
-    design = np.column_stack([data.score, day_levels(cells)])
+    design = day_levels(cells, data.score[:, None])
     bids, wins = cells["bids"].to_numpy(float), cells["wins"].to_numpy(float)
     fit = fit_logit(design, wins=wins, trials=bids, tails=tails, offset=by_price)
-    steepness = _steepness(design @ fit.coefficients + by_price, slope_counts(cells)[0], tails)
+    steepness = _steepness(design.predict(fit.coefficients) + by_price, slope_counts(cells)[0], tails)
     days = min(LATEST_DAYS, cells["day"].nunique())
     return LandscapeFit(
         reference_cpm=reference_cpm,

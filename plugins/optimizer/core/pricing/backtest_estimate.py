@@ -16,6 +16,7 @@ from scipy.special import expit, logit, ndtr, ndtri
 
 from optimizer.core.distributions import student_t_quantile
 from optimizer.core.landscape.day_blocks import draw_days
+from optimizer.core.landscape.design import Design
 from optimizer.core.landscape.logit import fit_logit
 from optimizer.core.landscape.shrinkage import between_group_variance
 from optimizer.core.pricing.backtest_log import (
@@ -97,8 +98,7 @@ def calibrate(log: BacktestLog, outcome: Outcome) -> CalibratedCurve:
     How far segments' own slopes stray is estimated as by DerSimonian and Laird (1986).
     """
     jitter, drift = log.log_base - log.log_planned, log.log_planned - log.log_usual
-    levels = np.eye(log.days)[log.day]
-    design = np.column_stack([_logit_of(outcome, log, log.log_base), jitter, drift, levels])
+    design = Design(np.column_stack([_logit_of(outcome, log, log.log_base), jitter, drift]), log.day, log.days)
     wins, bids = log.wins * log.is_randomised, log.bids * log.is_randomised
     scale, tilt, drift_weight, *day_level = fit_logit(design, wins=wins, trials=bids).coefficients
     curve = CalibratedCurve(outcome, float(scale), float(tilt), float(drift_weight), np.array(day_level))
