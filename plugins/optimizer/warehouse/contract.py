@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from optimizer.errors import WarehouseError
 from optimizer.warehouse.failures import warehouse_errors
@@ -40,9 +39,6 @@ _NUMBERS = frozenset(
 )
 _NO_NUMBERS = frozenset({"TEXT", "VARCHAR", "VARIANT", "OBJECT", "ARRAY", "BINARY", "BOOLEAN", "DATE"})
 
-_COLUMNS: WeakKeyDictionary[Any, dict[str, dict[str, str]]] = WeakKeyDictionary()
-"""The columns of the event tables by connection: a session reads them once."""
-
 NEVER_FEATURES = (frozenset(REQUIRED_COLUMNS["BIDS"]) | OPTIONAL_COLUMNS) - {"domain"}
 """Columns of BIDS that say who, when or how much; none of them can describe a kind of impression."""
 
@@ -54,7 +50,7 @@ def check_contract(connection: Any, *, features: Sequence[str]) -> tuple[str, ..
         WarehouseError: names every missing table and column together, or every one of a type that cannot be read, or
             says that no candidate is left.
     """
-    columns = _COLUMNS[connection] = _read_columns(connection)
+    columns = _read_columns(connection)
     missing = [f"table {table}" for table in REQUIRED_COLUMNS if table not in columns]
     missing += [
         f"column {table}.{column}"
@@ -94,20 +90,13 @@ def _wrong_types(table: str, columns: Mapping[str, str]) -> Iterator[str]:
 def render_for(connection: Any, name: str, **options: Any) -> str:
     """Return a query as the BIDS of this connection can answer it: without the optional columns that it lacks.
 
-    The columns are those that the connection had when it was first asked, or when `check_contract` last looked.
-
     Args:
         options: those of `render_query`.
 
     Raises:
         WarehouseError, UnavailableError: the warehouse refuses the question for its columns, or does not answer.
     """
-    columns = _COLUMNS.get(connection)
-    if columns is None:
-        columns = _read_columns(connection)
-        if "BIDS" in columns:
-            _COLUMNS[connection] = columns
-    present = OPTIONAL_COLUMNS & set(columns.get("BIDS", ()))
+    present = OPTIONAL_COLUMNS & set(_read_columns(connection).get("BIDS", ()))
     return render_query(name, bids_columns=present, **options)
 
 
