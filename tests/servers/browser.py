@@ -8,6 +8,7 @@ assert axe_violations(page) == []
 A click returns before its page has changed: read what a page shows with `expect`, which waits for it.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwrig
 
 SHELL, CHROMIUM = Path("/usr/bin/chromium-headless-shell"), Path("/usr/bin/chromium")
 """The same engine without and with a browser's windows, which take most of a second for each page that is opened."""
+
+COLOR_RULES = ("color-contrast", "link-in-text-block")
+"""The rules of axe-core that read colors: all that can differ where only the color scheme does."""
 
 QUIET = (
     "--no-sandbox",
@@ -87,10 +91,11 @@ def expect_drawn(page: Page, *, charts: int) -> None:
     )
 
 
-def axe_violations(page: Page) -> list[dict[str, Any]]:
-    """Return the rules that axe-core finds broken on the page as it is now, each with its first element."""
+def axe_violations(page: Page, *, rules: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Return the rules (default: all) that axe-core finds broken on the page as it is, each with its first element."""
     if not page.evaluate("'axe' in window"):
         page.evaluate(Axe().axe_script)
     # What passes is not sent: it would be most of the answer.
-    found = page.evaluate("axe.run({ resultTypes: ['violations'] }).then((results) => results.violations)")
+    options = {"resultTypes": ["violations"]} | ({"runOnly": list(rules)} if rules else {})
+    found = page.evaluate("(options) => axe.run(options).then((results) => results.violations)", options)
     return [{"rule": one["id"], "help": one["help"], "element": one["nodes"][0]["html"]} for one in found]
