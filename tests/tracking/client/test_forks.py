@@ -115,6 +115,9 @@ def test_forks_in_many_moments_of_a_busy_log_neither_hang_nor_lose_an_entry(sett
             worker = FORK.Process(target=run.log_iteration, args=(number,))
             worker.start()
             worker.join(60)
+            if worker.is_alive():
+                os.kill(worker.pid, signal.SIGABRT)  # pytest's faulthandler prints where it hangs
+                worker.join(60)
             assert worker.exitcode == 0
         is_over.set()
         thread.join()
