@@ -47,6 +47,7 @@ def test_the_api_is_documented_without_another_host_and_can_be_tried(chromium, t
         page.goto(f"{tracking.base_url}/docs")
         expect(page.get_by_role("heading", name="Optimization tracking")).to_be_visible()
         assert background(page) == color
+        expect(page.get_by_role("main")).to_have_count(1)
         page.get_by_role("button", name="Authorize").first.click()
         page.locator("#api_key_value").fill(tracking.keys["shop"])
         page.locator("form", has=page.locator("#api_key_value")).get_by_role("button", name="Apply").click()
