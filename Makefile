@@ -28,16 +28,16 @@ endif
 demo: install  ## replay three live weeks of one entity, then run it through Airflow
 	@$(BIN)/optimizer demo $(DEMO)
 
-# A file's tests stay together: its servers are started once. Two processes compute while others wait for Airflow and for servers.
-test: install servers  ## every test, against real servers, in four processes
-	@$(BIN)/python -m pytest --numprocesses=4 --dist=loadscope --no-loadscope-reorder $(TESTS)
+# A file's tests stay together: its servers are started once. One more process than cores: one waits for Airflow or a server.
+test: install servers  ## every test, against real servers, in three processes
+	@$(BIN)/python -m pytest --numprocesses=3 --dist=loadscope --no-loadscope-reorder $(TESTS)
 
 test-compose: install  ## build, start, use and remove the containers, on the Docker engine that `docker` reaches
 	@$(BIN)/python -m pytest docker/tests
 
 coverage: install servers  ## the tests, and which lines and branches of the product they run: a table and htmlcov/
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest --numprocesses=4 --dist=loadscope --no-loadscope-reorder $(TESTS)
+	@$(BIN)/coverage run -m pytest --numprocesses=3 --dist=loadscope --no-loadscope-reorder $(TESTS)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage html --quiet
 	@$(BIN)/coverage report
