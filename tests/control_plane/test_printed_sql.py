@@ -18,7 +18,6 @@ from optimizer.control_plane.entities import read_definition
 from optimizer.control_plane.notifications import Message, claim_messages, mark_sent
 from optimizer.control_plane.registry import read_features, read_macro, read_metrics, read_outputs
 from optimizer.control_plane.runs import list_runs, list_unclaimed, read_run, read_run_values
-from optimizer.control_plane.schema import migrate
 
 FLOW = read_printed("example_flow.sql")
 RUN_FLOW = read_printed("run_flow.sql")
@@ -28,9 +27,16 @@ OUTPUT_PATH = "s3://tn-optimizer-data/optimizer/drugs_hcp/runs/20260203_150000/"
 
 
 @pytest.fixture
+def sql_database(request, sql_server):
+    """Return the name of the server's migrated database, whose ids begin at 1 as those of the statements do."""
+    database = request.getfixturevalue(f"migrated_{request.node.callspec.params['sql_server']}_database")
+    sql_server.empty(database, tables=tables.metadata.tables)
+    return database
+
+
+@pytest.fixture
 def engine(sql_server, sql_database):
     engine = open_engine(sql_server.url(sql_database))
-    migrate(engine)
     fill_catalog(engine)
     yield engine
     engine.dispose()
