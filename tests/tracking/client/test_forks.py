@@ -111,16 +111,18 @@ def test_forks_in_many_moments_of_a_busy_log_neither_hang_nor_lose_an_entry(sett
 
         thread = threading.Thread(target=log_on)
         thread.start()
-        for number in range(40):
-            worker = FORK.Process(target=run.log_iteration, args=(number,))
-            worker.start()
-            worker.join(60)
-            if worker.is_alive():
-                os.kill(worker.pid, signal.SIGABRT)  # pytest's faulthandler prints where it hangs
+        try:
+            for number in range(40):
+                worker = FORK.Process(target=run.log_iteration, args=(number,))
+                worker.start()
                 worker.join(60)
-            assert worker.exitcode == 0
-        is_over.set()
-        thread.join()
+                if worker.is_alive():
+                    os.kill(worker.pid, signal.SIGABRT)  # pytest's faulthandler prints where it hangs
+                    worker.join(60)
+                assert worker.exitcode == 0
+        finally:
+            is_over.set()
+            thread.join()
     assert run.report().is_complete, run.report()
     assert client.read_run(run.report().run_id).iterations == 40 + len(logged)
     assert queue_files(settings.queue_folder) == []
