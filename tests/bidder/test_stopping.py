@@ -16,7 +16,7 @@ from bidder.market import ENTITY, OS, STATE
 from bidder.processes import environment_of, wait_until_ready
 from servers.http import open_client
 from servers.silent import silent_port
-from servers.waiting import PATIENCE_S
+from servers.waiting import PATIENCE_S, wait_until
 
 from lab.stack.ports import PortClaims
 from optimizer.bidder.listening import GRACE_S, REQUEST_TIMEOUT_S
@@ -113,7 +113,12 @@ def test_a_silent_object_store_does_not_keep_the_process(environment):
         silent = {**environment, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}
         with serving(silent, is_ready=False) as bidder:
             assert bidder.client.get("/ready").status_code == 503
-            assert bidder.client.get("/health").json()["waiting_for"]["what"].startswith("object store, s3://")
+
+            def waits_for_the_store() -> bool:
+                waiting_for = bidder.client.get("/health").json()["waiting_for"]
+                return waiting_for is not None and waiting_for["what"].startswith("object store, s3://")
+
+            wait_until(waits_for_the_store, "the object store is not waited for")
             bidder.stop()
 
 
