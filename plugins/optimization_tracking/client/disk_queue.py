@@ -337,8 +337,9 @@ class DiskQueue(ForkAware):
                 self._connect()
         except sqlite3.Error as error:
             _log.warning("tracking: the queue's file is not opened again (%s); what is logged waits in memory", error)
-        for lock in reversed(self._held):
-            lock.release()
+        finally:
+            for lock in reversed(self._held):
+                lock.release()
 
     def _leave(self) -> None:
         self._is_closed = True

@@ -7,6 +7,7 @@ processes. A lock of Python that another thread holds at the fork is never relea
 import os
 import threading
 from collections.abc import Sequence
+from contextlib import ExitStack
 from weakref import WeakValueDictionary
 
 opening = threading.Lock()
@@ -46,18 +47,22 @@ class _Fork(threading.local):
         self.holds_opening = opening.acquire(timeout=WAIT_S)
         # The references are copied at once: other threads make and lose objects meanwhile.
         self.watching = [one for reference in _watching.valuerefs() if (one := reference()) is not None]
-        for one in self.watching:
-            one.before_fork()
+        with ExitStack() as calls:  # calls each, whatever another one raises
+            for one in self.watching:
+                calls.callback(one.before_fork)
 
     def after(self, *, is_child: bool) -> None:
-        for one in self.watching:
-            one.after_fork(is_child=is_child)
-        holds_opening, has_turn = self.holds_opening, self.has_turn
+        watching, holds_opening, has_turn = self.watching, self.holds_opening, self.has_turn
         self.watching, self.holds_opening, self.has_turn = (), False, False
-        if holds_opening or (is_child and opening.locked()):
-            opening.release()
-        if has_turn or (is_child and _turn.locked()):
-            _turn.release()
+        try:
+            with ExitStack() as calls:
+                for one in watching:
+                    calls.callback(one.after_fork, is_child=is_child)
+        finally:
+            if holds_opening or (is_child and opening.locked()):
+                opening.release()
+            if has_turn or (is_child and _turn.locked()):
+                _turn.release()
 
 
 _fork = _Fork()

@@ -8,7 +8,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
@@ -98,33 +97,52 @@ def test_the_workers_of_an_executor_log_while_threads_of_the_program_do(settings
     assert queue_files(settings.queue_folder) == []
 
 
-def test_forks_in_many_moments_of_a_busy_log_neither_hang_nor_lose_an_entry(settings, client):
-    with track_run("many forks", optimizer_type="custom", settings=settings, flush_s=60) as run:
-        is_over = threading.Event()
-        logged = []
+MANY_FORKS = """
+import faulthandler, multiprocessing, os, signal, sys, threading, time
+from pathlib import Path
+from optimization_tracking.client import ClientSettings, track_run
 
-        def log_on() -> None:
-            while not is_over.is_set():
-                run.log_iteration(1_000_000 + len(logged), params={"text": "x" * 1000})
-                logged.append(1)
-                time.sleep(0.001)
+address, key, folder = sys.argv[1:]
+settings = ClientSettings(address, key, queue_folder=Path(folder))
+faulthandler.enable()
+fork = multiprocessing.get_context("fork")
+is_over = threading.Event()
+logged = []
 
-        thread = threading.Thread(target=log_on)
-        thread.start()
-        try:
-            for number in range(40):
-                worker = FORK.Process(target=run.log_iteration, args=(number,))
-                worker.start()
+def log_on(run):
+    while not is_over.is_set():
+        run.log_iteration(1_000_000 + len(logged), params={"text": "x" * 1000})
+        logged.append(1)
+        time.sleep(0.001)
+
+with track_run("many forks", optimizer_type="custom", settings=settings, flush_s=60) as run:
+    thread = threading.Thread(target=log_on, args=(run,))
+    thread.start()
+    try:
+        for number in range(40):
+            worker = fork.Process(target=run.log_iteration, args=(number,))
+            worker.start()
+            worker.join(60)
+            if worker.is_alive():
+                os.kill(worker.pid, signal.SIGABRT)  # faulthandler prints where it hangs
                 worker.join(60)
-                if worker.is_alive():
-                    os.kill(worker.pid, signal.SIGABRT)  # pytest's faulthandler prints where it hangs
-                    worker.join(60)
-                assert worker.exitcode == 0
-        finally:
-            is_over.set()
-            thread.join()
-    assert run.report().is_complete, run.report()
-    assert client.read_run(run.report().run_id).iterations == 40 + len(logged)
+            assert worker.exitcode == 0
+    finally:
+        is_over.set()
+        thread.join()
+assert run.report().is_complete, run.report()
+print(run.report().run_id, 40 + len(logged))
+"""
+
+
+def test_forks_in_many_moments_of_a_busy_log_neither_hang_nor_lose_an_entry(settings, client):
+    """In a program of its own: the service's thread, or another test's use of SQLite, would be cut off by a fork."""
+    arguments = [settings.base_url, settings.key, str(settings.queue_folder)]
+    command = [sys.executable, "-c", MANY_FORKS, *arguments]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0, ended.stderr
+    run_id, logged = ended.stdout.split()
+    assert client.read_run(run_id).iterations == int(logged)
     assert queue_files(settings.queue_folder) == []
 
 
@@ -328,6 +346,44 @@ def test_threads_that_fork_at_once_do_not_block_each_other(settings):
     command = [sys.executable, "-c", FORKING_THREADS, *arguments]
     ended = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     assert ended.stdout.strip() == "True", ended.stderr
+
+
+AFTER_ONE_THAT_RAISES = """
+import os, sys
+from pathlib import Path
+from optimization_tracking.client import ClientSettings, track_run
+from optimization_tracking.client.forking import ForkAware
+
+class Faulty(ForkAware):
+    def before_fork(self):
+        raise RuntimeError("before")
+
+    def after_fork(self, *, is_child):
+        raise RuntimeError("after")
+
+address, key, folder = sys.argv[1:]
+settings = ClientSettings(address, key, queue_folder=Path(folder))
+first, last = Faulty(), Faulty()
+first.watch_forks()
+with track_run("beside a faulty one", optimizer_type="custom", settings=settings, flush_s=30) as run:
+    last.watch_forks()
+    for number in range(2):
+        if os.fork() == 0:
+            run.log_iteration(number)
+            sys.exit()
+        assert os.waitstatus_to_exitcode(os.wait()[1]) == 0
+    run.log_iteration(2)
+print(run.report().run_id)
+"""
+
+
+def test_a_fork_is_told_to_each_whatever_another_one_raises(settings, client):
+    arguments = [settings.base_url, settings.key, str(settings.queue_folder)]
+    command = [sys.executable, "-c", AFTER_ONE_THAT_RAISES, *arguments]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert "RuntimeError: before" in ended.stderr and "RuntimeError: after" in ended.stderr
+    assert client.read_run(ended.stdout.strip()).iterations == 3
+    assert queue_files(settings.queue_folder) == []
 
 
 def test_a_program_that_changes_its_directory_and_forks_goes_on_with_its_queue(settings, client, tmp_path, monkeypatch):
