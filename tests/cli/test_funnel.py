@@ -10,21 +10,22 @@ from optimizer.bidder.funnel import read_funnel
 from optimizer.bidder.reasons import UNREADABLE, Reason
 from optimizer.control_plane.bidder_counts import HourCount, write_counts
 
-NOW = datetime.now(UTC)
-YESTERDAY = NOW.replace(hour=12, minute=0, second=0, microsecond=0) - timedelta(days=1)
 ENTITY, RUN = "drugs_hcp", "20260203_150000"
 BIDS = {Reason.SEGMENT, Reason.FALLBACK, Reason.NO_MACRO, Reason.CAP}
 
 
 def count(engine: Engine, numbers: dict[str, int], *, run_id: str = RUN) -> None:
-    counts = [HourCount(ENTITY, YESTERDAY, run_id, outcome, number) for outcome, number in numbers.items()]
-    write_counts(engine, "bidder", counts, now=NOW)
+    """Write what bidders counted at noon yesterday."""
+    now = datetime.now(UTC)
+    hour = now.replace(hour=12, minute=0, second=0, microsecond=0) - timedelta(days=1)
+    counts = [HourCount(ENTITY, hour, run_id, outcome, number) for outcome, number in numbers.items()]
+    write_counts(engine, "bidder", counts, now=now)
 
 
 def test_every_outcome_is_a_bid_or_a_loss_with_a_cure(engine: Engine):
     outcomes = [UNREADABLE, *Reason]
     count(engine, dict.fromkeys(outcomes, 1))
-    found = read_funnel(engine, ENTITY, days=1, now=NOW)
+    found = read_funnel(engine, ENTITY, days=1, now=datetime.now(UTC))
     losses = [loss for stage in found.stages for loss in stage.losses]
     assert len(losses) == sum(loss.impressions for loss in losses) == len(outcomes) - len(BIDS)
     assert all(loss.cure for loss in losses)
