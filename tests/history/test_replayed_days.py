@@ -32,11 +32,12 @@ def control_of(replayed: Replayed) -> str:
     return f"control_{replayed.history.runs[0].run_id}"
 
 
-def read_bids(replayed: Replayed) -> pd.DataFrame:
+@pytest.fixture(scope="module")
+def bids(replayed: Replayed) -> pd.DataFrame:
     """Return bid_ts and run_id of the client's bids of the live days."""
     with replayed.systems.connect_warehouse() as connection, connection.cursor() as cursor:
-        rows = cursor.execute("SELECT bid_ts, run_id FROM BIDS WHERE bid_ts >= %s", (FIRST_DAY.isoformat(),)).fetchall()
-    return pd.DataFrame(rows, columns=["bid_ts", "run_id"])
+        cursor.execute("SELECT bid_ts, run_id FROM BIDS WHERE bid_ts >= %s", (FIRST_DAY.isoformat(),))
+        return cursor.fetch_pandas_all().rename(columns=str.lower)
 
 
 def test_a_run_is_made_every_morning_but_while_a_canary_is_tried(replayed: Replayed):
@@ -107,8 +108,7 @@ def test_every_row_is_of_a_moment_of_the_replayed_days(replayed: Replayed):
                 assert all(earliest <= moment <= latest for moment in moments), (table.name, dict(row))
 
 
-def test_each_bid_is_of_a_run_that_was_live_at_its_time_in_the_split_s_shares(replayed: Replayed, splits: list[Split]):
-    bids = read_bids(replayed)
+def test_each_bid_is_of_a_run_that_was_live_at_its_time_in_the_split_s_shares(bids: pd.DataFrame, splits: list[Split]):
     for split in splits:
         begin, end = (None if moment is None else _naive(moment) for moment in (split.deployed_at, split.ended_at))
         of_split = bids[(bids["bid_ts"] >= begin) & (bids["bid_ts"] < (end or _naive(_look_of(UNTIL))))]
@@ -121,11 +121,11 @@ def test_each_bid_is_of_a_run_that_was_live_at_its_time_in_the_split_s_shares(re
         assert all(abs(shares[run_id] - pct / 100) < allowed for run_id, pct in split.percents.items())
 
 
-def test_days_that_were_replayed_are_served_again_bid_by_bid(replayed: Replayed):
+def test_days_that_were_replayed_are_served_again_bid_by_bid(replayed: Replayed, bids: pd.DataFrame):
     again = history.serve_again(replayed.systems, replayed.client, first_day=FIRST_DAY, until=UNTIL)
     served = again.bids.select(["bid_ts", "run_id"]).to_pandas()
     columns = ["bid_ts", "run_id"]
-    kept = read_bids(replayed).sort_values(columns, ignore_index=True)
+    kept = bids.sort_values(columns, ignore_index=True)
     pd.testing.assert_frame_equal(served.sort_values(columns, ignore_index=True), kept, check_dtype=False)
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 import pytest
+from reporting.stories import without_pictures
 from servers.embedded import connect_schema, load_events, start_systems
 from sqlalchemy import update
 
@@ -64,11 +65,12 @@ def _replay(config: pytest.Config, folders: pytest.TempPathFactory) -> Replayed:
     with systems.connect_warehouse() as connection:
         log = history.generate_log(client, until=FIRST_DAY)
         load_events(connection, log, folder=folders.mktemp("log"))
-    found = history.replay_history(
-        systems,
-        client,
-        days=SHORTEST_DAYS,
-        until=UNTIL,
-        mistaken_entity=MISTAKEN_ENTITY,
-    )
+    with without_pictures():
+        found = history.replay_history(
+            systems,
+            client,
+            days=SHORTEST_DAYS,
+            until=UNTIL,
+            mistaken_entity=MISTAKEN_ENTITY,
+        )
     return Replayed(systems, client, found)
