@@ -62,7 +62,8 @@ def connect(
             load_events(connection, log, folder=tmp_path_factory.mktemp("log"))
         systems.ensure_bucket(BUCKET)
         request.config.stash[_LOADED] = True
-    return request.config.stash.setdefault(_LOG, RememberedLog(partial(connect_schema, systems, SCHEMA))).connect
+    remembered = RememberedLog(partial(connect_schema, systems, SCHEMA), has_ended=True)
+    return request.config.stash.setdefault(_LOG, remembered).connect
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The session's log, which stays as it is: the warehouse is asked once, and the answer is given again.
+"""A log that stays as it is: the warehouse is asked once, and the answer is given again.
 
 To aggregate the log takes the warehouse longer than a run takes for its bids, and most runs ask the same. The warehouse
 executes each statement once, and a statement that differs in one value is another one.
@@ -14,10 +14,15 @@ Answer = tuple[list[Any], Any] | ProgrammingError
 
 
 class RememberedLog:
-    """Opens connections that share what any of them was answered."""
+    """Opens connections that share what any of them was answered.
 
-    def __init__(self, connect: Callable[[], Any]) -> None:
-        self.connect_warehouse, self.answers = connect, dict[tuple[str, ...], Answer]()
+    Args:
+        has_ended: whether the log ended before anybody asked: the present, which some ask with, then changes nothing.
+    """
+
+    def __init__(self, connect: Callable[[], Any], *, has_ended: bool) -> None:
+        self.connect_warehouse, self.has_ended = connect, has_ended
+        self.answers = dict[tuple[str, ...], Answer]()
 
     def connect(self) -> "RememberingConnection":
         return RememberingConnection(self)
@@ -75,10 +80,9 @@ class RememberingCursor:
         return iter(self._fetch("fetch_arrow_batches"))
 
     def _fetch(self, how: str) -> list[Any]:
-        query, binds = self._asked
-        # The log ended long ago: the present, which some ask with, changes nothing.
-        lasting = {name: value for name, value in (binds or {}).items() if name != "now_dt"}
-        answers, key = self._connection.log.answers, (query, repr(lasting), how)
+        (query, binds), log = self._asked, self._connection.log
+        asked_with = {name: value for name, value in (binds or {}).items() if name != "now_dt" or not log.has_ended}
+        answers, key = log.answers, (query, repr(asked_with), how)
         if key not in answers:
             answers[key] = self._ask(how)
         answer = answers[key]

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ from pipeline.driver import ENTITY, Pipeline
 from pipeline.first_run import FinishedRun
 from pipeline.monitor.watching import DEPLOYED, open_second
 from pipeline.monitor.worlds import SECOND, LiveWorlds
+from pipeline.remembered_log import RememberedLog
 from servers.embedded import connect_schema, load_events
 from sqlalchemy import select, update
 
@@ -46,7 +47,7 @@ def market(
     def load(world: str) -> Callable[[], Any]:
         with connect_schema(systems, f"live_{world}") as connection:
             load_events(connection, worlds.events(world), folder=tmp_path_factory.mktemp(world))
-        return lambda: connect_schema(systems, f"live_{world}")
+        return RememberedLog(partial(connect_schema, systems, f"live_{world}"), has_ended=False).connect
 
     return load
 
