@@ -62,17 +62,15 @@ class LateWorld:
         clicked = seen[seen["day"] >= numbers[0]]
         hours = np.add.outer(24 * numbers, np.arange(24) + 0.5).ravel()
         views = np.repeat(self.wins[numbers + self.earlier] / 24, 24)
+        hour = np.concatenate([clicked["hour"], hours])
         counts = pd.DataFrame(
             {
-                "hour": np.concatenate([clicked["hour"], hours]),
+                "age_hours": np.minimum((24 * days + LOOK_HOUR - hour) // 1, 168),
                 "delay_hours": np.concatenate([clicked["delay"] // 1, np.full(len(hours), np.nan)]),
                 "views": np.concatenate([np.ones(len(clicked)), views]),
+                "day": days_of(range(-self.earlier, days))[(hour // 24).astype(int) + self.earlier],
             }
         )
-        age = (24 * days + LOOK_HOUR - counts["hour"]) // 1
-        calendar = days_of(range(-self.earlier, days))
-        number = (counts["hour"] // 24).astype(int) + self.earlier
-        counts = counts.assign(age_hours=np.minimum(age, 168), day=calendar[number])
         delay = learn_click_delay(counts)
         return dict(completeness_by_day(counts, delay)) if delay is not None and delay.is_whole else None
 

@@ -13,8 +13,6 @@ from datetime import date, timedelta
 import numpy as np
 import pandas as pd
 
-from optimizer.core.frames import groups_of
-
 LONGEST_HOURS = 168
 """Clicks are expected within a week of the view: the time for which the log's bids are looked for, too."""
 
@@ -129,6 +127,7 @@ def completeness_by_day(counts: pd.DataFrame, delay: ClickDelay) -> Mapping[date
     Args:
         counts: as in `learn_click_delay`, with the column day (datetime.date); days without views are left out.
     """
-    middle = counts["age_hours"].to_numpy(float) + 0.5
-    weighed = counts.assign(arrived=delay.completeness(middle) * counts["views"])
-    return {day: float(rows["arrived"].sum() / rows["views"].sum()) for day, rows in groups_of(weighed, "day")}
+    views = counts["views"].to_numpy(float)
+    arrived = delay.completeness(counts["age_hours"].to_numpy(float) + 0.5) * views
+    rows_by_day = counts.groupby("day").indices
+    return {day: float(arrived[rows].sum() / views[rows].sum()) for day, rows in rows_by_day.items()}
