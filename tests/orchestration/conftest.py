@@ -95,24 +95,26 @@ def address(stack: LocalStack) -> str:
 
 
 @pytest.fixture(scope="module")
-def signed_in(stack: LocalStack, chromium: Browser) -> Iterator[BrowserContext]:
-    """A browser whose user signed in to Airflow's UI; it loads the UI's many megabytes of script once."""
-    with chromium.new_context(viewport={"width": 1440, "height": 900}) as context:
-        context.set_default_timeout(60_000)
-        page = context.new_page()
-        page.goto(f"http://127.0.0.1:{stack.settings.airflow_port}")
+def signed_in(stack: LocalStack, address: str, chromium: Browser) -> BrowserContext:
+    """Return a browser context whose user signed in to Airflow's UI; one module leaves it to the next.
+
+    It loads the UI's many megabytes of script once.
+    """
+    if chromium.contexts:
+        return chromium.contexts[0]
+    context = chromium.new_context(viewport={"width": 1440, "height": 900})
+    context.set_default_timeout(60_000)
+    with context.new_page() as page:
+        page.goto(address)
         page.locator("input[name=username]").fill(stack.settings.airflow_user)
         page.locator("input[name=password]").fill(stack.settings.airflow_password)
         press_enter(page)
         expect(page.get_by_role("link", name="Optimizer")).to_be_visible(timeout=60_000)
-        page.close()
-        yield context
+    return context
 
 
 @pytest.fixture
-def page(address: str, signed_in: BrowserContext) -> Iterator[Page]:
-    """A page of Airflow's UI, signed in."""
+def page(signed_in: BrowserContext) -> Iterator[Page]:
+    """An empty page of the user who signed in; what stays open is drawn again every few seconds."""
     with signed_in.new_page() as page:
-        page.goto(address)
-        expect(page.get_by_role("link", name="Optimizer")).to_be_visible(timeout=60_000)
         yield page

@@ -21,6 +21,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 
 def test_the_console_is_in_the_navigation_and_changes_a_setting(page: Page, address, engine):
+    page.goto(address)
     page.get_by_role("link", name="Optimizer").click()
     frame = page.frame_locator("iframe[title=Optimizer]")
     frame.get_by_role("link", name=ENTITY).click()

@@ -2,8 +2,7 @@
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, expect
-from servers.browser import press_enter
+from playwright.sync_api import Page, expect
 from servers.http import open_client
 from servers.tracking import ProjectClient
 
@@ -13,33 +12,27 @@ PAGES = TRACKING_PREFIX + DASHBOARD_PATH
 
 
 @pytest.fixture
-def address(stack):
+def service(stack):
     return stack.environment()[TRACKING_API_URL_VARIABLE]
 
 
 @pytest.fixture
-def run(stack, address):
+def run(stack, service):
     """A run that the stack's own key logged."""
-    with open_client(address + TRACKING_PREFIX) as http:
+    with open_client(service + TRACKING_PREFIX) as http:
         return ProjectClient(http, stack.environment()[TRACKING_KEY_VARIABLE]).create_run(runName="seen in Airflow")
 
 
-def test_the_ui_shows_the_dashboard_to_whom_it_knows_and_keeps_its_place(stack, address, chromium: Browser, run):
-    nobody = httpx.get(f"{address}{PAGES}/", trust_env=False)
+def test_the_ui_shows_the_dashboard_to_whom_it_knows_and_keeps_its_place(service, page: Page, run):
+    nobody = httpx.get(f"{service}{PAGES}/", trust_env=False)
     assert nobody.status_code == 401 and "Sign in to Airflow" in nobody.text and run["runName"] not in nobody.text
-    with chromium.new_context() as context:
-        page = context.new_page()
-        page.set_default_timeout(60_000)
-        page.goto(address)
-        page.locator("input[name=username]").fill(stack.settings.airflow_user)
-        page.locator("input[name=password]").fill(stack.settings.airflow_password)
-        press_enter(page)
-        page.get_by_role("button", name="Browse").click()
-        page.get_by_role("menuitem", name="Optimization").click()
-        frame = page.frame_locator("iframe[title=Optimization]")
-        frame.get_by_role("link", name=run["runName"]).click()
-        expect(frame.get_by_role("heading", name=run["runName"])).to_be_visible()
-        expect(frame.get_by_role("button", name="Sign out")).to_have_count(0)
-        page.wait_for_url(f"**/plugin/optimization{PAGES}/runs/{run['id']}")
-        page.reload()
-        expect(frame.get_by_role("heading", name=run["runName"])).to_be_visible()
+    page.goto(service)
+    page.get_by_role("button", name="Browse").click()
+    page.get_by_role("menuitem", name="Optimization").click()
+    frame = page.frame_locator("iframe[title=Optimization]")
+    frame.get_by_role("link", name=run["runName"]).click()
+    expect(frame.get_by_role("heading", name=run["runName"])).to_be_visible()
+    expect(frame.get_by_role("button", name="Sign out")).to_have_count(0)
+    page.wait_for_url(f"**/plugin/optimization{PAGES}/runs/{run['id']}")
+    page.reload()
+    expect(frame.get_by_role("heading", name=run["runName"])).to_be_visible()
