@@ -9,15 +9,20 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
 
 import httpx
 import pytest
-from bidder.market import ENTITY, OS, STATE
+from bidder.market import ENTITY, OS, STATE, Market
 from bidder.processes import environment_of, wait_until_ready
+from control_plane.catalog import fill_catalog
+from control_plane.databases import new_control_plane
 from servers.http import open_client
 from servers.silent import silent_port
 from servers.waiting import PATIENCE_S, wait_until
 
+from lab.stack import LocalStack
 from lab.stack.ports import PortClaims
 from optimizer.bidder.listening import GRACE_S, REQUEST_TIMEOUT_S
 from optimizer.bidder.service import LAST_COUNTS_S, LAST_REFRESH_S
@@ -52,11 +57,11 @@ class Bidder:
 
 
 @contextmanager
-def serving(environment: dict[str, str], *, is_ready: bool = True) -> Iterator[Bidder]:
+def serving(environment: dict[str, str], *, is_ready: bool = True, log: IO[str] | None = None) -> Iterator[Bidder]:
     with PortClaims() as claims:
         port = claims.claim()
         command = [sys.executable, "-m", "optimizer.bidder", "serve", "--port", str(port)]
-        process = subprocess.Popen(command, env=environment)
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         bidder = Bidder(process, port)
         try:
             wait_until_ready(bidder.client, process, path="/ready" if is_ready else "/health")
@@ -67,10 +72,28 @@ def serving(environment: dict[str, str], *, is_ready: bool = True) -> Iterator[B
             process.wait(10)
 
 
-@pytest.fixture
-def environment(market, systems) -> dict[str, str]:
+def environment_for(market: Market, systems: LocalStack) -> dict[str, str]:
     market.deploy({market.publish(): 100})
     return {**os.environ, **environment_of(market, systems), "OPTIMIZER_BIDDER_DRAIN_S": str(DRAIN_S)}
+
+
+@pytest.fixture
+def environment(market, systems) -> dict[str, str]:
+    return environment_for(market, systems)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("lasting")
+
+
+@pytest.fixture(scope="module")
+def lasting(store, systems, folder) -> Iterator[Bidder]:
+    """A bidder that no test stops, with all that it prints in `folder / "log"`."""
+    systems.ensure_bucket("lasting")
+    market = Market(new_control_plane(folder / "control_plane.db", fill_catalog), store, "s3://lasting/", folder)
+    with (folder / "log").open("w") as log, serving(environment_for(market, systems), log=log) as bidder:
+        yield bidder
 
 
 def test_a_stopping_bidder_is_not_ready_answers_and_closes_the_connections_it_kept(environment):
@@ -132,15 +155,22 @@ def test_a_silent_control_plane_does_not_keep_the_process(environment):
 @pytest.mark.parametrize(
     "sent", [b"POST /pri", b"POST /price HTTP/1.1\r\nhost: bid", HALF], ids=["line", "headers", "body"]
 )
-def test_a_request_that_does_not_arrive_is_given_up_in_time_however_it_trickles(environment, sent):
-    with serving(environment) as bidder, bidder.connect() as connection:
+def test_a_request_that_does_not_arrive_is_given_up_in_time_however_it_trickles(lasting, sent):
+    refused = _count_refused(lasting)
+    with lasting.connect() as connection:
         _trickle(connection, sent)
-        assert 'refused_requests_total{status="408"} 1.0' in bidder.client.get("/metrics").text
-        assert bidder.client.post("/price", json=BODY).json()["bid_cpm"] == 12.0
+        assert _count_refused(lasting) == refused + 1
+        assert lasting.client.post("/price", json=BODY).json()["bid_cpm"] == 12.0
 
 
-def test_the_second_request_of_a_kept_connection_has_to_arrive_too(environment):
-    with serving(environment) as bidder, bidder.connect() as connection:
+def _count_refused(bidder: Bidder) -> float:
+    """Return how many requests were given up so far."""
+    lines = bidder.client.get("/metrics").text.splitlines()
+    return sum(float(line.split()[1]) for line in lines if 'refused_requests_total{status="408"}' in line)
+
+
+def test_the_second_request_of_a_kept_connection_has_to_arrive_too(lasting):
+    with lasting.connect() as connection:
         connection.sendall(b"GET /ready HTTP/1.1\r\nhost: b\r\n\r\n")
         answer = b""
         while not answer.endswith(b"}"):
@@ -166,27 +196,15 @@ def _trickle(connection: socket.socket, sent: bytes) -> None:
     assert answer.startswith(b"HTTP/1.1 408") and time.monotonic() - started >= REQUEST_TIMEOUT_S - 0.1
 
 
-def test_a_connection_that_never_says_a_word_is_closed(environment):
-    with serving(environment) as bidder, bidder.connect() as connection:
+def test_a_connection_that_never_says_a_word_is_closed(lasting):
+    with lasting.connect() as connection:
         connection.settimeout(REQUEST_TIMEOUT_S + PATIENCE_S)
         assert connection.recv(1) == b""
 
 
-def test_a_client_that_leaves_in_the_middle_of_its_body_leaves_no_traceback(environment, tmp_path):
-    with (tmp_path / "log").open("w+") as log, PortClaims() as claims:
-        port = claims.claim()
-        command = [sys.executable, "-m", "optimizer.bidder", "serve", "--port", str(port)]
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
-        bidder = Bidder(process, port)
-        try:
-            wait_until_ready(bidder.client, process)
-            with bidder.connect() as connection:
-                connection.sendall(HALF)
-                time.sleep(0.1)
-            assert bidder.client.post("/price", json=BODY).status_code == 200
-        finally:
-            bidder.client.close()
-            process.kill()
-            process.wait(10)
-        log.seek(0)
-        assert "Traceback" not in log.read()
+def test_a_client_that_leaves_in_the_middle_of_its_body_leaves_no_traceback(lasting, folder):
+    with lasting.connect() as connection:
+        connection.sendall(HALF)
+        time.sleep(0.1)
+    assert lasting.client.post("/price", json=BODY).status_code == 200
+    assert "Traceback" not in (folder / "log").read_text()
