@@ -1,21 +1,24 @@
 """A short run of the benchmark: few seeds, smaller logs, and bounds that leave room for both."""
 
 from itertools import pairwise
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 
+from lab.evaluation import judgement
 from lab.evaluation.cases import DAILY, Case
 from lab.evaluation.goals import TrialFigures
 from lab.evaluation.loop import run_loop
 from lab.evaluation.trials import SCENARIO_NAMES, Job
 
-BIDS = 120_000
+BIDS, REQUESTS = 120_000, 50_000
 
 
 @pytest.fixture(scope="module")
 def steady() -> list[TrialFigures]:
-    return [figures for seed in (1, 2) for figures in Job("steady", seed, BIDS).run()]
+    with patch.object(judgement, "REQUESTS", REQUESTS):
+        return [figures for seed in (1, 2) for figures in Job("steady", seed, BIDS).run()]
 
 
 def of(trials: list[TrialFigures], method: str) -> list[TrialFigures]:

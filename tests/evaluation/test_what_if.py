@@ -1,22 +1,25 @@
 """The intervals of a what-if against known truth, on small markets; `make truth` has more and larger ones."""
 
 from dataclasses import asdict, fields
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 
+from lab.evaluation import what_if_judgement
 from lab.evaluation.goals import GOALS, TrialFigures
 from lab.evaluation.trials import Job
 from lab.evaluation.what_if_judgement import WhatIfCoverage
 
 SEEDS = (1, 2, 3)
-BIDS = 60_000
+BIDS, REQUESTS = 60_000, 30_000
 NAMES = tuple(field.name for field in fields(WhatIfCoverage))
 
 
 @pytest.fixture(scope="module")
 def trials() -> list[TrialFigures]:
-    return [trial for seed in SEEDS for trial in Job("what-if, paid per view", seed, BIDS).run()]
+    with patch.object(what_if_judgement, "REQUESTS", REQUESTS):
+        return [trial for seed in SEEDS for trial in Job("what-if, paid per view", seed, BIDS).run()]
 
 
 @pytest.mark.parametrize("name", NAMES)
