@@ -1,9 +1,11 @@
 """The live side's lines of the table: they are met, and a guard or an interval that is wrong misses them."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from typer.testing import CliRunner
 
-from lab.evaluation.__main__ import app
+from lab.evaluation import __main__ as command
 from lab.evaluation.live_trials import LIVE_NAMES, try_live_worlds
 from lab.evaluation.table import lines_of
 from optimizer.core.live import spend_guard, split_check
@@ -46,8 +48,10 @@ def test_a_spend_guard_or_a_split_check_without_room_for_chance_misses_the_lines
     assert missed("live: split check") == {"honest_alarmed"}
 
 
-def test_the_command_prints_the_lines_of_the_live_side_alone():
-    found = CliRunner().invoke(app, ["--family", "live", "--seeds", "1", "--jobs", "1"])
+def test_the_command_prints_the_lines_of_the_live_side_alone(monkeypatch: pytest.MonkeyPatch):
+    # A fresh process would import for seconds; tests/evaluation/test_saved.py has its jobs run in one.
+    monkeypatch.setattr(command, "ProcessPoolExecutor", lambda processes, **_: ThreadPoolExecutor(processes))
+    found = CliRunner().invoke(command.app, ["--family", "live", "--seeds", "1", "--jobs", "1"])
     assert found.exit_code == 0, found.output
     assert "15 of 15 lines are met" in found.output and "live: split check" in found.output
     assert "steady" not in found.output
