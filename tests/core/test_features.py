@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from core.worlds import logistic_cells, misleading_cells
+from core.worlds import logistic_cells, misleading_cells, spell
 
 from optimizer.core.landscape.cells import group_cells, prepare_cells
 from optimizer.core.landscape.feature_signal import remove_price, signal_score
@@ -35,9 +35,9 @@ def test_noise_of_any_cardinality_is_never_chosen(first_seed):
     noises = {f"noise_{values}": values for values in (5, 50, 1_000)}
     candidates = ["adspace", "region", *noises]
     for seed in range(first_seed, first_seed + 10):
-        log, draw = logistic_cells(seed, bids=20_000), np.random.default_rng([seed, 1])
+        log, draw = logistic_cells(seed, bids=10_000), np.random.default_rng([seed, 1])
         for name, values in noises.items():
-            log[name] = (draw.zipf(1.3, len(log)) % values).astype(str)
+            log[name] = spell("n", draw.zipf(1.3, len(log)) % values)
         single = prepare_cells(log, candidates)  # nothing to group: hardly two bids are alike in all of these
         assert not {*noises} & {*select_features(single, candidates=candidates, limits=wide).features}
 
