@@ -19,18 +19,24 @@ PARTS = {"entity_code": ENTITY, "dag_id": f"optimize__{ENTITY}", "dag_run_id": "
 
 
 class Asked(NamedTuple):
-    """A route with its method and an address of the client."""
+    """A route with its method, an address of the client, and the parameters of the address that it names."""
 
     method: str
     path: str
     address: str
+    parameters: frozenset[str]
 
 
 def routes(run_id: str) -> list[Asked]:
     """Return every route of pages and of the API, at addresses of the client and its run."""
     app = create_app(connect=lambda: None, login=None, scheduler=None)
     return [
-        Asked(method, route.path, route.path_format.format(**PARTS, run_id=run_id))
+        Asked(
+            method,
+            route.path,
+            route.path_format.format(**PARTS, run_id=run_id),
+            frozenset(parameter.alias for parameter in route.dependant.query_params),
+        )
         for route in app.routes
         if isinstance(route, APIRoute)
         for method in sorted(route.methods - {"HEAD", "OPTIONS"})
