@@ -1,10 +1,9 @@
 """The session's log and first run, and pipelines on control planes of their own."""
 
 from collections.abc import Callable
-from datetime import timedelta
 
 import pytest
-from pipeline.driver import NOW, Pipeline
+from pipeline.driver import NEXT_DAY, WISH, Pipeline
 from pipeline.first_run import FinishedRun, connect, first_run, log, new_pipeline, world
 from servers.embedded import systems
 
@@ -28,13 +27,12 @@ def after_first_run(new_pipeline: Callable[..., Pipeline], first_run: FinishedRu
 
 @pytest.fixture(scope="session")
 def dry_run(new_pipeline: Callable[..., Pipeline], first_run: FinishedRun) -> tuple[Pipeline, RunHandle]:
-    """Return a dry run on the first run's log, of the day after it, which wants to win less; and its pipeline."""
+    """Return a dry run on the first run's log, of the day after it, with the values of WISH; and its pipeline."""
     pipeline, row = new_pipeline(copy_of=first_run.pipeline), first_run.pipeline.row(first_run.handle)
     window = {name: getattr(row, name).date().isoformat() for name in ("data_start_dt", "data_end_dt")}
-    now = NOW + timedelta(days=1)
-    run = pipeline.open("dry", now=now, dry_run=True, target_win_rate=0.2, **window)
+    run = pipeline.open("dry", now=NEXT_DAY, dry_run=True, max_spend_change=0.8, **WISH, **window)
     for name in ("extract", "select_features", "train_models", "compute_bids", "validate"):
-        pipeline.step(run, name, now=now)
+        pipeline.step(run, name, now=NEXT_DAY)
     with pytest.raises(RunCancelled, match="dry run: validation passed"):  # Airflow shows the task as skipped
-        pipeline.step(run, "upload", now=now)
+        pipeline.step(run, "upload", now=NEXT_DAY)
     return pipeline, run

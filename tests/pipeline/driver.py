@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from reporting.stories import without_pictures
@@ -23,6 +23,12 @@ from optimizer.training.job import TrainingReport
 FIRST_DAY = date(2026, 1, 5)
 DAYS, BIDS = 30, 60_000
 NOW = datetime(2026, 2, 4, 6, tzinfo=UTC)
+LATER, NEXT_DAY = NOW + timedelta(hours=1), NOW + timedelta(days=1)
+"""When a second run begins: those that begin at the same moment and learn from the same cells share one training."""
+
+WISH = {"target_win_rate": 0.2, "max_bid_cpm": 12.0}
+"""Run values that differ from what the first run was opened with."""
+
 ENTITY = "drugs_hcp"
 DAG_ID = f"optimize__{ENTITY}"
 

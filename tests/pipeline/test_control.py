@@ -2,13 +2,13 @@
 
 import logging
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import pytest
-from pipeline.driver import ENTITY, NOW, Pipeline
+from pipeline.driver import ENTITY, LATER, NEXT_DAY, NOW, Pipeline
 from pipeline.first_run import FinishedRun
+from pipeline.test_endings import register_sample
 from sqlalchemy import update
 
 from optimizer.artifacts.serving_snapshot import read_snapshot, snapshot_uri
@@ -33,8 +33,6 @@ from optimizer.runs.metrics import metrics_document
 from optimizer.runs.published_run import read_published
 from optimizer.runs.staged_run import StagedRun
 from optimizer.steps.approve import ApprovalRequest, request_of
-
-LATER = NOW + timedelta(hours=1)
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +124,7 @@ def test_the_control_is_a_run_of_its_own_in_the_control_plane(fresh: tuple[Pipel
 def test_the_next_run_keeps_the_control_and_does_not_count_it_as_a_run(fresh: tuple[Pipeline, Any]):
     pipeline, run = fresh
     pipeline.promote(run, approved_by="anna")
-    second = pipeline.open("second", now=NOW + timedelta(days=1))
+    second = pipeline.open("second", now=NEXT_DAY)
     snapshot = pipeline.row(second).config_snapshot
     assert len(snapshot["inputs"]["recent_bids_per_day"]) == 1
     assert snapshot["inputs"]["active_run_id"] == run.run_id
@@ -142,7 +140,8 @@ def test_an_entity_that_was_live_before_gets_no_control_by_itself_and_says_so_ev
     new_pipeline: Any, first_run: FinishedRun, caplog: pytest.LogCaptureFixture
 ):
     pipeline = new_pipeline(copy_of=first_run.pipeline)
-    second = pipeline.complete("second", now=NOW + timedelta(minutes=5), control_pct=5)
+    second = pipeline.open("second", now=LATER, control_pct=5)
+    register_sample(pipeline, second.run_id, s3_output_path=first_run.handle.output_uri)
     with transaction(pipeline.systems.engine) as connection:
         own = tables.entity_configs.c.config_key == "control_pct"
         connection.execute(update(tables.entity_configs).where(own).values(config_value="5"))

@@ -1,12 +1,11 @@
 """However a run ends, its row says so: completed, failed or cancelled, with what happened and what to do next."""
 
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 import pytest
 from control_plane.catalog import sample_results
-from pipeline.driver import NOW, STEPS, Pipeline
+from pipeline.driver import LATER, NOW, STEPS, Pipeline
 from pipeline.first_run import FinishedRun
 from servers.embedded import closed_port
 from sqlalchemy import insert
@@ -27,8 +26,6 @@ from optimizer.errors import (
     UnavailableError,
 )
 from optimizer.runs.systems import Systems
-
-LATER = NOW + timedelta(hours=1)
 
 
 @pytest.fixture(scope="module")
@@ -89,10 +86,10 @@ def test_without_automatic_promotion_a_user_deploys(
     assert pipeline.close("manual")["validation_status"] == "passed"
 
 
-def register_sample(pipeline: Pipeline, run_id: str) -> None:
-    """Complete the run with the results of the documents' example, which passed."""
+def register_sample(pipeline: Pipeline, run_id: str, **fields: Any) -> None:
+    """Complete the run with the results of the documents' example, which passed, and with `fields` in their place."""
     features = ({"feature_name": "os_code", "feature_order": 1},)
-    register_results(pipeline.systems.engine, run_id, results=sample_results(features=features), now=LATER)
+    register_results(pipeline.systems.engine, run_id, results=sample_results(features=features, **fields), now=LATER)
 
 
 def test_wrong_run_values_fail_the_row_with_every_key_value_and_bound(pipeline: Pipeline):

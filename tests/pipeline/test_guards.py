@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from pipeline.driver import DAG_ID, NOW, STEPS, Pipeline
+from pipeline.driver import DAG_ID, LATER, NOW, STEPS, Pipeline
 from pipeline.first_run import FinishedRun
 from pipeline.test_endings import register_sample
 from sqlalchemy import delete, update
@@ -15,8 +15,6 @@ from optimizer.core.records import run_files
 from optimizer.errors import ConfigError, RunStateError, UnavailableError
 from optimizer.lifecycle.guard import guarded
 from optimizer.runs.systems import Systems
-
-LATER = NOW + timedelta(minutes=10)
 
 
 def test_a_run_on_an_old_window_does_not_go_live_by_itself(after_first_run: Pipeline):

@@ -7,7 +7,7 @@ from threading import Event
 from typing import Any
 
 import pytest
-from pipeline.driver import NOW, Pipeline
+from pipeline.driver import LATER, NOW, Pipeline
 from pipeline.first_run import FinishedRun
 
 from optimizer.control_plane import transitions
@@ -55,7 +55,7 @@ def test_an_extract_and_a_training_that_lose_their_run_write_nothing_more(
     run = pipeline.open()
     for name in ("extract", "train_models"):
         if name == "train_models":
-            run = pipeline.open("second")
+            run = pipeline.open("second", now=LATER)
             pipeline.step(run, "extract")
             pipeline.step(run, "select_features")
         before = pipeline.checksums(run.staging_uri)

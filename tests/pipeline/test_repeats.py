@@ -3,13 +3,12 @@
 import io
 import json
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from pipeline.driver import NOW, STEPS, Pipeline
+from pipeline.driver import LATER, NEXT_DAY, NOW, STEPS, Pipeline
 from pipeline.first_run import FinishedRun
 
 from optimizer.control_plane import deployment_history, registry
@@ -18,7 +17,6 @@ from optimizer.core.records import run_files
 from optimizer.errors import RunStateError
 from optimizer.steps.promote import promote
 
-TOMORROW = NOW + timedelta(days=1)
 SLACK = 1 + 1e-6
 
 
@@ -45,7 +43,7 @@ def test_every_step_run_twice_leaves_the_same_objects_and_rows(pipeline: Pipelin
         assert pipeline.checksums(base) == objects, name
         assert rows_of(pipeline, run.run_id) == rows
         assert pipeline.row(run) == row.model_copy(update={"held_by": pipeline.row(run).held_by})
-    assert pipeline.promote(run, approved_by="anna") == pipeline.promote(run, now=TOMORROW, approved_by="anna")
+    assert pipeline.promote(run, approved_by="anna") == pipeline.promote(run, now=NEXT_DAY, approved_by="anna")
     assert len(deployment_history.read_history(pipeline.systems.engine, "drugs_hcp")) == 1
     assert pipeline.close() == pipeline.close()
 
@@ -83,7 +81,7 @@ def second_run(new_pipeline: Callable[..., Pipeline], first_run: FinishedRun) ->
         "data_end_dt": NOW.date().isoformat(),
         "promotion": "approval",
     }
-    return pipeline, pipeline.complete("second", now=TOMORROW, **values)
+    return pipeline, pipeline.complete("second", now=NEXT_DAY, **values)
 
 
 def test_a_second_run_serves_no_bid_further_than_the_step_limit_from_what_was_served_before(
@@ -106,9 +104,9 @@ def test_a_second_run_of_the_same_day_moves_bids_no_further_than_the_first_may(
     new_pipeline: Callable[..., Pipeline], first_run: FinishedRun
 ):
     pipeline = new_pipeline(copy_of=first_run.pipeline)
-    handle = pipeline.open("again", now=NOW + timedelta(hours=5), target_win_rate=0.6)
+    handle = pipeline.open("again", now=LATER, target_win_rate=0.6)
     for name in ("extract", "select_features", "train_models", "compute_bids"):
-        pipeline.step(handle, name, now=NOW + timedelta(hours=5))
+        pipeline.step(handle, name, now=LATER)
     bids = handle.staging(pipeline.systems).get_frame(run_files.BIDS).set_index("segment_key")
     first = table(first_run.pipeline, first_run.handle).set_index("segment_key").reindex(bids.index)
     assert bids["step_from_cpm"].to_numpy() == pytest.approx(first["step_from_cpm"].to_numpy(), rel=1e-6)
@@ -129,7 +127,7 @@ def test_promoting_the_second_run_takes_all_traffic_and_keeps_the_history(
     second_run: tuple[Pipeline, Any], new_pipeline: Callable[..., Pipeline]
 ):
     pipeline = new_pipeline(copy_of=second_run[0])
-    promoted = promote(second_run[1], systems=pipeline.systems, author=system("test"), now=TOMORROW, approved_by="anna")
+    promoted = promote(second_run[1], systems=pipeline.systems, author=system("test"), now=NEXT_DAY, approved_by="anna")
     assert promoted["is_promoted"], promoted["reason"]
     history = deployment_history.read_history(pipeline.systems.engine, "drugs_hcp")
     assert [(item.run_id, item.is_active) for item in history] == [

@@ -3,14 +3,13 @@
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from pipeline.driver import ENTITY, NOW, Pipeline
+from pipeline.driver import ENTITY, LATER, Pipeline
 from pipeline.first_run import FinishedRun
 
 from optimizer.control_plane import deployment_history, deployments
@@ -22,7 +21,6 @@ from optimizer.runs.handle import RunHandle
 from optimizer.steps import approve
 
 PRICED = ("extract", "select_features", "train_models", "compute_bids")
-LATER = NOW + timedelta(hours=1)
 
 
 class Staged:

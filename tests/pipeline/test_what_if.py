@@ -4,13 +4,13 @@ import io
 import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import pandas as pd
 import pytest
 from cli.conftest import run
-from pipeline.driver import ENTITY, NOW, Pipeline
+from pipeline.driver import ENTITY, LATER, NEXT_DAY, WISH, Pipeline
 from pipeline.first_run import FinishedRun
 from sqlalchemy import update
 from typer.testing import Result
@@ -26,8 +26,6 @@ from optimizer.runs.handle import RunHandle
 from optimizer.runs.pricing import Priceable
 from optimizer.runs.what_if import WhatIf, load_what_if
 
-TARGET = 0.2
-NEXT_DAY = NOW + timedelta(days=1)
 FORECAST = ("win_rate", "cpm", "margin")
 
 
@@ -75,19 +73,24 @@ def test_its_present_figures_are_those_that_it_published(what_if: WhatIf, first_
     assert now["spend_per_day"]["value"] == metrics["forecast"]["expected_spend_per_day"]
 
 
-@pytest.mark.parametrize("later", [timedelta(days=1), timedelta(hours=3)], ids=["the next day", "the same day"])
+@pytest.fixture(scope="module")
+def same_day_run(new_pipeline, first_run: FinishedRun) -> tuple[Pipeline, RunHandle]:
+    """Return a run of the first run's day on its log, with the values of WISH; and its pipeline."""
+    pipeline: Pipeline = new_pipeline(copy_of=first_run.pipeline)
+    return pipeline, pipeline.complete("second", now=LATER, **window(first_run), **WISH)
+
+
+@pytest.mark.parametrize(("now", "second"), [(LATER, "same_day_run"), (NEXT_DAY, "dry_run")])
 def test_a_run_with_the_previewed_values_forecasts_what_the_preview_said(
-    new_pipeline, first_run: FinishedRun, later: timedelta
+    live: Pipeline, first_run: FinishedRun, now: datetime, second: str, request: pytest.FixtureRequest
 ):
     """The daily step starts from what is live now; with the jitter of its run_id the run is the preview itself."""
-    wish = {"target_win_rate": TARGET, "max_bid_cpm": 12.0}
-    pipeline: Pipeline = new_pipeline(copy_of=first_run.pipeline)
-    what_if = load(pipeline, first_run.handle, now=NOW + later)
-    handle = pipeline.complete("second", now=NOW + later, **window(first_run), **wish)
-    forecast = load(pipeline, handle, now=NOW + later).now_figures
-    previewed = what_if.price(wish).proposed
+    what_if = load(live, first_run.handle, now=now)
+    pipeline, handle = request.getfixturevalue(second)
+    forecast = load(pipeline, handle, now=now).now_figures
+    previewed = what_if.price(WISH).proposed
     assert previewed.shadow_price.value == pytest.approx(forecast.shadow_price.value, rel=1e-6)
-    same_jitter = asdict(replace(what_if, run_id=handle.run_id).price(wish).proposed)
+    same_jitter = asdict(replace(what_if, run_id=handle.run_id).price(WISH).proposed)
     for name in (*FORECAST, "spend_per_day"):
         assert same_jitter[name] == pytest.approx(asdict(forecast)[name], rel=1e-9)
     for name in ("win_rate", "cpm"):
@@ -171,7 +174,7 @@ def test_a_dry_run_is_looked_at_in_the_same_way_and_steps_from_what_is_live(
     dry_run: tuple[Pipeline, RunHandle], live: Pipeline, first_run: FinishedRun
 ):
     found = load(*dry_run)
-    assert found.settings.target_win_rate == TARGET and found.served_run_id == first_run.handle.run_id
+    assert found.settings.target_win_rate == WISH["target_win_rate"] and found.served_run_id == first_run.handle.run_id
     assert found.price({}).moved_segments == 0
     live_bids = load(live, first_run.handle).now.bids.set_index("segment_key")["suggested_bid_cpm"]
     stepped = found.next_run.segments.set_index("segment_key")["step_from_cpm"]
