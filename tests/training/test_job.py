@@ -47,7 +47,7 @@ def train_here(folder: Path) -> TrainingReport:
 
 @pytest.fixture(scope="module")
 def jittered() -> pd.DataFrame:
-    return confounded_cells(5, slope=TRUE_SLOPE)
+    return confounded_cells(5, bids=100_000, slope=TRUE_SLOPE)
 
 
 @pytest.fixture(scope="module")
@@ -75,12 +75,15 @@ def test_linear_algebra_gets_the_threads_of_the_job_whatever_the_task_has(monkey
     assert (environment["OMP_NUM_THREADS"], environment["OPENBLAS_NUM_THREADS"]) == ("3", "3")
 
 
-def test_the_same_seed_gives_the_same_models_and_figures(new_job, jittered: pd.DataFrame, trained):
+def test_a_started_process_waits_for_its_job_and_the_same_seed_gives_the_same_models_and_figures(
+    new_job, jittered: pd.DataFrame, trained, tmp_path: Path
+):
     folder, report = trained
-    again = new_job(jittered)
-    assert run_training(again) == report
-    assert (again / run_files.WIN_MODEL).read_text() == (folder / run_files.WIN_MODEL).read_text()
-    assert pd.read_parquet(again / run_files.SEGMENTS).equals(pd.read_parquet(folder / run_files.SEGMENTS))
+    with started_training(tmp_path, threads=1) as train:
+        shutil.copytree(new_job(jittered), tmp_path, dirs_exist_ok=True)
+        assert train() == report
+    assert (tmp_path / run_files.WIN_MODEL).read_text() == (folder / run_files.WIN_MODEL).read_text()
+    assert pd.read_parquet(tmp_path / run_files.SEGMENTS).equals(pd.read_parquet(folder / run_files.SEGMENTS))
 
 
 def test_several_threads_give_the_same_curves_as_one(new_job, jittered: pd.DataFrame, trained, monkeypatch):
@@ -200,16 +203,26 @@ def test_a_segment_has_its_usual_bid_and_the_traffic_of_its_latest_days(trained,
 
 
 BROKEN = {
-    "no wins": (lambda cells: cells.assign(wins=0, clicks=0), "so there are no wins to learn from"),
-    "more wins than bids": (lambda cells: cells.assign(wins=cells["bids"] + 1), "check BIDS, VIEWS and CLICKS"),
+    "no wins": (
+        run_training,
+        lambda cells: cells.assign(wins=0, clicks=0),
+        "so there are no wins to learn from",
+    ),
+    "more wins than bids": (
+        train_here,
+        lambda cells: cells.assign(wins=cells["bids"] + 1),
+        "check BIDS, VIEWS and CLICKS",
+    ),
 }
 
 
-@pytest.mark.parametrize(("spoil", "message"), BROKEN.values(), ids=BROKEN)
-def test_data_that_cannot_be_learned_from_come_back_as_a_data_error_with_its_own_message(new_job, spoil, message: str):
+@pytest.mark.parametrize(("train", "spoil", "message"), BROKEN.values(), ids=BROKEN)
+def test_data_that_cannot_be_learned_from_come_back_as_a_data_error_with_its_own_message(
+    new_job, train, spoil, message: str
+):
     folder = new_job(spoil(logistic_cells(3, bids=8_000)))
     with pytest.raises(DataError, match=message) as raised:
-        run_training(folder)
+        train(folder)
     assert "Traceback" not in str(raised.value)
     assert not (folder / REPORT_FILE).exists()
 
@@ -234,12 +247,6 @@ def test_a_training_process_ends_when_the_process_that_waits_for_it_is_killed(ne
         waiting.kill()
     wait_for_end(training)
     assert not (folder / REPORT_FILE).exists()
-
-
-def test_a_started_process_waits_for_its_job_and_then_trains(new_job, jittered: pd.DataFrame, trained, tmp_path: Path):
-    with started_training(tmp_path, threads=1) as train:
-        shutil.copytree(new_job(jittered), tmp_path, dirs_exist_ok=True)
-        assert train() == trained[1]
 
 
 def test_a_started_process_that_gets_no_job_ends_with_the_block(tmp_path: Path):
