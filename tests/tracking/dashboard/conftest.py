@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, StorageState, expect
 from servers.tracking import Tracking
 
 
@@ -32,17 +32,6 @@ class Watched:
         if "Content Security Policy" in message.text:
             self.faults.append(message.text)
 
-    def sign_in(self, key: str) -> Page:
-        """Return a tab that has just signed in.
-
-        It may stay open: Chromium never closes one that is to close while it loads.
-        """
-        page = self.open()
-        page.get_by_label("API key").fill(key)
-        page.get_by_role("button", name="Sign in").click()
-        expect(page.get_by_role("button", name="Sign out")).to_be_visible()
-        return page
-
 
 @pytest.fixture
 def open_browser(chromium: Browser, tracking: Tracking) -> Iterator[Callable[..., Watched]]:
@@ -62,9 +51,19 @@ def open_browser(chromium: Browser, tracking: Tracking) -> Iterator[Callable[...
         assert one.requests and one.faults == []
 
 
+@pytest.fixture(scope="module")
+def signed_in(chromium: Browser, tracking: Tracking) -> StorageState:
+    """What a browser keeps that has signed in for the project shop."""
+    with chromium.new_context() as context:
+        page = context.new_page()
+        page.goto(f"{tracking.base_url}/dashboard/")
+        page.get_by_label("API key").fill(tracking.keys["shop"])
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+        return context.storage_state()
+
+
 @pytest.fixture
-def browser(open_browser: Callable[..., Watched], tracking: Tracking) -> Watched:
+def browser(open_browser: Callable[..., Watched], signed_in: StorageState) -> Watched:
     """A desktop's browser, signed in for the project shop."""
-    browser = open_browser(viewport={"width": 1280, "height": 860})
-    browser.sign_in(tracking.keys["shop"])
-    return browser
+    return open_browser(viewport={"width": 1280, "height": 860}, storage_state=signed_in)

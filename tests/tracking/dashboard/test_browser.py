@@ -215,9 +215,11 @@ def test_what_a_run_holds_is_shown_as_text_and_never_run(browser, shop):
     expect(names(page).first).to_have_text(ATTACK)
 
 
-def test_every_page_fits_a_phone_and_follows_the_colour_scheme(open_browser, tracking, shop, mark):
-    phone = open_browser(viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
-    page = phone.sign_in(tracking.keys["shop"])
+def test_every_page_fits_a_phone_and_follows_the_colour_scheme(open_browser, signed_in, shop, mark):
+    phone = open_browser(
+        viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True, storage_state=signed_in
+    )
+    page = phone.open()
     runs = [run["id"] for run in shop.get("/runs", tags=mark).json()["data"]]
     pages = [
         "/",
