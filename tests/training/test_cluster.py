@@ -24,7 +24,8 @@ from optimizer.errors import ConfigError, UnavailableError
 from optimizer.runs.learned import Learned
 from optimizer.runs.pricing import price_run
 from optimizer.training.cluster import train_on_cluster
-from optimizer.training.job import JOB_FILE, TrainingJob, TrainingReport
+from optimizer.training.fitting import fit_models
+from optimizer.training.job import JOB_FILE, REPORT_FILE, TrainingJob, TrainingReport
 from optimizer.training.process import run_training
 
 pytestmark = pytest.mark.slow
@@ -57,7 +58,7 @@ Trained = tuple[pd.DataFrame, TrainingReport, Path]
 
 @pytest.fixture(scope="module")
 def train(new_job) -> Callable[[str | None], Trained]:
-    """Return what trains the same cells on the scheduler's workers or, without one, in one process.
+    """Return what trains the same cells on the scheduler's workers or, without one, in this process.
 
     It gives the segments with their bids, the report and the job's folder.
     """
@@ -67,7 +68,11 @@ def train(new_job) -> Callable[[str | None], Trained]:
         folder = new_job(cells, features=FEATURES)
         job = TrainingJob.model_validate_json((folder / JOB_FILE).read_text())
         (folder / JOB_FILE).write_text(job.model_copy(update={"scheduler": scheduler}).model_dump_json())
-        report = run_training(folder)
+        if scheduler is None:
+            fit_models(folder, on_trial=lambda trial: None)
+            report = TrainingReport.model_validate_json((folder / REPORT_FILE).read_text())
+        else:
+            report = run_training(folder)
         segments = pd.read_parquet(folder / run_files.SEGMENTS).assign(is_slope_identified=True)
         learned = Learned(segments, report.model_copy(update={"is_slope_naive": False}), list(FEATURES), None, None, 0)
         settings = RunSettings(anchor_feature="adspace", daily_step_limit=1.0, max_bid_cpm=1000.0)
