@@ -191,12 +191,17 @@ class Watched:
 
     def open(self, console: Console, path: str = "/") -> Page:
         """Return a new tab at a page of the console."""
+        page = self.new_tab()
+        page.goto(console.address + path)
+        return page
+
+    def new_tab(self) -> Page:
+        """Return an empty tab."""
         page = self.context.new_page()
         page.on("request", lambda request: self.requests.append(request.url))
         page.on("pageerror", lambda error: self.faults.append(f"script: {error}"))
         page.on("console", self._note)
         page.on("dialog", lambda dialog: self.faults.append(f"dialog: {dialog.message}"))
-        page.goto(console.address + path)
         return page
 
     def _note(self, message: ConsoleMessage) -> None:

@@ -84,16 +84,15 @@ def console(business: Business, new_pipeline: Callable[..., Pipeline]) -> Iterat
         yield served
 
 
-def open_page(browser, console, name: str) -> Page:
-    """Open a page; on `inspected` a request is pasted and priced."""
-    page = browser.open(console, PAGES[name])
+def show(page: Page, console: Console, name: str) -> None:
+    """Lead a tab to a page; on `inspected` a request is pasted and priced."""
+    page.goto(console.address + PAGES[name])
     if name == "inspected":
         macros = {"[ADX_PLACEMENT_ID]": "26447", "[ADX_USER_OS]": "android", "[ADX_GEO_STATE]": "Texas"}
         request = {"macros": macros, "auction_id": "a-1", "floor_cpm": 4.5}
         page.get_by_label("Bid request").fill(json.dumps(request, indent=2))
         page.get_by_role("button", name="Price it").click()
         expect(page.get_by_role("heading", name="Impression 1")).to_be_visible()
-    return page
 
 
 def take_picture(page: Page, name: str) -> None:
@@ -110,7 +109,8 @@ def take_picture(page: Page, name: str) -> None:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_first_load_is_small_and_does_not_jump_and_has_no_axe_violation(console, browser, name):
-    page = open_page(browser, console, name)
+    page = browser.new_tab()
+    show(page, console, name)
     sizes = page.evaluate(
         "[...performance.getEntriesByType('resource'), ...performance.getEntriesByType('navigation')]"
         ".map((one) => one.transferSize)"
@@ -125,9 +125,9 @@ def test_a_first_load_is_small_and_does_not_jump_and_has_no_axe_violation(consol
 
 
 def test_no_page_is_wider_than_a_phone(console, open_browser):
-    browser = open_browser(viewport={"width": 390, "height": 844})
+    page = open_browser(viewport={"width": 390, "height": 844}).new_tab()
     for name in PAGES:
-        page = open_page(browser, console, name)
+        show(page, console, name)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
         if name == "overview":
             take_picture(page, "overview-phone")
