@@ -24,7 +24,7 @@ PRICED = ("extract", "select_features", "train_models", "compute_bids")
 
 
 class Staged:
-    """A priced run whose staged files a test may change."""
+    """A run whose validation passed, and whose staged files a test may change."""
 
     def __init__(self, pipeline: Pipeline, run: RunHandle) -> None:
         self.pipeline, self.run, self.stage = pipeline, run, run.staging(pipeline.systems)
@@ -35,6 +35,8 @@ class Staged:
                 *(run_files.WIN_MODEL, run_files.SELECTION, run_files.BACKTEST),
             )
         }
+        assert self.validate() == []
+        self.kept[run_files.VALIDATION] = pipeline.systems.store.get_bytes(run.staging_uri + run_files.VALIDATION)
 
     def restore(self) -> None:
         for name, content in self.kept.items():
@@ -55,7 +57,7 @@ class Staged:
 
 
 @pytest.fixture(scope="module")
-def priced(new_pipeline: Callable[..., Pipeline]) -> Staged:
+def validated(new_pipeline: Callable[..., Pipeline]) -> Staged:
     pipeline = new_pipeline()
     run = pipeline.open()
     for name in PRICED:
@@ -64,14 +66,13 @@ def priced(new_pipeline: Callable[..., Pipeline]) -> Staged:
 
 
 @pytest.fixture
-def staged(priced: Staged) -> Iterator[Staged]:
-    """Return the priced run with its files as they were computed."""
-    yield priced
-    priced.restore()
+def staged(validated: Staged) -> Iterator[Staged]:
+    """Return the run with its files as they were computed and validated."""
+    yield validated
+    validated.restore()
 
 
 def test_files_as_they_were_computed_pass(staged: Staged):
-    assert staged.validate() == []
     validation = staged.stage.get_json(run_files.VALIDATION)
     assert (
         validation["checksums"][run_files.BIDS]
@@ -114,7 +115,6 @@ def test_changed_files_fail_though_their_checksum_was_changed_too(
 
 @pytest.mark.parametrize("name", [run_files.WIN_MODEL, run_files.SELECTION, run_files.BACKTEST])
 def test_upload_refuses_models_and_records_that_changed_after_validation(staged: Staged, name: str):
-    assert staged.validate() == []
     store, uri = staged.pipeline.systems.store, staged.run.staging_uri + name
     store.put_bytes(uri, store.get_bytes(uri) + b" ")
     with pytest.raises(ArtifactError, match=f"{name} changed after it was validated"):
@@ -122,7 +122,6 @@ def test_upload_refuses_models_and_records_that_changed_after_validation(staged:
 
 
 def test_upload_publishes_what_was_validated_and_nothing_else(staged: Staged):
-    assert staged.validate() == []
     staged.change(run_files.BIDS, scale("suggested_bid_cpm", 1.01), note_checksum=False)
     with pytest.raises(ArtifactError, match=r"bids\.parquet changed after it was validated .* clear the task validate"):
         staged.pipeline.step(staged.run, "upload")
