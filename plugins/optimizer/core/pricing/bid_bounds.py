@@ -11,6 +11,12 @@ from optimizer.core.pricing.bid_policy import BidPolicy
 BOUNDS = ("trust_band", "hidden_floor", "step", "floor", "margin", "cap")
 """What may move a bid from what is best, in the order in which it is applied: later ones win."""
 
+SEGMENT_COLUMNS = (
+    *("step_from_cpm", "hidden_floor_cpm", "value_cpm", "is_held"),
+    *("trust_low_cpm", "trust_high_cpm", "floor_cpm"),
+)
+"""What the bounds of a segment's bid are made of."""
+
 MIN_VALUE_TRUST = 0.8
 """From this trust in the value on, it bounds bids (target_margin)."""
 

@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.special import ndtri
 
 from optimizer.core.config.settings import RunSettings
-from optimizer.core.pricing.bid_bounds import Bounds, with_room
+from optimizer.core.pricing.bid_bounds import SEGMENT_COLUMNS, Bounds, with_room
 from optimizer.core.pricing.bid_policy import BidPolicy
 from optimizer.core.pricing.bids import AGGRESSIVE_QUANTILE, THIN_EVIDENCE
 
@@ -90,7 +90,7 @@ def bid_steps(row: Mapping[str, Any] | pd.Series, pricing: RunPricing, win_rate:
     if lifted != before:
         yield step("exploration", lifted)
     before = lifted
-    bounds = Bounds.of(pd.DataFrame([dict(row)]), pricing.policy)
+    bounds = Bounds.of(pd.DataFrame({name: [row[name]] for name in SEGMENT_COLUMNS if name in row}), pricing.policy)
     for name, (lows, highs) in planned_limits(bounds, size=1).items():
         low, high = float(lows[0]), float(highs[0])
         bid = min(max(before, low), high)
