@@ -4,7 +4,8 @@ An accelerated failure-time model with log-logistic errors on won or lost (curre
 c log bid): the logit on features and log bid. So it has no line of its own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from rich.console import Console
 from sklearn.metrics import log_loss
 
 from lab.evaluation.auction_csv import AuctionLog, read_auction_log
-from lab.evaluation.baselines import BoostedCurve, IsotonicCurve, OneHotLogit, WinModel
+from lab.evaluation.baselines import BoostedCurve, IsotonicCurve, OneHotLogit
 from lab.evaluation.log_judgement import CURVE_SHARES, TARGET_WIN_RATE, BidOutcome, LogJudgement, MethodFigures
 from lab.evaluation.log_report import print_judgement
 from lab.evaluation.optimizer_curve import OptimizerCurve
@@ -29,6 +30,9 @@ MIN_GROUP_ROWS = 100
 """Anchor values with fewer test rows are judged together."""
 
 _LEAST_PROBABILITY = 1e-4
+
+WinLaw = Callable[[np.ndarray], np.ndarray]
+"""P(win) of the test rows at their bids CPM, both of shape (n_rows,)."""
 
 
 def run_auction_log(path: Path, *, console: Console) -> None:
@@ -53,11 +57,11 @@ def judge_auction_log(log: AuctionLog) -> LogJudgement:
     cells, rows = group_cells(single, features), prepare_cells(_as_cells(test, features), features)
     anchor = _strongest_feature(cells, features)
     optimizer = OptimizerCurve.fit(cells, features, anchor=anchor)
-    models: dict[str, WinModel] = {
-        "isotonic on bid": IsotonicCurve.fit(cells),
-        "logit, one-hot": OneHotLogit.fit(cells, features),
-        "LightGBM, monotone": BoostedCurve.fit(cells, features),
-        "optimizer": optimizer,
+    win_laws: dict[str, WinLaw] = {
+        "isotonic on bid": partial(IsotonicCurve.fit(cells).win_rate, rows),
+        "logit, one-hot": partial(OneHotLogit.fit(cells, features).win_rate, rows),
+        "LightGBM, monotone": partial(BoostedCurve.fit(cells, features).win_rate, rows),
+        "optimizer": optimizer.win_law(rows),
     }
     obstacle = _find_obstacle(test)
     market = None if obstacle else test["market_cpm"].to_numpy() / test["bid_cpm"].to_numpy()
@@ -70,7 +74,7 @@ def judge_auction_log(log: AuctionLog) -> LogJudgement:
         features=tuple(log.features.values()),
         anchor=log.features[anchor],
         segment_features=tuple(log.features[feature] for feature in optimizer.features),
-        methods=tuple(_judge(name, model, rows, market, groups) for name, model in models.items()),
+        methods=tuple(_judge(name, win_rate, rows, market, groups) for name, win_rate in win_laws.items()),
         market=None if market is None else tuple(float((market <= share).mean()) for share in CURVE_SHARES),
         obstacle=obstacle,
         outcomes=() if obstacle else _bid_for_target(optimizer, rows, test["market_cpm"].to_numpy()),
@@ -167,12 +171,12 @@ def _group_rows(anchor: pd.Series) -> np.ndarray:
 
 
 def _judge(
-    name: str, model: WinModel, rows: pd.DataFrame, market: np.ndarray | None, groups: np.ndarray
+    name: str, win_rate: WinLaw, rows: pd.DataFrame, market: np.ndarray | None, groups: np.ndarray
 ) -> MethodFigures:
     """The method's figures; `market` is the market price over the bid, shape (n_rows,)."""
     bid_cpm, won = rows["bid_cpm_sum"].to_numpy(float), rows["wins"].to_numpy(float)
-    predicted = np.clip(model.win_rate(rows, bid_cpm), _LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
-    expected = [model.win_rate(rows, share * bid_cpm) for share in CURVE_SHARES]
+    predicted = np.clip(win_rate(bid_cpm), _LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
+    expected = [win_rate(share * bid_cpm) for share in CURVE_SHARES]
     counts = {"successes": won, "trials": np.ones(len(won))}
     return MethodFigures(
         method=name,

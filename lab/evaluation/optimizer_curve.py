@@ -1,6 +1,6 @@
 """The win-rate curves and bids that the optimizer would learn from an auction log."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -43,17 +43,21 @@ class OptimizerCurve:
         job = training_job(features, settings=settings, views=views, seed=1, threads=1)
         return cls(features, fit(job, training_cells(cells, features)))
 
-    def win_rate(self, rows: pd.DataFrame, bid_cpm: np.ndarray) -> np.ndarray:
-        """Return P(win) of the rows at these final bids.
+    def win_law(self, rows: pd.DataFrame) -> Callable[[np.ndarray], np.ndarray]:
+        """Return P(win) of the rows as a function of their final bids: their curves are looked up once.
 
-        Its curves are of base bids, over the multipliers that the segment's requests have, and of final bids where the
+        The curves are of base bids, over the multipliers that the segment's requests have, and of final bids where the
         log shows no random variation of base bids.
         """
         report, curves = self.fitted.report, self._curves(rows)
         landscape = Landscape(report.reference_cpm, Link(tails=report.tails))
         log_multiplier = (rows["log_bid"] - rows["log_base"]).fillna(0.0).to_numpy()
-        price_cpm = bid_cpm if report.is_slope_naive else bid_cpm / np.exp(log_multiplier)
-        return landscape.win_rate(curves["level"].to_numpy(), curves["slope"].to_numpy(), price_cpm)
+
+        def win_rate(bid_cpm: np.ndarray) -> np.ndarray:
+            price_cpm = bid_cpm if report.is_slope_naive else bid_cpm / np.exp(log_multiplier)
+            return landscape.win_rate(curves["level"].to_numpy(), curves["slope"].to_numpy(), price_cpm)
+
+        return win_rate
 
     def bids(self, rows: pd.DataFrame, *, target_win_rate: float, is_slope_trusted: bool) -> pd.DataFrame:
         """Return `bid_cpm` of each row, NaN where the optimizer does not bid, and whether it `is_held`.
