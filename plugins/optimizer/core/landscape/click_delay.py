@@ -130,5 +130,5 @@ def completeness_by_day(counts: pd.DataFrame, delay: ClickDelay) -> Mapping[date
     """
     views = counts["views"].to_numpy(float)
     arrived = delay.completeness(counts["age_hours"].to_numpy(float) + 0.5) * views
-    rows_by_day: Mapping[Any, np.ndarray] = counts.groupby("day").indices
+    rows_by_day: Mapping[Any, Any] = counts.groupby("day").indices
     return {day: float(arrived[rows].sum() / views[rows].sum()) for day, rows in rows_by_day.items()}
