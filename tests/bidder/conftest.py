@@ -1,6 +1,6 @@
 """A control plane on SQLite, the session's S3 server, and a memcached of the session's own."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 
@@ -30,11 +30,21 @@ def store(systems: LocalStack) -> Iterator[ObjectStore]:
     client.close()
 
 
+@pytest.fixture(scope="session")
+def new_market(store: ObjectStore) -> Callable[[Path], Market]:
+    """Return what makes a market, in a folder, in which nothing is published yet."""
+
+    def make(folder: Path) -> Market:
+        engine = new_control_plane(folder / "control_plane.db", fill_catalog)
+        return Market(engine, store, f"s3://{BUCKET}/{next(_numbers)}/", folder)
+
+    return make
+
+
 @pytest.fixture
-def market(store: ObjectStore, tmp_path: Path) -> Market:
-    """Return a market in which nothing is published yet."""
-    engine = new_control_plane(tmp_path / "control_plane.db", fill_catalog)
-    return Market(engine, store, f"s3://{BUCKET}/{next(_numbers)}/", tmp_path)
+def market(new_market: Callable[[Path], Market], tmp_path: Path) -> Market:
+    """Return a market of the test's own."""
+    return new_market(tmp_path)
 
 
 @pytest.fixture

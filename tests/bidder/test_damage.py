@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 from bidder.market import BIDS, DOMAINS, ENTITY, NPIS, Market, ask
-from control_plane.catalog import fill_catalog
-from control_plane.databases import new_control_plane
 
 from optimizer.artifacts.store import PART_BYTES, ObjectStore
 from optimizer.bidder.pricing import price
@@ -75,10 +73,9 @@ class Replaced(ObjectStore):
 
 
 @pytest.fixture(scope="module")
-def market(store: ObjectStore, tmp_path_factory: pytest.TempPathFactory) -> Market:
+def market(new_market: Callable[[Path], Market], tmp_path_factory: pytest.TempPathFactory) -> Market:
     """Return one market for all tests: each of them publishes and deploys a run of its own, and reads it anew."""
-    folder = tmp_path_factory.mktemp("market")
-    return Market(new_control_plane(folder / "control_plane.db", fill_catalog), store, "s3://bidder/damage/", folder)
+    return new_market(tmp_path_factory.mktemp("market"))
 
 
 @pytest.fixture

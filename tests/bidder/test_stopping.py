@@ -16,8 +16,6 @@ import httpx
 import pytest
 from bidder.market import ENTITY, OS, STATE, Market
 from bidder.processes import environment_of, wait_until_ready
-from control_plane.catalog import fill_catalog
-from control_plane.databases import new_control_plane
 from servers.http import open_client
 from servers.silent import silent_port
 from servers.waiting import PATIENCE_S, wait_until
@@ -88,11 +86,10 @@ def folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def lasting(store, systems, folder) -> Iterator[Bidder]:
+def lasting(new_market, systems, folder) -> Iterator[Bidder]:
     """A bidder that no test stops, with all that it prints in `folder / "log"`."""
-    systems.ensure_bucket("lasting")
-    market = Market(new_control_plane(folder / "control_plane.db", fill_catalog), store, "s3://lasting/", folder)
-    with (folder / "log").open("w") as log, serving(environment_for(market, systems), log=log) as bidder:
+    environment = environment_for(new_market(folder), systems)
+    with (folder / "log").open("w") as log, serving(environment, log=log) as bidder:
         yield bidder
 
 
